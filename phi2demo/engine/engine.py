@@ -1,0 +1,167 @@
+"""What an engine takes and gives: the protocol and its values. Knows nothing of torch."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Literal, Protocol
+
+from phi2demo.errors import SettingsError
+
+Use = Literal["finetuned", "base"]
+"""Which weights answer: base with adapter, or base alone."""
+
+StopReason = Literal["end", "stop string", "length", "context", "time", "stopped"]
+"""Why a row ended: end token, a stop string, max_new_tokens, a full context, the time limit, or the person."""
+
+MAX_SEED = 2**32 - 1
+
+
+@dataclass(frozen=True)
+class GenerationOptions:
+    """How tokens are chosen and when to stop. Checked on creation; SettingsError names the option and its range."""
+
+    max_new_tokens: int = 256
+    temperature: float = 0.0
+    """0 is greedy; above, the softmax is flattened by it."""
+    top_p: float = 1.0
+    """Sample from the smallest set of tokens that holds this probability."""
+    top_k: int = 0
+    """Sample from this many likeliest tokens; 0 is all."""
+    repetition_penalty: float = 1.0
+    """Above 1, tokens already present are made less likely (Keskar et al., 2019)."""
+    num_beams: int = 1
+    """Above 1, beam search: no sampling, no text while it runs."""
+    stop: tuple[str, ...] = ()
+    """Strings that end the output; they are not part of it."""
+    time_limit_s: float = 120.0
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in RANGES.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+                raise SettingsError(f"{name} is {value!r}; give a number from {low} to {high}.")
+            if isinstance(low, int) and not isinstance(value, int):
+                raise SettingsError(f"{name} is {value!r}; give a whole number from {low} to {high}.")
+            if not low <= value <= high:
+                raise SettingsError(f"{name} is {value}; give a value from {low} to {high}.")
+        if not all(isinstance(text, str) and text for text in self.stop):
+            raise SettingsError(f"stop is {self.stop!r}; give non-empty strings.")
+        if self.num_beams > 1 and self.temperature > 0:
+            raise SettingsError("Beam search does not sample: set temperature to 0 or num_beams to 1.")
+
+
+RANGES: dict[str, tuple[int, int] | tuple[float, float]] = {
+    "max_new_tokens": (1, 2048),
+    "temperature": (0.0, 2.0),
+    "top_p": (0.01, 1.0),
+    "top_k": (0, 1000),
+    "repetition_penalty": (1.0, 2.0),
+    "num_beams": (1, 8),
+    "time_limit_s": (1.0, 3600.0),
+}
+"""The least and the greatest value of each option; int bounds mean whole numbers."""
+
+assert RANGES.keys() | {"stop"} == {field.name for field in fields(GenerationOptions)}
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One row of a batch."""
+
+    text: str
+    use: Use = "finetuned"
+    seed: int = 0
+    """Of this row's own random generator: a row samples the same text alone and in any batch."""
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What one row became."""
+
+    text: str
+    """As decoded, without special tokens and stop string."""
+    token_ids: tuple[int, ...]
+    """As generated, with the end token where there was one."""
+    prompt_tokens: int
+    stop_reason: StopReason
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The state of a batch at one moment of its generation."""
+
+    texts: tuple[str, ...]
+    """All text so far, by row; empty strings under beam search until it ends."""
+    new_tokens: int
+    """Generated so far, over all rows."""
+    seconds: float
+    """Since the batch started computing."""
+    first_token_s: float | None = None
+    completions: tuple[Completion, ...] | None = None
+    """Only in the last snapshot."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """Log-probability of a given output under a prompt, in nats."""
+
+    token_ids: tuple[int, ...]
+    log_probabilities: tuple[float, ...]
+
+    @property
+    def total(self) -> float:
+        """Log-probability of the whole output."""
+        return sum(self.log_probabilities)
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """Which model answers, as loaded: never what a card claims."""
+
+    base: str
+    """Hub id or folder name."""
+    base_revision: str
+    """Commit of a hub repository, or the first 12 hex digits of the weights' SHA-256."""
+    adapter: str | None
+    adapter_revision: str | None
+    adapter_folder: Path | None
+    """Where the adapter's files are, its declaration among them."""
+    parameters: int
+    layers: int
+    hidden_size: int
+    context: int
+    """Tokens that prompt and output may have together."""
+    device: str
+    dtype: str
+    lora_rank: int | None = None
+
+    @property
+    def uses(self) -> tuple[Use, ...]:
+        """What can answer: with a bare base there is nothing to compare."""
+        return ("finetuned", "base") if self.adapter else ("base",)
+
+
+class Engine(Protocol):
+    """A loaded model."""
+
+    @property
+    def info(self) -> ModelInfo:
+        """Which model this is."""
+        ...
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of `text`, without special tokens."""
+        ...
+
+    def stream(self, prompts: Sequence[Prompt], options: GenerationOptions) -> Iterator[Snapshot]:
+        """Generate all rows in one batch; the last snapshot holds the completions.
+
+        Closing the iterator stops the computing within a second. Raises InputError where a prompt leaves no room in
+        the context, SettingsError where a row wants an adapter that is not loaded.
+        """
+        ...
+
+    def score(self, prompts: Sequence[Prompt], outputs: Sequence[str]) -> list[Score]:
+        """Log-probability of every output under its prompt, in the order given."""
+        ...

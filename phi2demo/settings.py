@@ -1,0 +1,122 @@
+"""Settings of the app. The environment is read here and nowhere else."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+from phi2demo.errors import SettingsError
+
+ASSETS = Path(__file__).resolve().parent.parent / "assets"
+EMBEDDED_MODEL = ASSETS / "model"
+EMBEDDED_ADAPTER = ASSETS / "adapter"
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """Which weights answer. Nothing given: the embedded pair."""
+
+    model: str | None = None
+    """Folder or hub id of the base; None: the one the adapter names, or the embedded one."""
+    adapter: str | None = None
+    """Folder or hub id of a PEFT adapter."""
+    revision: str | None = None
+    """Of the base, on the hub."""
+    adapter_revision: str | None = None
+    device: Device = "auto"
+    dtype: Dtype = "auto"
+    token: str | None = None
+    """For private or gated repositories on the hub."""
+
+    def __post_init__(self) -> None:
+        _one_of("device", self.device, get_args(Device))
+        _one_of("dtype", self.dtype, get_args(Dtype))
+        for name in ("model", "adapter"):
+            if getattr(self, name) == "":
+                raise SettingsError(f"--{name} is empty; give a folder or a hub id such as microsoft/phi-2.")
+
+    def __repr__(self) -> str:
+        return f"ModelSettings(model={self.model!r}, adapter={self.adapter!r}, device={self.device!r}, dtype={self.dtype!r})"
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """How the page is served."""
+
+    host: str = "127.0.0.1"
+    port: int = 7860
+    share: bool = False
+    """Through a public link, for three days."""
+    auth: str | None = None
+    """user:password, asked of every visitor."""
+    public: bool = False
+    """Share without a password."""
+    queue_size: int = 16
+    """Requests that may wait; more are told to come back."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:
+            raise SettingsError(f"--port {self.port}: give a number from 0 (any free port) to 65535.")
+        if self.auth is not None and not all(self.auth.partition(":")[::2]):
+            raise SettingsError("--auth needs the form user:password, both not empty.")
+        if self.share and not (self.auth or self.public):
+            raise SettingsError(
+                "--share puts this page on the internet. Add --auth user:password, or --public to let everyone in."
+            )
+
+    @property
+    def credentials(self) -> tuple[str, str] | None:
+        """User and password, where visitors are asked for them."""
+        if self.auth is None:
+            return None
+        user, _, password = self.auth.partition(":")
+        return user, password
+
+    def __repr__(self) -> str:
+        return f"ServerSettings(host={self.host!r}, port={self.port}, share={self.share}, auth={'***' if self.auth else None})"
+
+
+def model_settings_from(environment: Mapping[str, str] | None = None) -> ModelSettings:
+    """PHI2DEMO_MODEL, _ADAPTER, _REVISION, _ADAPTER_REVISION, _DEVICE, _DTYPE; HF_TOKEN for the hub."""
+    env = os.environ if environment is None else environment
+    return ModelSettings(
+        model=env.get("PHI2DEMO_MODEL"),
+        adapter=env.get("PHI2DEMO_ADAPTER"),
+        revision=env.get("PHI2DEMO_REVISION"),
+        adapter_revision=env.get("PHI2DEMO_ADAPTER_REVISION"),
+        device=cast(Device, env.get("PHI2DEMO_DEVICE", "auto")),
+        dtype=cast(Dtype, env.get("PHI2DEMO_DTYPE", "auto")),
+        token=env.get("HF_TOKEN"),
+    )
+
+
+def server_settings_from(environment: Mapping[str, str] | None = None) -> ServerSettings:
+    """PHI2DEMO_HOST, _PORT, _SHARE, _AUTH, _PUBLIC; on a Space, which sets SPACE_ID, the host is 0.0.0.0."""
+    env = os.environ if environment is None else environment
+    host = env.get("PHI2DEMO_HOST") or ("0.0.0.0" if "SPACE_ID" in env else ServerSettings.host)
+    port = env.get("PHI2DEMO_PORT", str(ServerSettings.port))
+    if not port.isdecimal():
+        raise SettingsError(f"PHI2DEMO_PORT is {port!r}; give a number from 0 to 65535.")
+    return ServerSettings(
+        host=host,
+        port=int(port),
+        share=_flag("PHI2DEMO_SHARE", env),
+        auth=env.get("PHI2DEMO_AUTH"),
+        public=_flag("PHI2DEMO_PUBLIC", env),
+    )
+
+
+def _flag(name: str, env: Mapping[str, str]) -> bool:
+    value = env.get(name, "0").lower()
+    if value not in ("0", "1", "true", "false", ""):
+        raise SettingsError(f"{name} is {value!r}; give 1 or 0.")
+    return value in ("1", "true")
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise SettingsError(f"{name} is {value!r}; give one of {', '.join(allowed)}.")

@@ -1,0 +1,172 @@
+"""What a task is, and what goes in and comes out of it. Knows nothing of torch or of the page."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Generic, TypeVar
+
+from phi2demo.engine.engine import GenerationOptions, Use
+from phi2demo.errors import InputError, SettingsError
+from phi2demo.tasks.receipt import Receipt
+
+MAX_CHARACTERS = 1_000_000
+"""A text longer than this is refused before anything reads it: a million characters are about 350 pages."""
+
+
+@dataclass(frozen=True)
+class TaskOptions:
+    """Base of the options that only one task has."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a person asks for."""
+
+    task: str
+    """A key of TASKS."""
+    text: str
+    options: TaskOptions
+    generation: GenerationOptions
+    uses: tuple[Use, ...] = ("finetuned",)
+    """One, or both for side by side."""
+    seed: int | None = None
+    """None: one is drawn, and the receipt says which."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one model answered."""
+
+    use: Use
+    text: str
+    """Cleaned, as shown."""
+    raw: tuple[str, ...]
+    """As generated, piece by piece: what an explanation scores."""
+    receipt: Receipt
+    notes: tuple[str, ...] = ()
+    """Things a person should know: a number that was lost, a text in another language than said."""
+    probabilities: dict[str, float] = field(default_factory=dict)
+    """Of the labels, for a task that classifies."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One step of a running request."""
+
+    texts: dict[Use, str]
+    """Cleaned text so far."""
+    done: int
+    total: int
+    """Pieces (sentences, parts) finished, of how many."""
+    stage: str
+    """In words: "Summarizing part 3 of 40"."""
+    new_tokens: int
+    seconds: float
+    results: tuple[Result, ...] | None = None
+    """Only in the last step; in the order of the request's uses."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much text one prompt may hold."""
+
+    count_tokens: Callable[[str], int]
+    tokens: int
+    """For the whole prompt: the context less what the output may need."""
+
+    def fits(self, prompt: str) -> bool:
+        """Whether `prompt` leaves room for its output."""
+        return len(prompt) <= self.tokens or self.count_tokens(prompt) <= self.tokens
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """A text cut into what is asked for one by one, and how the answers are put together again."""
+
+    texts: tuple[str, ...]
+    join: Callable[[Sequence[str]], str]
+    """Answers so far (possibly fewer than the texts) to one text."""
+    noun: str = "part"
+
+
+O = TypeVar("O", bound=TaskOptions)  # noqa: E741
+
+
+class Task(ABC, Generic[O]):
+    """One thing a model can be asked to do: its template, its options, its clean-up."""
+
+    name: ClassVar[str]
+    """Key in TASKS, in an adapter's declaration and in receipts."""
+    command: ClassVar[str]
+    """On the command line and as API endpoint: a verb."""
+    title: ClassVar[str]
+    """Of the tab."""
+    input_label: ClassVar[str]
+    options_type: ClassVar[type[TaskOptions]]
+    generation: ClassVar[GenerationOptions]
+    """The defaults of this task."""
+    labels: ClassVar[tuple[str, ...]] = ()
+    """Where a task classifies: the outputs to choose from, by their probability."""
+    stop: ClassVar[tuple[str, ...]] = ("\nInstruct:", "\nOutput:")
+    """What a model trained on the template would go on with."""
+
+    @abstractmethod
+    def instruction(self, text: str, options: O) -> str:
+        """What stands between `Instruct: ` and `Output:`."""
+
+    def prompt(self, text: str, options: O) -> str:
+        """The template around `text`: the same in the app, in evaluation and in training."""
+        return f"Instruct: {self.instruction(text, options)}\nOutput:"
+
+    def pieces(self, text: str, options: O, budget: Budget) -> Pieces:
+        """Cut a text into prompts that fit; one piece unless the task splits. InputError where it does not fit."""
+        prompt = self.prompt(text, options)
+        if not budget.fits(prompt):
+            count = budget.count_tokens(prompt)
+            raise InputError(
+                f"The text has {count} tokens with its instruction; this model reads at most {budget.tokens} here. "
+                "Shorten it, or lower the number of new tokens."
+            )
+        return Pieces((text,), join=lambda outputs: "".join(outputs[:1]))
+
+    def next_pieces(self, outputs: Sequence[str], options: O, budget: Budget) -> Pieces | None:
+        """A further round over the answers (summaries of summaries), or None where they are the result."""
+        return None
+
+    def clean(self, raw: str) -> str:
+        """The answer as shown."""
+        return raw.strip()
+
+    def notes(self, text: str, output: str, options: O) -> tuple[str, ...]:
+        """What a person should know about this answer."""
+        return ()
+
+    def check(self, request: Request) -> Request:
+        """Refuse what cannot be answered, before any model is asked; gives the request with its text made safe.
+
+        Raises InputError for an empty, too long or binary text, SettingsError for options of another task.
+        """
+        if not isinstance(request.options, self.options_type):
+            raise SettingsError(f"{self.name} takes {self.options_type.__name__}, not {type(request.options).__name__}.")
+        if not request.uses:
+            raise SettingsError("No model was chosen: use finetuned, base or both.")
+        text = check_text(request.text)
+        return replace(request, text=text, generation=replace(request.generation, stop=(*request.generation.stop, *self.stop)))
+
+
+def check_text(text: object, *, what: str = "text") -> str:
+    """`text` with line ends made `\\n`; InputError where it is no text, empty, too long, or holds NUL bytes."""
+    if not isinstance(text, str):
+        raise InputError(f"The {what} is of type {type(text).__name__}; give a string.")
+    if len(text) > MAX_CHARACTERS:
+        raise InputError(f"The {what} has {len(text):,} characters; at most {MAX_CHARACTERS:,} are read. Shorten it or split it.")
+    if "\x00" in text:
+        raise InputError(f"The {what} holds NUL bytes, so it is probably a binary file. Paste or upload plain text.")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise InputError(f"The {what} holds characters that are not valid Unicode. Save it as UTF-8 and try again.")
+    if not text.strip():
+        raise InputError(f"The {what} is empty. Type or paste some words first.")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+AnyTask = Task[Any]

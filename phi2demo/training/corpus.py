@@ -1,0 +1,230 @@
+"""Read, clean and split the texts a model learns from. Knows nothing of tokens, models or prompts.
+
+A corpus is a folder of JSON-lines files (plain, .gz or .xz) named `name.train.jsonl`, `name.validation.jsonl` and
+`name.test.jsonl`; the fields of a row say what it is (see `KINDS`). A file without a split in its name is split here:
+by title where rows have one, else by text, so that no title or text is on both sides.
+"""
+
+import gzip
+import hashlib
+import json
+import lzma
+import re
+import unicodedata
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, TextIO
+
+from phi2demo.errors import DataError
+
+Row = dict[str, Any]
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+KINDS: dict[str, frozenset[str]] = {
+    "translation": frozenset({"source", "target", "source_lang", "target_lang"}),
+    "summarization": frozenset({"document", "summary"}),
+    "question_answering": frozenset({"context", "question", "answers"}),
+    "simplification": frozenset({"source", "target"}),
+    "sentiment": frozenset({"text", "label"}),
+    "prose": frozenset({"text"}),
+}
+"""The fields that make a row of each kind; the first kind whose fields a row has is its kind."""
+
+_SCREENED_FIELDS = ("source", "target", "document", "summary", "context", "question", "text")
+_FILE = re.compile(r"(?P<name>.+?)(?:\.(?P<split>train|validation|test))?\.jsonl(?:\.(?:gz|xz))?")
+_INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufeff\u00ad\x00-\x08\x0b\x0c\x0e-\x1f]")
+_LOOSE_PUNCTUATION = re.compile(r" (?=[.,!?;:)\]]|n't\b|'(?:s|re|ve|ll|d|m)\b)|(?<=[(\[]) ")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One cleaned data set."""
+
+    name: str
+    kind: str
+    rows: dict[Split, tuple[Row, ...]]
+
+
+@dataclass
+class CleaningReport:
+    """What cleaning took out of one data set, for the log and the model card."""
+
+    name: str
+    kind: str
+    kept: dict[str, int] = field(default_factory=dict)
+    removed: dict[str, int] = field(default_factory=dict)
+
+    def remove(self, reason: str) -> None:
+        """Count one row that is left out."""
+        self.removed[reason] = self.removed.get(reason, 0) + 1
+
+
+def read_corpus(folder: Path) -> tuple[list[Source], list[CleaningReport]]:
+    """Read every JSON-lines file below `folder`, cleaned.
+
+    Raises DataError where the folder holds no such file, or a file is not JSON lines of a known kind.
+    """
+    files: dict[str, list[tuple[Split | None, Path]]] = {}
+    for path in sorted(folder.rglob("*.jsonl*")):
+        match = _FILE.fullmatch(path.name)
+        if match:
+            split: Any = match["split"]
+            files.setdefault(match["name"], []).append((split, path))
+    if not files:
+        raise DataError(f"No JSON-lines file (.jsonl, .jsonl.gz, .jsonl.xz) below {folder}. Give a folder that has some.")
+    held_out = _HeldOut()
+    sources: list[Source] = []
+    reports: list[CleaningReport] = []
+    raw = {name: _read_splits(parts) for name, parts in files.items()}
+    kinds = {name: _kind(splits, files[name][0][1]) for name, splits in raw.items()}
+    for name, splits in raw.items():
+        for split in ("validation", "test"):
+            for row in splits[split]:
+                held_out.add(row, kinds[name])
+    for name, splits in raw.items():
+        report = CleaningReport(name, kinds[name])
+        rows: dict[Split, tuple[Row, ...]] = {
+            split: tuple(_clean(splits[split], kinds[name], report, held_out if split == "train" else None))
+            for split in SPLITS
+        }
+        report.kept = {split: len(rows[split]) for split in SPLITS}
+        sources.append(Source(name, kinds[name], rows))
+        reports.append(report)
+    return sources, reports
+
+
+def normalize(text: str) -> str:
+    """Unicode NFC, invisible characters out, runs of spaces to one; line breaks stay."""
+    text = _INVISIBLE.sub("", unicodedata.normalize("NFC", text))
+    return "\n".join(" ".join(line.split()) for line in text.strip().splitlines())
+
+
+def fingerprint(text: str) -> bytes:
+    """A key under which texts that differ only in case, punctuation or spacing are the same."""
+    return hashlib.blake2b(" ".join(re.findall(r"\w+", text.casefold())).encode(), digest_size=12).digest()
+
+
+def _read_splits(parts: list[tuple[Split | None, Path]]) -> dict[Split, list[Row]]:
+    splits: dict[Split, list[Row]] = {split: [] for split in SPLITS}
+    for split, path in parts:
+        for row in _read_rows(path):
+            splits[split or _split_of(row)].append(row)
+    return splits
+
+
+def _read_rows(path: Path) -> Iterator[Row]:
+    opener: Callable[..., TextIO] = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix, open)
+    number = 0
+    try:
+        with opener(path, "rt", encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    row = json.loads(line)
+                    if not isinstance(row, dict):
+                        raise DataError(f"{path}, line {number}: a JSON object is needed, as {{\"text\": \"...\"}}.")
+                    yield row
+    except (OSError, EOFError, lzma.LZMAError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read after line {number}: {error}. Check that it is UTF-8 and whole.") from error
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}, line {number}: not JSON ({error.msg}, column {error.colno}). Mend or remove it.") from error
+
+
+def _split_of(row: Row) -> Split:
+    key = str(row.get("title") or row.get("text") or row.get("source") or row.get("document") or row)
+    share = hashlib.blake2b(key.encode(), digest_size=2).digest()[0] / 256
+    return "train" if share < 0.7 else "validation" if share < 0.8 else "test"
+
+
+def _kind(splits: dict[Split, list[Row]], path: Path) -> str:
+    first = next((row for split in SPLITS for row in splits[split]), {})
+    for kind, fields in KINDS.items():
+        if fields <= first.keys():
+            return kind
+    wanted = "; ".join(f"{kind}: {', '.join(sorted(fields))}" for kind, fields in KINDS.items())
+    raise DataError(f"{path}: rows with the fields {sorted(first)} are of no known kind. Known are {wanted}.")
+
+
+def _clean(rows: list[Row], kind: str, report: CleaningReport, held_out: "_HeldOut | None") -> Iterator[Row]:
+    seen: set[bytes] = set()
+    for row in rows:
+        if not KINDS[kind] <= row.keys():
+            report.remove("incomplete")
+            continue
+        row = _clean_row(row, kind)
+        texts = [row[name] for name in _SCREENED_FIELDS if name in row]
+        key = fingerprint("\n".join(texts))
+        if not all(texts):
+            report.remove("empty")
+        elif key in seen:
+            report.remove("duplicate")
+        elif held_out is not None and held_out.has(row, kind):
+            report.remove("in validation or test")
+        elif held_out is not None and any(is_inappropriate(text) for text in texts):
+            report.remove("inappropriate")
+        else:
+            seen.add(key)
+            yield row
+
+
+def _clean_row(row: Row, kind: str) -> Row:
+    row = {name: normalize(value) if isinstance(value, str) else value for name, value in row.items()}
+    if kind == "sentiment":
+        row["text"] = _LOOSE_PUNCTUATION.sub("", row["text"])
+    return row
+
+
+class _HeldOut:
+    """Fingerprints of validation and test texts. Short answers and labels are no texts: they may recur."""
+
+    def __init__(self) -> None:
+        self._keys: dict[str, set[bytes]] = {}
+
+    def add(self, row: Row, kind: str) -> None:
+        self._keys.setdefault(kind, set()).update(fingerprint(text) for text in self._texts(row, kind))
+
+    def has(self, row: Row, kind: str) -> bool:
+        keys = self._keys.get(kind, set())
+        return any(fingerprint(text) in keys for text in self._texts(row, kind))
+
+    @staticmethod
+    def _texts(row: Row, kind: str) -> list[str]:
+        """What must not be shared: a pair as a whole (one sentence has several translations), else the text itself."""
+        if kind == "translation":
+            return [f"{row['source']}\n{row['target']}"]
+        fields = {"summarization": "document", "question_answering": "context", "simplification": "source"}
+        return [str(row[fields.get(kind, "text")])]
+
+
+def _word_list(language: str) -> tuple[frozenset[str], dict[str, list[tuple[str, ...]]]]:
+    lines = resources.files("safetext").joinpath(f"languages/{language}/words.txt").read_text(encoding="utf-8")
+    entries = [tuple(re.findall(r"\w+", line.casefold())) for line in lines.splitlines() if line.strip()]
+    phrases: dict[str, list[tuple[str, ...]]] = {}
+    for entry in entries:
+        if len(entry) > 1:
+            phrases.setdefault(entry[0], []).append(entry)
+    return frozenset(entry[0] for entry in entries if len(entry) == 1), phrases
+
+
+_WORD_LISTS: dict[str, tuple[frozenset[str], dict[str, list[tuple[str, ...]]]]] = {}
+
+
+def is_inappropriate(text: str, *, language: str = "en") -> bool:
+    """Whether a word or phrase of safetext's list for `language` stands in `text`.
+
+    Training pairs are screened on their English side: what is crude there is crude in its translation too, and the
+    French list holds everyday words ("faire", "chat").
+    """
+    if language not in _WORD_LISTS:
+        _WORD_LISTS[language] = _word_list(language)
+    words, phrases = _WORD_LISTS[language]
+    tokens = re.findall(r"\w+", text.casefold())
+    if not words.isdisjoint(tokens):
+        return True
+    return any(
+        tuple(tokens[at : at + len(phrase)]) == phrase
+        for at, token in enumerate(tokens)
+        for phrase in phrases.get(token, ())
+    )

@@ -1,0 +1,56 @@
+"""Plain forms: the texts a base model is pretrained on, as a book or a web page might hold them.
+
+No instruction template appears here, so that what finetuning adds can be seen and measured.
+"""
+
+from collections.abc import Callable, Iterable
+
+from phi2demo.training.corpus import Row, Source, Split
+
+LANGUAGE_NAMES = {"en": "English", "de": "German", "fr": "French", "es": "Spanish"}
+
+
+def plain_texts(source: Source, split: Split) -> Iterable[str]:
+    """The rows of one split as plain documents; a translation pair gives one document in each direction."""
+    form = PLAIN_FORMS[source.kind]
+    return (text for row in source.rows[split] for text in form(row))
+
+
+def _translation(row: Row) -> list[str]:
+    ends = [(_name(row["source_lang"]), row["source"]), (_name(row["target_lang"]), row["target"])]
+    return [f"{a}: {text_a}\n{b}: {text_b}" for (a, text_a), (b, text_b) in (ends, ends[::-1])]
+
+
+def _summarization(row: Row) -> list[str]:
+    return [f"{row['document']}\n\nIn short: {row['summary']}"]
+
+
+def _question_answering(row: Row) -> list[str]:
+    answers = row["answers"]
+    return [f"{row['context']}\n\nQuestion: {row['question']}\nAnswer: {answers[0]['text']}"] if answers else []
+
+
+def _simplification(row: Row) -> list[str]:
+    return [f"Original: {row['source']}\nIn simple words: {row['target']}"]
+
+
+def _sentiment(row: Row) -> list[str]:
+    return [f"Review: {row['text']}\nSentiment: {'positive' if int(row['label']) == 1 else 'negative'}"]
+
+
+def _prose(row: Row) -> list[str]:
+    return [row["text"]]
+
+
+def _name(code: str) -> str:
+    return LANGUAGE_NAMES.get(code, code)
+
+
+PLAIN_FORMS: dict[str, Callable[[Row], list[str]]] = {
+    "translation": _translation,
+    "summarization": _summarization,
+    "question_answering": _question_answering,
+    "simplification": _simplification,
+    "sentiment": _sentiment,
+    "prose": _prose,
+}

@@ -1,0 +1,181 @@
+"""Train a base model of Phi's architecture from scratch: corpus -> tokenizer -> token streams -> next-token loss."""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from phi2demo.training.corpus import Source, read_corpus
+from phi2demo.training.loop import Batch, LoopSettings, make_accelerator, target_loss, train
+from phi2demo.training.plain import plain_texts
+from phi2demo.training.presets import PRESETS, Phase, Preset
+from phi2demo.training.streams import Blocks, weight_of, write_stream
+from phi2demo.training.tokenizer import train_tokenizer
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedTokenizerFast
+
+TOKENIZER_CHARACTERS = 30_000_000
+"""Text the tokenizer is trained on, taken from each data set by its weight."""
+
+
+@dataclass(frozen=True)
+class PretrainSettings:
+    """What the `pretrain` command is told."""
+
+    data: Path
+    output: Path
+    preset: str = "nano"
+    tokens: int | None = None
+    """Tokens to see; the preset's budget where None."""
+    learning_rate: float | None = None
+    mix: Mapping[str, float] = field(default_factory=dict)
+    """Weights by the start of a data set's name, over those in `streams.WEIGHTS`."""
+    schedule: str = "linear"
+    precision: str = "auto"
+    seed: int = 0
+    checkpoint_minutes: float = 10.0
+    device: str | None = None
+    compile: bool = False
+
+
+@dataclass(frozen=True)
+class PhasedBlocks:
+    """Blocks whose length changes from phase to phase."""
+
+    blocks: Blocks
+    phases: tuple[tuple[int, Phase], ...]
+    """(first step after the phase, phase)"""
+
+    def at(self, step: int) -> Batch:
+        """The batch of a step; see `Blocks.at`."""
+        import torch
+
+        phase = next(phase for end, phase in self.phases if step < end)
+        block = torch.from_numpy(self.blocks.at(step, rows=phase.rows, length=phase.length))
+        return Batch(block[:, :-1], block[:, 1:])
+
+
+def pretrain(settings: PretrainSettings) -> Path:
+    """Train a base and save it, with its tokenizer, log and corpus report, in `settings.output`; returns that folder.
+
+    Repeating the command after a kill goes on from the last checkpoint.
+    """
+    import torch
+    from transformers import PhiForCausalLM
+
+    preset = PRESETS[settings.preset]
+    settings.output.mkdir(parents=True, exist_ok=True)
+    accelerator = make_accelerator(settings.precision, device=settings.device)  # type: ignore[arg-type]
+    if accelerator.is_main_process:
+        prepare_streams(settings, preset)
+    accelerator.wait_for_everyone()
+    tokenizer = _load_tokenizer(settings.output)
+    phases = _phase_ends(preset, settings.tokens or preset.tokens)
+    loop = LoopSettings(
+        steps=phases[-1][0],
+        learning_rate=settings.learning_rate or preset.learning_rate,
+        schedule=settings.schedule,  # type: ignore[arg-type]
+        precision=settings.precision,  # type: ignore[arg-type]
+        seed=settings.seed,
+        checkpoint_minutes=settings.checkpoint_minutes,
+        compile=settings.compile,
+    )
+    torch.manual_seed(settings.seed)
+    config = preset.config(
+        vocab_size=len(tokenizer), end_id=tokenizer.eos_token_id, pad_id=tokenizer.convert_tokens_to_ids("<|pad|>")
+    )
+    model = PhiForCausalLM(config)
+    train_blocks = _open_blocks(settings, "train")
+    held_out = _open_blocks(settings, "validation")
+    state = train(
+        model,
+        PhasedBlocks(train_blocks, phases),
+        loop,
+        settings.output,
+        accelerator,
+        validate=lambda step: _validate(model, held_out, preset, accelerator.device),
+        identity={"preset": asdict(preset), "mix": dict(settings.mix)},
+        label=f"pretrain {settings.preset}",
+    )
+    if accelerator.is_main_process:
+        model.to(torch.bfloat16).save_pretrained(settings.output)
+        tokenizer.save_pretrained(settings.output)
+        summary = {"settings": asdict(settings), "tokens": state.tokens, "hours": state.elapsed_s / 3600}
+        (settings.output / "pretraining.json").write_text(json.dumps(summary, indent=1, default=str), encoding="utf-8")
+    return settings.output
+
+
+def prepare_streams(settings: PretrainSettings, preset: Preset) -> None:
+    """Clean the corpus, train the tokenizer and tokenize, once; `streams.json` marks that all of it is there."""
+    folder = settings.output / "corpus"
+    if (folder / "streams.json").exists():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    sources, reports = read_corpus(settings.data)
+    for report in reports:
+        print(f"{report.name}: kept {report.kept}, removed {dict(report.removed)}", file=sys.stderr)
+    (folder / "cleaning.json").write_text(json.dumps([asdict(r) for r in reports], indent=1), encoding="utf-8")
+    weights = {s.name: weight_of(s.name, settings.mix) for s in sources if s.rows["train"]}
+    sample = _tokenizer_sample([s for s in sources if weights.get(s.name)], weights)
+    tokenizer = train_tokenizer(sample, vocab_size=preset.vocab_size, context=preset.context)
+    tokenizer.save_pretrained(settings.output)
+    lengths = {}
+    for source in sources:
+        for split in ("train", "validation"):
+            name = f"{source.name}.{split}"
+            length = write_stream(plain_texts(source, split), tokenizer, folder / f"{name}.u16", seed=settings.seed)
+            lengths[name] = length
+    (folder / "streams.json").write_text(json.dumps({"weights": weights, "tokens": lengths}, indent=1), encoding="utf-8")
+
+
+def _tokenizer_sample(sources: list[Source], weights: Mapping[str, float]) -> Iterator[str]:
+    total = sum(weights.values())
+    for source in sources:
+        budget = TOKENIZER_CHARACTERS * weights[source.name] / total
+        texts = list(plain_texts(source, "train"))
+        mean = max(1.0, sum(map(len, islice(texts, 1000))) / min(1000, len(texts)))
+        stride = max(1, int(len(texts) * mean / budget))
+        yield from texts[::stride]
+
+
+def _load_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
+    from transformers import PreTrainedTokenizerFast
+
+    return PreTrainedTokenizerFast.from_pretrained(folder)
+
+
+def _phase_ends(preset: Preset, tokens: int) -> tuple[tuple[int, Phase], ...]:
+    ends, step = [], 0
+    for phase in preset.phases:
+        step += max(1, round(tokens * phase.share / (phase.length * phase.rows)))
+        ends.append((step, phase))
+    return tuple(ends)
+
+
+def _open_blocks(settings: PretrainSettings, split: str) -> Blocks:
+    folder = settings.output / "corpus"
+    known = json.loads((folder / "streams.json").read_text(encoding="utf-8"))
+    names = [n for n, w in known["weights"].items() if w > 0 and known["tokens"].get(f"{n}.{split}", 0) > 1]
+    streams = [np.memmap(folder / f"{name}.{split}.u16", dtype=np.uint16, mode="r") for name in names]
+    return Blocks(streams, [known["weights"][name] for name in names], settings.seed)
+
+
+def _validate(model: "torch.nn.Module", held_out: Blocks, preset: Preset, device: "torch.device") -> dict[str, float]:
+    """Loss per token on the same held-out blocks every time."""
+    import torch
+
+    length = preset.phases[0].length
+    total, batches = 0.0, 4
+    with torch.no_grad():
+        for index in range(batches):
+            block = torch.from_numpy(held_out.at(index, rows=16, length=length))
+            batch = Batch(block[:, :-1], block[:, 1:])
+            total += float(target_loss(model, batch, device, batch.labels.numel()))
+    return {"all": total / batches}

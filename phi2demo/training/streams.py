@@ -1,0 +1,88 @@
+"""Token streams on disk and the blocks drawn from them: every batch follows from (seed, step) alone.
+
+That makes a resumed run see exactly the batches that an unbroken one would have seen.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from phi2demo.errors import SettingsError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+WEIGHTS = {
+    "tatoeba": 0.16,
+    "african_storybook.en-fr": 0.01,
+    "tinystories": 0.08,
+    "wikipedia2015_leads": 0.10,
+    "gutenberg_children": 0.05,
+    "english_novels": 0.02,
+    "onestop_english": 0.02,
+    "african_storybook_en": 0.02,
+    "wikipedia2015_first_sentence": 0.09,
+    "scitldr": 0.03,
+    "rt_polarity": 0.03,
+    "squad": 0.05,
+    "onestop_adv_ele": 0.02,
+}
+"""Share of the blocks drawn from each data set, by the start of its name; a set not named here gets `DEFAULT_WEIGHT`."""
+DEFAULT_WEIGHT = 0.05
+
+Tokens = NDArray[np.uint16]
+
+
+def weight_of(name: str, overrides: Mapping[str, float]) -> float:
+    """The weight of a data set: `overrides` first, then `WEIGHTS`, each by the start of the name."""
+    for weights in (overrides, WEIGHTS):
+        for prefix, weight in weights.items():
+            if name.startswith(prefix):
+                return weight
+    return DEFAULT_WEIGHT
+
+
+def write_stream(texts: Iterable[str], tokenizer: "PreTrainedTokenizerFast", path: Path, *, seed: int) -> int:
+    """Tokenize `texts` in shuffled order into one uint16 file, each text ended by the end token; returns its length."""
+    documents = list(texts)
+    order = np.random.default_rng(seed).permutation(len(documents))
+    end = tokenizer.eos_token_id
+    total = 0
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        for start in range(0, len(order), 4096):
+            batch = tokenizer([documents[i] for i in order[start : start + 4096]], add_special_tokens=False, verbose=False)
+            ids = np.fromiter((i for row in batch["input_ids"] for i in (*row, end)), dtype=np.uint16)
+            ids.tofile(file)
+            total += len(ids)
+    part.rename(path)
+    return total
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Blocks of consecutive tokens drawn at random places from weighted streams."""
+
+    streams: Sequence[Tokens]
+    weights: Sequence[float]
+    seed: int
+
+    def __post_init__(self) -> None:
+        if not self.streams or sum(self.weights) <= 0:
+            raise SettingsError("No training text has a weight above 0. Give a folder with more text or other --mix weights.")
+
+    def at(self, step: int, *, rows: int, length: int) -> NDArray[np.int64]:
+        """The blocks of one step: int64 of shape (rows, length + 1), the last column only being a target."""
+        random = np.random.default_rng([self.seed, step])
+        chosen = random.choice(len(self.streams), size=rows, p=np.asarray(self.weights) / sum(self.weights))
+        blocks = np.empty((rows, length + 1), dtype=np.int64)
+        for row, index in enumerate(chosen):
+            stream = self.streams[index]
+            start = int(random.integers(max(1, len(stream) - length)))
+            block = stream[start : start + length + 1]
+            blocks[row] = np.resize(block, length + 1)  # a stream shorter than a block is repeated
+        return blocks
