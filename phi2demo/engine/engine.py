@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from threading import Event
 from typing import Literal, Protocol
 
 from phi2demo.errors import SettingsError
@@ -154,10 +155,13 @@ class Engine(Protocol):
         """Tokens of `text`, without special tokens."""
         ...
 
-    def stream(self, prompts: Sequence[Prompt], options: GenerationOptions) -> Iterator[Snapshot]:
+    def stream(
+        self, prompts: Sequence[Prompt], options: GenerationOptions, *, cancel: Event | None = None
+    ) -> Iterator[Snapshot]:
         """Generate all rows in one batch; the last snapshot holds the completions.
 
-        Closing the iterator stops the computing within a second. Raises InputError where a prompt leaves no room in
+        Setting `cancel` or closing the iterator stops the computing within a second. Raises InputError where a
+        prompt leaves no room in
         the context, SettingsError where a row wants an adapter that is not loaded.
         """
         ...

@@ -57,7 +57,9 @@ class Receipt:
             values = json.loads(text)
             receipt = cls(**values)
         except (json.JSONDecodeError, TypeError) as error:
-            raise InputError(f"This is not a receipt of phi2demo: {error}. Give the JSON that came with an output.") from error
+            raise InputError(
+                f"This is not a receipt of phi2demo: {error}. Give the JSON that came with an output."
+            ) from error
         if receipt.format != FORMAT:
             raise InputError(f"The receipt has format {receipt.format!r}; this version reads format {FORMAT}.")
         return receipt

@@ -45,6 +45,8 @@ class Result:
     receipt: Receipt
     notes: tuple[str, ...] = ()
     """Things a person should know: a number that was lost, a text in another language than said."""
+    facts: tuple[str, ...] = ()
+    """Measures of this answer in words: words in and out, compression."""
     probabilities: dict[str, float] = field(default_factory=dict)
     """Of the labels, for a task that classifies."""
 
@@ -76,7 +78,7 @@ class Budget:
 
     def fits(self, prompt: str) -> bool:
         """Whether `prompt` leaves room for its output."""
-        return len(prompt) <= self.tokens or self.count_tokens(prompt) <= self.tokens
+        return len(prompt.encode()) <= self.tokens or self.count_tokens(prompt) <= self.tokens
 
 
 @dataclass(frozen=True)
@@ -141,17 +143,25 @@ class Task(ABC, Generic[O]):
         """What a person should know about this answer."""
         return ()
 
+    def facts(self, text: str, output: str) -> tuple[str, ...]:
+        """Measures of this answer, in words."""
+        return ()
+
     def check(self, request: Request) -> Request:
         """Refuse what cannot be answered, before any model is asked; gives the request with its text made safe.
 
         Raises InputError for an empty, too long or binary text, SettingsError for options of another task.
         """
         if not isinstance(request.options, self.options_type):
-            raise SettingsError(f"{self.name} takes {self.options_type.__name__}, not {type(request.options).__name__}.")
+            raise SettingsError(
+                f"{self.name} takes {self.options_type.__name__}, not {type(request.options).__name__}."
+            )
         if not request.uses:
             raise SettingsError("No model was chosen: use finetuned, base or both.")
         text = check_text(request.text)
-        return replace(request, text=text, generation=replace(request.generation, stop=(*request.generation.stop, *self.stop)))
+        return replace(
+            request, text=text, generation=replace(request.generation, stop=(*request.generation.stop, *self.stop))
+        )
 
 
 def check_text(text: object, *, what: str = "text") -> str:
@@ -159,7 +169,9 @@ def check_text(text: object, *, what: str = "text") -> str:
     if not isinstance(text, str):
         raise InputError(f"The {what} is of type {type(text).__name__}; give a string.")
     if len(text) > MAX_CHARACTERS:
-        raise InputError(f"The {what} has {len(text):,} characters; at most {MAX_CHARACTERS:,} are read. Shorten it or split it.")
+        raise InputError(
+            f"The {what} has {len(text):,} characters; at most {MAX_CHARACTERS:,} are read. Shorten it or split it."
+        )
     if "\x00" in text:
         raise InputError(f"The {what} holds NUL bytes, so it is probably a binary file. Paste or upload plain text.")
     if any("\ud800" <= character <= "\udfff" for character in text):

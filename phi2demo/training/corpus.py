@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, Literal
 
 from phi2demo.errors import DataError
 
@@ -74,7 +74,9 @@ def read_corpus(folder: Path) -> tuple[list[Source], list[CleaningReport]]:
             split: Any = match["split"]
             files.setdefault(match["name"], []).append((split, path))
     if not files:
-        raise DataError(f"No JSON-lines file (.jsonl, .jsonl.gz, .jsonl.xz) below {folder}. Give a folder that has some.")
+        raise DataError(
+            f"No JSON-lines file (.jsonl, .jsonl.gz, .jsonl.xz) below {folder}. Give a folder that has some."
+        )
     held_out = _HeldOut()
     sources: list[Source] = []
     reports: list[CleaningReport] = []
@@ -116,7 +118,7 @@ def _read_splits(parts: list[tuple[Split | None, Path]]) -> dict[Split, list[Row
 
 
 def _read_rows(path: Path) -> Iterator[Row]:
-    opener: Callable[..., TextIO] = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix, open)
+    opener: Callable[..., Any] = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix, open)
     number = 0
     try:
         with opener(path, "rt", encoding="utf-8") as lines:
@@ -124,12 +126,16 @@ def _read_rows(path: Path) -> Iterator[Row]:
                 if line.strip():
                     row = json.loads(line)
                     if not isinstance(row, dict):
-                        raise DataError(f"{path}, line {number}: a JSON object is needed, as {{\"text\": \"...\"}}.")
+                        raise DataError(f'{path}, line {number}: a JSON object is needed, as {{"text": "..."}}.')
                     yield row
     except (OSError, EOFError, lzma.LZMAError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read after line {number}: {error}. Check that it is UTF-8 and whole.") from error
+        raise DataError(
+            f"{path} cannot be read after line {number}: {error}. Check that it is UTF-8 and whole."
+        ) from error
     except json.JSONDecodeError as error:
-        raise DataError(f"{path}, line {number}: not JSON ({error.msg}, column {error.colno}). Mend or remove it.") from error
+        raise DataError(
+            f"{path}, line {number}: not JSON ({error.msg}, column {error.colno}). Mend or remove it."
+        ) from error
 
 
 def _split_of(row: Row) -> Split:

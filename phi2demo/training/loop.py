@@ -85,7 +85,9 @@ class Batch:
 class Batches(Protocol):
     """Where the loop gets its batches: the same step always gives the same batch."""
 
-    def at(self, step: int) -> Batch: ...
+    def at(self, step: int) -> Batch:
+        """The batch of a step, counted from 0."""
+        ...
 
 
 def make_accelerator(precision: Precision, *, device: str | None = None) -> "Accelerator":
@@ -164,7 +166,9 @@ def _make_optimizer(model: "torch.nn.Module", settings: LoopSettings) -> "torch.
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=settings.learning_rate, betas=(0.9, 0.95), fused=True)
+    return torch.optim.AdamW(
+        [g for g in groups if g["params"]], lr=settings.learning_rate, betas=(0.9, 0.95), fused=True
+    )
 
 
 def _step(

@@ -132,7 +132,9 @@ def prepare_streams(settings: PretrainSettings, preset: Preset) -> None:
             name = f"{source.name}.{split}"
             length = write_stream(plain_texts(source, split), tokenizer, folder / f"{name}.u16", seed=settings.seed)
             lengths[name] = length
-    (folder / "streams.json").write_text(json.dumps({"weights": weights, "tokens": lengths}, indent=1), encoding="utf-8")
+    (folder / "streams.json").write_text(
+        json.dumps({"weights": weights, "tokens": lengths}, indent=1), encoding="utf-8"
+    )
 
 
 def _tokenizer_sample(sources: list[Source], weights: Mapping[str, float]) -> Iterator[str]:

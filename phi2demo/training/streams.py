@@ -55,7 +55,9 @@ def write_stream(texts: Iterable[str], tokenizer: "PreTrainedTokenizerFast", pat
     part = path.with_suffix(".part")
     with part.open("wb") as file:
         for start in range(0, len(order), 4096):
-            batch = tokenizer([documents[i] for i in order[start : start + 4096]], add_special_tokens=False, verbose=False)
+            batch = tokenizer(
+                [documents[i] for i in order[start : start + 4096]], add_special_tokens=False, verbose=False
+            )
             ids = np.fromiter((i for row in batch["input_ids"] for i in (*row, end)), dtype=np.uint16)
             ids.tofile(file)
             total += len(ids)
@@ -73,7 +75,9 @@ class Blocks:
 
     def __post_init__(self) -> None:
         if not self.streams or sum(self.weights) <= 0:
-            raise SettingsError("No training text has a weight above 0. Give a folder with more text or other --mix weights.")
+            raise SettingsError(
+                "No training text has a weight above 0. Give a folder with more text or other --mix weights."
+            )
 
     def at(self, step: int, *, rows: int, length: int) -> NDArray[np.int64]:
         """The blocks of one step: int64 of shape (rows, length + 1), the last column only being a target."""

@@ -1,0 +1,85 @@
+"""What an adapter says it was finetuned for: `tasks.json` in its folder. Knows nothing of the page."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from phi2demo.errors import ModelError
+from phi2demo.tasks import TASKS
+from phi2demo.tasks.generation import MODES, GenerationTaskOptions
+from phi2demo.tasks.languages import LANGUAGES
+from phi2demo.tasks.summarization import LENGTHS, SummaryOptions
+from phi2demo.tasks.task import TaskOptions
+from phi2demo.tasks.translation import TranslationOptions
+
+FILE = "tasks.json"
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """Tasks and what each of them offers; a model that declares nothing offers all."""
+
+    tasks: tuple[str, ...] = tuple(TASKS)
+    languages: tuple[str, ...] = tuple(LANGUAGES)
+    modes: tuple[str, ...] = tuple(MODES)
+    """Of generation."""
+    lengths: tuple[str, ...] = tuple(LENGTHS)
+    """Of summaries that the model was finetuned on; others are put together from these."""
+
+    def adapt(self, options: TaskOptions) -> TaskOptions:
+        """The options as this model can follow them."""
+        if isinstance(options, SummaryOptions) and options.length not in self.lengths:
+            return replace(options, by_parts=True)
+        return options
+
+    def default_options(self, task: str) -> TaskOptions:
+        """The options that a tab starts with."""
+        if task == "translation":
+            source, target = (*self.languages, *LANGUAGES)[:2]
+            return TranslationOptions(source, target)
+        if task == "generation":
+            return GenerationTaskOptions(self.modes[0])
+        return TASKS[task].options_type()
+
+    def to_json(self) -> str:
+        """What `read_declaration` reads."""
+        extra = {
+            "generation": {"modes": list(self.modes)},
+            "translation": {"languages": list(self.languages)},
+            "summarization": {"lengths": list(self.lengths)},
+        }
+        return json.dumps({"tasks": {task: extra.get(task, {}) for task in self.tasks}}, indent=2) + "\n"
+
+
+def read_declaration(folder: Path | None) -> Declaration:
+    """The declaration in an adapter's folder; everything where there is none. ModelError where it is malformed."""
+    path = folder / FILE if folder else None
+    if path is None or not path.is_file():
+        return Declaration()
+    try:
+        tasks = json.loads(path.read_text(encoding="utf-8"))["tasks"]
+        return Declaration(
+            tasks=_known("tasks", list(tasks), tuple(TASKS), path),
+            languages=_listed(tasks, "translation", "languages", tuple(LANGUAGES), path),
+            modes=_listed(tasks, "generation", "modes", tuple(MODES), path),
+            lengths=_listed(tasks, "summarization", "lengths", tuple(LENGTHS), path),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(
+            f"{path} cannot be read ({error!r}). It should look like "
+            '{"tasks": {"translation": {"languages": ["en", "de"]}, "sentiment": {}}}.'
+        ) from error
+
+
+def _listed(tasks: dict[str, Any], task: str, key: str, known: tuple[str, ...], path: Path) -> tuple[str, ...]:
+    values = tasks.get(task, {}).get(key)
+    return known if values is None else _known(key, values, known, path)
+
+
+def _known(key: str, values: list[str], known: tuple[str, ...], path: Path) -> tuple[str, ...]:
+    unknown = [value for value in values if value not in known]
+    least = 2 if key == "languages" else 1
+    if unknown or len(values) < least:
+        raise ModelError(f"{path}: {key} is {values}; list at least {least} of {', '.join(known)}.")
+    return tuple(value for value in known if value in values)

@@ -1,0 +1,37 @@
+"""Generation: go on with a text, or follow an instruction."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from phi2demo.engine.engine import GenerationOptions
+from phi2demo.errors import SettingsError
+from phi2demo.tasks.task import Task, TaskOptions
+
+MODES = {"continue": "Continue my text", "instruct": "Follow my instruction"}
+
+
+@dataclass(frozen=True)
+class GenerationTaskOptions(TaskOptions):
+    """What the text is to the model."""
+
+    mode: str = "continue"
+    """A key of MODES."""
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise SettingsError(f"mode is {self.mode!r}; give one of {', '.join(MODES)}.")
+
+
+class Generation(Task[GenerationTaskOptions]):
+    """Free text after the person's own."""
+
+    name = "generation"
+    command = "generate"
+    title = "Generate"
+    input_label = "Your text"
+    options_type = GenerationTaskOptions
+    generation: ClassVar = GenerationOptions(max_new_tokens=200, temperature=0.7, top_p=0.95, repetition_penalty=1.1)
+
+    def instruction(self, text: str, options: GenerationTaskOptions) -> str:
+        """The text itself, or the wish to have it continued."""
+        return text if options.mode == "instruct" else f"Continue the following text.\n{text}"

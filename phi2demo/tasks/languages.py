@@ -1,0 +1,49 @@
+"""Languages by code and name, and which one a text is in (lingua)."""
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lingua import LanguageDetector
+
+LANGUAGES = {
+    "en": "English",
+    "de": "German",
+    "fr": "French",
+    "es": "Spanish",
+    "it": "Italian",
+    "pt": "Portuguese",
+    "nl": "Dutch",
+}
+"""What can be asked for: the European languages that Phi-2, mostly trained on English, was seen to write."""
+
+_LOOKALIKES = ("da", "sv", "nb", "pl", "cs", "ca", "ro", "tr", "ru", "el", "ar", "he", "hi", "ja", "zh", "ko")
+"""Told apart from the languages above, so that a text in one of them is not taken for its nearest neighbour."""
+
+MIN_LETTERS = 12
+"""Shorter texts ("Tom!", "Hotel") are in many languages at once."""
+MIN_CONFIDENCE = 0.75
+
+
+def detect_language(text: str) -> str | None:
+    """The ISO 639-1 code of the language of `text`, or None where that cannot be said with confidence."""
+    sample = text[:2000]
+    if sum(character.isalpha() for character in sample) < MIN_LETTERS:
+        return None
+    likeliest = _detector().compute_language_confidence_values(sample)[0]
+    if likeliest.value < MIN_CONFIDENCE:
+        return None
+    return likeliest.language.iso_code_639_1.name.lower()
+
+
+@cache
+def _detector() -> "LanguageDetector":
+    from lingua import IsoCode639_1, LanguageDetectorBuilder
+
+    codes = [IsoCode639_1.from_str(code.upper()) for code in (*LANGUAGES, *_LOOKALIKES)]
+    return LanguageDetectorBuilder.from_iso_codes_639_1(*codes).build()
+
+
+def language_name(code: str) -> str:
+    """The English name of a language code, or the code itself."""
+    return LANGUAGES.get(code, code)

@@ -1,0 +1,45 @@
+"""Question answering: a question about the person's own text."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from phi2demo.engine.engine import GenerationOptions
+from phi2demo.errors import InputError
+from phi2demo.tasks.task import Request, Task, TaskOptions, check_text
+
+MAX_QUESTION_CHARACTERS = 1000
+
+
+@dataclass(frozen=True)
+class QuestionOptions(TaskOptions):
+    """What is asked about the text."""
+
+    question: str = ""
+
+
+class QuestionAnswering(Task[QuestionOptions]):
+    """A short answer out of the text."""
+
+    name = "question_answering"
+    command = "answer"
+    title = "Ask"
+    input_label = "The text to ask about"
+    options_type = QuestionOptions
+    generation: ClassVar = GenerationOptions(max_new_tokens=48)
+
+    def instruction(self, text: str, options: QuestionOptions) -> str:
+        """Text first, question last: next to where the answer begins."""
+        return f"Answer the question from the following text.\n{text}\nQuestion: {options.question.strip()}"
+
+    def check(self, request: Request) -> Request:
+        """Also refuses an empty or very long question."""
+        question = check_text(getattr(request.options, "question", ""), what="question")
+        if len(question) > MAX_QUESTION_CHARACTERS:
+            raise InputError(
+                f"The question has {len(question):,} characters; ask in at most {MAX_QUESTION_CHARACTERS:,}."
+            )
+        return super().check(request)
+
+    def clean(self, raw: str) -> str:
+        """The first line: an answer has one."""
+        return raw.strip().partition("\n")[0].strip()

@@ -1,0 +1,28 @@
+"""Sentiment: positive or negative, chosen by probability, never by what happens to be written."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from phi2demo.engine.engine import GenerationOptions
+from phi2demo.tasks.task import Task, TaskOptions
+
+
+@dataclass(frozen=True)
+class SentimentOptions(TaskOptions):
+    """None so far."""
+
+
+class Sentiment(Task[SentimentOptions]):
+    """The likelier of two labels."""
+
+    name = "sentiment"
+    command = "classify"
+    title = "Sentiment"
+    input_label = "A review or an opinion"
+    options_type = SentimentOptions
+    generation: ClassVar = GenerationOptions(max_new_tokens=4)
+    labels: ClassVar = ("positive", "negative")
+
+    def instruction(self, text: str, options: SentimentOptions) -> str:
+        """Asks for one of the labels."""
+        return f"Is the sentiment of the following text positive or negative?\n{text}"

@@ -1,0 +1,80 @@
+"""Summarization: in a sentence, short or medium; a long document part by part, then a summary of the summaries."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from phi2demo.engine.engine import GenerationOptions
+from phi2demo.errors import InputError, SettingsError
+from phi2demo.tasks.documents import balance, count_words, pack
+from phi2demo.tasks.task import Budget, Pieces, Task, TaskOptions
+
+LENGTHS = {"sentence": "one sentence", "short": "two or three sentences", "medium": "a short paragraph"}
+SENTENCES = {"sentence": 1, "short": 3, "medium": 6}
+"""Sentences of a summary that is put together from one-sentence summaries."""
+MIN_PART_WORDS = 40
+"""A part is not cut smaller for the sake of more sentences."""
+
+
+@dataclass(frozen=True)
+class SummaryOptions(TaskOptions):
+    """How long the summary should be."""
+
+    length: str = "sentence"
+    """A key of LENGTHS."""
+    by_parts: bool = False
+    """Build longer summaries from one sentence per part: for models that were finetuned on one-sentence summaries."""
+
+    def __post_init__(self) -> None:
+        if self.length not in LENGTHS:
+            raise SettingsError(f"length is {self.length!r}; give one of {', '.join(LENGTHS)}.")
+        if not isinstance(self.by_parts, bool):
+            raise SettingsError(f"by_parts is {self.by_parts!r}; give true or false.")
+
+
+class Summarization(Task[SummaryOptions]):
+    """A shorter text that says what the longer one says."""
+
+    name = "summarization"
+    command = "summarize"
+    title = "Summarize"
+    input_label = "The text to summarize"
+    options_type = SummaryOptions
+    generation: ClassVar = GenerationOptions(max_new_tokens=160, repetition_penalty=1.1, time_limit_s=1800.0)
+
+    def instruction(self, text: str, options: SummaryOptions) -> str:
+        """Names the length in words."""
+        length = LENGTHS["sentence" if options.by_parts else options.length]
+        return f"Summarize the following text in {length}.\n{text}"
+
+    def pieces(self, text: str, options: SummaryOptions, budget: Budget) -> Pieces:
+        """Parts cut at sentence ends: as few as fit, or as many as the summary should have sentences."""
+        room = budget.tokens - budget.count_tokens(self.prompt("", options))
+        if room < 32:
+            raise InputError(f"Only {room} tokens are left for the text. Lower the number of new tokens.")
+        parts = pack(text, count=budget.count_tokens, limit=room)
+        wanted = SENTENCES[options.length]
+        if options.by_parts and len(parts) < wanted:
+            groups = balance(text, parts=wanted, min_words=MIN_PART_WORDS)
+            if all(budget.fits(self.prompt(group, options)) for group in groups):
+                parts = groups
+        return Pieces(tuple(parts), join=_paragraph)
+
+    def next_pieces(self, outputs: Sequence[str], options: SummaryOptions, budget: Budget) -> Pieces | None:
+        """A summary of the summaries, until there are as few as the length wants or it gets no shorter."""
+        wanted = SENTENCES[options.length] if options.by_parts else 1
+        if len(outputs) <= wanted:
+            return None
+        pieces = self.pieces(_paragraph(outputs), options, budget)
+        return pieces if len(pieces.texts) < len(outputs) else None
+
+    def facts(self, text: str, output: str) -> tuple[str, ...]:
+        """Words in, words out, compression."""
+        before, after = count_words(text), count_words(output)
+        if not after:
+            return (f"{before:,} words in, no words out",)
+        return (f"{before:,} words in, {after:,} words out", f"compression {before / after:.1f} to 1")
+
+
+def _paragraph(outputs: Sequence[str]) -> str:
+    return " ".join(output.strip() for output in outputs if output.strip())

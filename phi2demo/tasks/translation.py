@@ -1,0 +1,80 @@
+"""Translation: sentence by sentence, so that none is dropped, with line breaks kept and numbers checked."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import ClassVar
+
+from phi2demo.engine.engine import GenerationOptions
+from phi2demo.errors import InputError, SettingsError
+from phi2demo.tasks.documents import lay_out
+from phi2demo.tasks.languages import LANGUAGES, detect_language, language_name
+from phi2demo.tasks.task import Budget, Pieces, Task, TaskOptions
+
+_NUMBER = re.compile(r"\d(?:[\d.,'\u00a0\u202f]*\d)?")
+
+
+@dataclass(frozen=True)
+class TranslationOptions(TaskOptions):
+    """From which language into which, as ISO 639-1 codes."""
+
+    source: str = "en"
+    target: str = "de"
+
+    def __post_init__(self) -> None:
+        for end, code in (("source", self.source), ("target", self.target)):
+            if code not in LANGUAGES:
+                known = ", ".join(f"{code} ({name})" for code, name in LANGUAGES.items())
+                raise SettingsError(f"The {end} language is {code!r}; give one of {known}.")
+        if self.source == self.target:
+            raise SettingsError(f"Both languages are {language_name(self.source)}; choose two.")
+
+
+class Translation(Task[TranslationOptions]):
+    """The same text in another language."""
+
+    name = "translation"
+    command = "translate"
+    title = "Translate"
+    input_label = "The text to translate"
+    options_type = TranslationOptions
+    generation: ClassVar = GenerationOptions(max_new_tokens=128, time_limit_s=1800.0)
+
+    def instruction(self, text: str, options: TranslationOptions) -> str:
+        """Names both languages in English."""
+        source, target = language_name(options.source), language_name(options.target)
+        return f"Translate the following text from {source} to {target}.\n{text}"
+
+    def pieces(self, text: str, options: TranslationOptions, budget: Budget) -> Pieces:
+        """One piece a sentence; what has no letters (numbers, rules, blank lines) is copied."""
+        layout = lay_out(
+            text, language=options.source, fits=lambda sentence: budget.fits(self.prompt(sentence, options))
+        )
+        if not layout.sentences:
+            raise InputError("The text holds no words to translate. Type or paste some words first.")
+        return Pieces(layout.sentences, join=layout.join, noun="sentence")
+
+    def clean(self, raw: str) -> str:
+        """One line: a sentence has no line break."""
+        return " ".join(raw.split())
+
+    def notes(self, text: str, output: str, options: TranslationOptions) -> tuple[str, ...]:
+        """A text in another language than said; numbers that were lost or made up."""
+        notes = []
+        found = detect_language(text)
+        if found is not None and found != options.source:
+            notes.append(
+                f"The text looks like {language_name(found)}, not {language_name(options.source)}: "
+                "the translation may be worthless."
+            )
+        before, after = numbers(text), numbers(output)
+        if lost := list((before - after).elements()):
+            notes.append(f"Numbers of the text that the translation lacks: {', '.join(lost[:10])}.")
+        if added := list((after - before).elements()):
+            notes.append(f"Numbers in the translation that the text lacks: {', '.join(added[:10])}.")
+        return tuple(notes)
+
+
+def numbers(text: str) -> Counter[str]:
+    """The numbers in a text by their digits: 1,000.5 and 1.000,5 are the same number in two languages."""
+    return Counter(re.sub(r"\D", "", match) for match in _NUMBER.findall(text))
