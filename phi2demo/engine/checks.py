@@ -1,0 +1,159 @@
+"""Whether a base is whole, and whether an adapter is of a kind that works here and fits a base. Reads shapes only."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from phi2demo.engine.weights import Shapes, read_json
+from phi2demo.errors import ModelError
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
+"""One of them makes a tokenizer."""
+
+_PREFIX = "base_model.model."
+_LORA = re.compile(r"(?P<module>.+)\.lora_(?P<part>A|B|embedding_A|embedding_B)(\.weight)?")
+_OLD_PHI = re.compile(r"\b(Wqkv|out_proj|mixer|transformer\.h)\b")
+
+
+@dataclass(frozen=True)
+class AdapterConfig:
+    """What adapter_config.json declares."""
+
+    base: str | None
+    """Folder or hub id of the base it was made on."""
+    base_revision: str | None
+    """Of that base, on the hub."""
+    rank: int
+    targets: tuple[str, ...]
+    """Ends of module names; empty where the file gives a pattern."""
+
+
+def read_adapter_config(folder: Path, *, name: str) -> AdapterConfig:
+    """What the adapter in `folder` declares. Raises ModelError where it is no LoRA that can run beside its base."""
+    raw = read_json(folder / "adapter_config.json", name=name)
+    kind = raw.get("peft_type")
+    if kind != "LORA":
+        raise ModelError(f"{name} is of peft_type {kind!r}; only LORA adapters are read here. Give a LoRA adapter.")
+    rank = raw.get("r")
+    if type(rank) is not int or rank < 1:
+        raise ModelError(f"adapter_config.json of {name} has rank r = {rank!r}; it must be a whole number above 0.")
+    if unsupported := _unsupported(raw):
+        option, why = next(iter(unsupported.items()))
+        raise ModelError(f"{name} was made with {option}, {why}. Retrain it without, or convert it to plain LoRA.")
+    targets = raw.get("target_modules")
+    return AdapterConfig(
+        base=_text(raw.get("base_model_name_or_path")),
+        base_revision=_text(raw.get("revision")),
+        rank=rank,
+        targets=tuple(map(str, targets)) if isinstance(targets, list) else (),
+    )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _unsupported(raw: dict[str, Any]) -> dict[str, str]:
+    """Options under which base and finetuned rows cannot share a batch, with the reason."""
+    mixed = "which PEFT cannot run in one batch with the base"
+    changes = "which changes the base itself, so there is nothing to compare with"
+    options = ("use_dora", "target_parameters", "trainable_token_indices", "alora_invocation_tokens")
+    found = {option: mixed for option in options if raw.get(option)}
+    if raw.get("lora_bias"):
+        found["lora_bias"] = "whose extra tensors are not read here"
+    if raw.get("layer_replication"):
+        found["layer_replication"] = changes
+    if raw.get("bias", "none") != "none":
+        found[f"bias={raw['bias']!r}"] = changes
+    initial = raw.get("init_lora_weights")
+    if isinstance(initial, str) and initial.lower().startswith(("pissa", "olora", "corda", "loftq", "lora_ga")):
+        found[f"init_lora_weights={initial!r}"] = changes
+    return found
+
+
+def check_base(shapes: Shapes, expected: Shapes, *, name: str) -> None:
+    """Raises ModelError where the weights are not those that the config asks for."""
+    for tensor, shape in expected.items():
+        if tensor not in shapes:
+            old = ": it is written for the old Phi code" if any(_OLD_PHI.search(key) for key in shapes) else ""
+            raise ModelError(f"The weights of {name} lack {tensor}{old}. Give a whole, present-day Phi model.")
+        if shapes[tensor] != shape:
+            raise ModelError(
+                f"{name} does not agree with itself: config.json asks for {tensor} of shape {list(shape)}, "
+                f"the weights have {list(shapes[tensor])}. Restore both from one source."
+            )
+
+
+def check_tokenizer(folder: Path, *, name: str) -> None:
+    """Raises ModelError where there is none."""
+    if not any((folder / file).is_file() for file in TOKENIZER_FILES):
+        raise ModelError(f"{name} has no tokenizer; copy tokenizer.json and tokenizer_config.json into it.")
+
+
+def check_targets(config: AdapterConfig, base: Shapes, *, adapter: str, base_name: str) -> None:
+    """Raises ModelError where the base has none of the modules that the adapter declares. Needs no adapter weights."""
+    modules = [name.removesuffix(".weight") for name in base if name.endswith(".weight")]
+    ends = [target for target in config.targets if target != "all-linear"]
+    if ends and not any(f".{module}".endswith(f".{end}") for module in modules for end in ends):
+        raise _foreign(sorted(ends), adapter=adapter, base_name=base_name, made_on=config.base)
+
+
+def check_fit(adapter_shapes: Shapes, base: Shapes, config: AdapterConfig, *, adapter: str, base_name: str) -> None:
+    """Raises ModelError where a tensor of the adapter has no place in the base, or has another shape than its place."""
+    factors: dict[str, dict[str, tuple[int, ...]]] = {}
+    foreign: list[str] = []
+    for key, shape in adapter_shapes.items():
+        name = key.removeprefix(_PREFIX)
+        match = _LORA.fullmatch(name)
+        place = f"{match['module']}.weight" if match else name
+        if place not in base:
+            foreign.append(name)
+        elif match:
+            factors.setdefault(match["module"], {})[match["part"].removeprefix("embedding_")] = shape
+        elif shape != base[place]:
+            raise _misfit(place, list(shape), list(base[place]), adapter, base_name, config.base)
+    if foreign:
+        raise _foreign(foreign, adapter=adapter, base_name=base_name, made_on=config.base)
+    if not factors:
+        raise ModelError(f"{adapter} holds no LoRA weights, so it would change nothing; give a trained adapter.")
+    for module, parts in factors.items():
+        if set(parts) != {"A", "B"} or any(len(shape) != 2 for shape in parts.values()):
+            raise ModelError(f"{adapter} has only half of {module}'s LoRA weights. Copy or download it again.")
+        made_for, there = [parts["B"][0], parts["A"][1]], list(base[f"{module}.weight"])
+        if sorted(made_for) != sorted(there) or parts["A"][0] != parts["B"][1]:
+            raise _misfit(module, made_for, there, adapter, base_name, config.base)
+
+
+def _misfit(
+    module: str, made_for: list[int], there: list[int], adapter: str, base_name: str, made_on: str | None
+) -> ModelError:
+    return ModelError(
+        f"{adapter} was made for another base than {base_name}: it changes {module} of shape {made_for}, here it is "
+        f"{there}. {_give_its_base(made_on)}"
+    )
+
+
+def _foreign(names: list[str], *, adapter: str, base_name: str, made_on: str | None) -> ModelError:
+    some = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    if any(_OLD_PHI.search(name) for name in names):
+        return ModelError(
+            f"{adapter} was made for the old Phi code: it changes {some}, which {base_name} lacks (it has q_proj, "
+            "k_proj, v_proj and dense). It must be retrained on today's Phi, or its weights converted."
+        )
+    return ModelError(
+        f"{adapter} was made for another base than {base_name}: it changes {some}, which this base lacks. "
+        f"{_give_its_base(made_on)}"
+    )
+
+
+def _give_its_base(made_on: str | None) -> str:
+    if made_on is None:
+        return "Give the base that it was made on."
+    return f"It names {_shown(made_on)} as its base: give that with --model, or leave --model out."
+
+
+def _shown(base: str) -> str:
+    """Without the folders of a machine: the page shows it."""
+    path = Path(base)
+    return path.name if path.is_absolute() else base

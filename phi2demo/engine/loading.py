@@ -1,0 +1,183 @@
+"""Load the base and the adapter of a plan. Knows no task and no page.
+
+`plan` finds and checks, without weights; `load` downloads what is missing, checks memory and loads.
+"""
+
+import logging
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from phi2demo.engine import checks
+from phi2demo.engine.devices import Demand, Place, choose_place
+from phi2demo.engine.engine import ModelInfo
+from phi2demo.engine.planning import ModelPlan, check_weights, here, plan
+from phi2demo.engine.sources import Source
+from phi2demo.engine.weights import count, fingerprint, read_shapes
+from phi2demo.errors import ModelError
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+__all__ = ["LoadedModel", "ModelPlan", "load", "plan"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model ready to answer, never merged with its adapter: one batch may hold rows with and without it."""
+
+    model: "PreTrainedModel | PeftModel"
+    """In eval mode, without gradients."""
+    tokenizer: "PreTrainedTokenizerBase"
+    info: ModelInfo
+    end_token_ids: tuple[int, ...]
+    pad_token_id: int
+
+
+def load(plan: ModelPlan) -> LoadedModel:
+    """Load what `plan` found. Raises ModelError; takes seconds, or minutes where weights are downloaded first."""
+    _download(plan)
+    shapes = check_weights(plan)
+    numbers = plan.parameters or count(shapes)
+    place = choose_place(plan.device, plan.dtype, Demand(numbers, plan.config.cache_numbers))
+    logger.info("loading %s with %s on %s as %s", plan.base, plan.adapter or "no adapter", place.device, place.dtype)
+    try:
+        tokenizer = _load_tokenizer(plan)
+        model = _load_base(plan, place)
+        _check_vocabulary(tokenizer, model, name=plan.base)
+        if plan.adapter_source:
+            model = _load_adapter(plan, model)
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+        raise ModelError(
+            f"{plan.base} with {plan.adapter or 'no adapter'} could not be loaded: {error}. "
+            "Check that its files belong together, or give another model."
+        ) from error
+    model.eval().requires_grad_(False)
+    ends = _end_token_ids(model, tokenizer)
+    pad = tokenizer.pad_token_id
+    return LoadedModel(
+        model=model,
+        tokenizer=tokenizer,
+        info=_info(plan, model, place),
+        end_token_ids=ends,
+        pad_token_id=pad if pad is not None else (ends or (0,))[0],
+    )
+
+
+def _download(plan: ModelPlan) -> None:
+    from phi2demo.engine import hub
+
+    for source in (plan.base_source, plan.adapter_source):
+        if source is None or source.snapshot is None or here(source):
+            continue
+        free = shutil.disk_usage(source.folder).free
+        if source.missing_bytes > free:
+            raise ModelError(
+                f"{source.name} takes {source.missing_bytes / 1e9:.1f} GB of disk and only {free / 1e9:.1f} GB are "
+                "free where the hub cache is. Free some, or set HF_HOME to a folder on a larger disk."
+            )
+        hub.fetch_weights(source.snapshot, source.files, token=plan.token)
+
+
+def _load_tokenizer(plan: ModelPlan) -> "PreTrainedTokenizerBase":
+    """The base's; the adapter's where the base has none."""
+    from transformers import AutoTokenizer
+
+    own = any((plan.base_folder / file).is_file() for file in checks.TOKENIZER_FILES)
+    folder = plan.base_folder if own else plan.adapter_folder
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False
+    )
+    return tokenizer
+
+
+def _check_vocabulary(tokenizer: "PreTrainedTokenizerBase", model: Any, *, name: str) -> None:
+    rows = model.get_input_embeddings().num_embeddings
+    if len(tokenizer) > rows:
+        raise ModelError(
+            f"The tokenizer has {len(tokenizer)} tokens, but {name} knows only {rows}; give the tokenizer it was "
+            "trained with."
+        )
+
+
+def _load_base(plan: ModelPlan, place: Place) -> Any:
+    """The base alone, in its place."""
+    from transformers import AutoModelForCausalLM
+
+    model, report = AutoModelForCausalLM.from_pretrained(
+        plan.base_folder,
+        dtype=place.torch_dtype,
+        attn_implementation="sdpa" if plan.config.model_type == "phi" else None,
+        device_map="auto" if place.spread else None,
+        use_safetensors=True,
+        local_files_only=True,
+        trust_remote_code=False,
+        output_loading_info=True,
+    )
+    absent = sorted([*report["missing_keys"], *(str(key) for key in report["mismatched_keys"])])
+    if absent:
+        raise ModelError(f"The weights of {plan.base} lack {', '.join(absent[:3])}; copy or download them again.")
+    return model if place.spread else model.to(place.device)
+
+
+def _load_adapter(plan: ModelPlan, base: Any) -> Any:
+    """The base with its adapter beside it."""
+    from peft import PeftModel, get_peft_model_state_dict
+
+    assert plan.adapter_source is not None
+    assert plan.adapter_config is not None
+    source = plan.adapter_source
+    changes = read_shapes(source.folder, source.files)
+    if plan.config.places is None:
+        places = {name: tuple(tensor.shape) for name, tensor in base.named_parameters()}
+        checks.check_fit(changes, places, plan.adapter_config, adapter=source.name, base_name=plan.base)
+    dtype = base.dtype
+    model = PeftModel.from_pretrained(base, source.folder, is_trainable=False, autocast_adapter_dtype=False)
+    taken = set(get_peft_model_state_dict(model, save_embedding_layers=False))
+    astray = sorted(key for key in taken ^ set(changes) if ".lora_" in key)
+    if astray or not taken:
+        raise ModelError(
+            f"{source.name} and its adapter_config.json do not belong together: {len(astray)} of its weights have no "
+            f"match, such as {', '.join(astray[:2])}. Copy or download the adapter again."
+        )
+    for name, tensor in model.named_parameters():
+        if ".lora_" in name:
+            tensor.data = tensor.data.to(dtype)
+    return model
+
+
+def _end_token_ids(model: Any, tokenizer: "PreTrainedTokenizerBase") -> tuple[int, ...]:
+    """What the model and its tokenizer take for the end of a text."""
+    declared = model.generation_config.eos_token_id
+    ids = set(declared if isinstance(declared, list) else [declared]) | {tokenizer.eos_token_id}
+    return tuple(sorted(token for token in ids if isinstance(token, int)))
+
+
+def _info(plan: ModelPlan, model: Any, place: Place) -> ModelInfo:
+    adapter = plan.adapter_source
+    config = model.config
+    return ModelInfo(
+        base=plan.base,
+        base_revision=_revision(plan.base_source),
+        adapter=plan.adapter,
+        adapter_revision=_revision(adapter) if adapter else None,
+        adapter_folder=plan.adapter_folder,
+        parameters=sum(tensor.numel() for name, tensor in model.named_parameters() if ".lora_" not in name),
+        layers=plan.layers or config.num_hidden_layers,
+        hidden_size=plan.hidden_size or config.hidden_size,
+        context=plan.context or config.max_position_embeddings,
+        device=_devices(model) if place.spread else place.device,
+        dtype=place.dtype,
+        lora_rank=plan.lora_rank,
+    )
+
+
+def _revision(source: Source) -> str:
+    return source.revision or fingerprint(source.folder, source.files)
+
+
+def _devices(model: Any) -> str:
+    return ", ".join(sorted({str(tensor.device) for tensor in model.parameters()}))

@@ -1,0 +1,167 @@
+"""Which base and adapter will answer, found and checked before any weights are loaded. Imports no torch."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from phi2demo import settings as defaults
+from phi2demo.engine import checks
+from phi2demo.engine.configs import BaseConfig, read_config
+from phi2demo.engine.sources import Source, base_of, find_adapter, find_base
+from phi2demo.engine.weights import Shapes, read_shapes
+from phi2demo.errors import ModelError
+from phi2demo.settings import Device, Dtype, ModelSettings
+
+
+@dataclass(frozen=True)
+class ModelPlan:
+    """What will be loaded: all that is known before the weights are there."""
+
+    base_source: Source
+    config: BaseConfig
+    adapter_source: Source | None = None
+    adapter_config: checks.AdapterConfig | None = None
+    device: Device = "auto"
+    """As asked for; `ModelInfo` says what it became."""
+    dtype: Dtype = "auto"
+    token: str | None = None
+
+    @property
+    def base(self) -> str:
+        """Hub id or folder name."""
+        return self.base_source.name
+
+    @property
+    def base_folder(self) -> Path:
+        """Its own folder, or its snapshot in the hub cache, which may lack the weights."""
+        return self.base_source.folder
+
+    @property
+    def base_revision(self) -> str | None:
+        """Commit on the hub; None for a folder, whose weights are hashed when they are loaded."""
+        return self.base_source.revision
+
+    @property
+    def adapter(self) -> str | None:
+        """Hub id or folder name; None for a bare base."""
+        return self.adapter_source.name if self.adapter_source else None
+
+    @property
+    def adapter_folder(self) -> Path | None:
+        """Where the adapter's declaration and small files are."""
+        return self.adapter_source.folder if self.adapter_source else None
+
+    @property
+    def adapter_revision(self) -> str | None:
+        """As `base_revision`."""
+        return self.adapter_source.revision if self.adapter_source else None
+
+    @property
+    def lora_rank(self) -> int | None:
+        """As the adapter declares it."""
+        return self.adapter_config.rank if self.adapter_config else None
+
+    @property
+    def layers(self) -> int:
+        """0 where a model other than Phi does not say; so too the next two."""
+        return self.config.layers
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of the base."""
+        return self.config.hidden_size
+
+    @property
+    def context(self) -> int:
+        """Tokens that prompt and output may have together."""
+        return self.config.context
+
+    @property
+    def parameters(self) -> int | None:
+        """Of the base: exact for Phi, None for another model until it is loaded."""
+        return self.config.parameters
+
+    @property
+    def download_bytes(self) -> int:
+        """Of weights that are not on this machine yet."""
+        sources = (self.base_source, self.adapter_source)
+        return sum(source.missing_bytes for source in sources if source)
+
+    def __repr__(self) -> str:
+        return f"ModelPlan(base={self.base!r}, adapter={self.adapter!r}, device={self.device!r}, dtype={self.dtype!r})"
+
+
+def plan(settings: ModelSettings) -> ModelPlan:
+    """Find base and adapter and check all that can be checked without loading weights.
+
+    Without torch and transformers, except for a base other than Phi; in milliseconds for folders. Raises ModelError.
+    """
+    base, adapter = _find(settings)
+    config = read_config(base.folder, name=base.name)
+    if settings.dtype == "float16" and config.model_type == "phi":
+        raise ModelError(
+            f"--dtype float16: {base.name} is a Phi, whose attention overflows in float16 and then answers nothing. "
+            "Give --dtype bfloat16 or float32."
+        )
+    declared = checks.read_adapter_config(adapter.folder, name=adapter.name) if adapter else None
+    made = ModelPlan(base, config, adapter, declared, settings.device, settings.dtype, settings.token)
+    if not _has_tokenizer(made):
+        checks.check_tokenizer(base.folder, name=base.name)
+    if adapter and declared and config.places:
+        checks.check_targets(declared, config.places, adapter=adapter.name, base_name=base.name)
+    check_weights(made)
+    return made
+
+
+def _find(settings: ModelSettings) -> tuple[Source, Source | None]:
+    """Base and adapter, by the rule: an adapter names its base, a base alone is bare, nothing is the embedded pair."""
+    if settings.adapter is None:
+        if settings.model is None:
+            return _embedded(), find_adapter(str(defaults.EMBEDDED_ADAPTER), revision=None, token=None)
+        return find_base(settings.model, revision=settings.revision, token=settings.token), None
+    adapter = find_adapter(settings.adapter, revision=settings.adapter_revision, token=settings.token)
+    if settings.model is not None:
+        return find_base(settings.model, revision=settings.revision, token=settings.token), adapter
+    declared = checks.read_adapter_config(adapter.folder, name=adapter.name)
+    if declared.base is None:
+        raise ModelError(f"Adapter {adapter.name} does not say which base it was made on; give it with --model.")
+    revision = settings.revision or declared.base_revision
+    named = base_of(adapter, declared.base)
+    return find_base(named, revision=revision, token=settings.token, adapter=adapter.name), adapter
+
+
+def _embedded() -> Source:
+    if not defaults.EMBEDDED_MODEL.is_dir():
+        raise ModelError(
+            "The embedded model is not in assets/model. Restore it, or give --model with a folder or a hub id "
+            "such as microsoft/phi-2."
+        )
+    return find_base(str(defaults.EMBEDDED_MODEL), revision=None, token=None)
+
+
+def check_weights(plan: ModelPlan) -> Shapes:
+    """Read the headers of the weights that are here, and see that they are whole and belong together.
+
+    Returns the shapes of the base's tensors. Weights still on the hub are checked once they are downloaded.
+    """
+    base, adapter = plan.base_source, plan.adapter_source
+    shapes: Shapes = {}
+    if here(base):
+        shapes = read_shapes(base.folder, base.files)
+        if plan.config.shapes:
+            checks.check_base(shapes, plan.config.shapes, name=base.name)
+    if adapter and plan.adapter_config and here(adapter):
+        changes, places = read_shapes(adapter.folder, adapter.files), plan.config.places
+        if places:
+            checks.check_fit(changes, places, plan.adapter_config, adapter=adapter.name, base_name=base.name)
+    return shapes
+
+
+def here(source: Source) -> bool:
+    """Whether its weights are on this machine."""
+    return all((source.folder / file).is_file() for file in source.files)
+
+
+def _has_tokenizer(plan: ModelPlan) -> bool:
+    """In the adapter's folder."""
+    folder = plan.adapter_folder
+    return folder is not None and any((folder / file).is_file() for file in checks.TOKENIZER_FILES)

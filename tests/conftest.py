@@ -1,0 +1,53 @@
+"""A tiny random Phi with a tokenizer, and a LoRA adapter that changes what it says."""
+
+from pathlib import Path
+
+import pytest
+
+TEXTS = (
+    "The train to the coast leaves at eight in the morning.",
+    "A small model reads a text and writes another one.",
+    "Instruct: Translate the text.\nThe cat sleeps.\nOutput: Die Katze schläft.\n",
+    "It rained all day, so the children stayed at home and read 12 books.",
+)
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a Phi of 2 layers x 64 that reads 256 tokens, with its tokenizer."""
+    import torch
+    from transformers import PhiForCausalLM
+
+    from phi2demo.training.presets import PRESETS
+    from phi2demo.training.tokenizer import train_tokenizer
+
+    folder = tmp_path_factory.mktemp("models") / "tiny-base"
+    preset = PRESETS["tiny"]
+    tokenizer = train_tokenizer(TEXTS, vocab_size=preset.vocab_size, context=preset.context)
+    config = preset.config(vocab_size=512, end_id=tokenizer.eos_token_id, pad_id=tokenizer.pad_token_id)
+    config.initializer_range = 0.2  # far from uniform: the likeliest token is then clear
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        PhiForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_adapter(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a LoRA adapter of rank 4 on `tiny_base`, which it names as its base."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    folder = tmp_path_factory.mktemp("adapters") / "tiny-adapter"
+    targets = ["q_proj", "v_proj", "fc1", "fc2"]
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        config = LoraConfig(r=4, lora_alpha=8, target_modules=targets, task_type="CAUSAL_LM")
+        model = get_peft_model(AutoModelForCausalLM.from_pretrained(tiny_base), config)
+        for name, tensor in model.named_parameters():
+            if ".lora_B." in name:  # zeros at first: an adapter that changes nothing
+                torch.nn.init.normal_(tensor, std=0.3)
+    model.save_pretrained(folder, save_embedding_layers=False)
+    return folder
