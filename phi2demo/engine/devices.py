@@ -134,7 +134,7 @@ def check_memory(where: str, dtype: str, demand: Demand, *, free: int) -> None:
 
 def free_memory(group: Path = Path("/sys/fs/cgroup")) -> int:
     """Bytes available to this process: the machine's, or its container's where that has less."""
-    import psutil  # type: ignore[import-untyped]
+    import psutil
 
     available = int(psutil.virtual_memory().available)
     try:

@@ -30,7 +30,7 @@ class GenerationOptions:
     top_k: int = 0
     """Sample from this many likeliest tokens; 0 is all."""
     repetition_penalty: float = 1.0
-    """Above 1, tokens already present are made less likely (Keskar et al., 2019)."""
+    """Above 1, tokens already generated are made less likely (Keskar et al., 2019); those of the prompt are not."""
     num_beams: int = 1
     """Above 1, beam search: no sampling, no text while it runs."""
     stop: tuple[str, ...] = ()

@@ -1,0 +1,277 @@
+"""The engine over transformers and PEFT in this process. Knows no task and no page."""
+
+import logging
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import DynamicCache, StoppingCriteriaList
+
+from phi2demo.engine.engine import GenerationOptions, ModelInfo, Prompt, Score, Snapshot
+from phi2demo.engine.loading import LoadedModel, ModelPlan, load
+from phi2demo.engine.sampling import logits_processors
+from phi2demo.engine.scoring import ScoringRow, score_rows
+from phi2demo.engine.watch import Watch, halted_by
+from phi2demo.errors import InputError, ModelError, SettingsError
+
+if TYPE_CHECKING:
+    from transformers import BatchEncoding
+
+_log = logging.getLogger(__name__)
+
+ADAPTER = "default"
+BASE = "__base__"
+"""PEFT's name for rows of a mixed batch that no adapter touches."""
+HEARTBEAT_S = 0.2
+"""How often a silent stream gives sign of life, so that its reader can be closed."""
+PREFILL_FLOP = 3e10
+"""Work between two looks at the stop button while a prompt is read on a CPU: well under a second on two cores."""
+
+
+class LocalEngine:
+    """One loaded model; one batch computes at a time, others wait.
+
+    Which weights answer is decided row by row within a call (PEFT's mixed batches); no state is switched, so that
+    concurrent requests cannot see each other's choice.
+    """
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        self._model, self._tokenizer = loaded.model, loaded.tokenizer
+        self._info = loaded.info
+        self._end_ids = frozenset(loaded.end_token_ids)
+        self._pad_id = loaded.pad_token_id
+        self._device = next(self._model.parameters()).device
+        self._lock = threading.Lock()
+
+    @classmethod
+    def load(cls, plan: ModelPlan) -> "LocalEngine":
+        """Load what `plan` names; ModelError where it cannot be used."""
+        return cls(load(plan))
+
+    @property
+    def info(self) -> ModelInfo:
+        """Which model this is."""
+        return self._info
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of `text`, without special tokens."""
+        return len(self._tokenizer.encode(text, add_special_tokens=False, verbose=False))
+
+    def stream(
+        self, prompts: Sequence[Prompt], options: GenerationOptions, *, cancel: threading.Event | None = None
+    ) -> Iterator[Snapshot]:
+        """Generate all rows in one batch; see `Engine.stream`."""
+        batch, adapters, room = self._encode(prompts)
+        closed = threading.Event()
+        reports: queue.SimpleQueue[Snapshot | BaseException] = queue.SimpleQueue()
+        watch = Watch(
+            self._tokenizer,
+            options,
+            prompt_tokens=batch["attention_mask"].sum(1).tolist(),
+            max_new_tokens=min(options.max_new_tokens, room),
+            end_ids=self._end_ids,
+            halted=halted_by(closed, *([cancel] if cancel else [])),
+            report=reports.put,
+        )
+        while not self._lock.acquire(timeout=HEARTBEAT_S):
+            if watch.halt_reason():
+                yield watch.finish(None)
+                return
+            yield watch.snapshot()
+        seeds = [prompt.seed for prompt in prompts]
+        arguments = (batch, adapters, options, seeds, min(options.max_new_tokens, room), watch, reports)
+        thread = threading.Thread(target=self._work, args=arguments, name="generate", daemon=True)
+        try:
+            thread.start()
+        except BaseException:
+            self._lock.release()
+            raise
+        try:
+            yield from _read(reports, watch)
+        finally:
+            closed.set()
+            thread.join()
+
+    def score(self, prompts: Sequence[Prompt], outputs: Sequence[str]) -> list[Score]:
+        """Log-probability of every output under its prompt; see `Engine.score`."""
+        rows = []
+        for prompt, output in zip(prompts, outputs, strict=True):
+            output_ids = self._tokenizer.encode(output, add_special_tokens=False)
+            if not output_ids:
+                raise InputError("An empty output has no probability. Give at least one word.")
+            rows.append(ScoringRow(tuple(self._prompt_ids(prompt.text)), tuple(output_ids), self._adapter(prompt)))
+        longest = max((row.length for row in rows), default=0)
+        if longest > self._info.context:
+            raise InputError(
+                f"Text and output have {longest} tokens together; this model reads at most {self._info.context}. "
+                "Shorten the text."
+            )
+        with self._lock, torch.inference_mode():
+            return score_rows(self._forward, rows, device=self._device)
+
+    def _encode(self, prompts: Sequence[Prompt]) -> tuple["BatchEncoding", list[str], int]:
+        """Left-padded ids and mask on the device, the adapter of each row, and the tokens left for the longest row."""
+        if not prompts:
+            raise SettingsError("There is nothing to generate: give at least one prompt.")
+        adapters = [self._adapter(prompt) for prompt in prompts]
+        ids = [self._prompt_ids(prompt.text) for prompt in prompts]
+        longest = max(map(len, ids))
+        room = self._info.context - longest
+        if room < 1:
+            raise InputError(
+                f"The text has {longest} tokens with its instruction; this model reads at most "
+                f"{self._info.context - 1}. Shorten it or split it."
+            )
+        if min(map(len, ids)) < 1:
+            raise InputError("The text is empty. Type or paste some words first.")
+        batch: BatchEncoding = self._tokenizer.pad({"input_ids": ids}, padding_side="left", return_tensors="pt")
+        return batch.to(self._device), adapters, room
+
+    def _prompt_ids(self, text: str) -> list[int]:
+        return list(self._tokenizer.encode(text, verbose=False))
+
+    def _adapter(self, prompt: Prompt) -> str:
+        if prompt.use not in self._info.uses:
+            raise SettingsError("No adapter is loaded, so only the base can answer. Start with --adapter to compare.")
+        return ADAPTER if prompt.use == "finetuned" else BASE
+
+    def _mixing(self, adapters: list[str]) -> dict[str, Any]:
+        """The argument by which PEFT mixes a batch; none where there is no adapter or every row wants it."""
+        return {} if self._info.adapter is None or set(adapters) == {ADAPTER} else {"adapter_names": adapters}
+
+    def _forward(
+        self,
+        *,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        logits_to_keep: torch.Tensor,
+        adapters: list[str],
+    ) -> torch.Tensor:
+        try:
+            output = self._model(
+                input_ids=input_ids,
+                attention_mask=attention_mask,
+                logits_to_keep=logits_to_keep,
+                use_cache=False,
+                **self._mixing(adapters),
+            )
+        finally:
+            _remove_mixing_hooks(self._model)
+        logits: torch.Tensor = output.logits
+        return logits
+
+    def _work(
+        self,
+        batch: "BatchEncoding",
+        adapters: list[str],
+        options: GenerationOptions,
+        seeds: list[int],
+        max_new_tokens: int,
+        watch: Watch,
+        reports: "queue.SimpleQueue[Snapshot | BaseException]",
+    ) -> None:
+        """Runs in a thread of its own and holds the lock; whatever happens, the reader hears of it."""
+        try:
+            with torch.inference_mode():
+                last = self._generate(batch, adapters, options, seeds, max_new_tokens, watch)
+        except Exception as error:  # it has to reach the person, not this thread's end
+            _log.exception("generation failed")
+            reports.put(_explained(error))
+        else:
+            reports.put(last)
+        finally:
+            _remove_mixing_hooks(self._model)
+            self._lock.release()
+
+    def _generate(
+        self,
+        batch: "BatchEncoding",
+        adapters: list[str],
+        options: GenerationOptions,
+        seeds: list[int],
+        max_new_tokens: int,
+        watch: Watch,
+    ) -> Snapshot:
+        length = batch["input_ids"].shape[1]
+        cache = self._prefill(batch, adapters, watch) if options.num_beams == 1 else None
+        if watch.halt_reason():
+            return watch.finish(None)
+        output = self._model.generate(
+            **batch,
+            **self._mixing(adapters),
+            **({"past_key_values": cache} if cache is not None else {}),
+            logits_processor=logits_processors(options, seeds, prompt_length=length),
+            stopping_criteria=StoppingCriteriaList([watch]),
+            max_new_tokens=max_new_tokens,
+            num_beams=options.num_beams,
+            do_sample=False,
+            early_stopping=options.num_beams > 1,
+            pad_token_id=self._pad_id,
+            eos_token_id=sorted(self._end_ids),
+            use_cache=True,
+        )
+        return watch.finish(output[:, length:].tolist())
+
+    def _prefill(self, batch: "BatchEncoding", adapters: list[str], watch: Watch) -> DynamicCache | None:
+        """Read all of the prompts but their last token, in chunks short enough for Stop to be heard between them."""
+        input_ids, mask = batch["input_ids"], batch["attention_mask"]
+        rows, length = input_ids.shape
+        chunk = length
+        if self._device.type == "cpu":
+            chunk = max(16, int(PREFILL_FLOP / (2 * self._info.parameters * rows)))
+        if length <= chunk:
+            return None
+        cache = DynamicCache()
+        positions = (mask.cumsum(1) - 1).clamp_min(0)
+        for start in range(0, length - 1, chunk):
+            if watch.halt_reason():
+                break
+            end = min(start + chunk, length - 1)
+            self._model(
+                input_ids=input_ids[:, start:end],
+                attention_mask=mask[:, :end],
+                position_ids=positions[:, start:end],
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+                **self._mixing(adapters),
+            )
+        return cache
+
+
+def _read(reports: "queue.SimpleQueue[Snapshot | BaseException]", watch: Watch) -> Iterator[Snapshot]:
+    """What the generating thread reports, to the last snapshot; an error there is raised here."""
+    newest = Snapshot(texts=(), new_tokens=0, seconds=0.0)
+    while newest.completions is None:
+        try:
+            report = reports.get(timeout=HEARTBEAT_S)
+        except queue.Empty:
+            report = watch.snapshot() if not newest.texts else _later(newest, watch)
+        if isinstance(report, BaseException):
+            raise report
+        newest = report
+        yield newest
+
+
+def _later(snapshot: Snapshot, watch: Watch) -> Snapshot:
+    return Snapshot(snapshot.texts, snapshot.new_tokens, watch.seconds, snapshot.first_token_s)
+
+
+def _explained(error: Exception) -> Exception:
+    if isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error):
+        return ModelError("The device ran out of memory for this text. Shorten it, or ask for fewer new tokens.")
+    return ModelError(f"The model failed while generating ({type(error).__name__}: {error}). The log says more.")
+
+
+def _remove_mixing_hooks(model: torch.nn.Module) -> None:
+    """Remove the pre-forward hooks that PEFT leaves behind where a mixed batch ended in an exception.
+
+    PEFT 0.21 removes them after the `yield` of a context manager without `finally`; the next plain batch would fail.
+    """
+    for module in model.modules():
+        for key, hook in list(module._forward_pre_hooks.items()):
+            if getattr(getattr(hook, "func", None), "__name__", "") == "_adapter_names_pre_forward_hook":
+                del module._forward_pre_hooks[key]
+                module._forward_pre_hooks_with_kwargs.pop(key, None)

@@ -1,0 +1,68 @@
+"""How the next token is chosen: one random generator per row, so that a row does not depend on its neighbours."""
+
+from collections.abc import Sequence
+
+import torch
+from transformers import (
+    LogitsProcessor,
+    LogitsProcessorList,
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from phi2demo.engine.engine import GenerationOptions
+
+
+def logits_processors(options: GenerationOptions, seeds: Sequence[int], *, prompt_length: int) -> LogitsProcessorList:
+    """Processors after which the greatest score is the chosen token, sampled or greedy.
+
+    `prompt_length` is the padded length of the batch's prompts: what stands there is not held against a repetition.
+    """
+    processors = LogitsProcessorList()
+    if options.repetition_penalty > 1:
+        processors.append(OutputRepetitionPenalty(options.repetition_penalty, prompt_length))
+    if options.temperature > 0:
+        processors.append(TemperatureLogitsWarper(options.temperature))
+        if options.top_k:
+            processors.append(TopKLogitsWarper(options.top_k))
+        if options.top_p < 1:
+            processors.append(TopPLogitsWarper(options.top_p))
+        processors.append(RowSampler(seeds))
+    return processors
+
+
+class OutputRepetitionPenalty(LogitsProcessor):
+    """The repetition penalty of Keskar et al. (2019) over the output alone.
+
+    Names and numbers of the person's text may be repeated freely, and padding cannot count.
+    """
+
+    def __init__(self, penalty: float, prompt_length: int) -> None:
+        self._penalize = RepetitionPenaltyLogitsProcessor(penalty)
+        self._prompt_length = prompt_length
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        """Scores with the penalty, of shape (rows, vocabulary)."""
+        output: torch.LongTensor = input_ids[:, self._prompt_length :]  # type: ignore[assignment]
+        return self._penalize(output, scores) if output.shape[1] else scores
+
+
+class RowSampler(LogitsProcessor):
+    """Sampling by the Gumbel-max trick: the argmax of log-probability plus Gumbel noise is a draw from the softmax.
+
+    The noise of each row comes from a CPU generator of its own seed, so that a row draws the same token alone, beside
+    another row, and on every device.
+    """
+
+    def __init__(self, seeds: Sequence[int]) -> None:
+        self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        rows = [
+            torch.rand(scores.shape[-1], generator=generator, dtype=torch.float64) for generator in self._generators
+        ]
+        uniform = torch.stack(rows).clamp_min(1e-300)
+        noise = -torch.log(-torch.log(uniform))
+        return scores.float() + noise.to(device=scores.device, dtype=torch.float32)  # type: ignore[return-value]

@@ -1,0 +1,138 @@
+"""Follow a batch while it is generated: text so far, and every reason to stop. The only way generation is stopped."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from transformers import StoppingCriteria
+
+from phi2demo.engine.engine import Completion, GenerationOptions, Snapshot, StopReason
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+REPORT_EVERY_S = 0.04
+
+
+class Watch(StoppingCriteria):
+    """A stopping criterion that sees every token of every row and reports at most every 40 ms.
+
+    It never raises: an exception inside `generate(adapter_names=...)` would leave PEFT's hooks behind.
+    """
+
+    def __init__(
+        self,
+        tokenizer: "PreTrainedTokenizerBase",
+        options: GenerationOptions,
+        *,
+        prompt_tokens: Sequence[int],
+        max_new_tokens: int,
+        end_ids: frozenset[int],
+        halted: Callable[[], bool],
+        report: Callable[[Snapshot], None],
+    ) -> None:
+        self._tokenizer, self._options, self._end_ids = tokenizer, options, end_ids
+        self._prompt_tokens, self._max_new_tokens = prompt_tokens, max_new_tokens
+        self._halted, self._report = halted, report
+        self._ids: list[list[int]] = [[] for _ in prompt_tokens]
+        self._reasons: list[StopReason | None] = [None for _ in prompt_tokens]
+        self._started = time.monotonic()
+        self._first_token_s: float | None = None
+        self._reported_at = 0.0
+        self._steps = 0
+        self._longest_stop = max((len(text.encode()) for text in options.stop), default=0)
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor, **_: object) -> torch.BoolTensor:
+        """Which rows are done, of shape (rows x beams,)."""
+        self._steps += 1
+        if self._first_token_s is None:
+            self._first_token_s = self.seconds
+        if self._options.num_beams == 1:
+            self._follow(input_ids[:, -1].tolist())
+        halted = self.halt_reason()
+        if halted is not None:
+            self._reasons = [reason or halted for reason in self._reasons]
+        if time.monotonic() - self._reported_at > REPORT_EVERY_S:
+            self._reported_at = time.monotonic()
+            self._report(self.snapshot())
+        if self._options.num_beams > 1:
+            done = torch.full((input_ids.shape[0],), halted is not None)
+        else:
+            done = torch.tensor([reason is not None for reason in self._reasons])
+        return done.to(input_ids.device)  # type: ignore[return-value]
+
+    @property
+    def seconds(self) -> float:
+        """Since the batch started computing."""
+        return time.monotonic() - self._started
+
+    def halt_reason(self) -> StopReason | None:
+        """Whether everything has to end now, whatever the rows have."""
+        if self._halted():
+            return "stopped"
+        return "time" if self.seconds > self._options.time_limit_s else None
+
+    def snapshot(self) -> Snapshot:
+        """The texts so far."""
+        beams = self._options.num_beams > 1
+        count = self._steps * len(self._ids) if beams else sum(map(len, self._ids))
+        texts = tuple(self._text(ids).rstrip("\ufffd") for ids in self._ids)
+        return Snapshot(texts, count, self.seconds, self._first_token_s)
+
+    def finish(self, output_ids: list[list[int]] | None) -> Snapshot:
+        """The last snapshot; `output_ids` are what beam search decided on, without prompts, or None if it never ran."""
+        if output_ids is not None and self._options.num_beams > 1:
+            for row, ids in enumerate(output_ids):
+                self._ids[row] = self._until_end(ids)
+                ended = bool(self._ids[row]) and self._ids[row][-1] in self._end_ids
+                self._reasons[row] = self._reasons[row] or ("end" if ended else self._length_reason())
+        completions = tuple(
+            Completion(self._text(ids), tuple(ids), prompt_tokens, reason or self.halt_reason() or "length")
+            for ids, reason, prompt_tokens in zip(self._ids, self._reasons, self._prompt_tokens, strict=True)
+        )
+        texts = tuple(completion.text for completion in completions)
+        return Snapshot(texts, sum(map(len, self._ids)), self.seconds, self._first_token_s, completions)
+
+    def _follow(self, tokens: list[int]) -> None:
+        for row, token in enumerate(tokens):
+            if self._reasons[row] is not None:
+                continue
+            self._ids[row].append(token)
+            if token in self._end_ids:
+                self._reasons[row] = "end"
+            elif self._at_stop_string(self._ids[row]):
+                self._reasons[row] = "stop string"
+            elif len(self._ids[row]) >= self._max_new_tokens:
+                self._reasons[row] = self._length_reason()
+
+    def _length_reason(self) -> StopReason:
+        return "length" if self._max_new_tokens == self._options.max_new_tokens else "context"
+
+    def _at_stop_string(self, ids: list[int]) -> bool:
+        if not self._longest_stop:
+            return False
+        tail = self._decode(ids[-(self._longest_stop + 4) :])  # a token holds at least one byte
+        return any(text in tail for text in self._options.stop)
+
+    def _text(self, ids: list[int]) -> str:
+        text = self._decode([token for token in ids if token not in self._end_ids])
+        starts = [at for at in (text.find(stop) for stop in self._options.stop) if at >= 0]
+        return text[: min(starts)] if starts else text
+
+    def _decode(self, ids: list[int]) -> str:
+        text = self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        assert isinstance(text, str)
+        return text
+
+    def _until_end(self, ids: list[int]) -> list[int]:
+        for at, token in enumerate(ids):
+            if token in self._end_ids:
+                return ids[: at + 1]
+        return ids
+
+
+def halted_by(*events: threading.Event) -> Callable[[], bool]:
+    """Whether any of the events is set."""
+    return lambda: any(event.is_set() for event in events)

@@ -1,0 +1,299 @@
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from phi2demo.engine.engine import GenerationOptions, Prompt, Snapshot
+from phi2demo.engine.loading import plan
+from phi2demo.engine.local import LocalEngine
+from phi2demo.errors import InputError, ModelError, SettingsError
+from phi2demo.settings import ModelSettings
+
+TEXTS = ("The train leaves", "A small model reads a text and", "It rained all day, so")
+GREEDY = GenerationOptions(max_new_tokens=12)
+SAMPLED = GenerationOptions(max_new_tokens=12, temperature=1.0, top_p=0.9)
+LONG = GenerationOptions(max_new_tokens=200)
+
+
+@pytest.fixture(scope="module")
+def engine(tiny_base: Path, tiny_adapter: Path) -> LocalEngine:
+    return LocalEngine.load(plan(ModelSettings(adapter=str(tiny_adapter), device="cpu")))
+
+
+@pytest.fixture(scope="module")
+def endless(tiny_base: Path, tiny_adapter: Path) -> LocalEngine:
+    """The same model, which never ends by itself."""
+    made = LocalEngine.load(plan(ModelSettings(adapter=str(tiny_adapter), device="cpu")))
+    made._end_ids = frozenset({511})
+    with torch.no_grad():
+        made._model.get_base_model().lm_head.bias[511] = -1e9
+    return made
+
+
+@pytest.fixture(scope="module")
+def bare(tiny_base: Path) -> LocalEngine:
+    return LocalEngine.load(plan(ModelSettings(model=str(tiny_base), device="cpu")))
+
+
+def last(snapshots: Iterator[Snapshot]) -> Snapshot:
+    *_, final = snapshots
+    assert final.completions is not None
+    return final
+
+
+def texts(engine: LocalEngine, prompts: list[Prompt], options: GenerationOptions) -> list[str]:
+    return [completion.text for completion in last(engine.stream(prompts, options)).completions or ()]
+
+
+@pytest.mark.parametrize("options", [GREEDY, SAMPLED])
+def test_a_pair_gives_what_two_single_runs_give(engine: LocalEngine, options: GenerationOptions) -> None:
+    for seed, text in enumerate(TEXTS):
+        rows = [Prompt(text, "finetuned", seed), Prompt(text, "base", seed)]
+        pair = texts(engine, rows, options)
+        assert pair == [texts(engine, [row], options)[0] for row in rows]
+        assert pair[0] != pair[1], "the adapter of this fixture changes the output"
+
+
+def test_a_row_of_a_padded_batch_gives_what_it_gives_alone(engine: LocalEngine) -> None:
+    rows = [Prompt(text, "finetuned", 7) for text in TEXTS]
+    assert texts(engine, rows, SAMPLED) == [texts(engine, [row], SAMPLED)[0] for row in rows]
+
+
+def test_the_base_of_a_pair_is_the_bare_base(engine: LocalEngine, bare: LocalEngine) -> None:
+    for text in TEXTS:
+        assert texts(engine, [Prompt(text, "base")], GREEDY) == texts(bare, [Prompt(text, "base")], GREEDY)
+
+
+def test_a_seed_decides_what_is_sampled(engine: LocalEngine) -> None:
+    once, again, other = (texts(engine, [Prompt(TEXTS[0], seed=seed)], SAMPLED) for seed in (1, 1, 2))
+    assert once == again
+    assert once != other
+
+
+def test_samples_follow_the_softmax(engine: LocalEngine) -> None:
+    one = GenerationOptions(max_new_tokens=1, temperature=1.0)
+    ids = engine._tokenizer(TEXTS[0], return_tensors="pt").input_ids
+    with torch.inference_mode():
+        expected = engine._model(ids).logits[0, -1].softmax(-1)
+    drawn = torch.zeros_like(expected)
+    for start in range(0, 2000, 250):
+        rows = [Prompt(TEXTS[0], seed=start + offset) for offset in range(250)]
+        for completion in last(engine.stream(rows, one)).completions or ():
+            drawn[completion.token_ids[0]] += 1 / 2000
+    likeliest = int(expected.argmax())
+    assert drawn[likeliest] == pytest.approx(float(expected[likeliest]), abs=0.04)
+    assert float((drawn - expected).abs().sum()) / 2 < 0.15  # total variation
+
+
+def test_top_k_of_one_is_greedy(engine: LocalEngine) -> None:
+    narrow = GenerationOptions(max_new_tokens=12, temperature=1.5, top_k=1)
+    assert texts(engine, [Prompt(TEXTS[1], seed=3)], narrow) == texts(engine, [Prompt(TEXTS[1])], GREEDY)
+
+
+def test_greedy_equals_plain_transformers(engine: LocalEngine) -> None:
+    batch = engine._tokenizer(TEXTS[0], return_tensors="pt")
+    with torch.inference_mode():
+        ids = engine._model.generate(**batch, max_new_tokens=12, do_sample=False)[0, batch["input_ids"].shape[1] :]
+    assert texts(engine, [Prompt(TEXTS[0])], GREEDY) == [engine._tokenizer.decode(ids, skip_special_tokens=True)]
+
+
+def test_text_comes_as_it_is_made(endless: LocalEngine) -> None:
+    seen = [snapshot.texts[0] for snapshot in endless.stream([Prompt(TEXTS[0])], LONG)]
+    assert len(set(seen)) > 3
+    assert all(later.startswith(earlier.rstrip("\ufffd")) for earlier, later in zip(seen, seen[1:], strict=False))
+
+
+def test_new_tokens_are_limited_and_said(endless: LocalEngine) -> None:
+    completion = (last(endless.stream([Prompt(TEXTS[0])], GREEDY)).completions or ())[0]
+    assert len(completion.token_ids) == 12
+    assert completion.stop_reason == "length"
+
+
+def test_a_full_context_is_said(endless: LocalEngine) -> None:
+    prompt = "The train leaves. " * 20
+    options = GenerationOptions(max_new_tokens=2000)
+    completion = (last(endless.stream([Prompt(prompt)], options)).completions or ())[0]
+    assert completion.stop_reason == "context"
+    assert completion.prompt_tokens + len(completion.token_ids) == endless.info.context
+
+
+def test_a_text_over_the_context_is_refused(engine: LocalEngine) -> None:
+    with pytest.raises(InputError, match=r"tokens with its instruction; this model reads at most 255"):
+        last(engine.stream([Prompt("The train leaves. " * 200)], GREEDY))
+
+
+def test_a_stop_string_ends_a_row_and_is_not_shown(endless: LocalEngine) -> None:
+    whole = texts(endless, [Prompt(TEXTS[0])], GREEDY)[0]
+    stop = whole[4:7]
+    options = GenerationOptions(max_new_tokens=12, stop=(stop,))
+    completion = (last(endless.stream([Prompt(TEXTS[0])], options)).completions or ())[0]
+    assert completion.stop_reason == "stop string"
+    assert completion.text == whole[: whole.index(stop)]
+
+
+def test_a_time_limit_ends_it(endless: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow(endless, monkeypatch, seconds=0.05)
+    options = GenerationOptions(max_new_tokens=200, time_limit_s=1.0)
+    started = time.monotonic()
+    completion = (last(endless.stream([Prompt(TEXTS[0])], options)).completions or ())[0]
+    assert completion.stop_reason == "time"
+    assert 0 < len(completion.token_ids) < 200
+    assert time.monotonic() - started < 3
+
+
+def slow(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch, *, seconds: float) -> None:
+    layer = engine._model.get_base_model().model.layers[0]
+    forward = layer.forward
+
+    def delayed(*args: object, **kwargs: object) -> object:
+        time.sleep(seconds)
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(layer, "forward", delayed)
+
+
+def test_cancelling_ends_it_within_a_second_with_what_there_is(
+    endless: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow(endless, monkeypatch, seconds=0.05)
+    cancel = threading.Event()
+    stream = endless.stream([Prompt(TEXTS[0])], LONG, cancel=cancel)
+    while next(stream).new_tokens < 3:
+        pass
+    cancel.set()
+    started = time.monotonic()
+    completion = (last(stream).completions or ())[0]
+    assert time.monotonic() - started < 1
+    assert completion.stop_reason == "stopped"
+    assert completion.text
+
+
+def test_closing_ends_the_computing_within_a_second(endless: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow(endless, monkeypatch, seconds=0.05)
+    stream = endless.stream([Prompt(TEXTS[0])], LONG)
+    next(stream)
+    started = time.monotonic()
+    stream.close()  # type: ignore[attr-defined]
+    assert time.monotonic() - started < 1
+    assert "generate" not in {thread.name for thread in threading.enumerate()}
+    assert not endless._lock.locked()
+
+
+def test_a_long_prompt_is_read_in_chunks_that_give_the_same_text(
+    engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [Prompt("The train leaves. " * 12, use, 5) for use in ("finetuned", "base")] + [Prompt(TEXTS[0], "base", 5)]
+    whole = texts(engine, rows, SAMPLED)
+    monkeypatch.setattr("phi2demo.engine.local.PREFILL_FLOP", 1.0)
+    assert texts(engine, rows, SAMPLED) == whole
+
+
+def test_stop_is_heard_while_a_long_prompt_is_read(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("phi2demo.engine.local.PREFILL_FLOP", 1.0)
+    slow(engine, monkeypatch, seconds=0.3)
+    stream = engine.stream([Prompt("The train leaves. " * 25)], GREEDY)
+    next(stream)
+    started = time.monotonic()
+    stream.close()  # type: ignore[attr-defined]
+    assert time.monotonic() - started < 1
+
+
+def test_an_error_while_generating_reaches_the_reader_and_the_next_request_works(
+    engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = [Prompt(TEXTS[0], "finetuned"), Prompt(TEXTS[0], "base")]
+    before = texts(engine, pair, GREEDY)
+    with monkeypatch.context() as broken:
+
+        def fail(*args: object, **kwargs: object) -> object:
+            raise RuntimeError("planted")
+
+        layer = engine._model.get_base_model().model.layers[1]
+        broken.setattr(layer, "forward", fail)
+        with pytest.raises(ModelError, match="planted"):
+            last(engine.stream(pair, GREEDY))
+        with pytest.raises(RuntimeError, match="planted"):
+            engine.score(pair, [" a", " b"])
+    assert texts(engine, [pair[0]], GREEDY) == before[:1]
+    assert texts(engine, pair, GREEDY) == before
+
+
+def test_four_threads_with_different_switches_get_what_each_gets_alone(engine: LocalEngine) -> None:
+    jobs = [
+        [Prompt(TEXTS[0], "finetuned", 1)],
+        [Prompt(TEXTS[0], "base", 1)],
+        [Prompt(TEXTS[0], "finetuned", 1), Prompt(TEXTS[0], "base", 1)],
+        [Prompt(TEXTS[1], "base", 2)],
+    ]
+    alone = [texts(engine, job, SAMPLED) for job in jobs]
+    together: dict[int, list[str]] = {}
+
+    def work(index: int) -> None:
+        together[index] = texts(engine, jobs[index], SAMPLED)
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(len(jobs))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [together[index] for index in range(len(jobs))] == alone
+
+
+def test_a_waiting_request_can_be_cancelled(endless: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow(endless, monkeypatch, seconds=0.05)
+    first = endless.stream([Prompt(TEXTS[0])], LONG)
+    next(first)
+    cancel = threading.Event()
+    second = endless.stream([Prompt(TEXTS[1])], LONG, cancel=cancel)
+    assert next(second).new_tokens == 0
+    cancel.set()
+    assert (last(second).completions or ())[0].stop_reason == "stopped"
+    first.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("uses", [("finetuned", "base"), ("finetuned",)])
+def test_beams_give_what_transformers_gives(engine: LocalEngine, uses: tuple[str, ...]) -> None:
+    options = GenerationOptions(max_new_tokens=12, num_beams=3)
+    rows = [Prompt(TEXTS[0], use) for use in uses]  # type: ignore[arg-type]
+    seen = list(engine.stream(rows, options))
+    assert all(not text for snapshot in seen[:-1] for text in snapshot.texts)
+    batch = engine._tokenizer(TEXTS[0], return_tensors="pt")
+    for row, completion in zip(rows, seen[-1].completions or (), strict=True):
+        with torch.inference_mode():
+            model = engine._model if row.use == "finetuned" else None
+            if model is None:
+                with engine._model.disable_adapter():
+                    ids = engine._model.generate(**batch, max_new_tokens=12, num_beams=3, early_stopping=True)
+            else:
+                ids = model.generate(**batch, max_new_tokens=12, num_beams=3, early_stopping=True)
+        expected = engine._tokenizer.decode(ids[0, batch["input_ids"].shape[1] :], skip_special_tokens=True)
+        assert completion.text == expected
+
+
+def test_a_bare_base_refuses_the_finetuned_switch(bare: LocalEngine) -> None:
+    assert bare.info.uses == ("base",)
+    with pytest.raises(SettingsError, match="No adapter is loaded"):
+        last(bare.stream([Prompt(TEXTS[0], "finetuned")], GREEDY))
+
+
+def test_scores_equal_a_plain_forward_pass(engine: LocalEngine) -> None:
+    outputs = [" at eight", " another one.", " they stayed at home and read."]
+    rows = [Prompt(text, use) for text, use in zip(TEXTS, ("finetuned", "base", "finetuned"), strict=True)]  # type: ignore[arg-type]
+    for row, output, score in zip(rows, outputs, engine.score(rows, outputs), strict=True):
+        prompt_ids = engine._tokenizer.encode(row.text)
+        output_ids = engine._tokenizer.encode(output)
+        ids = torch.tensor([prompt_ids + output_ids])
+        with torch.inference_mode():
+            names = {"adapter_names": ["default" if row.use == "finetuned" else "__base__"]}
+            logits = engine._model(input_ids=ids, **names).logits[0].log_softmax(-1)
+        expected = [float(logits[len(prompt_ids) - 1 + at, token]) for at, token in enumerate(output_ids)]
+        assert list(score.log_probabilities) == pytest.approx(expected, abs=1e-5)
+        assert score.total == pytest.approx(sum(expected), abs=1e-4)
+
+
+def test_an_empty_output_has_no_score(engine: LocalEngine) -> None:
+    with pytest.raises(InputError, match="empty output"):
+        engine.score([Prompt(TEXTS[0])], [""])
