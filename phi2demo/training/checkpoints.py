@@ -101,7 +101,7 @@ class Checkpoints:
         return {name: p for name, p in self._model.named_parameters() if p.requires_grad}
 
     def _optimizer_tensors(self) -> dict[str, "torch.Tensor"]:
-        names: "dict[torch.Tensor, str]" = {p: name for name, p in self._trained().items()}
+        names: dict[torch.Tensor, str] = {p: name for name, p in self._trained().items()}
         return {
             f"{names[p]}/{key}": value.detach().cpu().contiguous()
             for p, values in self._optimizer.state.items()

@@ -118,7 +118,8 @@ def _read_splits(parts: list[tuple[Split | None, Path]]) -> dict[Split, list[Row
 
 
 def _read_rows(path: Path) -> Iterator[Row]:
-    opener: Callable[..., Any] = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix, open)
+    openers: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".xz": lzma.open}
+    opener = openers.get(path.suffix, open)
     number = 0
     try:
         with opener(path, "rt", encoding="utf-8") as lines:

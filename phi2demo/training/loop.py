@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -36,8 +37,8 @@ class LoopSettings:
     clip_norm: float = 1.0
     precision: Precision = "auto"
     """Of the autocast; auto is bf16 where the device computes in it, else fp32."""
-    accumulate: int = 1
-    """Parts into which each process cuts its share of a batch, to save memory."""
+    part_tokens: int | None = None
+    """Tokens, padding included, that a process computes at once; a larger batch is computed in parts, to save memory."""
     seed: int = 0
     checkpoint_minutes: float = 10.0
     log_every: int = 20
@@ -50,8 +51,8 @@ class LoopSettings:
             raise SettingsError(f"{self.steps} training steps: at least 1 is needed. Give more tokens, epochs or data.")
         if self.checkpoint_minutes <= 0:
             raise SettingsError(f"--checkpoint-minutes {self.checkpoint_minutes}: give a number above 0.")
-        if self.accumulate < 1:
-            raise SettingsError(f"--accumulate {self.accumulate}: give a whole number from 1.")
+        if self.part_tokens is not None and self.part_tokens < 1:
+            raise SettingsError(f"--part-tokens {self.part_tokens}: give a whole number from 1.")
 
     def learning_rate_at(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""
@@ -75,11 +76,42 @@ class Batch:
     input_ids: "torch.Tensor"
     labels: "torch.Tensor"
     attention_mask: "torch.Tensor | None" = None
+    """1 for tokens, 0 for padding on the right; None where there is none."""
+    weights: "torch.Tensor | None" = None
+    """Of each target in the loss; all the same where None."""
 
-    def part(self, index: int, parts: int) -> "Batch":
-        """Every `parts`-th row from `index`: the share of one process or one accumulation step."""
-        mask = None if self.attention_mask is None else self.attention_mask[index::parts]
-        return Batch(self.input_ids[index::parts], self.labels[index::parts], mask)
+    @property
+    def total_weight(self) -> float:
+        """Of all targets: what their summed loss is divided by."""
+        return float((self.labels != -100).sum() if self.weights is None else self.weights.sum())
+
+    def share(self, index: int, shares: int) -> "Batch":
+        """Every `shares`-th row from `index`, rows ordered by length: what one process computes."""
+        return self._rows(self._by_length()[index::shares])
+
+    def parts(self, tokens: int | None) -> list["Batch"]:
+        """Rows of like lengths together, each part of at most `tokens` tokens (or one row), cut to its longest row."""
+        if tokens is None:
+            return [self]
+        parts: list[list[int]] = [[]]
+        for row in self._by_length():
+            if parts[-1] and (len(parts[-1]) + 1) * self._lengths[row] > tokens:
+                parts.append([])
+            parts[-1].append(row)
+        return [self._rows(rows) for rows in parts]
+
+    @cached_property
+    def _lengths(self) -> list[int]:
+        rows, length = self.input_ids.shape
+        return [length] * rows if self.attention_mask is None else self.attention_mask.sum(1).tolist()
+
+    def _by_length(self) -> list[int]:
+        return sorted(range(len(self._lengths)), key=lambda row: self._lengths[row])
+
+    def _rows(self, rows: list[int]) -> "Batch":
+        length = max(self._lengths[row] for row in rows)
+        tensors = (self.input_ids, self.labels, self.attention_mask, self.weights)
+        return Batch(*(None if t is None else t[rows, :length] for t in tensors))  # type: ignore[arg-type]
 
 
 class Batches(Protocol):
@@ -181,26 +213,21 @@ def _step(
 ) -> tuple[float, int]:
     """One optimizer step over a global batch; returns the mean loss per target token and the tokens read by all processes.
 
-    Each process takes its rows of the batch, and each loss is divided by the targets of the WHOLE batch, so that the
+    Each process takes its rows of the batch, and each loss is divided by the weight of the WHOLE batch, so that the
     gradient does not depend on how many processes or parts it was cut into.
     """
     import torch
 
-    world, rank = accelerator.num_processes, accelerator.process_index
-    rows = batch.input_ids.shape[0]
-    if rows < world * settings.accumulate:
+    world, rows = accelerator.num_processes, batch.input_ids.shape[0]
+    if rows < world:
         raise SettingsError(
-            f"A batch of {rows} rows cannot be cut for {world} processes x {settings.accumulate} parts. "
-            "Use a larger --batch-size, fewer processes or a smaller --accumulate."
+            f"A batch of {rows} rows cannot be cut for {world} processes. Use a larger --batch-size or fewer processes."
         )
-    targets = int((batch.labels != -100).sum())
-    mine = batch.part(rank, world)
+    parts = batch.share(accelerator.process_index, world).parts(settings.part_tokens)
     total = torch.zeros((), device=accelerator.device)
-    for index in range(settings.accumulate):
-        part = mine.part(index, settings.accumulate)
-        last = index == settings.accumulate - 1
-        with accelerator.autocast(), _sync(accelerator, model, last):
-            loss = target_loss(model, part, accelerator.device, targets)
+    for number, part in enumerate(parts, 1):
+        with accelerator.autocast(), _sync(accelerator, model, last=number == len(parts)):
+            loss = target_loss(model, part, accelerator.device) / batch.total_weight
             accelerator.backward(loss * world)
         total += loss.detach()
     for group in optimizer.param_groups:
@@ -209,19 +236,26 @@ def _step(
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     total = accelerator.reduce(total, reduction="sum")
-    return float(total), batch.input_ids.numel()
+    return float(total), sum(batch._lengths)
 
 
-def target_loss(model: "torch.nn.Module", batch: Batch, device: "torch.device", targets: int) -> "torch.Tensor":
-    """Summed cross-entropy of a batch's targets (`labels` are already shifted), divided by `targets`."""
+def target_loss(model: "torch.nn.Module", batch: Batch, device: "torch.device") -> "torch.Tensor":
+    """Weighted sum of the cross-entropy of a batch's targets (`labels` are already shifted).
+
+    Logits are computed where there are targets and nowhere else.
+    """
     import torch
 
     mask = None if batch.attention_mask is None else batch.attention_mask.to(device)
-    logits = model(input_ids=batch.input_ids.to(device), attention_mask=mask).logits.float()
-    loss = torch.nn.functional.cross_entropy(
-        logits.flatten(0, 1), batch.labels.to(device).flatten(), ignore_index=-100, reduction="sum"
+    wanted, labels = batch.labels != -100, batch.labels.to(device)
+    keep = {} if wanted.all() else {"logits_to_keep": wanted.to(device)}
+    logits = model(input_ids=batch.input_ids.to(device), attention_mask=mask, use_cache=False, **keep).logits
+    losses = torch.nn.functional.cross_entropy(
+        logits.flatten(0, -2).float(),
+        labels[wanted.to(device)],
+        reduction="none" if batch.weights is not None else "sum",
     )
-    return loss / max(1, targets)
+    return losses if batch.weights is None else (losses * batch.weights[wanted].to(device)).sum()
 
 
 def _sync(accelerator: "Accelerator", model: "torch.nn.Module", last: bool) -> Any:

@@ -179,5 +179,5 @@ def _validate(model: "torch.nn.Module", held_out: Blocks, preset: Preset, device
         for index in range(batches):
             block = torch.from_numpy(held_out.at(index, rows=16, length=length))
             batch = Batch(block[:, :-1], block[:, 1:])
-            total += float(target_loss(model, batch, device, batch.labels.numel()))
+            total += float(target_loss(model, batch, device)) / batch.total_weight
     return {"all": total / batches}

@@ -1,0 +1,256 @@
+"""Put a LoRA adapter on a base: corpus -> the app's own prompts -> loss on the outputs -> an adapter's folder."""
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from phi2demo.engine.planning import ModelPlan, plan
+from phi2demo.errors import DataError, SettingsError
+from phi2demo.settings import EMBEDDED_MODEL, ModelSettings
+from phi2demo.tasks.declaration import FILE, Declaration
+from phi2demo.training.checkpoints import TrainingState
+from phi2demo.training.corpus import CleaningReport, Split, read_corpus
+from phi2demo.training.instructions import FORMS
+from phi2demo.training.loop import LoopSettings, make_accelerator, target_loss, train
+from phi2demo.training.mixture import Mixture, task_weights
+
+if TYPE_CHECKING:
+    import torch
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+LARGE = 1_000_000_000
+"""Parameters from which a base's frozen weights are held in bfloat16 on a GPU."""
+SMALL = 100_000_000
+"""Parameters up to which a base is taught at the higher learning rate."""
+VALIDATION_EXAMPLES = 48
+"""Of each task."""
+
+
+@dataclass(frozen=True)
+class FinetuneSettings:
+    """What the `finetune` command is told."""
+
+    data: Path
+    output: Path
+    model: str = str(EMBEDDED_MODEL)
+    """Folder or hub id of the base."""
+    revision: str | None = None
+    """Of the base, on the hub."""
+    base_name: str | None = None
+    """What the adapter names as its base; `model` where None."""
+    steps: int | None = None
+    epochs: float | None = None
+    """Instead of `steps`: as many examples as there are training rows, so many times."""
+    batch_size: int = 32
+    """Examples in a step, over all processes."""
+    part_tokens: int = 4096
+    """Tokens computed at once, which bounds the memory; a step does all its examples whatever this is."""
+    max_length: int | None = None
+    """Tokens of prompt and output; None: 1,024, or the base's context where that is less."""
+    mix: Mapping[str, float] = field(default_factory=dict)
+    """Weights by task, over those in `mixture.TASK_WEIGHTS`; 0 leaves a task out."""
+    rank: int = 16
+    alpha: int = 32
+    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "dense", "fc1", "fc2")
+    """Names of the layers that are adapted; Phi's linear layers."""
+    learning_rate: float | None = None
+    """None: 1e-3 for a base of at most 100 million parameters, 2e-4 for a larger one."""
+    schedule: str = "cosine"
+    precision: str = "auto"
+    gradient_checkpointing: bool = False
+    """Compute activations twice instead of holding them: less memory, a third more time."""
+    seed: int = 0
+    checkpoint_minutes: float = 10.0
+    validate_every: int = 500
+    device: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.steps is None and self.epochs is None:
+            raise SettingsError("Say how long to train: --steps, or --epochs.")
+        if self.steps is not None and self.epochs is not None:
+            raise SettingsError(f"Both --steps {self.steps} and --epochs {self.epochs} are given; give one.")
+        for name in ("batch_size", "part_tokens", "rank", "alpha"):
+            if getattr(self, name) < 1:
+                raise SettingsError(f"--{name.replace('_', '-')} {getattr(self, name)}: give a whole number from 1.")
+        if not self.targets:
+            raise SettingsError("--targets is empty; name the layers to adapt, such as q_proj,v_proj,fc1,fc2.")
+
+
+def finetune(settings: FinetuneSettings) -> Path:
+    """Train an adapter and save it, with tokenizer, declaration and log, in `settings.output`; returns that folder.
+
+    Repeating the command after a kill goes on from the last checkpoint.
+    """
+    import torch
+
+    weights = task_weights(settings.mix)
+    base = plan(ModelSettings(model=settings.model, revision=settings.revision))
+    max_length = _max_length(settings, base)
+    accelerator = make_accelerator(settings.precision, device=settings.device)  # type: ignore[arg-type]
+    sources, reports = read_corpus(settings.data)
+    if accelerator.is_main_process:
+        for report in reports:
+            print(f"{report.name}: kept {report.kept}, removed {report.removed}", file=sys.stderr)
+    tokenizer = _load_tokenizer(base, settings)
+
+    def mixture(split: Split) -> Mixture:
+        usable = [s for s in sources if s.rows[split] and s.rows["train"] and s.kind in FORMS]
+        return Mixture(usable, weights, tokenizer, max_length, settings.batch_size, settings.seed, split)
+
+    taught, held_out = mixture("train"), mixture("validation")
+    if not taught.tasks:
+        raise DataError(
+            f"{settings.data} has no training rows for a task with a weight. Known tasks: {', '.join(weights)}."
+        )
+    torch.manual_seed(settings.seed)
+    model = _adapt(_load_base(base, settings, accelerator.device), settings)
+    loop = LoopSettings(
+        steps=settings.steps or _steps(settings, taught),
+        learning_rate=settings.learning_rate or (1e-3 if model.num_parameters() <= SMALL else 2e-4),
+        schedule=settings.schedule,  # type: ignore[arg-type]
+        weight_decay=0.0,
+        precision=settings.precision,  # type: ignore[arg-type]
+        part_tokens=settings.part_tokens,
+        seed=settings.seed,
+        checkpoint_minutes=settings.checkpoint_minutes,
+        validate_every=settings.validate_every,
+    )
+    settings.output.mkdir(parents=True, exist_ok=True)
+    state = train(
+        model,
+        taught,
+        loop,
+        settings.output,
+        accelerator,
+        validate=lambda step: _validate(model, held_out, settings.part_tokens, accelerator.device),
+        identity=_identity(settings, max_length, taught.sources),
+        label="finetune",
+    )
+    if accelerator.is_main_process:
+        _save(model, tokenizer, taught, settings, state, reports)
+    return settings.output
+
+
+def _max_length(settings: FinetuneSettings, base: ModelPlan) -> int:
+    if settings.max_length is None:
+        return min(1024, base.context)
+    if not 1 < settings.max_length <= base.context:
+        raise SettingsError(
+            f"--max-length {settings.max_length}: {base.base} reads {base.context} tokens; give 2 to {base.context}."
+        )
+    return settings.max_length
+
+
+def _steps(settings: FinetuneSettings, taught: Mixture) -> int:
+    rows = sum(len(source.rows["train"]) for source in taught.sources if taught.weights[FORMS[source.kind][0]] > 0)
+    return round(rows * (settings.epochs or 0) / settings.batch_size)
+
+
+def _load_tokenizer(base: ModelPlan, settings: FinetuneSettings) -> "PreTrainedTokenizerBase":
+    from transformers import AutoTokenizer
+
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(_address(base), revision=base.base_revision)
+    if tokenizer.eos_token_id is None:
+        raise SettingsError(f"The tokenizer of {settings.model} has no end token, so an output could not be ended.")
+    return tokenizer
+
+
+def _load_base(base: ModelPlan, settings: FinetuneSettings, device: "torch.device") -> "PreTrainedModel":
+    """In float32; a large base on a GPU in bfloat16, as its weights stay as they are."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    large = device.type == "cuda" and (base.parameters or LARGE) >= LARGE and torch.cuda.is_bf16_supported()
+    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+        _address(base),
+        revision=base.base_revision,
+        dtype=torch.bfloat16 if large else torch.float32,
+        use_safetensors=True,
+    )
+    if settings.gradient_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    return model
+
+
+def _address(base: ModelPlan) -> str:
+    """Hub id or folder, for `from_pretrained`."""
+    return str(base.base_folder) if base.base_revision is None else base.base
+
+
+def _adapt(model: "PreTrainedModel", settings: FinetuneSettings) -> "PeftModel":
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=0.0,
+        target_modules=list(settings.targets),
+        task_type="CAUSAL_LM",
+    )
+    try:
+        return get_peft_model(model, config)
+    except ValueError as error:
+        raise SettingsError(f"--targets {','.join(settings.targets)} does not fit {settings.model}: {error}") from error
+
+
+def _identity(settings: FinetuneSettings, max_length: int, sources: Any) -> dict[str, Any]:
+    """What a resumed run must share with the one it goes on with, besides the loop's settings."""
+    names = ("model", "revision", "batch_size", "mix", "rank", "alpha", "targets")
+    rows = {source.name: len(source.rows["train"]) for source in sources}
+    return {name: getattr(settings, name) for name in names} | {"max_length": max_length, "rows": rows}
+
+
+def _validate(model: "PeftModel", held_out: Mixture, part_tokens: int, device: "torch.device") -> dict[str, float]:
+    """Loss per output token of each task, on the same held-out examples every time."""
+    import torch
+
+    losses = {}
+    with torch.no_grad():
+        for task in held_out.tasks:
+            batch = held_out.sample(task, VALIDATION_EXAMPLES)
+            parts = batch.parts(part_tokens)
+            losses[task] = sum(float(target_loss(model, part, device)) for part in parts) / batch.total_weight
+    return losses
+
+
+def _save(
+    model: "PeftModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    taught: Mixture,
+    settings: FinetuneSettings,
+    state: TrainingState,
+    reports: list[CleaningReport],
+) -> None:
+    """`adapter_model.safetensors` in bfloat16, its config, `tasks.json`, `finetuning.json`, and the tokenizer's files."""
+    import torch
+    from peft import get_peft_model_state_dict
+    from safetensors.torch import save_file
+
+    tensors = get_peft_model_state_dict(model, save_embedding_layers=False)
+    halved = {name: tensor.detach().to("cpu", torch.bfloat16).contiguous() for name, tensor in tensors.items()}
+    save_file(halved, settings.output / "adapter_model.safetensors", metadata={"format": "pt"})
+    config = model.peft_config["default"]
+    config.base_model_name_or_path = settings.base_name or settings.model
+    config.revision = settings.revision
+    config.inference_mode = True
+    config.save_pretrained(settings.output)
+    tokenizer.save_pretrained(settings.output)
+    declared = Declaration(
+        tasks=taught.tasks,
+        languages=taught.languages or Declaration.languages,
+        modes=("continue",),
+        lengths=("sentence",),
+    )
+    (settings.output / FILE).write_text(declared.to_json(), encoding="utf-8")
+    told = {
+        "settings": asdict(settings),
+        "steps": state.step,
+        "tokens": state.tokens,
+        "hours": state.elapsed_s / 3600,
+        "cleaning": [asdict(report) for report in reports],
+    }
+    (settings.output / "finetuning.json").write_text(json.dumps(told, indent=1, default=str) + "\n", encoding="utf-8")

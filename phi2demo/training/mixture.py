@@ -1,0 +1,172 @@
+"""Batches of examples drawn from many data sets by task: every batch follows from (seed, step) alone."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from phi2demo.errors import DataError, SettingsError
+from phi2demo.tasks.languages import LANGUAGES
+from phi2demo.tasks.task import Budget
+from phi2demo.training.corpus import Source, Split
+from phi2demo.training.instructions import FORMS, Example
+from phi2demo.training.loop import Batch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+TASK_WEIGHTS = {
+    "translation": 0.45,
+    "generation": 0.20,
+    "summarization": 0.15,
+    "sentiment": 0.10,
+    "question_answering": 0.10,
+}
+"""Share of the examples of each task, and with it of the loss; shares of tasks without data go to the others."""
+
+SOURCE_WEIGHTS = {
+    "tinystories": 3.0,
+    "wikipedia2015_leads": 3.0,
+    "gutenberg_children": 2.0,
+    "african_storybook.en-fr": 0.1,  # a thousand pairs, freely translated
+    "english_novels": 0.5,
+}
+"""Weight of a data set within its task, by the start of its name; 1 where it is not named here."""
+
+_MAX_DRAWS = 1000
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """An example as token ids."""
+
+    task: str
+    ids: list[int]
+    """Prompt, output and end token."""
+    prompt_length: int
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Examples of one split of the data sets, by the weights of their tasks."""
+
+    sources: Sequence[Source]
+    """Each with rows in the split."""
+    weights: Mapping[str, float]
+    """By task; those of `task_weights`."""
+    tokenizer: "PreTrainedTokenizerBase"
+    max_length: int
+    batch_size: int
+    seed: int
+    split: Split = "train"
+
+    def at(self, step: int) -> Batch:
+        """The batch of a step; see `collate` for its loss."""
+        random = np.random.default_rng([self.seed, step])
+        return collate([self._draw(random, None) for _ in range(self.batch_size)], self._pad_id)
+
+    def sample(self, task: str, size: int) -> Batch:
+        """The same `size` examples of one task every time."""
+        random = np.random.default_rng([self.seed, 0])
+        return collate([self._draw(random, task) for _ in range(size)], self._pad_id)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Those with rows and a weight, in the order of their weights' dict."""
+        return tuple(task for task, weight in self.weights.items() if weight > 0 and self._sources_of[task])
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Of all translations, as codes."""
+        found: set[str] = set()
+        for source in self._sources_of["translation"]:
+            found.update(row[end] for row in source.rows[self.split] for end in ("source_lang", "target_lang"))
+        return tuple(code for code in LANGUAGES if code in found)
+
+    def _draw(self, random: np.random.Generator, task: str | None) -> Tokens:
+        """One example; a row that gives none that fits is passed over."""
+        for _ in range(_MAX_DRAWS):
+            shares = np.array([self.weights[name] for name in self.tasks])
+            chosen = task or self.tasks[random.choice(len(shares), p=shares / shares.sum())]
+            sources = self._sources_of[chosen]
+            parts = np.array([source_weight(source.name) for source in sources])
+            source = sources[random.choice(len(parts), p=parts / parts.sum())]
+            rows = source.rows[self.split]
+            row = rows[int(random.integers(len(rows)))]
+            example = FORMS[source.kind][1](row, random, self._budget)
+            tokens = example and self._tokenize(chosen, example)
+            if tokens:
+                return tokens
+        raise DataError(
+            f"{_MAX_DRAWS} rows for {task or 'all tasks'} in a row gave no example of at most {self.max_length} tokens. "
+            "Give a larger --max-length or shorter texts."
+        )
+
+    def _tokenize(self, task: str, example: Example) -> Tokens | None:
+        prompt, output = self._ids(example.prompt), self._ids(f" {example.output}")
+        ids = [*prompt, *output, self._end_id]
+        return Tokens(task, ids, len(prompt)) if len(ids) <= self.max_length else None
+
+    def _ids(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        return ids
+
+    @cached_property
+    def _sources_of(self) -> dict[str, list[Source]]:
+        return {task: [s for s in self.sources if FORMS[s.kind][0] == task] for task in TASK_WEIGHTS}
+
+    @cached_property
+    def _budget(self) -> Budget:
+        """Room for prompt and output, less the end token."""
+        return Budget(lambda text: len(self._ids(text)), self.max_length - 1)
+
+    @property
+    def _end_id(self) -> int:
+        return int(self.tokenizer.eos_token_id)
+
+    @property
+    def _pad_id(self) -> int:
+        """Phi-2's tokenizer has no padding token: the end token stands there, masked."""
+        pad = self.tokenizer.pad_token_id
+        return self._end_id if pad is None else int(pad)
+
+
+def collate(examples: Sequence[Tokens], pad_id: int) -> Batch:
+    """Rows padded on the right, with targets on the outputs only.
+
+    A task's share of the loss is its share of the rows, whatever the length of its outputs: each target weighs
+    (rows of its task in the batch) / (targets of its task in the batch).
+    """
+    import torch
+
+    shape = (len(examples), max(len(example.ids) for example in examples) - 1)
+    inputs, labels = np.full(shape, pad_id, dtype=np.int64), np.full(shape, -100, dtype=np.int64)
+    mask, weights = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.float32)
+    rows: dict[str, int] = {}
+    targets: dict[str, int] = {}
+    for example in examples:
+        rows[example.task] = rows.get(example.task, 0) + 1
+        targets[example.task] = targets.get(example.task, 0) + len(example.ids) - example.prompt_length
+    for row, example in enumerate(examples):
+        read = len(example.ids) - 1
+        inputs[row, :read], mask[row, :read] = example.ids[:-1], 1
+        labels[row, example.prompt_length - 1 : read] = example.ids[example.prompt_length :]
+        weights[row, example.prompt_length - 1 : read] = rows[example.task] / targets[example.task]
+    return Batch(*map(torch.from_numpy, (inputs, labels, mask, weights)))
+
+
+def task_weights(overrides: Mapping[str, float]) -> dict[str, float]:
+    """`TASK_WEIGHTS` with some of them replaced; SettingsError for an unknown task or a weight below 0."""
+    for task, weight in overrides.items():
+        if task not in TASK_WEIGHTS:
+            raise SettingsError(f"--mix {task}={weight}: {task!r} is no task; give one of {', '.join(TASK_WEIGHTS)}.")
+        if weight < 0:
+            raise SettingsError(f"--mix {task}={weight}: give a weight from 0.")
+    return TASK_WEIGHTS | dict(overrides)
+
+
+def source_weight(name: str) -> float:
+    """The weight of a data set within its task."""
+    return next((weight for prefix, weight in SOURCE_WEIGHTS.items() if name.startswith(prefix)), 1.0)
