@@ -60,6 +60,7 @@ class RowSampler(LogitsProcessor):
         self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        """Scores with noise, of shape (rows, vocabulary): float32."""
         rows = [
             torch.rand(scores.shape[-1], generator=generator, dtype=torch.float64) for generator in self._generators
         ]
