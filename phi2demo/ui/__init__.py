@@ -1,0 +1,1 @@
+"""The page and its API. Knows no prompt text and no torch."""

@@ -1,0 +1,239 @@
+"""The tasks as named endpoints: plain values in, text with its receipt out."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import asdict, replace
+from typing import Any, Literal
+
+import gradio as gr
+
+from phi2demo.engine.engine import RANGES, Engine, GenerationOptions, Use
+from phi2demo.engine.loader import EngineLoader
+from phi2demo.errors import Phi2DemoError, SettingsError
+from phi2demo.tasks import TASKS
+from phi2demo.tasks.declaration import Declaration
+from phi2demo.tasks.generation import GenerationTaskOptions
+from phi2demo.tasks.question_answering import QuestionOptions
+from phi2demo.tasks.receipt import Receipt
+from phi2demo.tasks.run import replay, run
+from phi2demo.tasks.sentiment import SentimentOptions
+from phi2demo.tasks.summarization import SummaryOptions
+from phi2demo.tasks.task import Progress, Request, Result, TaskOptions
+from phi2demo.tasks.translation import TranslationOptions
+from phi2demo.ui.events import MODEL
+from phi2demo.ui.task_tab import USES
+
+log = logging.getLogger(__name__)
+
+LOADING_TIMEOUT_S = 120.0
+"""How long a call waits for the weights."""
+FRAME_S = 0.2
+"""Partial answers come at most this often."""
+
+Model = Literal["finetuned", "base", "both"] | None
+Options = dict[str, float] | None
+Answer = dict[str, Any] | list[dict[str, Any]]
+
+
+class Endpoints:
+    """One method an endpoint. Generators, so that a client that leaves ends the computing."""
+
+    def __init__(self, loader: EngineLoader, declaration: Declaration) -> None:
+        self._loader, self._declaration = loader, declaration
+
+    def generate(
+        self, text: str, mode: str = "", use: Model = None, seed: int | None = None, options: Options = None
+    ) -> Iterator[Answer]:
+        """Continue a text, or follow an instruction.
+
+        Parameters:
+            text: The beginning of a text (mode "continue") or an instruction (mode "instruct").
+            mode: "continue" or "instruct"; empty: what the model was finetuned for.
+            use: "finetuned", "base" or "both"; null: finetuned where there is an adapter.
+            seed: A whole number that makes a sampled answer the same again; null: random, said in the receipt.
+            options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty, num_beams, time_limit_s.
+
+        Returns:
+            {"text", "use", "notes", "facts", "receipt"}; for "both" a list of two.
+        """
+        yield from self._task(
+            "generation", text, lambda: GenerationTaskOptions(mode or self._declaration.modes[0]), use, seed, options
+        )
+
+    def summarize(
+        self, text: str, length: str = "sentence", use: Model = None, seed: int | None = None, options: Options = None
+    ) -> Iterator[Answer]:
+        """Summarize a text; one longer than the context is summarized part by part.
+
+        Parameters:
+            text: The text to summarize.
+            length: "sentence", "short" (two or three sentences) or "medium" (a short paragraph).
+            use: "finetuned", "base" or "both"; null: finetuned where there is an adapter.
+            seed: A whole number that makes a sampled answer the same again; null: random, said in the receipt.
+            options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty, num_beams, time_limit_s.
+
+        Returns:
+            {"text", "use", "notes", "facts", "receipt"}; for "both" a list of two.
+        """
+        yield from self._task("summarization", text, lambda: SummaryOptions(length), use, seed, options)
+
+    def translate(
+        self,
+        text: str,
+        source: str = "en",
+        target: str = "de",
+        use: Model = None,
+        seed: int | None = None,
+        options: Options = None,
+    ) -> Iterator[Answer]:
+        """Translate a text sentence by sentence, keeping its lines.
+
+        Parameters:
+            text: The text to translate.
+            source: Its language, as a two-letter code.
+            target: The language to translate into, as a two-letter code.
+            use: "finetuned", "base" or "both"; null: finetuned where there is an adapter.
+            seed: A whole number that makes a sampled answer the same again; null: random, said in the receipt.
+            options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty, num_beams, time_limit_s.
+
+        Returns:
+            {"text", "use", "notes", "facts", "receipt"}; for "both" a list of two.
+        """
+        yield from self._task("translation", text, lambda: TranslationOptions(source, target), use, seed, options)
+
+    def classify(self, text: str, use: Model = None) -> Iterator[Answer]:
+        """Say whether a text is positive or negative, with the probability of each.
+
+        Parameters:
+            text: A review or an opinion.
+            use: "finetuned", "base" or "both"; null: finetuned where there is an adapter.
+
+        Returns:
+            {"text", "use", "probabilities", "notes", "facts", "receipt"}; for "both" a list of two.
+        """
+        yield from self._task("sentiment", text, SentimentOptions, use, None, None)
+
+    def answer(
+        self, text: str, question: str, use: Model = None, seed: int | None = None, options: Options = None
+    ) -> Iterator[Answer]:
+        """Answer a question from a text.
+
+        Parameters:
+            text: The text that holds the answer.
+            question: What is asked about it.
+            use: "finetuned", "base" or "both"; null: finetuned where there is an adapter.
+            seed: A whole number that makes a sampled answer the same again; null: random, said in the receipt.
+            options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty, num_beams, time_limit_s.
+
+        Returns:
+            {"text", "use", "notes", "facts", "receipt"}; for "both" a list of two.
+        """
+        yield from self._task("question_answering", text, lambda: QuestionOptions(question), use, seed, options)
+
+    def replay(self, receipt: str) -> Iterator[Answer]:
+        """Answer a receipt's request again.
+
+        Parameters:
+            receipt: The JSON of a receipt, as an answer or the page's "Download receipt" gave it.
+
+        Returns:
+            {"same", "text", "use", "notes", "facts", "receipt"}; "same" says whether the text is the receipt's own.
+        """
+        with _told_to_client():
+            before = Receipt.from_json(receipt)
+            for answers in self._stream(lambda engine: replay(engine, before)):
+                yield {**answers[0], "same": answers[0]["text"] == before.output}
+
+    def _task(
+        self,
+        task: str,
+        text: str,
+        task_options: Callable[[], TaskOptions],
+        use: Model,
+        seed: int | None,
+        options: Options,
+    ) -> Iterator[Answer]:
+        with _told_to_client():
+            asked = Request(
+                task=task,
+                text=text,
+                options=self._declaration.adapt(task_options()),
+                generation=_generation(TASKS[task].generation, options),
+                uses=_uses(use),
+                seed=_seed(seed),
+            )
+            TASKS[task].check(asked)
+            for answers in self._stream(
+                lambda engine: run(engine, asked if use else replace(asked, uses=engine.info.uses[:1]))
+            ):
+                yield answers if use == "both" else answers[0]
+
+    def _stream(self, ask: Callable[[Engine], Iterator[Progress]]) -> Iterator[list[dict[str, Any]]]:
+        """Partial answers now and then, and the whole ones last. Between any two, a client that left is noticed."""
+        engine = self._loader.engine(timeout_s=LOADING_TIMEOUT_S)
+        shown = time.monotonic()
+        with closing(ask(engine)) as steps:  # type: ignore[type-var]
+            for progress in steps:
+                if progress.results is not None:
+                    yield [_answer(result) for result in progress.results]
+                elif time.monotonic() - shown >= FRAME_S:
+                    shown = time.monotonic()
+                    yield [{"text": text, "use": use, "receipt": None} for use, text in progress.texts.items()]
+
+
+def add_endpoints(loader: EngineLoader, declaration: Declaration) -> None:
+    """Add /generate, /summarize, /translate, /classify, /answer (those declared) and /replay to the current page."""
+    endpoints = Endpoints(loader, declaration)
+    names = [TASKS[task].command for task in TASKS if task in declaration.tasks]
+    for name in (*names, "replay"):
+        gr.api(getattr(endpoints, name), api_name=name, concurrency_id=MODEL, concurrency_limit=1)
+
+
+@contextmanager
+def _told_to_client() -> Iterator[None]:
+    """Errors that a person can do something about, as the client's own; others are logged and named in short."""
+    try:
+        yield
+    except Phi2DemoError as error:
+        raise gr.Error(str(error), print_exception=False) from error
+    except Exception as error:
+        log.exception("a request of the API failed")
+        raise gr.Error(
+            "Something went wrong on our side; the log of the app says what.", print_exception=False
+        ) from error
+
+
+def _answer(result: Result) -> dict[str, Any]:
+    answer = {
+        "text": result.text,
+        "use": result.use,
+        "notes": list(result.notes),
+        "facts": list(result.facts),
+        "receipt": asdict(result.receipt),
+    }
+    return answer | ({"probabilities": result.probabilities} if result.probabilities else {})
+
+
+def _uses(use: Model) -> tuple[Use, ...]:
+    if use is None:
+        return ("finetuned",)
+    if use not in USES:
+        raise SettingsError(f"use is {use!r}; give one of {', '.join(USES)}.")
+    return USES[use]
+
+
+def _seed(seed: int | None) -> int | None:
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
+        raise SettingsError(f"seed is {seed!r}; give a whole number, or null for a random one.")
+    return seed
+
+
+def _generation(defaults: GenerationOptions, options: Options) -> GenerationOptions:
+    if options is None:
+        return defaults
+    if not isinstance(options, Mapping) or (unknown := [name for name in options if name not in RANGES]):
+        what = f"has {', '.join(map(repr, unknown))}" if isinstance(options, Mapping) else f"is {options!r}"
+        raise SettingsError(f"options {what}; give values of {', '.join(RANGES)}.")
+    return replace(defaults, **options)  # type: ignore[arg-type]

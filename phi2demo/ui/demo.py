@@ -1,0 +1,73 @@
+"""The page as a whole, and how it is served."""
+
+from typing import Any
+
+import gradio as gr
+
+from phi2demo.engine.loader import EngineLoader
+from phi2demo.settings import ServerSettings
+from phi2demo.tasks import TASKS
+from phi2demo.tasks.declaration import Declaration
+from phi2demo.ui.api import add_endpoints
+from phi2demo.ui.description import ModelDescription
+from phi2demo.ui.events import connect
+from phi2demo.ui.files import MAX_BYTES
+from phi2demo.ui.handlers import TabHandlers
+from phi2demo.ui.header import TITLE, build_header
+from phi2demo.ui.sessions import Sessions
+from phi2demo.ui.task_tab import build_task_tab
+from phi2demo.ui.theme import SCRIPT, STYLE, build_theme
+
+CACHE_S = 3600
+"""Files that gradio keeps are deleted after this long."""
+
+
+def build_demo(loader: EngineLoader, description: ModelDescription, declaration: Declaration) -> gr.Blocks:
+    """Lay out the page: a header, a tab a task, and the API. Loads nothing itself."""
+    sessions = Sessions()
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(CACHE_S, CACHE_S)) as demo:
+        build_header(demo, loader, description, declaration)
+        with gr.Tabs(elem_classes="tasks"):
+            for name, task in TASKS.items():
+                if name in declaration.tasks:
+                    with gr.Tab(task.title, id=name):
+                        tab = build_task_tab(task, description, declaration)
+                        connect(tab, TabHandlers(tab, loader, sessions))
+        add_endpoints(loader, declaration)
+
+        def close(request: gr.Request) -> None:
+            sessions.close(str(request.session_hash))
+
+        demo.unload(close)
+    return demo
+
+
+def launch(
+    demo: gr.Blocks, settings: ServerSettings, *, prevent_thread_lock: bool = False, quiet: bool = False
+) -> tuple[Any, str, str | None]:
+    """Serve the page; returns gradio's app, the local address and the public one."""
+    demo.queue(max_size=settings.queue_size, api_open=False, default_concurrency_limit=4)
+    app, local, public = demo.launch(
+        server_name=settings.host,
+        server_port=settings.port or None,
+        share=settings.share,
+        auth=settings.credentials,
+        theme=build_theme(),
+        css_paths=STYLE,
+        head=f"<script>{SCRIPT.read_text(encoding='utf-8')}</script>",
+        max_file_size=MAX_BYTES,
+        allowed_paths=[],
+        enable_monitoring=False,
+        run_history=False,
+        footer_links=[],
+        ssr_mode=False,
+        mcp_server=False,
+        pwa=False,
+        strict_cors=True,
+        state_session_capacity=1000,
+        show_error=False,
+        inbrowser=False,
+        quiet=quiet,
+        prevent_thread_lock=prevent_thread_lock,
+    )
+    return app, local, public

@@ -1,0 +1,27 @@
+"""What can be said about the model before its weights are there."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """The model that is being loaded, as its files declare it."""
+
+    base: str
+    """Hub id or folder name."""
+    adapter: str | None
+    """Hub id or folder name; None for a bare base."""
+    parameters: int | None
+    """None where only the loaded weights can tell."""
+    device: str
+    """As asked for ("auto" included); `ModelInfo` says what it became."""
+    dtype: str
+    context: int
+    """Tokens that prompt and output may have together; 0 where it is not known yet."""
+    is_embedded: bool
+    """Whether this is the small model that comes with the demo."""
+
+    @property
+    def has_adapter(self) -> bool:
+        """Whether there are two models to compare."""
+        return self.adapter is not None

@@ -1,0 +1,137 @@
+"""Read a person's file as plain text. Knows nothing of the page."""
+
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from phi2demo.errors import InputError
+from phi2demo.tasks.task import MAX_CHARACTERS, check_text
+
+SUFFIXES = (".txt", ".md", ".pdf", ".docx")
+MAX_BYTES = 10 * 1024 * 1024
+MAX_UNPACKED_BYTES = 20 * MAX_BYTES
+"""A .docx is a zip archive: more than this inside is a trap, not a text."""
+
+_MARKS = {
+    b"\x89PNG": "a PNG image",
+    b"\xff\xd8\xff": "a JPEG image",
+    b"GIF8": "a GIF image",
+    b"RIFF": "an image or a sound",
+    b"%PDF-": "a PDF",
+    b"PK\x03\x04": "a zip archive or an office document",
+    b"\x7fELF": "a program",
+    b"\x1f\x8b": "a gzip archive",
+}
+"""First bytes of files that people rename."""
+
+_BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+
+
+def read_document(path: str | Path) -> str:
+    """The text of a .txt, .md, .pdf or .docx file; InputError where it holds none that can be read."""
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise InputError(f"{path.name} is not one of {', '.join(SUFFIXES)}. Save the text in one of these.")
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise InputError(
+            f"{path.name} has {size / 2**20:.1f} MB; at most {MAX_BYTES // 2**20} MB are read. Paste the part you need."
+        )
+    if size == 0:
+        raise InputError(f"{path.name} is empty. Choose a file with some words in it.")
+    read = {".pdf": _read_pdf, ".docx": _read_docx}.get(suffix, _read_plain)
+    return check_text(read(path), what=f"file {path.name}").strip("\n")
+
+
+def _read_plain(path: Path) -> str:
+    data = path.read_bytes()
+    for mark, kind in _MARKS.items():
+        if data.startswith(mark):
+            raise InputError(f"{path.name} is named as a text but holds {kind}. Choose a file with plain text.")
+    encoding = next((name for mark, name in _BYTE_ORDER_MARKS.items() if data.startswith(mark)), "utf-8")
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path.name} is not in {encoding.removesuffix('-sig').upper()} (byte {error.start + 1:,} does not belong "
+            "there). Save it as UTF-8 and try again."
+        ) from error
+    return text
+
+
+def _read_pdf(path: Path) -> str:
+    from pypdf import PdfReader
+
+    with path.open("rb") as stream:
+        if b"%PDF-" not in stream.read(1024):
+            raise InputError(f"{path.name} is not a PDF, whatever its name says. Choose another file.")
+        try:
+            reader = PdfReader(stream)
+            if reader.is_encrypted and not reader.decrypt(""):
+                raise InputError(f"{path.name} is protected by a password. Save a copy without one and try again.")
+            text = "\n\n".join(_pages(reader, path.name))
+        except InputError:
+            raise
+        except Exception as error:  # pypdf raises whatever a damaged file makes its code run into
+            raise InputError(
+                f"{path.name} is a damaged PDF ({type(error).__name__}). Save it again from its program, or paste its text."
+            ) from error
+    if not text.strip():
+        raise InputError(
+            f"{path.name} holds pictures of text, not text: it was probably scanned. "
+            "Run it through text recognition (OCR) first."
+        )
+    return text
+
+
+def _pages(reader: object, name: str) -> Iterator[str]:
+    """The text of each page that has some, stopped where it is too much to be read anyway."""
+    length = 0
+    for page in reader.pages:  # type: ignore[attr-defined]
+        text = unwrap(page.extract_text())
+        length += len(text)
+        if length > MAX_CHARACTERS:
+            raise InputError(f"{name} has more than {MAX_CHARACTERS:,} characters. Paste the part you need.")
+        if text.strip():
+            yield text
+
+
+def unwrap(text: str) -> str:
+    """Join the lines of a printed page to paragraphs: a line that nearly fills the page goes on in the next."""
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    full = 0.7 * max((len(line) for line in lines), default=0)
+    joined = ""
+    for line, following in zip(lines, [*lines[1:], ""], strict=True):
+        if len(line) < full or not following:
+            joined += line + "\n"
+        elif re.search(r"[^\W\d_]-$", line) and following[0].islower():
+            joined += line[:-1]
+        else:
+            joined += line + " "
+    return joined.rstrip("\n")
+
+
+def _read_docx(path: Path) -> str:
+    from docx import Document
+    from docx.table import Table
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+        if unpacked > MAX_UNPACKED_BYTES:
+            raise InputError(f"{path.name} unpacks to {unpacked / 2**20:,.0f} MB. Paste the part you need.")
+        blocks: list[str] = []
+        for block in Document(str(path)).iter_inner_content():
+            if isinstance(block, Table):
+                blocks += ["\t".join(cell.text for cell in row.cells) for row in block.rows]
+            else:
+                blocks.append(block.text)
+    except InputError:
+        raise
+    except Exception as error:  # python-docx raises whatever a damaged file makes its code run into
+        raise InputError(
+            f"{path.name} is not a Word document (.docx) that can be read. Save it again, or paste its text."
+        ) from error
+    return "\n".join(blocks)

@@ -1,0 +1,210 @@
+"""From values of the page to a request, and from its progress back to values. Knows no prompt text and no torch."""
+
+import logging
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import gradio as gr
+
+from phi2demo.engine.engine import Engine
+from phi2demo.engine.loader import EngineLoader
+from phi2demo.errors import Phi2DemoError
+from phi2demo.tasks.documents import count_words
+from phi2demo.tasks.receipt import Receipt
+from phi2demo.tasks.run import replay, run
+from phi2demo.tasks.task import MAX_CHARACTERS, Progress, Result
+from phi2demo.ui import markup
+from phi2demo.ui.files import read_document
+from phi2demo.ui.sessions import Sessions
+from phi2demo.ui.task_tab import USES, AnswerColumn, TaskTab
+
+log = logging.getLogger(__name__)
+
+FRAME_S = 0.05
+"""Steps that come faster are not shown one by one."""
+UNEXPECTED = "Something went wrong on our side; the log of the app says what. Your text is still here: try again."
+
+Updates = dict[Any, Any]
+"""New values by component."""
+
+
+class TabHandlers:
+    """The handlers of one tab. Generators end when the page is closed, and with them the computing."""
+
+    def __init__(self, tab: TaskTab, loader: EngineLoader, sessions: Sessions) -> None:
+        self._tab, self._loader, self._sessions = tab, loader, sessions
+
+    def begin(self, request: gr.Request) -> Updates:
+        """On the click, before the queue: say so, and make Stop work."""
+        tab = self._tab
+        if not self._sessions.begin(_page(request), tab.task.name):
+            return {tab.status: gr.skip()}
+        return {tab.status: markup.status("Waiting for its turn", "waiting"), tab.stop: gr.Button(interactive=True)}
+
+    def run(self, values: Mapping[Any, Any], request: gr.Request) -> Iterator[Updates]:
+        """Answer what the tab asks, step by step."""
+        with self._sessions.running(_page(request), self._tab.task.name) as cancel:
+            try:
+                asked = self._tab.ask.read(values)
+                self._tab.task.check(asked)
+                engine = yield from self._loaded(cancel)
+                if engine is None:
+                    yield self._ended("Stopped before it began.", "stopped")
+                    return
+                yield self._cleared()
+                with closing(run(engine, asked, cancel=cancel)) as steps:  # type: ignore[type-var]
+                    yield from self._show(steps)
+            except Phi2DemoError as error:
+                yield self._ended(str(error), "error")
+            except Exception:
+                log.exception("a request on the tab %s failed", self._tab.task.name)
+                yield self._ended(UNEXPECTED, "error")
+
+    def replay_of(self, column: AnswerColumn) -> Callable[[str, gr.Request], Iterator[Updates]]:
+        """The handler that answers a column's receipt again and says whether the text is the same."""
+
+        def handle(receipt_json: str, request: gr.Request) -> Iterator[Updates]:
+            with self._sessions.running(_page(request), self._tab.task.name) as cancel:
+                stop = self._tab.stop
+                yield {column.replayed: markup.status("Replaying", "running"), stop: gr.Button(interactive=True)}
+                try:
+                    message = yield from self._replay(column, Receipt.from_json(receipt_json), cancel)
+                except Phi2DemoError as error:
+                    message = markup.note(str(error), "warning")
+                except Exception:
+                    log.exception("a replay on the tab %s failed", self._tab.task.name)
+                    message = markup.note(UNEXPECTED, "warning")
+                yield {column.replayed: message, stop: gr.Button(interactive=False)}
+
+        return handle
+
+    def stop(self, request: gr.Request) -> Updates:
+        """Ask the running or waiting request to end; it says itself when it has."""
+        if self._sessions.stop(_page(request), self._tab.task.name):
+            return {self._tab.stop: gr.Button(interactive=False)}
+        return {self._tab.stop: gr.Button(interactive=False), self._tab.status: ""}
+
+    def refused(self, request: gr.Request) -> Updates:
+        """The queue did not take the request, or the line to it broke."""
+        self._sessions.drop(_page(request), self._tab.task.name)
+        return self._ended("Too many requests are waiting, or a value was refused. Try again in a moment.", "error")
+
+    def count(self, text: str) -> str:
+        """What the input box holds, in words and, once there is a tokenizer, in tokens."""
+        if len(text) > MAX_CHARACTERS:
+            return markup.note(f"{len(text):,} characters; at most {MAX_CHARACTERS:,} are read.", "warning")
+        ready = self._loader.status.state == "ready"
+        engine = self._loader.engine() if ready else None
+        return markup.counter(
+            count_words(text),
+            tokens=engine.count_tokens(text) if engine else None,
+            context=engine.info.context if engine else 0,
+        )
+
+    def open_file(self, path: str | None) -> Updates:
+        """The text of a file into the input box; the uploaded copy is deleted."""
+        tab = self._tab
+        if path is None:
+            return {tab.status: gr.skip()}
+        try:
+            text = read_document(path)
+        except Phi2DemoError as error:
+            return {tab.status: markup.status(str(error), "error"), tab.upload: gr.UploadButton(value=None)}
+        finally:
+            Path(path).unlink(missing_ok=True)
+        words = markup.status(f"Read {Path(path).name}.", "done")
+        return {tab.ask.text: text, tab.status: words, tab.upload: gr.UploadButton(value=None)}
+
+    def try_example(self, index: int) -> Updates:
+        """An example's text and options into the tab."""
+        sample = self._tab.samples[index]
+        fields = self._tab.ask.fields
+        known = {fields[name]: value for name, value in sample.options.items() if name in fields}
+        return {self._tab.ask.text: sample.text, **known}
+
+    def swap(self, source: str, target: str, text: str, output: str) -> Updates:
+        """The languages the other way round, and a translation back into the input box."""
+        fields = self._tab.ask.fields
+        return {fields["source"]: target, fields["target"]: source, self._tab.ask.text: output or text}
+
+    def switch(self, use: str) -> Updates:
+        """Show the columns of the models that are to answer."""
+        return {column.box: gr.Column(visible=name in USES[use]) for name, column in self._tab.columns.items()}
+
+    def _loaded(self, cancel: Event) -> Generator[Updates, None, Engine | None]:
+        """Wait for the weights; returns the engine, or None where the person stopped."""
+        while self._loader.status.state == "loading" and not cancel.is_set():
+            numbers = f"{self._loader.status.seconds:.0f} s"
+            yield {
+                self._tab.status: markup.status(
+                    "The weights are still loading; it runs as soon as they are there", "waiting", numbers=numbers
+                )
+            }
+            cancel.wait(0.5)
+        return None if cancel.is_set() else self._loader.engine()
+
+    def _cleared(self) -> Updates:
+        updates: Updates = {self._tab.status: markup.status("Reading your text", "running")}
+        for column in self._tab.columns.values():
+            updates |= {column.text: "", column.bars: "", column.after: gr.Column(visible=False)}
+        return updates
+
+    def _show(self, steps: Iterator[Progress]) -> Iterator[Updates]:
+        shown = 0.0
+        for progress in steps:
+            if progress.results is not None:
+                yield self._done(progress.results)
+            elif time.monotonic() - shown >= FRAME_S:
+                shown = time.monotonic()
+                texts = {self._tab.columns[use].text: text for use, text in progress.texts.items()}
+                yield {self._tab.status: markup.running(progress), **texts}
+
+    def _done(self, results: tuple[Result, ...]) -> Updates:
+        stopped = any(result.receipt.stop_reason == "stopped" for result in results)
+        updates = self._ended("Stopped" if stopped else "Done", "stopped" if stopped else "done")
+        for result in results:
+            column = self._tab.columns[result.use]
+            updates |= {
+                column.text: result.text,
+                column.bars: markup.bars(result.probabilities),
+                column.facts: markup.facts(result),
+                column.details: markup.receipt_table(result.receipt),
+                column.receipt: result.receipt.to_json(),
+                column.replayed: "",
+                column.after: gr.Column(visible=True),
+            }
+        return updates
+
+    def _ended(self, words: str, kind: markup.Kind) -> Updates:
+        return {self._tab.status: markup.status(words, kind), self._tab.stop: gr.Button(interactive=False)}
+
+    def _replay(self, column: AnswerColumn, receipt: Receipt, cancel: Event) -> Generator[Updates, None, str]:
+        """Returns the HTML that says how it went."""
+        engine: Engine = self._loader.engine()
+        shown = 0.0
+        with closing(replay(engine, receipt)) as steps:  # type: ignore[type-var]
+            for progress in steps:
+                if cancel.is_set():
+                    return markup.note("Stopped before it was complete.")
+                if progress.results is not None:
+                    return _verdict(receipt, progress.results[0])
+                if time.monotonic() - shown >= FRAME_S:
+                    shown = time.monotonic()
+                    numbers = f"{progress.seconds:.1f} s, {progress.new_tokens:,} tokens"
+                    yield {column.replayed: markup.status("Replaying", "running", numbers=numbers)}
+        raise AssertionError("a replay ended without results")
+
+
+def _verdict(receipt: Receipt, result: Result) -> str:
+    seconds = f"{result.receipt.seconds:.1f} s"
+    if result.text == receipt.output:
+        return markup.note(f"The same text again, in {seconds}.", "good")
+    return markup.note(f"Another text this time, in {seconds}: {result.text}", "warning")
+
+
+def _page(request: gr.Request) -> str:
+    return str(request.session_hash)

@@ -1,0 +1,127 @@
+"""The top of the page: what this is, which model answers, how far the loading is, and its limits."""
+
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from phi2demo.engine.engine import ModelInfo
+from phi2demo.engine.loader import EngineLoader, LoadStatus
+from phi2demo.tasks.declaration import Declaration
+from phi2demo.tasks.languages import LANGUAGES
+from phi2demo.ui.description import ModelDescription
+from phi2demo.ui.markup import chips
+
+TICK_S = 1.0
+TITLE = "Phi-2 finetuned, in the open"
+LOAD_PHI = "python app.py --model microsoft/phi-2"
+
+
+def build_header(
+    demo: gr.Blocks, loader: EngineLoader, description: ModelDescription, declaration: Declaration
+) -> None:
+    """Lay out the header; a timer keeps it up to date until the loading has ended."""
+    with gr.Column(elem_classes="page-header", elem_id="header"):
+        gr.HTML(f"<h1>{TITLE}</h1><p class='lead'>{_lead(description)}</p>", apply_default_css=False)
+        identity = gr.HTML(identity_of(loader, description), apply_default_css=False, elem_classes="identity")
+        gr.HTML(limits_panel(description, declaration), apply_default_css=False, elem_id="limits-panel")
+    timer = gr.Timer(TICK_S)
+
+    def refresh() -> tuple[str, Any]:
+        return identity_of(loader, description), gr.Timer(active=loader.status.state == "loading")
+
+    for event in (demo.load, timer.tick):
+        event(refresh, None, [identity, timer], queue=False, show_progress="hidden", api_visibility="private")
+
+
+def identity_of(loader: EngineLoader, description: ModelDescription) -> str:
+    """Which model answers, as loaded; before that, as declared, with how long the loading has taken."""
+    status = loader.status
+    if status.state == "ready":
+        return chips(_of_info(loader.engine().info)) + "<div class='loading'></div>"
+    return chips(_of_description(description)) + _loading(status)
+
+
+def _of_info(info: ModelInfo) -> list[str]:
+    adapter = f"adapter {info.adapter}" + (f", LoRA rank {info.lora_rank}" if info.lora_rank else "")
+    return [
+        f"base {info.base}, {count(info.parameters)} parameters",
+        adapter if info.adapter else "base only",
+        f"{_device(info.device)}, {info.dtype}",
+        f"reads {info.context:,} tokens",
+    ]
+
+
+def _of_description(description: ModelDescription) -> list[str]:
+    size = f", {count(description.parameters)} parameters" if description.parameters else ""
+    return [
+        f"base {description.base}{size}",
+        f"adapter {description.adapter}" if description.adapter else "base only",
+        "" if description.device == "auto" else _device(description.device),
+        f"reads {description.context:,} tokens" if description.context else "",
+    ]
+
+
+def _loading(status: LoadStatus) -> str:
+    if status.state == "failed":
+        return f'<div class="loading failed" role="alert"><strong>No model answers.</strong> {escape(status.message)}</div>'
+    return (
+        '<div class="loading"><span>Loading the weights; you can type already.</span> '
+        f'<span class="numbers" aria-hidden="true">{status.seconds:.0f} s</span></div>'
+    )
+
+
+def _lead(description: ModelDescription) -> str:
+    compare = ", and see beside it what the model wrote before it was finetuned" if description.has_adapter else ""
+    model = "A language model that runs on this machine"
+    return f"{model}. Give it a text: it continues, summarizes, translates, judges or answers{compare}."
+
+
+def limits_panel(description: ModelDescription, declaration: Declaration) -> str:
+    """What a person should know before they believe an answer, folded to one line."""
+    items = [
+        "<strong>It may be wrong.</strong> It makes up names, numbers and events, and sounds sure of them. "
+        "Check what matters.",
+        "<strong>It may carry bias.</strong> It repeats what its training texts say about people, places and opinions. "
+        "Do not let it decide about anyone.",
+        f"<strong>Languages.</strong> {_languages(description, declaration)}",
+        _context(description.context),
+    ]
+    if description.is_embedded:
+        items.insert(
+            0,
+            "<strong>This is not Phi-2.</strong> What answers here is a small model of Phi's architecture, trained from "
+            "scratch for this demo, about a hundredth of Phi-2's size or less. It shows how everything works; Phi-2 "
+            f"writes far better. To load it: <code>{LOAD_PHI}</code>, with your own adapter "
+            "<code>--adapter FOLDER_OR_ID</code>.",
+        )
+    listed = "".join(f"<li>{item}</li>" for item in items)
+    return f'<details id="limits"><summary>Limits of this model</summary><ul>{listed}</ul></details>'
+
+
+def _languages(description: ModelDescription, declaration: Declaration) -> str:
+    names = [LANGUAGES[code] for code in declaration.languages]
+    if description.has_adapter:
+        return f"It was trained on {', '.join(names[:-1])} and {names[-1]}. Other languages come out badly."
+    return "A base such as Phi-2 was trained mostly on English. Other languages come out worse, some badly."
+
+
+def _context(context: int) -> str:
+    reads = f"It reads at most {context:,} tokens at once" if context else "It reads a limited text at once"
+    return (
+        f"<strong>Length.</strong> {reads}, about {context * 3 // 4:,} words. "
+        if context
+        else f"<strong>Length.</strong> {reads}. "
+    ) + "Longer texts are summarized and translated piece by piece; elsewhere they are refused, never cut in silence."
+
+
+def count(parameters: int) -> str:
+    """28_400_000 as 28 M."""
+    for size, unit in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
+        if parameters >= size:
+            return f"{parameters / size:.3g} {unit}"
+    return str(parameters)
+
+
+def _device(device: str) -> str:
+    return device.upper() if device in ("cpu", "mps") else device

@@ -1,0 +1,124 @@
+"""Small pieces of HTML. Everything that comes from a person, a model or a file is escaped here."""
+
+from collections.abc import Iterable
+from html import escape
+from typing import Literal
+
+from phi2demo.tasks.receipt import Receipt
+from phi2demo.tasks.task import Progress, Result
+
+Kind = Literal["idle", "waiting", "running", "done", "stopped", "error"]
+
+ENDINGS = {
+    "end": "ended by itself",
+    "stop string": "ended by itself",
+    "length": "cut at the limit of new tokens",
+    "context": "cut where the context was full",
+    "time": "cut at the time limit",
+    "stopped": "stopped by you",
+}
+
+
+def status(words: str, kind: Kind, *, numbers: str = "", share: float | None = None) -> str:
+    """The line that says what is going on. Screen readers hear `words` when they change, not the running numbers."""
+    bar = f'<progress value="{share:.3f}" max="1">{share:.0%}</progress>' if share is not None else ""
+    counting = f'<span class="numbers" aria-hidden="true">{escape(numbers)}</span>' if numbers else ""
+    return f'<div class="status {kind}"><span>{escape(words)}</span>{counting}{bar}</div>'
+
+
+def running(progress: Progress) -> str:
+    """The status of a request on its way: its stage, a bar where there are parts, seconds and tokens."""
+    numbers = f"{progress.seconds:.1f} s"
+    if progress.new_tokens:
+        numbers += f", {progress.new_tokens:,} tokens"
+    share = progress.done / progress.total if progress.total > 1 else None
+    words = progress.stage if progress.total > 1 else "Writing"
+    return status(words, "running", numbers=numbers, share=share)
+
+
+def facts(result: Result) -> str:
+    """What an answer came to, in one line, and what a person should know about it."""
+    receipt = result.receipt
+    if result.probabilities:
+        parts = [f"{receipt.seconds:.2f} s"]
+    else:
+        parts = [
+            f"{receipt.tokens_per_s:,.0f} tokens/s",
+            f"{receipt.new_tokens:,} tokens",
+            f"{receipt.seconds:.1f} s",
+            ENDINGS.get(receipt.stop_reason, receipt.stop_reason),
+            *result.facts,
+        ]
+    notes = "".join(f"<li>{escape(note)}</li>" for note in result.notes)
+    return f'<p class="facts">{_separated(parts)}</p>' + (f'<ul class="notes">{notes}</ul>' if notes else "")
+
+
+def bars(probabilities: dict[str, float]) -> str:
+    """Labels with their probability, the likeliest first."""
+    rows = "".join(
+        f'<li class="{"best" if at == 0 else "other"}"><span class="label">{escape(label)}</span>'
+        f'<span class="track" aria-hidden="true"><span style="width:{share:.1%}"></span></span>'
+        f'<span class="share">{share:.1%}</span></li>'
+        for at, (label, share) in enumerate(sorted(probabilities.items(), key=lambda item: -item[1]))
+    )
+    return f'<ul class="bars" aria-label="Probability of each label">{rows}</ul>' if rows else ""
+
+
+def receipt_table(receipt: Receipt) -> str:
+    """The receipt for people; the JSON has the same and the texts."""
+    rows = [
+        ("Answered by", f"{receipt.base} {receipt.base_revision}"),
+        ("With adapter", _adapter(receipt)),
+        ("On", f"{receipt.device}, {receipt.dtype}"),
+        ("Seed", str(receipt.seed)),
+        *((name.replace("_", " ").capitalize(), _value(value)) for name, value in receipt.options.items()),
+        *((name.replace("_", " ").capitalize(), _value(value)) for name, value in receipt.generation.items()),
+        ("Prompt", f"{receipt.prompt_tokens:,} tokens"),
+        ("First token after", "–" if receipt.first_token_s is None else f"{receipt.first_token_s:.2f} s"),
+        ("Pieces", f"{receipt.pieces}, at most {receipt.batch_size} at once"),
+        ("Made at", receipt.made_at),
+        ("Versions", ", ".join(f"{name} {version}" for name, version in receipt.versions.items())),
+    ]
+    return f'<dl class="receipt">{_definitions(rows)}</dl>'
+
+
+def counter(words: int, *, tokens: int | None, context: int) -> str:
+    """How much the input box holds."""
+    if not words:
+        return '<span class="counter">&nbsp;</span>'
+    parts = [f"{words:,} word{'' if words == 1 else 's'}"]
+    if tokens is not None:
+        parts.append(f"{tokens:,} tokens" + (f" of {context:,} at once" if context else ""))
+    return f'<span class="counter">{_separated(parts)}</span>'
+
+
+def chips(texts: Iterable[str]) -> str:
+    """Short facts side by side."""
+    return '<ul class="chips">' + "".join(f"<li>{escape(text)}</li>" for text in texts if text) + "</ul>"
+
+
+def note(text: str, kind: Literal["quiet", "good", "warning"] = "quiet") -> str:
+    """A short message of its own."""
+    return f'<p class="note {kind}">{escape(text)}</p>' if text else ""
+
+
+def _adapter(receipt: Receipt) -> str:
+    if receipt.use == "base":
+        return "none: the base alone"
+    return f"{receipt.adapter} {receipt.adapter_revision}"
+
+
+def _value(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(repr(item) for item in value) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value) or "–"
+
+
+def _definitions(rows: Iterable[tuple[str, str]]) -> str:
+    return "".join(f"<div><dt>{escape(term)}</dt><dd>{escape(value)}</dd></div>" for term, value in rows)
+
+
+def _separated(parts: Iterable[str]) -> str:
+    return "".join(f"<span>{escape(part)}</span>" for part in parts)

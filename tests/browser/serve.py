@@ -1,0 +1,49 @@
+"""Serve the page over the scripted engine: what the browser tests drive."""
+
+import argparse
+import time
+from dataclasses import replace
+
+from phi2demo.engine.engine import Engine
+from phi2demo.engine.loader import EngineLoader
+from phi2demo.errors import ModelError
+from phi2demo.settings import ServerSettings
+from phi2demo.tasks.declaration import Declaration
+from phi2demo.ui.demo import build_demo, launch
+from phi2demo.ui.description import ModelDescription
+from tests.ui.scripted import INFO, ScriptedEngine
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--delay", type=float, default=0.1, help="seconds a word")
+    parser.add_argument("--loading", type=float, default=0.0, help="seconds until the engine is there")
+    parser.add_argument("--fails", action="store_true", help="the loading fails")
+    parser.add_argument("--bare", action="store_true", help="no adapter")
+    parser.add_argument("--queue-size", type=int, default=16)
+    arguments = parser.parse_args()
+    info = replace(INFO, adapter=None, adapter_revision=None, lora_rank=None) if arguments.bare else INFO
+
+    def load() -> Engine:
+        time.sleep(arguments.loading)
+        if arguments.fails:
+            raise ModelError("scripted-base/model.safetensors is damaged (its header ends early). Copy it again.")
+        return ScriptedEngine(info, delay_s=arguments.delay)
+
+    description = ModelDescription(
+        base=info.base,
+        adapter=info.adapter,
+        parameters=info.parameters,
+        device="auto",
+        dtype="auto",
+        context=info.context,
+        is_embedded=not arguments.bare,
+    )
+    declaration = Declaration() if arguments.bare else Declaration(languages=("en", "de", "fr", "es"))
+    demo = build_demo(EngineLoader(load).start(), description, declaration)
+    launch(demo, ServerSettings(port=arguments.port, queue_size=arguments.queue_size))
+
+
+if __name__ == "__main__":
+    main()

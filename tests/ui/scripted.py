@@ -1,0 +1,105 @@
+"""A stand-in for an engine: streams known words slowly. For tests of the page only."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+
+from phi2demo.engine.engine import (
+    Completion,
+    GenerationOptions,
+    ModelInfo,
+    Prompt,
+    Score,
+    Snapshot,
+    StopReason,
+)
+
+INFO = ModelInfo(
+    base="scripted-base",
+    base_revision="0123456789ab",
+    adapter="scripted-adapter",
+    adapter_revision="ba9876543210",
+    adapter_folder=Path("adapter"),
+    parameters=28_400_000,
+    layers=12,
+    hidden_size=384,
+    context=1024,
+    device="cpu",
+    dtype="bfloat16",
+    lora_rank=16,
+)
+
+
+def echo(prompt: Prompt) -> str:
+    """The person's own words again, marked with who says them and with which seed."""
+    body = prompt.text.removesuffix("\nOutput:").partition("\n")[2] or prompt.text
+    return f"{prompt.use} {prompt.seed % 97}: {body}"
+
+
+@dataclass
+class ScriptedEngine:
+    """Says `reply(prompt)`, a word every `delay_s`. Prompts that hold "explode" raise."""
+
+    info: ModelInfo = INFO
+    delay_s: float = 0.0
+    reply: Callable[[Prompt], str] = echo
+    running: int = 0
+    """Streams that compute now."""
+    most_running: int = 0
+    ended: list[str] = field(default_factory=list)
+
+    def count_tokens(self, text: str) -> int:
+        return len(text.split())
+
+    def stream(
+        self, prompts: Sequence[Prompt], options: GenerationOptions, *, cancel: Event | None = None
+    ) -> Iterator[Snapshot]:
+        self.running += 1
+        self.most_running = max(self.running, self.most_running)
+        how = "closed"
+        try:
+            yield from self._words(prompts, options, cancel or Event())
+            how = "finished"
+        finally:
+            self.running -= 1
+            self.ended.append(how)
+
+    def _words(self, prompts: Sequence[Prompt], options: GenerationOptions, cancel: Event) -> Iterator[Snapshot]:
+        started = time.monotonic()
+        if any("explode" in prompt.text for prompt in prompts):
+            raise RuntimeError("scripted failure")
+        words = [self.reply(prompt).split(" ")[: options.max_new_tokens] for prompt in prompts]
+        stopped_by: StopReason = "end"
+        shown = 0
+        while shown < max(map(len, words)) and not cancel.is_set():
+            cancel.wait(self.delay_s)
+            shown += 1
+            yield self._snapshot(words, shown, started)
+        if cancel.is_set():
+            stopped_by = "stopped"
+        completions = tuple(
+            Completion(
+                text=" ".join(row[:shown]),
+                token_ids=tuple(range(len(row[:shown]))),
+                prompt_tokens=self.count_tokens(prompt.text),
+                stop_reason=stopped_by,
+            )
+            for prompt, row in zip(prompts, words, strict=True)
+        )
+        last = self._snapshot(words, shown, started)
+        yield Snapshot(last.texts, last.new_tokens, last.seconds, last.first_token_s, completions)
+
+    def _snapshot(self, words: list[list[str]], shown: int, started: float) -> Snapshot:
+        texts = tuple(" ".join(row[:shown]) for row in words)
+        return Snapshot(texts, sum(len(row[:shown]) for row in words), time.monotonic() - started, self.delay_s)
+
+    def score(self, prompts: Sequence[Prompt], outputs: Sequence[str]) -> list[Score]:
+        time.sleep(self.delay_s)
+        scores = []
+        for prompt, output in zip(prompts, outputs, strict=True):
+            happy = any(word in prompt.text for word in ("good", "great", "wonderful", "happy"))
+            fits = (output.strip() == "positive") == happy
+            scores.append(Score((1,), (-0.1 if fits else -2.4,)))
+        return scores
