@@ -94,9 +94,9 @@ def check_tokenizer(folder: Path, *, name: str) -> None:
 def check_targets(config: AdapterConfig, base: Shapes, *, adapter: str, base_name: str) -> None:
     """Raises ModelError where the base has none of the modules that the adapter declares. Needs no adapter weights."""
     modules = [name.removesuffix(".weight") for name in base if name.endswith(".weight")]
-    ends = [target for target in config.targets if target != "all-linear"]
+    ends = sorted(config.targets)
     if ends and not any(f".{module}".endswith(f".{end}") for module in modules for end in ends):
-        raise _foreign(sorted(ends), adapter=adapter, base_name=base_name, made_on=config.base)
+        raise _foreign(ends, adapter=adapter, base_name=base_name, made_on=config.base)
 
 
 def check_fit(adapter_shapes: Shapes, base: Shapes, config: AdapterConfig, *, adapter: str, base_name: str) -> None:

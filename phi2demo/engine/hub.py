@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from huggingface_hub import HfApi, constants, snapshot_download
+from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -66,7 +66,7 @@ def fetch(repo_id: str, *, revision: str | None, token: str | None, hint: str) -
     except _UnreachableError as error:
         return _cached(repo_id, revision, reason=str(error), hint=hint)
     except HfHubHTTPError as error:
-        raise ModelError(f"{_refusal(repo_id, revision, error)} {hint}") from error
+        raise ModelError(f"{_refusal(repo_id, revision, error)} {hint}".rstrip()) from error
     missing = {file: size for file, size in sizes.items() if not (folder / file).exists()}
     return Snapshot(repo_id, commit, folder, set(sizes), missing)
 
@@ -88,7 +88,7 @@ def fetch_weights(snapshot: Snapshot, files: tuple[str, ...], *, token: str | No
 
 def _listing(repo_id: str, revision: str | None, token: str | None) -> tuple[dict[str, int], str]:
     """Sizes by file at the top of the repository, and its commit."""
-    api = HfApi(endpoint=constants.ENDPOINT, token=token)
+    api = HfApi(token=token)
     info = api.model_info(repo_id, revision=revision, timeout=_REQUEST_S, files_metadata=True)
     files = {file.rfilename: file.size or 0 for file in info.siblings or [] if "/" not in file.rfilename}
     return files, info.sha or ""
@@ -103,7 +103,6 @@ def _download(repo_id: str, revision: str | None, token: str | None, patterns: l
             allow_patterns=patterns,
             ignore_patterns=list(_NOT_WANTED),
             etag_timeout=_REQUEST_S,
-            endpoint=constants.ENDPOINT,
         )
     )
 

@@ -6,6 +6,7 @@
 import logging
 import shutil
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phi2demo.engine import checks
@@ -73,7 +74,7 @@ def _download(plan: ModelPlan) -> None:
     for source in (plan.base_source, plan.adapter_source):
         if source is None or source.snapshot is None or here(source):
             continue
-        free = shutil.disk_usage(source.folder).free
+        free = _free_disk_bytes(source.folder)
         if source.missing_bytes > free:
             raise ModelError(
                 f"{source.name} takes {source.missing_bytes / 1e9:.1f} GB of disk and only {free / 1e9:.1f} GB are "
@@ -82,15 +83,23 @@ def _download(plan: ModelPlan) -> None:
         hub.fetch_weights(source.snapshot, source.files, token=plan.token)
 
 
+def _free_disk_bytes(folder: Path) -> int:
+    return shutil.disk_usage(folder).free
+
+
 def _load_tokenizer(plan: ModelPlan) -> "PreTrainedTokenizerBase":
     """The base's; the adapter's where the base has none."""
     from transformers import AutoTokenizer
 
     own = any((plan.base_folder / file).is_file() for file in checks.TOKENIZER_FILES)
     folder = plan.base_folder if own else plan.adapter_folder
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-        folder, local_files_only=True, trust_remote_code=False
-    )
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+    except Exception as error:  # tokenizers raises plain Exceptions for a damaged file
+        name = plan.base if own else plan.adapter
+        raise ModelError(f"The tokenizer of {name} cannot be read ({error}); copy or download it again.") from error
     return tokenizer
 
 
@@ -135,7 +144,9 @@ def _load_adapter(plan: ModelPlan, base: Any) -> Any:
         places = {name: tuple(tensor.shape) for name, tensor in base.named_parameters()}
         checks.check_fit(changes, places, plan.adapter_config, adapter=source.name, base_name=plan.base)
     dtype = base.dtype
-    model = PeftModel.from_pretrained(base, source.folder, is_trainable=False, autocast_adapter_dtype=False)
+    model = PeftModel.from_pretrained(
+        base, source.folder, is_trainable=False, autocast_adapter_dtype=False, torch_device=str(base.device)
+    )
     taken = set(get_peft_model_state_dict(model, save_embedding_layers=False))
     astray = sorted(key for key in taken ^ set(changes) if ".lora_" in key)
     if astray or not taken:

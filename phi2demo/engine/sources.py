@@ -91,11 +91,15 @@ def base_of(adapter: Source, named: str) -> str:
 
 def _as_folder(given: str, option: str, adapter: str | None) -> Path | None:
     """The folder, or None where `given` can only be a hub id. Raises ModelError where it can be neither."""
-    folder = Path(given).expanduser()
-    if folder.is_dir():
+    try:
+        folder = Path(given).expanduser()
+        is_folder, is_file = folder.is_dir(), folder.is_file()
+    except (OSError, RuntimeError):  # too long for a path, or the home of nobody
+        is_folder = is_file = False
+    if is_folder:
         return folder
     of = f" (the base that {adapter} names)" if adapter else ""
-    if folder.is_file():
+    if is_file:
         raise ModelError(f"{option} {given}{of} is a file; give the folder that it is in.")
     if not _HUB_ID.fullmatch(given) or "--" in given or ".." in given or given.endswith(".git"):
         raise ModelError(

@@ -1,0 +1,150 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phi2demo.engine.checks import (
+    AdapterConfig,
+    check_base,
+    check_fit,
+    check_targets,
+    check_tokenizer,
+    read_adapter_config,
+)
+from phi2demo.engine.weights import Shapes
+from phi2demo.errors import ModelError
+
+LAYER = "model.layers.0."
+BASE: Shapes = {
+    "model.embed_tokens.weight": (32, 8),
+    f"{LAYER}self_attn.q_proj.weight": (8, 8),
+    f"{LAYER}self_attn.q_proj.bias": (8,),
+    f"{LAYER}mlp.fc1.weight": (24, 8),
+    "lm_head.weight": (32, 8),
+}
+MADE_ON = AdapterConfig(base="someone/phi", base_revision=None, rank=2, targets=("q_proj", "fc1"))
+
+
+def lora(module: str, *, rows: int, columns: int, rank: int = 2) -> Shapes:
+    return {
+        f"base_model.model.{module}.lora_A.weight": (rank, columns),
+        f"base_model.model.{module}.lora_B.weight": (rows, rank),
+    }
+
+
+FITTING = lora(f"{LAYER}self_attn.q_proj", rows=8, columns=8) | lora(f"{LAYER}mlp.fc1", rows=24, columns=8)
+
+
+def fit(changes: Shapes) -> None:
+    check_fit(changes, BASE, MADE_ON, adapter="tuned", base_name="plain")
+
+
+def test_an_adapter_that_fits_is_taken() -> None:
+    fit(FITTING)
+    fit(FITTING | {"base_model.model.lm_head.weight": (32, 8)})
+    embedding = "base_model.model.model.embed_tokens.lora_embedding_"
+    fit({f"{embedding}A": (2, 32), f"{embedding}B": (8, 2)})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (lora(f"{LAYER}mlp.fc1", rows=24, columns=16), r"changes .*fc1 of shape \[24, 16\], here it is \[24, 8\]"),
+        (lora(f"{LAYER}mlp.fc1", rows=48, columns=8), r"shape \[48, 8\], here it is \[24, 8\]"),
+        (FITTING | {"base_model.model.lm_head.weight": (64, 8)}, r"lm_head.weight of shape \[64, 8\]"),
+        (lora("model.layers.7.mlp.fc1", rows=24, columns=8), r"changes model\.layers\.7\.mlp\.fc1.*this base lacks"),
+        (lora(f"{LAYER}mlp.gate_proj", rows=24, columns=8), r"gate_proj.*this base lacks"),
+    ],
+)
+def test_an_adapter_of_another_base_is_refused(changes: Shapes, message: str) -> None:
+    with pytest.raises(ModelError, match=f"tuned was made for another base than plain: .*{message}") as caught:
+        fit(changes)
+    assert "names someone/phi as its base: give that with --model" in str(caught.value)
+
+
+@pytest.mark.parametrize("module", [f"{LAYER}self_attn.Wqkv", "transformer.h.0.mixer.out_proj"])
+def test_an_adapter_of_the_old_phi_code_is_refused(module: str) -> None:
+    with pytest.raises(
+        ModelError, match=r"tuned was made for the old Phi code.*retrained on today's Phi, or.*converted"
+    ):
+        fit(FITTING | lora(module, rows=24, columns=8))
+
+
+def test_half_an_adapter_is_refused() -> None:
+    half = {key: shape for key, shape in FITTING.items() if not key.endswith("fc1.lora_B.weight")}
+    with pytest.raises(ModelError, match=r"only half of .*fc1's LoRA weights"):
+        fit(half)
+
+
+def test_factors_of_different_rank_are_refused() -> None:
+    changes = FITTING | {f"base_model.model.{LAYER}mlp.fc1.lora_A.weight": (4, 8)}
+    with pytest.raises(ModelError, match="made for another base"):
+        fit(changes)
+
+
+@pytest.mark.parametrize("changes", [{}, {"base_model.model.lm_head.weight": (32, 8)}])
+def test_an_adapter_without_lora_weights_is_refused(changes: Shapes) -> None:
+    with pytest.raises(ModelError, match="tuned holds no LoRA weights"):
+        fit(changes)
+
+
+@pytest.mark.parametrize("target", ["q_proj", "self_attn.q_proj", "fc1"])
+def test_declared_targets_are_found_at_the_ends_of_names(target: str) -> None:
+    config = AdapterConfig(base=None, base_revision=None, rank=2, targets=(target,))
+    check_targets(config, BASE, adapter="tuned", base_name="plain")
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        (("Wqkv", "fc3"), "old Phi code.*Wqkv.*retrained"),
+        (("gate_proj", "up_proj"), "another base than plain: it changes gate_proj, up_proj, which this base lacks"),
+        (("proj",), "changes proj, which this base lacks. Give the base that it was made on"),
+    ],
+)
+def test_targets_that_the_base_lacks_are_refused(targets: tuple[str, ...], message: str) -> None:
+    config = AdapterConfig(base=None, base_revision=None, rank=2, targets=targets)
+    with pytest.raises(ModelError, match=message):
+        check_targets(config, BASE, adapter="tuned", base_name="plain")
+
+
+def test_weights_that_are_not_those_of_the_config_are_refused() -> None:
+    check_base(BASE | {"extra": (1,)}, BASE, name="m")
+    with pytest.raises(ModelError, match=r"lm_head.weight of shape \[32, 8\], the weights have \[64, 8\]"):
+        check_base(BASE | {"lm_head.weight": (64, 8)}, BASE, name="m")
+    with pytest.raises(ModelError, match=r"weights of m lack model\.embed_tokens\.weight\. Give a whole"):
+        check_base({"lm_head.weight": (32, 8)}, BASE, name="m")
+    with pytest.raises(ModelError, match=r"lack .* written for the old Phi code"):
+        check_base({"transformer.h.0.mixer.Wqkv.weight": (24, 8)}, BASE, name="m")
+
+
+def test_a_base_without_tokenizer_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"m has no tokenizer; copy tokenizer\.json"):
+        check_tokenizer(tmp_path, name="m")
+
+
+def test_the_declaration_is_read(adapter: Path, base: Path) -> None:
+    found = read_adapter_config(adapter, name="tuned")
+    assert (found.base, found.base_revision, found.rank) == (str(base), None, 4)
+    assert set(found.targets) == {"q_proj", "v_proj", "fc1", "fc2"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"peft_type": "IA3"}, "tuned is of peft_type 'IA3'; only LORA"),
+        ({"peft_type": None}, "peft_type None"),
+        ({"r": 0}, "rank r = 0"),
+        ({"r": None}, "rank r = None"),
+        ({"use_dora": True}, "made with use_dora, which PEFT cannot run in one batch"),
+        ({"target_parameters": ["x"]}, "made with target_parameters"),
+        ({"lora_bias": True}, "made with lora_bias"),
+        ({"bias": "all"}, "made with bias='all', which changes the base itself"),
+        ({"layer_replication": [[0, 1]]}, "made with layer_replication, which changes the base itself"),
+        ({"init_lora_weights": "pissa_niter_4"}, "made with init_lora_weights='pissa_niter_4', which changes the base"),
+    ],
+)
+def test_what_is_no_plain_lora_is_refused(adapter: Path, edit: Any, changes: dict[str, Any], message: str) -> None:
+    edit(adapter / "adapter_config.json", **changes)
+    with pytest.raises(ModelError, match=message):
+        read_adapter_config(adapter, name="tuned")

@@ -1,0 +1,139 @@
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phi2demo import settings as defaults
+from phi2demo.engine.loading import plan
+from phi2demo.errors import ModelError
+from phi2demo.settings import ModelSettings
+
+
+def planned(**values: Any) -> Any:
+    return plan(
+        ModelSettings(**{key: str(value) if isinstance(value, Path) else value for key, value in values.items()})
+    )
+
+
+@pytest.fixture
+def narrow_base(base: Path, edit: Any) -> Path:
+    """A whole base of another shape than the tiny one."""
+    from transformers import AutoConfig, PhiForCausalLM
+
+    config = AutoConfig.from_pretrained(base)
+    config.hidden_size, config.intermediate_size = 32, 128
+    folder = Path(shutil.copytree(base, base.parent / "narrow"))
+    PhiForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+def test_an_adapter_decides_the_base(base: Path, adapter: Path) -> None:
+    made = planned(adapter=adapter)
+    assert (made.base, made.base_folder, made.base_revision) == ("base", base, None)
+    assert (made.adapter, made.adapter_folder, made.adapter_revision, made.lora_rank) == ("adapter", adapter, None, 4)
+    assert (made.layers, made.hidden_size, made.context, made.parameters) == (2, 64, 256, 133_120)
+    assert made.download_bytes == 0
+
+
+def test_a_model_alone_is_bare(base: Path) -> None:
+    made = planned(model=base)
+    assert (made.base, made.adapter, made.adapter_folder, made.lora_rank) == ("base", None, None, None)
+
+
+def test_nothing_given_is_the_embedded_pair(base: Path, adapter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(defaults, "EMBEDDED_MODEL", base)
+    monkeypatch.setattr(defaults, "EMBEDDED_ADAPTER", adapter)
+    made = planned()
+    assert (made.base_folder, made.adapter_folder) == (base, adapter)
+
+
+def test_a_missing_embedded_model_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(defaults, "EMBEDDED_MODEL", tmp_path / "absent")
+    with pytest.raises(ModelError, match=r"embedded model is not in assets/model.*--model"):
+        planned()
+
+
+def test_both_given_need_only_the_same_shape(base: Path, adapter: Path, edit: Any) -> None:
+    edit(adapter / "adapter_config.json", base_model_name_or_path="someone/another-name")
+    assert planned(model=base, adapter=adapter).adapter == "adapter"
+
+
+def test_both_given_with_other_shapes_are_refused(narrow_base: Path, adapter: Path, edit: Any) -> None:
+    edit(adapter / "adapter_config.json", base_model_name_or_path="someone/wide")
+    message = r"adapter was made for another base than narrow: .* \[256, 64\].* \[128, 32\].*names someone/wide"
+    with pytest.raises(ModelError, match=message):
+        planned(model=narrow_base, adapter=adapter)
+
+
+def test_old_adapters_are_refused(base: Path, adapter: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(adapter / "adapter_model.safetensors")
+    old = {key.replace("q_proj", "Wqkv"): tensor for key, tensor in weights.items()}
+    save_file(old, adapter / "adapter_model.safetensors")
+    with pytest.raises(ModelError, match=r"made for the old Phi code: it changes .*Wqkv.*retrained"):
+        planned(adapter=adapter)
+
+
+def test_an_adapter_that_names_no_base_is_refused(adapter: Path, edit: Any) -> None:
+    edit(adapter / "adapter_config.json", base_model_name_or_path=None)
+    with pytest.raises(ModelError, match=r"Adapter adapter does not say which base.*--model"):
+        planned(adapter=adapter)
+
+
+def test_config_and_weights_that_disagree_are_refused(base: Path, edit: Any) -> None:
+    edit(base / "config.json", vocab_size=600)
+    with pytest.raises(ModelError, match=r"does not agree with itself.*embed_tokens.*\[600, 64\].*\[512, 64\]"):
+        planned(model=base)
+
+
+@pytest.mark.parametrize("whose", ["base", "adapter"])
+def test_truncated_weights_are_refused_without_loading(base: Path, adapter: Path, whose: str) -> None:
+    weights = base / "model.safetensors" if whose == "base" else adapter / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(ModelError, match=rf"{weights.name} is damaged or cut short"):
+        planned(adapter=adapter)
+
+
+def test_float16_is_refused_for_phi(base: Path) -> None:
+    with pytest.raises(
+        ModelError, match=r"--dtype float16: base is a Phi, whose attention overflows.*bfloat16 or float32"
+    ):
+        planned(model=base, dtype="float16")
+
+
+def test_a_tokenizer_is_needed_and_may_be_the_adapters(base: Path, adapter: Path) -> None:
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.move(base / name, adapter / name)
+    assert planned(adapter=adapter).base == "base"
+    with pytest.raises(ModelError, match="base has no tokenizer"):
+        planned(model=base)
+
+
+def test_a_relative_base_is_found_from_anywhere(base: Path, adapter: Path, edit: Any, monkeypatch: Any) -> None:
+    edit(adapter / "adapter_config.json", base_model_name_or_path="base")
+    monkeypatch.chdir("/")
+    assert planned(adapter=adapter).base_folder.samefile(base)
+
+
+def test_a_plan_for_folders_needs_no_torch_and_no_second(base: Path, adapter: Path) -> None:
+    code = (
+        "import sys; from phi2demo.engine.planning import plan; from phi2demo.settings import ModelSettings;"
+        f"plan(ModelSettings(adapter={str(adapter)!r}));"
+        "print([name for name in ('torch', 'transformers', 'peft', 'huggingface_hub') if name in sys.modules])"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    start = time.monotonic()
+    planned(adapter=adapter)
+    assert time.monotonic() - start < 0.5
+
+
+def test_no_secret_and_no_folder_is_shown(base: Path) -> None:
+    made = plan(ModelSettings(model=str(base), token="hf_secret"))
+    assert repr(made) == "ModelPlan(base='base', adapter=None, device='auto', dtype='auto')"
