@@ -36,7 +36,7 @@ class Declaration:
     def default_options(self, task: str) -> TaskOptions:
         """The options that a tab starts with."""
         if task == "translation":
-            source, target = (*self.languages, *LANGUAGES)[:2]
+            source, target = self.languages[:2]
             return TranslationOptions(source, target)
         if task == "generation":
             return GenerationTaskOptions(self.modes[0])
@@ -65,9 +65,9 @@ def read_declaration(folder: Path | None) -> Declaration:
             modes=_listed(tasks, "generation", "modes", tuple(MODES), path),
             lengths=_listed(tasks, "summarization", "lengths", tuple(LENGTHS), path),
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(
-            f"{path} cannot be read ({error!r}). It should look like "
+            f"{_shown(path)} cannot be read ({error!r}). It should look like "
             '{"tasks": {"translation": {"languages": ["en", "de"]}, "sentiment": {}}}.'
         ) from error
 
@@ -78,8 +78,13 @@ def _listed(tasks: dict[str, Any], task: str, key: str, known: tuple[str, ...], 
 
 
 def _known(key: str, values: list[str], known: tuple[str, ...], path: Path) -> tuple[str, ...]:
-    unknown = [value for value in values if value not in known]
+    found = tuple(value for value in known if value in values)
     least = 2 if key == "languages" else 1
-    if unknown or len(values) < least:
-        raise ModelError(f"{path}: {key} is {values}; list at least {least} of {', '.join(known)}.")
-    return tuple(value for value in known if value in values)
+    if len(found) < least or any(value not in known for value in values):
+        raise ModelError(f"{_shown(path)}: {key} is {values}; list at least {least} of {', '.join(known)}.")
+    return found
+
+
+def _shown(path: Path) -> str:
+    """Without the folders of a machine: the page shows it."""
+    return f"{path.parent.name}/{path.name}"

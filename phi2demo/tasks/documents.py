@@ -1,12 +1,17 @@
 """Cut texts at sentence ends and put them together again. Sentence ends are found by sentencex."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sentencex import segment
 
+WINDOW = 4000
+"""Characters looked at together: sentencex takes time by the square of them for writing without spaces, and nothing
+longer is one sentence."""
+
 _PLAIN_LINE = re.compile(r"[^\n]*\n?")
+_SPACE = re.compile(r"\s+")
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,10 @@ def split_sentences(text: str, *, language: str = "en") -> list[str]:
     """Sentences with the white space after them: joined, they are `text`. A line break always ends a sentence."""
     sentences: list[str] = []
     for line in _PLAIN_LINE.findall(text):
-        sentences += segment(language, line) if line.strip() else [line] if line else []
+        if line.strip():
+            sentences += _sentences_of_line(line, language)
+        elif line:
+            sentences.append(line)
     return sentences
 
 
@@ -54,20 +62,27 @@ def lay_out(text: str, *, language: str = "en", fits: Callable[[str], bool]) -> 
 def pack(text: str, *, language: str = "en", count: Callable[[str], int], limit: int) -> list[str]:
     """Consecutive sentences in as few parts of at most `limit` tokens as that takes; a longer sentence is cut.
 
-    Token counts of sentences add up to at least the count of the part, so a part never exceeds the limit.
+    Every sentence is counted once, and every part once more: the sum of its sentences is only an estimate.
     """
+    tokens: dict[str, int] = {}
+
+    def fits(piece: str) -> bool:
+        tokens[piece] = count(piece)
+        return tokens[piece] <= limit
+
     parts: list[str] = []
-    current, used = "", 0
+    current: list[str] = []
+    used = 0
     for sentence in split_sentences(text, language=language):
-        for piece in _cut(sentence, lambda candidate: count(candidate) <= limit):
-            tokens = count(piece)
-            if current and used + tokens > limit:
-                parts.append(current)
-                current, used = "", 0
-            current += piece
-            used += tokens
-    parts.append(current)
-    return [part.strip() for part in parts if part.strip()]
+        tokens.clear()
+        for piece in _cut(sentence, fits):
+            size = tokens.get(piece, 1)
+            if current and used + size > limit:
+                parts += _parts(current, count, limit)
+                current, used = [], 0
+            current.append(piece)
+            used += size
+    return parts + _parts(current, count, limit)
 
 
 def balance(text: str, *, parts: int, min_words: int) -> list[str]:
@@ -83,7 +98,7 @@ def balance(text: str, *, parts: int, min_words: int) -> list[str]:
             groups.append("")
         groups[-1] += sentence
         seen += length
-    return [group.strip() for group in groups]
+    return [group.strip() for group in groups if group.strip()]
 
 
 def count_words(text: str) -> int:
@@ -91,11 +106,42 @@ def count_words(text: str) -> int:
     return len(text.split())
 
 
+def _sentences_of_line(line: str, language: str) -> Iterator[str]:
+    """The sentences of a line, found window by window; the last of a window may be cut off, so it opens the next."""
+    start = 0
+    while len(line) - start > WINDOW:
+        *whole, rest = segment(language, line[start : start + WINDOW])
+        if not whole:
+            whole = [_halves(rest, at=len(rest))[0]]
+        yield from whole
+        start += sum(map(len, whole))
+    yield from segment(language, line[start:])
+
+
+def _parts(pieces: Sequence[str], count: Callable[[str], int], limit: int) -> list[str]:
+    """`pieces` as one part, or as two where together they take more tokens than their sum said."""
+    part = "".join(pieces).strip()
+    if not part:
+        return []
+    if count(part) <= limit:
+        return [part]
+    if len(pieces) == 1:  # fits with its outer white space only
+        return [piece.strip() for piece in _cut(part, lambda piece: count(piece.strip()) <= limit)]
+    middle = len(pieces) // 2
+    return _parts(pieces[:middle], count, limit) + _parts(pieces[middle:], count, limit)
+
+
 def _cut(sentence: str, fits: Callable[[str], bool]) -> list[str]:
     """The sentence, or halves of halves of it where it does not fit, cut at white space where there is some."""
     if len(sentence) < 2 or fits(sentence):
         return [sentence]
-    middle = len(sentence) // 2
-    spaces = [match.end() for match in re.finditer(r"\s+", sentence) if 0 < match.end() < len(sentence)]
-    at = min(spaces, key=lambda end: abs(end - middle)) if spaces else middle
-    return _cut(sentence[:at], fits) + _cut(sentence[at:], fits)
+    first, second = _halves(sentence, at=len(sentence) // 2)
+    return _cut(first, fits) + _cut(second, fits)
+
+
+def _halves(text: str, *, at: int) -> tuple[str, str]:
+    """Two parts of `text`, parted at the end of the white space nearest to `at`; exactly there if there is none."""
+    ends = [match.end() for match in _SPACE.finditer(text) if 0 < match.end() < len(text)]
+    if ends:
+        at = min(ends, key=lambda end: abs(end - at))
+    return text[:at], text[at:]

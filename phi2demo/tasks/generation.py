@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from phi2demo.engine.engine import GenerationOptions
-from phi2demo.errors import SettingsError
-from phi2demo.tasks.task import Task, TaskOptions
+from phi2demo.tasks.task import Task, TaskOptions, check_choice
 
 MODES = {"continue": "Continue my text", "instruct": "Follow my instruction"}
 
@@ -18,8 +17,7 @@ class GenerationTaskOptions(TaskOptions):
     """A key of MODES."""
 
     def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise SettingsError(f"mode is {self.mode!r}; give one of {', '.join(MODES)}.")
+        check_choice("mode", self.mode, MODES)
 
 
 class Generation(Task[GenerationTaskOptions]):

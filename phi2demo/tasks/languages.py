@@ -1,10 +1,13 @@
 """Languages by code and name, and which one a text is in (lingua)."""
 
+import logging
 from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lingua import LanguageDetector
+
+_log = logging.getLogger(__name__)
 
 LANGUAGES = {
     "en": "English",
@@ -17,7 +20,24 @@ LANGUAGES = {
 }
 """What can be asked for: the European languages that Phi-2, mostly trained on English, was seen to write."""
 
-_LOOKALIKES = ("da", "sv", "nb", "pl", "cs", "ca", "ro", "tr", "ru", "el", "ar", "he", "hi", "ja", "zh", "ko")
+_LOOKALIKES = {
+    "da": "Danish",
+    "sv": "Swedish",
+    "nb": "Norwegian",
+    "pl": "Polish",
+    "cs": "Czech",
+    "ca": "Catalan",
+    "ro": "Romanian",
+    "tr": "Turkish",
+    "ru": "Russian",
+    "el": "Greek",
+    "ar": "Arabic",
+    "he": "Hebrew",
+    "hi": "Hindi",
+    "ja": "Japanese",
+    "zh": "Chinese",
+    "ko": "Korean",
+}
 """Told apart from the languages above, so that a text in one of them is not taken for its nearest neighbour."""
 
 MIN_LETTERS = 12
@@ -26,11 +46,18 @@ MIN_CONFIDENCE = 0.75
 
 
 def detect_language(text: str) -> str | None:
-    """The ISO 639-1 code of the language of `text`, or None where that cannot be said with confidence."""
+    """The ISO 639-1 code of the language of `text`, or None where that cannot be said with confidence.
+
+    The first call takes seconds: it reads the detector's tables.
+    """
     sample = text[:2000]
     if sum(character.isalpha() for character in sample) < MIN_LETTERS:
         return None
-    likeliest = _detector().compute_language_confidence_values(sample)[0]
+    try:
+        likeliest = _detector().compute_language_confidence_values(sample)[0]
+    except Exception:  # a remark on the text is not worth a failed request, whatever went wrong
+        _log.warning("the language of a text could not be detected", exc_info=True)
+        return None
     if likeliest.value < MIN_CONFIDENCE:
         return None
     return likeliest.language.iso_code_639_1.name.lower()
@@ -46,4 +73,4 @@ def _detector() -> "LanguageDetector":
 
 def language_name(code: str) -> str:
     """The English name of a language code, or the code itself."""
-    return LANGUAGES.get(code, code)
+    return LANGUAGES.get(code) or _LOOKALIKES.get(code, code)

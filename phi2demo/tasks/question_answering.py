@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from phi2demo.engine.engine import GenerationOptions
-from phi2demo.errors import InputError
+from phi2demo.errors import InputError, SettingsError
 from phi2demo.tasks.task import Request, Task, TaskOptions, check_text
 
 MAX_QUESTION_CHARACTERS = 1000
@@ -15,6 +15,10 @@ class QuestionOptions(TaskOptions):
     """What is asked about the text."""
 
     question: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.question, str):
+            raise SettingsError(f"question is {self.question!r}; give a string.")
 
 
 class QuestionAnswering(Task[QuestionOptions]):
@@ -33,12 +37,14 @@ class QuestionAnswering(Task[QuestionOptions]):
 
     def check(self, request: Request) -> Request:
         """Also refuses an empty or very long question."""
-        question = check_text(getattr(request.options, "question", ""), what="question")
+        request = super().check(request)
+        assert isinstance(request.options, QuestionOptions)
+        question = check_text(request.options.question, what="question")
         if len(question) > MAX_QUESTION_CHARACTERS:
             raise InputError(
                 f"The question has {len(question):,} characters; ask in at most {MAX_QUESTION_CHARACTERS:,}."
             )
-        return super().check(request)
+        return request
 
     def clean(self, raw: str) -> str:
         """The first line: an answer has one."""

@@ -2,10 +2,18 @@
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Any
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
-from phi2demo.engine.engine import Use
+from phi2demo import __version__
+from phi2demo.engine.engine import ModelInfo, Use
 from phi2demo.errors import InputError
+
+if TYPE_CHECKING:
+    from phi2demo.tasks.task import Request
 
 FORMAT = 1
 
@@ -55,11 +63,70 @@ class Receipt:
         """Read a receipt back; InputError where it is none."""
         try:
             values = json.loads(text)
-            receipt = cls(**values)
-        except (json.JSONDecodeError, TypeError) as error:
-            raise InputError(
-                f"This is not a receipt of phi2demo: {error}. Give the JSON that came with an output."
-            ) from error
-        if receipt.format != FORMAT:
-            raise InputError(f"The receipt has format {receipt.format!r}; this version reads format {FORMAT}.")
-        return receipt
+        except (ValueError, RecursionError) as error:
+            raise _no_receipt(str(error)) from error
+        if not isinstance(values, dict):
+            raise _no_receipt(f"a JSON {type(values).__name__}, not an object")
+        if values.get("format") != FORMAT:
+            raise InputError(f"The receipt has format {values.get('format')!r}; this version reads format {FORMAT}.")
+        hints = get_type_hints(cls)
+        if astray := sorted(values.keys() ^ hints.keys()):
+            raise _no_receipt(f"the field {astray[0]} is {'unknown' if astray[0] in values else 'missing'}")
+        for name, hint in hints.items():
+            if not _fits(values[name], hint):
+                raise _no_receipt(f"{name} is {values[name]!r}")
+        return cls(**values)
+
+
+def make_receipt(info: ModelInfo, request: "Request", *, seconds: float, new_tokens: int, **measured: Any) -> Receipt:
+    """A receipt of what was asked, with the loaded model's own description; `measured` are its other fields."""
+    return Receipt(
+        task=request.task,
+        text=request.text,
+        options=asdict(request.options),
+        generation=asdict(request.generation) | {"stop": list(request.generation.stop)},
+        base=info.base,
+        base_revision=info.base_revision,
+        adapter=info.adapter,
+        adapter_revision=info.adapter_revision,
+        device=info.device,
+        dtype=info.dtype,
+        versions=dict(_versions()),
+        new_tokens=new_tokens,
+        seconds=round(seconds, 3),
+        tokens_per_s=round(new_tokens / seconds, 1) if seconds > 0 else 0.0,
+        made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        **measured,
+    )
+
+
+@cache
+def _versions() -> tuple[tuple[str, str], ...]:
+    """Of the packages that an output depends on, as far as they are installed."""
+    found = [("phi2demo", __version__)]
+    for name in ("torch", "transformers", "peft"):
+        try:
+            found.append((name, version(name)))
+        except PackageNotFoundError:
+            continue
+    return tuple(found)
+
+
+def _fits(value: object, hint: Any) -> bool:
+    """Whether a JSON value is of a field's type."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return value in arguments
+    if origin is UnionType:
+        return any(_fits(value, argument) for argument in arguments)
+    if origin is dict:
+        return isinstance(value, dict) and (arguments[1] is Any or all(_fits(v, arguments[1]) for v in value.values()))
+    if hint is NoneType:
+        return value is None
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, int | float if hint is float else hint)
+
+
+def _no_receipt(why: str) -> InputError:
+    return InputError(f"This is not a receipt of phi2demo: {why[:200]}. Give the JSON that came with an output.")

@@ -1,5 +1,6 @@
 """Summarization: in a sentence, short or medium; a long document part by part, then a summary of the summaries."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -7,13 +8,15 @@ from typing import ClassVar
 from phi2demo.engine.engine import GenerationOptions
 from phi2demo.errors import InputError, SettingsError
 from phi2demo.tasks.documents import balance, count_words, pack
-from phi2demo.tasks.task import Budget, Pieces, Task, TaskOptions
+from phi2demo.tasks.task import Budget, Pieces, Task, TaskOptions, check_choice
 
 LENGTHS = {"sentence": "one sentence", "short": "two or three sentences", "medium": "a short paragraph"}
 SENTENCES = {"sentence": 1, "short": 3, "medium": 6}
 """Sentences of a summary that is put together from one-sentence summaries."""
 MIN_PART_WORDS = 40
 """A part is not cut smaller for the sake of more sentences."""
+SEAM_TOKENS = 4
+"""Text and template may take this many tokens more together than apart."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,7 @@ class SummaryOptions(TaskOptions):
     """Build longer summaries from one sentence per part: for models that were finetuned on one-sentence summaries."""
 
     def __post_init__(self) -> None:
-        if self.length not in LENGTHS:
-            raise SettingsError(f"length is {self.length!r}; give one of {', '.join(LENGTHS)}.")
+        check_choice("length", self.length, LENGTHS)
         if not isinstance(self.by_parts, bool):
             raise SettingsError(f"by_parts is {self.by_parts!r}; give true or false.")
 
@@ -49,7 +51,7 @@ class Summarization(Task[SummaryOptions]):
 
     def pieces(self, text: str, options: SummaryOptions, budget: Budget) -> Pieces:
         """Parts cut at sentence ends: as few as fit, or as many as the summary should have sentences."""
-        room = budget.tokens - budget.count_tokens(self.prompt("", options))
+        room = budget.tokens - budget.count_tokens(self.prompt("", options)) - SEAM_TOKENS
         if room < 32:
             raise InputError(f"Only {room} tokens are left for the text. Lower the number of new tokens.")
         parts = pack(text, count=budget.count_tokens, limit=room)
@@ -58,14 +60,16 @@ class Summarization(Task[SummaryOptions]):
             groups = balance(text, parts=wanted, min_words=MIN_PART_WORDS)
             if all(budget.fits(self.prompt(group, options)) for group in groups):
                 parts = groups
-        return Pieces(tuple(parts), join=_paragraph)
+        later = _later(len(parts), wanted if options.by_parts else 1, shrink=budget.output_tokens / room)
+        return Pieces(tuple(parts), join=_paragraph, later=later)
 
     def next_pieces(self, outputs: Sequence[str], options: SummaryOptions, budget: Budget) -> Pieces | None:
         """A summary of the summaries, until there are as few as the length wants or it gets no shorter."""
         wanted = SENTENCES[options.length] if options.by_parts else 1
-        if len(outputs) <= wanted:
+        merged = _paragraph(outputs)
+        if len(outputs) <= wanted or not merged:
             return None
-        pieces = self.pieces(_paragraph(outputs), options, budget)
+        pieces = self.pieces(merged, options, budget)
         return pieces if len(pieces.texts) < len(outputs) else None
 
     def facts(self, text: str, output: str) -> tuple[str, ...]:
@@ -74,6 +78,16 @@ class Summarization(Task[SummaryOptions]):
         if not after:
             return (f"{before:,} words in, no words out",)
         return (f"{before:,} words in, {after:,} words out", f"compression {before / after:.1f} to 1")
+
+
+def _later(parts: int, wanted: int, *, shrink: float) -> int:
+    """Parts of all later rounds, if every output takes all the tokens that it may."""
+    later = 0
+    while parts > wanted:
+        following = min(math.ceil(parts * shrink), parts - 1)
+        later += following
+        parts = following
+    return later
 
 
 def _paragraph(outputs: Sequence[str]) -> str:

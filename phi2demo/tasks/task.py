@@ -1,16 +1,19 @@
 """What a task is, and what goes in and comes out of it. Knows nothing of torch or of the page."""
 
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, get_args
 
-from phi2demo.engine.engine import GenerationOptions, Use
+from phi2demo.engine.engine import MAX_SEED, GenerationOptions, Use
 from phi2demo.errors import InputError, SettingsError
 from phi2demo.tasks.receipt import Receipt
 
 MAX_CHARACTERS = 1_000_000
 """A text longer than this is refused before anything reads it: a million characters are about 350 pages."""
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class Progress:
     """Cleaned text so far."""
     done: int
     total: int
-    """Pieces (sentences, parts) finished, of how many."""
+    """Pieces (sentences, parts) finished, of how many in all: rounds still to come are counted as far as can be told."""
     stage: str
     """In words: "Summarizing part 3 of 40"."""
     new_tokens: int
@@ -75,6 +78,8 @@ class Budget:
     count_tokens: Callable[[str], int]
     tokens: int
     """For the whole prompt: the context less what the output may need."""
+    output_tokens: int = 0
+    """Kept for the output."""
 
     def fits(self, prompt: str) -> bool:
         """Whether `prompt` leaves room for its output."""
@@ -89,6 +94,8 @@ class Pieces:
     join: Callable[[Sequence[str]], str]
     """Answers so far (possibly fewer than the texts) to one text."""
     noun: str = "part"
+    later: int = 0
+    """At most this many pieces are expected in the rounds after this one: for the progress bar only."""
 
 
 O = TypeVar("O", bound=TaskOptions)  # noqa: E741
@@ -150,18 +157,26 @@ class Task(ABC, Generic[O]):
     def check(self, request: Request) -> Request:
         """Refuse what cannot be answered, before any model is asked; gives the request with its text made safe.
 
-        Raises InputError for an empty, too long or binary text, SettingsError for options of another task.
+        Checking twice changes nothing. Raises InputError for an empty, too long or binary text, SettingsError for
+        options of another task, an unknown use or a seed out of range.
         """
         if not isinstance(request.options, self.options_type):
             raise SettingsError(
                 f"{self.name} takes {self.options_type.__name__}, not {type(request.options).__name__}."
             )
-        if not request.uses:
-            raise SettingsError("No model was chosen: use finetuned, base or both.")
-        text = check_text(request.text)
-        return replace(
-            request, text=text, generation=replace(request.generation, stop=(*request.generation.stop, *self.stop))
-        )
+        _check_uses(request.uses)
+        seed = request.seed
+        if seed is not None and (type(seed) is not int or not 0 <= seed <= MAX_SEED):
+            raise SettingsError(f"The seed is {seed!r}; give a whole number from 0 to {MAX_SEED}, or none.")
+        stop = tuple(dict.fromkeys((*request.generation.stop, *self.stop)))
+        return replace(request, text=check_text(request.text), generation=replace(request.generation, stop=stop))
+
+
+def check_choice(name: str, value: object, choices: Iterable[str]) -> None:
+    """SettingsError where `value` is none of `choices`, whatever its type."""
+    known = tuple(choices)
+    if not isinstance(value, str) or value not in known:
+        raise SettingsError(f"{name} is {value!r}; give one of {', '.join(known)}.")
 
 
 def check_text(text: object, *, what: str = "text") -> str:
@@ -174,11 +189,19 @@ def check_text(text: object, *, what: str = "text") -> str:
         )
     if "\x00" in text:
         raise InputError(f"The {what} holds NUL bytes, so it is probably a binary file. Paste or upload plain text.")
-    if any("\ud800" <= character <= "\udfff" for character in text):
+    if _SURROGATE.search(text):
         raise InputError(f"The {what} holds characters that are not valid Unicode. Save it as UTF-8 and try again.")
-    if not text.strip():
+    if not any(character.isprintable() and not character.isspace() for character in text):
         raise InputError(f"The {what} is empty. Type or paste some words first.")
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _check_uses(uses: object) -> None:
+    known = get_args(Use)
+    if not isinstance(uses, tuple) or not uses or any(use not in known for use in uses):
+        raise SettingsError(f"The models to ask are {uses!r}; choose {', '.join(known)} or both.")
+    if len(set(uses)) < len(uses):
+        raise SettingsError(f"The models to ask are {uses!r}; name each once.")
 
 
 AnyTask = Task[Any]

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import ClassVar
+from unicodedata import decimal
 
 from phi2demo.engine.engine import GenerationOptions
 from phi2demo.errors import InputError, SettingsError
@@ -11,7 +12,7 @@ from phi2demo.tasks.documents import lay_out
 from phi2demo.tasks.languages import LANGUAGES, detect_language, language_name
 from phi2demo.tasks.task import Budget, Pieces, Task, TaskOptions
 
-_NUMBER = re.compile(r"\d(?:[\d.,'\u00a0\u202f]*\d)?")
+_NUMBER = re.compile(r"(?<!\d)\d{1,3}(?: \d{3})+(?!\d)(?:[.,]\d+)?|\d(?:[\d.,'’\u00a0\u202f]*\d)?")
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class TranslationOptions(TaskOptions):
 
     def __post_init__(self) -> None:
         for end, code in (("source", self.source), ("target", self.target)):
-            if code not in LANGUAGES:
+            if not isinstance(code, str) or code not in LANGUAGES:
                 known = ", ".join(f"{code} ({name})" for code, name in LANGUAGES.items())
                 raise SettingsError(f"The {end} language is {code!r}; give one of {known}.")
         if self.source == self.target:
@@ -76,5 +77,8 @@ class Translation(Task[TranslationOptions]):
 
 
 def numbers(text: str) -> Counter[str]:
-    """The numbers in a text by their digits: 1,000.5 and 1.000,5 are the same number in two languages."""
-    return Counter(re.sub(r"\D", "", match) for match in _NUMBER.findall(text))
+    """The numbers in a text by their digits: 1,000.5, 1.000,5 and 1 000,5 are the same number in three languages."""
+    return Counter(
+        "".join(str(decimal(character)) for character in match if character.isdecimal())
+        for match in _NUMBER.findall(text)
+    )
