@@ -2,18 +2,19 @@
 
 import json
 import shutil
-import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from phi2demo.errors import SettingsError
+from phi2demo.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
     import torch
     from accelerate import Accelerator
 
 KEPT = 2
+FREE_TO_CHANGE = ("checkpoint_minutes", "log_every", "validate_every", "part_tokens", "compile")
+"""Settings that a resumed run may change: they do not change what is computed, save for rounding."""
 
 
 @dataclass
@@ -22,20 +23,15 @@ class TrainingState:
 
     step: int = 0
     tokens: int = 0
+    """Without padding."""
     elapsed_s: float = 0.0
-    _since: float = field(default_factory=time.monotonic, repr=False)
-
-    def advance(self, tokens: int) -> None:
-        """Count one step."""
-        now = time.monotonic()
-        self.step += 1
-        self.tokens += tokens
-        self.elapsed_s += now - self._since
-        self._since = now
+    """Spent in the loop: validation and checkpoints count, loading does not."""
+    pending_losses: list[float] = field(default_factory=list)
+    """Of the steps since the last line of the log."""
 
 
 class Checkpoints:
-    """Save and resume the trained parameters of `model` with their optimizer."""
+    """Save and resume the trained parameters of `model` with their optimizer, which must be on their device."""
 
     def __init__(
         self, folder: Path, model: "torch.nn.Module", optimizer: "torch.optim.Optimizer", accelerator: "Accelerator"
@@ -44,28 +40,23 @@ class Checkpoints:
         self._identity: dict[str, Any] = {}
 
     def resume(self, identity: dict[str, Any]) -> TrainingState:
-        """Load the newest checkpoint, if there is one; SettingsError where it was made with another `identity`."""
-        from safetensors.torch import load_file
+        """Load the newest checkpoint, if there is one; SettingsError where it was made with another `identity`.
+
+        Raises DataError where its files are damaged.
+        """
+        from safetensors import SafetensorError
 
         self._identity = json.loads(json.dumps(identity))
         newest = self._newest()
         if newest is None:
             return TrainingState()
-        saved = json.loads((newest / "state.json").read_text(encoding="utf-8"))
-        changed = sorted(key for key in identity if saved["identity"].get(key) != self._identity[key])
-        changed = [key for key in changed if key not in ("checkpoint_minutes", "log_every", "validate_every")]
-        if changed:
-            raise SettingsError(
-                f"{newest} was made with other settings ({', '.join(changed)}). "
-                "Repeat the command it was made with to go on, or give another --output folder to start anew."
-            )
-        weights = load_file(newest / "model.safetensors")
-        for name, parameter in self._trained().items():
-            parameter.data.copy_(weights[name])
-        self._restore_optimizer(load_file(newest / "optimizer.safetensors"))
-        if self._accelerator.scaler is not None:
-            self._accelerator.scaler.load_state_dict(saved["scaler"])
-        return TrainingState(**saved["progress"])
+        try:
+            return self._load(newest)
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+            raise DataError(
+                f"The checkpoint {newest} cannot be read ({error!r}). "
+                "Remove that folder to go on from the one before it, or from the start."
+            ) from error
 
     def save(self, state: TrainingState) -> None:
         """Write a checkpoint beside the older ones and drop all but the newest two."""
@@ -81,9 +72,8 @@ class Checkpoints:
         save_file(weights, part / "model.safetensors")
         save_file(self._optimizer_tensors(), part / "optimizer.safetensors")
         scaler = self._accelerator.scaler
-        progress = {key: value for key, value in asdict(state).items() if not key.startswith("_")}
         saved = {
-            "progress": progress,
+            "progress": asdict(state),
             "identity": self._identity,
             "scaler": scaler.state_dict() if scaler is not None else None,
         }
@@ -94,6 +84,29 @@ class Checkpoints:
         for old in sorted(self._folder.glob("step-*"))[:-KEPT]:
             shutil.rmtree(old)
 
+    def _load(self, folder: Path) -> TrainingState:
+        from safetensors.torch import load_file
+
+        saved = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        self._check(folder, saved["identity"])
+        weights = load_file(folder / "model.safetensors")
+        for name, parameter in self._trained().items():
+            parameter.data.copy_(weights[name])
+        self._restore_optimizer(load_file(folder / "optimizer.safetensors"))
+        if self._accelerator.scaler is not None:
+            self._accelerator.scaler.load_state_dict(saved["scaler"])
+        return TrainingState(**saved["progress"])
+
+    def _check(self, folder: Path, before: dict[str, Any]) -> None:
+        now = self._identity
+        changed = [key for key in (before | now) if before.get(key) != now.get(key) and key not in FREE_TO_CHANGE]
+        if changed:
+            options = ", ".join(f"--{key.replace('_', '-')}" for key in sorted(changed))
+            raise SettingsError(
+                f"{folder} was made with other settings ({options}). "
+                "Repeat the command it was made with to go on, or give another --output folder to start anew."
+            )
+
     def _newest(self) -> Path | None:
         return max(self._folder.glob("step-*"), default=None)
 
@@ -101,6 +114,7 @@ class Checkpoints:
         return {name: p for name, p in self._model.named_parameters() if p.requires_grad}
 
     def _optimizer_tensors(self) -> dict[str, "torch.Tensor"]:
+        """Empty in the rare case that fp16 has passed over every step so far."""
         names: dict[torch.Tensor, str] = {p: name for name, p in self._trained().items()}
         return {
             f"{names[p]}/{key}": value.detach().cpu().contiguous()
@@ -109,8 +123,7 @@ class Checkpoints:
         }
 
     def _restore_optimizer(self, tensors: dict[str, "torch.Tensor"]) -> None:
-        for name, parameter in self._trained().items():
-            for key in ("step", "exp_avg", "exp_avg_sq"):
-                value = tensors[f"{name}/{key}"]
-                device = "cpu" if key == "step" and parameter.device.type == "cpu" else parameter.device
-                self._optimizer.state[parameter][key] = value.to(device)
+        trained = self._trained()
+        for path, value in tensors.items():
+            name, _, key = path.rpartition("/")
+            self._optimizer.state[trained[name]][key] = value.to(trained[name].device)

@@ -11,6 +11,7 @@ import json
 import lzma
 import re
 import unicodedata
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib import resources
@@ -122,14 +123,14 @@ def _read_rows(path: Path) -> Iterator[Row]:
     opener = openers.get(path.suffix, open)
     number = 0
     try:
-        with opener(path, "rt", encoding="utf-8") as lines:
+        with opener(path, "rt", encoding="utf-8-sig") as lines:
             for number, line in enumerate(lines, 1):
                 if line.strip():
                     row = json.loads(line)
                     if not isinstance(row, dict):
                         raise DataError(f'{path}, line {number}: a JSON object is needed, as {{"text": "..."}}.')
                     yield row
-    except (OSError, EOFError, lzma.LZMAError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, lzma.LZMAError, zlib.error, UnicodeDecodeError) as error:
         raise DataError(
             f"{path} cannot be read after line {number}: {error}. Check that it is UTF-8 and whole."
         ) from error
@@ -140,13 +141,15 @@ def _read_rows(path: Path) -> Iterator[Row]:
 
 
 def _split_of(row: Row) -> Split:
-    key = str(row.get("title") or row.get("text") or row.get("source") or row.get("document") or row)
+    key = next((str(row[name]) for name in ("title", *_SCREENED_FIELDS) if row.get(name)), "")
     share = hashlib.blake2b(key.encode(), digest_size=2).digest()[0] / 256
     return "train" if share < 0.7 else "validation" if share < 0.8 else "test"
 
 
 def _kind(splits: dict[Split, list[Row]], path: Path) -> str:
-    first = next((row for split in SPLITS for row in splits[split]), {})
+    first = next((row for split in SPLITS for row in splits[split]), None)
+    if first is None:
+        raise DataError(f"{path} holds no rows. Add some, or remove it.")
     for kind, fields in KINDS.items():
         if fields <= first.keys():
             return kind
@@ -159,6 +162,9 @@ def _clean(rows: list[Row], kind: str, report: CleaningReport, held_out: "_HeldO
     for row in rows:
         if not KINDS[kind] <= row.keys():
             report.remove("incomplete")
+            continue
+        if not _is_well_formed(row, kind):
+            report.remove("malformed")
             continue
         row = _clean_row(row, kind)
         texts = [row[name] for name in _SCREENED_FIELDS if name in row]
@@ -174,6 +180,19 @@ def _clean(rows: list[Row], kind: str, report: CleaningReport, held_out: "_HeldO
         else:
             seen.add(key)
             yield row
+
+
+def _is_well_formed(row: Row, kind: str) -> bool:
+    """Texts are strings, a label is 0 or 1, answers are objects with a text."""
+    if kind == "sentiment" and row["label"] not in (0, 1):
+        return False
+    if kind == "question_answering":
+        answers = row["answers"]
+        if not isinstance(answers, list) or not all(
+            isinstance(a, dict) and isinstance(a.get("text"), str) for a in answers
+        ):
+            return False
+    return all(isinstance(row[name], str) for name in KINDS[kind] - {"label", "answers"})
 
 
 def _clean_row(row: Row, kind: str) -> Row:

@@ -12,10 +12,11 @@ from phi2demo.errors import DataError, SettingsError
 from phi2demo.settings import EMBEDDED_MODEL, ModelSettings
 from phi2demo.tasks.declaration import FILE, Declaration
 from phi2demo.training.checkpoints import TrainingState
-from phi2demo.training.corpus import CleaningReport, Split, read_corpus
+from phi2demo.training.corpus import CleaningReport, Source, Split, read_corpus
 from phi2demo.training.instructions import FORMS
-from phi2demo.training.loop import LoopSettings, make_accelerator, target_loss, train
+from phi2demo.training.loop import LoopSettings, Schedule, target_loss, train
 from phi2demo.training.mixture import Mixture, task_weights
+from phi2demo.training.precision import Precision, make_accelerator
 
 if TYPE_CHECKING:
     import torch
@@ -26,6 +27,7 @@ LARGE = 1_000_000_000
 """Parameters from which a base's frozen weights are held in bfloat16 on a GPU."""
 SMALL = 100_000_000
 """Parameters up to which a base is taught at the higher learning rate."""
+
 VALIDATION_EXAMPLES = 48
 """Of each task."""
 
@@ -59,8 +61,8 @@ class FinetuneSettings:
     """Names of the layers that are adapted; Phi's linear layers."""
     learning_rate: float | None = None
     """None: 1e-3 for a base of at most 100 million parameters, 2e-4 for a larger one."""
-    schedule: str = "cosine"
-    precision: str = "auto"
+    schedule: Schedule = "cosine"
+    precision: Precision = "auto"
     gradient_checkpointing: bool = False
     """Compute activations twice instead of holding them: less memory, a third more time."""
     seed: int = 0
@@ -78,6 +80,24 @@ class FinetuneSettings:
                 raise SettingsError(f"--{name.replace('_', '-')} {getattr(self, name)}: give a whole number from 1.")
         if not self.targets:
             raise SettingsError("--targets is empty; name the layers to adapt, such as q_proj,v_proj,fc1,fc2.")
+        if (self.output / "config.json").exists():
+            raise SettingsError(f"--output {self.output} holds a base model; give the adapter a folder of its own.")
+        task_weights(self.mix)
+        self.loop(steps=1 if self.steps is None else self.steps, learning_rate=1e-3)
+
+    def loop(self, steps: int, learning_rate: float) -> LoopSettings:
+        """For the training loop, at `learning_rate` where none is set; SettingsError where an option is out of range."""
+        return LoopSettings(
+            steps=steps,
+            learning_rate=learning_rate if self.learning_rate is None else self.learning_rate,
+            schedule=self.schedule,
+            weight_decay=0.0,
+            precision=self.precision,
+            part_tokens=self.part_tokens,
+            seed=self.seed,
+            checkpoint_minutes=self.checkpoint_minutes,
+            validate_every=self.validate_every,
+        )
 
 
 def finetune(settings: FinetuneSettings) -> Path:
@@ -87,38 +107,20 @@ def finetune(settings: FinetuneSettings) -> Path:
     """
     import torch
 
-    weights = task_weights(settings.mix)
     base = plan(ModelSettings(model=settings.model, revision=settings.revision))
     max_length = _max_length(settings, base)
-    accelerator = make_accelerator(settings.precision, device=settings.device)  # type: ignore[arg-type]
+    accelerator = make_accelerator(settings.precision, device=settings.device)
     sources, reports = read_corpus(settings.data)
     if accelerator.is_main_process:
         for report in reports:
             print(f"{report.name}: kept {report.kept}, removed {report.removed}", file=sys.stderr)
     tokenizer = _load_tokenizer(base, settings)
-
-    def mixture(split: Split) -> Mixture:
-        usable = [s for s in sources if s.rows[split] and s.rows["train"] and s.kind in FORMS]
-        return Mixture(usable, weights, tokenizer, max_length, settings.batch_size, settings.seed, split)
-
-    taught, held_out = mixture("train"), mixture("validation")
-    if not taught.tasks:
-        raise DataError(
-            f"{settings.data} has no training rows for a task with a weight. Known tasks: {', '.join(weights)}."
-        )
+    taught = _mixture(sources, "train", tokenizer, max_length, settings)
+    held_out = _mixture(sources, "validation", tokenizer, max_length, settings)
     torch.manual_seed(settings.seed)
     model = _adapt(_load_base(base, settings, accelerator.device), settings)
-    loop = LoopSettings(
-        steps=settings.steps or _steps(settings, taught),
-        learning_rate=settings.learning_rate or (1e-3 if model.num_parameters() <= SMALL else 2e-4),
-        schedule=settings.schedule,  # type: ignore[arg-type]
-        weight_decay=0.0,
-        precision=settings.precision,  # type: ignore[arg-type]
-        part_tokens=settings.part_tokens,
-        seed=settings.seed,
-        checkpoint_minutes=settings.checkpoint_minutes,
-        validate_every=settings.validate_every,
-    )
+    steps = settings.steps or _steps(settings, taught)
+    loop = settings.loop(steps, 1e-3 if model.num_parameters() <= SMALL else 2e-4)
     settings.output.mkdir(parents=True, exist_ok=True)
     state = train(
         model,
@@ -126,7 +128,7 @@ def finetune(settings: FinetuneSettings) -> Path:
         loop,
         settings.output,
         accelerator,
-        validate=lambda step: _validate(model, held_out, settings.part_tokens, accelerator.device),
+        validate=lambda: _validate(model, held_out, settings.part_tokens, accelerator.device),
         identity=_identity(settings, max_length, taught.sources),
         label="finetune",
     )
@@ -143,6 +145,23 @@ def _max_length(settings: FinetuneSettings, base: ModelPlan) -> int:
             f"--max-length {settings.max_length}: {base.base} reads {base.context} tokens; give 2 to {base.context}."
         )
     return settings.max_length
+
+
+def _mixture(
+    sources: list[Source],
+    split: Split,
+    tokenizer: "PreTrainedTokenizerBase",
+    max_length: int,
+    settings: FinetuneSettings,
+) -> Mixture:
+    """Of the data sets with rows in the split. DataError where no task can be trained on them."""
+    weights = task_weights(settings.mix)
+    usable = [s for s in sources if s.rows[split] and s.rows["train"] and s.kind in FORMS]
+    mixture = Mixture(usable, weights, tokenizer, max_length, settings.batch_size, settings.seed, split)
+    if split == "train" and not mixture.tasks:
+        tasks = ", ".join(f"{task}={weight}" for task, weight in weights.items())
+        raise DataError(f"{settings.data} has no training rows for a task with a weight. The mix is {tasks}.")
+    return mixture
 
 
 def _steps(settings: FinetuneSettings, taught: Mixture) -> int:
@@ -171,6 +190,11 @@ def _load_base(base: ModelPlan, settings: FinetuneSettings, device: "torch.devic
         dtype=torch.bfloat16 if large else torch.float32,
         use_safetensors=True,
     )
+    for module in model.modules():  # Phi-2's config asks for some: a resumed run would then not repeat itself
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+        if hasattr(module, "attention_dropout"):
+            module.attention_dropout = 0.0
     if settings.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     return model
@@ -201,7 +225,7 @@ def _identity(settings: FinetuneSettings, max_length: int, sources: Any) -> dict
     """What a resumed run must share with the one it goes on with, besides the loop's settings."""
     names = ("model", "revision", "batch_size", "mix", "rank", "alpha", "targets")
     rows = {source.name: len(source.rows["train"]) for source in sources}
-    return {name: getattr(settings, name) for name in names} | {"max_length": max_length, "rows": rows}
+    return {name: getattr(settings, name) for name in names} | {"max_length": max_length, "data": rows}
 
 
 def _validate(model: "PeftModel", held_out: Mixture, part_tokens: int, device: "torch.device") -> dict[str, float]:

@@ -4,24 +4,26 @@ A batch follows from the step alone, the model has no dropout, and the optimizer
 killed and resumed has the loss curve of one that was not.
 """
 
-import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from phi2demo.errors import SettingsError
+from phi2demo.training.batch import Batch, Batches
 from phi2demo.training.checkpoints import Checkpoints, TrainingState
+from phi2demo.training.interruption import Interruption, StoppedError
+from phi2demo.training.log import Log
+from phi2demo.training.precision import Precision
 
 if TYPE_CHECKING:
     import torch
     from accelerate import Accelerator
 
 Schedule = Literal["linear", "cosine", "constant"]
-Precision = Literal["auto", "bf16", "fp16", "fp32"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class LoopSettings:
     weight_decay: float = 0.1
     clip_norm: float = 1.0
     precision: Precision = "auto"
-    """Of the autocast; auto is bf16 where the device computes in it, else fp32."""
+    """Of the autocast; see `make_accelerator`."""
     part_tokens: int | None = None
     """Tokens, padding included, that a process computes at once; a larger batch is computed in parts, to save memory."""
     seed: int = 0
@@ -49,6 +51,10 @@ class LoopSettings:
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise SettingsError(f"{self.steps} training steps: at least 1 is needed. Give more tokens, epochs or data.")
+        if not 0 < self.learning_rate < 1:
+            raise SettingsError(f"--learning-rate {self.learning_rate}: give a number between 0 and 1.")
+        if self.schedule not in get_args(Schedule):
+            raise SettingsError(f"--schedule {self.schedule}: give one of {', '.join(get_args(Schedule))}.")
         if self.checkpoint_minutes <= 0:
             raise SettingsError(f"--checkpoint-minutes {self.checkpoint_minutes}: give a number above 0.")
         if self.part_tokens is not None and self.part_tokens < 1:
@@ -69,80 +75,6 @@ class LoopSettings:
                 return self.learning_rate
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Token ids and, for each, the token to be predicted there (-100: none); all of shape (rows, length)."""
-
-    input_ids: "torch.Tensor"
-    labels: "torch.Tensor"
-    attention_mask: "torch.Tensor | None" = None
-    """1 for tokens, 0 for padding on the right; None where there is none."""
-    weights: "torch.Tensor | None" = None
-    """Of each target in the loss; all the same where None."""
-
-    @property
-    def total_weight(self) -> float:
-        """Of all targets: what their summed loss is divided by."""
-        return float((self.labels != -100).sum() if self.weights is None else self.weights.sum())
-
-    def share(self, index: int, shares: int) -> "Batch":
-        """Every `shares`-th row from `index`, rows ordered by length: what one process computes."""
-        return self._rows(self._by_length()[index::shares])
-
-    def parts(self, tokens: int | None) -> list["Batch"]:
-        """Rows of like lengths together, each part of at most `tokens` tokens (or one row), cut to its longest row."""
-        if tokens is None:
-            return [self]
-        parts: list[list[int]] = [[]]
-        for row in self._by_length():
-            if parts[-1] and (len(parts[-1]) + 1) * self._lengths[row] > tokens:
-                parts.append([])
-            parts[-1].append(row)
-        return [self._rows(rows) for rows in parts]
-
-    @cached_property
-    def _lengths(self) -> list[int]:
-        rows, length = self.input_ids.shape
-        return [length] * rows if self.attention_mask is None else self.attention_mask.sum(1).tolist()
-
-    def _by_length(self) -> list[int]:
-        return sorted(range(len(self._lengths)), key=lambda row: self._lengths[row])
-
-    def _rows(self, rows: list[int]) -> "Batch":
-        length = max(self._lengths[row] for row in rows)
-        tensors = (self.input_ids, self.labels, self.attention_mask, self.weights)
-        return Batch(*(None if t is None else t[rows, :length] for t in tensors))  # type: ignore[arg-type]
-
-
-class Batches(Protocol):
-    """Where the loop gets its batches: the same step always gives the same batch."""
-
-    def at(self, step: int) -> Batch:
-        """The batch of a step, counted from 0."""
-        ...
-
-
-def make_accelerator(precision: Precision, *, device: str | None = None) -> "Accelerator":
-    """An Accelerator with autocast in `precision`; Phi-2 overflows in pure fp16, never under autocast with fp32 weights."""
-    import torch
-    from accelerate import Accelerator
-
-    if precision == "auto":
-        on_gpu = torch.cuda.is_available() and device != "cpu"
-        fast = torch.cuda.is_bf16_supported() if on_gpu else cpu_has_bfloat16()
-        precision = "bf16" if fast else "fp32"
-    names = {"bf16": "bf16", "fp16": "fp16", "fp32": "no"}
-    return Accelerator(mixed_precision=names[precision], cpu=device == "cpu")
-
-
-def cpu_has_bfloat16() -> bool:
-    """Whether the CPU multiplies in bfloat16 (AVX512-BF16 or AMX); without it bfloat16 is slower than float32."""
-    import torch
-
-    flags = torch.backends.cpu.get_cpu_capability()
-    return "AVX512" in flags and bool(torch.cpu._is_avx512_bf16_supported())
-
-
 def train(
     model: "torch.nn.Module",
     batches: Batches,
@@ -150,44 +82,76 @@ def train(
     folder: Path,
     accelerator: "Accelerator",
     *,
-    validate: Callable[[int], dict[str, float]] | None = None,
+    validate: Callable[[], dict[str, float]] | None = None,
     identity: dict[str, Any] | None = None,
     label: str = "train",
 ) -> TrainingState:
     """Train the parameters of `model` that require gradients, in place; resumes from the last checkpoint in `folder`.
 
     Writes `folder/log.jsonl`, one object per `log_every` steps, and checkpoints every `checkpoint_minutes`.
-    `identity` is what must not change between a run and its resumption; SettingsError where it did.
+    `identity` is what must not change between a run and its resumption; SettingsError where it did. `validate` gives
+    held-out losses every `validate_every` steps. Raises StoppedError on Ctrl-C or SIGTERM, once a checkpoint is saved.
     """
     import torch
 
     torch.manual_seed(settings.seed)
-    optimizer = _make_optimizer(model, settings)
-    checkpoints = Checkpoints(folder / "checkpoints", model, optimizer, accelerator)
+    wrapped = accelerator.prepare(model)  # on its device before the optimizer takes hold of its parameters
+    bare = _make_optimizer(model, settings)
+    optimizer = accelerator.prepare(bare)
+    checkpoints = Checkpoints(folder / "checkpoints", model, bare, accelerator)
     state = checkpoints.resume(asdict(settings) | (identity or {}))
-    wrapped, optimizer = accelerator.prepare(model, optimizer)
     if settings.compile:
         wrapped.compile(dynamic=False)
-    log = _Log(folder / "log.jsonl", state, settings, accelerator, label)
+    log = Log(
+        folder / "log.jsonl",
+        state,
+        steps=settings.steps,
+        every=settings.log_every,
+        learning_rate_at=settings.learning_rate_at,
+        main=accelerator.is_main_process,
+        label=label,
+    )
     wrapped.train()
+    clock = _Clock(state)
     saved_at = time.monotonic()
-    try:
+    with Interruption() as interruption, closing(log):
         while state.step < settings.steps:
-            loss, tokens = _step(wrapped, optimizer, batches.at(state.step), settings, state.step, accelerator)
-            state.advance(tokens)
-            log.add(loss, tokens)
-            due = (time.monotonic() - saved_at) / 60 >= settings.checkpoint_minutes
-            if validate and (state.step % settings.validate_every == 0 or state.step == settings.steps):
+            batch = batches.at(state.step)
+            loss = _step(wrapped, optimizer, batch, settings, state.step, accelerator)
+            state.step += 1
+            state.tokens += batch.tokens
+            log.add(loss, tokens=batch.tokens, seconds=clock.lap())
+            last = state.step == settings.steps
+            if validate and (state.step % settings.validate_every == 0 or last):
                 wrapped.eval()
-                log.validation(validate(state.step))
+                log.validation(validate())
                 wrapped.train()
-            if _agree(due, accelerator) and state.step < settings.steps:
+            due = (time.monotonic() - saved_at) / 60 >= settings.checkpoint_minutes
+            due, stop = _any(accelerator, due, interruption.asked)
+            clock.lap()
+            if due or stop or last:
                 checkpoints.save(state)
                 saved_at = time.monotonic()
-        checkpoints.save(state)
-    finally:
-        log.close()
+                clock.lap()
+            if stop and not last:
+                raise StoppedError(
+                    f"Stopped after step {state.step} of {settings.steps}, which is saved in {folder / 'checkpoints'}. "
+                    "Repeat the same command to go on."
+                )
     return state
+
+
+class _Clock:
+    """Adds the time since the lap before to a run's time."""
+
+    def __init__(self, state: TrainingState) -> None:
+        self._state, self._since = state, time.monotonic()
+
+    def lap(self) -> float:
+        now = time.monotonic()
+        seconds, self._since = now - self._since, now
+        self._state.elapsed_s += seconds
+        return seconds
 
 
 def _make_optimizer(model: "torch.nn.Module", settings: LoopSettings) -> "torch.optim.Optimizer":
@@ -210,8 +174,8 @@ def _step(
     settings: LoopSettings,
     step: int,
     accelerator: "Accelerator",
-) -> tuple[float, int]:
-    """One optimizer step over a global batch; returns the mean loss per target token and the tokens read by all processes.
+) -> float:
+    """One optimizer step over the batch of all processes; returns its mean loss.
 
     Each process takes its rows of the batch, and each loss is divided by the weight of the WHOLE batch, so that the
     gradient does not depend on how many processes or parts it was cut into.
@@ -236,7 +200,7 @@ def _step(
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     total = accelerator.reduce(total, reduction="sum")
-    return float(total), sum(batch._lengths)
+    return float(total)
 
 
 def target_loss(model: "torch.nn.Module", batch: Batch, device: "torch.device") -> "torch.Tensor":
@@ -259,76 +223,14 @@ def target_loss(model: "torch.nn.Module", batch: Batch, device: "torch.device") 
 
 
 def _sync(accelerator: "Accelerator", model: "torch.nn.Module", last: bool) -> Any:
-    from contextlib import nullcontext
-
     return nullcontext() if last else accelerator.no_sync(model)
 
 
-def _agree(due: bool, accelerator: "Accelerator") -> bool:
-    """The first process decides for all: their clocks differ."""
+def _any(accelerator: "Accelerator", *flags: bool) -> tuple[bool, ...]:
+    """Each flag, where any process raised it: clocks differ, and a signal may reach one process first."""
     if accelerator.num_processes == 1:
-        return due
+        return flags
     import torch
 
-    flag = torch.tensor(float(due and accelerator.is_main_process), device=accelerator.device)
-    return bool(accelerator.reduce(flag, reduction="sum") > 0)
-
-
-class _Log:
-    """log.jsonl and the progress bar; only the first process writes."""
-
-    def __init__(
-        self, path: Path, state: TrainingState, settings: LoopSettings, accelerator: "Accelerator", label: str
-    ) -> None:
-        from tqdm import tqdm
-
-        self._path, self._state, self._settings = path, state, settings
-        self._main = accelerator.is_main_process
-        self._losses: list[float] = []
-        self._tokens = 0
-        self._since = time.monotonic()
-        if self._main:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _truncate(path, state.step)
-        self._bar = tqdm(
-            total=settings.steps, initial=state.step, desc=label, unit="step", disable=not self._main, mininterval=2
-        )
-
-    def add(self, loss: float, tokens: int) -> None:
-        self._losses.append(loss)
-        self._tokens += tokens
-        self._bar.update()
-        if self._state.step % self._settings.log_every and self._state.step != self._settings.steps:
-            return
-        seconds = time.monotonic() - self._since
-        row = {
-            "step": self._state.step,
-            "tokens": self._state.tokens,
-            "loss": sum(self._losses) / len(self._losses),
-            "learning_rate": self._settings.learning_rate_at(self._state.step - 1),
-            "tokens_per_s": self._tokens / max(seconds, 1e-9),
-            "elapsed_s": self._state.elapsed_s,
-        }
-        self._write(row)
-        self._bar.set_postfix_str(f"loss {row['loss']:.3f}, {row['tokens_per_s']:,.0f} tokens/s")
-        self._losses, self._tokens, self._since = [], 0, time.monotonic()
-
-    def validation(self, losses: dict[str, float]) -> None:
-        self._write({"step": self._state.step, "validation": losses})
-        self._since = time.monotonic()
-
-    def close(self) -> None:
-        self._bar.close()
-
-    def _write(self, row: dict[str, Any]) -> None:
-        if self._main:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-
-
-def _truncate(path: Path, step: int) -> None:
-    """Drop what was logged after the checkpoint that a run resumes from."""
-    if path.exists():
-        lines = path.read_text(encoding="utf-8").splitlines()
-        kept: Sequence[str] = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-        path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+    raised = torch.tensor(flags, dtype=torch.int32, device=accelerator.device)
+    return tuple(count > 0 for count in accelerator.reduce(raised, reduction="sum").tolist())

@@ -10,9 +10,9 @@ import numpy as np
 from phi2demo.errors import DataError, SettingsError
 from phi2demo.tasks.languages import LANGUAGES
 from phi2demo.tasks.task import Budget
+from phi2demo.training.batch import Batch
 from phi2demo.training.corpus import Source, Split
 from phi2demo.training.instructions import FORMS, Example
-from phi2demo.training.loop import Batch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

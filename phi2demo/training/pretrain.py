@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from phi2demo.errors import SettingsError
+from phi2demo.training.batch import Batch
 from phi2demo.training.corpus import Source, read_corpus
-from phi2demo.training.loop import Batch, LoopSettings, make_accelerator, target_loss, train
+from phi2demo.training.loop import LoopSettings, Schedule, target_loss, train
 from phi2demo.training.plain import plain_texts
+from phi2demo.training.precision import Precision, make_accelerator
 from phi2demo.training.presets import PRESETS, Phase, Preset
 from phi2demo.training.streams import Blocks, weight_of, write_stream
 from phi2demo.training.tokenizer import train_tokenizer
@@ -37,12 +40,39 @@ class PretrainSettings:
     learning_rate: float | None = None
     mix: Mapping[str, float] = field(default_factory=dict)
     """Weights by the start of a data set's name, over those in `streams.WEIGHTS`."""
-    schedule: str = "linear"
-    precision: str = "auto"
+    schedule: Schedule = "linear"
+    precision: Precision = "auto"
     seed: int = 0
+    part_tokens: int | None = None
+    """Tokens computed at once, which bounds the memory; None: a process's whole share of a step."""
     checkpoint_minutes: float = 10.0
+    validate_every: int = 500
     device: str | None = None
     compile: bool = False
+
+    def __post_init__(self) -> None:
+        if self.preset not in PRESETS:
+            raise SettingsError(f"--preset {self.preset}: give one of {', '.join(PRESETS)}.")
+        if self.tokens is not None and self.tokens < 1:
+            raise SettingsError(f"--tokens {self.tokens}: give a whole number from 1.")
+        for name, weight in self.mix.items():
+            if weight < 0:
+                raise SettingsError(f"--mix {name}={weight}: give a weight from 0.")
+        self.loop(steps=1)
+
+    def loop(self, steps: int) -> LoopSettings:
+        """For the training loop; SettingsError where an option is out of range."""
+        return LoopSettings(
+            steps=steps,
+            learning_rate=PRESETS[self.preset].learning_rate if self.learning_rate is None else self.learning_rate,
+            schedule=self.schedule,
+            precision=self.precision,
+            part_tokens=self.part_tokens,
+            seed=self.seed,
+            checkpoint_minutes=self.checkpoint_minutes,
+            validate_every=self.validate_every,
+            compile=self.compile,
+        )
 
 
 @dataclass(frozen=True)
@@ -72,21 +102,12 @@ def pretrain(settings: PretrainSettings) -> Path:
 
     preset = PRESETS[settings.preset]
     settings.output.mkdir(parents=True, exist_ok=True)
-    accelerator = make_accelerator(settings.precision, device=settings.device)  # type: ignore[arg-type]
+    accelerator = make_accelerator(settings.precision, device=settings.device)
     if accelerator.is_main_process:
         prepare_streams(settings, preset)
     accelerator.wait_for_everyone()
     tokenizer = _load_tokenizer(settings.output)
     phases = _phase_ends(preset, settings.tokens or preset.tokens)
-    loop = LoopSettings(
-        steps=phases[-1][0],
-        learning_rate=settings.learning_rate or preset.learning_rate,
-        schedule=settings.schedule,  # type: ignore[arg-type]
-        precision=settings.precision,  # type: ignore[arg-type]
-        seed=settings.seed,
-        checkpoint_minutes=settings.checkpoint_minutes,
-        compile=settings.compile,
-    )
     torch.manual_seed(settings.seed)
     config = preset.config(
         vocab_size=len(tokenizer), end_id=tokenizer.eos_token_id, pad_id=tokenizer.convert_tokens_to_ids("<|pad|>")
@@ -97,10 +118,10 @@ def pretrain(settings: PretrainSettings) -> Path:
     state = train(
         model,
         PhasedBlocks(train_blocks, phases),
-        loop,
+        settings.loop(phases[-1][0]),
         settings.output,
         accelerator,
-        validate=lambda step: _validate(model, held_out, preset, accelerator.device),
+        validate=lambda: _validate(model, held_out, preset, accelerator.device),
         identity={"preset": asdict(preset), "mix": dict(settings.mix)},
         label=f"pretrain {settings.preset}",
     )
