@@ -143,7 +143,6 @@ def _load_adapter(plan: ModelPlan, base: Any) -> Any:
     if plan.config.places is None:
         places = {name: tuple(tensor.shape) for name, tensor in base.named_parameters()}
         checks.check_fit(changes, places, plan.adapter_config, adapter=source.name, base_name=plan.base)
-    dtype = base.dtype
     model = PeftModel.from_pretrained(
         base, source.folder, is_trainable=False, autocast_adapter_dtype=False, torch_device=str(base.device)
     )
@@ -154,9 +153,6 @@ def _load_adapter(plan: ModelPlan, base: Any) -> Any:
             f"{source.name} and its adapter_config.json do not belong together: {len(astray)} of its weights have no "
             f"match, such as {', '.join(astray[:2])}. Copy or download the adapter again."
         )
-    for name, tensor in model.named_parameters():
-        if ".lora_" in name:
-            tensor.data = tensor.data.to(dtype)
     return model
 
 

@@ -53,11 +53,15 @@ class Hub:
     def commit(self, repo_id: str) -> str:
         return hashlib.sha1(repo_id.encode()).hexdigest()
 
-    def files(self, repo_id: str) -> list[Path]:
-        return [path for path in self.repositories[repo_id].iterdir() if path.is_file()]
+    def files(self, repo_id: str) -> list[tuple[str, int]]:
+        """Names with sizes."""
+        root = self.repositories[repo_id]
+        found = [path for path in root.rglob("*") if path.is_file()]
+        return [(path.relative_to(root).as_posix(), path.stat().st_size) for path in found]
 
     def downloaded(self) -> set[str]:
-        return {path.rsplit("/", 1)[1] for method, path, _ in self.requests if method == "GET" and "/resolve/" in path}
+        parts = [path.split("/", 5) for method, path, _ in self.requests if method == "GET"]
+        return {part[5] for part in parts if part[3:4] == ["resolve"]}
 
 
 def handler_for(hub: Hub) -> type[BaseHTTPRequestHandler]:
@@ -84,14 +88,14 @@ def handler_for(hub: Hub) -> type[BaseHTTPRequestHandler]:
             if repo_id not in hub.repositories:
                 self.send(404, b"{}", {"X-Error-Code": "RepoNotFound"}, body=body)
             elif rest[:1] == ["resolve"]:
-                self.send_file(repo_id, hub.repositories[repo_id] / rest[2], body=body)
+                self.send_file(repo_id, hub.repositories[repo_id].joinpath(*rest[2:]), body=body)
             elif rest[:1] == ["revision"] and rest[1] not in ("main", hub.commit(repo_id)):
                 self.send(404, b"{}", {"X-Error-Code": "RevisionNotFound"}, body=body)
             else:
                 self.send_listing(repo_id, tree=rest[:1] == ["tree"])
 
         def send_listing(self, repo_id: str, *, tree: bool) -> None:
-            files = [(path.name, path.stat().st_size) for path in hub.files(repo_id)]
+            files = hub.files(repo_id)
             answer: Any = {
                 "id": repo_id,
                 "sha": hub.commit(repo_id),

@@ -18,6 +18,8 @@ def test_plan_brings_the_small_files_and_load_the_weights(hub: Any, base: Path) 
     (base / "pytorch_model.bin").write_bytes(b"pickle")
     (base / "code.py").write_text("")
     (base / "other.safetensors").write_bytes(bytes(9))
+    (base / "onnx").mkdir()
+    (base / "onnx" / "config.json").write_text("{}")
     commit = hub.add("someone/tiny", base)
     made = plan(settings(model="someone/tiny"))
     assert (made.base, made.base_revision, made.adapter) == ("someone/tiny", commit, None)
@@ -28,6 +30,7 @@ def test_plan_brings_the_small_files_and_load_the_weights(hub: Any, base: Path) 
     loaded = load(made)
     assert hub.downloaded() == small | {"model.safetensors"}
     assert (loaded.info.base, loaded.info.base_revision) == ("someone/tiny", commit)
+    assert plan(settings(model="someone/tiny")).download_bytes == 0
 
 
 def test_an_adapter_brings_its_base(hub: Any, base: Path, adapter: Path, edit: Any) -> None:

@@ -189,6 +189,14 @@ def test_another_architecture_is_loaded_with_its_adapter(gpt: Path, adapter: Pat
         loaded(model=gpt, adapter=adapter)
 
 
+def test_another_architecture_that_lacks_weights_is_refused(gpt: Path) -> None:
+    weights = load_file(gpt / "model.safetensors")
+    lacking = {key: tensor for key, tensor in weights.items() if not key.endswith("c_fc.weight")}
+    save_file(lacking, gpt / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"weights of gpt lack .*c_fc\.weight; copy or download"):
+        loaded(model=gpt)
+
+
 def test_the_snippet_of_the_card_works_on_what_is_shipped(
     tiny_base: Path, tiny_adapter: Path, pair: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
