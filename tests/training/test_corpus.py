@@ -1,0 +1,184 @@
+import gzip
+import lzma
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phi2demo.errors import DataError
+from phi2demo.training.corpus import CleaningReport, Source, fingerprint, is_inappropriate, normalize, read_corpus
+
+from .conftest import write_rows
+
+
+def read_one(folder: Path) -> tuple[Source, CleaningReport]:
+    (source,), (report,) = read_corpus(folder)
+    return source, report
+
+
+def texts(source: Source, split: Any) -> list[str]:
+    return [row["text"] for row in source.rows[split]]
+
+
+def test_kinds_are_told_by_their_fields(corpus: Path) -> None:
+    sources, _ = read_corpus(corpus)
+    assert {source.name: source.kind for source in sources} == {
+        "leads": "summarization",
+        "levels": "simplification",
+        "pairs": "translation",
+        "questions": "question_answering",
+        "reviews": "sentiment",
+        "tales": "prose",
+    }
+
+
+def test_named_splits_are_kept(corpus: Path) -> None:
+    pairs = next(source for source in read_corpus(corpus)[0] if source.name == "pairs")
+    assert {split: len(rows) for split, rows in pairs.rows.items()} == {"train": 60, "validation": 12, "test": 6}
+
+
+@pytest.mark.parametrize(
+    ("dirty", "clean"),
+    [
+        ("  two   spaces\tand a tab ", "two spaces and a tab"),
+        ("soft\u00adhyphen, zero\u200bwidth, \ufeffmark", "softhyphen, zerowidth, mark"),
+        ("cafe\u0301", "café"),
+        ("one\r\n\r\ntwo", "one\n\ntwo"),
+        ("\x00bell\x07", "bell"),
+    ],
+)
+def test_normalize(dirty: str, clean: str) -> None:
+    assert normalize(dirty) == clean
+
+
+def test_fingerprint_ignores_case_punctuation_and_spacing() -> None:
+    assert fingerprint("Hello,  World!") == fingerprint("hello world")
+    assert fingerprint("hello world") != fingerprint("hello worlds")
+
+
+def test_reviews_lose_the_spaces_of_their_tokenizer(tmp_path: Path) -> None:
+    write_rows(tmp_path / "reviews.train.jsonl", [{"text": "it 's good , is n't it ? ( yes )", "label": 1}])
+    assert texts(read_one(tmp_path)[0], "train") == ["it's good, isn't it? (yes)"]
+
+
+def test_cleaning_counts_what_it_takes_out(tmp_path: Path) -> None:
+    rows: list[Any] = [
+        {"text": "A good text."},
+        {"text": "a GOOD text"},
+        {"text": " \u200b "},
+        {"title": "no text"},
+        {"text": 5},
+        {"text": "What the fuck is this."},
+        {"text": "This one stands in the test."},
+        {"text": "This one stands in the validation."},
+    ]
+    write_rows(tmp_path / "prose.train.jsonl", rows)
+    write_rows(tmp_path / "prose.test.jsonl", [{"text": "This one stands in the test!"}])
+    write_rows(tmp_path / "prose.validation.jsonl", [{"text": "this one stands in the validation"}])
+    source, report = read_one(tmp_path)
+    assert texts(source, "train") == ["A good text."]
+    assert report.removed == {
+        "duplicate": 1,
+        "empty": 1,
+        "incomplete": 1,
+        "malformed": 1,
+        "inappropriate": 1,
+        "in validation or test": 2,
+    }
+    assert report.kept == {"train": 1, "validation": 1, "test": 1}
+
+
+def test_overlap_is_found_across_data_sets_of_a_kind(tmp_path: Path) -> None:
+    write_rows(tmp_path / "a.train.jsonl", [{"text": "Shared text."}, {"text": "Own text."}])
+    write_rows(tmp_path / "b.test.jsonl", [{"text": "Shared text."}])
+    sources, _ = read_corpus(tmp_path)
+    assert texts(sources[0], "train") == ["Own text."]
+
+
+def test_one_sentence_may_have_several_translations(tmp_path: Path) -> None:
+    row = {"source": "Hello.", "target": "Hallo.", "source_lang": "en", "target_lang": "de"}
+    write_rows(tmp_path / "t.train.jsonl", [row, row | {"target": "Guten Tag."}])
+    write_rows(tmp_path / "t.test.jsonl", [row])
+    source, report = read_one(tmp_path)
+    assert [row["target"] for row in source.rows["train"]] == ["Guten Tag."]
+    assert report.removed == {"in validation or test": 1}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"text": "Fine.", "label": "positive"},
+        {"context": "A text.", "question": "Who?", "answers": ["Tom"]},
+        {"context": "A text.", "question": "Who?", "answers": "Tom"},
+        {"document": ["A text."], "summary": "Short."},
+    ],
+)
+def test_malformed_rows_are_left_out(tmp_path: Path, row: dict[str, Any]) -> None:
+    write_rows(tmp_path / "x.train.jsonl", [row])
+    source, report = read_one(tmp_path)
+    assert source.rows["train"] == ()
+    assert report.removed == {"malformed": 1}
+
+
+def test_a_set_without_splits_is_split_by_title(tmp_path: Path) -> None:
+    rows = [{"text": f"Part {part} of {title}.", "title": f"title {title}"} for title in range(60) for part in range(3)]
+    write_rows(tmp_path / "leads.jsonl", rows)
+    source, _ = read_one(tmp_path)
+    titles = {split: {row["title"] for row in rows} for split, rows in source.rows.items()}
+    assert all(titles.values())
+    assert sum(map(len, titles.values())) == 60
+    assert len(titles["train"]) > 30
+
+
+def test_questions_without_titles_are_split_by_their_text(tmp_path: Path) -> None:
+    rows = [
+        {"context": f"Text {text}.", "question": f"Question {n}?", "answers": [{"text": "it"}]}
+        for text in range(40)
+        for n in range(3)
+    ]
+    write_rows(tmp_path / "qa.jsonl", rows)
+    source, report = read_one(tmp_path)
+    assert report.removed == {}
+    contexts = [{row["context"] for row in source.rows[split]} for split in source.rows]
+    assert sum(map(len, contexts)) == 40
+
+
+@pytest.mark.parametrize(("suffix", "opener"), [(".gz", gzip.open), (".xz", lzma.open)])
+def test_compressed_files(tmp_path: Path, suffix: str, opener: Callable[..., Any]) -> None:
+    with opener(tmp_path / f"a.train.jsonl{suffix}", "wt", encoding="utf-8") as file:
+        file.write('{"text": "Packed."}\n')
+    assert texts(read_one(tmp_path)[0], "train") == ["Packed."]
+
+
+def test_a_byte_order_mark_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "a.train.jsonl").write_text('{"text": "Marked."}\n', encoding="utf-8-sig")
+    assert texts(read_one(tmp_path)[0], "train") == ["Marked."]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.train.jsonl", b'{"text": "ok"}\n{"text": \n', r"a\.train\.jsonl, line 2: not JSON .* Mend or remove it"),
+        ("a.train.jsonl", b'{"text": "ok"}\n["no object"]\n', "line 2: a JSON object is needed"),
+        ("a.train.jsonl", b'{"text": "caf\xe9"}\n', "cannot be read after line 0: .* Check that it is UTF-8"),
+        ("a.train.jsonl.gz", gzip.compress(b'{"text": "ok"}\n')[:-9], "cannot be read after line"),
+        ("a.train.jsonl.gz", b"not compressed", "cannot be read after line 0"),
+        ("a.train.jsonl.xz", lzma.compress(b'{"text": "ok"}\n' * 99)[:-20], "cannot be read after line"),
+        ("a.train.jsonl", b'{"words": "ok"}\n', r"rows with the fields \['words'\] are of no known kind"),
+        ("a.train.jsonl", b"\n\n", "holds no rows"),
+        ("a.txt", b"text", "No JSON-lines file"),
+    ],
+)
+def test_files_that_cannot_be_used(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        read_corpus(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "inappropriate"),
+    [("You piece of shit.", True), ("Scunthorpe is a town.", False), ("The cat sleeps.", False), ("", False)],
+)
+def test_is_inappropriate(text: str, inappropriate: bool) -> None:
+    assert is_inappropriate(text) is inappropriate

@@ -1,0 +1,85 @@
+from typing import Any
+
+import numpy as np
+import pytest
+
+from phi2demo.tasks.task import Budget
+from phi2demo.training.instructions import CONTINUATION_TOKENS, FORMS, Example
+
+WORDS = Budget(lambda text: len(text.split()), 1024)
+
+
+def make(kind: str, row: dict[str, Any], *, seed: int = 0, budget: Budget = WORDS) -> Example | None:
+    return FORMS[kind][1](row, np.random.default_rng(seed), budget)
+
+
+def test_translation_goes_both_ways() -> None:
+    row = {"source": "Hello.", "target": "Hallo.", "source_lang": "en", "target_lang": "de"}
+    assert {make("translation", row, seed=seed) for seed in range(20)} == {
+        Example("Instruct: Translate the following text from English to German.\nHello.\nOutput:", "Hallo."),
+        Example("Instruct: Translate the following text from German to English.\nHallo.\nOutput:", "Hello."),
+    }
+
+
+def test_summarization() -> None:
+    assert make("summarization", {"document": "A long text.", "summary": "Short."}) == Example(
+        "Instruct: Summarize the following text in one sentence.\nA long text.\nOutput:", "Short."
+    )
+
+
+def test_a_long_document_is_cut_at_a_sentence_end() -> None:
+    document = " ".join(f"This is sentence number {n} of it." for n in range(100))
+    example = make("summarization", {"document": document, "summary": "Short."}, budget=Budget(WORDS.count_tokens, 60))
+    assert example is not None
+    assert len(f"{example.prompt} {example.output}".split()) <= 60
+    text = example.prompt.splitlines()[1]
+    assert document.startswith(text)
+    assert text.endswith("of it.")
+
+
+def test_a_document_that_would_lose_nearly_all_is_left_out() -> None:
+    row = {"document": "word " * 100, "summary": "Short."}
+    assert make("summarization", row, budget=Budget(WORDS.count_tokens, 30)) is None
+
+
+@pytest.mark.parametrize(("label", "word"), [(1, "positive"), (0, "negative")])
+def test_sentiment(label: int, word: str) -> None:
+    assert make("sentiment", {"text": "A film.", "label": label}) == Example(
+        "Instruct: Is the sentiment of the following text positive or negative?\nA film.\nOutput:", word
+    )
+
+
+def test_question_answering_learns_the_first_answer() -> None:
+    row = {"context": "Tom sleeps.", "question": "Who sleeps?", "answers": [{"text": "Tom"}, {"text": "he"}]}
+    assert make("question_answering", row) == Example(
+        "Instruct: Answer the question from the following text.\nTom sleeps.\nQuestion: Who sleeps?\nOutput:", "Tom"
+    )
+    assert make("question_answering", row | {"answers": []}) is None
+
+
+def test_generation_goes_on_with_the_opening() -> None:
+    text = "One is here. Two is here. Three is here. Four is here. Five is here."
+    found = {make("prose", {"text": text}, seed=seed) for seed in range(30)}
+    assert found == {
+        Example(f"Instruct: Continue the following text.\n{text[:cut]}\nOutput:", text[cut + 1 :]) for cut in (12, 25, 40)
+    }
+
+
+def test_generation_may_start_at_any_paragraph() -> None:
+    paragraphs = [f"Paragraph {n} begins. It goes on. It goes on and on. It ends." for n in range(4)]
+    found = [make("prose", {"text": "\n".join(paragraphs)}, seed=seed) for seed in range(60)]
+    starts = {example.prompt.splitlines()[1].split()[1] for example in found if example}
+    assert starts == {"0", "1", "2", "3"}
+
+
+def test_a_continuation_is_bounded_and_ends_with_a_sentence() -> None:
+    text = " ".join(f"This is sentence {n} of the tale." for n in range(200))
+    for seed in range(10):
+        example = make("prose", {"text": text}, seed=seed)
+        assert example is not None
+        assert CONTINUATION_TOKENS - 7 < len(example.output.split()) <= CONTINUATION_TOKENS
+        assert example.output.endswith("of the tale.")
+
+
+def test_a_text_without_a_second_sentence_gives_nothing() -> None:
+    assert make("prose", {"text": "Only one sentence."}) is None

@@ -1,0 +1,114 @@
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from phi2demo.errors import DataError, SettingsError
+from phi2demo.training.corpus import Source, read_corpus
+from phi2demo.training.mixture import TASK_WEIGHTS, Mixture, Tokens, collate, source_weight, task_weights
+from phi2demo.training.tokenizer import train_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> "PreTrainedTokenizerFast":
+    return train_tokenizer(["The cat sees the dog. Instruct: Output: positive negative"], vocab_size=320, context=512)
+
+
+@pytest.fixture(scope="module")
+def mixture(corpus: Path, tokenizer: "PreTrainedTokenizerFast") -> Mixture:
+    sources = [source for source in read_corpus(corpus)[0] if source.kind != "simplification"]
+    return Mixture(sources, task_weights({}), tokenizer, max_length=512, batch_size=8, seed=0)
+
+
+def test_a_batch_follows_from_seed_and_step(mixture: Mixture) -> None:
+    again = replace(mixture, sources=list(mixture.sources))
+    for step in (0, 5):
+        first, second = mixture.at(step), again.at(step)
+        assert torch.equal(first.input_ids, second.input_ids)
+        assert torch.equal(first.labels, second.labels)
+    assert mixture.at(0).input_ids.shape != mixture.at(1).input_ids.shape
+    assert replace(mixture, seed=1).at(0).input_ids.shape != mixture.at(0).input_ids.shape
+
+
+def test_targets_are_the_output_and_its_end(mixture: Mixture, tokenizer: "PreTrainedTokenizerFast") -> None:
+    batch = mixture.at(0)
+    assert batch.attention_mask is not None
+    for ids, labels, mask in zip(batch.input_ids, batch.labels, batch.attention_mask, strict=True):
+        prompt, _, output = tokenizer.decode(ids[: int(mask.sum())]).rpartition("Output:")
+        assert prompt.startswith("Instruct: ")
+        assert tokenizer.decode(labels[labels != -100]) == f"{output}<|endoftext|>"
+        assert output.startswith(" ")
+        first = int((labels != -100).nonzero()[0])
+        assert tokenizer.decode(ids[: first + 1]).endswith("Output:")
+
+
+def test_tasks_are_drawn_by_weight(mixture: Mixture, tokenizer: "PreTrainedTokenizerFast") -> None:
+    drawn = replace(mixture, batch_size=600).at(0)
+    prompts = [tokenizer.decode(ids) for ids in drawn.input_ids]
+    for words, task in (("Translate", "translation"), ("Continue", "generation"), ("Is the sentiment", "sentiment")):
+        share = sum(prompt.startswith(f"Instruct: {words}") for prompt in prompts) / len(prompts)
+        assert share == pytest.approx(TASK_WEIGHTS[task], abs=0.06)
+
+
+def test_a_task_weighs_in_the_loss_what_it_does_in_the_rows() -> None:
+    def example(task: str, output: int) -> Tokens:
+        return Tokens(task, list(range(4 + output)), 4)
+
+    batch = collate([example("generation", 90), example("translation", 5), example("translation", 15)], pad_id=0)
+    assert batch.weights is not None
+    assert batch.weights.sum(1).tolist() == pytest.approx([1, 0.5, 1.5])
+    assert torch.equal(batch.weights > 0, batch.labels != -100)
+    assert batch.total_weight == pytest.approx(3)
+
+
+def test_padding_is_on_the_right_and_masked() -> None:
+    batch = collate([Tokens("sentiment", [5, 6, 7], 2), Tokens("sentiment", [5, 6, 8, 9, 7], 2)], pad_id=1)
+    assert batch.input_ids.tolist() == [[5, 6, 1, 1], [5, 6, 8, 9]]
+    assert batch.labels.tolist() == [[-100, 7, -100, -100], [-100, 8, 9, 7]]
+    assert batch.attention_mask is not None
+    assert batch.attention_mask.tolist() == [[1, 1, 0, 0], [1, 1, 1, 1]]
+
+
+def test_tasks_and_languages(mixture: Mixture) -> None:
+    assert mixture.tasks == tuple(TASK_WEIGHTS)
+    assert mixture.languages == ("en", "de")
+    assert replace(mixture, weights=task_weights({"translation": 0})).tasks == tuple(TASK_WEIGHTS)[1:]
+
+
+def test_a_sample_is_the_same_every_time(mixture: Mixture) -> None:
+    held_out = replace(mixture, split="validation")
+    assert torch.equal(held_out.sample("translation", 6).input_ids, held_out.sample("translation", 6).input_ids)
+
+
+def test_no_example_is_longer_than_the_limit(mixture: Mixture) -> None:
+    short = replace(mixture, max_length=150)
+    assert max(short.at(step).input_ids.shape[1] for step in range(10)) < 150
+
+
+def test_rows_that_never_fit_are_an_error(tokenizer: "PreTrainedTokenizerFast") -> None:
+    rows = ({"text": "A film that goes on and on.", "label": 1},)
+    source = Source("reviews", "sentiment", {"train": rows, "validation": (), "test": ()})
+    mixture = Mixture([source], task_weights({}), tokenizer, max_length=8, batch_size=2, seed=0)
+    with pytest.raises(DataError, match=r"no example of at most 8 tokens. Give a larger --max-length"):
+        mixture.at(0)
+
+
+@pytest.mark.parametrize(
+    ("mix", "message"),
+    [({"poetry": 1.0}, "'poetry' is no task; give one of translation"), ({"sentiment": -1.0}, "give a weight from 0")],
+)
+def test_task_weights_refuse(mix: dict[str, float], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        task_weights(mix)
+
+
+@pytest.mark.parametrize(
+    ("name", "weight"), [("tinystories_sample", 3.0), ("tatoeba.en-de", 1.0), ("african_storybook.en-fr", 0.1)]
+)
+def test_source_weight(name: str, weight: float) -> None:
+    assert source_weight(name) == weight
