@@ -2,14 +2,14 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 
 from phi2demo.engine.engine import Engine, Prompt, Score
 from phi2demo.tasks.receipt import make_receipt
 from phi2demo.tasks.task import AnyTask, Budget, Progress, Request, Result
 
 
-def classify(engine: Engine, task: AnyTask, request: Request) -> Iterator[Progress]:
+def classify(engine: Engine, task: AnyTask, request: Request) -> Generator[Progress]:
     """Choose the label of highest probability for every use of a checked request with a seed, all in one batch."""
     started = time.monotonic()
     yield Progress(dict.fromkeys(request.uses, ""), 0, 1, task.title, 0, 0.0)

@@ -1,7 +1,7 @@
 """The way of a request: check, answer, and answer again from a receipt. Knows nothing of torch or of the page."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import replace
 from threading import Event
 
@@ -14,7 +14,7 @@ from phi2demo.tasks.rounds import Rounds
 from phi2demo.tasks.task import AnyTask, Progress, Request, Result
 
 
-def run(engine: Engine, request: Request, *, cancel: Event | None = None) -> Iterator[Progress]:
+def run(engine: Engine, request: Request, *, cancel: Event | None = None) -> Generator[Progress]:
     """Answer a request; the last Progress holds the results.
 
     Setting `cancel` ends it with what there is, closing the iterator ends it without. Raises InputError and
@@ -67,7 +67,7 @@ def request_of(receipt: Receipt) -> Request:
         raise InputError(f"The receipt's options do not fit this version: {error}.") from error
 
 
-def replay(engine: Engine, receipt: Receipt, *, cancel: Event | None = None) -> Iterator[Progress]:
+def replay(engine: Engine, receipt: Receipt, *, cancel: Event | None = None) -> Generator[Progress]:
     """Answer a receipt's request again; ModelError where another model is loaded than the one it names."""
     info = engine.info
     loaded = (info.base_revision, info.adapter_revision if receipt.use == "finetuned" else receipt.adapter_revision)

@@ -209,7 +209,7 @@ def test_closing_midway_closes_the_stream_of_the_engine(engine: ScriptedEngine) 
     for _ in range(8):
         next(steps)
     assert engine.running == 1
-    steps.close()  # type: ignore[attr-defined]
+    steps.close()
     assert engine.running == 0
     assert engine.snapshots < 10
 

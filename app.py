@@ -1,0 +1,10 @@
+"""The entry of the app and of a Hugging Face Space: `python app.py`. Options: `python app.py --help`."""
+
+import sys
+from functools import partial
+
+from phi2demo.commands.edge import guard
+from phi2demo.commands.serve import serve
+
+if __name__ == "__main__":
+    sys.exit(guard(partial(serve, sys.argv[1:])))

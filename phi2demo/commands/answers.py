@@ -1,0 +1,131 @@
+"""Ask an engine and write what it answers: as text while it comes, as lines, or as JSON; progress on standard error."""
+
+import json
+import sys
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import Any, TextIO
+
+from phi2demo.commands.items import one_line
+from phi2demo.engine.engine import Engine
+from phi2demo.errors import InputError
+from phi2demo.tasks.run import run
+from phi2demo.tasks.task import Progress, Request, Result
+
+
+@dataclass(frozen=True)
+class Asking:
+    """One call of a command: all that its items have in common."""
+
+    engine: Engine
+    request: Request
+    """Without its text."""
+    as_json: bool
+
+    def about(self, text: str) -> Generator[Progress]:
+        """The answer to one item."""
+        return run(self.engine, replace(self.request, text=text))
+
+
+def answer_text(asking: Asking, text: str, output: TextIO) -> None:
+    """Write the answer to one text, as it comes where someone is watching."""
+    stream = output.isatty() and not asking.as_json and len(asking.request.uses) == 1
+    steps = asking.about(text)
+    results = _stream(steps, output) if stream else finish(steps, show=sys.stderr.isatty())
+    if asking.as_json:
+        values = [as_dict(result) for result in results]
+        print(json.dumps(values if len(values) > 1 else values[0], ensure_ascii=False, indent=2), file=output)
+        return
+    if not stream:
+        for result in results:
+            print(_labelled(result, result.text, results), file=output)
+    _print_notes(results)
+
+
+def answer_lines(asking: Asking, lines: Sequence[str], output: TextIO) -> None:
+    """Write an answer a line (a line for each model with both), in order; a blank line is answered by a blank one."""
+    from tqdm import tqdm
+
+    for number, line in enumerate(tqdm(lines, desc=asking.request.task, unit="line", file=sys.stderr), 1):
+        if not line.strip():
+            blank: dict[str, Any] = {"text": "", "notes": [], "facts": [], "receipt": None}
+            for use in asking.request.uses:
+                print(json.dumps({**blank, "use": use}) if asking.as_json else "", file=output)
+            continue
+        with told_where(number):
+            results = finish(asking.about(line), show=False)
+        for result in results:
+            if asking.as_json:
+                print(json.dumps(as_dict(result), ensure_ascii=False), file=output)
+            else:
+                print(_labelled(result, one_line(result.text), results), file=output)
+        output.flush()
+        if not asking.as_json:
+            _print_notes(results, number=number)
+
+
+def finish(steps: Generator[Progress], *, show: bool) -> tuple[Result, ...]:
+    """The results at the end of `steps`, with a progress bar where there are several pieces and `show` is set."""
+    from tqdm import tqdm
+
+    results: tuple[Result, ...] | None = None
+    with closing(steps) as progress, tqdm(disable=not show, file=sys.stderr, leave=False) as bar:
+        for step in progress:
+            results = step.results
+            bar.total = step.total
+            bar.n = step.done
+            bar.set_description(step.stage, refresh=False)
+            bar.set_postfix_str(f"{step.new_tokens} tokens", refresh=False)
+            bar.update(0)
+    assert results is not None
+    return results
+
+
+def as_dict(result: Result) -> dict[str, Any]:
+    """What --json prints of an answer."""
+    answer = {
+        "text": result.text,
+        "use": result.use,
+        "notes": list(result.notes),
+        "facts": list(result.facts),
+        "receipt": asdict(result.receipt),
+    }
+    return answer | ({"probabilities": result.probabilities} if result.probabilities else {})
+
+
+@contextmanager
+def told_where(number: int | None) -> Iterator[None]:
+    """Say in an InputError which line it is about."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"line {number}: {error}" if number else str(error)) from error
+
+
+def _stream(steps: Generator[Progress], output: TextIO) -> tuple[Result, ...]:
+    """Print text as it grows. Where it is rewritten (summaries of summaries), only what it is in the end."""
+    printed, results = "", None
+    with closing(steps) as progress:
+        for step in progress:
+            results = step.results
+            (text,) = step.texts.values()
+            if text.startswith(printed) and (step.total == 1 or results):
+                print(text[len(printed) :], end="", flush=True, file=output)
+                printed = text
+    assert results is not None
+    if printed != results[0].text:
+        print(f"\n{results[0].text}", end="", file=output)
+    print(file=output)
+    return results
+
+
+def _labelled(result: Result, text: str, results: tuple[Result, ...]) -> str:
+    return f"{result.use}: {text}" if len(results) > 1 else text
+
+
+def _print_notes(results: tuple[Result, ...], *, number: int | None = None) -> None:
+    where = f"line {number}: " if number else ""
+    for result in results:
+        for note in result.notes:
+            print(f"note: {where}{_labelled(result, note, results)}", file=sys.stderr)

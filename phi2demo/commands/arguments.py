@@ -1,0 +1,98 @@
+"""Arguments that several commands share, and what they become. An argument that is not given leaves the environment's."""
+
+import argparse
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NoReturn, get_args
+
+from phi2demo.engine.engine import RANGES, GenerationOptions
+from phi2demo.errors import SettingsError
+from phi2demo.settings import Device, Dtype, ModelSettings, ServerSettings, model_settings_from, server_settings_from
+
+_MODEL_HELP = {
+    "model": "folder or hub id of the base; default: the one that the adapter names, or the embedded one",
+    "adapter": "folder or hub id of a LoRA adapter",
+    "revision": "commit, tag or branch of the base on the hub",
+    "adapter_revision": "the same of the adapter",
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, as every other error."""
+
+    def __init__(self, command: str, **arguments: Any) -> None:
+        super().__init__(prog=f"python -m phi2demo {command}".strip(), allow_abbrev=False, **arguments)
+
+    def error(self, message: str) -> NoReturn:
+        """Raises SettingsError instead of leaving."""
+        raise SettingsError(f"{message}. See {self.prog} --help.")
+
+
+def option(name: str) -> str:
+    """The argument of a field: `max_new_tokens` is given with --max-new-tokens."""
+    return "--" + name.replace("_", "-")
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which weights answer."""
+    group = parser.add_argument_group("model")
+    for name, help_text in _MODEL_HELP.items():
+        group.add_argument(option(name), help=help_text)
+    group.add_argument("--device", choices=get_args(Device), help="an explicit choice never falls back")
+    group.add_argument("--dtype", choices=get_args(Dtype))
+
+
+def model_settings(arguments: argparse.Namespace, environment: Mapping[str, str] | None = None) -> ModelSettings:
+    """As given, and as the environment says where nothing is given."""
+    return model_settings_from(_over(environment, arguments, (*_MODEL_HELP, "device", "dtype")))
+
+
+def add_server_arguments(parser: argparse.ArgumentParser) -> None:
+    """How the page is served."""
+    group = parser.add_argument_group("page")
+    group.add_argument("--host", help=f"address to serve at; default: {ServerSettings.host}, on a Space 0.0.0.0")
+    group.add_argument("--port", type=int, help=f"0 is any free one; default: {ServerSettings.port}")
+    group.add_argument("--share", action="store_true", default=None, help="through a public link, for three days")
+    group.add_argument("--auth", metavar="USER:PASSWORD", help="asked of every visitor")
+    group.add_argument("--public", action="store_true", default=None, help="share without a password")
+
+
+def server_settings(arguments: argparse.Namespace, environment: Mapping[str, str] | None = None) -> ServerSettings:
+    """As given, and as the environment says where nothing is given."""
+    if arguments.port is not None and arguments.port < 0:
+        raise SettingsError(f"--port {arguments.port}: give a number from 0 (any free port) to 65535.")
+    return server_settings_from(_over(environment, arguments, ("host", "port", "share", "auth", "public")))
+
+
+def add_generation_arguments(parser: argparse.ArgumentParser, defaults: GenerationOptions) -> None:
+    """How tokens are chosen and when to stop; the defaults are the task's."""
+    group = parser.add_argument_group("generation")
+    for name, (low, high) in RANGES.items():
+        group.add_argument(
+            option(name.removesuffix("_s")),
+            dest=name,
+            type=type(low),
+            metavar="SECONDS" if name.endswith("_s") else "N",
+            help=f"{low} to {high}; default: {getattr(defaults, name)}",
+        )
+    group.add_argument("--stop", action="append", metavar="TEXT", help="ends the output before it; may be repeated")
+
+
+def generation_options(arguments: argparse.Namespace, defaults: GenerationOptions) -> GenerationOptions:
+    """The task's options with those that were given; SettingsError where one is out of range."""
+    given = {name: getattr(arguments, name) for name in RANGES if getattr(arguments, name, None) is not None}
+    stop = tuple(getattr(arguments, "stop", None) or defaults.stop)
+    return replace(defaults, stop=stop, **given)
+
+
+def _over(
+    environment: Mapping[str, str] | None, arguments: argparse.Namespace, names: tuple[str, ...]
+) -> Mapping[str, str]:
+    """The environment as it would be if it said what the arguments say."""
+    said = dict(os.environ if environment is None else environment)
+    for name in names:
+        value = getattr(arguments, name)
+        if value is not None:
+            said[f"PHI2DEMO_{name.upper()}"] = "1" if value is True else str(value)
+    return said

@@ -1,0 +1,121 @@
+"""generate, summarize, translate, classify, answer: a text, or a file with one item a line."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from phi2demo.commands import arguments as shared
+from phi2demo.commands.answers import Asking, answer_lines, answer_text, told_where
+from phi2demo.commands.items import PIPE, open_output, read_lines, read_text
+from phi2demo.engine.engine import Engine, Use
+from phi2demo.errors import SettingsError
+from phi2demo.settings import ModelSettings
+from phi2demo.tasks import TASKS
+from phi2demo.tasks.declaration import Declaration, read_declaration
+from phi2demo.tasks.generation import MODES, GenerationTaskOptions
+from phi2demo.tasks.languages import LANGUAGES
+from phi2demo.tasks.question_answering import QuestionOptions
+from phi2demo.tasks.summarization import LENGTHS, SummaryOptions
+from phi2demo.tasks.task import AnyTask, Request, TaskOptions
+from phi2demo.tasks.translation import TranslationOptions
+
+_USES: dict[str, tuple[Use, ...]] = {"finetuned": ("finetuned",), "base": ("base",), "both": ("finetuned", "base")}
+
+LoadEngine = Callable[[ModelSettings], Engine]
+
+
+def load_local(settings: ModelSettings) -> Engine:
+    """The engine in this process; ModelError where the model cannot be used."""
+    from phi2demo.engine.planning import plan
+
+    found = plan(settings)  # before torch is imported, which takes seconds
+    from phi2demo.engine.local import LocalEngine
+
+    return LocalEngine.load(found)
+
+
+def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_local) -> int:
+    """Answer; returns 0. Arguments and texts are checked before the model is loaded."""
+    task = next(task for task in TASKS.values() if task.command == command)
+    given = _parser(task).parse_args(argv)
+    settings = shared.model_settings(given)
+    request = Request(
+        task.name,
+        "",
+        _task_options(given, task, Declaration()),
+        shared.generation_options(given, task.generation),
+        _USES[given.use or "finetuned"],
+        given.seed,
+    )
+    texts = _read(given)
+    for number, text in enumerate(texts, 1):
+        if given.input is None or text.strip():
+            with told_where(number if given.input else None):
+                task.check(replace(request, text=text))
+    engine = load_engine(settings)
+    declaration = read_declaration(engine.info.adapter_folder)
+    request = replace(
+        request,
+        options=declaration.adapt(_task_options(given, task, declaration)),
+        uses=request.uses if given.use else engine.info.uses[:1],
+    )
+    asking = Asking(engine, request, as_json=given.json)
+    with open_output(given.output) as output:
+        if given.input is None:
+            answer_text(asking, texts[0], output)
+        else:
+            answer_lines(asking, texts, output)
+    return 0
+
+
+def _read(given: argparse.Namespace) -> list[str]:
+    if (given.text is None) == (given.input is None):
+        raise SettingsError("Give a text, or --input FILE with one item a line; - is standard input.")
+    if given.input is not None:
+        return read_lines(given.input)
+    return [read_text(PIPE) if given.text == PIPE else given.text]
+
+
+def _parser(task: AnyTask) -> shared.Parser:
+    parser = shared.Parser(task.command, description=task.__doc__)
+    parser.add_argument("text", nargs="?", metavar="TEXT", help=f"{task.input_label.lower()}; - reads standard input")
+    parser.add_argument("--input", metavar="FILE", help="one item a line, in UTF-8; - is standard input")
+    parser.add_argument("--output", metavar="FILE", help="one answer a line, in the same order; - is standard output")
+    parser.add_argument("--json", action="store_true", help="with notes and receipt; a line each with --input")
+    parser.add_argument("--use", choices=_USES, help="default: finetuned where there is an adapter, else base")
+    parser.add_argument("--seed", type=int, help="makes a sampled answer the same again; default: a random one")
+    _add_task_arguments(parser, task)
+    if not task.labels:
+        shared.add_generation_arguments(parser, task.generation)
+    shared.add_model_arguments(parser)
+    return parser
+
+
+def _add_task_arguments(parser: argparse.ArgumentParser, task: AnyTask) -> None:
+    match task.name:
+        case "generation":
+            parser.add_argument("--mode", choices=MODES, help="default: what the model was finetuned for")
+        case "summarization":
+            parser.add_argument("--length", choices=LENGTHS, default="sentence", help="default: sentence")
+        case "translation":
+            languages = ", ".join(f"{code} {name}" for code, name in LANGUAGES.items())
+            parser.add_argument("--from", dest="source", choices=LANGUAGES, metavar="CODE", help=languages)
+            parser.add_argument("--to", dest="target", choices=LANGUAGES, metavar="CODE", help="another of them")
+        case "question_answering":
+            parser.add_argument("--question", required=True, help="what is asked about the text")
+
+
+def _task_options(given: argparse.Namespace, task: AnyTask, declaration: Declaration) -> TaskOptions:
+    match task.name:
+        case "generation":
+            return GenerationTaskOptions(given.mode or declaration.modes[0])
+        case "summarization":
+            return SummaryOptions(given.length)
+        case "translation":
+            source = given.source or next(code for code in declaration.languages if code != given.target)
+            return TranslationOptions(
+                source, given.target or next(code for code in declaration.languages if code != source)
+            )
+        case "question_answering":
+            return QuestionOptions(given.question)
+    return task.options_type()

@@ -1,0 +1,70 @@
+"""serve: show the page. The page is up before the weights are."""
+
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from phi2demo import settings as defaults
+from phi2demo.commands import arguments as shared
+from phi2demo.engine.engine import Engine
+from phi2demo.engine.loader import EngineLoader
+from phi2demo.engine.planning import ModelPlan, plan
+from phi2demo.errors import SettingsError
+from phi2demo.tasks.declaration import read_declaration
+from phi2demo.tasks.languages import detect_language
+
+if TYPE_CHECKING:
+    from phi2demo.ui.description import ModelDescription
+
+
+def main(command: str, argv: Sequence[str]) -> int:
+    """As `serve`."""
+    return serve(argv)
+
+
+def serve(argv: Sequence[str]) -> int:
+    """Show the page until Ctrl+C. Arguments win over the environment; ModelError where there is no such model."""
+    parser = shared.Parser("serve", description="Show the page.")
+    shared.add_server_arguments(parser)
+    shared.add_model_arguments(parser)
+    given = parser.parse_args(argv)
+    server = shared.server_settings(given)
+    found = plan(shared.model_settings(given))
+    declaration = read_declaration(found.adapter_folder)
+
+    from phi2demo.ui.demo import build_demo, launch
+
+    loader = EngineLoader(lambda: _load(found))
+    demo = build_demo(loader, describe(found), declaration)
+    loader.start()
+    try:
+        launch(demo, server)
+    except OSError as error:
+        raise SettingsError(
+            f"The page cannot be served at {server.host}, port {server.port} ({error}). Give another --port or --host."
+        ) from error
+    return 0
+
+
+def describe(found: ModelPlan) -> "ModelDescription":
+    """What the page says of the model before its weights are there."""
+    from phi2demo.ui.description import ModelDescription
+
+    return ModelDescription(
+        base=found.base,
+        adapter=found.adapter,
+        parameters=found.parameters,
+        device=found.device,
+        dtype=found.dtype,
+        context=found.context,
+        is_embedded=found.base_folder.resolve() == defaults.EMBEDDED_MODEL.resolve(),
+    )
+
+
+def _load(found: ModelPlan) -> Engine:
+    from phi2demo.engine.local import LocalEngine
+
+    engine = LocalEngine.load(found)
+    warm_up = "The first text whose language is detected takes seconds."
+    threading.Thread(target=detect_language, args=(warm_up,), name="read language tables", daemon=True).start()
+    return engine
