@@ -42,7 +42,7 @@ def _mode(declaration: Declaration) -> Fields:
     if len(declaration.modes) < 2:
         return {}
     choices = [(MODES[mode], mode) for mode in declaration.modes]
-    return {"mode": gr.Radio(choices, value=declaration.modes[0], label="What to do with it", elem_classes="choice")}
+    return {"mode": gr.Radio(choices, value=declaration.modes[0], label="Mode", elem_classes="choice")}
 
 
 def _length(declaration: Declaration) -> Fields:

@@ -103,7 +103,7 @@ def unwrap(text: str) -> str:
     lines = [" ".join(line.split()) for line in text.splitlines()]
     full = 0.7 * max((len(line) for line in lines), default=0)
     joined = ""
-    for line, following in zip(lines, [*lines[1:], ""], strict=True):
+    for line, following in zip(lines, [*lines[1:], ""], strict=False):
         if len(line) < full or not following:
             joined += line + "\n"
         elif re.search(r"[^\W\d_]-$", line) and following[0].islower():

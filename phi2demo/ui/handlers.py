@@ -56,7 +56,7 @@ class TabHandlers:
                     yield self._ended("Stopped before it began.", "stopped")
                     return
                 yield self._cleared()
-                with closing(run(engine, asked, cancel=cancel)) as steps:  # type: ignore[type-var]
+                with closing(run(engine, asked, cancel=cancel)) as steps:
                     yield from self._show(steps)
             except Phi2DemoError as error:
                 yield self._ended(str(error), "error")
@@ -86,7 +86,7 @@ class TabHandlers:
         """Ask the running or waiting request to end; it says itself when it has."""
         if self._sessions.stop(_page(request), self._tab.task.name):
             return {self._tab.stop: gr.Button(interactive=False)}
-        return {self._tab.stop: gr.Button(interactive=False), self._tab.status: ""}
+        return {self._tab.stop: gr.Button(interactive=False), self._tab.status: markup.KEYS}
 
     def refused(self, request: gr.Request) -> Updates:
         """The queue did not take the request, or the line to it broke."""
@@ -186,7 +186,7 @@ class TabHandlers:
         """Returns the HTML that says how it went."""
         engine: Engine = self._loader.engine()
         shown = 0.0
-        with closing(replay(engine, receipt)) as steps:  # type: ignore[type-var]
+        with closing(replay(engine, receipt, cancel=cancel)) as steps:
             for progress in steps:
                 if cancel.is_set():
                     return markup.note("Stopped before it was complete.")

@@ -72,9 +72,14 @@ def _loading(status: LoadStatus) -> str:
 
 
 def _lead(description: ModelDescription) -> str:
-    compare = ", and see beside it what the model wrote before it was finetuned" if description.has_adapter else ""
-    model = "A language model that runs on this machine"
-    return f"{model}. Give it a text: it continues, summarizes, translates, judges or answers{compare}."
+    does = "Give a language model a text: it continues, summarizes, translates or classifies it, or answers from it"
+    compare = "; beside it you see what the model wrote before it was finetuned" if description.has_adapter else ""
+    stands_in = (
+        " Answering here is a small model of the same architecture, trained from scratch, not Phi-2 itself."
+        if description.is_embedded
+        else ""
+    )
+    return f"{does}{compare}.{stands_in}"
 
 
 def limits_panel(description: ModelDescription, declaration: Declaration) -> str:
@@ -90,10 +95,10 @@ def limits_panel(description: ModelDescription, declaration: Declaration) -> str
     if description.is_embedded:
         items.insert(
             0,
-            "<strong>This is not Phi-2.</strong> What answers here is a small model of Phi's architecture, trained from "
-            "scratch for this demo, about a hundredth of Phi-2's size or less. It shows how everything works; Phi-2 "
-            f"writes far better. To load it: <code>{LOAD_PHI}</code>, with your own adapter "
-            "<code>--adapter FOLDER_OR_ID</code>.",
+            "<strong>This is not Phi-2.</strong> What answers here is a small model of Phi's architecture"
+            + (f" with {count(description.parameters)} parameters" if description.parameters else "")
+            + ", trained from scratch for this demo; Phi-2 has 2.8 B and writes far better. "
+            f"To load it: <code>{LOAD_PHI}</code>, with an adapter of yours <code>--adapter FOLDER_OR_ID</code>.",
         )
     listed = "".join(f"<li>{item}</li>" for item in items)
     return f'<details id="limits"><summary>Limits of this model</summary><ul>{listed}</ul></details>'

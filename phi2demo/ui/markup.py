@@ -19,6 +19,10 @@ ENDINGS = {
 }
 
 
+KEYS = '<div class="status idle keys"><span><kbd>Ctrl+Enter</kbd> runs, <kbd>Esc</kbd> stops</span></div>'
+"""The status while nothing has happened yet."""
+
+
 def status(words: str, kind: Kind, *, numbers: str = "", share: float | None = None) -> str:
     """The line that says what is going on. Screen readers hear `words` when they change, not the running numbers."""
     bar = f'<progress value="{share:.3f}" max="1">{share:.0%}</progress>' if share is not None else ""

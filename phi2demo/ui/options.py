@@ -6,19 +6,20 @@ from typing import Any
 
 import gradio as gr
 
-from phi2demo.engine.engine import RANGES, GenerationOptions
+from phi2demo.engine.engine import MAX_SEED, RANGES, GenerationOptions
+from phi2demo.errors import SettingsError
 from phi2demo.tasks.task import AnyTask
 
 _SLIDERS = {
-    "max_new_tokens": ("New tokens at most", "A token is about three quarters of a word.", 1),
-    "temperature": ("Temperature", "0 always takes the likeliest token; higher is more surprising.", 0.05),
-    "top_p": ("Top-p", "Choose among the likeliest tokens that share this probability.", 0.01),
-    "repetition_penalty": ("Repetition penalty", "Above 1, words already used become less likely.", 0.05),
-    "num_beams": ("Beams", "Above 1: slower, compares several texts, shows nothing while it writes.", 1),
+    "temperature": ("Temperature", "0 takes the likeliest token, higher is more surprising", 0.05),
+    "top_p": ("Top-p", "The likeliest tokens that share this probability", 0.01),
+    "repetition_penalty": ("Repetition penalty", "Above 1, words already used become less likely", 0.05),
 }
 _NUMBERS = {
-    "top_k": ("Top-k", "Choose among this many likeliest tokens; 0 is all."),
-    "time_limit_s": ("Time limit, seconds", "The answer ends there, with what there is."),
+    "max_new_tokens": ("New tokens at most", "About ¾ of a word each"),
+    "top_k": ("Top-k", "Of so many tokens, 0 is all"),
+    "num_beams": ("Beams", "Above 1: slower, no streaming"),
+    "time_limit_s": ("Time limit in seconds", "It ends with what there is"),
 }
 _WITH_BEAMS = ("summarization", "translation")
 
@@ -39,8 +40,7 @@ class OptionInputs:
         """Options and seed; an emptied box is the default. SettingsError where a value is out of range."""
         given = {name: values[component] for name, component in self.components.items()}
         given = {name: _whole(name, value) for name, value in given.items() if value is not None}
-        seed = values[self.seed] if self.seed else None
-        return replace(self.defaults, **given), None if seed is None else int(seed)
+        return replace(self.defaults, **given), _seed(values[self.seed]) if self.seed else None
 
 
 def option_inputs(task: AnyTask) -> OptionInputs:
@@ -48,31 +48,44 @@ def option_inputs(task: AnyTask) -> OptionInputs:
     if task.labels:
         return OptionInputs({}, None, task.generation)
     components: dict[str, Any] = {}
-    with gr.Accordion("Options", open=False, elem_classes="options"), gr.Row(elem_classes="option-grid"):
+    with gr.Accordion("Options", open=False, elem_classes="options"):
         for name, (label, info, step) in _SLIDERS.items():
-            if name != "num_beams" or task.name in _WITH_BEAMS:
-                components[name] = gr.Slider(
-                    *RANGES[name],
-                    value=getattr(task.generation, name),
-                    step=step,
-                    label=label,
-                    info=info,
-                    buttons=[],
-                    elem_classes="option",
-                )
-        for name, (label, info) in _NUMBERS.items():
-            components[name] = gr.Number(
-                value=getattr(task.generation, name), label=label, info=info, elem_classes="option"
+            low, high = RANGES[name]
+            components[name] = gr.Slider(
+                low,
+                high,
+                value=getattr(task.generation, name),
+                step=step,
+                label=label,
+                info=info,
+                buttons=[],
+                elem_classes="option",
             )
-        seed = gr.Number(
-            value=None,
-            precision=0,
-            label="Seed",
-            info="Empty: a new one each time; the receipt says which.",
-            placeholder="random",
-            elem_classes="option",
-        )
+        with gr.Row(elem_classes="option-grid"):
+            for name, (label, info) in _NUMBERS.items():
+                if name != "num_beams" or task.name in _WITH_BEAMS:
+                    components[name] = gr.Number(
+                        value=getattr(task.generation, name), label=label, info=info, elem_classes="option"
+                    )
+            seed = gr.Textbox(
+                label="Seed",
+                info="The same number, the same text",
+                placeholder="random",
+                max_lines=1,
+                elem_classes="option",
+            )
     return OptionInputs(components, seed, task.generation)
+
+
+def _seed(typed: str | None) -> int | None:
+    """Empty is a random one."""
+    if not typed or not typed.strip():
+        return None
+    if not typed.strip().isdecimal():
+        raise SettingsError(
+            f"The seed is {typed.strip()[:40]!r}; give a whole number from 0 to {MAX_SEED}, or leave it empty."
+        )
+    return int(typed.strip()[:20])
 
 
 def _whole(name: str, value: float) -> float:

@@ -64,7 +64,7 @@ class AskInputs:
             raise SettingsError(f"The model chosen is {use!r}; choose one of {', '.join(USES)}.")
         return Request(
             task=self.task.name,
-            text=values[self.text],
+            text=values[self.text] or "",
             options=self.declaration.adapt(options),
             generation=generation,
             uses=USES[use],
@@ -118,15 +118,14 @@ def build_task_tab(task: AnyTask, description: ModelDescription, declaration: De
                 label = _RUN_LABELS.get(task.name, task.title)
                 run = gr.Button(label, variant="primary", elem_classes="run", min_width=0, scale=0)
                 stop = gr.Button("Stop", elem_classes="stop", interactive=False, min_width=0, scale=0)
-                gr.HTML(
-                    "<kbd>Ctrl+Enter</kbd> runs, <kbd>Esc</kbd> stops", elem_classes="keys", apply_default_css=False
-                )
+            status = gr.HTML(markup.KEYS, elem_classes="status-line", apply_default_css=False)
             options = option_inputs(task)
             examples = _examples(samples)
-        with gr.Column(scale=7, min_width=300, elem_classes="answers"):
-            status = gr.HTML("", elem_classes="status-line", apply_default_css=False)
-            with gr.Row(elem_classes="columns", equal_height=False):
-                columns = _columns(task, description)
+        with (
+            gr.Column(scale=7, min_width=300, elem_classes="answers"),
+            gr.Row(elem_classes="columns", equal_height=False),
+        ):
+            columns = _columns(task, description)
     ask = AskInputs(text, counter, fields, use, options, declaration, task)
     return TaskTab(task, ask, run, stop, status, columns, upload, swap, examples, samples)
 

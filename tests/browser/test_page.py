@@ -1,0 +1,296 @@
+"""What a person does on the page, in a real browser."""
+
+import json
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser.conftest import served
+
+pytestmark = pytest.mark.browser
+
+TABS = ("Generate", "Summarize", "Translate", "Sentiment", "Ask")
+LONG = " ".join(f"word{at}" for at in range(60))
+
+
+def seen(page: Any, selector: str) -> Any:
+    """The element of this selector on the tab that is open."""
+    return page.locator(f"{selector} >> visible=true")
+
+
+def open_tab(page: Any, name: str) -> None:
+    page.get_by_role("tab", name=name, exact=True).click()
+    page.wait_for_function(f"document.querySelector('[role=tab][aria-selected=true]').textContent.includes('{name}')")
+    seen(page, "button.run").wait_for()
+
+
+def ask(page: Any, text: str) -> None:
+    seen(page, ".input-text textarea").fill(text)
+    seen(page, "button.run").click()
+
+
+def answer(page: Any, at: int = 0) -> str:
+    return str(seen(page, ".output-text textarea").nth(at).input_value())
+
+
+def status(page: Any) -> str:
+    return str(seen(page, ".status").first.inner_text())
+
+
+def until(condition: Callable[[], object], timeout_s: float = 15.0) -> float:
+    """Wait for a condition; gives the seconds that took."""
+    started = time.monotonic()
+    while not condition():
+        assert time.monotonic() - started < timeout_s, "it did not happen in time"
+        time.sleep(0.03)
+    return time.monotonic() - started
+
+
+def test_text_streams_and_comes_with_facts_and_a_receipt(page: Any) -> None:
+    ask(page, LONG)
+    until(lambda: "word3" in answer(page))
+    assert "word59" not in answer(page)
+    assert "tokens" in status(page)
+    until(lambda: status(page) == "Done")
+    assert answer(page).endswith("word59")
+    assert "tokens/s" in seen(page, ".facts").inner_text()
+    seen(page, ".details > button").click()
+    with page.expect_download() as started:
+        seen(page, "button:has-text('Download receipt')").click()
+    receipt = json.loads(Path(started.value.path()).read_text(encoding="utf-8"))
+    assert receipt["text"] == LONG
+    assert receipt["output"] == answer(page)
+    with page.expect_download() as started:
+        seen(page, "button:has-text('Download text')").click()
+    assert Path(started.value.path()).read_text(encoding="utf-8") == answer(page)
+
+
+def test_a_receipt_replays_to_the_same_text(page: Any) -> None:
+    ask(page, "A short text.")
+    until(lambda: status(page) == "Done")
+    seen(page, ".details > button").click()
+    seen(page, "button:has-text('Replay')").click()
+    until(lambda: "The same text again" in seen(page, ".replayed").first.inner_text())
+
+
+def test_stop_ends_it_within_a_second_and_keeps_the_part(page: Any) -> None:
+    ask(page, LONG)
+    until(lambda: "word2" in answer(page))
+    seen(page, "button.stop").click()
+    assert until(lambda: status(page) == "Stopped") < 1.0
+    assert "Stopped before it was complete." in seen(page, ".notes").inner_text()
+    assert "word2" in answer(page)
+    assert seen(page, "button.stop").is_disabled()
+
+
+def test_ctrl_enter_runs_and_escape_stops(page: Any) -> None:
+    seen(page, ".input-text textarea").fill(LONG)
+    page.keyboard.press("Control+Enter")
+    until(lambda: "word2" in answer(page))
+    page.keyboard.press("Escape")
+    assert until(lambda: status(page) == "Stopped") < 1.0
+
+
+def test_side_by_side_shows_both(page: Any) -> None:
+    assert seen(page, ".output-text").count() == 1
+    seen(page, "label:has-text('Side by side')").click()
+    until(lambda: seen(page, ".output-text").count() == 2)
+    ask(page, "A short text.")
+    until(lambda: status(page) == "Done")
+    assert answer(page, 0).startswith("finetuned")
+    assert answer(page, 1).startswith("base")
+    seen(page, ".choice span:text-is('Base')").click()
+    until(lambda: seen(page, ".output-text").count() == 1)
+
+
+def test_swap_turns_the_languages_and_takes_the_answer_along(page: Any) -> None:
+    open_tab(page, "Translate")
+
+    def languages() -> list[str]:
+        return [box.input_value() for box in seen(page, ".languages input").all()]
+
+    assert languages() == ["English", "German"]
+    ask(page, "The train leaves.")
+    until(lambda: status(page) == "Done")
+    translated = answer(page)
+    seen(page, "button.swap").click()
+    until(lambda: languages() == ["German", "English"])
+    until(lambda: seen(page, ".input-text textarea").input_value() == translated)
+
+
+def test_a_file_fills_the_input_and_a_bad_one_says_why(page: Any, tmp_path: Path) -> None:
+    open_tab(page, "Summarize")
+    good, bad = tmp_path / "good.txt", tmp_path / "bad.txt"
+    good.write_text("A text from a file.", encoding="utf-8")
+    bad.write_bytes(b"\x89PNG\r\n\x1a\n")
+    chooser = seen(page, ".ask").locator("input[type=file]")
+    chooser.set_input_files(good)
+    until(lambda: seen(page, ".input-text textarea").input_value() == "A text from a file.")
+    chooser.set_input_files(bad)
+    until(lambda: "PNG image" in status(page))
+    assert seen(page, ".input-text textarea").input_value() == "A text from a file."
+
+
+def test_an_error_is_said_in_the_page_and_keeps_the_text(page: Any) -> None:
+    ask(page, "please explode now")
+    until(lambda: "Something went wrong" in status(page))
+    assert seen(page, ".input-text textarea").input_value() == "please explode now"
+    ask(page, "   ")
+    until(lambda: "The text is empty" in status(page))
+    ask(page, "fine again")
+    until(lambda: status(page) == "Done")
+
+
+def test_text_is_kept_when_tabs_change(page: Any) -> None:
+    seen(page, ".input-text textarea").fill("kept")
+    open_tab(page, "Ask")
+    open_tab(page, "Generate")
+    assert seen(page, ".input-text textarea").input_value() == "kept"
+
+
+def test_an_example_fills_the_tab_and_runs(page: Any) -> None:
+    open_tab(page, "Ask")
+    seen(page, ".examples button").first.click()
+    until(lambda: status(page) == "Done")
+    assert seen(page, ".input-text textarea").input_value()
+    assert answer(page)
+
+
+def test_a_label_shows_its_probabilities(page: Any) -> None:
+    open_tab(page, "Sentiment")
+    ask(page, "a great film")
+    until(lambda: status(page) == "Done")
+    assert answer(page) == "positive"
+    assert "90.9%" in seen(page, ".bars").inner_text()
+
+
+def test_what_a_model_says_is_text_and_never_markup(page: Any) -> None:
+    evil = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>'
+    ask(page, evil)
+    until(lambda: status(page) == "Done")
+    seen(page, ".details > button").click()
+    assert evil in answer(page)
+    assert page.evaluate("window.hacked") is None
+
+
+def test_two_people_wait_for_each_other(new_page: Any, address: str) -> None:
+    first, second = new_page(address), new_page(address)
+    ask(first, LONG)
+    until(lambda: "word2" in answer(first))
+    ask(second, "a second person's text")
+    until(lambda: status(second) == "Waiting for its turn")
+    assert answer(second) == ""
+    seen(second, "button.stop").click()
+    seen(first, "button.stop").click()
+    until(lambda: "Stopped before it began" in status(second))
+
+
+def test_a_closed_page_frees_the_model(new_page: Any, address: str) -> None:
+    first, second = new_page(address), new_page(address)
+    ask(first, " ".join([LONG] * 4))
+    until(lambda: "word2" in answer(first))
+    first.close()
+    ask(second, "next")
+    assert until(lambda: status(second) == "Done") < 8.0
+
+
+def test_the_limits_are_one_click_from_an_answer(page: Any) -> None:
+    ask(page, "A short text.")
+    until(lambda: status(page) == "Done")
+    assert not page.locator("#limits ul").is_visible()
+    seen(page, "a[href='#limits']").click()
+    until(lambda: page.locator("#limits ul").is_visible())
+    assert "It may carry bias" in page.locator("#limits ul").inner_text()
+
+
+def test_the_page_is_there_before_the_weights(new_page: Any) -> None:
+    with served("--loading", "4") as url:
+        page = new_page(url, ready=False)
+        assert "Loading the weights" in page.locator(".loading").inner_text()
+        ask(page, "A short text.")
+        until(lambda: "still loading" in status(page))
+        until(lambda: status(page) == "Done")
+        until(lambda: "LoRA rank 16" in page.locator(".chips").inner_text())
+        assert page.locator(".loading:empty").count() == 1
+
+
+def test_a_failed_loading_says_why(new_page: Any) -> None:
+    with served("--fails") as url:
+        page = new_page(url, ready=False)
+        until(lambda: "is damaged" in page.locator(".loading").inner_text())
+        ask(page, "A short text.")
+        until(lambda: "is damaged" in status(page))
+
+
+def test_a_bare_base_has_no_switch(new_page: Any) -> None:
+    with served("--bare") as url:
+        page = new_page(url)
+        assert "base only" in page.locator(".chips").inner_text()
+        assert page.locator("label:has-text('Side by side')").count() == 0
+        ask(page, "A short text.")
+        until(lambda: status(page) == "Done")
+        assert answer(page).startswith("base")
+
+
+def test_a_full_queue_says_so(new_page: Any) -> None:
+    with served("--queue-size", "1", "--delay", "0.2") as url:
+        pages = [new_page(url) for _ in range(3)]
+        for page in pages:
+            ask(page, LONG)
+            time.sleep(0.7)
+        until(lambda: "Too many requests" in status(pages[-1]))
+        assert seen(pages[-1], ".input-text textarea").input_value() == LONG
+
+
+@pytest.mark.parametrize("width", [360, 390, 800])
+@pytest.mark.parametrize("tab", TABS)
+def test_nothing_scrolls_sideways(new_page: Any, address: str, width: int, tab: str) -> None:
+    page = new_page(address, width=width, height=800)
+    open_tab(page, tab)
+    if tab in ("Generate", "Translate"):
+        seen(page, ".options > button").click()
+        page.locator("#limits summary").click()
+    seen(page, "label:has-text('Side by side')").click()
+    seen(page, ".examples button").first.click()
+    until(lambda: status(page) == "Done")
+    page.wait_for_timeout(200)
+    wide = page.evaluate("document.scrollingElement.scrollWidth - document.scrollingElement.clientWidth")
+    assert wide <= 0
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_texts_can_be_read_in_light_and_dark(new_page: Any, address: str, dark: bool) -> None:
+    page = new_page(address + ("?__theme=dark" if dark else "?__theme=light"), dark=dark)
+    ask(page, "A short text.")
+    until(lambda: status(page) == "Done")
+    page.locator("#limits summary").click()
+    pale = page.evaluate(CONTRAST)
+    assert not pale
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (max(map(int, re.findall(r"\d+", background)[:3])) < 60) is dark
+
+
+CONTRAST = """() => {
+  const parse = (c) => { const n = c.match(/[\\d.]+/g).map(Number); return { rgb: n.slice(0, 3), a: n[3] ?? 1 }; };
+  const light = ([r, g, b]) => {
+    const f = (v) => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+    return 0.2126 * f(r) + 0.7152 * f(g) + 0.0722 * f(b);
+  };
+  const behind = (e) => {
+    for (; e; e = e.parentElement) { const c = parse(getComputedStyle(e).backgroundColor); if (c.a > 0.5) return c.rgb; }
+    return [255, 255, 255];
+  };
+  const pale = [];
+  for (const e of document.querySelectorAll("h1, p, li, span, dt, dd, label, button, summary, a, textarea, kbd, div")) {
+    const own = [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim()) || e.tagName === "TEXTAREA";
+    if (!own || e.offsetParent === null || e.closest(".sr-only, .visually-hidden, [data-testid=status-tracker]")) continue;
+    const [a, b] = [light(parse(getComputedStyle(e).color).rgb), light(behind(e))].sort((x, y) => y - x);
+    const ratio = (a + 0.05) / (b + 0.05);
+    if (ratio < 4.5) pale.push(`${e.tagName}.${e.className}: ${e.textContent.slice(0, 30)} ${ratio.toFixed(2)}`);
+  }
+  return pale;
+}"""

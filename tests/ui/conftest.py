@@ -1,0 +1,54 @@
+"""The parts of a page over the scripted engine."""
+
+from collections.abc import Callable
+
+import pytest
+
+from phi2demo.engine.loader import EngineLoader
+from phi2demo.tasks import TASKS
+from phi2demo.tasks.declaration import Declaration
+from phi2demo.ui.description import ModelDescription
+from phi2demo.ui.handlers import TabHandlers
+from phi2demo.ui.sessions import Sessions
+from phi2demo.ui.task_tab import TaskTab, build_task_tab
+from tests.ui.scripted import INFO, ScriptedEngine
+
+DESCRIPTION = ModelDescription(
+    base=INFO.base,
+    adapter=INFO.adapter,
+    parameters=INFO.parameters,
+    device="auto",
+    dtype="auto",
+    context=INFO.context,
+    is_embedded=True,
+)
+
+
+@pytest.fixture
+def engine() -> ScriptedEngine:
+    return ScriptedEngine()
+
+
+@pytest.fixture
+def loader(engine: ScriptedEngine) -> EngineLoader:
+    started = EngineLoader(lambda: engine).start()
+    started.engine(timeout_s=5)
+    return started
+
+
+@pytest.fixture
+def sessions() -> Sessions:
+    return Sessions()
+
+
+@pytest.fixture
+def tab_of(loader: EngineLoader, sessions: Sessions) -> Callable[[str], tuple[TaskTab, TabHandlers]]:
+    """Tab and handlers of a task."""
+    import gradio as gr
+
+    def build(task: str) -> tuple[TaskTab, TabHandlers]:
+        with gr.Blocks():
+            tab = build_task_tab(TASKS[task], DESCRIPTION, Declaration())
+        return tab, TabHandlers(tab, loader, sessions)
+
+    return build

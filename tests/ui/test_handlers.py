@@ -1,0 +1,207 @@
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from phi2demo.engine.loader import EngineLoader
+from phi2demo.ui.handlers import TabHandlers
+from phi2demo.ui.sessions import Sessions
+from phi2demo.ui.task_tab import TaskTab
+from tests.ui.scripted import ScriptedEngine
+
+PAGE: Any = SimpleNamespace(session_hash="page")
+Built = tuple[TaskTab, TabHandlers]
+
+
+def values_of(tab: TaskTab, text: str, **fields: Any) -> dict[Any, Any]:
+    """What the page would send: every component's value, with these changed."""
+    values = {component: component.value for component in tab.ask.all()}
+    values[tab.ask.text] = text
+    for name, value in fields.items():
+        component = tab.ask.use if name == "use" else tab.ask.fields.get(name) or tab.ask.options.components[name]
+        values[component] = value
+    return values
+
+
+def states(tab: TaskTab, steps: Iterator[dict[Any, Any]]) -> tuple[dict[Any, Any], list[str]]:
+    """The page after all steps, and every text that the first column showed."""
+    page: dict[Any, Any] = {}
+    shown: list[str] = []
+    first = next(iter(tab.columns.values()))
+    for step in steps:
+        page |= step
+        if first.text in step:
+            shown.append(step[first.text])
+    return page, shown
+
+
+def test_text_streams_and_ends_with_facts_and_a_receipt(tab_of: Callable[[str], Built], engine: ScriptedEngine) -> None:
+    engine.delay_s = 0.06
+    tab, handlers = tab_of("generation")
+    page, shown = states(tab, handlers.run(values_of(tab, "one two three four"), PAGE))
+    column = tab.columns["finetuned"]
+    assert len(shown) > 3
+    assert page[column.text].endswith("one two three four")
+    assert "ended by itself" in page[column.facts]
+    receipt = json.loads(page[column.receipt])
+    assert receipt["text"] == "one two three four"
+    assert receipt["output"] == page[column.text]
+    assert "status done" in page[tab.status]
+
+
+def test_side_by_side_fills_both_columns(tab_of: Callable[[str], Built]) -> None:
+    tab, handlers = tab_of("translation")
+    page, _ = states(tab, handlers.run(values_of(tab, "The train leaves.", use="both"), PAGE))
+    assert page[tab.columns["finetuned"].text].startswith("finetuned")
+    assert page[tab.columns["base"].text].startswith("base")
+
+
+def test_a_label_comes_with_its_probabilities(tab_of: Callable[[str], Built]) -> None:
+    tab, handlers = tab_of("sentiment")
+    page, _ = states(tab, handlers.run(values_of(tab, "a great film"), PAGE))
+    column = tab.columns["finetuned"]
+    assert page[column.text] == "positive"
+    assert "90.9%" in page[column.bars]
+
+
+@pytest.mark.parametrize(
+    ("text", "changed", "says"),
+    [
+        ("", {}, "is empty"),
+        ("   ", {}, "is empty"),
+        ("a\x00b", {}, "NUL bytes"),
+        ("words", {"max_new_tokens": 0}, "max_new_tokens is 0"),
+        ("words", {"top_k": 1.5}, "top_k is 1.5"),
+        ("word " * 2000, {}, "Shorten it"),
+    ],
+)
+def test_what_cannot_be_answered_says_why_and_leaves_the_text(
+    tab_of: Callable[[str], Built], sessions: Sessions, text: str, changed: dict[str, Any], says: str
+) -> None:
+    tab, handlers = tab_of("generation")
+    page, _ = states(tab, handlers.run(values_of(tab, text, **changed), PAGE))
+    assert says in page[tab.status]
+    assert "status error" in page[tab.status]
+    assert tab.ask.text not in page
+    assert len(sessions) == 0
+
+
+@pytest.mark.parametrize(
+    ("typed", "ok"), [("", True), (" 42 ", True), ("-1", False), ("4294967296", False), ("x", False)]
+)
+def test_a_seed_is_a_whole_number_or_nothing(tab_of: Callable[[str], Built], typed: str, ok: bool) -> None:
+    tab, handlers = tab_of("generation")
+    values = values_of(tab, "words") | {tab.ask.options.seed: typed}
+    page, _ = states(tab, handlers.run(values, PAGE))
+    assert ("status done" in page[tab.status]) is ok
+    assert ok or "seed is" in page[tab.status]
+
+
+def test_an_unexpected_error_is_logged_and_said_in_short(
+    tab_of: Callable[[str], Built], caplog: pytest.LogCaptureFixture
+) -> None:
+    tab, handlers = tab_of("generation")
+    page, _ = states(tab, handlers.run(values_of(tab, "explode"), PAGE))
+    assert "Something went wrong" in page[tab.status]
+    assert "scripted failure" not in page[tab.status]
+    assert "scripted failure" in caplog.text
+    page, _ = states(tab, handlers.run(values_of(tab, "fine"), PAGE))
+    assert "status done" in page[tab.status]
+
+
+def test_stop_keeps_what_there_is(tab_of: Callable[[str], Built], engine: ScriptedEngine) -> None:
+    engine.delay_s = 0.05
+    tab, handlers = tab_of("generation")
+    handlers.begin(PAGE)
+    threading.Timer(0.3, handlers.stop, (PAGE,)).start()
+    started = time.monotonic()
+    page, _ = states(tab, handlers.run(values_of(tab, "word " * 100), PAGE))
+    assert time.monotonic() - started < 1.5
+    column = tab.columns["finetuned"]
+    assert 0 < len(page[column.text].split()) < 40
+    assert "Stopped before it was complete." in page[column.facts]
+    assert json.loads(page[column.receipt])["stop_reason"] == "stopped"
+
+
+def test_stop_before_its_turn_asks_no_model(tab_of: Callable[[str], Built], engine: ScriptedEngine) -> None:
+    tab, handlers = tab_of("generation")
+    handlers.begin(PAGE)
+    handlers.stop(PAGE)
+    page, _ = states(tab, handlers.run(values_of(tab, "words"), PAGE))
+    assert "Stopped before it began" in page[tab.status]
+    assert engine.most_running == 0
+
+
+def test_a_closed_page_ends_the_computing(
+    tab_of: Callable[[str], Built], engine: ScriptedEngine, sessions: Sessions
+) -> None:
+    engine.delay_s = 0.02
+    tab, handlers = tab_of("generation")
+    steps = handlers.run(values_of(tab, "word " * 50), PAGE)
+    while engine.running == 0:
+        next(steps)
+    steps.close()  # type: ignore[attr-defined]
+    assert engine.ended == ["closed"]
+    assert len(sessions) == 0
+
+
+def test_it_waits_for_the_weights(tab_of: Callable[[str], Built], sessions: Sessions) -> None:
+    tab, _ = tab_of("generation")
+    gate = threading.Event()
+
+    def load() -> ScriptedEngine:
+        gate.wait(5)
+        return ScriptedEngine()
+
+    handlers = TabHandlers(tab, EngineLoader(load).start(), sessions)
+    steps = handlers.run(values_of(tab, "words"), PAGE)
+    assert "still loading" in next(steps)[tab.status]
+    gate.set()
+    page, _ = states(tab, steps)
+    assert "status done" in page[tab.status]
+
+
+def test_replay_says_whether_the_text_is_the_same(tab_of: Callable[[str], Built], engine: ScriptedEngine) -> None:
+    tab, handlers = tab_of("generation")
+    column = tab.columns["finetuned"]
+    page, _ = states(tab, handlers.run(values_of(tab, "one two"), PAGE))
+    replay = handlers.replay_of(column)
+    assert "The same text again" in [*replay(page[column.receipt], PAGE)][-1][column.replayed]
+    engine.reply = lambda prompt: "<b>other</b>"
+    said = [*replay(page[column.receipt], PAGE)][-1][column.replayed]
+    assert "Another text" in said
+    assert "&lt;b&gt;" in said
+    assert "not a receipt" in [*replay("[]", PAGE)][-1][column.replayed]
+
+
+def test_a_file_fills_the_input_and_its_copy_is_deleted(tab_of: Callable[[str], Built], tmp_path: Path) -> None:
+    tab, handlers = tab_of("translation")
+    path = tmp_path / "a.txt"
+    path.write_text("Guten Tag.", encoding="utf-8")
+    assert handlers.open_file(str(path))[tab.ask.text] == "Guten Tag."
+    assert not path.exists()
+    path.write_bytes(b"\x89PNG")
+    updates = handlers.open_file(str(path))
+    assert "PNG image" in updates[tab.status]
+    assert tab.ask.text not in updates
+    assert not path.exists()
+
+
+def test_swap_turns_the_languages_and_takes_the_answer_along(tab_of: Callable[[str], Built]) -> None:
+    tab, handlers = tab_of("translation")
+    fields = tab.ask.fields
+    updates = handlers.swap("en", "de", "train", "Zug")
+    assert (updates[fields["source"]], updates[fields["target"]], updates[tab.ask.text]) == ("de", "en", "Zug")
+    assert handlers.swap("en", "de", "train", "")[tab.ask.text] == "train"
+
+
+def test_the_counter_counts(tab_of: Callable[[str], Built]) -> None:
+    _, handlers = tab_of("generation")
+    assert "2 words" in handlers.count("two words")
+    assert "1,024" in handlers.count("two words")
+    assert "at most 1,000,000" in handlers.count("a" * 1_000_001)

@@ -1,0 +1,74 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from phi2demo.engine.loader import EngineLoader
+from phi2demo.errors import ModelError
+from phi2demo.tasks.declaration import Declaration
+from phi2demo.ui import markup
+from phi2demo.ui.header import count, identity_of, limits_panel
+from tests.ui.conftest import DESCRIPTION
+from tests.ui.scripted import ScriptedEngine
+
+EVIL = "<script>alert(1)</script>"
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        markup.status(EVIL, "error"),
+        markup.note(EVIL),
+        markup.bars({EVIL: 0.5}),
+        markup.chips([EVIL]),
+    ],
+)
+def test_what_comes_from_outside_is_escaped(html: str) -> None:
+    assert "<script" not in html
+    assert "&lt;script&gt;" in html
+
+
+def test_the_header_names_the_loaded_model(loader: EngineLoader) -> None:
+    html = identity_of(loader, DESCRIPTION)
+    for part in ("scripted-base, 28.4 M parameters", "scripted-adapter, LoRA rank 16", "CPU, bfloat16"):
+        assert part in html
+    assert "Loading" not in html
+
+
+def test_the_header_says_base_only(loader: EngineLoader) -> None:
+    engine = ScriptedEngine()
+    engine.info = replace(engine.info, adapter=None)
+    bare = EngineLoader(lambda: engine).start()
+    bare.engine(timeout_s=5)
+    assert "base only" in identity_of(bare, replace(DESCRIPTION, adapter=None))
+
+
+def test_the_header_says_why_the_loading_failed() -> None:
+    def load() -> ScriptedEngine:
+        raise ModelError("<model> is damaged.")
+
+    loader = EngineLoader(load).start()
+    with pytest.raises(ModelError):
+        loader.engine(timeout_s=5)
+    html = identity_of(loader, DESCRIPTION)
+    assert "&lt;model&gt; is damaged." in html
+    assert 'role="alert"' in html
+
+
+def test_the_limits_say_what_this_model_is() -> None:
+    embedded = limits_panel(DESCRIPTION, Declaration(languages=("en", "de")))
+    assert "not Phi-2" in embedded
+    assert "English and German" in embedded
+    assert "python app.py --model microsoft/phi-2" in embedded
+    bare = limits_panel(replace(DESCRIPTION, is_embedded=False, adapter=None), Declaration())
+    assert "not Phi-2" not in bare
+
+
+@pytest.mark.parametrize(("parameters", "said"), [(28_400_000, "28.4 M"), (2_779_683_840, "2.78 B"), (950, "950")])
+def test_parameters_in_short(parameters: int, said: str) -> None:
+    assert count(parameters) == said
+
+
+def test_style_reaches_for_nothing_outside() -> None:
+    for path in (Path("assets/style.css"), Path("assets/page.js")):
+        assert "http" not in path.read_text(encoding="utf-8")
