@@ -5,6 +5,9 @@
 
 import logging
 import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,11 +49,12 @@ def load(plan: ModelPlan) -> LoadedModel:
     place = choose_place(plan.device, plan.dtype, Demand(numbers, plan.config.cache_numbers))
     logger.info("loading %s with %s on %s as %s", plan.base, plan.adapter or "no adapter", place.device, place.dtype)
     try:
-        tokenizer = _load_tokenizer(plan)
-        model = _load_base(plan, place)
-        _check_vocabulary(tokenizer, model, name=plan.base)
-        if plan.adapter_source:
-            model = _load_adapter(plan, model)
+        with _quiet():
+            tokenizer = _load_tokenizer(plan)
+            model = _load_base(plan, place)
+            _check_vocabulary(tokenizer, model, name=plan.base)
+            if plan.adapter_source:
+                model = _load_adapter(plan, model)
     except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
         raise ModelError(
             f"{plan.base} with {plan.adapter or 'no adapter'} could not be loaded: {error}. "
@@ -66,6 +70,22 @@ def load(plan: ModelPlan) -> LoadedModel:
         end_token_ids=ends,
         pad_token_id=pad if pad is not None else (ends or (0,))[0],
     )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' bar, which counts tensors, and the deprecation that peft 0.21 sets off in transformers 5."""
+    from transformers.utils import logging as transformers_logging
+
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+            yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
 
 
 def _download(plan: ModelPlan) -> None:

@@ -21,7 +21,7 @@ class Source:
     """The files of a base or an adapter."""
 
     name: str
-    """Hub id, or folder name."""
+    """Hub id; for a folder its name, or its path from the repository's root where it is shipped with it."""
     folder: Path
     """For a hub id, its snapshot in the hub cache."""
     files: tuple[str, ...]
@@ -57,7 +57,7 @@ def find_base(given: str, *, revision: str | None, token: str | None, adapter: s
         )
     if "config.json" not in present:
         raise ModelError(f"{given} has no config.json, so it is no model; give the folder that save_pretrained wrote.")
-    return Source(folder.resolve().name, folder, base_weight_files(folder, present, name=given))
+    return Source(_shown_folder(folder), folder, base_weight_files(folder, present, name=given))
 
 
 def find_adapter(given: str, *, revision: str | None, token: str | None) -> Source:
@@ -68,7 +68,7 @@ def find_adapter(given: str, *, revision: str | None, token: str | None) -> Sour
     present = _files(folder)
     if "adapter_config.json" not in present:
         raise ModelError(_no_adapter(given, present))
-    return Source(folder.resolve().name, folder, adapter_weight_files(present, name=given))
+    return Source(_shown_folder(folder), folder, adapter_weight_files(present, name=given))
 
 
 def base_of(adapter: Source, named: str) -> str:
@@ -130,6 +130,12 @@ def _adapter_on_hub(given: str, *, revision: str | None, token: str | None) -> S
         raise ModelError(_no_adapter(given, snapshot.files))
     files = adapter_weight_files(snapshot.files, name=_shown(given, snapshot))
     return Source(given, snapshot.folder, files, snapshot)
+
+
+def _shown_folder(folder: Path) -> str:
+    """Not the whole path: the page and the receipts show it to everyone."""
+    whole = folder.resolve()
+    return whole.relative_to(_ROOT).as_posix() if whole.is_relative_to(_ROOT / "assets") else whole.name
 
 
 def _shown(given: str, snapshot: "Snapshot") -> str:
