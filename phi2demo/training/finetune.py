@@ -11,10 +11,9 @@ from phi2demo.engine.planning import ModelPlan, plan
 from phi2demo.errors import DataError, SettingsError
 from phi2demo.settings import EMBEDDED_MODEL, ModelSettings
 from phi2demo.tasks.declaration import FILE, Declaration
-from phi2demo.training.checkpoints import TrainingState
-from phi2demo.training.corpus import CleaningReport, Source, Split, read_corpus
+from phi2demo.training.corpus import Source, Split, read_corpus
 from phi2demo.training.instructions import FORMS
-from phi2demo.training.loop import LoopSettings, Schedule, target_loss, train
+from phi2demo.training.loop import LoopSettings, Schedule, describe, target_loss, train
 from phi2demo.training.mixture import Mixture, task_weights
 from phi2demo.training.precision import Precision, make_accelerator
 
@@ -133,7 +132,9 @@ def finetune(settings: FinetuneSettings) -> Path:
         label="finetune",
     )
     if accelerator.is_main_process:
-        _save(model, tokenizer, taught, settings, state, reports)
+        cleaning = [asdict(report) for report in reports]
+        told = {"settings": asdict(settings)} | describe(state, accelerator) | {"cleaning": cleaning}
+        _save(model, tokenizer, taught, settings, told)
     return settings.output
 
 
@@ -196,7 +197,7 @@ def _load_base(base: ModelPlan, settings: FinetuneSettings, device: "torch.devic
         if hasattr(module, "attention_dropout"):
             module.attention_dropout = 0.0
     if settings.gradient_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
     return model
 
 
@@ -246,8 +247,7 @@ def _save(
     tokenizer: "PreTrainedTokenizerBase",
     taught: Mixture,
     settings: FinetuneSettings,
-    state: TrainingState,
-    reports: list[CleaningReport],
+    told: dict[str, Any],
 ) -> None:
     """`adapter_model.safetensors` in bfloat16, its config, `tasks.json`, `finetuning.json`, and the tokenizer's files."""
     import torch
@@ -270,11 +270,4 @@ def _save(
         lengths=("sentence",),
     )
     (settings.output / FILE).write_text(declared.to_json(), encoding="utf-8")
-    told = {
-        "settings": asdict(settings),
-        "steps": state.step,
-        "tokens": state.tokens,
-        "hours": state.elapsed_s / 3600,
-        "cleaning": [asdict(report) for report in reports],
-    }
     (settings.output / "finetuning.json").write_text(json.dumps(told, indent=1, default=str) + "\n", encoding="utf-8")

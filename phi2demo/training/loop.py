@@ -141,6 +141,18 @@ def train(
     return state
 
 
+def describe(state: TrainingState, accelerator: "Accelerator") -> dict[str, Any]:
+    """What a run has cost, and on what, as JSON values."""
+    return {
+        "steps": state.step,
+        "tokens": state.tokens,
+        "hours": state.elapsed_s / 3600,
+        "processes": accelerator.num_processes,
+        "device": accelerator.device.type,
+        "precision": accelerator.mixed_precision,
+    }
+
+
 class _Clock:
     """Adds the time since the lap before to a run's time."""
 

@@ -13,7 +13,7 @@ import numpy as np
 from phi2demo.errors import SettingsError
 from phi2demo.training.batch import Batch
 from phi2demo.training.corpus import Source, read_corpus
-from phi2demo.training.loop import LoopSettings, Schedule, target_loss, train
+from phi2demo.training.loop import LoopSettings, Schedule, describe, target_loss, train
 from phi2demo.training.plain import plain_texts
 from phi2demo.training.precision import Precision, make_accelerator
 from phi2demo.training.presets import PRESETS, Phase, Preset
@@ -128,8 +128,10 @@ def pretrain(settings: PretrainSettings) -> Path:
     if accelerator.is_main_process:
         model.to(torch.bfloat16).save_pretrained(settings.output)
         tokenizer.save_pretrained(settings.output)
-        summary = {"settings": asdict(settings), "tokens": state.tokens, "hours": state.elapsed_s / 3600}
-        (settings.output / "pretraining.json").write_text(json.dumps(summary, indent=1, default=str), encoding="utf-8")
+        told = {"settings": asdict(settings)} | describe(state, accelerator)
+        (settings.output / "pretraining.json").write_text(
+            json.dumps(told, indent=1, default=str) + "\n", encoding="utf-8"
+        )
     return settings.output
 
 

@@ -1,7 +1,7 @@
 """A small corpus of every kind of row, made of a few words."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,3 +64,24 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_rows(folder / "questions.jsonl", questions)
     write_rows(folder / "levels.jsonl", ({"source": words.text(1), "target": words.sentence()} for _ in range(20)))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Sums are then in the same order in this process and in those it starts."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerate() -> Iterator[None]:
+    """Accelerate remembers the first precision that a process asks for; a command has a process of its own."""
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)

@@ -61,7 +61,8 @@ def test_generation_goes_on_with_the_opening() -> None:
     text = "One is here. Two is here. Three is here. Four is here. Five is here."
     found = {make("prose", {"text": text}, seed=seed) for seed in range(30)}
     assert found == {
-        Example(f"Instruct: Continue the following text.\n{text[:cut]}\nOutput:", text[cut + 1 :]) for cut in (12, 25, 40)
+        Example(f"Instruct: Continue the following text.\n{text[:cut]}\nOutput:", text[cut + 1 :])
+        for cut in (12, 25, 40)
     }
 
 

@@ -7,7 +7,14 @@ TEXTS = ["The cat sleeps. " * 20, "Die Katze schläft. " * 20]
 
 @pytest.mark.parametrize(
     "text",
-    ["The cat sleeps.", " leading and  double spaces ", "line\nbreaks\n\n", "schläft 🙂 नमस्ते مرحبا", "\x00\x7f", "1234567"],
+    [
+        "The cat sleeps.",
+        " leading and  double spaces ",
+        "line\nbreaks\n\n",
+        "schläft 🙂 नमस्ते مرحبا",
+        "\x00\x7f",
+        "1234567",
+    ],
 )
 def test_any_string_comes_back(text: str) -> None:
     tokenizer = train_tokenizer(TEXTS, vocab_size=300, context=64)

@@ -1,0 +1,181 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from phi2demo.errors import DataError, ModelError, SettingsError
+from phi2demo.tasks.declaration import read_declaration
+from phi2demo.training.finetune import FinetuneSettings
+from phi2demo.training.mixture import TASK_WEIGHTS
+
+from .conftest import write_rows
+from .tiny_runs import STEPS, assert_like, curve, run_finetune, run_process
+
+TARGETS = {"q_proj", "k_proj", "v_proj", "dense", "fc1", "fc2"}
+
+
+@pytest.fixture(scope="module")
+def adapter(corpus: Path, tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.set_num_threads(1)
+    return run_finetune(corpus, tmp_path_factory.mktemp("runs") / "adapter", tiny_base)
+
+
+def test_the_loss_falls_and_is_validated_by_task(adapter: Path) -> None:
+    rows = curve(adapter)
+    assert [row["step"] for row in rows] == [20, STEPS, STEPS]
+    assert rows[1]["loss"] < rows[0]["loss"]
+    assert set(rows[2]["validation"]) == set(TASK_WEIGHTS)
+
+
+def test_the_folder_is_complete(adapter: Path, tiny_base: Path) -> None:
+    files = {path.name for path in adapter.iterdir() if path.is_file()}
+    assert files == {
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "finetuning.json",
+        "log.jsonl",
+        "tasks.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    }
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == str(tiny_base)
+    assert (config["r"], config["lora_alpha"], config["lora_dropout"]) == (4, 32, 0.0)
+    assert set(config["target_modules"]) == TARGETS
+    tensors = load_file(adapter / "adapter_model.safetensors")
+    assert len(tensors) == 2 * 2 * len(TARGETS)
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.bfloat16}
+
+
+def test_the_folder_says_what_was_trained_on_what(adapter: Path) -> None:
+    declared = read_declaration(adapter)
+    assert set(declared.tasks) == set(TASK_WEIGHTS)
+    assert (declared.languages, declared.modes, declared.lengths) == (("en", "de"), ("continue",), ("sentence",))
+    told = json.loads((adapter / "finetuning.json").read_text())
+    assert told["steps"] == STEPS
+    assert told["tokens"] == curve(adapter)[1]["tokens"]
+    assert {report["name"] for report in told["cleaning"]} >= {"leads", "pairs", "questions", "reviews", "tales"}
+
+
+def test_peft_loads_the_folder_and_it_changes_the_model(adapter: Path, tiny_base: Path) -> None:
+    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_base), adapter)
+    ids = AutoTokenizer.from_pretrained(adapter)("The cat", return_tensors="pt")
+    with torch.no_grad():
+        tuned = model(**ids).logits
+        with model.disable_adapter():
+            bare = model(**ids).logits
+    assert not torch.allclose(tuned, bare, atol=0.01)
+
+
+def test_transformers_loads_the_folder_by_the_name_of_its_base(
+    corpus: Path, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--base-name` is relative to where the folder will be used."""
+    folder = run_finetune(corpus, tmp_path / "adapter", tiny_base, steps=1, base_name="assets/model")
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "assets" / "model").symlink_to(tiny_base, target_is_directory=True)
+    monkeypatch.chdir(tmp_path)
+    assert json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"] == "assets/model"
+    tokenizer = AutoTokenizer.from_pretrained("adapter")
+    model = AutoModelForCausalLM.from_pretrained("adapter")
+    ids = model.generate(**tokenizer("The cat", return_tensors="pt"), max_new_tokens=3, do_sample=False)
+    assert tokenizer.decode(ids[0]).startswith("The cat")
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_is_as_unbroken(adapter: Path, corpus: Path, tiny_base: Path, tmp_path: Path) -> None:
+    killed = run_process("finetune", {"data": corpus, "output": tmp_path, "model": str(tiny_base), "kill_at": 10})
+    assert killed.returncode == -9, killed.stderr
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["step-00000004", "step-00000008"]
+    run_finetune(corpus, tmp_path, tiny_base)
+    assert curve(tmp_path) == curve(adapter)
+    ours, theirs = (load_file(folder / "adapter_model.safetensors") for folder in (tmp_path, adapter))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+@pytest.mark.slow
+def test_two_processes_equal_one(corpus: Path, tiny_base: Path, tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"precision": "fp32", "steps": 6, "batch_size": 5}
+    given = {"data": corpus, "output": tmp_path / "two", "model": str(tiny_base)}
+    two = run_process("finetune", given | changes, processes=2)
+    assert two.returncode == 0, two.stderr
+    run_finetune(corpus, tmp_path / "one", tiny_base, **changes)
+    assert json.loads((tmp_path / "two" / "finetuning.json").read_text())["processes"] == 2
+    assert_like(curve(tmp_path / "two"), curve(tmp_path / "one"))
+
+
+def test_dropout_of_a_base_is_off_and_activations_may_be_computed_twice(
+    corpus: Path, tiny_base: Path, tmp_path: Path
+) -> None:
+    """Phi-2's own config has dropout; a resumed run would not repeat it."""
+    base = tmp_path / "base"
+    base.mkdir()
+    for path in tiny_base.iterdir():
+        (base / path.name).write_bytes(path.read_bytes())
+    config = json.loads((base / "config.json").read_text())
+    config |= {"resid_pdrop": 0.5, "embd_pdrop": 0.5, "attention_dropout": 0.5}
+    (base / "config.json").write_text(json.dumps(config))
+    run_finetune(corpus, tmp_path / "plain", tiny_base, steps=3, precision="fp32")
+    run_finetune(corpus, tmp_path / "dropout", base, steps=3, precision="fp32", gradient_checkpointing=True)
+    plain, dropout = curve(tmp_path / "plain"), curve(tmp_path / "dropout")
+    assert dropout[0]["loss"] == pytest.approx(plain[0]["loss"], rel=1e-5)
+
+
+def test_only_what_was_trained_is_declared(corpus: Path, tiny_base: Path, tmp_path: Path) -> None:
+    mix = dict.fromkeys(TASK_WEIGHTS, 0.0) | {"sentiment": 1.0}
+    folder = run_finetune(corpus, tmp_path, tiny_base, steps=None, epochs=0.2, mix=mix)
+    assert read_declaration(folder).tasks == ("sentiment",)
+    rows = json.loads((folder / "finetuning.json").read_text())
+    assert rows["steps"] == round(0.2 * _train_rows(rows, "reviews") / 4)
+
+
+def _train_rows(told: dict[str, Any], name: str) -> int:
+    return next(int(report["kept"]["train"]) for report in told["cleaning"] if report["name"] == name)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"steps": None}, "Say how long to train: --steps, or --epochs"),
+        ({"epochs": 1.0}, "Both --steps 24 and --epochs 1.0 are given"),
+        ({"batch_size": 0}, "--batch-size 0: give a whole number from 1"),
+        ({"rank": 0}, "--rank 0"),
+        ({"targets": ()}, "--targets is empty"),
+        ({"targets": ("Wqkv",)}, "--targets Wqkv does not fit"),
+        ({"max_length": 1000}, "--max-length 1000: .* reads 256 tokens; give 2 to 256"),
+        ({"mix": {"poetry": 1.0}}, "'poetry' is no task"),
+        ({"mix": dict.fromkeys(TASK_WEIGHTS, 0.0)}, "no training rows for a task with a weight"),
+        ({"schedule": "steps"}, "--schedule steps"),
+        ({"batch_size": 1, "steps": 0}, "0 training steps"),
+    ],
+)
+def test_what_cannot_be_is_refused(
+    corpus: Path, tiny_base: Path, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises((SettingsError, DataError), match=message):
+        run_finetune(corpus, tmp_path / "adapter", tiny_base, **changes)
+
+
+def test_a_base_is_not_overwritten(corpus: Path, tiny_base: Path) -> None:
+    with pytest.raises(SettingsError, match="holds a base model; give the adapter a folder of its own"):
+        FinetuneSettings(data=corpus, output=tiny_base, model=str(tiny_base), steps=1)
+
+
+def test_no_such_base(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="--model"):
+        run_finetune(corpus, tmp_path / "adapter", tmp_path / "no-such-base")
+
+
+def test_more_data_is_not_the_same_run(tiny_base: Path, tmp_path: Path) -> None:
+    rows = [{"text": f"It was good {number} times.", "label": number % 2} for number in range(30)]
+    data = tmp_path / "data"
+    write_rows(data / "reviews.train.jsonl", rows[:20])
+    run_finetune(data, tmp_path / "adapter", tiny_base, steps=2)
+    write_rows(data / "reviews.train.jsonl", rows)
+    with pytest.raises(SettingsError, match=r"\(--data\)"):
+        run_finetune(data, tmp_path / "adapter", tiny_base, steps=2)

@@ -1,0 +1,208 @@
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import PhiForCausalLM
+
+from phi2demo.errors import DataError, SettingsError
+from phi2demo.training.batch import Batch
+from phi2demo.training.checkpoints import TrainingState
+from phi2demo.training.interruption import StoppedError
+from phi2demo.training.log import read_log
+from phi2demo.training.loop import LoopSettings, target_loss, train
+from phi2demo.training.precision import make_accelerator
+from phi2demo.training.presets import Preset
+
+SETTINGS = LoopSettings(steps=12, learning_rate=0.01, log_every=5, validate_every=4, checkpoint_minutes=1000)
+SHAPE = Preset(layers=1, hidden=32, heads=2, vocab_size=64, context=32, tokens=0, learning_rate=0, phases=())
+
+
+def make_model() -> PhiForCausalLM:
+    torch.manual_seed(0)
+    return PhiForCausalLM(SHAPE.config(vocab_size=64, end_id=0, pad_id=1))
+
+
+class RandomBatches:
+    """Padded rows; the second half of each is the target."""
+
+    def __init__(self, before: Callable[[int], None] | None = None) -> None:
+        self._before = before
+
+    def at(self, step: int) -> Batch:
+        if self._before:
+            self._before(step)
+        generator = torch.Generator().manual_seed(step)
+        ids = torch.randint(2, 64, (6, 17), generator=generator)
+        lengths = torch.randint(8, 17, (6, 1), generator=generator)
+        places = torch.arange(16)[None]
+        labels = ids[:, 1:].masked_fill((places < lengths // 2) | (places >= lengths), -100)
+        return Batch(
+            ids[:, :-1], labels, (places < lengths).long(), (labels != -100) * torch.rand(6, 1, generator=generator)
+        )
+
+
+def run(folder: Path, settings: LoopSettings = SETTINGS, **more: Any) -> tuple[PhiForCausalLM, TrainingState]:
+    model = make_model()
+    batches = more.pop("batches", RandomBatches())
+    state = train(model, batches, settings, folder, make_accelerator("fp32", device="cpu"), **more)
+    return model, state
+
+
+def losses(folder: Path) -> list[tuple[int, float]]:
+    return [(row["step"], row["loss"]) for row in read_log(folder / "log.jsonl") if "loss" in row]
+
+
+def assert_same(model: torch.nn.Module, other: torch.nn.Module) -> None:
+    for (name, a), b in zip(model.named_parameters(), other.parameters(), strict=True):
+        assert torch.equal(a, b), name
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [
+        ("linear", {0: 0.5, 1: 1.0, 2: 1.0, 50: 0.5102, 99: 0.0102}),
+        ("cosine", {0: 0.5, 1: 1.0, 2: 1.0, 51: 0.5, 99: 0.00026}),
+        ("constant", {0: 0.5, 1: 1.0, 2: 1.0, 50: 1.0, 99: 1.0}),
+    ],
+)
+def test_learning_rates(schedule: Any, rates: dict[int, float]) -> None:
+    settings = LoopSettings(steps=100, learning_rate=0.01, schedule=schedule)
+    assert {step: settings.learning_rate_at(step) / 0.01 for step in rates} == pytest.approx(rates, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"steps": 0}, "0 training steps: at least 1"),
+        ({"learning_rate": 0.0}, r"--learning-rate 0.0: give a number between 0 and 1"),
+        ({"learning_rate": float("nan")}, "--learning-rate nan"),
+        ({"schedule": "square"}, "--schedule square: give one of linear, cosine, constant"),
+        ({"checkpoint_minutes": 0}, "--checkpoint-minutes 0: give a number above 0"),
+        ({"part_tokens": 0}, "--part-tokens 0: give a whole number from 1"),
+    ],
+)
+def test_settings_out_of_range(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        replace(SETTINGS, **changes)
+
+
+def test_only_targets_count_and_each_by_its_weight() -> None:
+    model, batch = make_model(), RandomBatches().at(0)
+    assert batch.weights is not None
+    with torch.no_grad():
+        logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
+        loss = target_loss(model, batch, torch.device("cpu"))
+    expected = sum(
+        -logits[row, place].log_softmax(-1)[label] * batch.weights[row, place]
+        for row, labels in enumerate(batch.labels)
+        for place, label in enumerate(labels.tolist())
+        if label != -100
+    )
+    assert float(loss) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_labels_of_the_prompt_have_no_effect(tmp_path: Path) -> None:
+    """Planted: what stands in the prompt is read, but never learned."""
+    batch = RandomBatches().at(0)
+    model = make_model()
+    target_loss(model, batch, torch.device("cpu")).backward()
+    gradient = model.model.layers[0].mlp.fc1.weight.grad.clone()
+    spoiled = batch.labels.clone()
+    spoiled[batch.labels == -100] = 7
+    model.zero_grad()
+    everything = Batch(batch.input_ids, spoiled, batch.attention_mask, batch.weights)
+    target_loss(model, everything, torch.device("cpu")).backward()  # weight 0 outside the targets
+    assert torch.allclose(model.model.layers[0].mlp.fc1.weight.grad, gradient, atol=1e-6)
+
+
+def test_parts_change_nothing_but_rounding(tmp_path: Path) -> None:
+    run(tmp_path / "whole")
+    run(tmp_path / "parts", replace(SETTINGS, part_tokens=20))
+    whole, parts = losses(tmp_path / "whole"), losses(tmp_path / "parts")
+    assert [step for step, _ in whole] == [5, 10, 12]
+    assert [loss for _, loss in parts] == pytest.approx([loss for _, loss in whole], rel=1e-4)
+
+
+def test_validation_does_not_disturb(tmp_path: Path) -> None:
+    def validate() -> dict[str, float]:
+        torch.rand(3)
+        return {"all": 1.0}
+
+    model, _ = run(tmp_path / "with", validate=validate)
+    other, _ = run(tmp_path / "without")
+    assert_same(model, other)
+    assert model.training
+    steps = [row["step"] for row in read_log(tmp_path / "with" / "log.jsonl") if "validation" in row]
+    assert steps == [4, 8, 12]
+
+
+def test_time_of_loading_does_not_count(tmp_path: Path) -> None:
+    _, state = run(tmp_path)
+    rows = read_log(tmp_path / "log.jsonl")
+    assert 0 < rows[0]["elapsed_s"] < rows[-1]["elapsed_s"] <= state.elapsed_s
+    assert state.tokens == rows[-1]["tokens"] == sum(RandomBatches().at(step).tokens for step in range(12))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_the_same_command_goes_on(tmp_path: Path, number: signal.Signals) -> None:
+    def interrupt(step: int) -> None:
+        if step == 6:
+            signal.raise_signal(number)
+
+    usual = signal.getsignal(number)
+    with pytest.raises(StoppedError, match=r"Stopped after step 7 of 12.*Repeat the same command to go on"):
+        run(tmp_path / "broken", batches=RandomBatches(interrupt))
+    assert signal.getsignal(number) is usual
+    model, state = run(tmp_path / "broken")
+    unbroken, _ = run(tmp_path / "unbroken")
+    assert state.step == 12
+    assert_same(model, unbroken)
+    assert losses(tmp_path / "broken") == losses(tmp_path / "unbroken")
+
+
+def test_a_finished_run_has_nothing_left_to_do(tmp_path: Path) -> None:
+    model, _ = run(tmp_path)
+    again, state = run(tmp_path, batches=None)
+    assert state.step == 12
+    assert_same(model, again)
+
+
+@pytest.mark.parametrize(
+    ("changes", "option"), [({"steps": 13}, "--steps"), ({"learning_rate": 0.02, "seed": 1}, "--learning-rate, --seed")]
+)
+def test_changed_settings_are_refused(tmp_path: Path, changes: dict[str, Any], option: str) -> None:
+    run(tmp_path)
+    with pytest.raises(SettingsError, match=rf"made with other settings \({option}\).*another --output folder"):
+        run(tmp_path, replace(SETTINGS, **changes))
+
+
+def test_a_changed_identity_is_refused_and_a_free_setting_is_not(tmp_path: Path) -> None:
+    run(tmp_path, identity={"mix": {"a": 1}})
+    run(tmp_path, replace(SETTINGS, checkpoint_minutes=5, part_tokens=64), identity={"mix": {"a": 1}})
+    with pytest.raises(SettingsError, match=r"\(--mix\)"):
+        run(tmp_path, identity={"mix": {"a": 2}})
+
+
+def test_two_checkpoints_are_kept_and_a_half_written_one_is_ignored(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, checkpoint_minutes=1e-9)
+    model, _ = run(tmp_path, settings)
+    folder = tmp_path / "checkpoints"
+    assert sorted(path.name for path in folder.iterdir()) == ["step-00000011", "step-00000012"]
+    (folder / "part").mkdir()
+    (folder / "part" / "model.safetensors").write_bytes(b"half")
+    again, state = run(tmp_path, settings)
+    assert state.step == 12
+    assert_same(model, again)
+
+
+@pytest.mark.parametrize("file", ["state.json", "model.safetensors", "optimizer.safetensors"])
+def test_a_damaged_checkpoint_is_said_to_be_one(tmp_path: Path, file: str) -> None:
+    run(tmp_path)
+    path = tmp_path / "checkpoints" / "step-00000012" / file
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(DataError, match=r"step-00000012 cannot be read .* Remove that folder"):
+        run(tmp_path)

@@ -1,0 +1,88 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from phi2demo.errors import SettingsError
+from phi2demo.training.presets import PRESETS
+from phi2demo.training.pretrain import PretrainSettings
+
+from .tiny_runs import STEPS, assert_like, curve, run_pretrain, run_process
+
+
+@pytest.fixture(scope="module")
+def base(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.set_num_threads(1)
+    return run_pretrain(corpus, tmp_path_factory.mktemp("runs") / "base")
+
+
+def test_the_loss_falls_and_is_validated(base: Path) -> None:
+    rows = curve(base)
+    assert [row["step"] for row in rows] == [20, STEPS, STEPS]
+    assert rows[1]["loss"] < rows[0]["loss"] < 6.3  # of an even guess among 512: 6.24
+    assert rows[1]["tokens"] == pytest.approx(12_000, rel=0.05)
+    assert set(rows[2]["validation"]) == {"all"}
+
+
+def test_the_folder_is_a_model_that_transformers_loads(base: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    model = AutoModelForCausalLM.from_pretrained(base)
+    assert model.dtype == torch.bfloat16
+    assert model.config.model_type == "phi"
+    assert model.config.tie_word_embeddings
+    assert tokenizer.vocab_size == model.config.vocab_size <= PRESETS["tiny"].vocab_size
+    ids = model.generate(**tokenizer("The cat", return_tensors="pt"), max_new_tokens=4, do_sample=False)
+    assert tokenizer.decode(ids[0]).startswith("The cat")
+
+
+def test_the_folder_says_what_was_trained_on_what(base: Path) -> None:
+    told = json.loads((base / "pretraining.json").read_text())
+    assert told["settings"]["preset"] == "tiny"
+    assert told["tokens"] == curve(base)[1]["tokens"]
+    cleaned = json.loads((base / "corpus" / "cleaning.json").read_text())
+    assert {report["name"] for report in cleaned} == {"leads", "levels", "pairs", "questions", "reviews", "tales"}
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_is_as_unbroken(base: Path, corpus: Path, tmp_path: Path) -> None:
+    killed = run_process("pretrain", {"data": corpus, "output": tmp_path, "kill_at": 10})
+    assert killed.returncode == -9, killed.stderr
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["step-00000004", "step-00000008"]
+    run_pretrain(corpus, tmp_path)
+    assert curve(tmp_path) == curve(base)
+    ours, theirs = (load_file(folder / "model.safetensors") for folder in (tmp_path, base))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+@pytest.mark.slow
+def test_two_processes_equal_one(corpus: Path, tmp_path: Path) -> None:
+    changes = {"precision": "fp32", "tokens": 3_000}
+    two = run_process("pretrain", {"data": corpus, "output": tmp_path / "two"} | changes, processes=2)
+    assert two.returncode == 0, two.stderr
+    run_pretrain(corpus, tmp_path / "one", **changes)
+    assert json.loads((tmp_path / "two" / "pretraining.json").read_text())["processes"] == 2
+    assert_like(curve(tmp_path / "two"), curve(tmp_path / "one"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"preset": "huge"}, "--preset huge: give one of tiny, nano, mini"),
+        ({"tokens": 0}, "--tokens 0: give a whole number from 1"),
+        ({"mix": {"tales": -1.0}}, "--mix tales=-1.0: give a weight from 0"),
+        ({"learning_rate": 3.0}, "--learning-rate 3.0"),
+        ({"schedule": "steps"}, "--schedule steps"),
+    ],
+)
+def test_settings_out_of_range(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        PretrainSettings(**{"data": Path("data"), "output": Path("out")} | changes)
+
+
+def test_other_settings_are_refused_where_a_run_is(base: Path, corpus: Path) -> None:
+    with pytest.raises(SettingsError, match=r"\(--seed\)"):
+        run_pretrain(corpus, base, seed=1)
