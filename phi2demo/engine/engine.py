@@ -46,8 +46,8 @@ class GenerationOptions:
                 raise SettingsError(f"{name} is {value!r}; give a whole number from {low} to {high}.")
             if not low <= value <= high:
                 raise SettingsError(f"{name} is {value}; give a value from {low} to {high}.")
-        if not all(isinstance(text, str) and text for text in self.stop):
-            raise SettingsError(f"stop is {self.stop!r}; give non-empty strings.")
+        if not isinstance(self.stop, tuple) or not all(isinstance(text, str) and text for text in self.stop):
+            raise SettingsError(f"stop is {self.stop!r}; give a tuple of non-empty strings.")
         if self.num_beams > 1 and self.temperature > 0:
             raise SettingsError("Beam search does not sample: set temperature to 0 or num_beams to 1.")
 

@@ -54,7 +54,8 @@ def request_of(receipt: Receipt) -> Request:
     task = task_named(receipt.task)
     try:
         generation = dict(receipt.generation)
-        generation["stop"] = tuple(text for text in generation.get("stop", ()) if text not in task.stop)
+        if isinstance(stop := generation.get("stop", []), list):
+            generation["stop"] = tuple(text for text in stop if text not in task.stop)
         return Request(
             task=receipt.task,
             text=receipt.text,

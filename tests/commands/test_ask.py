@@ -1,0 +1,293 @@
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from phi2demo.commands import ask, replay
+from phi2demo.errors import InputError, ModelError, Phi2DemoError, SettingsError
+from phi2demo.settings import ModelSettings
+from phi2demo.tasks.receipt import Receipt
+from tests.tasks.scripted import BARE, ScriptedEngine
+
+Ask = Callable[..., str]
+
+
+class Loader:
+    """Stands for loading a model: gives the scripted engine, and remembers what was asked for."""
+
+    def __init__(self, engine: ScriptedEngine) -> None:
+        self.engine, self.asked = engine, list[ModelSettings]()
+
+    def __call__(self, settings: ModelSettings) -> ScriptedEngine:
+        self.asked.append(settings)
+        return self.engine
+
+
+@pytest.fixture
+def loader(monkeypatch: pytest.MonkeyPatch) -> Loader:
+    for name in ("MODEL", "ADAPTER", "REVISION", "ADAPTER_REVISION", "DEVICE", "DTYPE"):
+        monkeypatch.delenv(f"PHI2DEMO_{name}", raising=False)
+    return Loader(ScriptedEngine())
+
+
+@pytest.fixture
+def say(loader: Loader, capsys: pytest.CaptureFixture[str]) -> Ask:
+    """Run a command, give what it printed."""
+
+    def run(command: str, *argv: str) -> str:
+        assert ask.main(command, argv, load_engine=loader) == 0
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_each_command_prints_its_answer(say: Ask) -> None:
+    assert say("generate", "once upon a time") == "ONCE UPON A TIME\n"
+    assert say("summarize", "a text") == "A TEXT\n"
+    assert say("translate", "one.\n\n  two. three.") == "ONE.\n\n  TWO. THREE.\n"
+    assert say("classify", "a negative one") == "negative\n"
+    assert say("answer", "some text", "--question", "what?") == "SOME TEXT\n"
+
+
+def test_200_lines_in_200_lines_out(say: Ask, tmp_path: Path) -> None:
+    lines = [f"line {n}. and more" if n % 9 else "  " for n in range(200)]
+    source, target = tmp_path / "in.txt", tmp_path / "out.txt"
+    source.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    for command in ("translate", "summarize", "generate"):
+        assert say(command, "--input", str(source), "--output", str(target)) == ""
+        assert target.read_text(encoding="utf-8") == "\n".join(line.strip().upper() for line in lines) + "\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.txt", "out.txt"]
+
+
+def test_a_line_break_in_an_answer_becomes_a_space_and_json_keeps_it(loader: Loader, tmp_path: Path, say: Ask) -> None:
+    loader.engine = ScriptedEngine(lambda prompt: "one\n\n two\u2028three")
+    source = tmp_path / "in.txt"
+    source.write_text("a\r\n\r\nb", encoding="utf-8")
+    assert say("generate", "--input", str(source)) == "one two three\n\none two three\n"
+    first, blank, last = map(json.loads, say("generate", "--input", str(source), "--json").strip().split("\n"))
+    assert first["text"] == last["text"] == "one\n\n two\u2028three"
+    assert (blank["text"], blank["receipt"]) == ("", None)
+
+
+def test_json_of_one_text_has_a_receipt_that_reads_back(say: Ask) -> None:
+    answer = json.loads(say("translate", "Hello there.", "--json", "--seed", "7"))
+    receipt = Receipt.from_json(json.dumps(answer["receipt"]))
+    assert (answer["text"], answer["use"], receipt.seed) == ("HELLO THERE.", "finetuned", 7)
+    assert receipt.output == answer["text"]
+
+
+def test_both_models_are_labelled(say: Ask, tmp_path: Path) -> None:
+    assert say("generate", "hi", "--use", "both") == "finetuned: HI\nbase: HI!\n"
+    both = json.loads(say("generate", "hi", "--use", "both", "--json"))
+    assert [answer["use"] for answer in both] == ["finetuned", "base"]
+    source = tmp_path / "in.txt"
+    source.write_text("a\n\nb\n", encoding="utf-8")
+    lines = say("generate", "--input", str(source), "--use", "both").split("\n")
+    assert lines == ["finetuned: A", "base: A!", "", "", "finetuned: B", "base: B!", ""]
+    assert len(say("generate", "--input", str(source), "--use", "both", "--json").strip().split("\n")) == 6
+
+
+def test_a_bare_base_answers_as_base(loader: Loader, say: Ask) -> None:
+    loader.engine = ScriptedEngine(info=BARE)
+    assert say("generate", "hi") == "HI!\n"
+    with pytest.raises(SettingsError, match="There is no finetuned model here"):
+        say("generate", "hi", "--use", "both")
+
+
+def test_options_reach_the_engine(loader: Loader, say: Ask) -> None:
+    options = "--max-new-tokens 9 --temperature 0.5 --top-p 0.9 --top-k 5 --repetition-penalty 1.2 --time-limit 7.5"
+    say("generate", "hi", *options.split(), "--stop", "END", "--stop", ".", "--seed", "3", "--mode", "instruct")
+    (used,) = loader.engine.options
+    assert (used.max_new_tokens, used.temperature, used.top_p, used.top_k) == (9, 0.5, 0.9, 5)
+    assert used.repetition_penalty == 1.2
+    assert used.time_limit_s == pytest.approx(7.5, abs=0.5)
+    assert used.stop[:2] == ("END", ".")
+    ((prompt,),) = loader.engine.batches
+    assert (prompt.seed, prompt.text) == (3, "Instruct: hi\nOutput:")
+    say("generate", "hi", "--num-beams", "4", "--temperature", "0")
+    assert loader.engine.options[1].num_beams == 4
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ([], "from English to German"),
+        (["--from", "de"], "from German to English"),
+        (["--to", "en"], "from German to English"),
+        (["--to", "fr"], "from English to French"),
+        (["--from", "es", "--to", "it"], "from Spanish to Italian"),
+    ],
+)
+def test_languages(loader: Loader, say: Ask, given: list[str], named: str) -> None:
+    say("translate", "hi", *given)
+    assert named in loader.engine.batches[0][0].text
+
+
+def test_the_adapter_says_how_it_is_asked(loader: Loader, say: Ask, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    tasks = {"generation": {"modes": ["instruct"]}, "summarization": {"lengths": ["sentence"]}}
+    (tmp_path / "tasks.json").write_text(json.dumps({"tasks": tasks}))
+    loader.engine = ScriptedEngine(info=replace(loader.engine.info, adapter_folder=tmp_path))
+    say("generate", "hi")
+    assert loader.engine.batches[0][0].text == "Instruct: hi\nOutput:"
+    assert json.loads(say("summarize", "hi", "--length", "short", "--json"))["receipt"]["options"]["by_parts"] is True
+
+
+def test_which_model(loader: Loader, say: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PHI2DEMO_ADAPTER", "from/environment")
+    monkeypatch.setenv("PHI2DEMO_DEVICE", "nonsense")
+    say("generate", "hi", "--model", "some/model", "--revision", "r1", "--device", "cpu", "--dtype", "float32")
+    (settings,) = loader.asked
+    assert settings == ModelSettings("some/model", "from/environment", "r1", None, "cpu", "float32", settings.token)
+
+
+REFUSED = {
+    "nothing": ([], SettingsError, "Give a text"),
+    "two things": (["hi", "--input", "x"], SettingsError, "Give a text"),
+    "empty": ([""], InputError, "empty"),
+    "spaces": (["  "], InputError, "empty"),
+    "unknown option": (["hi", "--colour", "red"], SettingsError, "unrecognized arguments: --colour red"),
+    "abbreviation": (["hi", "--temp", "1"], SettingsError, "unrecognized"),
+    "out of range": (["hi", "--temperature", "9"], SettingsError, "temperature is 9.0"),
+    "no number": (["hi", "--top-k", "many"], SettingsError, "invalid int value: 'many'"),
+    "beams": (["hi", "--num-beams", "2", "--temperature", "1"], SettingsError, "Beam search"),
+    "seed": (["hi", "--seed", "-1"], SettingsError, "The seed is -1"),
+    "no file": (["--input", "/nowhere/x"], InputError, "/nowhere/x cannot be read"),
+    "device": (["hi", "--device", "tpu"], SettingsError, "invalid choice: 'tpu'"),
+    "empty model": (["hi", "--model", ""], SettingsError, "--model is empty"),
+    "surrogate": (["a\udcff"], InputError, "not valid Unicode"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refusals_come_before_a_model_is_loaded(loader: Loader, say: Ask, case: str) -> None:
+    argv, error, message = REFUSED[case]
+    with pytest.raises(error, match=message):
+        say("generate", *argv)
+    assert loader.asked == []
+
+
+def test_a_bad_line_is_named(loader: Loader, say: Ask, tmp_path: Path) -> None:
+    source = tmp_path / "in.txt"
+    source.write_bytes(b"good\n\nnot \x00 good\n")
+    with pytest.raises(InputError, match=r"^line 3: The text holds NUL bytes"):
+        say("generate", "--input", str(source))
+    assert loader.asked == []
+    source.write_bytes(b"good\n\xff\xfe\n")
+    with pytest.raises(InputError, match="is no text in UTF-8"):
+        say("generate", "--input", str(source))
+
+
+def test_what_was_answered_before_an_error_is_kept_aside(say: Ask, tmp_path: Path) -> None:
+    source, target = tmp_path / "in.txt", tmp_path / "out.txt"
+    source.write_text("one\n" + "far too long " * 300 + "\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"^line 2: The text has \d+ tokens"):
+        say("generate", "--input", str(source), "--output", str(target))
+    assert not target.exists()
+    assert (tmp_path / "out.txt.partial").read_text() == "ONE\n"
+
+
+def test_an_output_that_cannot_be_written(say: Ask, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be written"):
+        say("generate", "hi", "--output", str(tmp_path / "no" / "folder" / "x"))
+
+
+def test_pipes(say: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    for argv, expected in ((["-"], "A\nB\n"), (["--input", "-", "--output", "-"], "A\nB\n")):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a\nb\n")))
+        assert say("translate", *argv).rstrip() == expected.rstrip()
+
+
+class Terminal(io.StringIO):
+    """A screen that keeps every write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[str] = []
+
+    def write(self, text: str) -> int:
+        self.writes.append(text)
+        return super().write(text)
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_text_streams_to_a_terminal(loader: Loader, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stdout", screen)
+    ask.main("generate", ["once upon a time"], load_engine=loader)
+    assert screen.getvalue() == "ONCE UPON A TIME\n"
+    assert [text for text in screen.writes if text.strip()] == ["ONCE", " UPON", " A", " TIME"]
+
+
+def test_summaries_of_summaries_do_not_stream(loader: Loader, monkeypatch: pytest.MonkeyPatch) -> None:
+    loader.engine = ScriptedEngine(lambda prompt: " " + " ".join(prompt.text.split()[-4:-1]))
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stdout", screen)
+    ask.main("summarize", ["Some words are here. " * 300], load_engine=loader)
+    assert [text for text in screen.writes if text.strip()] == ["words are here."]
+
+
+def test_notes_go_to_standard_error(loader: Loader, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ask.main("translate", ["one two three", "--max-new-tokens", "2"], load_engine=loader)
+    printed = capsys.readouterr()
+    assert printed.out == "ONE TWO\n"
+    assert printed.err == "note: It ends where the limit of new tokens was reached; raise it under Options for more.\n"
+    source = tmp_path / "in.txt"
+    source.write_text("a\nb c d\n", encoding="utf-8")
+    ask.main("translate", ["--input", str(source), "--max-new-tokens", "2"], load_engine=loader)
+    assert "note: line 2: It ends where" in capsys.readouterr().err
+
+
+def receipt_file(say: Ask, folder: Path, *argv: str) -> Path:
+    path = folder / "receipt.json"
+    path.write_text(say("generate", "once upon a time", "--json", *argv), encoding="utf-8")
+    return path
+
+
+def test_replay_says_the_same(loader: Loader, say: Ask, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = receipt_file(say, tmp_path, "--temperature", "1", "--stop", "END")
+    assert replay.main("replay", [str(path)], load_engine=loader) == 0
+    assert capsys.readouterr().out == "same: ONCE UPON A TIME\n"
+    path.write_text(json.dumps(json.loads(path.read_text())["receipt"]))
+    assert replay.main("replay", [str(path), "--json"], load_engine=loader) == 0
+    assert json.loads(capsys.readouterr().out)["same"] is True
+
+
+def test_replay_says_where_it_differs(
+    loader: Loader, say: Ask, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = receipt_file(say, tmp_path)
+    loader.engine = ScriptedEngine(lambda prompt: " something else")
+    assert replay.main("replay", [str(path)], load_engine=loader) == replay.DIFFERS
+    assert capsys.readouterr().out == "differs: something else\nreceipt: ONCE UPON A TIME\n"
+
+
+def test_replay_refuses_another_model_and_what_is_no_receipt(loader: Loader, say: Ask, tmp_path: Path) -> None:
+    path = receipt_file(say, tmp_path)
+    loader.engine = ScriptedEngine(info=BARE)
+    with pytest.raises(ModelError, match="tiny-adapter bbbbbbbbbbbb"):
+        replay.main("replay", [str(path)], load_engine=loader)
+    for garbage in ("", "{}", "[]", "null", '{"receipt": {"format": 1}}', "[" * 100_000):
+        path.write_text(garbage)
+        with pytest.raises(InputError):
+            replay.main("replay", [str(path)], load_engine=loader)
+
+
+def test_replay_loads_a_model_of_the_hub_that_the_receipt_names(loader: Loader, say: Ask, tmp_path: Path) -> None:
+    path = receipt_file(say, tmp_path)
+    answer = json.loads(path.read_text())
+    answer["receipt"]["base"] = "microsoft/phi-2"
+    path.write_text(json.dumps(answer))
+    replay.main("replay", [str(path)], load_engine=loader)
+    replay.main("replay", [str(path), "--model", "other"], load_engine=loader)
+    assert [(s.model, s.revision) for s in loader.asked[-2:]] == [("microsoft/phi-2", "aaaaaaaaaaaa"), ("other", None)]
+
+
+def test_errors_are_ours() -> None:
+    assert issubclass(SettingsError, Phi2DemoError)

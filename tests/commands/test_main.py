@@ -1,0 +1,103 @@
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from phi2demo.__main__ import COMMANDS, main
+from phi2demo.commands.edge import FAILED, INTERRUPTED, PIPE_CLOSED, guard
+from phi2demo.errors import InputError, SettingsError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def command(*arguments: str, code: str | None = None) -> subprocess.CompletedProcess[str]:
+    start = ["-c", code] if code else ["-m", "phi2demo"]
+    return subprocess.run(
+        [sys.executable, *start, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def test_help_is_quick_and_names_every_command() -> None:
+    started = time.monotonic()
+    done = command("--help")
+    assert time.monotonic() - started < 1.0
+    assert (done.returncode, done.stderr) == (0, "")
+    assert all(f"  {name} " in done.stdout for name in COMMANDS)
+    assert command().stdout == done.stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main([name, "--help"])
+    assert left.value.code == 0
+    assert f"usage: python -m phi2demo {name}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["sing"],
+        ["generate"],
+        ["generate", "hi", "--top-p", "7"],
+        ["generate", "hi", "--model", "/nowhere/at/all"],
+        ["translate", "hi", "--from", "en", "--to", "en"],
+        ["translate", "hi", "--from", "xx"],
+        ["answer", "a text"],
+        ["answer", "a text", "--question", " "],
+        ["replay", "/nowhere.json"],
+        ["serve", "--share"],
+        ["serve", "--port", "99999"],
+        ["pretrain"],
+        ["pretrain", "--data", "x", "--output", "y", "--preset", "giant"],
+        ["finetune", "--data", "x", "--output", "y", "--mix", "translation"],
+    ],
+    ids=" ".join,
+)
+def test_an_error_is_one_line_and_exits_with_2(arguments: list[str]) -> None:
+    done = command(*arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1, done.stderr
+
+
+def test_app_answers_as_serve_does() -> None:
+    done = subprocess.run(
+        [sys.executable, "app.py", "--share"], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith("error: --share puts this page on the internet")
+
+
+def test_guard_gives_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(error: BaseException) -> int:
+        raise error
+
+    assert guard(lambda: 1) == 1
+    assert guard(lambda: fail(SettingsError("two\nlines"))) == FAILED
+    assert capsys.readouterr().err == "error: two lines\n"
+    assert guard(lambda: fail(InputError("é"))) == FAILED
+    assert guard(lambda: fail(KeyboardInterrupt())) == INTERRUPTED
+    with pytest.raises(ZeroDivisionError):
+        guard(lambda: fail(ZeroDivisionError()))
+
+
+PRINTING = """
+import sys
+from phi2demo.commands.edge import guard
+sys.exit(guard(lambda: [print("x" * 9000) for _ in range(999)] and 0))
+"""
+
+
+def test_a_closed_pipe_is_quiet() -> None:
+    reading, writing = os.pipe()
+    process = subprocess.Popen([sys.executable, "-c", PRINTING], cwd=ROOT, stdout=writing, stderr=subprocess.PIPE)
+    os.close(writing)
+    os.read(reading, 100)
+    os.close(reading)
+    _, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stderr) == (PIPE_CLOSED, b"")

@@ -1,0 +1,88 @@
+import argparse
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phi2demo.commands import arguments, serve
+from phi2demo.engine.engine import Engine
+from phi2demo.engine.loader import EngineLoader
+from phi2demo.errors import ModelError, SettingsError
+from phi2demo.settings import ServerSettings
+from phi2demo.tasks.declaration import Declaration
+from tests.tasks.scripted import ScriptedEngine
+
+Parse = Callable[..., argparse.Namespace]
+
+
+def parse(*argv: str) -> argparse.Namespace:
+    parser = arguments.Parser("serve")
+    arguments.add_server_arguments(parser)
+    return parser.parse_args(argv)
+
+
+def test_the_command_line_wins_over_the_environment() -> None:
+    environment = {"PHI2DEMO_HOST": "1.2.3.4", "PHI2DEMO_PORT": "99", "PHI2DEMO_AUTH": "a:b", "PHI2DEMO_SHARE": "1"}
+    assert arguments.server_settings(parse(), environment) == ServerSettings("1.2.3.4", 99, True, "a:b")
+    given = parse("--host", "0.0.0.0", "--port", "0", "--auth", "u:p")
+    assert arguments.server_settings(given, environment) == ServerSettings("0.0.0.0", 0, True, "u:p")
+    assert arguments.server_settings(parse("--share", "--public"), {}) == ServerSettings(share=True, public=True)
+    assert arguments.server_settings(parse("--port", "8"), {"PHI2DEMO_PORT": "nonsense"}).port == 8
+    assert arguments.server_settings(parse(), {"SPACE_ID": "someone/space"}).host == "0.0.0.0"
+
+
+@pytest.mark.parametrize("argv", [["--port", "-1"], ["--port", "70000"], ["--auth", "nobody"], ["--share"]])
+def test_wrong_arguments(argv: list[str]) -> None:
+    with pytest.raises(SettingsError):
+        arguments.server_settings(parse(*argv), {})
+
+
+class Page:
+    """Stands for the page: keeps what it was built and launched with."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.built: tuple[Any, ...] = ()
+        self.launched: list[ServerSettings] = []
+        self.error: OSError | None = None
+        monkeypatch.setattr("phi2demo.ui.demo.build_demo", lambda *given: setattr(self, "built", given) or self)
+        monkeypatch.setattr("phi2demo.ui.demo.launch", self._launch)
+
+    def _launch(self, demo: object, settings: ServerSettings) -> None:
+        assert demo is self
+        self.launched.append(settings)
+        if self.error:
+            raise self.error
+
+
+@pytest.fixture
+def page(monkeypatch: pytest.MonkeyPatch) -> Page:
+    monkeypatch.setattr(serve, "_load", lambda found: ScriptedEngine())
+    return Page(monkeypatch)
+
+
+@pytest.mark.filterwarnings("ignore")  # of gradio's import
+def test_the_page_is_built_around_the_model(page: Page, tiny_base: Path, tiny_adapter: Path) -> None:
+    assert serve.main("serve", ["--adapter", str(tiny_adapter), "--port", "7861", "--device", "cpu"]) == 0
+    loader, description, declaration = page.built
+    assert isinstance(loader, EngineLoader)
+    engine: Engine = loader.engine(timeout_s=5)
+    assert engine.info.adapter == "tiny-adapter"
+    assert (description.base, description.adapter, description.context) == ("tiny-base", "tiny-adapter", 256)
+    assert (description.device, description.dtype, description.is_embedded) == ("cpu", "auto", False)
+    assert declaration == Declaration()
+    assert page.launched == [replace(ServerSettings(), port=7861)]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_port_that_is_taken_is_said(page: Page, tiny_base: Path) -> None:
+    page.error = OSError("Cannot find empty port in range: 7860-7860")
+    with pytest.raises(SettingsError, match="Cannot find empty port"):
+        serve.serve(["--model", str(tiny_base)])
+
+
+def test_a_model_that_is_not_there_is_said_before_the_page_is_up(page: Page) -> None:
+    with pytest.raises(ModelError, match="/nowhere/at/all"):
+        serve.serve(["--model", "/nowhere/at/all"])
+    assert page.launched == []

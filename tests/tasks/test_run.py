@@ -1,0 +1,199 @@
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from phi2demo.engine.engine import MAX_SEED, GenerationOptions
+from phi2demo.errors import InputError, ModelError, Phi2DemoError, SettingsError
+from phi2demo.tasks import TASKS
+from phi2demo.tasks.generation import GenerationTaskOptions
+from phi2demo.tasks.question_answering import QuestionOptions
+from phi2demo.tasks.receipt import Receipt
+from phi2demo.tasks.run import answer, replay, request_of, run, task_named
+from phi2demo.tasks.sentiment import SentimentOptions
+from phi2demo.tasks.summarization import SummaryOptions
+from phi2demo.tasks.task import Request, TaskOptions
+from phi2demo.tasks.translation import TranslationOptions
+from tests.tasks.scripted import BARE, INFO, ScriptedEngine
+
+OPTIONS: dict[str, TaskOptions] = {
+    "generation": GenerationTaskOptions("instruct"),
+    "summarization": SummaryOptions("short", by_parts=True),
+    "translation": TranslationOptions("fr", "en"),
+    "sentiment": SentimentOptions(),
+    "question_answering": QuestionOptions("Who is it?"),
+}
+
+
+def request(task: str = "generation", **changes: Any) -> Request:
+    generation = GenerationOptions(max_new_tokens=20, temperature=0.5, stop=("END", "😀"))
+    return replace(Request(task, "Some\ntext é.", OPTIONS[task], generation, seed=9), **changes)
+
+
+def receipt(task: str = "generation", **changes: Any) -> Receipt:
+    return answer(ScriptedEngine(), request(task, **changes))[0].receipt
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_receipt_gives_back_its_request(task: str) -> None:
+    made = receipt(task)
+    assert Receipt.from_json(made.to_json()) == made
+    assert request_of(Receipt.from_json(made.to_json())) == request(task)
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("use", ["finetuned", "base"])
+def test_replay_gives_the_same_text(task: str, use: str) -> None:
+    for result in answer(ScriptedEngine(), request(task, uses=("finetuned", "base"))):
+        *_, last = replay(ScriptedEngine(), Receipt.from_json(result.receipt.to_json()))
+        (again,) = last.results or ()
+        assert (again.use, again.text, again.raw) == (result.use, result.text, result.raw)
+        assert again.receipt.output == result.receipt.output
+
+
+@pytest.mark.parametrize("changes", [{"base_revision": "other"}, {"adapter_revision": "other"}])
+def test_replay_refuses_another_model(changes: dict[str, str]) -> None:
+    made, engine = receipt(), ScriptedEngine(info=replace(INFO, **changes))
+    with pytest.raises(ModelError, match=r"The receipt is of tiny-base aaaaaaaaaaaa with adapter tiny-adapter bbbb"):
+        list(replay(engine, made))
+    assert engine.batches == []
+
+
+def test_replay_of_a_base_output_needs_no_adapter() -> None:
+    made = receipt(uses=("base",))
+    for info in (BARE, replace(INFO, adapter_revision="other")):
+        *_, last = replay(ScriptedEngine(info=info), made)
+        assert last.results is not None
+        assert last.results[0].text == made.output
+    with pytest.raises(ModelError, match="loaded is tiny-base aaaaaaaaaaaa alone"):
+        list(replay(ScriptedEngine(info=BARE), receipt()))
+
+
+def test_a_seed_is_drawn_and_said() -> None:
+    seeds = {receipt(seed=None).seed for _ in range(20)}
+    assert len(seeds) > 15
+    assert all(0 <= seed <= MAX_SEED for seed in seeds)
+    assert receipt(seed=0).seed == 0
+
+
+def test_a_use_that_is_not_there_is_refused() -> None:
+    engine = ScriptedEngine(info=BARE)
+    for uses in (("finetuned",), ("finetuned", "base")):
+        with pytest.raises(SettingsError, match="There is no finetuned model here: no adapter is loaded"):
+            next(run(engine, request(uses=uses)))
+    assert engine.batches == []
+    assert answer(engine, request(uses=("base",)))[0].receipt.adapter is None
+
+
+@pytest.mark.parametrize("task", ["dancing", "", None, 5, [], {}])
+def test_unknown_tasks_are_refused(task: Any) -> None:
+    with pytest.raises(SettingsError, match="There is no task"):
+        task_named(task)
+    with pytest.raises(SettingsError, match="There is no task"):
+        next(
+            run(
+                ScriptedEngine(),
+                replace(request(), task=task),
+            )
+        )
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"text": ""}, InputError),
+        ({"text": "\x00"}, InputError),
+        ({"text": "word " * 500}, InputError),
+        ({"uses": ()}, SettingsError),
+        ({"uses": ("base", "base")}, SettingsError),
+        ({"seed": True}, SettingsError),
+        ({"seed": 1.5}, SettingsError),
+        ({"options": SentimentOptions()}, SettingsError),
+    ],
+)
+def test_refusals_come_before_any_model_is_asked(changes: dict[str, Any], error: type[Phi2DemoError]) -> None:
+    engine = ScriptedEngine()
+    with pytest.raises(error):
+        next(run(engine, request(**changes)))
+    assert engine.batches == []
+
+
+GARBAGE = ["", "nonsense", "null", "5", '"text"', "[]", "{}", "[" * 100_000, "NaN", '{"format": 1}', '{"format": "1"}']
+
+
+@pytest.mark.parametrize("text", GARBAGE)
+def test_what_is_no_receipt_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match=r"This is not a receipt|The receipt has format"):
+        Receipt.from_json(text)
+
+
+def changed(**changes: Any) -> str:
+    values = json.loads(receipt().to_json())
+    values.update(changes)
+    return json.dumps(values)
+
+
+@pytest.mark.parametrize("field", json.loads(receipt().to_json()))
+def test_every_field_is_needed_and_has_its_type(field: str) -> None:
+    values = json.loads(receipt().to_json())
+    for wrong in ({"a": 1}, [1], True):
+        if not (field in ("options", "generation") and isinstance(wrong, dict)):
+            with pytest.raises(InputError):
+                Receipt.from_json(json.dumps({**values, field: wrong}))
+    del values[field]
+    with pytest.raises(InputError):
+        Receipt.from_json(json.dumps(values))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": 2, "new_field": 1}, "The receipt has format 2; this version reads format 1"),
+        ({"colour": "red"}, "the field colour is unknown"),
+        ({"use": "other"}, "use is 'other'"),
+        ({"seed": "9"}, "seed is '9'"),
+        ({"seed": 9.5}, "seed is 9.5"),
+    ],
+)
+def test_foreign_receipts_are_told_apart(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Receipt.from_json(changed(**changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"task": "dancing"},
+        {"task": "translation"},
+        {"options": {"mode": "sing"}},
+        {"options": {"mode": 5}},
+        {"options": {"tempo": 5}},
+        {"generation": {"tempo": 5}},
+        {"generation": {"temperature": "hot"}},
+        {"generation": {"temperature": 100}},
+        {"generation": {"stop": 5}},
+        {"generation": {"stop": [5]}},
+        {"generation": {"stop": [[]]}},
+        {"generation": {"stop": "END"}},
+        {"seed": -1},
+        {"seed": 2**40},
+        {"text": ""},
+        {"text": "\ud800"},
+        {"text": "\x00"},
+    ],
+)
+def test_receipts_with_values_that_cannot_be_are_refused(changes: dict[str, Any]) -> None:
+    engine = ScriptedEngine()
+    with pytest.raises((InputError, SettingsError)):
+        list(replay(engine, Receipt.from_json(changed(**changes))))
+    assert engine.batches == []
+
+
+def test_a_receipt_says_what_answered() -> None:
+    made = receipt(uses=("finetuned",))
+    assert (made.base, made.adapter, made.device, made.dtype) == ("tiny-base", "tiny-adapter", "cpu", "float32")
+    assert {"phi2demo", "torch", "transformers", "peft"} == made.versions.keys()
+    assert (made.prompt_tokens, made.new_tokens, made.pieces, made.batch_size) == (10, 2, 1, 1)
+    assert made.made_at.endswith("+00:00")
+    assert made.first_token_s is not None

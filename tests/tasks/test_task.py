@@ -1,0 +1,160 @@
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from phi2demo.engine.engine import MAX_SEED, GenerationOptions
+from phi2demo.errors import InputError, SettingsError
+from phi2demo.tasks import TASKS
+from phi2demo.tasks.generation import GenerationTaskOptions
+from phi2demo.tasks.question_answering import MAX_QUESTION_CHARACTERS, QuestionOptions
+from phi2demo.tasks.sentiment import SentimentOptions
+from phi2demo.tasks.summarization import SummaryOptions
+from phi2demo.tasks.task import MAX_CHARACTERS, Budget, Request, check_text
+from phi2demo.tasks.translation import TranslationOptions
+
+WRONG = [3, None, True, 1.5, [], {}, (), b"en", ["en"], "", "EN", "sentences"]
+
+
+@pytest.mark.parametrize("value", WRONG)
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda value: GenerationTaskOptions(value),
+        lambda value: SummaryOptions(value),
+        lambda value: TranslationOptions(value, "de"),
+        lambda value: TranslationOptions("en", value),
+    ],
+)
+def test_choices_are_checked_whatever_their_type(make: Callable[[Any], object], value: Any) -> None:
+    with pytest.raises(SettingsError, match="give one of"):
+        make(value)
+
+
+def test_other_options_are_checked() -> None:
+    with pytest.raises(SettingsError, match="Both languages are German; choose two"):
+        TranslationOptions("de", "de")
+    for value in (1, "yes", None):
+        with pytest.raises(SettingsError, match="by_parts is"):
+            SummaryOptions("short", value)  # type: ignore[arg-type]
+    for value in (1, None, ["who?"]):
+        with pytest.raises(SettingsError, match="question is"):
+            QuestionOptions(value)  # type: ignore[arg-type]
+
+
+ACCEPTED = {
+    "emoji": "😀👩‍👩‍👧",
+    "right to left": "\u202bمرحبا بالعالم\u202c",
+    "hebrew": "שלום",
+    "combining": "e\u0301",
+    "chinese": "你好",
+    "one letter": "x",
+    "number": "5",
+    "byte order mark": "\ufeffHello",
+    "a million": "x" * MAX_CHARACTERS,
+}
+
+
+@pytest.mark.parametrize("text", ACCEPTED.values(), ids=list(ACCEPTED))
+def test_texts_that_are_taken_as_they_are(text: str) -> None:
+    assert check_text(text) == text
+
+
+REFUSED = {
+    "empty": ("", "The text is empty"),
+    "spaces": (" \t \u00a0\u3000", "The text is empty"),
+    "line breaks": ("\n\r\n\u2028", "The text is empty"),
+    "invisible": ("\u200b\u200d\ufeff\u200e\u00ad", "The text is empty"),
+    "nul": ("a\x00b", "NUL bytes"),
+    "high surrogate": ("a\ud83d", "not valid Unicode"),
+    "low surrogate": ("\udcff", "not valid Unicode"),
+    "too long": ("x" * (MAX_CHARACTERS + 1), "has 1,000,001 characters; at most 1,000,000"),
+    "ten million": ("x\x00" * 5_000_000, "has 10,000,000 characters"),
+    "none": (None, "of type NoneType"),
+    "number": (5, "of type int"),
+    "bytes": (b"text", "of type bytes"),
+    "list": (["text"], "of type list"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_texts_that_are_refused(case: str) -> None:
+    text, message = REFUSED[case]
+    with pytest.raises(InputError, match=message):
+        check_text(text)
+
+
+def test_the_message_says_which_text() -> None:
+    with pytest.raises(InputError, match=r"^The question is empty"):
+        check_text("", what="question")
+
+
+@pytest.mark.parametrize("text", ["a\r\nb\r\n", "a\rb\r", "a\nb\n"])
+def test_line_ends(text: str) -> None:
+    assert check_text(text) == "a\nb\n"
+    assert check_text("\r\n \n\n\r a") == "\n \n\n\n a"
+
+
+def request(**changes: Any) -> Request:
+    return replace(Request("sentiment", "Fine.", SentimentOptions(), GenerationOptions()), **changes)
+
+
+def test_checking_adds_the_stop_strings_of_the_task_once() -> None:
+    task = TASKS["sentiment"]
+    asked = request(generation=GenerationOptions(stop=("END", "\nOutput:")), text="a\r\nb")
+    checked = task.check(asked)
+    assert checked.generation.stop == ("END", "\nOutput:", "\nInstruct:")
+    assert checked.text == "a\nb"
+    assert task.check(checked) == checked
+
+
+@pytest.mark.parametrize(
+    "uses",
+    [(), None, "base", ["base"], ("base", "base"), ("finetuned", "base", "base"), ("other",), ("Base",), (1,), ([],)],
+)
+def test_uses_are_checked(uses: Any) -> None:
+    with pytest.raises(SettingsError, match=r"^The models to ask are"):
+        TASKS["sentiment"].check(request(uses=uses))
+
+
+@pytest.mark.parametrize("seed", [-1, MAX_SEED + 1, 10**30, True, False, 1.0, "1", [1]])
+def test_seeds_are_checked(seed: Any) -> None:
+    with pytest.raises(SettingsError, match=r"^The seed is"):
+        TASKS["sentiment"].check(request(seed=seed))
+
+
+@pytest.mark.parametrize("seed", [None, 0, MAX_SEED])
+def test_seeds_that_are_taken(seed: int | None) -> None:
+    assert TASKS["sentiment"].check(request(seed=seed)).seed == seed
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_options_of_another_task_are_refused(name: str) -> None:
+    other = SummaryOptions() if name != "summarization" else SentimentOptions()
+    with pytest.raises(SettingsError, match=f"^{name} takes"):
+        TASKS[name].check(request(task=name, options=other))
+
+
+def test_questions_are_checked() -> None:
+    task = TASKS["question_answering"]
+    for question, message in (
+        ("", "The question is empty"),
+        ("a\x00", "The question holds NUL"),
+        ("why " * 300, f"ask in at most {MAX_QUESTION_CHARACTERS:,}"),
+    ):
+        with pytest.raises(InputError, match=message):
+            task.check(request(options=QuestionOptions(question)))
+
+
+def test_a_text_that_does_not_fit_is_refused_and_never_cut() -> None:
+    budget = Budget(lambda text: len(text.split()), 20)
+    task, options = TASKS["generation"], GenerationTaskOptions("instruct")
+    assert task.pieces("word " * 17, options, budget).texts == ("word " * 17,)
+    with pytest.raises(InputError, match="The text has 32 tokens with its instruction; this model reads at most 20"):
+        task.pieces("word " * 30, options, budget)
+
+
+def test_the_instruction_may_leave_too_little_room_for_a_document() -> None:
+    with pytest.raises(InputError, match="Lower the number of new tokens"):
+        TASKS["summarization"].pieces("A text.", SummaryOptions(), Budget(lambda text: len(text.split()), 30))

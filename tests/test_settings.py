@@ -1,0 +1,79 @@
+import pytest
+
+from phi2demo.errors import SettingsError
+from phi2demo.settings import ModelSettings, ServerSettings, model_settings_from, server_settings_from
+
+
+def test_an_empty_environment_gives_the_defaults() -> None:
+    assert model_settings_from({}) == ModelSettings()
+    assert server_settings_from({}) == ServerSettings()
+
+
+def test_every_variable_is_read() -> None:
+    environment = {
+        "PHI2DEMO_MODEL": "m",
+        "PHI2DEMO_ADAPTER": "a",
+        "PHI2DEMO_REVISION": "r",
+        "PHI2DEMO_ADAPTER_REVISION": "s",
+        "PHI2DEMO_DEVICE": "cuda",
+        "PHI2DEMO_DTYPE": "bfloat16",
+        "HF_TOKEN": "t",
+        "PHI2DEMO_HOST": "::1",
+        "PHI2DEMO_PORT": "0",
+        "PHI2DEMO_SHARE": "TRUE",
+        "PHI2DEMO_AUTH": "u:p:q",
+        "PHI2DEMO_PUBLIC": "0",
+    }
+    assert model_settings_from(environment) == ModelSettings("m", "a", "r", "s", "cuda", "bfloat16", "t")
+    settings = server_settings_from(environment)
+    assert settings == ServerSettings("::1", 0, True, "u:p:q")
+    assert settings.credentials == ("u", "p:q")
+    assert ServerSettings().credentials is None
+
+
+def test_the_host_on_a_space_is_open_unless_said() -> None:
+    assert server_settings_from({"SPACE_ID": "x/y"}).host == "0.0.0.0"
+    assert server_settings_from({"SPACE_ID": "x/y", "PHI2DEMO_HOST": "127.0.0.1"}).host == "127.0.0.1"
+
+
+def test_the_environment_itself_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PHI2DEMO_MODEL", "from/environment")
+    assert model_settings_from().model == "from/environment"
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"PHI2DEMO_DEVICE": "tpu"}, "device is 'tpu'; give one of auto, cpu, cuda, mps"),
+        ({"PHI2DEMO_DTYPE": "int8"}, "dtype is 'int8'"),
+        ({"PHI2DEMO_MODEL": ""}, "--model is empty"),
+        ({"PHI2DEMO_ADAPTER": ""}, "--adapter is empty"),
+    ],
+)
+def test_wrong_model_settings(environment: dict[str, str], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        model_settings_from(environment)
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"PHI2DEMO_PORT": "http"}, "PHI2DEMO_PORT is 'http'"),
+        ({"PHI2DEMO_PORT": "-1"}, "PHI2DEMO_PORT is '-1'"),
+        ({"PHI2DEMO_PORT": ""}, "PHI2DEMO_PORT is ''"),
+        ({"PHI2DEMO_PORT": "65536"}, "--port 65536"),
+        ({"PHI2DEMO_SHARE": "yes"}, "PHI2DEMO_SHARE is 'yes'; give 1 or 0"),
+        ({"PHI2DEMO_SHARE": "1"}, "--share puts this page on the internet"),
+        ({"PHI2DEMO_AUTH": "user"}, "user:password"),
+        ({"PHI2DEMO_AUTH": ":p"}, "user:password"),
+        ({"PHI2DEMO_AUTH": "u:"}, "user:password"),
+    ],
+)
+def test_wrong_server_settings(environment: dict[str, str], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        server_settings_from(environment)
+
+
+def test_secrets_are_not_shown() -> None:
+    assert "secret" not in repr(ServerSettings(auth="me:secret"))
+    assert "secret" not in str(ModelSettings(token="secret"))
