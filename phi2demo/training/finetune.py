@@ -2,6 +2,7 @@
 
 import json
 import sys
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -217,7 +218,9 @@ def _adapt(model: "PreTrainedModel", settings: FinetuneSettings) -> "PeftModel":
         task_type="CAUSAL_LM",
     )
     try:
-        return get_peft_model(model, config)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # peft asks for a property that transformers renamed
+            return get_peft_model(model, config)
     except ValueError as error:
         raise SettingsError(f"--targets {','.join(settings.targets)} does not fit {settings.model}: {error}") from error
 

@@ -208,7 +208,12 @@ def _step(
         total += loss.detach()
     for group in optimizer.param_groups:
         group["lr"] = settings.learning_rate_at(step)
-    accelerator.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], settings.clip_norm)
+    norm = accelerator.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], settings.clip_norm)
+    if accelerator.scaler is None and not math.isfinite(norm):  # a scaler passes over such a step by itself
+        raise SettingsError(
+            f"The gradient of step {step + 1} is {float(norm)}: training has diverged. "
+            "Give a lower --learning-rate or --precision fp32, and another --output folder."
+        )
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     total = accelerator.reduce(total, reduction="sum")

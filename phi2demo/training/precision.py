@@ -13,7 +13,7 @@ Precision = Literal["auto", "bf16", "fp16", "fp32"]
 def make_accelerator(precision: Precision, *, device: str | None = None) -> "Accelerator":
     """An Accelerator that computes under autocast in `precision`, on weights in float32; `device` "cpu" forces the CPU.
 
-    "auto" is bf16 where the device computes in it, else fp32. Phi-2 overflows in pure fp16, not under autocast.
+    "auto" is bf16 where the device computes in it, else fp32; never fp16, in which the attention of Phi-2 can overflow.
     """
     import torch
     from accelerate import Accelerator

@@ -119,6 +119,20 @@ def test_labels_of_the_prompt_have_no_effect(tmp_path: Path) -> None:
     assert torch.allclose(model.model.layers[0].mlp.fc1.weight.grad, gradient, atol=1e-6)
 
 
+def test_a_gradient_that_is_no_number_ends_the_run_before_it_spoils_the_weights(tmp_path: Path) -> None:
+    class Spoiled(RandomBatches):
+        def at(self, step: int) -> Batch:
+            batch = super().at(step)
+            assert batch.weights is not None
+            return replace(batch, weights=batch.weights * torch.nan) if step == 3 else batch
+
+    settings = replace(SETTINGS, checkpoint_minutes=1e-9)
+    with pytest.raises(SettingsError, match="The gradient of step 4 is nan: training has diverged"):
+        run(tmp_path, settings, batches=Spoiled())
+    model, _ = run(tmp_path, settings)
+    assert all(parameter.isfinite().all() for parameter in model.parameters())
+
+
 def test_parts_change_nothing_but_rounding(tmp_path: Path) -> None:
     run(tmp_path / "whole")
     run(tmp_path / "parts", replace(SETTINGS, part_tokens=20))
