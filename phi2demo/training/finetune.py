@@ -37,38 +37,49 @@ class FinetuneSettings:
     """What the `finetune` command is told."""
 
     data: Path
+    """Folder of JSON-lines files (.jsonl, .jsonl.gz, .jsonl.xz), searched whole."""
     output: Path
+    """Folder for the adapter, its log and its checkpoints."""
     model: str = str(EMBEDDED_MODEL)
-    """Folder or hub id of the base."""
+    """Folder or hub id of the base; the embedded one where not given."""
     revision: str | None = None
     """Of the base, on the hub."""
     base_name: str | None = None
-    """What the adapter names as its base; `model` where None."""
+    """What the adapter names as its base; what --model says where not given."""
     steps: int | None = None
+    """Batches to learn from."""
     epochs: float | None = None
-    """Instead of `steps`: as many examples as there are training rows, so many times."""
+    """Instead of --steps: as many examples as there are training rows, so many times."""
     batch_size: int = 32
     """Examples in a step, over all processes."""
     part_tokens: int = 4096
     """Tokens computed at once, which bounds the memory; a step does all its examples whatever this is."""
     max_length: int | None = None
-    """Tokens of prompt and output; None: 1,024, or the base's context where that is less."""
+    """Tokens of prompt and output; where not given 1,024, or the base's context if that is less."""
     mix: Mapping[str, float] = field(default_factory=dict)
-    """Weights by task, over those in `mixture.TASK_WEIGHTS`; 0 leaves a task out."""
+    """Weight of a task, over the built-in ones; 0 leaves it out."""
     rank: int = 16
+    """Of the adapter's matrices: how much it can learn, and how large it is."""
     alpha: int = 32
+    """The adapter's changes are scaled by alpha / rank."""
     targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "dense", "fc1", "fc2")
     """Names of the layers that are adapted; Phi's linear layers."""
     learning_rate: float | None = None
-    """None: 1e-3 for a base of at most 100 million parameters, 2e-4 for a larger one."""
+    """At its highest; where not given 1e-3 for a base of at most 100 million parameters, 2e-4 for a larger one."""
     schedule: Schedule = "cosine"
+    """How the learning rate falls."""
     precision: Precision = "auto"
+    """Of the autocast; auto: bf16 where the device computes in it, else fp32."""
     gradient_checkpointing: bool = False
     """Compute activations twice instead of holding them: less memory, a third more time."""
     seed: int = 0
+    """Of the first weights and of the order of the examples."""
     checkpoint_minutes: float = 10.0
+    """Between checkpoints; the newest two are kept."""
     validate_every: int = 500
+    """Steps between measurements on held-out examples."""
     device: str | None = None
+    """cpu, cuda or mps; the best there is where not given."""
 
     def __post_init__(self) -> None:
         if self.steps is None and self.epochs is None:

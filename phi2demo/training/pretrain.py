@@ -33,22 +33,33 @@ class PretrainSettings:
     """What the `pretrain` command is told."""
 
     data: Path
+    """Folder of JSON-lines files (.jsonl, .jsonl.gz, .jsonl.xz), searched whole."""
     output: Path
+    """Folder for the model, its log and its checkpoints."""
     preset: str = "nano"
+    """Shape and budget: nano for a CPU, mini for a GPU, tiny for a try."""
     tokens: int | None = None
-    """Tokens to see; the preset's budget where None."""
+    """Tokens to see; the preset's budget where not given."""
     learning_rate: float | None = None
+    """At its highest; the preset's where not given."""
     mix: Mapping[str, float] = field(default_factory=dict)
-    """Weights by the start of a data set's name, over those in `streams.WEIGHTS`."""
+    """Weight of the data sets whose names start so, over the built-in ones; 0 leaves them out."""
     schedule: Schedule = "linear"
+    """How the learning rate falls."""
     precision: Precision = "auto"
+    """Of the autocast; auto: bf16 where the device computes in it, else fp32."""
     seed: int = 0
+    """Of the first weights and of the order of the examples."""
     part_tokens: int | None = None
-    """Tokens computed at once, which bounds the memory; None: a process's whole share of a step."""
+    """Tokens computed at once, which bounds the memory; a process's whole share of a step where not given."""
     checkpoint_minutes: float = 10.0
+    """Between checkpoints; the newest two are kept."""
     validate_every: int = 500
+    """Steps between measurements on held-out examples."""
     device: str | None = None
+    """cpu, cuda or mps; the best there is where not given."""
     compile: bool = False
+    """Compile the model with torch: faster, after a minute; needs a C++ compiler."""
 
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
