@@ -27,7 +27,7 @@ def build_demo(loader: EngineLoader, description: ModelDescription, declaration:
     sessions = Sessions()
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(CACHE_S, CACHE_S)) as demo:
         build_header(demo, loader, description, declaration)
-        with gr.Tabs(elem_classes="tasks"):
+        with gr.Tabs(elem_classes="tasks", overflow_behavior="wrap"):
             for name, task in TASKS.items():
                 if name in declaration.tasks:
                     with gr.Tab(task.title, id=name):

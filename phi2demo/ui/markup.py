@@ -92,7 +92,7 @@ def counter(words: int, *, tokens: int | None, context: int) -> str:
         return '<span class="counter">&nbsp;</span>'
     parts = [f"{words:,} word{'' if words == 1 else 's'}"]
     if tokens is not None:
-        parts.append(f"{tokens:,} tokens" + (f" of {context:,} at once" if context else ""))
+        parts.append(f"{tokens:,} of {context:,} tokens" if context else f"{tokens:,} tokens")
     return f'<span class="counter">{_separated(parts)}</span>'
 
 

@@ -188,7 +188,7 @@ def _column(task: AnyTask, use: Use, label: str, *, visible: bool) -> AnswerColu
     with gr.Column(min_width=260, visible=visible, elem_classes="answer") as box:
         text = gr.Textbox(
             label=label,
-            lines=2 if task.labels else 7,
+            lines=1 if task.labels else 6,
             max_lines=24,
             interactive=False,
             buttons=["copy"],

@@ -13,8 +13,6 @@ _FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "
 _MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
 
 _BOTH = {
-    "body_background_fill": "var(--paper)",
-    "body_text_color": "var(--ink)",
     "body_text_color_subdued": "var(--ink-2)",
     "background_fill_primary": "var(--panel)",
     "background_fill_secondary": "var(--paper)",
@@ -52,6 +50,14 @@ _BOTH = {
 }
 """Light and dark take the same names; assets/style.css gives them both values."""
 
+_FIRST_PAINT = {
+    "body_background_fill": "#f8f7f4",
+    "body_background_fill_dark": "#15171a",
+    "body_text_color": "#1f2326",
+    "body_text_color_dark": "#e9e7e2",
+}
+"""--paper and --ink of assets/style.css: the page shows them before the style is there."""
+
 _ONCE = {
     "color_accent": "var(--accent)",
     "block_border_width": "0px",
@@ -84,7 +90,7 @@ _ONCE = {
 def build_theme() -> Any:
     """The theme, for `launch`."""
     theme = gr.themes.Base(font=_FONT, font_mono=_MONO, spacing_size="md", radius_size="md", text_size="md")
-    values = dict(_ONCE)
+    values = _ONCE | _FIRST_PAINT
     for name, value in _BOTH.items():
         values |= {name: value, f"{name}_dark": value}
     return theme.set(**values)
