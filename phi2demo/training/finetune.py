@@ -41,7 +41,7 @@ class FinetuneSettings:
     output: Path
     """Folder for the adapter, its log and its checkpoints."""
     model: str = str(EMBEDDED_MODEL)
-    """Folder or hub id of the base; the embedded one where not given."""
+    """Folder or hub id of the base."""
     revision: str | None = None
     """Of the base, on the hub."""
     base_name: str | None = None
