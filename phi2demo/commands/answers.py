@@ -10,7 +10,7 @@ from typing import Any, TextIO
 from phi2demo.commands.items import one_line
 from phi2demo.engine.engine import Engine
 from phi2demo.errors import InputError
-from phi2demo.tasks.run import run
+from phi2demo.tasks.run import answer_all, run
 from phi2demo.tasks.task import Progress, Request, Result
 
 
@@ -40,29 +40,40 @@ def answer_text(asking: Asking, text: str, output: TextIO) -> None:
     if not stream:
         for result in results:
             print(_labelled(result, result.text, results), file=output)
-    _print_notes(results)
+    for note in _notes(results):
+        print(f"note: {note}", file=sys.stderr)
 
 
 def answer_lines(asking: Asking, lines: Sequence[str], output: TextIO) -> None:
     """Write an answer a line (a line for each model with both), in order; a blank line is answered by a blank one."""
     from tqdm import tqdm
 
-    for number, line in enumerate(tqdm(lines, desc=asking.request.task, unit="line", file=sys.stderr), 1):
-        if not line.strip():
-            blank: dict[str, Any] = {"text": "", "notes": [], "facts": [], "receipt": None}
-            for use in asking.request.uses:
-                print(json.dumps({**blank, "use": use}) if asking.as_json else "", file=output)
-            continue
-        with told_where(number):
-            results = finish(asking.about(line), show=False)
-        for result in results:
-            if asking.as_json:
-                print(json.dumps(as_dict(result), ensure_ascii=False), file=output)
-            else:
-                print(_labelled(result, one_line(result.text), results), file=output)
-        output.flush()
-        if not asking.as_json:
-            _print_notes(results, number=number)
+    requests = [replace(asking.request, text=line) for line in lines if line.strip()]
+    pace = 0.1 if sys.stderr.isatty() else 10.0
+    bar = tqdm(lines, desc=asking.request.task, unit="line", file=sys.stderr, mininterval=pace)
+    with closing(answer_all(asking.engine, requests)) as answers:
+        for number, line in enumerate(bar, 1):
+            if not line.strip():
+                print("\n".join(_blank(asking)), file=output)
+                continue
+            with told_where(number):
+                results = next(answers)
+            for result in results:
+                if asking.as_json:
+                    print(json.dumps(as_dict(result), ensure_ascii=False), file=output)
+                else:
+                    print(_labelled(result, one_line(result.text), results), file=output)
+            output.flush()
+            for note in _notes(results) if not asking.as_json else ():
+                bar.write(f"note: line {number}: {note}", file=sys.stderr)
+
+
+def _blank(asking: Asking) -> list[str]:
+    """What stands for a blank line: as many lines as an answer would have."""
+    if not asking.as_json:
+        return [""] * len(asking.request.uses)
+    blank: dict[str, Any] = {"text": "", "notes": [], "facts": [], "receipt": None}
+    return [json.dumps({**blank, "use": use}) for use in asking.request.uses]
 
 
 def finish(steps: Generator[Progress], *, show: bool) -> tuple[Result, ...]:
@@ -124,8 +135,5 @@ def _labelled(result: Result, text: str, results: tuple[Result, ...]) -> str:
     return f"{result.use}: {text}" if len(results) > 1 else text
 
 
-def _print_notes(results: tuple[Result, ...], *, number: int | None = None) -> None:
-    where = f"line {number}: " if number else ""
-    for result in results:
-        for note in result.notes:
-            print(f"note: {where}{_labelled(result, note, results)}", file=sys.stderr)
+def _notes(results: tuple[Result, ...]) -> list[str]:
+    return [_labelled(result, note, results) for result in results for note in result.notes]

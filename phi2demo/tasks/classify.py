@@ -9,20 +9,27 @@ from phi2demo.tasks.receipt import make_receipt
 from phi2demo.tasks.task import AnyTask, Budget, Progress, Request, Result
 
 
-def classify(engine: Engine, task: AnyTask, request: Request) -> Generator[Progress]:
-    """Choose the label of highest probability for every use of a checked request with a seed, all in one batch."""
+def classify(engine: Engine, task: AnyTask, requests: Sequence[Request]) -> Generator[Progress]:
+    """Choose the label of highest probability for every use of checked requests with seeds, all in one batch.
+
+    The last Progress holds the results of all requests.
+    """
     started = time.monotonic()
-    yield Progress(dict.fromkeys(request.uses, ""), 0, 1, task.title, 0, 0.0)
+    uses = requests[0].uses
+    assert all(request.uses == uses for request in requests)
+    yield Progress(dict.fromkeys(uses, ""), 0, 1, task.title, 0, 0.0)
     outputs = [f" {label}" for label in task.labels]
-    reserved = max(map(engine.count_tokens, outputs)) + 1
-    (text,) = task.pieces(
-        request.text, request.options, Budget(engine.count_tokens, engine.info.context - reserved)
-    ).texts
-    prompt = task.prompt(text, request.options)
-    prompts = [Prompt(prompt, use, request.seed or 0) for use in request.uses for _ in outputs]
-    scores = engine.score(prompts, outputs * len(request.uses))
+    prompts = _prompts(engine, task, requests, outputs)
+    asked = [(request, use) for request in requests for use in uses]
+    rows = [
+        Prompt(prompt, use, request.seed or 0)
+        for (request, use), prompt in zip(asked, (p for p in prompts for _ in uses), strict=True)
+        for _ in outputs
+    ]
+    scores = engine.score(rows, outputs * len(asked))
+    seconds = time.monotonic() - started
     results = []
-    for at, use in enumerate(request.uses):
+    for at, (request, use) in enumerate(asked):
         probabilities = _softmax(task.labels, scores[at * len(outputs) : (at + 1) * len(outputs)])
         best = max(task.labels, key=probabilities.__getitem__)
         receipt = make_receipt(
@@ -31,18 +38,29 @@ def classify(engine: Engine, task: AnyTask, request: Request) -> Generator[Progr
             use=use,
             seed=request.seed,
             output=best,
-            batch_size=len(prompts),
-            prompt_tokens=engine.count_tokens(prompt),
+            batch_size=len(rows),
+            prompt_tokens=engine.count_tokens(prompts[at // len(uses)]),
             new_tokens=0,
             first_token_s=None,
-            seconds=time.monotonic() - started,
+            seconds=seconds,
             stop_reason="end",
             pieces=1,
         )
         facts = (", ".join(f"{label} {share:.1%}" for label, share in probabilities.items()),)
         results.append(Result(use, best, (f" {best}",), receipt, facts=facts, probabilities=probabilities))
-    texts = {result.use: result.text for result in results}
+    texts = {result.use: result.text for result in results[: len(uses)]}
     yield Progress(texts, 1, 1, "Done", 0, time.monotonic() - started, tuple(results))
+
+
+def _prompts(engine: Engine, task: AnyTask, requests: Sequence[Request], outputs: Sequence[str]) -> list[str]:
+    """One a request; InputError where one does not fit together with its label."""
+    reserved = max(map(engine.count_tokens, outputs)) + 1
+    budget = Budget(engine.count_tokens, engine.info.context - reserved)
+    prompts = []
+    for request in requests:
+        (text,) = task.pieces(request.text, request.options, budget).texts
+        prompts.append(task.prompt(text, request.options))
+    return prompts
 
 
 def _softmax(labels: Sequence[str], scores: Sequence[Score]) -> dict[str, float]:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from threading import Event
 from typing import TypeVar
 
-from phi2demo.engine.engine import MAX_SEED, Completion, Engine, Prompt, Snapshot, StopReason, Use
+from phi2demo.engine.engine import MAX_SEED, RANGES, Completion, Engine, Prompt, Snapshot, StopReason, Use
 from phi2demo.tasks.receipt import Receipt, make_receipt
 from phi2demo.tasks.task import AnyTask, Budget, Pieces, Progress, Request, Result
 
 BATCH_PIECES = 8
-"""Sentences or parts that are generated together, for each use."""
+"""Sentences, parts or requests that are generated together, for each use."""
 _WORST_FIRST: tuple[StopReason, ...] = ("stopped", "time", "context", "length", "stop string", "end")
 _T = TypeVar("_T")
 _CUT_SHORT: tuple[StopReason, ...] = ("stopped", "time")
@@ -41,13 +41,41 @@ class _Round:
         return len(self.completions) == len(self.pieces.texts) and not cut_short
 
 
-class Rounds:
-    """One generating request, checked and with a seed."""
+@dataclass(eq=False)
+class _Strand:
+    """The way of one request with one use."""
 
-    def __init__(self, engine: Engine, task: AnyTask, request: Request, cancel: Event) -> None:
-        self._engine, self._task, self._request, self._cancel = engine, task, request, cancel
-        reserved = min(request.generation.max_new_tokens, engine.info.context // 2)
+    request: Request
+    use: Use
+    rounds: list[_Round]
+
+    @property
+    def current(self) -> _Round:
+        """The round that is running."""
+        return self.rounds[-1]
+
+    @property
+    def text(self) -> str:
+        """Of the current round; of the one before as long as there is nothing to see of the current one."""
+        seen = len(self.rounds) == 1 or any((*self.current.outputs, *self.current.partial))
+        return self.rounds[-1 if seen else -2].text
+
+    @property
+    def final(self) -> _Round:
+        """The last round; the one before where the last did not come to its end: half a merge loses a half."""
+        return self.rounds[-1 if self.current.complete or len(self.rounds) == 1 else -2]
+
+
+class Rounds:
+    """One generating request, or several that differ in text, options and seed alone; checked, and with seeds."""
+
+    def __init__(self, engine: Engine, task: AnyTask, requests: Sequence[Request], cancel: Event) -> None:
+        self._engine, self._task, self._requests, self._cancel = engine, task, requests, cancel
+        self._generation, self._uses = requests[0].generation, requests[0].uses
+        assert all((each.generation, each.uses) == (self._generation, self._uses) for each in requests)
+        reserved = min(self._generation.max_new_tokens, engine.info.context // 2)
         self._budget = Budget(engine.count_tokens, engine.info.context - reserved, reserved)
+        self._pieces_at_once = max(1, BATCH_PIECES // len(requests))
         self._started = time.monotonic()
         self._first_token_s: float | None = None
         self._new_tokens = 0
@@ -58,66 +86,70 @@ class Rounds:
         """Set when time or the person ends it before all pieces are done."""
 
     def run(self) -> Generator[Progress]:
-        """Its progress; the last one holds the results. Closing it closes the engine's stream."""
-        pieces = self._task.pieces(self._request.text, self._request.options, self._budget)
-        rounds = {use: [_Round(pieces)] for use in self._request.uses}
-        active = list(rounds)
-        for number in range(len(pieces.texts) + 1):  # every round has fewer pieces than the one before
-            with _closing(self._round({use: rounds[use][-1] for use in active}, number)) as steps:
+        """Progress of the first request; the last one holds the results of all. Closing it closes the engine's stream."""
+        strands: list[_Strand] = []
+        for request in self._requests:
+            pieces = self._task.pieces(request.text, request.options, self._budget)
+            strands += [_Strand(request, use, [_Round(pieces)]) for use in self._uses]
+        active, shown = strands, strands[: len(self._uses)]
+        most = max(len(strand.current.pieces.texts) for strand in strands)
+        for number in range(most + 1):  # every round has fewer pieces than the one before
+            with _closing(self._round(active, number)) as steps:
                 for done, total, stage in steps:
-                    yield self._progress(rounds, done, total, stage)
-            active = [use for use in active if self._ended is None and self._next_round(rounds[use])]
+                    yield self._progress(shown, done, total, stage)
+            active = [strand for strand in active if self._ended is None and self._next_round(strand)]
             if not active:
                 break
-        results = tuple(self._result(use, rounds[use]) for use in rounds)
-        last = self._progress(rounds, max(1, self._done), max(1, self._done), "Done")
-        yield replace(last, texts={result.use: result.text for result in results}, results=results)
+        results = tuple(self._result(strand) for strand in strands)
+        last = self._progress(shown, max(1, self._done), max(1, self._done), "Done")
+        yield replace(last, texts={strand.use: strand.final.text for strand in shown}, results=results)
 
-    def _next_round(self, rounds: list[_Round]) -> bool:
-        pieces = self._task.next_pieces(rounds[-1].outputs, self._request.options, self._budget)
+    def _next_round(self, strand: _Strand) -> bool:
+        pieces = self._task.next_pieces(strand.current.outputs, strand.request.options, self._budget)
         if pieces is None:
             return False
-        rounds.append(_Round(pieces))
+        strand.rounds.append(_Round(pieces))
         return True
 
-    def _round(self, active: dict[Use, _Round], number: int) -> Generator[tuple[int, int, str]]:
-        """Batches of all active uses together; gives pieces done, pieces in all, and the stage in words."""
-        size = max(len(current.pieces.texts) for current in active.values())
-        total = self._done + size + max(current.pieces.later for current in active.values())
-        noun = next(iter(active.values())).pieces.noun
+    def _round(self, active: Sequence[_Strand], number: int) -> Generator[tuple[int, int, str]]:
+        """Batches of all active strands together; gives pieces done, pieces in all, and the stage in words."""
+        all_pieces = [strand.current.pieces for strand in active]
+        size = max(len(pieces.texts) for pieces in all_pieces)
+        total = self._done + size + max(pieces.later for pieces in all_pieces)
         verb = "Merge" if number else self._task.title
-        for start in range(0, size, BATCH_PIECES):
+        for start in range(0, size, self._pieces_at_once):
+            end = min(start + self._pieces_at_once, size)
             jobs = [
-                (use, index)
-                for use, current in active.items()
-                for index in range(start, min(start + BATCH_PIECES, len(current.pieces.texts)))
+                (strand, index)
+                for strand in active
+                for index in range(start, min(end, len(strand.current.pieces.texts)))
             ]
-            stage = f"{verb}: {_span(noun, start + 1, min(start + BATCH_PIECES, size), size)}" if size > 1 else verb
-            with _closing(self._batch(active, jobs, number)) as snapshots:
+            stage = f"{verb}: {_span(all_pieces[0].noun, start + 1, end, size)}" if size > 1 else verb
+            with _closing(self._batch(jobs, number)) as snapshots:
                 for snapshot in snapshots:
-                    self._take(active, jobs, snapshot)
+                    self._take(jobs, snapshot)
                     yield self._done + start, total, stage
             if self._ended:
                 return
         self._done += size
 
-    def _batch(self, active: dict[Use, _Round], jobs: list[tuple[Use, int]], number: int) -> Generator[Snapshot]:
-        options, seed = self._request.generation, self._request.seed or 0
-        left = options.time_limit_s - (time.monotonic() - self._started)
+    def _batch(self, jobs: Sequence[tuple[_Strand, int]], number: int) -> Generator[Snapshot]:
+        left = self._generation.time_limit_s * len(self._requests) - (time.monotonic() - self._started)
         if left <= 0 or self._cancel.is_set():
             self._ended = "stopped" if self._cancel.is_set() else "time"
             return
         prompts = [
             Prompt(
-                self._task.prompt(active[use].pieces.texts[index], self._request.options),
-                use,
-                row_seed(seed, number, index),
+                self._task.prompt(strand.current.pieces.texts[index], strand.request.options),
+                strand.use,
+                row_seed(strand.request.seed or 0, number, index),
             )
-            for use, index in jobs
+            for strand, index in jobs
         ]
         self._batch_size = max(self._batch_size, len(prompts))
         before, offset = self._new_tokens, time.monotonic() - self._started
-        options = replace(options, time_limit_s=max(1.0, left))
+        low, high = RANGES["time_limit_s"]
+        options = replace(self._generation, time_limit_s=min(max(low, left), high))
         with _closing(self._engine.stream(prompts, options, cancel=self._cancel)) as stream:
             for snapshot in stream:
                 self._new_tokens = before + snapshot.new_tokens
@@ -125,9 +157,9 @@ class Rounds:
                     self._first_token_s = offset + snapshot.first_token_s
                 yield snapshot
 
-    def _take(self, active: dict[Use, _Round], jobs: list[tuple[Use, int]], snapshot: Snapshot) -> None:
-        for use, current in active.items():
-            rows = [at for at, job in enumerate(jobs) if job[0] == use]
+    def _take(self, jobs: Sequence[tuple[_Strand, int]], snapshot: Snapshot) -> None:
+        for strand in {id(strand): strand for strand, _ in jobs}.values():
+            rows, current = [at for at, job in enumerate(jobs) if job[0] is strand], strand.current
             if snapshot.completions is None:
                 current.partial = [self._task.clean(snapshot.texts[at]) for at in rows]
                 continue
@@ -139,22 +171,21 @@ class Rounds:
                 if completion.stop_reason in _CUT_SHORT:
                     self._ended = completion.stop_reason
 
-    def _progress(self, rounds: dict[Use, list[_Round]], done: int, total: int, stage: str) -> Progress:
-        texts = {use: _latest(of_use).text for use, of_use in rounds.items()}
+    def _progress(self, shown: Sequence[_Strand], done: int, total: int, stage: str) -> Progress:
+        texts = {strand.use: strand.text for strand in shown}
         return Progress(texts, done, total, stage, self._new_tokens, time.monotonic() - self._started)
 
-    def _result(self, use: Use, rounds: list[_Round]) -> Result:
-        """Of the last round, or of the one before where the last did not come to its end: half a merge loses a half."""
-        final = rounds[-1] if rounds[-1].complete or len(rounds) == 1 else rounds[-2]
-        completions = [completion for each in rounds for completion in each.completions]
+    def _result(self, strand: _Strand) -> Result:
+        request, final = strand.request, strand.final
+        completions = [completion for each in strand.rounds for completion in each.completions]
         reasons = {completion.stop_reason for completion in completions}
-        if self._ended and not rounds[-1].complete:
+        if self._ended and not strand.current.complete:
             reasons.add(self._ended)
         receipt = make_receipt(
             self._engine.info,
-            self._request,
-            use=use,
-            seed=self._request.seed,
+            request,
+            use=strand.use,
+            seed=request.seed,
             output=final.text,
             batch_size=self._batch_size,
             prompt_tokens=sum(completion.prompt_tokens for completion in completions),
@@ -164,11 +195,11 @@ class Rounds:
             stop_reason=next(reason for reason in _WORST_FIRST if reason in reasons),
             pieces=len(completions),
         )
-        notes = self._task.notes(self._request.text, final.text, self._request.options)
-        facts = self._task.facts(self._request.text, final.text)
+        notes = self._task.notes(request.text, final.text, request.options)
+        facts = self._task.facts(request.text, final.text)
         raw = tuple(completion.text for completion in final.completions)
         notes = (*notes, *_empty_notes(final), *_ending_notes(receipt, final.pieces.noun))
-        return Result(use, final.text, raw, receipt, notes, facts)
+        return Result(strand.use, final.text, raw, receipt, notes, facts)
 
 
 def row_seed(seed: int, number: int, index: int) -> int:
@@ -184,11 +215,6 @@ def _closing(items: Iterator[_T]) -> Iterator[Iterator[_T]]:
     finally:
         if isinstance(items, Generator):
             items.close()
-
-
-def _latest(rounds: Sequence[_Round]) -> _Round:
-    """The last round, or the one before as long as there is nothing to see of the last."""
-    return rounds[-1] if len(rounds) == 1 or any((*rounds[-1].outputs, *rounds[-1].partial)) else rounds[-2]
 
 
 def _span(noun: str, first: int, last: int, total: int) -> str:

@@ -1,8 +1,10 @@
 """The way of a request: check, answer, and answer again from a receipt. Knows nothing of torch or of the page."""
 
 import secrets
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import closing
 from dataclasses import replace
+from itertools import groupby, islice
 from threading import Event
 
 from phi2demo.engine.engine import MAX_SEED, Engine, GenerationOptions
@@ -10,7 +12,7 @@ from phi2demo.errors import InputError, ModelError, SettingsError
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.classify import classify
 from phi2demo.tasks.receipt import Receipt
-from phi2demo.tasks.rounds import Rounds
+from phi2demo.tasks.rounds import BATCH_PIECES, Rounds
 from phi2demo.tasks.task import AnyTask, Progress, Request, Result
 
 
@@ -20,26 +22,34 @@ def run(engine: Engine, request: Request, *, cancel: Event | None = None) -> Gen
     Setting `cancel` ends it with what there is, closing the iterator ends it without. Raises InputError and
     SettingsError before any model is asked.
     """
-    task = task_named(request.task)
-    request = task.check(request)
-    for use in request.uses:
-        if use not in engine.info.uses:
-            raise SettingsError(
-                f"There is no {use} model here: no adapter is loaded. Choose base, or start with --adapter."
-            )
-    if request.seed is None:
-        request = replace(request, seed=secrets.randbelow(MAX_SEED + 1))
-    if task.labels:
-        yield from classify(engine, task, request)
-    else:
-        yield from Rounds(engine, task, request, cancel or Event()).run()
+    yield from _run_together(engine, [request], cancel)
 
 
 def answer(engine: Engine, request: Request) -> tuple[Result, ...]:
     """The results of `run`, without its progress."""
-    *_, last = run(engine, request)
-    assert last.results is not None
-    return last.results
+    return _last_results(run(engine, request))
+
+
+def answer_all(
+    engine: Engine, requests: Iterable[Request], *, cancel: Event | None = None
+) -> Generator[tuple[Result, ...]]:
+    """The results of each request, in order: what `answer` gives, several computed at once, hence faster.
+
+    Requests that follow each other go together where task, generation options and uses are the same. Measured times
+    are those of the group. Raises as `run` does, when it comes to the request concerned.
+    """
+    for _, alike in groupby(requests, key=lambda request: (request.task, request.generation, request.uses)):
+        while group := list(islice(alike, BATCH_PIECES)):
+            try:
+                results = _last_results(_run_together(engine, group, cancel))
+            except InputError:  # of one of them: the others before it shall be answered all the same
+                if len(group) == 1:
+                    raise
+                for request in group:
+                    yield _last_results(_run_together(engine, [request], cancel))
+                continue
+            uses = len(group[0].uses)
+            yield from (results[at : at + uses] for at in range(0, len(results), uses))
 
 
 def task_named(name: str) -> AnyTask:
@@ -83,3 +93,29 @@ def replay(engine: Engine, receipt: Receipt, *, cancel: Event | None = None) -> 
 
 def _pair(base: str, base_revision: str, adapter: str | None, adapter_revision: str | None) -> str:
     return f"{base} {base_revision}" + (f" with adapter {adapter} {adapter_revision}" if adapter else " alone")
+
+
+def _run_together(engine: Engine, requests: Sequence[Request], cancel: Event | None) -> Generator[Progress]:
+    """Answer requests of one task, with the same generation options and uses, in the same batches."""
+    task = task_named(requests[0].task)
+    checked = [task.check(request) for request in requests]
+    for use in checked[0].uses:
+        if use not in engine.info.uses:
+            raise SettingsError(
+                f"There is no {use} model here: no adapter is loaded. Choose base, or start with --adapter."
+            )
+    seeded = [
+        request if request.seed is not None else replace(request, seed=secrets.randbelow(MAX_SEED + 1))
+        for request in checked
+    ]
+    if task.labels:
+        yield from classify(engine, task, seeded)
+    else:
+        yield from Rounds(engine, task, seeded, cancel or Event()).run()
+
+
+def _last_results(steps: Generator[Progress]) -> tuple[Result, ...]:
+    with closing(steps) as progress:
+        *_, last = progress
+    assert last.results is not None
+    return last.results

@@ -10,7 +10,7 @@ from phi2demo.tasks import TASKS
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.question_answering import QuestionOptions
 from phi2demo.tasks.receipt import Receipt
-from phi2demo.tasks.run import answer, replay, request_of, run, task_named
+from phi2demo.tasks.run import answer, answer_all, replay, request_of, run, task_named
 from phi2demo.tasks.sentiment import SentimentOptions
 from phi2demo.tasks.summarization import SummaryOptions
 from phi2demo.tasks.task import Request, TaskOptions
@@ -197,3 +197,59 @@ def test_a_receipt_says_what_answered() -> None:
     assert (made.prompt_tokens, made.new_tokens, made.pieces, made.batch_size) == (10, 2, 1, 1)
     assert made.made_at.endswith("+00:00")
     assert made.first_token_s is not None
+
+
+@pytest.mark.parametrize("uses", [("finetuned",), ("finetuned", "base")])
+@pytest.mark.parametrize("task", TASKS)
+def test_many_requests_get_what_each_gets_alone(task: str, uses: tuple[Any, ...]) -> None:
+    texts = [f"Text {n} is good. {'It goes on. ' * (n % 5 * 12)}{'pos' if n % 3 else 'neg'}" for n in range(21)]
+    if task not in ("summarization", "translation"):
+        texts = [text[:60] for text in texts]
+    requests = [
+        request(task, text=text, uses=uses, seed=n, generation=GenerationOptions()) for n, text in enumerate(texts)
+    ]
+    engine = ScriptedEngine()
+    together = list(answer_all(engine, requests))
+    assert max(map(len, engine.batches)) <= 8 * len(uses) * (2 if task == "sentiment" else 1)
+    assert len(engine.batches) <= (3 if task not in ("summarization", "translation") else 200)
+    for asked, results in zip(requests, together, strict=True):
+        alone = answer(ScriptedEngine(), asked)
+        assert [(r.use, r.text, r.raw, r.facts, r.receipt.seed) for r in results] == [
+            (r.use, r.text, r.raw, r.facts, r.receipt.seed) for r in alone
+        ]
+
+
+def test_rows_of_many_requests_have_the_seeds_they_have_alone() -> None:
+    requests = [request("translation", text=f"One {n}. Two. Three.", seed=n) for n in range(9)]
+    together, alone = ScriptedEngine(), ScriptedEngine()
+    list(answer_all(together, requests))
+    for asked in requests:
+        answer(alone, asked)
+    assert len(together.batches) < len(alone.batches) + 9
+    assert {p for batch in together.batches for p in batch} == {p for batch in alone.batches for p in batch}
+
+
+def test_requests_that_differ_in_more_than_text_do_not_go_together() -> None:
+    requests = [request(), request("translation"), request(uses=("base",)), request(generation=GenerationOptions())]
+    engine = ScriptedEngine()
+    assert len(list(answer_all(engine, requests))) == 4
+    assert [len(batch) for batch in engine.batches] == [1, 2, 1, 1]  # a translation of two lines
+    assert list(answer_all(engine, [])) == []
+
+
+def test_a_request_that_cannot_be_answered_stops_there_and_not_before() -> None:
+    requests = [request(text=f"Text {n}") for n in range(5)]
+    requests[3] = request(text="word " * 500)
+    answers = answer_all(ScriptedEngine(), requests)
+    assert [next(answers)[0].text for _ in range(3)] == ["TEXT 0", "TEXT 1", "TEXT 2"]
+    with pytest.raises(InputError, match="tokens with its instruction"):
+        next(answers)
+
+
+def test_closing_many_requests_closes_the_stream_of_the_engine() -> None:
+    engine = ScriptedEngine()
+    answers = answer_all(engine, (request(text=f"Text {n}") for n in range(100)))
+    next(answers)
+    answers.close()
+    assert len(engine.batches) == 1
+    assert engine.running == 0
