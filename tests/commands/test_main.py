@@ -1,7 +1,6 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -21,9 +20,11 @@ def command(*arguments: str, code: str | None = None) -> subprocess.CompletedPro
 
 
 def test_help_is_quick_and_names_every_command() -> None:
-    started = time.monotonic()
+    before = os.times()
     done = command("--help")
-    assert time.monotonic() - started < 1.0
+    after = os.times()
+    used_s = after.children_user + after.children_system - before.children_user - before.children_system
+    assert used_s < 1.0  # of the processor: what the machine does besides does not count
     assert (done.returncode, done.stderr) == (0, "")
     assert all(f"  {name} " in done.stdout for name in COMMANDS)
     assert command().stdout == done.stdout
