@@ -90,7 +90,7 @@ def model_settings_from(environment: Mapping[str, str] | None = None) -> ModelSe
         adapter_revision=env.get("PHI2DEMO_ADAPTER_REVISION"),
         device=cast(Device, env.get("PHI2DEMO_DEVICE", "auto")),
         dtype=cast(Dtype, env.get("PHI2DEMO_DTYPE", "auto")),
-        token=env.get("HF_TOKEN"),
+        token=env.get("HF_TOKEN") or None,
     )
 
 
