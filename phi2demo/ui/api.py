@@ -219,7 +219,7 @@ def _answer(result: Result) -> dict[str, Any]:
 def _uses(use: Model) -> tuple[Use, ...]:
     if use is None:
         return ("finetuned",)
-    if use not in USES:
+    if not isinstance(use, str) or use not in USES:
         raise SettingsError(f"use is {use!r}; give one of {', '.join(USES)}.")
     return USES[use]
 

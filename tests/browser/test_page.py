@@ -208,12 +208,12 @@ def test_the_limits_are_one_click_from_an_answer(page: Any) -> None:
 
 
 def test_the_page_is_there_before_the_weights(new_page: Any) -> None:
-    with served("--loading", "4") as url:
+    with served("--loading", "15") as url:
         page = new_page(url, ready=False)
         assert "Loading the weights" in page.locator(".loading").inner_text()
         ask(page, "A short text.")
         until(lambda: "still loading" in status(page))
-        until(lambda: status(page) == "Done")
+        until(lambda: status(page) == "Done", timeout_s=30)
         until(lambda: "LoRA rank 16" in page.locator(".chips").inner_text())
         assert page.locator(".loading:empty").count() == 1
 

@@ -1,0 +1,129 @@
+"""The endpoints, as a client calls them."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from phi2demo.ui.files import MAX_BYTES
+from tests.browser.conftest import served
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Any]:
+    from gradio_client import Client
+
+    with served("--delay", "0.02") as url:
+        client = Client(url, verbose=False, analytics_enabled=False)
+        yield client
+        client.close()
+
+
+@pytest.fixture(scope="module")
+def error() -> type[Exception]:
+    from gradio_client.exceptions import AppError
+
+    return AppError
+
+
+def test_every_task_is_an_endpoint_with_a_description(client: Any) -> None:
+    endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    assert list(endpoints) == ["/generate", "/summarize", "/translate", "/classify", "/answer", "/replay"]
+    for endpoint in endpoints.values():
+        assert endpoint["description"]
+
+
+def test_each_endpoint_gives_text_with_its_receipt(client: Any) -> None:
+    for name, inputs in {
+        "generate": {"text": "Once"},
+        "summarize": {"text": "A long story.", "length": "short"},
+        "translate": {"text": "Good morning.", "source": "en", "target": "fr"},
+        "classify": {"text": "a great film"},
+        "answer": {"text": "It opens at ten.", "question": "When?"},
+    }.items():
+        answer = client.predict(**inputs, api_name=f"/{name}")
+        assert answer["text"] == answer["receipt"]["output"]
+        assert answer["receipt"]["text"] == inputs["text"]
+        assert answer["use"] == "finetuned"
+        assert isinstance(answer["notes"], list)
+    assert client.predict("a great film", api_name="/classify")["probabilities"]["positive"] > 0.9
+
+
+def test_both_gives_a_list(client: Any) -> None:
+    answers = client.predict(text="Once", use="both", seed=7, api_name="/generate")
+    assert [answer["use"] for answer in answers] == ["finetuned", "base"]
+    assert {answer["receipt"]["seed"] for answer in answers} == {7}
+
+
+def test_options_reach_the_model(client: Any) -> None:
+    answer = client.predict(text="a b c d e f", options={"max_new_tokens": 3}, api_name="/generate")
+    assert answer["receipt"]["new_tokens"] == 3
+
+
+def test_a_receipt_replays(client: Any) -> None:
+    import json
+
+    receipt = client.predict(text="Once", api_name="/generate")["receipt"]
+    again = client.predict(json.dumps(receipt), api_name="/replay")
+    assert again["same"] is True
+    assert again["text"] == receipt["output"]
+
+
+def test_partial_answers_stream(client: Any) -> None:
+    job = client.submit(text=" ".join(f"word{at}" for at in range(50)), api_name="/generate")
+    last = job.result()
+    partial = job.outputs()[:-1]
+    assert partial
+    assert partial[0]["receipt"] is None
+    assert last["text"].endswith("word49")
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs", "says"),
+    [
+        ("generate", {"text": "x", "options": {"temperature": 9}}, "temperature is 9"),
+        ("generate", {"text": "x", "options": {"warmth": 1}}, "options has 'warmth'"),
+        ("generate", {"text": "x", "options": [1]}, "options is \\[1\\]"),
+        ("generate", {"text": "x", "options": {"top_k": "many"}}, "top_k is 'many'"),
+        ("generate", {"text": "x", "seed": -1}, "seed is -1"),
+        ("generate", {"text": "x", "seed": "one"}, "seed is 'one'"),
+        ("generate", {"text": "x", "use": "all"}, "use is 'all'"),
+        ("generate", {"text": "x", "use": ["base"]}, "use is \\['base'\\]"),
+        ("generate", {"text": "x", "mode": "sing"}, "mode is 'sing'"),
+        ("generate", {"text": " "}, "is empty"),
+        ("generate", {"text": None}, "give a string"),
+        ("generate", {"text": "a\x00b"}, "NUL bytes"),
+        ("generate", {"text": "a" * MAX_BYTES}, "at most 1,000,000"),
+        ("translate", {"text": "x", "source": "en", "target": "en"}, "Both languages are English"),
+        ("translate", {"text": "x", "source": ["en"], "target": "de"}, "source language is"),
+        ("answer", {"text": "x", "question": ""}, "question is empty"),
+        ("replay", {"receipt": "words"}, "not a receipt"),
+        ("generate", {"text": "explode"}, "Something went wrong on our side"),
+    ],
+)
+def test_what_cannot_be_answered_says_why(
+    client: Any, error: type[Exception], name: str, inputs: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(error, match=says):
+        client.predict(**inputs, api_name=f"/{name}")
+
+
+def test_four_at_once_get_their_own(client: Any) -> None:
+    def call(at: int) -> tuple[str, str]:
+        use = ("finetuned", "base")[at % 2]
+        return use, client.predict(text=f"text {at}", use=use, seed=0, api_name="/generate")["text"]
+
+    with ThreadPoolExecutor(4) as pool:
+        for at, (use, text) in enumerate(pool.map(call, range(4))):
+            assert text == f"{use} 0: text {at}"
+
+
+def test_a_cancelled_call_frees_the_model(client: Any) -> None:
+    job = client.submit(text="word " * 1000, options={"max_new_tokens": 1000}, api_name="/generate")
+    time.sleep(1)
+    job.cancel()
+    started = time.monotonic()
+    client.predict(text="next", api_name="/generate")
+    assert time.monotonic() - started < 5
