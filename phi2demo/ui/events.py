@@ -73,8 +73,7 @@ def _connect_input(tab: TaskTab, handlers: TabHandlers) -> None:
             [text, tab.status, tab.upload],
             concurrency_id="files",
             concurrency_limit=2,
-            show_progress="minimal",
-            show_progress_on=[tab.status],
+            show_progress="hidden",
             **_PRIVATE,
         )
     if tab.swap is not None:

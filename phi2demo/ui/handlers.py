@@ -105,19 +105,20 @@ class TabHandlers:
             context=engine.info.context if engine else 0,
         )
 
-    def open_file(self, path: str | None) -> Updates:
+    def open_file(self, path: str | None) -> Iterator[Updates]:
         """The text of a file into the input box; the uploaded copy is deleted."""
         tab = self._tab
         if path is None:
-            return {tab.status: gr.skip()}
+            return
+        name, reset = Path(path).name, {tab.upload: gr.UploadButton(value=None)}
+        yield {tab.status: markup.status(f"Reading {name}", "running")}
         try:
             text = read_document(path)
+            yield {tab.ask.text: text, tab.status: markup.status(f"Read {name}", "done"), **reset}
         except Phi2DemoError as error:
-            return {tab.status: markup.status(str(error), "error"), tab.upload: gr.UploadButton(value=None)}
+            yield {tab.status: markup.status(str(error), "error"), **reset}
         finally:
             Path(path).unlink(missing_ok=True)
-        words = markup.status(f"Read {Path(path).name}.", "done")
-        return {tab.ask.text: text, tab.status: words, tab.upload: gr.UploadButton(value=None)}
 
     def try_example(self, index: int) -> Updates:
         """An example's text and options into the tab."""

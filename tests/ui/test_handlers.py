@@ -183,12 +183,13 @@ def test_a_file_fills_the_input_and_its_copy_is_deleted(tab_of: Callable[[str], 
     tab, handlers = tab_of("translation")
     path = tmp_path / "a.txt"
     path.write_text("Guten Tag.", encoding="utf-8")
-    assert handlers.open_file(str(path))[tab.ask.text] == "Guten Tag."
+    page, _ = states(tab, handlers.open_file(str(path)))
+    assert page[tab.ask.text] == "Guten Tag."
     assert not path.exists()
     path.write_bytes(b"\x89PNG")
-    updates = handlers.open_file(str(path))
-    assert "PNG image" in updates[tab.status]
-    assert tab.ask.text not in updates
+    page, _ = states(tab, handlers.open_file(str(path)))
+    assert "PNG image" in page[tab.status]
+    assert tab.ask.text not in page
     assert not path.exists()
 
 
