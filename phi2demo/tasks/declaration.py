@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from phi2demo.errors import ModelError
+from phi2demo.errors import ModelError, SettingsError
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.generation import MODES, GenerationTaskOptions
-from phi2demo.tasks.languages import LANGUAGES
+from phi2demo.tasks.languages import LANGUAGES, language_name
 from phi2demo.tasks.summarization import LENGTHS, SummaryOptions
 from phi2demo.tasks.task import TaskOptions
 from phi2demo.tasks.translation import TranslationOptions
@@ -28,9 +28,14 @@ class Declaration:
     """Of summaries that the model was finetuned on; others are put together from these."""
 
     def adapt(self, options: TaskOptions) -> TaskOptions:
-        """The options as this model can follow them."""
+        """The options as this model can follow them; SettingsError for a language it was not finetuned for."""
         if isinstance(options, SummaryOptions) and options.length not in self.lengths:
             return replace(options, by_parts=True)
+        if isinstance(options, TranslationOptions):
+            for code in (options.source, options.target):
+                if code not in self.languages:
+                    known = ", ".join(f"{each} ({language_name(each)})" for each in self.languages)
+                    raise SettingsError(f"This model was not finetuned for {language_name(code)}; choose from {known}.")
         return options
 
     def default_options(self, task: str) -> TaskOptions:

@@ -100,7 +100,8 @@ class Rounds:
             active = [strand for strand in active if self._ended is None and self._next_round(strand)]
             if not active:
                 break
-        results = tuple(self._result(strand) for strand in strands)
+        seconds = time.monotonic() - self._started  # before notes, which may load the language detector
+        results = tuple(self._result(strand, seconds) for strand in strands)
         last = self._progress(shown, max(1, self._done), max(1, self._done), "Done")
         yield replace(last, texts={strand.use: strand.final.text for strand in shown}, results=results)
 
@@ -175,7 +176,7 @@ class Rounds:
         texts = {strand.use: strand.text for strand in shown}
         return Progress(texts, done, total, stage, self._new_tokens, time.monotonic() - self._started)
 
-    def _result(self, strand: _Strand) -> Result:
+    def _result(self, strand: _Strand, seconds: float) -> Result:
         request, final = strand.request, strand.final
         completions = [completion for each in strand.rounds for completion in each.completions]
         reasons = {completion.stop_reason for completion in completions}
@@ -191,7 +192,7 @@ class Rounds:
             prompt_tokens=sum(completion.prompt_tokens for completion in completions),
             new_tokens=sum(len(completion.token_ids) for completion in completions),
             first_token_s=self._first_token_s,
-            seconds=time.monotonic() - self._started,
+            seconds=seconds,
             stop_reason=next(reason for reason in _WORST_FIRST if reason in reasons),
             pieces=len(completions),
         )

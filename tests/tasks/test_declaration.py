@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from phi2demo.errors import ModelError
+from phi2demo.errors import ModelError, SettingsError
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.declaration import FILE, Declaration, read_declaration
 from phi2demo.tasks.generation import GenerationTaskOptions
@@ -99,3 +99,13 @@ def test_what_a_tab_starts_with() -> None:
     assert declaration.default_options("generation") == GenerationTaskOptions("instruct")
     for task in TASKS:
         assert isinstance(declaration.default_options(task), TASKS[task].options_type)
+
+
+@pytest.mark.parametrize("options", [TranslationOptions("en", "it"), TranslationOptions("nl", "en")])
+def test_a_language_that_a_model_was_not_taught_is_refused(options: TranslationOptions) -> None:
+    taught = Declaration(languages=("en", "de"))
+    with pytest.raises(
+        SettingsError, match=r"not finetuned for (Italian|Dutch); choose from en \(English\), de \(German\)"
+    ):
+        taught.adapt(options)
+    assert taught.adapt(TranslationOptions("de", "en")) == TranslationOptions("de", "en")
