@@ -1,0 +1,64 @@
+"""The page over the embedded model, as a first-time visitor meets it."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.browser.test_page import answer, ask, open_tab, seen, status, until
+from tests.servers import Server, serving
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def product(chromium: Any) -> Iterator[Server]:
+    with serving(["app.py"]) as server:
+        yield server
+
+
+@pytest.fixture
+def page(new_page: Any, product: Server) -> Any:
+    opened = new_page(product.url, ready=False)
+    opened.wait_for_selector(".loading:empty", state="attached", timeout=60_000)
+    return opened
+
+
+def test_the_header_says_who_answers(page: Any) -> None:
+    header = page.locator("#header").inner_text()
+    assert "assets/model" in header
+    assert "assets/adapter" in header
+    assert "not Phi-2 itself" in header
+
+
+def test_an_example_is_translated_side_by_side(page: Any) -> None:
+    open_tab(page, "Translate")
+    seen(page, ".examples button, .examples .gallery-item").first.click()
+    seen(page, ".choice label:has-text('Side by side')").click()
+    until(lambda: seen(page, ".output-text textarea").count() == 2)
+    seen(page, "button.run").click()
+    until(lambda: status(page) == "Done", timeout_s=60)
+    assert answer(page, 0).strip()
+    assert answer(page, 0) != answer(page, 1)
+
+
+def test_lines_are_kept(page: Any) -> None:
+    open_tab(page, "Translate")
+    ask(page, "I have no time today.\n\nWhere is the station?\n  My name is Anna.\n")
+    until(lambda: status(page) == "Done", timeout_s=60)
+    assert [bool(line.strip()) for line in answer(page).split("\n")][:4] == [True, False, True, True]
+
+
+def test_stop_ends_a_long_summary_and_the_processor_goes_quiet(page: Any, product: Server) -> None:
+    open_tab(page, "Summarize")
+    sentence = "The old town has a market, and people from the villages bring bread, apples and cheese to it. "
+    ask(page, sentence * 1200)
+    until(lambda: " of " in status(page) and "tokens" in status(page), timeout_s=60)
+    seen(page, "button.stop").click()
+    assert until(lambda: "Stopped" in status(page), timeout_s=10) < 1
+    process = psutil.Process(product.pid)
+    process.cpu_percent()
+    time.sleep(1)
+    assert process.cpu_percent() < 50

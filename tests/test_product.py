@@ -1,0 +1,144 @@
+"""The product as shipped: the embedded pair, through the snippets of its cards, the API and the command line."""
+
+import concurrent.futures
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phi2demo.settings import EMBEDDED_ADAPTER, EMBEDDED_MODEL
+from tests.servers import serving
+
+ROOT = Path(__file__).parent.parent
+CARDS = [EMBEDDED_MODEL / "README.md", EMBEDDED_ADAPTER / "README.md"]
+
+
+def run(*words: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "phi2demo", *words],
+        cwd=ROOT,
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("card", CARDS, ids=["model", "adapter"])
+def test_the_snippet_of_a_card_works(card: Path) -> None:
+    snippet = re.search(r"```python\n(.*?)```", card.read_text(encoding="utf-8"), re.S)
+    assert snippet
+    done = subprocess.run(
+        [sys.executable, "-c", snippet[1]], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Where is the station?" in done.stdout
+    assert len(done.stdout.split("Where is the station?")[1].strip()) > 3
+
+
+def test_the_weights_are_small_safetensors() -> None:
+    files = [path for folder in (EMBEDDED_MODEL, EMBEDDED_ADAPTER) for path in folder.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 64_000_000
+    assert not [path.name for path in files if path.suffix in (".bin", ".pt", ".pkl", ".pth")]
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with serving(["app.py"]) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="module")
+def client(address: str) -> Any:
+    from gradio_client import Client
+
+    return Client(address, verbose=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("endpoint", "text"),
+    [
+        ("/generate", "Once upon a time there was a little fox."),
+        ("/summarize", "The town built a bridge. It crosses the river. Many people walk over it every day."),
+        ("/translate", "I have no time today. Where is the station?"),
+        ("/classify", "A warm and funny film."),
+    ],
+)
+def test_an_endpoint_returns_text_with_its_receipt(client: Any, endpoint: str, text: str) -> None:
+    answer = client.predict(text, api_name=endpoint)
+    assert answer["text"].strip()
+    receipt = answer["receipt"]
+    assert receipt["text"] == text
+    assert receipt["output"] == answer["text"]
+    assert receipt["base"] == "assets/model"
+    assert receipt["adapter"] == "assets/adapter"
+
+
+@pytest.mark.slow
+def test_concurrent_clients_get_what_each_gets_alone(address: str) -> None:
+    from gradio_client import Client
+
+    text = "I have no time today. Where is the station?"
+    jobs = [{"use": use, "target": target} for use in ("finetuned", "base") for target in ("de", "fr")]
+
+    def ask(job: dict[str, str]) -> str:
+        answer = Client(address, verbose=False).predict(text, api_name="/translate", **job)
+        return str(answer["text"])
+
+    alone = [ask(job) for job in jobs]
+    with concurrent.futures.ThreadPoolExecutor(len(jobs)) as pool:
+        assert list(pool.map(ask, jobs)) == alone
+    assert len(set(alone)) == len(alone)
+
+
+@pytest.mark.slow
+def test_side_by_side_gives_the_two_texts_of_two_runs(client: Any) -> None:
+    for text in ("I have no time today.", "My sister has two cats.", "It is raining again, so we stay at home."):
+        pair = client.predict(text, use="both", api_name="/translate")
+        for answer in pair:
+            assert client.predict(text, use=answer["use"], api_name="/translate")["text"] == answer["text"]
+
+
+@pytest.mark.slow
+def test_a_file_of_two_hundred_lines_keeps_its_lines(tmp_path: Path) -> None:
+    lines = [
+        ["I have no time today.", "", "Where is the station?", "My name is Anna. I am 30."][at % 4] for at in range(200)
+    ]
+    (tmp_path / "in.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    for words in (["translate", "--from", "en", "--to", "de"], ["summarize"], ["generate", "--max-new-tokens", "8"]):
+        done = run(*words, "--input", str(tmp_path / "in.txt"), "--output", str(tmp_path / "out.txt"))
+        assert done.returncode == 0, done.stderr
+        answered = (tmp_path / "out.txt").read_text(encoding="utf-8").splitlines()
+        assert len(answered) == 200
+        assert [bool(line) for line in answered][1::4] == [False] * 50
+
+
+@pytest.mark.slow
+def test_a_sampled_receipt_replays_to_the_same_text(tmp_path: Path) -> None:
+    made = run("generate", "--json", "--use", "both", "--max-new-tokens", "40", "Once upon a time there was a fox.")
+    assert made.returncode == 0, made.stderr
+    for answer in json.loads(made.stdout):
+        receipt = tmp_path / f"{answer['use']}.json"
+        receipt.write_text(json.dumps(answer["receipt"]), encoding="utf-8")
+        again = run("replay", str(receipt))
+        assert again.returncode == 0, again.stdout + again.stderr
+
+
+@pytest.mark.slow
+def test_a_document_over_the_context_is_summarized_part_by_part() -> None:
+    sentence = (
+        "The old town has a market, and every week people from the villages bring bread, apples and cheese to it. "
+    )
+    started = time.monotonic()
+    done = run("summarize", "--json", sentence * 150)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["receipt"]["pieces"] > 2
+    assert time.monotonic() - started < 120

@@ -1,0 +1,60 @@
+"""What the README says is run and compared with what is there."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.servers import serving
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = [line for block in re.findall(r"```bash\n(.*?)```", README, re.S) for line in block.splitlines() if line]
+ANSWERS = [line for line in COMMANDS if line.startswith("python -m phi2demo ") and "DATA" not in line]
+
+
+def test_the_two_commands_are_there() -> None:
+    assert "pip install -r requirements.txt && python app.py" in COMMANDS
+    assert "pip install -r requirements.txt -r tests/requirements.txt && pytest" in COMMANDS
+
+
+@pytest.mark.parametrize("command", ANSWERS)
+def test_a_command_answers(command: str) -> None:
+    words = [sys.executable, *shlex.split(command)[1:]]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+@pytest.mark.slow
+def test_the_app_answers_within_twenty_seconds() -> None:
+    with serving(["app.py"], timeout_s=20):
+        pass
+
+
+def test_the_tree_names_what_is_there_and_nothing_else() -> None:
+    tree = re.search(r"## What is where\n\n```\n(.*?)```", README, re.S)
+    assert tree
+    named: set[str] = set()
+    folder = ""
+    for line in tree[1].splitlines():
+        match = re.match(r"( *)([\w.-]+/?)\s", f"{line} ")
+        assert match, line
+        depth, name = len(match[1]) // 2, match[2]
+        folder = "" if depth == 0 else "/".join(folder.split("/")[:depth]) + "/"
+        folder += name if name.endswith("/") else ""
+        named.add((folder if name.endswith("/") else folder + name).rstrip("/"))
+    for path in sorted(named):
+        assert (ROOT / path).exists(), f"the README's tree names {path}, which is not there"
+    modules = {
+        path.relative_to(ROOT).as_posix() for path in (ROOT / "phi2demo").rglob("*.py") if path.name != "__init__.py"
+    }
+    assert not modules - named, "modules that the README's tree does not name"
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\((?!http)([^)#]+)\)", README))))
+def test_a_link_leads_somewhere(target: str) -> None:
+    assert (ROOT / target).exists()
