@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, TextIO
 
 from phi2demo.commands.items import one_line
@@ -34,7 +34,7 @@ def answer_text(asking: Asking, text: str, output: TextIO) -> None:
     steps = asking.about(text)
     results = _stream(steps, output) if stream else finish(steps, show=sys.stderr.isatty())
     if asking.as_json:
-        values = [as_dict(result) for result in results]
+        values = [result.as_dict() for result in results]
         print(json.dumps(values if len(values) > 1 else values[0], ensure_ascii=False, indent=2), file=output)
         return
     if not stream:
@@ -60,7 +60,7 @@ def answer_lines(asking: Asking, lines: Sequence[str], output: TextIO) -> None:
                 results = next(answers)
             for result in results:
                 if asking.as_json:
-                    print(json.dumps(as_dict(result), ensure_ascii=False), file=output)
+                    print(json.dumps(result.as_dict(), ensure_ascii=False), file=output)
                 else:
                     print(_labelled(result, one_line(result.text), results), file=output)
             output.flush()
@@ -91,18 +91,6 @@ def finish(steps: Generator[Progress], *, show: bool) -> tuple[Result, ...]:
             bar.update(0)
     assert results is not None
     return results
-
-
-def as_dict(result: Result) -> dict[str, Any]:
-    """What --json prints of an answer."""
-    answer = {
-        "text": result.text,
-        "use": result.use,
-        "notes": list(result.notes),
-        "facts": list(result.facts),
-        "receipt": asdict(result.receipt),
-    }
-    return answer | ({"probabilities": result.probabilities} if result.probabilities else {})
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from phi2demo.commands import arguments as shared
-from phi2demo.commands.answers import as_dict, finish
+from phi2demo.commands.answers import finish
 from phi2demo.commands.ask import LoadEngine, load_local
 from phi2demo.commands.items import read_text
 from phi2demo.settings import ModelSettings
@@ -29,7 +29,7 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
     (result,) = finish(replay(engine, receipt), show=sys.stderr.isatty())
     same = result.text == receipt.output
     if given.json:
-        print(json.dumps({"same": same, **as_dict(result)}, ensure_ascii=False, indent=2))
+        print(json.dumps({"same": same, **result.as_dict()}, ensure_ascii=False, indent=2))
     elif same:
         print(f"same: {result.text}")
     else:

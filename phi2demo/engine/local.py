@@ -4,6 +4,7 @@ import logging
 import queue
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -64,13 +65,14 @@ class LocalEngine:
     ) -> Iterator[Snapshot]:
         """Generate all rows in one batch; see `Engine.stream`."""
         batch, adapters, room = self._encode(prompts)
+        max_new_tokens = min(options.max_new_tokens, room)
         closed = threading.Event()
         reports: queue.SimpleQueue[Snapshot | BaseException] = queue.SimpleQueue()
         watch = Watch(
             self._tokenizer,
             options,
             prompt_tokens=batch["attention_mask"].sum(1).tolist(),
-            max_new_tokens=min(options.max_new_tokens, room),
+            max_new_tokens=max_new_tokens,
             end_ids=self._end_ids,
             halted=halted_by(closed, *([cancel] if cancel else [])),
             report=reports.put,
@@ -80,9 +82,8 @@ class LocalEngine:
                 yield watch.finish(None)
                 return
             yield watch.snapshot()
-        seeds = [prompt.seed for prompt in prompts]
-        arguments = (batch, adapters, options, seeds, min(options.max_new_tokens, room), watch, reports)
-        thread = threading.Thread(target=self._work, args=arguments, name="generate", daemon=True)
+        job = _Job(batch, adapters, options, [prompt.seed for prompt in prompts], max_new_tokens, watch)
+        thread = threading.Thread(target=self._work, args=(job, reports), name="generate", daemon=True)
         try:
             thread.start()
         except BaseException:
@@ -162,20 +163,11 @@ class LocalEngine:
         logits: torch.Tensor = output.logits
         return logits
 
-    def _work(
-        self,
-        batch: "BatchEncoding",
-        adapters: list[str],
-        options: GenerationOptions,
-        seeds: list[int],
-        max_new_tokens: int,
-        watch: Watch,
-        reports: "queue.SimpleQueue[Snapshot | BaseException]",
-    ) -> None:
+    def _work(self, job: "_Job", reports: "queue.SimpleQueue[Snapshot | BaseException]") -> None:
         """Runs in a thread of its own and holds the lock; whatever happens, the reader hears of it."""
         try:
             with torch.inference_mode():
-                last = self._generate(batch, adapters, options, seeds, max_new_tokens, watch)
+                last = self._generate(job)
         except Exception as error:  # it has to reach the person, not this thread's end
             _log.exception("generation failed")
             reports.put(_explained(error))
@@ -185,26 +177,18 @@ class LocalEngine:
             _remove_mixing_hooks(self._model)
             self._lock.release()
 
-    def _generate(
-        self,
-        batch: "BatchEncoding",
-        adapters: list[str],
-        options: GenerationOptions,
-        seeds: list[int],
-        max_new_tokens: int,
-        watch: Watch,
-    ) -> Snapshot:
-        length = batch["input_ids"].shape[1]
-        cache = self._prefill(batch, adapters, watch) if options.num_beams == 1 else None
-        if watch.halt_reason():
-            return watch.finish(None)
+    def _generate(self, job: "_Job") -> Snapshot:
+        options, length = job.options, job.batch["input_ids"].shape[1]
+        cache = self._prefill(job) if options.num_beams == 1 else None
+        if job.watch.halt_reason():
+            return job.watch.finish(None)
         output = self._model.generate(
-            **batch,
-            **self._mixing(adapters),
+            **job.batch,
+            **self._mixing(job.adapters),
             **({"past_key_values": cache} if cache is not None else {}),
-            logits_processor=logits_processors(options, seeds, prompt_length=length),
-            stopping_criteria=StoppingCriteriaList([watch]),
-            max_new_tokens=max_new_tokens,
+            logits_processor=logits_processors(options, job.seeds, prompt_length=length),
+            stopping_criteria=StoppingCriteriaList([job.watch]),
+            max_new_tokens=job.max_new_tokens,
             num_beams=options.num_beams,
             do_sample=False,
             early_stopping=options.num_beams > 1,
@@ -212,11 +196,11 @@ class LocalEngine:
             eos_token_id=sorted(self._end_ids),
             use_cache=True,
         )
-        return watch.finish(output[:, length:].tolist())
+        return job.watch.finish(output[:, length:].tolist())
 
-    def _prefill(self, batch: "BatchEncoding", adapters: list[str], watch: Watch) -> DynamicCache | None:
+    def _prefill(self, job: "_Job") -> DynamicCache | None:
         """Read all of the prompts but their last token, in chunks short enough for Stop to be heard between them."""
-        input_ids, mask = batch["input_ids"], batch["attention_mask"]
+        input_ids, mask = job.batch["input_ids"], job.batch["attention_mask"]
         rows, length = input_ids.shape
         chunk = length
         if self._device.type == "cpu":
@@ -226,7 +210,7 @@ class LocalEngine:
         cache = DynamicCache()
         positions = (mask.cumsum(1) - 1).clamp_min(0)
         for start in range(0, length - 1, chunk):
-            if watch.halt_reason():
+            if job.watch.halt_reason():
                 break
             end = min(start + chunk, length - 1)
             self._model(
@@ -236,9 +220,24 @@ class LocalEngine:
                 past_key_values=cache,
                 use_cache=True,
                 logits_to_keep=1,
-                **self._mixing(adapters),
+                **self._mixing(job.adapters),
             )
         return cache
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One batch on its way through the generating thread."""
+
+    batch: "BatchEncoding"
+    """Left-padded, on the device."""
+    adapters: list[str]
+    """Of each row."""
+    options: GenerationOptions
+    seeds: list[int]
+    max_new_tokens: int
+    """As asked for, or what the context has left."""
+    watch: Watch
 
 
 def _read(reports: "queue.SimpleQueue[Snapshot | BaseException]", watch: Watch) -> Iterator[Snapshot]:

@@ -3,7 +3,7 @@
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar, Generic, TypeVar, get_args
 
 from phi2demo.engine.engine import MAX_SEED, GenerationOptions, Use
@@ -52,6 +52,17 @@ class Result:
     """Measures of this answer in words: words in and out, compression."""
     probabilities: dict[str, float] = field(default_factory=dict)
     """Of the labels, for a task that classifies."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """What a program gets: text, use, notes, facts and receipt as JSON values, and probabilities where there are."""
+        answer = {
+            "text": self.text,
+            "use": self.use,
+            "notes": list(self.notes),
+            "facts": list(self.facts),
+            "receipt": asdict(self.receipt),
+        }
+        return answer | ({"probabilities": self.probabilities} if self.probabilities else {})
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 import gradio as gr
@@ -20,7 +20,7 @@ from phi2demo.tasks.receipt import Receipt
 from phi2demo.tasks.run import replay, run
 from phi2demo.tasks.sentiment import SentimentOptions
 from phi2demo.tasks.summarization import SummaryOptions
-from phi2demo.tasks.task import Progress, Request, Result, TaskOptions
+from phi2demo.tasks.task import Progress, Request, TaskOptions
 from phi2demo.tasks.translation import TranslationOptions
 from phi2demo.ui.events import MODEL
 from phi2demo.ui.task_tab import USES
@@ -177,7 +177,7 @@ class Endpoints:
         with closing(ask(engine)) as steps:  # type: ignore[type-var]
             for progress in steps:
                 if progress.results is not None:
-                    yield [_answer(result) for result in progress.results]
+                    yield [result.as_dict() for result in progress.results]
                 elif time.monotonic() - shown >= FRAME_S:
                     shown = time.monotonic()
                     yield [{"text": text, "use": use, "receipt": None} for use, text in progress.texts.items()]
@@ -203,17 +203,6 @@ def _told_to_client() -> Iterator[None]:
         raise gr.Error(
             "Something went wrong on our side; the log of the app says what.", print_exception=False
         ) from error
-
-
-def _answer(result: Result) -> dict[str, Any]:
-    answer = {
-        "text": result.text,
-        "use": result.use,
-        "notes": list(result.notes),
-        "facts": list(result.facts),
-        "receipt": asdict(result.receipt),
-    }
-    return answer | ({"probabilities": result.probabilities} if result.probabilities else {})
 
 
 def _uses(use: Model) -> tuple[Use, ...]:
