@@ -15,6 +15,9 @@ Use = Literal["finetuned", "base"]
 StopReason = Literal["end", "stop string", "length", "context", "time", "stopped"]
 """Why a row ended: end token, a stop string, max_new_tokens, a full context, the time limit, or the person."""
 
+Output = str | tuple[int, ...]
+"""What is scored: a text, or the token ids as they were generated."""
+
 MAX_SEED = 2**32 - 1
 
 
@@ -31,6 +34,8 @@ class GenerationOptions:
     """Sample from this many likeliest tokens; 0 is all."""
     repetition_penalty: float = 1.0
     """Above 1, tokens already generated are made less likely (Keskar et al., 2019); those of the prompt are not."""
+    no_repeat_ngram_size: int = 0
+    """No run of so many tokens stands twice in the output (Paulus et al., 2018); 0 allows all."""
     num_beams: int = 1
     """Above 1, beam search: no sampling, no text while it runs."""
     stop: tuple[str, ...] = ()
@@ -58,6 +63,7 @@ RANGES: dict[str, tuple[int, int] | tuple[float, float]] = {
     "top_p": (0.01, 1.0),
     "top_k": (0, 1000),
     "repetition_penalty": (1.0, 2.0),
+    "no_repeat_ngram_size": (0, 10),
     "num_beams": (1, 8),
     "time_limit_s": (1.0, 3600.0),
 }
@@ -115,6 +121,11 @@ class Score:
         """Log-probability of the whole output."""
         return sum(self.log_probabilities)
 
+    @property
+    def log_odds(self) -> tuple[float, ...]:
+        """Of every token against all others, log(p / (1 - p)); exact also where p is next to 1."""
+        return tuple(value - math.log(-math.expm1(value)) if value else math.inf for value in self.log_probabilities)
+
 
 @dataclass(frozen=True)
 class ModelInfo:
@@ -166,6 +177,13 @@ class Engine(Protocol):
         """
         ...
 
-    def score(self, prompts: Sequence[Prompt], outputs: Sequence[str]) -> list[Score]:
-        """Log-probability of every output under its prompt, in the order given."""
+    def score(
+        self, prompts: Sequence[Prompt], outputs: Sequence[Output], *, cancel: Event | None = None
+    ) -> list[Score]:
+        """Log-probability of every output under its prompt, in the order given.
+
+        Setting `cancel` ends it within a second with StoppedError; nothing of the batch is returned. Raises InputError
+        where a prompt or an output is empty, or both together do not fit the context, SettingsError where a row wants
+        an adapter that is not loaded.
+        """
         ...

@@ -6,6 +6,7 @@ import torch
 from transformers import (
     LogitsProcessor,
     LogitsProcessorList,
+    NoRepeatNGramLogitsProcessor,
     RepetitionPenaltyLogitsProcessor,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
@@ -22,7 +23,10 @@ def logits_processors(options: GenerationOptions, seeds: Sequence[int], *, promp
     """
     processors = LogitsProcessorList()
     if options.repetition_penalty > 1:
-        processors.append(OutputRepetitionPenalty(options.repetition_penalty, prompt_length))
+        penalty = RepetitionPenaltyLogitsProcessor(options.repetition_penalty)
+        processors.append(OutputOnly(penalty, prompt_length))
+    if options.no_repeat_ngram_size > 0:
+        processors.append(OutputOnly(NoRepeatNGramLogitsProcessor(options.no_repeat_ngram_size), prompt_length))
     if options.temperature > 0:
         processors.append(TemperatureLogitsWarper(options.temperature))
         if options.top_k:
@@ -33,20 +37,20 @@ def logits_processors(options: GenerationOptions, seeds: Sequence[int], *, promp
     return processors
 
 
-class OutputRepetitionPenalty(LogitsProcessor):
-    """The repetition penalty of Keskar et al. (2019) over the output alone.
+class OutputOnly(LogitsProcessor):
+    """A processor that holds repetitions down, looking at the output alone.
 
     Names and numbers of the person's text may be repeated freely, and padding cannot count.
     """
 
-    def __init__(self, penalty: float, prompt_length: int) -> None:
-        self._penalize = RepetitionPenaltyLogitsProcessor(penalty)
+    def __init__(self, processor: LogitsProcessor, prompt_length: int) -> None:
+        self._processor = processor
         self._prompt_length = prompt_length
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
-        """Scores with the penalty, of shape (rows, vocabulary)."""
+        """Scores as the processor leaves them, of shape (rows, vocabulary)."""
         output: torch.LongTensor = input_ids[:, self._prompt_length :]  # type: ignore[assignment]
-        return self._penalize(output, scores) if output.shape[1] else scores
+        return self._processor(output, scores) if output.shape[1] else scores
 
 
 class RowSampler(LogitsProcessor):

@@ -35,7 +35,9 @@ def _simplification(row: Row) -> list[str]:
 
 
 def _sentiment(row: Row) -> list[str]:
-    return [f"Review: {row['text']}\nSentiment: {'positive' if int(row['label']) == 1 else 'negative'}"]
+    """Label last, and label first: there every word of the review is learned in the light of the label."""
+    label = "positive" if int(row["label"]) == 1 else "negative"
+    return [f"Review: {row['text']}\nSentiment: {label}", f"A {label} review: {row['text']}"]
 
 
 def _prose(row: Row) -> list[str]:

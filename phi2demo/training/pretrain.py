@@ -13,6 +13,7 @@ import numpy as np
 from phi2demo.errors import SettingsError
 from phi2demo.training.batch import Batch
 from phi2demo.training.corpus import Source, read_corpus
+from phi2demo.training.gap_sentences import gap_sentences
 from phi2demo.training.loop import LoopSettings, Schedule, describe, target_loss, train
 from phi2demo.training.plain import plain_texts
 from phi2demo.training.precision import Precision, make_accelerator
@@ -22,10 +23,14 @@ from phi2demo.training.tokenizer import train_tokenizer
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedTokenizerFast
+    from transformers import PhiConfig, PhiForCausalLM, PreTrainedTokenizerFast
 
 TOKENIZER_CHARACTERS = 30_000_000
 """Text the tokenizer is trained on, taken from each data set by its weight."""
+
+
+VALIDATION_ROWS = 12
+"""Blocks of each data set."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,8 @@ class PretrainSettings:
     """Folder for the model, its log and its checkpoints."""
     preset: str = "nano"
     """Shape and budget: nano for a CPU, mini for a GPU, tiny for a try."""
+    start: Path | None = None
+    """Folder of a base of the preset's shape to go on from, with its tokenizer; random weights where not given."""
     tokens: int | None = None
     """Tokens to see; the preset's budget where not given."""
     learning_rate: float | None = None
@@ -123,7 +130,7 @@ def pretrain(settings: PretrainSettings) -> Path:
     config = preset.config(
         vocab_size=len(tokenizer), end_id=tokenizer.eos_token_id, pad_id=tokenizer.convert_tokens_to_ids("<|pad|>")
     )
-    model = PhiForCausalLM(config)
+    model = PhiForCausalLM(config) if settings.start is None else _load_start(settings.start, config)
     train_blocks = _open_blocks(settings, "train")
     held_out = _open_blocks(settings, "validation")
     state = train(
@@ -153,12 +160,16 @@ def prepare_streams(settings: PretrainSettings, preset: Preset) -> None:
         return
     folder.mkdir(parents=True, exist_ok=True)
     sources, reports = read_corpus(settings.data)
+    sources += [gap_sentences(s) for s in sources if s.kind == "prose"]
     for report in reports:
         print(f"{report.name}: kept {report.kept}, removed {dict(report.removed)}", file=sys.stderr)
     (folder / "cleaning.json").write_text(json.dumps([asdict(r) for r in reports], indent=1), encoding="utf-8")
     weights = {s.name: weight_of(s.name, settings.mix) for s in sources if s.rows["train"]}
-    sample = _tokenizer_sample([s for s in sources if weights.get(s.name)], weights)
-    tokenizer = train_tokenizer(sample, vocab_size=preset.vocab_size, context=preset.context)
+    if settings.start is None:
+        sample = _tokenizer_sample([s for s in sources if weights.get(s.name)], weights)
+        tokenizer = train_tokenizer(sample, vocab_size=preset.vocab_size, context=preset.context)
+    else:
+        tokenizer = _load_tokenizer(settings.start)
     tokenizer.save_pretrained(settings.output)
     lengths = {}
     for source in sources:
@@ -195,23 +206,39 @@ def _phase_ends(preset: Preset, tokens: int) -> tuple[tuple[int, Phase], ...]:
     return tuple(ends)
 
 
+def _load_start(folder: Path, config: "PhiConfig") -> "PhiForCausalLM":
+    """The weights of a base in float32; SettingsError where it is of another shape than `config`."""
+    import torch
+    from transformers import PhiForCausalLM
+
+    model: PhiForCausalLM = PhiForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
+    for name in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings"):
+        if getattr(model.config, name) != getattr(config, name):
+            raise SettingsError(
+                f"--start {folder} has {name} {getattr(model.config, name)}, the preset {getattr(config, name)}. "
+                "Give a base of the preset's shape, or another --preset."
+            )
+    return model
+
+
 def _open_blocks(settings: PretrainSettings, split: str) -> Blocks:
     folder = settings.output / "corpus"
     known = json.loads((folder / "streams.json").read_text(encoding="utf-8"))
     names = [n for n, w in known["weights"].items() if w > 0 and known["tokens"].get(f"{n}.{split}", 0) > 1]
-    streams = [np.memmap(folder / f"{name}.{split}.u16", dtype=np.uint16, mode="r") for name in names]
+    streams = {name: np.memmap(folder / f"{name}.{split}.u16", dtype=np.uint16, mode="r") for name in names}
     return Blocks(streams, [known["weights"][name] for name in names], settings.seed)
 
 
 def _validate(model: "torch.nn.Module", held_out: Blocks, preset: Preset, device: "torch.device") -> dict[str, float]:
-    """Loss per token on the same held-out blocks every time."""
+    """Loss per token: of each data set on the same held-out blocks every time, and of all by their weights."""
     import torch
 
     length = preset.phases[0].length
-    total, batches = 0.0, 4
+    losses: dict[str, float] = {}
     with torch.no_grad():
-        for index in range(batches):
-            block = torch.from_numpy(held_out.at(index, rows=16, length=length))
+        for name in held_out.streams:
+            block = torch.from_numpy(held_out.of(name, rows=VALIDATION_ROWS, length=length))
             batch = Batch(block[:, :-1], block[:, 1:])
-            total += float(target_loss(model, batch, device)) / batch.total_weight
-    return {"all": total / batches}
+            losses[name] = float(target_loss(model, batch, device)) / batch.total_weight
+    shares = np.asarray(held_out.weights) / sum(held_out.weights)
+    return {"all": float(shares @ np.asarray(list(losses.values())))} | losses

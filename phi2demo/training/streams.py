@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 WEIGHTS = {
+    "gap_sentences.wikipedia2015_leads": 0.05,
+    "gap_sentences.onestop_english": 0.01,
+    "gap_sentences.": 0.0,
     "tatoeba": 0.16,
     "african_storybook.en-fr": 0.01,
     "tinystories": 0.08,
@@ -69,8 +72,10 @@ def write_stream(texts: Iterable[str], tokenizer: "PreTrainedTokenizerFast", pat
 class Blocks:
     """Blocks of consecutive tokens drawn at random places from weighted streams."""
 
-    streams: Sequence[Tokens]
+    streams: Mapping[str, Tokens]
+    """By name of the data set."""
     weights: Sequence[float]
+    """In the order of the streams."""
     seed: int
 
     def __post_init__(self) -> None:
@@ -83,9 +88,17 @@ class Blocks:
         """The blocks of one step: int64 of shape (rows, length + 1), the last column only being a target."""
         random = np.random.default_rng([self.seed, step])
         chosen = random.choice(len(self.streams), size=rows, p=np.asarray(self.weights) / sum(self.weights))
-        blocks = np.empty((rows, length + 1), dtype=np.int64)
-        for row, index in enumerate(chosen):
-            stream = self.streams[index]
+        streams = list(self.streams.values())
+        return self._draw([streams[index] for index in chosen], length, random)
+
+    def of(self, name: str, *, rows: int, length: int) -> NDArray[np.int64]:
+        """Blocks of one data set, the same every time, in the shape of `at`."""
+        return self._draw([self.streams[name]] * rows, length, np.random.default_rng(self.seed))
+
+    @staticmethod
+    def _draw(streams: Sequence[Tokens], length: int, random: np.random.Generator) -> NDArray[np.int64]:
+        blocks = np.empty((len(streams), length + 1), dtype=np.int64)
+        for row, stream in enumerate(streams):
             start = int(random.integers(max(1, len(stream) - length)))
             block = stream[start : start + length + 1]
             blocks[row] = np.resize(block, length + 1)  # a stream shorter than a block is repeated

@@ -53,7 +53,8 @@ class Endpoints:
             mode: "continue" or "instruct"; empty: what the model was finetuned for.
             use: "finetuned", "base" or "both"; null: finetuned where there is an adapter.
             seed: A whole number that makes a sampled answer the same again; null: random, said in the receipt.
-            options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty, num_beams, time_limit_s.
+            options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty,
+                no_repeat_ngram_size, num_beams, time_limit_s.
 
         Returns:
             {"text", "use", "notes", "facts", "receipt"}; for "both" a list of two.
@@ -72,7 +73,8 @@ class Endpoints:
             length: "sentence", "short" (two or three sentences) or "medium" (a short paragraph).
             use: "finetuned", "base" or "both"; null: finetuned where there is an adapter.
             seed: A whole number that makes a sampled answer the same again; null: random, said in the receipt.
-            options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty, num_beams, time_limit_s.
+            options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty,
+                no_repeat_ngram_size, num_beams, time_limit_s.
 
         Returns:
             {"text", "use", "notes", "facts", "receipt"}; for "both" a list of two.
@@ -96,7 +98,8 @@ class Endpoints:
             target: The language to translate into, as a two-letter code.
             use: "finetuned", "base" or "both"; null: finetuned where there is an adapter.
             seed: A whole number that makes a sampled answer the same again; null: random, said in the receipt.
-            options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty, num_beams, time_limit_s.
+            options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty,
+                no_repeat_ngram_size, num_beams, time_limit_s.
 
         Returns:
             {"text", "use", "notes", "facts", "receipt"}; for "both" a list of two.
@@ -125,7 +128,8 @@ class Endpoints:
             question: What is asked about it.
             use: "finetuned", "base" or "both"; null: finetuned where there is an adapter.
             seed: A whole number that makes a sampled answer the same again; null: random, said in the receipt.
-            options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty, num_beams, time_limit_s.
+            options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty,
+                no_repeat_ngram_size, num_beams, time_limit_s.
 
         Returns:
             {"text", "use", "notes", "facts", "receipt"}; for "both" a list of two.

@@ -18,6 +18,7 @@ _SLIDERS = {
 _NUMBERS = {
     "max_new_tokens": ("New tokens at most", "About ¾ of a word each"),
     "top_k": ("Top-k", "Of so many tokens, 0 is all"),
+    "no_repeat_ngram_size": ("No repeats of", "Runs of so many tokens stand once in the output; 0 allows all"),
     "num_beams": ("Beams", "Above 1: slower, no streaming"),
     "time_limit_s": ("Time limit in seconds", "It ends with what there is"),
 }

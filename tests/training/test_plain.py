@@ -19,8 +19,8 @@ FORMS: list[tuple[str, dict[str, Any], list[str]]] = [
     ),
     ("question_answering", {"context": "Tom sleeps.", "question": "Who wakes?", "answers": []}, []),
     ("simplification", {"source": "Hard.", "target": "Easy."}, ["Original: Hard.\nIn simple words: Easy."]),
-    ("sentiment", {"text": "Good.", "label": 1}, ["Review: Good.\nSentiment: positive"]),
-    ("sentiment", {"text": "Bad.", "label": 0}, ["Review: Bad.\nSentiment: negative"]),
+    ("sentiment", {"text": "Good.", "label": 1}, ["Review: Good.\nSentiment: positive", "A positive review: Good."]),
+    ("sentiment", {"text": "Bad.", "label": 0}, ["Review: Bad.\nSentiment: negative", "A negative review: Bad."]),
     ("prose", {"text": "Once."}, ["Once."]),
 ]
 

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,26 @@ def test_the_loss_falls_and_is_validated(base: Path) -> None:
     assert [row["step"] for row in rows] == [20, STEPS, STEPS]
     assert rows[1]["loss"] < rows[0]["loss"] < 6.3  # of an even guess among 512: 6.24
     assert rows[1]["tokens"] == pytest.approx(12_000, rel=0.05)
-    assert set(rows[2]["validation"]) == {"all"}
+    losses = rows[2]["validation"]
+    assert losses.keys() > {"all", "tales"}
+    assert min(losses.values()) <= losses["all"] <= max(losses.values())
+
+
+def test_a_run_goes_on_from_another_base(base: Path, corpus: Path, tmp_path: Path) -> None:
+    further = run_pretrain(corpus, tmp_path / "further", start=base)
+    assert (further / "tokenizer.json").read_bytes() == (base / "tokenizer.json").read_bytes()
+    first, last = curve(base)[0]["loss"], curve(base)[-1]["validation"]["all"]
+    assert curve(further)[0]["loss"] < first
+    assert curve(further)[-1]["validation"]["all"] < last
+
+
+def test_a_base_of_another_shape_is_refused(base: Path, corpus: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(base, other)
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 128}))
+    with pytest.raises(SettingsError, match="max_position_embeddings 128, the preset 256"):
+        run_pretrain(corpus, tmp_path / "further", start=other)
 
 
 def test_the_folder_is_a_model_that_transformers_loads(base: Path) -> None:

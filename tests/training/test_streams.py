@@ -13,7 +13,7 @@ def stream(start: int, size: int) -> np.ndarray:
 
 
 def test_a_block_follows_from_seed_and_step() -> None:
-    blocks = Blocks([stream(0, 500), stream(1000, 500)], [1, 1], seed=3)
+    blocks = Blocks({"a": stream(0, 500), "b": stream(1000, 500)}, [1, 1], seed=3)
     first = blocks.at(7, rows=4, length=16)
     assert first.shape == (4, 17)
     assert (np.diff(first) == 1).all()
@@ -23,20 +23,28 @@ def test_a_block_follows_from_seed_and_step() -> None:
 
 
 def test_weights_are_respected() -> None:
-    blocks = Blocks([stream(0, 500), stream(1000, 500), stream(2000, 500)], [3, 1, 0], seed=0)
+    blocks = Blocks({"a": stream(0, 500), "b": stream(1000, 500), "c": stream(2000, 500)}, [3, 1, 0], seed=0)
     drawn = np.concatenate([blocks.at(step, rows=50, length=4)[:, 0] // 1000 for step in range(40)])
     shares = np.bincount(drawn, minlength=3) / len(drawn)
     assert shares == pytest.approx([0.75, 0.25, 0], abs=0.03)
     assert shares[2] == 0
 
 
+def test_blocks_of_one_data_set_are_the_same_every_time() -> None:
+    blocks = Blocks({"a": stream(0, 500), "b": stream(1000, 500)}, [1, 0], seed=3)
+    drawn = blocks.of("b", rows=3, length=8)
+    assert drawn.shape == (3, 9)
+    assert (drawn >= 1000).all()
+    np.testing.assert_array_equal(drawn, blocks.of("b", rows=3, length=8))
+
+
 def test_a_short_stream_is_repeated() -> None:
-    block = Blocks([stream(0, 3)], [1], seed=0).at(0, rows=1, length=7)
+    block = Blocks({"a": stream(0, 3)}, [1], seed=0).at(0, rows=1, length=7)
     assert block.tolist() == [[0, 1, 2, 0, 1, 2, 0, 1]]
 
 
-@pytest.mark.parametrize(("streams", "weights"), [([], []), ([stream(0, 9)], [0])])
-def test_nothing_to_draw_from(streams: list[np.ndarray], weights: list[float]) -> None:
+@pytest.mark.parametrize(("streams", "weights"), [({}, []), ({"a": stream(0, 9)}, [0])])
+def test_nothing_to_draw_from(streams: dict[str, np.ndarray], weights: list[float]) -> None:
     with pytest.raises(SettingsError, match="No training text has a weight above 0"):
         Blocks(streams, weights, seed=0)
 
