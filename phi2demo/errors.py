@@ -5,7 +5,8 @@ Phi2DemoError
 ├── SettingsError    an option, a command-line argument or an environment variable
 ├── ModelError       a base, an adapter or a hub that cannot be used
 │   └── NotReadyError    the weights are still loading
-└── DataError        a training or evaluation file
+├── DataError        a training or evaluation file
+└── StoppedError     nothing: the person stopped it
 """
 
 
@@ -31,3 +32,7 @@ class NotReadyError(ModelError):
 
 class DataError(Phi2DemoError):
     """A training or evaluation file cannot be used."""
+
+
+class StoppedError(Phi2DemoError):
+    """What was asked for was stopped before it was done; it has no result."""

@@ -41,12 +41,14 @@ NEVER = {
 HEAVY = ("torch", "transformers", "peft", "accelerate", "gradio", "shap", "lime")
 
 WITH_TORCH = {
+    "phi2demo.engine.halting",
     "phi2demo.engine.local",
     "phi2demo.engine.sampling",
     "phi2demo.engine.scoring",
     "phi2demo.engine.watch",
+    "phi2demo.training.optimizers",
 }
-"""The engine over torch itself, imported once a model is really loaded."""
+"""What is made of torch itself, imported once a model is really loaded or trained."""
 
 
 def modules() -> list[Path]:

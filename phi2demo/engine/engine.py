@@ -128,6 +128,16 @@ class Score:
 
 
 @dataclass(frozen=True)
+class Tokens:
+    """A text as the model reads it."""
+
+    text: str
+    ids: tuple[int, ...]
+    spans: tuple[tuple[int, int], ...]
+    """Characters of `text` that each token is of: without gaps, and overlapping where a character is cut into tokens."""
+
+
+@dataclass(frozen=True)
 class ModelInfo:
     """Which model answers, as loaded: never what a card claims."""
 
@@ -164,6 +174,10 @@ class Engine(Protocol):
 
     def count_tokens(self, text: str) -> int:
         """Tokens of `text`, without special tokens."""
+        ...
+
+    def tokens(self, text: str | Sequence[int]) -> Tokens:
+        """The tokens of a text, without special tokens; for token ids, those ids with the text they stand for."""
         ...
 
     def stream(

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import DynamicCache, StoppingCriteriaList
 
-from phi2demo.engine.engine import GenerationOptions, ModelInfo, Prompt, Score, Snapshot
+from phi2demo.engine.engine import GenerationOptions, ModelInfo, Output, Prompt, Score, Snapshot, Tokens
+from phi2demo.engine.halting import halting, holding
 from phi2demo.engine.loading import LoadedModel, ModelPlan, load
 from phi2demo.engine.sampling import logits_processors
 from phi2demo.engine.scoring import ScoringRow, score_rows
+from phi2demo.engine.spans import covering, decoded
 from phi2demo.engine.watch import Watch, halted_by
 from phi2demo.errors import InputError, ModelError, SettingsError
 
@@ -60,6 +62,19 @@ class LocalEngine:
         """Tokens of `text`, without special tokens."""
         return len(self._tokenizer.encode(text, add_special_tokens=False, verbose=False))
 
+    def tokens(self, text: str | Sequence[int]) -> Tokens:
+        """The tokens of a text, or of ids; see `Engine.tokens`."""
+        if isinstance(text, str):
+            found = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+            return Tokens(text, tuple(found["input_ids"]), covering(found["offset_mapping"], len(text)))
+        written, spans = decoded(text, self._decode)
+        return Tokens(written, tuple(text), spans)
+
+    def _decode(self, ids: Sequence[int]) -> str:
+        text = self._tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        assert isinstance(text, str)
+        return text
+
     def stream(
         self, prompts: Sequence[Prompt], options: GenerationOptions, *, cancel: threading.Event | None = None
     ) -> Iterator[Snapshot]:
@@ -95,22 +110,31 @@ class LocalEngine:
             closed.set()
             thread.join()
 
-    def score(self, prompts: Sequence[Prompt], outputs: Sequence[str]) -> list[Score]:
+    def score(
+        self, prompts: Sequence[Prompt], outputs: Sequence[Output], *, cancel: threading.Event | None = None
+    ) -> list[Score]:
         """Log-probability of every output under its prompt; see `Engine.score`."""
-        rows = []
-        for prompt, output in zip(prompts, outputs, strict=True):
-            output_ids = self._tokenizer.encode(output, add_special_tokens=False)
-            if not output_ids:
-                raise InputError("An empty output has no probability. Give at least one word.")
-            rows.append(ScoringRow(tuple(self._prompt_ids(prompt.text)), tuple(output_ids), self._adapter(prompt)))
+        rows = [self._scoring_row(*pair) for pair in zip(prompts, outputs, strict=True)]
         longest = max((row.length for row in rows), default=0)
         if longest > self._info.context:
             raise InputError(
                 f"Text and output have {longest} tokens together; this model reads at most {self._info.context}. "
                 "Shorten the text."
             )
-        with self._lock, torch.inference_mode():
+        with holding(self._lock, cancel), halting(self._model, cancel), torch.inference_mode():
             return score_rows(self._forward, rows, device=self._device)
+
+    def _scoring_row(self, prompt: Prompt, output: Output) -> ScoringRow:
+        ids = self._tokenizer.encode(output, add_special_tokens=False) if isinstance(output, str) else output
+        if not ids:
+            raise InputError("An empty output has no probability. Give at least one word.")
+        vocabulary = self._model.get_input_embeddings().num_embeddings
+        if unknown := [token for token in ids if not 0 <= token < vocabulary]:
+            raise InputError(f"The output has token id {unknown[0]}; this model's go from 0 to {vocabulary - 1}.")
+        prompt_ids = self._prompt_ids(prompt.text)
+        if not prompt_ids:
+            raise InputError("The text is empty. Type or paste some words first.")
+        return ScoringRow(tuple(prompt_ids), tuple(ids), self._adapter(prompt))
 
     def _encode(self, prompts: Sequence[Prompt]) -> tuple["BatchEncoding", list[str], int]:
         """Left-padded ids and mask on the device, the adapter of each row, and the tokens left for the longest row."""

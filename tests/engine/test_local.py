@@ -10,7 +10,7 @@ import torch
 from phi2demo.engine.engine import GenerationOptions, Prompt, Snapshot
 from phi2demo.engine.loading import plan
 from phi2demo.engine.local import LocalEngine
-from phi2demo.errors import InputError, ModelError, SettingsError
+from phi2demo.errors import InputError, ModelError, SettingsError, StoppedError
 from phi2demo.settings import ModelSettings
 
 TEXTS = ("The train leaves", "A small model reads a text and", "It rained all day, so")
@@ -146,14 +146,17 @@ def test_a_time_limit_ends_it(endless: LocalEngine, monkeypatch: pytest.MonkeyPa
 
 
 def slow(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch, *, seconds: float) -> None:
-    layer = engine._model.get_base_model().model.layers[0]
-    forward = layer.forward
+    slow_module(engine._model.get_base_model().model.layers[0], monkeypatch, seconds=seconds)
+
+
+def slow_module(module: torch.nn.Module, monkeypatch: pytest.MonkeyPatch, *, seconds: float) -> None:
+    forward = module.forward
 
     def delayed(*args: object, **kwargs: object) -> object:
         time.sleep(seconds)
         return forward(*args, **kwargs)
 
-    monkeypatch.setattr(layer, "forward", delayed)
+    monkeypatch.setattr(module, "forward", delayed)
 
 
 def test_cancelling_ends_it_within_a_second_with_what_there_is(
@@ -295,6 +298,47 @@ def test_scores_equal_a_plain_forward_pass(engine: LocalEngine) -> None:
         assert score.total == pytest.approx(sum(expected), abs=1e-4)
 
 
-def test_an_empty_output_has_no_score(engine: LocalEngine) -> None:
+def test_token_ids_score_as_the_text_that_they_stand_for(engine: LocalEngine) -> None:
+    output = " at eight"
+    ids = tuple(engine._tokenizer.encode(output))
+    by_text, by_ids = engine.score([Prompt(TEXTS[0])] * 2, [output, ids])
+    assert by_text == by_ids
+    assert by_ids.token_ids == ids
+
+
+@pytest.mark.parametrize("output", ["", ()])
+def test_an_empty_output_has_no_score(engine: LocalEngine, output: str | tuple[int, ...]) -> None:
     with pytest.raises(InputError, match="empty output"):
-        engine.score([Prompt(TEXTS[0])], [""])
+        engine.score([Prompt(TEXTS[0])], [output])
+
+
+def test_an_empty_prompt_and_an_unknown_token_are_refused(engine: LocalEngine) -> None:
+    with pytest.raises(InputError, match="text is empty"):
+        engine.score([Prompt("")], [" a"])
+    with pytest.raises(InputError, match="token id 99999"):
+        engine.score([Prompt(TEXTS[0])], [(1, 99999)])
+
+
+def test_scoring_stops_within_a_second(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, outputs = [Prompt(f"{text} {n}") for n in range(9) for text in TEXTS], [" and then"] * 27
+    expected = engine.score(rows, outputs)
+    cancel = threading.Event()
+    with monkeypatch.context() as patch:
+        for module in engine._model.get_base_model().modules():
+            if not any(module.children()):
+                slow_module(module, patch, seconds=0.3)
+        timer = threading.Timer(0.5, cancel.set)
+        timer.start()
+        started = time.monotonic()
+        with pytest.raises(StoppedError):
+            engine.score(rows, outputs, cancel=cancel)
+        assert time.monotonic() - started < 1.5
+        timer.join()
+    assert engine.score(rows, outputs, cancel=threading.Event()) == expected
+
+
+def test_scoring_that_waits_for_another_request_can_be_stopped(engine: LocalEngine) -> None:
+    cancel = threading.Event()
+    cancel.set()
+    with engine._lock, pytest.raises(StoppedError):
+        engine.score([Prompt(TEXTS[0])], [" a"], cancel=cancel)

@@ -6,7 +6,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from threading import Event
 
-from phi2demo.engine.engine import Completion, GenerationOptions, ModelInfo, Prompt, Score, Snapshot, StopReason
+from phi2demo.engine.engine import (
+    Completion,
+    GenerationOptions,
+    ModelInfo,
+    Output,
+    Prompt,
+    Score,
+    Snapshot,
+    StopReason,
+)
+from phi2demo.errors import StoppedError
 
 INFO = ModelInfo(
     base="tiny-base",
@@ -87,11 +97,18 @@ class ScriptedEngine:
         finally:
             self.running -= 1
 
-    def score(self, prompts: Sequence[Prompt], outputs: Sequence[str]) -> list[Score]:
-        """Likes an output by how often its first letters are in the prompt."""
+    def score(
+        self, prompts: Sequence[Prompt], outputs: Sequence[Output], *, cancel: Event | None = None
+    ) -> list[Score]:
+        """Likes a text by how often its first letters are in the prompt, token ids by the words of the prompt."""
+        if cancel is not None and cancel.is_set():
+            raise StoppedError("Stopped.")
         self.batches.append(list(prompts))
         scores = []
         for prompt, output in zip(prompts, outputs, strict=True):
+            if isinstance(output, tuple):
+                scores.append(Score(output, (-1.0 / (1 + len(prompt.text.split())),) * len(output)))
+                continue
             liked = body(prompt.text).lower().count(output.strip()[:3]) - (1 if prompt.use == "base" else 0)
             scores.append(Score((1, 2), (-3.0, float(liked))))
         return scores

@@ -10,11 +10,13 @@ from phi2demo.engine.engine import (
     Completion,
     GenerationOptions,
     ModelInfo,
+    Output,
     Prompt,
     Score,
     Snapshot,
     StopReason,
 )
+from phi2demo.errors import StoppedError
 
 INFO = ModelInfo(
     base="scripted-base",
@@ -95,10 +97,16 @@ class ScriptedEngine:
         texts = tuple(" ".join(row[:shown]) for row in words)
         return Snapshot(texts, sum(len(row[:shown]) for row in words), time.monotonic() - started, self.delay_s)
 
-    def score(self, prompts: Sequence[Prompt], outputs: Sequence[str]) -> list[Score]:
-        time.sleep(self.delay_s)
+    def score(
+        self, prompts: Sequence[Prompt], outputs: Sequence[Output], *, cancel: Event | None = None
+    ) -> list[Score]:
+        if (cancel or Event()).wait(self.delay_s):
+            raise StoppedError("Stopped.")
         scores = []
         for prompt, output in zip(prompts, outputs, strict=True):
+            if isinstance(output, tuple):
+                scores.append(Score(output, (-1.0 / (1 + len(prompt.text.split())),) * len(output)))
+                continue
             happy = any(word in prompt.text for word in ("good", "great", "wonderful", "happy"))
             fits = (output.strip() == "positive") == happy
             scores.append(Score((1,), (-0.1 if fits else -2.4,)))
