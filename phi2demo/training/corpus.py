@@ -35,7 +35,8 @@ KINDS: dict[str, frozenset[str]] = {
 """The fields that make a row of each kind; the first kind whose fields a row has is its kind."""
 
 _SCREENED_FIELDS = ("source", "target", "document", "summary", "context", "question", "text")
-_FILE = re.compile(r"(?P<name>.+?)(?:\.(?P<split>train|validation|test))?\.jsonl(?:\.(?:gz|xz))?")
+FILE_NAME = re.compile(r"(?P<name>.+?)(?:\.(?P<split>train|validation|test))?\.jsonl(?:\.(?:gz|xz))?")
+"""Of a data file: the set, and the split where the name says one."""
 _INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufeff\u00ad\x00-\x08\x0b\x0c\x0e-\x1f]")
 _LOOSE_PUNCTUATION = re.compile(r" (?=[.,!?;:)\]]|n't\b|'(?:s|re|ve|ll|d|m)\b)|(?<=[(\[]) ")
 
@@ -70,7 +71,7 @@ def read_corpus(folder: Path) -> tuple[list[Source], list[CleaningReport]]:
     """
     files: dict[str, list[tuple[Split | None, Path]]] = {}
     for path in sorted(folder.rglob("*.jsonl*")):
-        match = _FILE.fullmatch(path.name)
+        match = FILE_NAME.fullmatch(path.name)
         if match:
             split: Any = match["split"]
             files.setdefault(match["name"], []).append((split, path))
@@ -113,12 +114,13 @@ def fingerprint(text: str) -> bytes:
 def _read_splits(parts: list[tuple[Split | None, Path]]) -> dict[Split, list[Row]]:
     splits: dict[Split, list[Row]] = {split: [] for split in SPLITS}
     for split, path in parts:
-        for row in _read_rows(path):
-            splits[split or _split_of(row)].append(row)
+        for _, row in read_rows(path):
+            splits[split or split_of(row)].append(row)
     return splits
 
 
-def _read_rows(path: Path) -> Iterator[Row]:
+def read_rows(path: Path) -> Iterator[tuple[int, Row]]:
+    """The rows of a JSON-lines file as they are, with the numbers of their lines; DataError for what is none."""
     openers: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".xz": lzma.open}
     opener = openers.get(path.suffix, open)
     number = 0
@@ -129,7 +131,7 @@ def _read_rows(path: Path) -> Iterator[Row]:
                     row = json.loads(line)
                     if not isinstance(row, dict):
                         raise DataError(f'{path}, line {number}: a JSON object is needed, as {{"text": "..."}}.')
-                    yield row
+                    yield number, row
     except (OSError, EOFError, lzma.LZMAError, zlib.error, UnicodeDecodeError) as error:
         raise DataError(
             f"{path} cannot be read after line {number}: {error}. Check that it is UTF-8 and whole."
@@ -140,7 +142,8 @@ def _read_rows(path: Path) -> Iterator[Row]:
         ) from error
 
 
-def _split_of(row: Row) -> Split:
+def split_of(row: Row) -> Split:
+    """The split of a row of a file that names none: by its title, else by its first text."""
     key = next((str(row[name]) for name in ("title", *_SCREENED_FIELDS) if row.get(name)), "")
     share = hashlib.blake2b(key.encode(), digest_size=2).digest()[0] / 256
     return "train" if share < 0.7 else "validation" if share < 0.8 else "test"
@@ -150,11 +153,16 @@ def _kind(splits: dict[Split, list[Row]], path: Path) -> str:
     first = next((row for split in SPLITS for row in splits[split]), None)
     if first is None:
         raise DataError(f"{path} holds no rows. Add some, or remove it.")
+    return kind_of(first, path)
+
+
+def kind_of(row: Row, path: Path) -> str:
+    """The first kind whose fields a row has; DataError, which names the file, where there is none."""
     for kind, fields in KINDS.items():
-        if fields <= first.keys():
+        if fields <= row.keys():
             return kind
     wanted = "; ".join(f"{kind}: {', '.join(sorted(fields))}" for kind, fields in KINDS.items())
-    raise DataError(f"{path}: rows with the fields {sorted(first)} are of no known kind. Known are {wanted}.")
+    raise DataError(f"{path}: rows with the fields {sorted(row)} are of no known kind. Known are {wanted}.")
 
 
 def _clean(rows: list[Row], kind: str, report: CleaningReport, held_out: "_HeldOut | None") -> Iterator[Row]:
@@ -163,10 +171,10 @@ def _clean(rows: list[Row], kind: str, report: CleaningReport, held_out: "_HeldO
         if not KINDS[kind] <= row.keys():
             report.remove("incomplete")
             continue
-        if not _is_well_formed(row, kind):
+        if not is_well_formed(row, kind):
             report.remove("malformed")
             continue
-        row = _clean_row(row, kind)
+        row = clean_row(row, kind)
         texts = [row[name] for name in _SCREENED_FIELDS if name in row]
         key = fingerprint("\n".join(texts))
         if not all(texts):
@@ -182,7 +190,7 @@ def _clean(rows: list[Row], kind: str, report: CleaningReport, held_out: "_HeldO
             yield row
 
 
-def _is_well_formed(row: Row, kind: str) -> bool:
+def is_well_formed(row: Row, kind: str) -> bool:
     """Texts are strings, a label is 0 or 1, answers are objects with a text."""
     if kind == "sentiment" and row["label"] not in (0, 1):
         return False
@@ -195,7 +203,8 @@ def _is_well_formed(row: Row, kind: str) -> bool:
     return all(isinstance(row[name], str) for name in KINDS[kind] - {"label", "answers"})
 
 
-def _clean_row(row: Row, kind: str) -> Row:
+def clean_row(row: Row, kind: str) -> Row:
+    """The row with its texts normalized; a review also without the spaces that a tokenizer left before its commas."""
     row = {name: normalize(value) if isinstance(value, str) else value for name, value in row.items()}
     if kind == "sentiment":
         row["text"] = _LOOSE_PUNCTUATION.sub("", row["text"])

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 Schedule = Literal["linear", "cosine", "constant"]
+OptimizerName = Literal["adamw", "muon"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class LoopSettings:
 
     steps: int
     learning_rate: float
+    optimizer: OptimizerName = "adamw"
+    """See `make_optimizer`."""
     schedule: Schedule = "linear"
     warmup_share: float = 0.02
     """Of all steps, over which the learning rate rises from 0."""
@@ -55,6 +58,8 @@ class LoopSettings:
             raise SettingsError(f"--learning-rate {self.learning_rate}: give a number between 0 and 1.")
         if self.schedule not in get_args(Schedule):
             raise SettingsError(f"--schedule {self.schedule}: give one of {', '.join(get_args(Schedule))}.")
+        if self.optimizer not in get_args(OptimizerName):
+            raise SettingsError(f"--optimizer {self.optimizer}: give one of {', '.join(get_args(OptimizerName))}.")
         if self.checkpoint_minutes <= 0:
             raise SettingsError(f"--checkpoint-minutes {self.checkpoint_minutes}: give a number above 0.")
         if self.part_tokens is not None and self.part_tokens < 1:
@@ -94,9 +99,13 @@ def train(
     """
     import torch
 
+    from phi2demo.training.optimizers import make_optimizer
+
     torch.manual_seed(settings.seed)
     wrapped = accelerator.prepare(model)  # on its device before the optimizer takes hold of its parameters
-    bare = _make_optimizer(model, settings)
+    bare = make_optimizer(
+        model, settings.optimizer, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay
+    )
     optimizer = accelerator.prepare(bare)
     checkpoints = Checkpoints(folder / "checkpoints", model, bare, accelerator)
     state = checkpoints.resume(asdict(settings) | (identity or {}))
@@ -164,19 +173,6 @@ class _Clock:
         seconds, self._since = now - self._since, now
         self._state.elapsed_s += seconds
         return seconds
-
-
-def _make_optimizer(model: "torch.nn.Module", settings: LoopSettings) -> "torch.optim.Optimizer":
-    import torch
-
-    trained = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(
-        [g for g in groups if g["params"]], lr=settings.learning_rate, betas=(0.9, 0.95), fused=True
-    )
 
 
 def _step(

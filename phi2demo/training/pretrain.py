@@ -14,7 +14,7 @@ from phi2demo.errors import SettingsError
 from phi2demo.training.batch import Batch
 from phi2demo.training.corpus import Source, read_corpus
 from phi2demo.training.gap_sentences import gap_sentences
-from phi2demo.training.loop import LoopSettings, Schedule, describe, target_loss, train
+from phi2demo.training.loop import LoopSettings, OptimizerName, Schedule, describe, target_loss, train
 from phi2demo.training.plain import plain_texts
 from phi2demo.training.precision import Precision, make_accelerator
 from phi2demo.training.presets import PRESETS, Phase, Preset
@@ -51,6 +51,8 @@ class PretrainSettings:
     """At its highest; the preset's where not given."""
     mix: Mapping[str, float] = field(default_factory=dict)
     """Weight of the data sets whose names start so, over the built-in ones; 0 leaves them out."""
+    optimizer: OptimizerName = "muon"
+    """muon for the layers' matrices (embeddings and vectors get adamw), or adamw for all."""
     schedule: Schedule = "linear"
     """How the learning rate falls."""
     precision: Precision = "auto"
@@ -83,6 +85,7 @@ class PretrainSettings:
         return LoopSettings(
             steps=steps,
             learning_rate=PRESETS[self.preset].learning_rate if self.learning_rate is None else self.learning_rate,
+            optimizer=self.optimizer,
             schedule=self.schedule,
             precision=self.precision,
             part_tokens=self.part_tokens,
