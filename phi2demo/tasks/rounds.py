@@ -200,7 +200,8 @@ class Rounds:
         facts = self._task.facts(request.text, final.text)
         raw = tuple(completion.text for completion in final.completions)
         notes = (*notes, *_empty_notes(final), *_ending_notes(receipt, final.pieces.noun))
-        return Result(strand.use, final.text, raw, receipt, notes, facts)
+        token_ids = tuple(completion.token_ids for completion in final.completions)
+        return Result(strand.use, final.text, raw, receipt, notes, facts, token_ids=token_ids)
 
 
 def row_seed(seed: int, number: int, index: int) -> int:

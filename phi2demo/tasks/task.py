@@ -44,7 +44,7 @@ class Result:
     text: str
     """Cleaned, as shown."""
     raw: tuple[str, ...]
-    """As generated, piece by piece: what an explanation scores."""
+    """As generated, piece by piece: with `token_ids`, what an explanation scores."""
     receipt: Receipt
     notes: tuple[str, ...] = ()
     """Things a person should know: a number that was lost, a text in another language than said."""
@@ -52,6 +52,8 @@ class Result:
     """Measures of this answer in words: words in and out, compression."""
     probabilities: dict[str, float] = field(default_factory=dict)
     """Of the labels, for a task that classifies."""
+    token_ids: tuple[tuple[int, ...], ...] = ()
+    """Of `raw`, as generated, with the tokens that ended each piece; none where the output was chosen, not generated."""
 
     def as_dict(self) -> dict[str, Any]:
         """What a program gets: text, use, notes, facts and receipt as JSON values, and probabilities where there are."""
