@@ -26,6 +26,10 @@ class TrainingState:
     """Without padding."""
     elapsed_s: float = 0.0
     """Spent in the loop: validation and checkpoints count, loading does not."""
+    lowest_loss: float | None = None
+    """On held-out examples so far; None where early stopping does not look at it."""
+    lowest_step: int = 0
+    """At which it was."""
     pending_losses: list[float] = field(default_factory=list)
     """Of the steps since the last line of the log."""
 
@@ -68,8 +72,7 @@ class Checkpoints:
         part = self._folder / "part"
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
-        weights = {name: parameter.detach().cpu().contiguous() for name, parameter in self._trained().items()}
-        save_file(weights, part / "model.safetensors")
+        save_file(self._weights(), part / "model.safetensors")
         save_file(self._optimizer_tensors(), part / "optimizer.safetensors")
         scaler = self._accelerator.scaler
         saved = {
@@ -84,14 +87,30 @@ class Checkpoints:
         for old in sorted(self._folder.glob("step-*"))[:-KEPT]:
             shutil.rmtree(old)
 
+    def save_lowest(self) -> None:
+        """Keep these weights as those of the lowest loss on held-out examples."""
+        from safetensors.torch import save_file
+
+        self._accelerator.wait_for_everyone()
+        if self._accelerator.is_main_process:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            part = self._folder / "lowest.part"
+            save_file(self._weights(), part)
+            part.replace(self._folder / "lowest.safetensors")
+
+    def load_lowest(self) -> None:
+        """Give the model the weights that `save_lowest` kept last."""
+        from safetensors.torch import load_file
+
+        self._accelerator.wait_for_everyone()
+        self._restore_weights(load_file(self._folder / "lowest.safetensors"))
+
     def _load(self, folder: Path) -> TrainingState:
         from safetensors.torch import load_file
 
         saved = json.loads((folder / "state.json").read_text(encoding="utf-8"))
         self._check(folder, saved["identity"])
-        weights = load_file(folder / "model.safetensors")
-        for name, parameter in self._trained().items():
-            parameter.data.copy_(weights[name])
+        self._restore_weights(load_file(folder / "model.safetensors"))
         self._restore_optimizer(load_file(folder / "optimizer.safetensors"))
         if self._accelerator.scaler is not None:
             self._accelerator.scaler.load_state_dict(saved["scaler"])
@@ -112,6 +131,13 @@ class Checkpoints:
 
     def _trained(self) -> dict[str, "torch.nn.Parameter"]:
         return {name: p for name, p in self._model.named_parameters() if p.requires_grad}
+
+    def _weights(self) -> dict[str, "torch.Tensor"]:
+        return {name: parameter.detach().cpu().contiguous() for name, parameter in self._trained().items()}
+
+    def _restore_weights(self, weights: dict[str, "torch.Tensor"]) -> None:
+        for name, parameter in self._trained().items():
+            parameter.data.copy_(weights[name])
 
     def _optimizer_tensors(self) -> dict[str, "torch.Tensor"]:
         """Empty in the rare case that fp16 has passed over every step so far."""

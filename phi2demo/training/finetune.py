@@ -5,6 +5,7 @@ import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ LARGE = 1_000_000_000
 SMALL = 100_000_000
 """Parameters up to which a base is taught at the higher learning rate."""
 
-VALIDATION_EXAMPLES = 48
+VALIDATION_EXAMPLES = 128
 """Of each task."""
 
 
@@ -78,6 +79,8 @@ class FinetuneSettings:
     """Between checkpoints; the newest two are kept."""
     validate_every: int = 500
     """Steps between measurements on held-out examples."""
+    patience: int = 3
+    """Measurements in a row without a lower loss after which training ends; the adapter is the one of the lowest."""
     device: str | None = None
     """cpu, cuda or mps; the best there is where not given."""
 
@@ -108,6 +111,7 @@ class FinetuneSettings:
             seed=self.seed,
             checkpoint_minutes=self.checkpoint_minutes,
             validate_every=self.validate_every,
+            patience=self.patience,
         )
 
 
@@ -139,7 +143,9 @@ def finetune(settings: FinetuneSettings) -> Path:
         loop,
         settings.output,
         accelerator,
-        validate=lambda: _validate(model, held_out, settings.part_tokens, accelerator.device),
+        validate=partial(_validate, model, held_out, settings.part_tokens, accelerator.device)
+        if held_out.tasks
+        else None,
         identity=_identity(settings, max_length, taught.sources),
         label="finetune",
     )
@@ -244,7 +250,7 @@ def _identity(settings: FinetuneSettings, max_length: int, sources: Any) -> dict
 
 
 def _validate(model: "PeftModel", held_out: Mixture, part_tokens: int, device: "torch.device") -> dict[str, float]:
-    """Loss per output token of each task, on the same held-out examples every time."""
+    """Loss per output token of each task, on the same held-out examples every time, and of all by their weights."""
     import torch
 
     losses = {}
@@ -253,7 +259,8 @@ def _validate(model: "PeftModel", held_out: Mixture, part_tokens: int, device: "
             batch = held_out.sample(task, VALIDATION_EXAMPLES)
             parts = batch.parts(part_tokens)
             losses[task] = sum(float(target_loss(model, part, device)) for part in parts) / batch.total_weight
-    return losses
+    shares = {task: held_out.weights[task] for task in losses}
+    return {"all": sum(shares[task] * losses[task] for task in losses) / sum(shares.values())} | losses
 
 
 def _save(

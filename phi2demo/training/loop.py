@@ -48,6 +48,8 @@ class LoopSettings:
     checkpoint_minutes: float = 10.0
     log_every: int = 20
     validate_every: int = 500
+    patience: int | None = None
+    """Validations in a row without a lower loss after which training ends early; None goes on to the last step."""
     compile: bool = False
     """torch.compile the model: faster on fixed shapes; needs a C++ compiler."""
 
@@ -62,6 +64,8 @@ class LoopSettings:
             raise SettingsError(f"--optimizer {self.optimizer}: give one of {', '.join(get_args(OptimizerName))}.")
         if self.checkpoint_minutes <= 0:
             raise SettingsError(f"--checkpoint-minutes {self.checkpoint_minutes}: give a number above 0.")
+        if self.patience is not None and self.patience < 1:
+            raise SettingsError(f"--patience {self.patience}: give a whole number from 1.")
         if self.part_tokens is not None and self.part_tokens < 1:
             raise SettingsError(f"--part-tokens {self.part_tokens}: give a whole number from 1.")
 
@@ -95,7 +99,9 @@ def train(
 
     Writes `folder/log.jsonl`, one object per `log_every` steps, and checkpoints every `checkpoint_minutes`.
     `identity` is what must not change between a run and its resumption; SettingsError where it did. `validate` gives
-    held-out losses every `validate_every` steps. Raises StoppedError on Ctrl-C or SIGTERM, once a checkpoint is saved.
+    held-out losses every `validate_every` steps; with `patience`, training ends early once the one named "all" falls no
+    more, and the model is left with the weights for which it was lowest. Raises StoppedError on Ctrl-C or SIGTERM, once
+    a checkpoint is saved.
     """
     import torch
 
@@ -124,7 +130,7 @@ def train(
     clock = _Clock(state)
     saved_at = time.monotonic()
     with Interruption() as interruption, closing(log):
-        while state.step < settings.steps:
+        while state.step < settings.steps and not _exhausted(state, settings):
             batch = batches.at(state.step)
             loss = _step(wrapped, optimizer, batch, settings, state.step, accelerator)
             state.step += 1
@@ -133,8 +139,14 @@ def train(
             last = state.step == settings.steps
             if validate and (state.step % settings.validate_every == 0 or last):
                 wrapped.eval()
-                log.validation(validate())
+                losses = validate()
+                log.validation(losses)
                 wrapped.train()
+                lowest = state.lowest_loss
+                if settings.patience is not None and (lowest is None or losses["all"] < lowest):
+                    state.lowest_loss, state.lowest_step = losses["all"], state.step
+                    checkpoints.save_lowest()
+                last = last or _exhausted(state, settings)
             due = (time.monotonic() - saved_at) / 60 >= settings.checkpoint_minutes
             due, stop = _any(accelerator, due, interruption.asked)
             clock.lap()
@@ -147,7 +159,16 @@ def train(
                     f"Stopped after step {state.step} of {settings.steps}, which is saved in {folder / 'checkpoints'}. "
                     "Repeat the same command to go on."
                 )
+    if settings.patience is not None and state.lowest_step:
+        checkpoints.load_lowest()
     return state
+
+
+def _exhausted(state: TrainingState, settings: LoopSettings) -> bool:
+    """Whether the loss on held-out examples has not fallen for as long as the settings have patience."""
+    if settings.patience is None or not state.lowest_step:
+        return False
+    return state.step - state.lowest_step >= settings.patience * settings.validate_every
 
 
 def describe(state: TrainingState, accelerator: "Accelerator") -> dict[str, Any]:

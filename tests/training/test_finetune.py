@@ -29,7 +29,9 @@ def test_the_loss_falls_and_is_validated_by_task(adapter: Path) -> None:
     rows = curve(adapter)
     assert [row["step"] for row in rows] == [20, STEPS, STEPS]
     assert rows[1]["loss"] < rows[0]["loss"]
-    assert set(rows[2]["validation"]) == set(TASK_WEIGHTS)
+    losses = rows[2]["validation"]
+    assert losses.keys() == {"all", *TASK_WEIGHTS}
+    assert min(losses.values()) < losses["all"] < max(losses.values())
 
 
 def test_the_folder_is_complete(adapter: Path, tiny_base: Path) -> None:

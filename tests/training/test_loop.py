@@ -154,6 +154,61 @@ def test_validation_does_not_disturb(tmp_path: Path) -> None:
     assert steps == [4, 8, 12]
 
 
+class Validations:
+    """Held-out losses by step."""
+
+    def __init__(self, *losses: float) -> None:
+        self._losses = list(losses)
+
+    def __call__(self) -> dict[str, float]:
+        return {"all": self._losses.pop(0)}
+
+
+PATIENT = replace(SETTINGS, validate_every=2, patience=2)
+
+
+def test_training_ends_when_the_validation_loss_falls_no_more_and_keeps_its_lowest(tmp_path: Path) -> None:
+    model, state = run(tmp_path / "early", PATIENT, validate=Validations(3.0, 2.0, 2.1, 2.0, 1.0))
+    assert (state.step, state.lowest_step, state.lowest_loss) == (8, 4, 2.0)
+    at_lowest: dict[str, torch.Tensor] = {}
+
+    def look(step: int) -> None:
+        if step == 4:
+            at_lowest.update({name: p.detach().clone() for name, p in watched.named_parameters()})
+
+    watched = make_model()
+    train(watched, RandomBatches(look), SETTINGS, tmp_path / "whole", make_accelerator("fp32", device="cpu"))
+    for name, parameter in model.named_parameters():
+        assert torch.equal(parameter, at_lowest[name])
+
+
+def test_without_patience_the_last_weights_count(tmp_path: Path) -> None:
+    model, state = run(tmp_path / "with", validate=Validations(1.0, 2.0, 3.0))
+    other, _ = run(tmp_path / "without")
+    assert state.step == 12
+    assert_same(model, other)
+
+
+def test_a_run_that_ended_early_is_finished(tmp_path: Path) -> None:
+    model, _ = run(tmp_path, PATIENT, validate=Validations(2.0, 2.1, 2.2))
+    again, state = run(tmp_path, PATIENT, batches=None)
+    assert state.step == 6
+    assert_same(model, again)
+
+
+def test_early_stopping_is_as_exact_as_the_rest_after_a_kill(tmp_path: Path) -> None:
+    def interrupt(step: int) -> None:
+        if step == 4:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(StoppedError):
+        run(tmp_path, PATIENT, batches=RandomBatches(interrupt), validate=Validations(2.0, 1.0))
+    model, state = run(tmp_path, PATIENT, validate=Validations(1.5, 1.5))
+    assert (state.step, state.lowest_step) == (8, 4)
+    unbroken, _ = run(tmp_path / "unbroken", PATIENT, validate=Validations(2.0, 1.0, 1.5, 1.5))
+    assert_same(model, unbroken)
+
+
 def test_time_of_loading_does_not_count(tmp_path: Path) -> None:
     _, state = run(tmp_path)
     rows = read_log(tmp_path / "log.jsonl")
