@@ -31,15 +31,15 @@ def answer(engine: Engine, request: Request) -> tuple[Result, ...]:
 
 
 def answer_all(
-    engine: Engine, requests: Iterable[Request], *, cancel: Event | None = None
+    engine: Engine, requests: Iterable[Request], *, cancel: Event | None = None, at_once: int = BATCH_PIECES
 ) -> Generator[tuple[Result, ...]]:
-    """The results of each request, in order: what `answer` gives, several computed at once, hence faster.
+    """The results of each request, in order: what `answer` gives, `at_once` computed together, hence faster.
 
     Requests that follow each other go together where task, generation options and uses are the same. Measured times
     are those of the group. Raises as `run` does, when it comes to the request concerned.
     """
     for _, alike in groupby(requests, key=lambda request: (request.task, request.generation, request.uses)):
-        while group := list(islice(alike, BATCH_PIECES)):
+        while group := list(islice(alike, at_once)):
             try:
                 results = _last_results(_run_together(engine, group, cancel))
             except InputError:  # of one of them: the others before it shall be answered all the same
