@@ -1,6 +1,5 @@
 """Put a LoRA adapter on a base: corpus -> the app's own prompts -> loss on the outputs -> an adapter's folder."""
 
-import json
 import sys
 import warnings
 from collections.abc import Mapping
@@ -13,7 +12,10 @@ from phi2demo.engine.planning import ModelPlan, plan
 from phi2demo.errors import DataError, SettingsError
 from phi2demo.settings import EMBEDDED_MODEL, ModelSettings
 from phi2demo.tasks.declaration import FILE, Declaration
+from phi2demo.training import record
 from phi2demo.training.corpus import Source, Split, read_corpus
+from phi2demo.training.emissions import WORLD, check_region
+from phi2demo.training.hardware import detect, versions
 from phi2demo.training.instructions import FORMS
 from phi2demo.training.loop import LoopSettings, Schedule, describe, target_loss, train
 from phi2demo.training.mixture import Mixture, task_weights
@@ -83,8 +85,11 @@ class FinetuneSettings:
     """Measurements in a row without a lower loss after which training ends; the adapter is the one of the lowest."""
     device: str | None = None
     """cpu, cuda or mps; the best there is where not given."""
+    region: str = WORLD
+    """Whose electricity is used, for the estimate of emissions: a country in English, or the world average."""
 
     def __post_init__(self) -> None:
+        check_region(self.region)
         if self.steps is None and self.epochs is None:
             raise SettingsError("Say how long to train: --steps, or --epochs.")
         if self.steps is not None and self.epochs is not None:
@@ -150,9 +155,21 @@ def finetune(settings: FinetuneSettings) -> Path:
         label="finetune",
     )
     if accelerator.is_main_process:
-        cleaning = [asdict(report) for report in reports]
-        told = {"settings": asdict(settings)} | describe(state, accelerator) | {"cleaning": cleaning}
-        _save(model, tokenizer, taught, settings, told)
+        told = describe(state, accelerator)
+        stage = record.make_stage(
+            "finetuning",
+            asdict(settings) | asdict(loop) | {"max_length": max_length},
+            told,
+            settings.output / "log.jsonl",
+            hardware=detect(told["device"], told["processes"]),
+            region=settings.region,
+            versions=versions(),
+            weights=taught.shares,
+            tasks={task: taught.weights[task] for task in taught.tasks},
+            cleaning=tuple(reports),
+        )
+        _save(model, tokenizer, taught, settings)
+        record.write(settings.output, record.Record((stage,)))
     return settings.output
 
 
@@ -268,9 +285,8 @@ def _save(
     tokenizer: "PreTrainedTokenizerBase",
     taught: Mixture,
     settings: FinetuneSettings,
-    told: dict[str, Any],
 ) -> None:
-    """`adapter_model.safetensors` in bfloat16, its config, `tasks.json`, `finetuning.json`, and the tokenizer's files."""
+    """`adapter_model.safetensors` in bfloat16, its config, `tasks.json`, and the tokenizer's files."""
     import torch
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
@@ -291,4 +307,3 @@ def _save(
         lengths=("sentence",),
     )
     (settings.output / FILE).write_text(declared.to_json(), encoding="utf-8")
-    (settings.output / "finetuning.json").write_text(json.dumps(told, indent=1, default=str) + "\n", encoding="utf-8")

@@ -78,6 +78,15 @@ class Mixture:
         return tuple(task for task, weight in self.weights.items() if weight > 0 and self._sources_of[task])
 
     @property
+    def shares(self) -> dict[str, float]:
+        """Share of the examples drawn from each data set, by name."""
+        found: dict[str, float] = {}
+        for task in self.tasks:
+            parts = {source.name: source_weight(source.name) for source in self._sources_of[task]}
+            found |= {name: self.weights[task] * part / sum(parts.values()) for name, part in parts.items()}
+        return {name: share / sum(found.values()) for name, share in found.items()}
+
+    @property
     def languages(self) -> tuple[str, ...]:
         """Of all translations, as codes."""
         found: set[str] = set()

@@ -6,14 +6,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from phi2demo.errors import SettingsError
+from phi2demo.training import record
 from phi2demo.training.batch import Batch
-from phi2demo.training.corpus import Source, read_corpus
+from phi2demo.training.corpus import CleaningReport, Source, read_corpus
+from phi2demo.training.emissions import WORLD, check_region
 from phi2demo.training.gap_sentences import gap_sentences
+from phi2demo.training.hardware import detect, versions
 from phi2demo.training.loop import LoopSettings, OptimizerName, Schedule, describe, target_loss, train
 from phi2demo.training.plain import plain_texts
 from phi2demo.training.precision import Precision, make_accelerator
@@ -69,8 +72,11 @@ class PretrainSettings:
     """cpu, cuda or mps; the best there is where not given."""
     compile: bool = False
     """Compile the model with torch: faster, after a minute; needs a C++ compiler."""
+    region: str = WORLD
+    """Whose electricity is used, for the estimate of emissions: a country in English, or the world average."""
 
     def __post_init__(self) -> None:
+        check_region(self.region)
         if self.preset not in PRESETS:
             raise SettingsError(f"--preset {self.preset}: give one of {', '.join(PRESETS)}.")
         if self.tokens is not None and self.tokens < 1:
@@ -149,11 +155,28 @@ def pretrain(settings: PretrainSettings) -> Path:
     if accelerator.is_main_process:
         model.to(torch.bfloat16).save_pretrained(settings.output)
         tokenizer.save_pretrained(settings.output)
-        told = {"settings": asdict(settings)} | describe(state, accelerator)
-        (settings.output / "pretraining.json").write_text(
-            json.dumps(told, indent=1, default=str) + "\n", encoding="utf-8"
-        )
+        _write_record(settings, phases, train_blocks, describe(state, accelerator))
     return settings.output
+
+
+def _write_record(
+    settings: PretrainSettings, phases: tuple[tuple[int, Phase], ...], blocks: Blocks, told: dict[str, Any]
+) -> None:
+    """`pretraining.json`, after the stages of the base that this one went on from."""
+    before = record.read(settings.start) if settings.start else None
+    cleaning = json.loads((settings.output / "corpus" / "cleaning.json").read_text(encoding="utf-8"))
+    stage = record.make_stage(
+        "pretraining",
+        asdict(settings) | asdict(settings.loop(phases[-1][0])) | {"phases": [asdict(phase) for _, phase in phases]},
+        told,
+        settings.output / "log.jsonl",
+        hardware=detect(told["device"], told["processes"]),
+        region=settings.region,
+        versions=versions(),
+        weights=dict(zip(blocks.streams, blocks.weights, strict=True)),
+        cleaning=tuple(CleaningReport(**report) for report in cleaning),
+    )
+    record.write(settings.output, record.Record((*(before.stages if before else ()), stage)))
 
 
 def prepare_streams(settings: PretrainSettings, preset: Preset) -> None:

@@ -12,6 +12,8 @@ from phi2demo.errors import DataError, ModelError, SettingsError
 from phi2demo.tasks.declaration import read_declaration
 from phi2demo.training.finetune import FinetuneSettings
 from phi2demo.training.mixture import TASK_WEIGHTS
+from phi2demo.training.record import Stage
+from phi2demo.training.record import read as read_record
 
 from .conftest import write_rows
 from .tiny_runs import STEPS, assert_like, curve, run_finetune, run_process
@@ -58,10 +60,15 @@ def test_the_folder_says_what_was_trained_on_what(adapter: Path) -> None:
     declared = read_declaration(adapter)
     assert set(declared.tasks) == set(TASK_WEIGHTS)
     assert (declared.languages, declared.modes, declared.lengths) == (("en", "de"), ("continue",), ("sentence",))
-    told = json.loads((adapter / "finetuning.json").read_text())
-    assert told["steps"] == STEPS
-    assert told["tokens"] == curve(adapter)[1]["tokens"]
-    assert {report["name"] for report in told["cleaning"]} >= {"leads", "pairs", "questions", "reviews", "tales"}
+    stage = stage_of(adapter)
+    assert (stage.kind, stage.steps) == ("finetuning", STEPS)
+    assert stage.tokens == curve(adapter)[1]["tokens"]
+    assert {report.name for report in stage.cleaning} >= {"leads", "pairs", "questions", "reviews", "tales"}
+    assert stage.tasks == pytest.approx(TASK_WEIGHTS)
+    assert stage.weights["pairs"] == pytest.approx(TASK_WEIGHTS["translation"])
+    assert sum(stage.weights.values()) == pytest.approx(1)
+    assert stage.settings["model"] == "tiny-base"
+    assert stage.emissions is not None
 
 
 def test_peft_loads_the_folder_and_it_changes_the_model(adapter: Path, tiny_base: Path) -> None:
@@ -107,7 +114,7 @@ def test_two_processes_equal_one(corpus: Path, tiny_base: Path, tmp_path: Path) 
     two = run_process("finetune", given | changes, processes=2)
     assert two.returncode == 0, two.stderr
     run_finetune(corpus, tmp_path / "one", tiny_base, **changes)
-    assert json.loads((tmp_path / "two" / "finetuning.json").read_text())["processes"] == 2
+    assert stage_of(tmp_path / "two").processes == 2
     assert_like(curve(tmp_path / "two"), curve(tmp_path / "one"))
 
 
@@ -132,12 +139,16 @@ def test_only_what_was_trained_is_declared(corpus: Path, tiny_base: Path, tmp_pa
     mix = dict.fromkeys(TASK_WEIGHTS, 0.0) | {"sentiment": 1.0}
     folder = run_finetune(corpus, tmp_path, tiny_base, steps=None, epochs=0.2, mix=mix)
     assert read_declaration(folder).tasks == ("sentiment",)
-    rows = json.loads((folder / "finetuning.json").read_text())
-    assert rows["steps"] == round(0.2 * _train_rows(rows, "reviews") / 4)
+    stage = stage_of(folder)
+    assert (stage.tasks, stage.weights) == ({"sentiment": 1.0}, {"reviews": 1.0})
+    (rows,) = (report.kept["train"] for report in stage.cleaning if report.name == "reviews")
+    assert stage.steps == round(0.2 * rows / 4)
 
 
-def _train_rows(told: dict[str, Any], name: str) -> int:
-    return next(int(report["kept"]["train"]) for report in told["cleaning"] if report["name"] == name)
+def stage_of(folder: Path) -> Stage:
+    told = read_record(folder)
+    assert told is not None
+    return told.last
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from phi2demo.errors import SettingsError
 from phi2demo.training.presets import PRESETS
 from phi2demo.training.pretrain import PretrainSettings
+from phi2demo.training.record import read as read_record
 
 from .tiny_runs import STEPS, assert_like, curve, run_pretrain, run_process
 
@@ -34,6 +35,9 @@ def test_the_loss_falls_and_is_validated(base: Path) -> None:
 def test_a_run_goes_on_from_another_base(base: Path, corpus: Path, tmp_path: Path) -> None:
     further = run_pretrain(corpus, tmp_path / "further", start=base)
     assert (further / "tokenizer.json").read_bytes() == (base / "tokenizer.json").read_bytes()
+    told = read_record(further)
+    assert told is not None
+    assert [stage.settings["start"] for stage in told.stages] == [None, "base"]
     first, last = curve(base)[0]["loss"], curve(base)[-1]["validation"]["all"]
     assert curve(further)[0]["loss"] < first
     assert curve(further)[-1]["validation"]["all"] < last
@@ -60,11 +64,26 @@ def test_the_folder_is_a_model_that_transformers_loads(base: Path) -> None:
 
 
 def test_the_folder_says_what_was_trained_on_what(base: Path) -> None:
-    told = json.loads((base / "pretraining.json").read_text())
-    assert told["settings"]["preset"] == "tiny"
-    assert told["tokens"] == curve(base)[1]["tokens"]
-    cleaned = json.loads((base / "corpus" / "cleaning.json").read_text())
-    assert {report["name"] for report in cleaned} == {"leads", "levels", "pairs", "questions", "reviews", "tales"}
+    told = read_record(base)
+    assert told is not None
+    (stage,) = told.stages
+    assert (stage.kind, stage.settings["preset"], stage.settings["learning_rate"]) == ("pretraining", "tiny", 3e-3)
+    assert stage.tokens == curve(base)[1]["tokens"]
+    assert {report.name for report in stage.cleaning} == {"leads", "levels", "pairs", "questions", "reviews", "tales"}
+    assert stage.weights.keys() >= {"leads", "pairs", "tales"}
+    assert sum(stage.weights.values()) == pytest.approx(1)
+    assert [point.loss for point in stage.curve] == [row["loss"] for row in curve(base)[:2]]
+    assert stage.validations[-1].losses == curve(base)[-1]["validation"]
+    assert stage.emissions is not None
+    assert stage.emissions.hours == stage.hours > 0
+    assert stage.hardware is not None
+    assert (stage.hardware.cores, stage.hardware.gpus) == (1, 0)
+
+
+def test_no_folder_of_this_machine_is_told(base: Path, corpus: Path) -> None:
+    told = (base / "pretraining.json").read_text()
+    assert str(base.parent) not in told
+    assert str(corpus.parent) not in told
 
 
 @pytest.mark.slow
@@ -84,7 +103,9 @@ def test_two_processes_equal_one(corpus: Path, tmp_path: Path) -> None:
     two = run_process("pretrain", {"data": corpus, "output": tmp_path / "two"} | changes, processes=2)
     assert two.returncode == 0, two.stderr
     run_pretrain(corpus, tmp_path / "one", **changes)
-    assert json.loads((tmp_path / "two" / "pretraining.json").read_text())["processes"] == 2
+    told = read_record(tmp_path / "two")
+    assert told is not None
+    assert told.last.processes == 2
     assert_like(curve(tmp_path / "two"), curve(tmp_path / "one"))
 
 
@@ -96,6 +117,7 @@ def test_two_processes_equal_one(corpus: Path, tmp_path: Path) -> None:
         ({"mix": {"tales": -1.0}}, "--mix tales=-1.0: give a weight from 0"),
         ({"learning_rate": 3.0}, "--learning-rate 3.0"),
         ({"schedule": "steps"}, "--schedule steps"),
+        ({"region": "Atlantis"}, "--region Atlantis: give one of world average"),
     ],
 )
 def test_settings_out_of_range(changes: dict[str, Any], message: str) -> None:

@@ -1,0 +1,163 @@
+"""Energy and greenhouse gas of a run, estimated from its hardware, hours and region. Knows nothing of torch.
+
+    kWh = hours x (cores x W per core x usage + GPUs x W per GPU x usage + GB of memory x 0.3725 W) x PUE / 1000
+    kg CO2e = kWh x grams of CO2e per kWh in the region / 1000
+
+Sources: Lannelongue, Grealey and Inouye, Green Algorithms, Advanced Science 2021, for all of it; Lacoste et al.,
+Quantifying the Carbon Emissions of Machine Learning, 2019, for power x hours x intensity. The tables are in
+`emissions.json`, each figure with its source. codecarbon, which measures instead, drags in fifteen further packages.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from phi2demo.errors import SettingsError
+
+WORLD = "world average"
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What a run computes on."""
+
+    name: str
+    """Model of the CPU or of the GPUs."""
+    cores: int
+    """CPU cores at work, over all processes."""
+    memory_gb: float
+    """Held by all processes."""
+    gpus: int = 0
+
+    def __post_init__(self) -> None:
+        if self.cores < 0 or self.gpus < 0 or self.memory_gb < 0:
+            raise SettingsError(f"{self}: give cores, GPUs and memory from 0.")
+
+    def watts(self, usage: float = 1.0) -> float:
+        """Power when cores and GPUs are busy for the share `usage` of the time; memory draws its power always."""
+        tables = _tables()
+        cores = self.cores * tables["cpu_w_per_core"]["value"]
+        gpus = self.gpus * gpu_watts(self.name) if self.gpus else 0.0
+        return float((cores + gpus) * usage + self.memory_gb * tables["memory_w_per_gb"]["value"])
+
+    def __str__(self) -> str:
+        parts = [f"{self.gpus} x {self.name}"] if self.gpus else [self.name]
+        return ", ".join(
+            [*parts, f"{self.cores} CPU core{'s' * (self.cores != 1)}", f"{self.memory_gb:.1f} GB of memory"]
+        )
+
+
+@dataclass(frozen=True)
+class Emissions:
+    """An estimate, with all that it follows from."""
+
+    hardware: str
+    hours: float
+    power_w: float
+    """Without the overhead of the data centre."""
+    pue: float
+    """Power usage effectiveness: what the data centre draws for each watt that reaches the hardware."""
+    energy_kwh: float
+    """With that overhead."""
+    region: str
+    intensity_g_per_kwh: float
+    """CO2e of the region's electricity."""
+    intensity_source: str
+    co2e_kg: float
+    method: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+
+def estimate(
+    hardware: Hardware, hours: float, *, region: str = WORLD, usage: float = 1.0, pue: float | None = None
+) -> Emissions:
+    """What a run emits, or an app that runs for `hours` and computes for the share `usage` of them.
+
+    `pue` is the average of data centres where not given; 1 is a computer at home. Raises SettingsError for a region
+    that is not in the table, and for numbers out of range.
+    """
+    if not 0 <= usage <= 1:
+        raise SettingsError(f"A usage of {usage}: give the share of the time from 0 to 1.")
+    method = "Green Algorithms (Lannelongue et al. 2021): hours x (cores, GPUs and memory in W) x PUE x intensity"
+    return of_power(hardware.watts(usage), hours, region=region, pue=pue, hardware=str(hardware), method=method)
+
+
+def of_power(
+    watts: float,
+    hours: float,
+    *,
+    region: str = WORLD,
+    pue: float | None = None,
+    intensity: float | None = None,
+    hardware: str = "",
+    method: str = "Lacoste et al. 2019: power x hours x intensity, with the PUE",
+) -> Emissions:
+    """The same where the power is known; `intensity` in g CO2e per kWh replaces the region's."""
+    tables = _tables()
+    pue = tables["pue"]["value"] if pue is None else pue
+    for name, value, least in (("power", watts, 0), ("time", hours, 0), ("PUE", pue, 1)):
+        if not value >= least:
+            raise SettingsError(f"A {name} of {value}: give a number from {least}.")
+    if intensity is None:
+        known = _region(region)
+        intensity, source = known["g_per_kwh"], f"{known['source']}, {known['year']}"
+    else:
+        source = "given"
+    energy = watts * hours * pue / 1000
+    return Emissions(
+        hardware=hardware,
+        hours=hours,
+        power_w=watts,
+        pue=pue,
+        energy_kwh=energy,
+        region=region,
+        intensity_g_per_kwh=intensity,
+        intensity_source=source,
+        co2e_kg=energy * intensity / 1000,
+        method=method,
+    )
+
+
+def total(parts: Sequence[Emissions]) -> tuple[float, float]:
+    """kWh and kg CO2e of several runs."""
+    return sum(part.energy_kwh for part in parts), sum(part.co2e_kg for part in parts)
+
+
+def regions() -> tuple[str, ...]:
+    """Those in the table, the world average first."""
+    return tuple(_tables()["regions"])
+
+
+def check_region(name: str) -> str:
+    """The name; SettingsError where it is not in the table."""
+    _region(name)
+    return name
+
+
+def gpu_watts(name: str) -> float:
+    """Thermal design power of the first GPU in the table whose words all stand in `name`; 200 W for an unknown one."""
+    words = name.casefold()
+    for row in _tables()["gpus"]:
+        if all(word.casefold() in words for word in row["words"]):
+            return float(row["watts"])
+    raise AssertionError("the last row of the table has no words")
+
+
+def _region(name: str) -> dict[str, Any]:
+    known: dict[str, dict[str, Any]] = _tables()["regions"]
+    if name not in known:
+        raise SettingsError(f"--region {name}: give one of {', '.join(known)}.")
+    return known[name]
+
+
+@cache
+def _tables() -> dict[str, Any]:
+    text = resources.files("phi2demo.training").joinpath("emissions.json").read_text(encoding="utf-8")
+    tables: dict[str, Any] = json.loads(text)
+    return tables

@@ -1,0 +1,97 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from phi2demo.errors import SettingsError
+from phi2demo.training import emissions
+from phi2demo.training.emissions import Hardware, estimate, gpu_watts, of_power
+
+TABLES = json.loads((Path(emissions.__file__).parent / "emissions.json").read_text(encoding="utf-8"))
+
+GRAMS_PER_POUND = 453.592
+
+
+@pytest.mark.parametrize(
+    ("watts", "hours", "kwh", "pounds"),
+    [
+        pytest.param(1415.78, 12, 27, 26, id="Transformer base"),
+        pytest.param(1515.43, 84, 201, 192, id="Transformer big"),
+        pytest.param(517.66, 336, 275, 262, id="ELMo"),
+    ],
+)
+def test_published_figures_of_strubell_et_al(watts: float, hours: float, kwh: float, pounds: float) -> None:
+    """Strubell et al. 2019, table 3: measured watts, hours, PUE 1.58, 0.954 pounds of CO2e per kWh in the USA."""
+    found = of_power(watts, hours, pue=1.58, intensity=0.954 * GRAMS_PER_POUND)
+    assert round(found.energy_kwh) == kwh
+    assert round(found.co2e_kg * 1000 / GRAMS_PER_POUND) == pounds
+
+
+def test_published_example_of_green_algorithms() -> None:
+    """Its page, v2.2: 2 h on 12 cores of 6.8 W with 64 GB in Austria (111.18 g) draw 352.17 Wh and emit 39.15 g."""
+    cores = Hardware("Xeon E7-8880 v4", cores=0, memory_gb=64).watts() + 12 * 6.8
+    found = of_power(cores, 2, intensity=111.18)
+    assert found.energy_kwh * 1000 == pytest.approx(352.17, abs=0.005)
+    assert found.co2e_kg * 1000 == pytest.approx(39.15, abs=0.005)
+
+
+def test_every_part_of_the_formula_counts() -> None:
+    hardware = Hardware("NVIDIA H100 80GB HBM3", cores=2, memory_gb=10, gpus=3)
+    found = estimate(hardware, 4, region="France", usage=0.5, pue=1.1)
+    watts = (2 * 12 + 3 * 700) * 0.5 + 10 * 0.3725
+    assert found.power_w == pytest.approx(watts)
+    assert found.energy_kwh == pytest.approx(4 * watts * 1.1 / 1000)
+    assert found.intensity_g_per_kwh == TABLES["regions"]["France"]["g_per_kwh"]
+    assert found.co2e_kg == pytest.approx(found.energy_kwh * found.intensity_g_per_kwh / 1000)
+    assert "2023" in found.intensity_source
+    assert found.as_dict()["hardware"] == "3 x NVIDIA H100 80GB HBM3, 2 CPU cores, 10.0 GB of memory"
+
+
+def test_without_more_it_is_an_average_data_centre_of_the_world() -> None:
+    found = estimate(Hardware("a CPU", cores=1, memory_gb=0), 1000)
+    assert (found.region, found.intensity_g_per_kwh, found.pue) == ("world average", 475, 1.67)
+    assert found.co2e_kg == pytest.approx(12 * 1.67 * 0.475)
+
+
+def test_an_idle_app_draws_what_its_memory_draws() -> None:
+    assert estimate(Hardware("a CPU", cores=4, memory_gb=2), 24, usage=0).power_w == pytest.approx(0.745)
+
+
+@pytest.mark.parametrize(
+    ("name", "watts"),
+    [
+        ("NVIDIA H200", 700),
+        ("NVIDIA H100 PCIe", 350),
+        ("NVIDIA A100-SXM4-40GB", 400),
+        ("NVIDIA A100 80GB PCIe", 300),
+        ("Tesla V100-SXM2-16GB", 300),
+        ("Tesla T4", 70),
+        ("NVIDIA L40S", 350),
+        ("NVIDIA L4", 72),
+        ("NVIDIA GeForce RTX 4090", 450),
+        ("Apple M1", 39),
+        ("Some GPU of next year", 200),
+    ],
+)
+def test_power_of_gpus_by_the_names_torch_gives_them(name: str, watts: float) -> None:
+    assert gpu_watts(name) == watts
+
+
+def test_every_figure_in_the_tables_has_a_source() -> None:
+    rows = [TABLES["pue"], TABLES["memory_w_per_gb"], TABLES["cpu_w_per_core"], *TABLES["gpus"]]
+    assert all(row["source"] for row in [*rows, *TABLES["regions"].values()])
+    assert all(0 < row["g_per_kwh"] < 1000 and row["year"] for row in TABLES["regions"].values())
+
+
+def test_what_is_out_of_range() -> None:
+    hardware = Hardware("a CPU", cores=1, memory_gb=1)
+    with pytest.raises(SettingsError, match="--region Atlantis: give one of world average, Australia"):
+        estimate(hardware, 1, region="Atlantis")
+    with pytest.raises(SettingsError, match="A time of -1: give a number from 0"):
+        estimate(hardware, -1)
+    with pytest.raises(SettingsError, match=r"A PUE of 0\.5: give a number from 1"):
+        estimate(hardware, 1, pue=0.5)
+    with pytest.raises(SettingsError, match="A usage of 2"):
+        estimate(hardware, 1, usage=2)
+    with pytest.raises(SettingsError, match="from 0"):
+        Hardware("a CPU", cores=-1, memory_gb=1)
