@@ -1,0 +1,117 @@
+"""How many prompts an explanation will score, how long that takes on this machine, and which units that allows."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+import numpy as np
+
+from phi2demo.errors import InputError
+from phi2demo.explain.attribution import Values
+from phi2demo.explain.faithfulness import curve_calls
+from phi2demo.explain.game import Game
+from phi2demo.explain.progress import Estimate
+from phi2demo.explain.request import MAX_EXACT_UNITS, ExplainRequest
+from phi2demo.explain.segments import Unit, UnitKind
+from phi2demo.explain.tree import complete_calls
+
+PATIENCE_S = 10.0
+"""Finer units are chosen as long as the estimate is under this."""
+TRIAL_MASKS = 24
+COMPARISON_EVALS = 200
+"""Masked texts for the other method, whose agreement is measured."""
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What will be asked."""
+
+    units: tuple[Unit, ...]
+    tree: Values
+    """Linkage over the units; see `tree.linkage`."""
+    estimate: Estimate
+
+
+Cut = Callable[[UnitKind], tuple[tuple[Unit, ...], Values]]
+"""The units of a kind, and a tree over them."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What a masked text costs."""
+
+    seconds: float
+    calls: float
+    """Prompts scored: one a piece of the text, a side of a contrast, and a use."""
+
+
+def trial(game: Game, units: tuple[Unit, ...], *, seed: int) -> Pace:
+    """Time a few masked texts with half of the units hidden; the whole text goes first, so that the model is warm."""
+    game.units = units
+    game(np.ones((1, len(units)), dtype=bool))
+    before, calls = game.seconds, game.calls
+    masks = np.random.default_rng(seed).random((TRIAL_MASKS, len(units))) < 0.5
+    game(masks)
+    if len(units) > 1 and (scored := game.calls - calls):
+        distinct = len(np.unique(masks, axis=0))
+        return Pace((game.seconds - before) / distinct, scored / distinct)
+    return Pace(0.0, 0.0)
+
+
+def plan(request: ExplainRequest, cut: Cut, pace: Pace) -> Plan:
+    """The units asked for; with "auto" the finest whose estimate is under ten seconds, and that can be told apart.
+
+    Telling n units apart takes at least 2n masked texts. InputError where exact
+    values of too many units are asked for.
+    """
+    if request.units != "auto":
+        units, tree = cut(request.units)
+        if request.method == "exact" and len(units) > MAX_EXACT_UNITS:
+            raise InputError(
+                f"Exact Shapley values need every subset of the units, at most {MAX_EXACT_UNITS} of them; this text has "
+                f"{len(units)} {request.units}. Take coarser units or another method."
+            )
+        return _planned(request, request.units, units, tree, pace)
+    plans: list[Plan] = []
+    for kind in get_args(UnitKind):
+        planned = _planned(request, kind, *cut(kind), pace)
+        count = planned.estimate.units
+        if plans and count < 2:
+            break
+        plans.append(planned)
+        if request.method == "exact" and count > MAX_EXACT_UNITS:
+            continue
+        if planned.estimate.seconds < PATIENCE_S and 2 * count <= request.max_evals:
+            return planned
+    if request.method == "exact" and plans[-1].estimate.units > MAX_EXACT_UNITS:
+        raise InputError(
+            f"Exact Shapley values need every subset of the units, at most {MAX_EXACT_UNITS} of them; this text has "
+            f"{plans[-1].estimate.units} {plans[-1].estimate.kind}. Shorten it, or take another method."
+        )
+    return plans[-1]
+
+
+def _planned(request: ExplainRequest, kind: UnitKind, units: Sequence[Unit], tree: Values, pace: Pace) -> Plan:
+    masks = method_masks(request, len(units), tree)
+    if request.trust and len(units) > 1:
+        masks += curve_calls(len(units)) + min(COMPARISON_EVALS, 2 ** min(len(units), 20))
+    masks = min(masks, 2 ** min(len(units), 30))
+    calls = math.ceil(masks * pace.calls)
+    return Plan(tuple(units), tree, Estimate(kind, len(units), calls, round(masks * pace.seconds, 2)))
+
+
+def method_masks(request: ExplainRequest, units: int, tree: Values) -> int:
+    """Masked texts that the method asks for at most."""
+    if units == 1:
+        return 2
+    match request.method:
+        case "exact":
+            return int(2 ** min(units, 30))
+        case "permutation":
+            length = 2 * units + 1
+            return max(request.max_evals // length, 1) * length
+        case "lime":
+            return request.max_evals
+        case "partition":
+            return min(request.max_evals, complete_calls(tree))

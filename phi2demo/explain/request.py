@@ -1,0 +1,149 @@
+"""What an explanation is asked for, checked on creation. Knows no model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from phi2demo.engine.engine import MAX_SEED, Engine, Output, Use
+from phi2demo.errors import InputError, SettingsError
+from phi2demo.explain.segments import UnitKind
+from phi2demo.tasks.run import task_named
+from phi2demo.tasks.task import AnyTask, Request, Result, TaskOptions, check_choice, check_text
+
+Method = Literal["partition", "exact", "permutation", "lime"]
+Of = Literal["finetuned", "base", "difference"]
+Value = Literal["log-probability", "log-odds"]
+
+METHODS: dict[str, str] = {
+    "partition": "SHAP over a tree (Owen values)",
+    "exact": "SHAP, exact Shapley values",
+    "permutation": "SHAP by permutations",
+    "lime": "LIME",
+}
+UNITS: dict[str, str] = {
+    "auto": "as fine as fits ten seconds",
+    "tokens": "tokens",
+    "words": "words",
+    "sentences": "sentences",
+    "paragraphs": "paragraphs",
+}
+OF: dict[str, str] = {
+    "finetuned": "the finetuned model",
+    "base": "the base model",
+    "difference": "what finetuning changed",
+}
+VALUES: dict[str, str] = {"log-probability": "log-probability", "log-odds": "log-odds, as in stock shap"}
+
+EVALS = (16, 20_000)
+"""The fewest and the most masked texts that a method may ask for."""
+MAX_EXACT_UNITS = 12
+"""Exact Shapley values need every subset of the units: 4,096 of twelve."""
+MAX_MASK_CHARACTERS = 40
+
+
+@dataclass(frozen=True)
+class ExplainRequest:
+    """What to explain. Raises InputError for a text or an output that cannot be explained, SettingsError for the rest."""
+
+    task: str
+    """A key of TASKS."""
+    text: str
+    """The person's own, which is attributed; the template is not."""
+    options: TaskOptions
+    outputs: tuple[Output, ...]
+    """As generated, piece by piece, as text or token ids; one unless the task answered the text in pieces."""
+    of: Of = "finetuned"
+    target: tuple[int, int] | None = None
+    """First output token and the one after the last, counted over all pieces; None is the whole output."""
+    instead: str | None = None
+    """Why the target and not this? What is explained is how much likelier the target is."""
+    method: Method = "partition"
+    units: UnitKind | Literal["auto"] = "auto"
+    value: Value = "log-probability"
+    mask: str = ""
+    """What stands for hidden units; nothing where it is empty."""
+    max_evals: int = 500
+    """Masked texts that the method may ask for, those of the trust figures not counted."""
+    trust: bool = True
+    """Whether to measure deletion, insertion and agreement too."""
+    seed: int = 0
+    _task: AnyTask = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        task = task_named(self.task)
+        if not isinstance(self.options, task.options_type):
+            raise SettingsError(f"{self.task} takes {task.options_type.__name__}, not {type(self.options).__name__}.")
+        object.__setattr__(self, "_task", task)
+        object.__setattr__(self, "text", check_text(self.text))
+        object.__setattr__(self, "outputs", _checked_outputs(self.outputs))
+        for name, value, choices in (
+            ("of", self.of, OF),
+            ("method", self.method, METHODS),
+            ("units", self.units, UNITS),
+            ("value", self.value, VALUES),
+        ):
+            check_choice(name, value, choices)
+        if self.instead is not None:
+            check_text(self.instead, what="text after 'instead of'")
+        _check_target(self.target)
+        if not isinstance(self.mask, str) or len(self.mask) > MAX_MASK_CHARACTERS or "\n" in self.mask:
+            raise SettingsError(
+                f"mask is {self.mask!r}; give a text of one line and at most {MAX_MASK_CHARACTERS} characters, or none."
+            )
+        _check_whole("max_evals", self.max_evals, *EVALS)
+        _check_whole("seed", self.seed, 0, MAX_SEED)
+
+    @classmethod
+    def from_result(cls, engine: Engine, request: Request, result: Result, **settings: Any) -> "ExplainRequest":
+        """To explain an answer: its text, its tokens as generated, and the weights that gave it unless `of` is said.
+
+        `settings` are fields of this class.
+        """
+        ids = result.token_ids or (None,) * len(result.raw)
+        outputs = tuple(
+            _without_end(engine, raw, found) if found else raw for raw, found in zip(result.raw, ids, strict=True)
+        )
+        return cls(request.task, request.text, request.options, outputs, **({"of": result.use} | settings))
+
+    @property
+    def uses(self) -> tuple[Use, ...]:
+        """The weights that are asked."""
+        return ("finetuned", "base") if self.of == "difference" else (self.of,)
+
+    def prompt(self, text: str) -> str:
+        """The task's own prompt around a text."""
+        return self._task.prompt(text, self.options)
+
+
+def as_output(text: str) -> str:
+    """A text typed by a person as the template has it: with a space after `Output:`."""
+    return f" {text.strip()}"
+
+
+def _without_end(engine: Engine, raw: str, ids: tuple[int, ...]) -> tuple[int, ...]:
+    """The ids that `raw` is of: without end token and stop string."""
+    spans = engine.tokens(ids).spans
+    return tuple(token for token, (start, end) in zip(ids, spans, strict=True) if start < min(end, len(raw)))
+
+
+def _checked_outputs(outputs: Sequence[Output]) -> tuple[Output, ...]:
+    found = tuple(tuple(output) if not isinstance(output, str) else output for output in outputs)
+    if not found or not any(output.strip() if isinstance(output, str) else output for output in found):
+        raise InputError("The output is empty, so there is nothing to explain. Ask the model first, or type an output.")
+    return found
+
+
+def _check_target(target: object) -> None:
+    if target is None:
+        return
+    whole = isinstance(target, tuple) and len(target) == 2 and all(type(end) is int for end in target)
+    if not whole or not 0 <= target[0] < target[1]:  # type: ignore[index]
+        raise SettingsError(f"target is {target!r}; give the first output token and the one after the last, as (3, 5).")
+
+
+def _check_whole(name: str, value: object, low: int, high: int) -> None:
+    if type(value) is not int or not low <= value <= high:
+        raise SettingsError(f"{name} is {value!r}; give a whole number from {low} to {high}.")
+
+
+assert (*METHODS, *OF, *VALUES) == (*get_args(Method), *get_args(Of), *get_args(Value))
