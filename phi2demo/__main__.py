@@ -17,6 +17,7 @@ COMMANDS = {
     "answer": ("ask", "answer a question from a text"),
     "replay": ("replay", "make the output of a receipt again, and say whether it is the same"),
     "serve": ("serve", "show the page, as app.py does"),
+    "evaluate": ("evaluate", "measure finetuned against base on a folder of data"),
     "pretrain": ("train", "train a base model of Phi's architecture from scratch"),
     "finetune": ("train", "train a LoRA adapter on a base with the prompts of the tasks"),
 }

@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "engine": {"errors", "settings"},
     "tasks": {"errors", "settings", "engine"},
     "training": {"errors", "settings", "engine", "tasks"},
-    "evaluation": {"errors", "settings", "engine", "tasks"},
+    "evaluation": {"errors", "settings", "engine", "tasks", "training"},
     "explain": {"errors", "settings", "engine", "tasks"},
     "ui": {"errors", "settings", "engine", "tasks", "explain", "evaluation"},
     "cards": {"errors", "settings", "engine", "tasks", "explain", "evaluation", "training"},

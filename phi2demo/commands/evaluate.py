@@ -1,0 +1,71 @@
+"""evaluate: measure finetuned against base on a folder of data."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+from phi2demo.commands import arguments as shared
+from phi2demo.commands.ask import LoadEngine, load_local
+from phi2demo.engine.planning import plan
+from phi2demo.errors import SettingsError
+
+
+def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_local) -> int:
+    """Evaluate; returns 0. Repeating the command after a kill goes on where it was."""
+    from phi2demo.evaluation.environment import hash_weights
+    from phi2demo.evaluation.evaluate import EvaluationSettings, evaluate
+    from phi2demo.evaluation.report import to_markdown
+
+    parser = _parser(command)
+    given = parser.parse_args(argv)
+    settings = EvaluationSettings(
+        data=Path(given.data),
+        output=Path(given.output),
+        split=given.split,
+        limit=given.limit,
+        measures=given.measures,
+        tasks=given.tasks,
+        forms=given.forms,
+        batch_size=given.batch_size,
+        seed=given.seed,
+        resamples=given.resamples,
+        peers=given.peers,
+    )
+    if not settings.data.is_dir():
+        raise SettingsError(f"--data {given.data} is no folder; give one that holds JSON-lines files.")
+    model = shared.model_settings(given)
+    found = plan(model)
+    engine = load_engine(model)
+    report = evaluate(engine, settings, weights=hash_weights((found.base_folder, found.adapter_folder)))
+    print(json.dumps(report, ensure_ascii=False, indent=1) if given.json else to_markdown(report))
+    print(f"saved in {settings.output}", file=sys.stderr)
+    return 0
+
+
+def _parser(command: str) -> shared.Parser:
+    from phi2demo.evaluation.datasets import EvaluationSplit
+    from phi2demo.evaluation.evaluate import BATCH_SIZE
+    from phi2demo.evaluation.forms import FORMS
+    from phi2demo.evaluation.statistics import RESAMPLES, SEED
+
+    parser = shared.Parser(command, description="Measure finetuned against base on a folder of JSON-lines files.")
+    parser.add_argument("--data", required=True, metavar="FOLDER", help="files as those of pretrain and finetune")
+    parser.add_argument("--output", required=True, metavar="FOLDER", help="for report.json and every answer")
+    parser.add_argument("--split", choices=get_args(EvaluationSplit), default="test", help="default: test")
+    parser.add_argument("--limit", type=int, metavar="N", help="the first N rows of each set")
+    parser.add_argument("--measures", type=_names, default=(), metavar="NAME,NAME", help="as translation.tatoeba.en-de")
+    parser.add_argument("--tasks", type=_names, default=(), metavar="NAME,NAME", help="as translation,prose")
+    parser.add_argument("--forms", type=_names, default=FORMS, metavar="NAME,NAME", help=f"of {', '.join(FORMS)}")
+    parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, metavar="N", help=f"default: {BATCH_SIZE}")
+    parser.add_argument("--seed", type=int, default=SEED, metavar="N", help=f"default: {SEED}, sacrebleu's")
+    parser.add_argument("--resamples", type=int, default=RESAMPLES, metavar="N", help=f"default: {RESAMPLES}")
+    parser.add_argument("--no-peers", dest="peers", action="store_false", help="leave out first sentences, xz, n-grams")
+    parser.add_argument("--json", action="store_true", help="the report instead of its table")
+    shared.add_model_arguments(parser)
+    return parser
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())

@@ -1,0 +1,71 @@
+"""What a figure depends on besides data and settings: the weights, the machine, the versions; and how fast it is."""
+
+import os
+import platform
+import statistics
+from collections.abc import Iterable
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from phi2demo import __version__
+from phi2demo.engine.engine import Engine, GenerationOptions, Prompt
+from phi2demo.evaluation.datasets import sha256_of
+
+PACKAGES = ("torch", "transformers", "peft", "tokenizers", "sacrebleu", "rouge-score", "numpy")
+SPEED_RUNS = 5
+SPEED_TOKENS = 128
+SPEED_PROMPT = "Once upon a time"
+
+
+def describe_environment() -> dict[str, Any]:
+    """Python, machine, threads and versions, as JSON values."""
+    import torch
+
+    versions = {"phi2demo": __version__}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "processors": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "versions": versions,
+    }
+
+
+def describe_model(engine: Engine) -> dict[str, Any]:
+    """The model as loaded, as JSON values, without the folders of a machine."""
+    described = asdict(engine.info)
+    described.pop("adapter_folder")
+    return described
+
+
+def hash_weights(folders: Iterable[Path | None]) -> dict[str, str]:
+    """SHA-256 of each safetensors file, by its folder's name and its own."""
+    return {
+        f"{folder.name}/{file.name}": sha256_of(file)
+        for folder in folders
+        if folder is not None
+        for file in sorted(folder.glob("*.safetensors"))
+    }
+
+
+def measure_speed(engine: Engine) -> dict[str, Any]:
+    """Tokens per second of one row, greedy, the reading of a short prompt included: median of five after a warm-up."""
+    options = GenerationOptions(max_new_tokens=SPEED_TOKENS)
+    rates, tokens = [], []
+    for _ in range(SPEED_RUNS + 1):
+        *_, last = engine.stream([Prompt(SPEED_PROMPT, engine.info.uses[0])], options)
+        tokens.append(last.new_tokens)
+        rates.append(last.new_tokens / max(last.seconds, 1e-9))
+    return {
+        "use": engine.info.uses[0],
+        "new_tokens": tokens[1:],
+        "tokens_per_s": [round(rate, 1) for rate in rates[1:]],
+        "median_tokens_per_s": round(statistics.median(rates[1:]), 1),
+    }

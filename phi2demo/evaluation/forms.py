@@ -1,0 +1,225 @@
+"""How an item is asked: the finetuned model by the task's template, its base by the same and in its plain form.
+
+The plain form is the text that the base was pretrained on, up to where the answer begins; it is cut out of that very
+text (`training.plain`), so that the two cannot drift apart.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal
+
+from phi2demo.engine.engine import Engine, GenerationOptions, Prompt, Use
+from phi2demo.errors import InputError
+from phi2demo.evaluation.datasets import Item, Measure
+from phi2demo.evaluation.likelihood import text_bits
+from phi2demo.tasks import TASKS
+from phi2demo.tasks.documents import pack
+from phi2demo.tasks.question_answering import QuestionOptions
+from phi2demo.tasks.run import answer_all
+from phi2demo.tasks.sentiment import SentimentOptions
+from phi2demo.tasks.summarization import SummaryOptions
+from phi2demo.tasks.task import Request, Result, TaskOptions
+from phi2demo.tasks.translation import TranslationOptions
+from phi2demo.training.corpus import Row
+from phi2demo.training.plain import PLAIN_FORMS
+
+FormName = Literal["finetuned", "base_template", "base_plain"]
+FORMS: tuple[FormName, ...] = ("finetuned", "base_template", "base_plain")
+
+TIME_LIMIT_S = 3600.0
+"""No answer is cut short by the clock: figures would differ from run to run."""
+SEAM_TOKENS = 4
+"""Text and form may take this many tokens more together than apart."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model made of one item."""
+
+    output: str
+    """Cleaned; empty where there is none."""
+    details: dict[str, Any] = field(default_factory=dict)
+    """JSON values: probabilities, new tokens, why there is no answer."""
+
+
+@dataclass(frozen=True)
+class Form(ABC):
+    """One way to ask the items of one measure of one model."""
+
+    name: ClassVar[str] = ""
+    engine: Engine
+    measure: Measure
+    generation: GenerationOptions
+    seed: int = 0
+
+    @abstractmethod
+    def prompt(self, item: Item) -> str:
+        """What the model reads, before a long text is cut."""
+
+    @abstractmethod
+    def answer(self, items: Sequence[Item]) -> list[Answer]:
+        """The answers to items that are computed together."""
+
+
+@dataclass(frozen=True)
+class TemplateForm(Form):
+    """The task as the app asks it: template, cutting of long texts, decoding and clean-up."""
+
+    use: Use = "finetuned"
+
+    def prompt(self, item: Item) -> str:
+        """Of the task."""
+        text, options = asked_of(item.row, self.measure.task)
+        return TASKS[self.measure.task].prompt(text, options)
+
+    def answer(self, items: Sequence[Item]) -> list[Answer]:
+        """An item that does not fit is left without an answer, as it is in the app."""
+        requests = [self._request(item) for item in items]
+        try:
+            results = [result for (result,) in answer_all(self.engine, requests, at_once=len(requests))]
+        except InputError:
+            return [self._alone(request) for request in requests]
+        return [_answer(result) for result in results]
+
+    def _alone(self, request: Request) -> Answer:
+        try:
+            ((result,),) = answer_all(self.engine, [request])
+        except InputError as error:
+            return Answer("", {"unanswered": str(error)})
+        return _answer(result)
+
+    def _request(self, item: Item) -> Request:
+        text, options = asked_of(item.row, self.measure.task)
+        return Request(self.measure.task, text, options, self.generation, (self.use,), self.seed)
+
+
+@dataclass(frozen=True)
+class PlainForm(Form):
+    """The base in the form it was pretrained on: the first line of what follows, or the likelier label."""
+
+    def prompt(self, item: Item) -> str:
+        """The pretraining text up to the answer."""
+        return plain_prompt(item.row, self.measure.kind)
+
+    def answer(self, items: Sequence[Item]) -> list[Answer]:
+        """Documents are cut at a sentence end where they are too long; what else does not fit has no answer."""
+        labels = TASKS[self.measure.task].labels
+        prompts = {at: self._fitting(item) for at, item in enumerate(items)}
+        fitting = {at: prompt for at, prompt in prompts.items() if prompt is not None}
+        found = dict(zip(fitting, self._ask(list(fitting.values()), labels), strict=True))
+        return [found.get(at, Answer("", {"unanswered": "does not fit the context"})) for at in range(len(items))]
+
+    def _ask(self, texts: Sequence[str], labels: Sequence[str]) -> list[Answer]:
+        if not texts:
+            return []
+        if labels:
+            return self._label(texts, labels)
+        prompts = [Prompt(text, "base", self.seed) for text in texts]
+        options = replace(self.generation, stop=("\n",))
+        *_, last = self.engine.stream(prompts, options)
+        assert last.completions is not None
+        return [
+            Answer(each.text.strip().partition("\n")[0].strip(), {"new_tokens": len(each.token_ids)})
+            for each in last.completions
+        ]
+
+    def _label(self, texts: Sequence[str], labels: Sequence[str]) -> list[Answer]:
+        prompts = [Prompt(text, "base") for text in texts for _ in labels]
+        scores = self.engine.score(prompts, [f" {label}" for label in labels] * len(texts))
+        answers = []
+        for start in range(0, len(scores), len(labels)):
+            weights = [math.exp(score.total) for score in scores[start : start + len(labels)]]
+            shares = {label: weight / sum(weights) for label, weight in zip(labels, weights, strict=True)}
+            answers.append(Answer(max(labels, key=shares.__getitem__), {"probabilities": shares}))
+        return answers
+
+    def _fitting(self, item: Item) -> str | None:
+        room = self.engine.info.context - min(self.generation.max_new_tokens, self.engine.info.context // 2)
+        prompt = self.prompt(item)
+        over = self.engine.count_tokens(prompt) - room
+        if over <= 0:
+            return prompt
+        if self.measure.kind != "summarization":
+            return None
+        document = item.row["document"]
+        limit = self.engine.count_tokens(document) - over - SEAM_TOKENS
+        if limit < 1:
+            return None
+        return plain_prompt(
+            item.row | {"document": pack(document, count=self.engine.count_tokens, limit=limit)[0]}, "summarization"
+        )
+
+
+@dataclass(frozen=True)
+class TextForm(Form):
+    """Prose as it is: bits and characters of each text."""
+
+    use: Use = "finetuned"
+
+    def prompt(self, item: Item) -> str:
+        """The text itself."""
+        return str(item.row["text"])
+
+    def answer(self, items: Sequence[Item]) -> list[Answer]:
+        """Each output is `bits characters`."""
+        texts = [self.prompt(item) for item in items]
+        bits = text_bits(self.engine, texts, use=self.use)
+        return [Answer(f"{each!r} {len(text)}") for each, text in zip(bits, texts, strict=True)]
+
+
+def make_form(name: FormName, engine: Engine, measure: Measure, *, seed: int) -> Form | None:
+    """The form of a name; None where the measure has none of it (prose has no template)."""
+    generation = generation_of(measure, engine)
+    use: Use = "finetuned" if name == "finetuned" else "base"
+    if measure.kind == "prose":
+        return None if name == "base_template" else TextForm(engine, measure, generation, seed, use)
+    if name == "base_plain":
+        return PlainForm(engine, measure, generation, seed)
+    return TemplateForm(engine, measure, generation, seed, use)
+
+
+def generation_of(measure: Measure, engine: Engine) -> GenerationOptions:
+    """The task's shipped decoding, with room for 1.5 times the longest reference and 16 tokens more, the same for all.
+
+    A base does not know where an answer to a template ends: without the bound it runs on to the task's own limit.
+    """
+    if measure.kind == "prose":
+        return GenerationOptions()
+    shipped = TASKS[measure.task].generation
+    longest = max(engine.count_tokens(f" {text}") for item in measure.items for text in item.references)
+    bound = min(shipped.max_new_tokens, math.ceil(1.5 * longest) + 16)
+    return replace(shipped, max_new_tokens=bound, time_limit_s=TIME_LIMIT_S)
+
+
+def asked_of(row: Row, task: str) -> tuple[str, TaskOptions]:
+    """The person's text and the task's options that ask for what a row holds."""
+    asked: dict[str, Callable[[], tuple[str, TaskOptions]]] = {
+        "translation": lambda: (row["source"], TranslationOptions(row["source_lang"], row["target_lang"])),
+        "summarization": lambda: (row["document"], SummaryOptions("sentence")),
+        "question_answering": lambda: (row["context"], QuestionOptions(row["question"])),
+        "sentiment": lambda: (row["text"], SentimentOptions()),
+    }
+    return asked[task]()
+
+
+def plain_prompt(row: Row, kind: str) -> str:
+    """The plain form's text of a row without its answer and the space before it."""
+    answers: dict[str, Callable[[], str]] = {
+        "translation": lambda: row["target"],
+        "summarization": lambda: row["summary"],
+        "question_answering": lambda: row["answers"][0]["text"],
+        "sentiment": lambda: "positive" if int(row["label"]) == 1 else "negative",
+    }
+    answer = answers[kind]()
+    text = PLAIN_FORMS[kind](row)[0]
+    assert text.endswith(f" {answer}"), f"the first plain form of {kind} does not end in its answer"
+    return text.removesuffix(f" {answer}")
+
+
+def _answer(result: Result) -> Answer:
+    details: dict[str, Any] = {"new_tokens": result.receipt.new_tokens, "stop_reason": result.receipt.stop_reason}
+    if result.probabilities:
+        details = {"probabilities": result.probabilities}
+    return Answer(result.text, details)

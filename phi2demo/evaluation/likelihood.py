@@ -1,0 +1,55 @@
+"""How many bits a model needs for a text. Knows nothing of tasks or files."""
+
+import math
+import re
+from collections.abc import Callable, Sequence
+
+from phi2demo.engine.engine import Engine, Prompt, Use
+from phi2demo.training.tokenizer import END_OF_TEXT
+
+_WORD = re.compile(r"\s*\S+|\s+$")
+
+
+def text_bits(engine: Engine, texts: Sequence[str], *, use: Use) -> list[float]:
+    """Negative log2-probability of each whole text, the first token given the end of another text.
+
+    A text longer than the context is cut between words into parts of about half a context. The first part is scored
+    from the start, each later one after the part before it, so that every token is scored once and, but for the first
+    part's, after at least half a context of what precedes it.
+    """
+    start = END_OF_TEXT if engine.count_tokens(END_OF_TEXT) == 1 else "\n"
+    prompts, outputs, owners = [], [], []
+    for owner, text in enumerate(texts):
+        parts = cut(text, count=engine.count_tokens, limit=engine.info.context - 1, part=engine.info.context // 2 - 1)
+        for before, part in zip((start, *parts), parts, strict=False):
+            prompts.append(Prompt(before, use))
+            outputs.append(part)
+            owners.append(owner)
+    bits = [0.0] * len(texts)
+    for owner, score in zip(owners, engine.score(prompts, outputs), strict=True):
+        bits[owner] -= score.total / math.log(2)
+    return bits
+
+
+def cut(text: str, *, count: Callable[[str], int], limit: int, part: int) -> list[str]:
+    """`text` whole if it has at most `limit` tokens, else in parts of at most `part`; joined, they are `text`."""
+    if count(text) <= limit:
+        return [text]
+    parts = [""]
+    used = 0
+    for word in _WORD.findall(text):
+        for piece in _halved(word, count, part):
+            size = count(piece)
+            if used + size > part and parts[-1]:
+                parts.append("")
+                used = 0
+            parts[-1] += piece
+            used += size
+    return parts
+
+
+def _halved(word: str, count: Callable[[str], int], limit: int) -> list[str]:
+    if len(word) < 2 or count(word) <= limit:
+        return [word]
+    middle = len(word) // 2
+    return _halved(word[:middle], count, limit) + _halved(word[middle:], count, limit)

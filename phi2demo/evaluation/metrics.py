@@ -1,0 +1,184 @@
+"""How good an answer is: BLEU and chrF, ROUGE, accuracy and F1, exact match, bits per character. Texts in, numbers out.
+
+Every metric turns examples into sufficient statistics and their sums into a score; see `statistics`.
+"""
+
+import re
+import string
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from phi2demo.evaluation.statistics import ScoreOfSums, Statistics
+
+References = Sequence[Sequence[str]]
+"""Good answers, by example."""
+
+LABELS = ("positive", "negative")
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One way to measure answers."""
+
+    name: str
+    title: str
+    """For tables."""
+    statistics: Callable[[Sequence[str], References], Statistics]
+    """Of outputs and their references."""
+    score: ScoreOfSums
+    signature: str
+    """Settings and version: what has to be the same for two scores to be comparable."""
+    higher_is_better: bool = True
+    digits: int = 1
+    """Behind the point, in tables."""
+
+
+def metrics_for(kind: str, references: References) -> tuple[Metric, ...]:
+    """The metrics of a kind of row; the first is the one that a measure is told by."""
+    if kind == "translation":
+        return _bleu(references), _chrf(references)
+    if kind == "summarization":
+        several = any(len(each) > 1 for each in references)
+        rouge = _rouge("best of references" if several else "one reference")
+        return rouge + _rouge("first reference", suffix="_first", only_first=True) if several else rouge
+    if kind == "sentiment":
+        return _accuracy(), _macro_f1()
+    if kind == "question_answering":
+        return _exact_match(), _token_f1()
+    return (bits_per_character(),)
+
+
+def bits_per_character() -> Metric:
+    """Of texts that were scored: each output is two numbers, bits and characters, written as `bits characters`."""
+
+    def statistics(outputs: Sequence[str], references: References) -> Statistics:
+        return np.array([[float(number) for number in output.split()] for output in outputs])
+
+    return Metric(
+        "bits_per_character",
+        "bits per character",
+        statistics,
+        lambda sums: float(sums[0] / sums[1]),
+        "negative log2-probability of all texts / their Unicode characters",
+        higher_is_better=False,
+        digits=3,
+    )
+
+
+def _of_sacrebleu(metric: Any, name: str, title: str, references: References) -> Metric:
+    """A corpus metric of sacrebleu, from its own statistics of sentences."""
+    rows = max(map(len, references))
+    streams = [[each[at] if at < len(each) else None for each in references] for at in range(rows)]
+    metric._cache_references(streams)  # sets the number of references, which the signature names
+
+    def statistics(outputs: Sequence[str], references: References) -> Statistics:
+        streams = [[each[at] if at < len(each) else None for each in references] for at in range(rows)]
+        return np.array(metric._extract_corpus_statistics(list(outputs), streams), dtype=np.float64)
+
+    def score(sums: Any) -> float:
+        return float(metric._compute_score_from_stats(sums.tolist()).score)
+
+    return Metric(name, title, statistics, score, metric.get_signature().format())
+
+
+def _bleu(references: References) -> Metric:
+    from sacrebleu.metrics.bleu import BLEU
+
+    return _of_sacrebleu(BLEU(), "bleu", "BLEU", references)
+
+
+def _chrf(references: References) -> Metric:
+    from sacrebleu.metrics.chrf import CHRF
+
+    return _of_sacrebleu(CHRF(), "chrf", "chrF", references)
+
+
+def _rouge(which: str, *, suffix: str = "", only_first: bool = False) -> tuple[Metric, ...]:
+    """ROUGE-1, -2 and -L F of rouge-score, in percent, with Porter's stemmer; English only (it drops other letters)."""
+    from rouge_score.rouge_scorer import RougeScorer
+
+    names = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L"}
+    scorer = RougeScorer(list(names), use_stemmer=True)
+
+    def statistics_of(name: str) -> Callable[[Sequence[str], References], Statistics]:
+        def statistics(outputs: Sequence[str], references: References) -> Statistics:
+            best = [
+                max(scorer.score(text, output)[name].fmeasure for text in (texts[:1] if only_first else texts))
+                for output, texts in zip(outputs, references, strict=True)
+            ]
+            return _mean(best)
+
+        return statistics
+
+    signature = f"rouge-score {version('rouge-score')}, F, stemmer, {which}"
+    note = " (first reference)" if only_first else ""
+    return tuple(
+        Metric(f"{name}{suffix}", f"{title}{note}", statistics_of(name), _percent, f"{name}, {signature}")
+        for name, title in names.items()
+    )
+
+
+def _accuracy() -> Metric:
+    def statistics(outputs: Sequence[str], references: References) -> Statistics:
+        return _mean([float(output == texts[0]) for output, texts in zip(outputs, references, strict=True)])
+
+    return Metric("accuracy", "accuracy", statistics, _percent, "share of right labels, in percent")
+
+
+def _macro_f1() -> Metric:
+    """From the table of wanted and given labels; no answer is a wrong one."""
+
+    def statistics(outputs: Sequence[str], references: References) -> Statistics:
+        found = np.zeros((len(outputs), len(LABELS), 3))
+        for at, (output, texts) in enumerate(zip(outputs, references, strict=True)):
+            for number, label in enumerate(LABELS):
+                found[at, number] = (output == texts[0] == label, output == label, texts[0] == label)
+        return found.reshape(len(outputs), -1)
+
+    def score(sums: Any) -> float:
+        right, given, wanted = sums.reshape(len(LABELS), 3).T
+        return float(100 * np.mean(2 * right / np.maximum(given + wanted, 1)))
+
+    return Metric("macro_f1", "macro-F1", statistics, score, "mean over labels of F1, in percent")
+
+
+def _exact_match() -> Metric:
+    def statistics(outputs: Sequence[str], references: References) -> Statistics:
+        pairs = zip(outputs, references, strict=True)
+        return _mean([max(float(plain_answer(o) == plain_answer(text)) for text in texts) for o, texts in pairs])
+
+    return Metric("exact_match", "exact match", statistics, _percent, "SQuAD v1.1 normalization, best of answers")
+
+
+def _token_f1() -> Metric:
+    def statistics(outputs: Sequence[str], references: References) -> Statistics:
+        return _mean([max(token_f1(o, text) for text in texts) for o, texts in zip(outputs, references, strict=True)])
+
+    return Metric("f1", "F1", statistics, _percent, "of words, SQuAD v1.1 normalization, best of answers")
+
+
+def plain_answer(text: str) -> str:
+    """Lower case without punctuation and articles, as the SQuAD v1.1 script has it (Rajpurkar et al., 2016)."""
+    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
+
+
+def token_f1(output: str, reference: str) -> float:
+    """F1 of the words that two answers share, of the same script, from 0 to 1."""
+    given, wanted = plain_answer(output).split(), plain_answer(reference).split()
+    shared = (Counter(given) & Counter(wanted)).total()
+    return 2 * shared / (len(given) + len(wanted)) if shared else 0.0
+
+
+def _mean(values: Sequence[float]) -> Statistics:
+    return np.array([[value, 1.0] for value in values])
+
+
+def _percent(sums: Any) -> float:
+    return float(100 * sums[0] / sums[1])

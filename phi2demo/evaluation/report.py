@@ -1,0 +1,69 @@
+"""A report as tables in Markdown. Knows no model: what it says stands in `report.json`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from phi2demo.errors import DataError
+
+FORM_TITLES = {
+    "finetuned": "finetuned",
+    "base_template": "base, template",
+    "base_plain": "base, plain form",
+}
+PEER_TITLES = {
+    "first_sentence": "first sentence",
+    "xz": "xz",
+    "xz_after_own": "xz after the training text",
+    "ngram_own": "byte 5-gram of the set's training text",
+    "ngram_all": "byte 5-gram of all training prose",
+}
+
+
+def read_report(path: Path) -> dict[str, Any]:
+    """What `evaluate` wrote; DataError where it cannot be read."""
+    try:
+        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(report["measures"], list):
+            raise TypeError("measures is no list")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path} is no report of an evaluation ({error!r}). Run python -m phi2demo evaluate."
+        ) from error
+    return report
+
+
+def to_markdown(report: dict[str, Any]) -> str:
+    """One row for each measure and metric: n, every form with its 95 % interval, peers, and the difference with its p."""
+    forms = [f for f in FORM_TITLES if any(f in g["scores"] for m in report["measures"] for g in m["figures"])]
+    head = ["measure", "metric", "n", *(FORM_TITLES[form] for form in forms), "peers", "difference", "p"]
+    lines = [_row(head), _row(["---"] * len(head))]
+    for measure in report["measures"]:
+        for figure in measure["figures"]:
+            cells = [measure["name"], figure["title"], f"{measure['n']:,}"]
+            cells += [_estimate(figure["scores"].get(form), figure["digits"]) for form in forms]
+            peers = (f"{PEER_TITLES[p]} {_estimate(e, figure['digits'])}" for p, e in figure["peers"].items())
+            cells += ["; ".join(peers), *_difference(figure)]
+            lines.append(_row(cells))
+    return "\n".join(lines)
+
+
+def _estimate(estimate: dict[str, Any] | None, digits: int) -> str:
+    if estimate is None:
+        return ""
+    score = f"{estimate['score']:.{digits}f}"
+    if estimate["low"] is None:
+        return score
+    return f"{score} ({estimate['low']:.{digits}f} to {estimate['high']:.{digits}f})"
+
+
+def _difference(figure: dict[str, Any]) -> list[str]:
+    """Finetuned less the base's better form, which has a name where there are two."""
+    if "difference" not in figure:
+        return ["", ""]
+    difference, digits = figure["difference"], figure["digits"]
+    return [f"{difference['value']:+.{digits}f} to {FORM_TITLES[figure['base']]}", f"{difference['p']:.3f}"]
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
