@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 WEIGHTS = {
-    "gap_sentences.wikipedia2015_leads": 0.05,
-    "gap_sentences.onestop_english": 0.01,
+    "gap_sentences.wikipedia2015_leads": 0.12,
+    "gap_sentences.onestop_english": 0.02,
     "gap_sentences.": 0.0,
     "tatoeba": 0.16,
     "african_storybook.en-fr": 0.01,
@@ -30,7 +30,7 @@ WEIGHTS = {
     "african_storybook_en": 0.02,
     "wikipedia2015_first_sentence": 0.09,
     "scitldr": 0.03,
-    "rt_polarity": 0.03,
+    "rt_polarity": 0.05,
     "squad": 0.05,
     "onestop_adv_ele": 0.02,
 }
