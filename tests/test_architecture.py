@@ -43,7 +43,11 @@ HEAVY = ("torch", "transformers", "peft", "accelerate", "gradio", "shap", "lime"
 WITH_TORCH = {
     "phi2demo.engine.halting",
     "phi2demo.engine.local",
+    "phi2demo.engine.packed_scoring",
+    "phi2demo.engine.phi",
+    "phi2demo.engine.phi_weights",
     "phi2demo.engine.sampling",
+    "phi2demo.engine.scorer",
     "phi2demo.engine.scoring",
     "phi2demo.engine.watch",
     "phi2demo.training.optimizers",

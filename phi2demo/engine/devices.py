@@ -92,8 +92,13 @@ def choose_dtype(wanted: Dtype, device: str, parameters: int) -> str:
     if wanted != "auto":
         return wanted
     if device == "cpu":
-        return "bfloat16" if parameters >= SMALL and cpu_multiplies_bfloat16() else "float32"
-    return "bfloat16" if _gpu_has_bfloat16(device) else "float32"
+        return "bfloat16" if parameters >= SMALL and has_bfloat16(device) else "float32"
+    return "bfloat16" if has_bfloat16(device) else "float32"
+
+
+def has_bfloat16(device: str) -> bool:
+    """Whether cuda, mps or cpu multiplies in bfloat16, and is faster for it."""
+    return cpu_multiplies_bfloat16() if device == "cpu" else _gpu_has_bfloat16(device)
 
 
 def cpu_multiplies_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:

@@ -11,10 +11,11 @@ import torch
 from transformers import DynamicCache, StoppingCriteriaList
 
 from phi2demo.engine.engine import GenerationOptions, ModelInfo, Output, Prompt, Score, Snapshot, Tokens
-from phi2demo.engine.halting import halting, holding
+from phi2demo.engine.halting import holding
 from phi2demo.engine.loading import LoadedModel, ModelPlan, load
 from phi2demo.engine.sampling import logits_processors
-from phi2demo.engine.scoring import ScoringRow, score_rows
+from phi2demo.engine.scorer import Scorer
+from phi2demo.engine.scoring import ScoringRow
 from phi2demo.engine.spans import covering, decoded
 from phi2demo.engine.watch import Watch, halted_by
 from phi2demo.errors import InputError, ModelError, SettingsError
@@ -46,6 +47,7 @@ class LocalEngine:
         self._end_ids = frozenset(loaded.end_token_ids)
         self._pad_id = loaded.pad_token_id
         self._device = next(self._model.parameters()).device
+        self._scorer = Scorer(self._model, self._forward, base=BASE)
         self._lock = threading.Lock()
 
     @classmethod
@@ -111,30 +113,45 @@ class LocalEngine:
             thread.join()
 
     def score(
-        self, prompts: Sequence[Prompt], outputs: Sequence[Output], *, cancel: threading.Event | None = None
+        self,
+        prompts: Sequence[Prompt],
+        outputs: Sequence[Output],
+        *,
+        fast: bool = False,
+        cancel: threading.Event | None = None,
     ) -> list[Score]:
         """Log-probability of every output under its prompt; see `Engine.score`."""
-        rows = [self._scoring_row(*pair) for pair in zip(prompts, outputs, strict=True)]
+        rows = self._scoring_rows(prompts, outputs)
         longest = max((row.length for row in rows), default=0)
         if longest > self._info.context:
             raise InputError(
                 f"Text and output have {longest} tokens together; this model reads at most {self._info.context}. "
                 "Shorten the text."
             )
-        with holding(self._lock, cancel), halting(self._model, cancel), torch.inference_mode():
-            return score_rows(self._forward, rows, device=self._device)
+        with holding(self._lock, cancel), torch.inference_mode():
+            return self._scorer.score(rows, fast=fast, cancel=cancel)
 
-    def _scoring_row(self, prompt: Prompt, output: Output) -> ScoringRow:
+    def _scoring_rows(self, prompts: Sequence[Prompt], outputs: Sequence[Output]) -> list[ScoringRow]:
+        texts = list({prompt.text: None for prompt in prompts})
+        ids: dict[str, tuple[int, ...]] = {}
+        if texts:
+            ids = dict(zip(texts, map(tuple, self._tokenizer(texts, verbose=False)["input_ids"]), strict=True))
+        if not all(ids.values()):
+            raise InputError("The text is empty. Type or paste some words first.")
+        wanted = {output: self._output_ids(output) for output in dict.fromkeys(outputs)}
+        return [
+            ScoringRow(ids[prompt.text], wanted[output], self._adapter(prompt))
+            for prompt, output in zip(prompts, outputs, strict=True)
+        ]
+
+    def _output_ids(self, output: Output) -> tuple[int, ...]:
         ids = self._tokenizer.encode(output, add_special_tokens=False) if isinstance(output, str) else output
         if not ids:
             raise InputError("An empty output has no probability. Give at least one word.")
         vocabulary = self._model.get_input_embeddings().num_embeddings
         if unknown := [token for token in ids if not 0 <= token < vocabulary]:
             raise InputError(f"The output has token id {unknown[0]}; this model's go from 0 to {vocabulary - 1}.")
-        prompt_ids = self._prompt_ids(prompt.text)
-        if not prompt_ids:
-            raise InputError("The text is empty. Type or paste some words first.")
-        return ScoringRow(tuple(prompt_ids), tuple(ids), self._adapter(prompt))
+        return tuple(ids)
 
     def _encode(self, prompts: Sequence[Prompt]) -> tuple["BatchEncoding", list[str], int]:
         """Left-padded ids and mask on the device, the adapter of each row, and the tokens left for the longest row."""

@@ -1,15 +1,19 @@
-"""Score given outputs under a prompt. Knows nothing of tasks, SHAP or Gradio."""
+"""Log-probability of given outputs in plain batches, for any model. Knows nothing of tasks, SHAP or Gradio."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.nn import functional
 
 from phi2demo.engine.engine import Score
 
 BATCH_TOKENS = 4096
 """Tokens of a batch with its padding."""
+
+CLOSE = -0.7
+"""Log-probabilities above it are computed from the odds: the difference of two logarithms would lose their digits."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,23 @@ def score_rows(forward: Callable[..., Any], rows: Sequence[ScoringRow], *, devic
     return [scores[index] for index in range(len(rows))]
 
 
+def log_probabilities(logits: torch.Tensor, token_ids: torch.Tensor) -> list[float]:
+    """Of one token each under its logits, (tokens, vocabulary).
+
+    Also next to 0 all digits are right, so that log-odds can be had from them.
+    """
+    logits = logits.float()
+    at = token_ids[:, None]
+    values = logits.log_softmax(-1).gather(-1, at)[:, 0].double()
+    close = (values > CLOSE).nonzero()[:, 0]
+    if len(close):
+        logits, at = logits[close], at[close]
+        others = logits.scatter(-1, at, float("-inf")).logsumexp(-1)
+        values[close] = functional.logsigmoid((logits.gather(-1, at)[:, 0] - others).double())
+    numbers: list[float] = values.tolist()
+    return numbers
+
+
 def _score_batch(
     forward: Callable[..., Any], rows: Sequence[ScoringRow], batch: list[int], device: torch.device
 ) -> dict[int, Score]:
@@ -67,7 +88,7 @@ def _score_batch(
     for at, index in enumerate(batch):
         row = rows[index]
         start = len(row.prompt_ids) - 1 - first
-        wanted = logits[at, start : start + len(row.output_ids)].float().log_softmax(-1)
-        values = wanted.gather(-1, torch.tensor(row.output_ids, device=device)[:, None])[:, 0]
-        scores[index] = Score(row.output_ids, tuple(values.tolist()))
+        wanted = torch.tensor(row.output_ids, device=device)
+        values = log_probabilities(logits[at, start : start + len(row.output_ids)], wanted)
+        scores[index] = Score(row.output_ids, tuple(values))
     return scores

@@ -219,6 +219,7 @@ def test_an_error_while_generating_reaches_the_reader_and_the_next_request_works
         broken.setattr(layer, "forward", fail)
         with pytest.raises(ModelError, match="planted"):
             last(engine.stream(pair, GREEDY))
+        broken.setattr(engine._scorer, "_packable", False)
         with pytest.raises(RuntimeError, match="planted"):
             engine.score(pair, [" a", " b"])
     assert texts(engine, [pair[0]], GREEDY) == before[:1]
@@ -319,11 +320,12 @@ def test_an_empty_prompt_and_an_unknown_token_are_refused(engine: LocalEngine) -
         engine.score([Prompt(TEXTS[0])], [(1, 99999)])
 
 
-def test_scoring_stops_within_a_second(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plain_scoring_stops_within_a_second(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     rows, outputs = [Prompt(f"{text} {n}") for n in range(9) for text in TEXTS], [" and then"] * 27
     expected = engine.score(rows, outputs)
     cancel = threading.Event()
     with monkeypatch.context() as patch:
+        patch.setattr(engine._scorer, "_packable", False)
         for module in engine._model.get_base_model().modules():
             if not any(module.children()):
                 slow_module(module, patch, seconds=0.3)
@@ -335,6 +337,7 @@ def test_scoring_stops_within_a_second(engine: LocalEngine, monkeypatch: pytest.
         assert time.monotonic() - started < 1.5
         timer.join()
     assert engine.score(rows, outputs, cancel=threading.Event()) == expected
+    assert engine._scorer._packable
 
 
 def test_scoring_that_waits_for_another_request_can_be_stopped(engine: LocalEngine) -> None:

@@ -98,7 +98,12 @@ class ScriptedEngine:
             self.running -= 1
 
     def score(
-        self, prompts: Sequence[Prompt], outputs: Sequence[Output], *, cancel: Event | None = None
+        self,
+        prompts: Sequence[Prompt],
+        outputs: Sequence[Output],
+        *,
+        fast: bool = False,
+        cancel: Event | None = None,
     ) -> list[Score]:
         """Likes a text by how often its first letters are in the prompt, token ids by the words of the prompt."""
         if cancel is not None and cancel.is_set():

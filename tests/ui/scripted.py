@@ -98,7 +98,12 @@ class ScriptedEngine:
         return Snapshot(texts, sum(len(row[:shown]) for row in words), time.monotonic() - started, self.delay_s)
 
     def score(
-        self, prompts: Sequence[Prompt], outputs: Sequence[Output], *, cancel: Event | None = None
+        self,
+        prompts: Sequence[Prompt],
+        outputs: Sequence[Output],
+        *,
+        fast: bool = False,
+        cancel: Event | None = None,
     ) -> list[Score]:
         if (cancel or Event()).wait(self.delay_s):
             raise StoppedError("Stopped.")

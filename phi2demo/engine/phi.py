@@ -1,0 +1,212 @@
+"""Run a Phi over packs of tokens. Computes no more than the asked-for probabilities need.
+
+Besides shared prefixes: what the first layer makes of a token before attention depends on the token alone and is kept
+in a table, and the last layer is run for keys, values and tails only.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from threading import Event
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from phi2demo.engine.halting import check
+from phi2demo.engine.packing import Group, Pack, make_pack
+from phi2demo.engine.phi_weights import Linear, PhiWeights
+from phi2demo.engine.prefix_tree import PrefixTree
+
+TABLE_TOKENS = 1024
+"""Tokens in the first layer's table, after which it begins anew."""
+
+FIRST_SLOTS = 1024
+"""Of a new store; it doubles up to its limit."""
+
+
+class PackedPhi:
+    """One Phi with the keys and values of prefixes it has read. Not to be used by two threads at once."""
+
+    def __init__(self, weights: PhiWeights, config: Any, rotary: tuple[torch.Tensor, torch.Tensor], *, slots: int):
+        """`rotary` is cosine and sine by position, (context, rotated width); `slots` bounds the tokens kept."""
+        self._weights = weights
+        self._heads, self._groups = config.num_attention_heads, config.num_key_value_heads
+        self._width = config.hidden_size // self._heads
+        half = rotary[0].shape[-1] // 2
+        self._cos, self._sin = (part[:, None, :half].to(weights.dtype) for part in rotary)
+        self._device = rotary[0].device
+        self._slots = slots
+        self._tree = PrefixTree()
+        self._table = _FirstLayerTable(weights)
+        self._store = [self._new_store(FIRST_SLOTS) for _ in range(1 + len(weights.layers))]
+
+    @property
+    def head(self) -> Linear:
+        """The output layer, for what `hidden` gives."""
+        return self._weights.head
+
+    def make_room(self, tokens: int) -> None:
+        """Forget all prefixes where so many new tokens would go over the limit."""
+        if len(self._tree) + tokens > self._slots:
+            self._tree.clear()
+
+    def known(self, prefix: Sequence[int]) -> int:
+        """How many tokens of `prefix` are kept."""
+        return len(self._tree.known(prefix))
+
+    def hidden(
+        self, prefixes: Sequence[Sequence[int]], tails: Sequence[Sequence[int]], cancel: Event | None
+    ) -> torch.Tensor:
+        """Normed last hidden states at all tokens of all tails, (tokens, hidden size); keeps the prefixes.
+
+        Without tails it only keeps the prefixes. Raises StoppedError.
+        """
+        try:
+            pack = make_pack(self._tree, prefixes, tails)
+            self._grow(pack.first_slot, pack.first_slot + len(pack.tokens))
+            return self._run(pack, cancel)
+        except BaseException:
+            self._tree.clear()  # its newest slots hold nothing
+            raise
+
+    def _run(self, pack: Pack, cancel: Event | None) -> torch.Tensor:
+        tokens, positions = (torch.from_numpy(part).to(self._device) for part in (pack.tokens, pack.positions))
+        turn = self._cos[positions], self._sin[positions]
+        groups = [self._place(group) for group in pack.groups]
+        slots, start = slice(pack.first_slot, pack.first_slot + len(tokens)), pack.prefix_tokens
+        first = self._weights.first
+        keys_values, queries, x = self._table.look_up(pack.tokens.tolist(), tokens)
+        self._keep(keys_values, turn, self._store[0][slots])
+        x = x + first.attended(self._attend(queries, turn, self._store[0], groups))
+        for layer, store in zip(self._weights.layers, self._store[1:], strict=True):
+            check(cancel)
+            normed = layer.norm(x).to(self._weights.dtype)
+            self._keep(layer.keys_values(normed), turn, store[slots])
+            if store is self._store[-1]:
+                if not pack.tails:
+                    break
+                groups = [self._place(group, start) for group in pack.tails]
+                normed, x, turn = normed[start:], x[start:], (turn[0][start:], turn[1][start:])
+            joint = layer.queries_inner(normed)
+            size = self._heads * self._width
+            attended = self._attend(joint[:, :size], turn, store, groups)
+            inner = self._weights.activation(joint[:, size:])
+            x = x + layer.output(torch.cat([attended, inner], dim=1))
+        return self._weights.final_norm(x).to(self._weights.dtype)
+
+    def _keep(self, keys_values: torch.Tensor, turn: tuple[torch.Tensor, torch.Tensor], into: torch.Tensor) -> None:
+        pairs = keys_values.view(-1, 2, self._groups, self._width)
+        into[:, 1] = pairs[:, 1]
+        _rotate(pairs[:, 0], turn, into[:, 0])
+
+    def _attend(
+        self,
+        queries: torch.Tensor,
+        turn: tuple[torch.Tensor, torch.Tensor],
+        store: torch.Tensor,
+        groups: Sequence["_Placed"],
+    ) -> torch.Tensor:
+        """Attended values, (queries, heads x width)."""
+        heads = queries.reshape(-1, self._heads, self._width)
+        rotated = torch.empty_like(heads)
+        _rotate(heads, turn, rotated)
+        attended = torch.empty_like(rotated).view(len(rotated), -1)
+        for group in groups:
+            rows = len(group.keys)
+            kept = store.index_select(0, group.keys.view(-1)).view(rows, -1, 2, self._groups, self._width)
+            values = functional.scaled_dot_product_attention(
+                rotated.index_select(0, group.queries).view(rows, -1, self._heads, self._width).transpose(1, 2),
+                kept[:, :, 0].transpose(1, 2),
+                kept[:, :, 1].transpose(1, 2),
+                attn_mask=group.mask,
+                enable_gqa=self._heads != self._groups,
+            )
+            flat = values.transpose(1, 2).reshape(-1, attended.shape[1])
+            attended.index_copy_(0, group.numbers, flat.index_select(0, group.real))
+        return attended
+
+    def _place(self, group: Group, start: int = 0) -> "_Placed":
+        """On the device, with queries numbered from `start`."""
+        visible = torch.from_numpy(group.visible).to(self._device)[:, None]
+        mask = torch.zeros(visible.shape, dtype=self._weights.dtype, device=self._device)
+        queries, keys, real, numbers = (
+            torch.from_numpy(part).to(self._device)
+            for part in (group.queries.reshape(-1) - start, group.keys, group.real, group.numbers - start)
+        )
+        return _Placed(queries, keys, mask.masked_fill_(~visible, float("-inf")), real, numbers)
+
+    def _grow(self, filled: int, needed: int) -> None:
+        size = len(self._store[0])
+        if needed <= size:
+            return
+        grown = max(needed, min(2 * size, self._slots))
+        for number, old in enumerate(self._store):
+            self._store[number] = self._new_store(grown)
+            self._store[number][:filled] = old[:filled]
+
+    def _new_store(self, slots: int) -> torch.Tensor:
+        shape = (slots, 2, self._groups, self._width)
+        return torch.empty(shape, dtype=self._weights.dtype, device=self._device)
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """A group on the device."""
+
+    queries: torch.Tensor
+    keys: torch.Tensor
+    mask: torch.Tensor
+    """(segments, 1, queries, keys), added to the scores."""
+    real: torch.Tensor
+    numbers: torch.Tensor
+
+
+class _FirstLayerTable:
+    """What the first layer makes of a token before it attends."""
+
+    def __init__(self, weights: PhiWeights) -> None:
+        self._weights = weights
+        self._rows: dict[int, int] = {}
+        self._parts: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None
+
+    def look_up(self, tokens: Sequence[int], ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Keys and values, queries, and embedding plus MLP, of `tokens`, which `ids` holds on the device."""
+        new = sorted(set(tokens) - self._rows.keys())
+        if len(self._rows) + len(new) > TABLE_TOKENS:
+            self._rows.clear()
+            new = sorted(set(tokens))
+        if new:
+            made = self._compute(torch.tensor(new, device=ids.device))
+            if self._rows and self._parts is not None:
+                made = _stacked(self._parts, made)
+            self._parts = made
+            self._rows.update(zip(new, range(len(self._rows), len(self._rows) + len(new)), strict=True))
+        assert self._parts is not None
+        at = torch.tensor([self._rows[token] for token in tokens], device=ids.device)
+        keys_values, queries, x = self._parts
+        return keys_values.index_select(0, at), queries.index_select(0, at), x.index_select(0, at)
+
+    def _compute(self, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        first = self._weights.first
+        x = self._weights.embed(ids).float()
+        normed = first.norm(x).to(self._weights.dtype)
+        joint = first.queries_inner(normed)
+        queries, inner = joint[:, : x.shape[1]], joint[:, x.shape[1] :]
+        return first.keys_values(normed), queries.contiguous(), x + first.inner(self._weights.activation(inner))
+
+
+def _stacked(
+    above: tuple[torch.Tensor, torch.Tensor, torch.Tensor], below: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    one, two, three = (torch.cat(pair) for pair in zip(above, below, strict=True))
+    return one, two, three
+
+
+def _rotate(heads: torch.Tensor, turn: tuple[torch.Tensor, torch.Tensor], into: torch.Tensor) -> None:
+    """Partial rotary embedding (Su et al., 2021) of (tokens, heads, width)."""
+    cos, sin = turn
+    half = cos.shape[-1]
+    one, two = heads[..., :half], heads[..., half : 2 * half]
+    into[..., :half] = torch.addcmul(one * cos, two, sin, value=-1)
+    into[..., half : 2 * half] = torch.addcmul(two * cos, one, sin)
+    into[..., 2 * half :] = heads[..., 2 * half :]

@@ -1,0 +1,196 @@
+"""The weights of a loaded Phi as its finetuned or its base rows see them, copied into the form that multiplies fastest."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+Linear = Callable[[torch.Tensor], torch.Tensor]
+"""(tokens, inputs) to (tokens, outputs), with its bias."""
+
+Norm = Callable[[torch.Tensor], torch.Tensor]
+"""Of float32, over the last dimension."""
+
+
+@dataclass(frozen=True)
+class FirstLayer:
+    """The layer whose attention and MLP read nothing but the token's embedding."""
+
+    norm: Norm
+    keys_values: Linear
+    """To keys, then values, of all heads."""
+    queries_inner: Linear
+    """To queries of all heads, then the inner MLP before its activation."""
+    attended: Linear
+    """From the attended values."""
+    inner: Linear
+    """From the inner MLP."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Any other. Attention and MLP of Phi read the same normed input and are added: they multiply together."""
+
+    norm: Norm
+    keys_values: Linear
+    queries_inner: Linear
+    output: Linear
+    """From the attended values, then the inner MLP."""
+
+
+@dataclass(frozen=True)
+class PhiWeights:
+    """One Phi, finetuned or base."""
+
+    embed: Callable[[torch.Tensor], torch.Tensor]
+    first: FirstLayer
+    layers: tuple[Layer, ...]
+    """All others."""
+    final_norm: Norm
+    head: Linear
+    activation: Callable[[torch.Tensor], torch.Tensor]
+    dtype: torch.dtype
+    """Of what is multiplied; norms and the sums over layers are float32."""
+
+
+def supports(model: nn.Module) -> bool:
+    """Whether this is a Phi with plain weights, to which nothing but LoRA was added."""
+    from transformers import PhiForCausalLM
+
+    base = base_of(model)
+    if not isinstance(base, PhiForCausalLM):
+        return False
+    config = base.config
+    linears = [module for layer in base.model.layers for module in _linears(layer)] + [base.lm_head]
+    norms = [layer.input_layernorm for layer in base.model.layers] + [base.model.final_layernorm]
+    embedding = base.model.embed_tokens
+    return (
+        len(base.model.layers) > 1
+        and not config.qk_layernorm
+        and config.rope_parameters["rope_type"] == "default"
+        and len({str(parameter.device) for parameter in base.parameters()}) == 1
+        and all(_is_plain(module) for module in linears)
+        and all(type(norm) is nn.LayerNorm for norm in norms)
+        and type(getattr(embedding, "base_layer", embedding)) is nn.Embedding
+    )
+
+
+def base_of(model: nn.Module) -> Any:
+    """The transformers model in a PEFT model, or the model itself."""
+    inner = getattr(model, "get_base_model", None)
+    return model if inner is None else inner()
+
+
+def read_weights(model: nn.Module, *, adapter: str | None, dtype: torch.dtype) -> PhiWeights:
+    """Copies of all weights in `dtype`, with LoRA added to them where `adapter` names one."""
+    base = base_of(model)
+    first, *others = base.model.layers
+    return PhiWeights(
+        embed=_chosen(base.model.embed_tokens, adapter),
+        first=_read_first(first, adapter, dtype),
+        layers=tuple(_read_layer(layer, adapter, dtype) for layer in others),
+        final_norm=_norm(base.model.final_layernorm),
+        head=_joined([[base.lm_head]], adapter, dtype),
+        activation=_activation(base.config.hidden_act),
+        dtype=dtype,
+    )
+
+
+def copied_bytes(model: nn.Module, dtype: torch.dtype) -> int:
+    """Size of the copies that `read_weights` makes."""
+    base = base_of(model)
+    linears = [module for layer in base.model.layers for module in _linears(layer)] + [base.lm_head]
+    return sum(int(module.weight.numel()) for module in linears) * dtype.itemsize
+
+
+def _read_first(layer: Any, adapter: str | None, dtype: torch.dtype) -> FirstLayer:
+    attention, mlp = layer.self_attn, layer.mlp
+    return FirstLayer(
+        norm=_norm(layer.input_layernorm),
+        keys_values=_joined([[attention.k_proj], [attention.v_proj]], adapter, dtype),
+        queries_inner=_joined([[attention.q_proj], [mlp.fc1]], adapter, dtype),
+        attended=_joined([[attention.dense]], adapter, dtype),
+        inner=_joined([[mlp.fc2]], adapter, dtype),
+    )
+
+
+def _read_layer(layer: Any, adapter: str | None, dtype: torch.dtype) -> Layer:
+    attention, mlp = layer.self_attn, layer.mlp
+    return Layer(
+        norm=_norm(layer.input_layernorm),
+        keys_values=_joined([[attention.k_proj], [attention.v_proj]], adapter, dtype),
+        queries_inner=_joined([[attention.q_proj], [mlp.fc1]], adapter, dtype),
+        output=_joined([[attention.dense, mlp.fc2]], adapter, dtype),
+    )
+
+
+def _linears(layer: Any) -> list[Any]:
+    attention, mlp = layer.self_attn, layer.mlp
+    return [attention.q_proj, attention.k_proj, attention.v_proj, attention.dense, mlp.fc1, mlp.fc2]
+
+
+def _is_plain(module: nn.Module) -> bool:
+    base = getattr(module, "base_layer", module)
+    lora = base is module or hasattr(module, "get_delta_weight")
+    return lora and type(base) is nn.Linear and bool(base.weight.is_floating_point())
+
+
+def _joined(modules: Sequence[Sequence[nn.Module]], adapter: str | None, dtype: torch.dtype) -> Linear:
+    """One multiplication for several: those of a row read inputs side by side and are added, rows are stacked."""
+    weights = [[_weight(module, adapter) for module in row] for row in modules]
+    biases = [[_bias(module) for module in row] for row in modules]
+    weight = torch.cat([torch.cat(row, dim=1) for row in weights]).to(dtype)
+    bias = torch.cat([torch.stack(row).sum(0) for row in biases]).to(dtype)
+    return _prepared(weight, bias)
+
+
+def _prepared(weight: torch.Tensor, bias: torch.Tensor) -> Linear:
+    """oneDNN's own blocked layout on a CPU, which saves reordering the weights in each call."""
+    if weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return lambda inputs: nn.functional.linear(inputs, weight, bias)
+    packed = torch.ops.mkldnn._reorder_linear_weight(weight, None)
+    multiply = torch.ops.mkldnn._linear_pointwise
+    return lambda inputs: multiply(inputs, packed, bias, "none", [], "")
+
+
+def _norm(module: nn.LayerNorm) -> Norm:
+    weight, bias = module.weight.float(), module.bias.float()
+    return lambda inputs: nn.functional.layer_norm(inputs, module.normalized_shape, weight, bias, module.eps)
+
+
+def _activation(name: str) -> Callable[[torch.Tensor], torch.Tensor]:
+    from transformers.activations import ACT2FN
+
+    return _gelu if name in ("gelu_new", "gelu_pytorch_tanh", "gelu_fast") else ACT2FN[name]
+
+
+def _gelu(inputs: torch.Tensor) -> torch.Tensor:
+    """GELU by tanh (Hendrycks and Gimpel, 2016), written as x sigmoid(2 y), which is twice as fast on a CPU."""
+    if inputs.device.type != "cpu":
+        return nn.functional.gelu(inputs, approximate="tanh")
+    x = inputs.float()
+    y = torch.addcmul(x, x * x, x, value=0.044715)
+    return y.mul_(2 * math.sqrt(2 / math.pi)).sigmoid_().mul_(x).to(inputs.dtype)
+
+
+def _weight(module: Any, adapter: str | None) -> torch.Tensor:
+    base = getattr(module, "base_layer", module)
+    weight: torch.Tensor = base.weight.float()
+    if adapter is not None and adapter in getattr(module, "lora_A", {}):
+        weight = weight + module.get_delta_weight(adapter).float()
+    return weight
+
+
+def _bias(module: Any) -> torch.Tensor:
+    base = getattr(module, "base_layer", module)
+    bias: torch.Tensor = base.weight.new_zeros(base.out_features) if base.bias is None else base.bias
+    return bias.float()
+
+
+def _chosen(module: Any, adapter: str | None) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The embedding, or the base's own under an adapter that changes it."""
+    chosen: Callable[[torch.Tensor], torch.Tensor] = module if adapter else getattr(module, "base_layer", module)
+    return chosen

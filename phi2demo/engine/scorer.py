@@ -1,0 +1,99 @@
+"""Choose how rows are scored: packed where the model is a Phi with plain weights and memory allows, else in batches."""
+
+from collections.abc import Callable, Sequence
+from threading import Event
+from typing import Any
+
+import torch
+
+from phi2demo.engine.devices import free_memory, has_bfloat16
+from phi2demo.engine.engine import Score
+from phi2demo.engine.halting import halting
+from phi2demo.engine.packed_scoring import Limits, score_packed
+from phi2demo.engine.phi import PackedPhi
+from phi2demo.engine.phi_weights import base_of, copied_bytes, read_weights, supports
+from phi2demo.engine.scoring import ScoringRow, score_rows
+
+LAYER_FLOP = 3e10
+"""Work of one layer on a CPU, between two looks at the stop button: well under a second on two cores."""
+
+MOST_TOKENS = 4096
+"""Of one pass; more are no faster."""
+
+MEGABYTE = 1 << 20
+
+
+class Scorer:
+    """Scores rows of one loaded model; keeps copies of its weights and the keys and values of prompts between calls."""
+
+    def __init__(self, model: torch.nn.Module, forward: Callable[..., Any], *, base: str) -> None:
+        """`forward` runs plain batches (see `score_rows`); rows whose adapter is `base` are scored without any."""
+        self._model, self._forward, self._base = model, forward, base
+        parameter = next(model.parameters())
+        self._device, self._dtype = parameter.device, parameter.dtype
+        self._packable = supports(model)
+        self._packed: dict[tuple[str, torch.dtype], PackedPhi | None] = {}
+
+    def score(self, rows: Sequence[ScoringRow], *, fast: bool, cancel: Event | None) -> list[Score]:
+        """Log-probability of every output token, in the order of `rows`; equal rows are computed once.
+
+        `fast` multiplies in bfloat16 where the device can. Raises StoppedError.
+        """
+        dtype = torch.bfloat16 if fast and has_bfloat16(self._device.type) else self._dtype
+        scores: dict[ScoringRow, Score] = {}
+        for adapter in sorted({row.adapter for row in rows}):
+            phi = self._phi(adapter, dtype)
+            if phi is not None:
+                mine = list({row: None for row in rows if row.adapter == adapter})
+                scores.update(zip(mine, score_packed(phi, mine, self._limits(dtype), cancel), strict=True))
+        others = list({row: None for row in rows if row not in scores})
+        if others:
+            narrow = torch.autocast(self._device.type, torch.bfloat16, enabled=dtype != self._dtype)
+            with halting(self._model, cancel), narrow:
+                scores.update(zip(others, score_rows(self._forward, others, device=self._device), strict=True))
+        return [scores[row] for row in rows]
+
+    def _phi(self, adapter: str, dtype: torch.dtype) -> PackedPhi | None:
+        if not self._packable:
+            return None
+        if (adapter, dtype) not in self._packed:
+            self._packed[adapter, dtype] = self._pack(adapter, dtype)
+        return self._packed[adapter, dtype]
+
+    def _pack(self, adapter: str, dtype: torch.dtype) -> PackedPhi | None:
+        """None where memory is too short for a copy of the weights."""
+        if copied_bytes(self._model, dtype) > self._free() // 2:
+            return None
+        base = base_of(self._model)
+        weights = read_weights(self._model, adapter=None if adapter == self._base else adapter, dtype=dtype)
+        context = base.config.max_position_embeddings
+        positions = torch.arange(context, device=self._device)[None]
+        cos, sin = base.model.rotary_emb(torch.zeros(1, device=self._device), positions)
+        per_token = len(base.model.layers) * self._key_bytes(dtype)
+        slots = min(self._share(512 * MEGABYTE), self._free() // 4) // per_token
+        least = context + 2 * self._limits(dtype).tokens
+        return PackedPhi(weights, base.config, (cos[0], sin[0]), slots=max(slots, least))
+
+    def _limits(self, dtype: torch.dtype) -> Limits:
+        base = base_of(self._model)
+        config, layer = base.config, base.model.layers[0]
+        tokens = MOST_TOKENS
+        if self._device.type == "cpu":
+            tokens = min(tokens, int(LAYER_FLOP / (2 * sum(part.numel() for part in layer.parameters()))))
+        logits = self._share(64 * MEGABYTE) // (4 * config.vocab_size)
+        return Limits(max(tokens, 16), self._share(64 * MEGABYTE) // self._key_bytes(dtype), max(logits, 16))
+
+    def _key_bytes(self, dtype: torch.dtype) -> int:
+        """Of one token's keys and values in one layer."""
+        config = base_of(self._model).config
+        width = config.hidden_size // config.num_attention_heads
+        return int(2 * config.num_key_value_heads * width * dtype.itemsize)
+
+    def _share(self, on_cpu: int) -> int:
+        """Bytes that one purpose may take: `on_cpu`, or 16 times as much of a GPU's own memory."""
+        return on_cpu if self._device.type == "cpu" else 16 * on_cpu
+
+    def _free(self) -> int:
+        if self._device.type == "cuda":
+            return int(torch.cuda.mem_get_info(self._device)[0])
+        return free_memory()
