@@ -15,6 +15,7 @@ COMMANDS = {
     "translate": ("ask", "translate a text sentence by sentence, keeping its lines"),
     "classify": ("ask", "say whether a text is positive or negative"),
     "answer": ("ask", "answer a question from a text"),
+    "explain": ("explain", "say which words of a text made the model write its output"),
     "replay": ("replay", "make the output of a receipt again, and say whether it is the same"),
     "serve": ("serve", "show the page, as app.py does"),
     "evaluate": ("evaluate", "measure finetuned against base on a folder of data"),

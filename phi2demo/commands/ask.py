@@ -7,17 +7,13 @@ from dataclasses import replace
 from phi2demo.commands import arguments as shared
 from phi2demo.commands.answers import Asking, answer_lines, answer_text, told_where
 from phi2demo.commands.items import PIPE, open_output, read_lines, read_text
+from phi2demo.commands.task_arguments import add_task_arguments, task_options
 from phi2demo.engine.engine import Engine, Use
 from phi2demo.errors import SettingsError
 from phi2demo.settings import ModelSettings
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.declaration import Declaration, read_declaration
-from phi2demo.tasks.generation import MODES, GenerationTaskOptions
-from phi2demo.tasks.languages import LANGUAGES
-from phi2demo.tasks.question_answering import QuestionOptions
-from phi2demo.tasks.summarization import LENGTHS, SummaryOptions
-from phi2demo.tasks.task import AnyTask, Request, TaskOptions
-from phi2demo.tasks.translation import TranslationOptions
+from phi2demo.tasks.task import AnyTask, Request
 
 _USES: dict[str, tuple[Use, ...]] = {"finetuned": ("finetuned",), "base": ("base",), "both": ("finetuned", "base")}
 
@@ -42,7 +38,7 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
     request = Request(
         task.name,
         "",
-        _task_options(given, task, Declaration()),
+        task_options(given, task, Declaration()),
         shared.generation_options(given, task.generation),
         _USES[given.use or "finetuned"],
         given.seed,
@@ -56,7 +52,7 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
     declaration = read_declaration(engine.info.adapter_folder)
     request = replace(
         request,
-        options=declaration.adapt(_task_options(given, task, declaration)),
+        options=declaration.adapt(task_options(given, task, declaration)),
         uses=request.uses if given.use else engine.info.uses[:1],
     )
     asking = Asking(engine, request, as_json=given.json)
@@ -84,38 +80,8 @@ def _parser(task: AnyTask) -> shared.Parser:
     parser.add_argument("--json", action="store_true", help="with notes and receipt; a line each with --input")
     parser.add_argument("--use", choices=_USES, help="default: finetuned where there is an adapter, else base")
     parser.add_argument("--seed", type=int, help="makes a sampled answer the same again; default: a random one")
-    _add_task_arguments(parser, task)
+    add_task_arguments(parser, task)
     if not task.labels:
         shared.add_generation_arguments(parser, task.generation)
     shared.add_model_arguments(parser)
     return parser
-
-
-def _add_task_arguments(parser: argparse.ArgumentParser, task: AnyTask) -> None:
-    match task.name:
-        case "generation":
-            parser.add_argument("--mode", choices=MODES, help="default: what the model was finetuned for")
-        case "summarization":
-            parser.add_argument("--length", choices=LENGTHS, default="sentence", help="default: sentence")
-        case "translation":
-            languages = ", ".join(f"{code} {name}" for code, name in LANGUAGES.items())
-            parser.add_argument("--from", dest="source", choices=LANGUAGES, metavar="CODE", help=languages)
-            parser.add_argument("--to", dest="target", choices=LANGUAGES, metavar="CODE", help="another of them")
-        case "question_answering":
-            parser.add_argument("--question", required=True, help="what is asked about the text")
-
-
-def _task_options(given: argparse.Namespace, task: AnyTask, declaration: Declaration) -> TaskOptions:
-    match task.name:
-        case "generation":
-            return GenerationTaskOptions(given.mode or declaration.modes[0])
-        case "summarization":
-            return SummaryOptions(given.length)
-        case "translation":
-            source = given.source or next(code for code in declaration.languages if code != given.target)
-            return TranslationOptions(
-                source, given.target or next(code for code in declaration.languages if code != source)
-            )
-        case "question_answering":
-            return QuestionOptions(given.question)
-    return task.options_type()

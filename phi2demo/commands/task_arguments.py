@@ -1,0 +1,43 @@
+"""The arguments that only one task has, and the options they become."""
+
+import argparse
+
+from phi2demo.tasks.declaration import Declaration
+from phi2demo.tasks.generation import MODES, GenerationTaskOptions
+from phi2demo.tasks.languages import LANGUAGES
+from phi2demo.tasks.question_answering import QuestionOptions
+from phi2demo.tasks.summarization import LENGTHS, SummaryOptions
+from phi2demo.tasks.task import AnyTask, TaskOptions
+from phi2demo.tasks.translation import TranslationOptions
+
+
+def add_task_arguments(parser: argparse.ArgumentParser, task: AnyTask) -> None:
+    """What only this task asks for."""
+    match task.name:
+        case "generation":
+            parser.add_argument("--mode", choices=MODES, help="default: what the model was finetuned for")
+        case "summarization":
+            parser.add_argument("--length", choices=LENGTHS, default="sentence", help="default: sentence")
+        case "translation":
+            languages = ", ".join(f"{code} {name}" for code, name in LANGUAGES.items())
+            parser.add_argument("--from", dest="source", choices=LANGUAGES, metavar="CODE", help=languages)
+            parser.add_argument("--to", dest="target", choices=LANGUAGES, metavar="CODE", help="another of them")
+        case "question_answering":
+            parser.add_argument("--question", required=True, help="what is asked about the text")
+
+
+def task_options(given: argparse.Namespace, task: AnyTask, declaration: Declaration) -> TaskOptions:
+    """As given, and as the adapter declares where nothing is given."""
+    match task.name:
+        case "generation":
+            return GenerationTaskOptions(given.mode or declaration.modes[0])
+        case "summarization":
+            return SummaryOptions(given.length)
+        case "translation":
+            source = given.source or next(code for code in declaration.languages if code != given.target)
+            return TranslationOptions(
+                source, given.target or next(code for code in declaration.languages if code != source)
+            )
+        case "question_answering":
+            return QuestionOptions(given.question)
+    return task.options_type()
