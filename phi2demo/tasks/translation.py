@@ -39,7 +39,8 @@ class Translation(Task[TranslationOptions]):
     title = "Translate"
     input_label = "The text to translate"
     options_type = TranslationOptions
-    generation: ClassVar = GenerationOptions(max_new_tokens=128, time_limit_s=1800.0)
+    # on 150 held-out sentences a language the embedded model gained 3.7 to 4.6 BLEU by four beams, for 2.3 to 2.8 times the time
+    generation: ClassVar = GenerationOptions(max_new_tokens=128, num_beams=4, time_limit_s=1800.0)
 
     def instruction(self, text: str, options: TranslationOptions) -> str:
         """Names both languages in English."""

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 TASK_WEIGHTS = {
     "translation": 0.45,
-    "generation": 0.20,
-    "summarization": 0.15,
-    "sentiment": 0.10,
+    "generation": 0.15,
+    "summarization": 0.12,
+    "sentiment": 0.18,
     "question_answering": 0.10,
 }
 """Share of the examples of each task, and with it of the loss; shares of tasks without data go to the others."""
