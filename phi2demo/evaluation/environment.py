@@ -23,19 +23,24 @@ def describe_environment() -> dict[str, Any]:
     """Python, machine, threads and versions, as JSON values."""
     import torch
 
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "processors": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "versions": package_versions(),
+    }
+
+
+def package_versions() -> dict[str, str]:
+    """Of this package and those that outputs and scores depend on, as far as they are installed."""
     versions = {"phi2demo": __version__}
     for name in PACKAGES:
         try:
             versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return {
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "processors": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "versions": versions,
-    }
+    return versions
 
 
 def describe_model(engine: Engine) -> dict[str, Any]:

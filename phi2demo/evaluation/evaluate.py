@@ -16,7 +16,7 @@ from typing import Any
 from phi2demo.engine.engine import Engine
 from phi2demo.errors import SettingsError
 from phi2demo.evaluation.datasets import EvaluationSplit, Measure, read_measures, select
-from phi2demo.evaluation.environment import describe_environment, describe_model, measure_speed
+from phi2demo.evaluation.environment import describe_environment, describe_model, measure_speed, package_versions
 from phi2demo.evaluation.figures import figures_of
 from phi2demo.evaluation.forms import FORMS, Form, FormName, make_form
 from phi2demo.evaluation.outputs import OutputFile, digest
@@ -120,7 +120,7 @@ def _job(engine: Engine, measure: Measure, name: FormName, settings: EvaluationS
             "prompts": [form.prompt(item) for item in measure.items],
             "generation": asdict(form.generation),
             "model": [engine.info.base_revision, engine.info.adapter_revision if name == "finetuned" else None],
-            "place": [engine.info.device, engine.info.dtype],
+            "place": [engine.info.device, engine.info.dtype, package_versions()],
             "seed": settings.seed,
             "batch_size": settings.batch_size,
         }

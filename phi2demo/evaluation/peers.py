@@ -37,7 +37,9 @@ class Peers:
             kept = json.loads(self._cache.read_text(encoding="utf-8"))
         if key not in kept:
             kept[key] = self._compress(measure)
-            self._cache.write_text(json.dumps(kept), encoding="utf-8")
+            part = self._cache.with_suffix(".part")
+            part.write_text(json.dumps(kept), encoding="utf-8")
+            part.replace(self._cache)
         return dict(kept[key])
 
     def _compress(self, measure: Measure) -> dict[str, list[str] | float]:

@@ -1,0 +1,59 @@
+"""The evaluate command, with a scripted engine and with tiny weights."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from phi2demo.commands import evaluate
+from phi2demo.errors import SettingsError
+from tests.tasks.scripted import ScriptedEngine
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    rows = [{"text": f"The train leaves at {n}.", "label": n % 2} for n in range(6)]
+    (folder / "reviews.test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pairs = [
+        {"source": f"Cat {n}.", "target": f"Katze {n}.", "source_lang": "en", "target_lang": "de"} for n in range(3)
+    ]
+    (folder / "cats.en-de.test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in pairs))
+    return folder
+
+
+def test_the_table_and_the_report(
+    data: Path, tiny_base: Path, tiny_adapter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["--data", str(data), "--output", str(tmp_path / "out"), "--model", str(tiny_base), "--resamples", "100"]
+    argv += ["--adapter", str(tiny_adapter), "--device", "cpu", "--seed", "1", "--limit", "5"]
+    assert evaluate.main("evaluate", argv) == 0
+    table = capsys.readouterr().out
+    assert "| sentiment.reviews | accuracy | 5 |" in table
+    assert "| translation.cats.de-en | chrF | 3 |" in table
+    assert evaluate.main("evaluate", [*argv, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["settings"]["limit"] == 5
+    assert {len(digest) for digest in report["model"]["weights_sha256"].values()} == {64}
+    assert sorted(report["model"]["weights_sha256"]) == [
+        "tiny-adapter/adapter_model.safetensors", "tiny-base/model.safetensors",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([], "required: --data, --output"),
+        (["--data", "/nowhere", "--output", "x"], "--data /nowhere is no folder"),
+        (["--data", ".", "--output", "x", "--limit", "0"], "limit is 0"),
+        (["--data", ".", "--output", "x", "--split", "train"], "invalid choice: 'train'"),
+        (["--data", ".", "--output", "x", "--forms", "best"], "no form 'best'"),
+    ],
+)
+def test_refusals_come_before_a_model_is_loaded(argv: list[str], message: str) -> None:
+    def load(settings: object) -> ScriptedEngine:
+        pytest.fail("loaded")
+
+    with pytest.raises(SettingsError, match=message):
+        evaluate.main("evaluate", argv, load_engine=load)

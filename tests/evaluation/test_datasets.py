@@ -1,0 +1,114 @@
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from phi2demo.errors import DataError
+from phi2demo.evaluation.datasets import read_measures, select
+from phi2demo.training.corpus import split_of
+from tests.evaluation.conftest import Write, pair
+
+
+def test_each_set_is_measured_on_its_split(data: Path) -> None:
+    measures, skipped = read_measures(data)
+    found = {measure.name: (measure.file.split, len(measure.items)) for measure in measures}
+    questions = sum(split_of({"title": f"t{n}"}) == "test" for n in range(30))
+    assert found == {
+        "translation.pairs.en-de": ("test", 11),
+        "translation.pairs.de-en": ("test", 11),
+        "summarization.papers": ("validation", 5),
+        "sentiment.reviews": ("test", 9),
+        "question_answering.questions": ("test", questions),
+        "prose.tales": ("test", 4),
+    }
+    assert {each.name: each.why for each in skipped} == {
+        "simple": "simplification is no task of this app",
+        "other.en-fr": "no test file",
+    }
+    notes = {measure.task: measure.file.note for measure in measures}
+    assert notes["question_answering"] == "split by title"
+    assert notes["summarization"] == "no test file"
+
+
+def test_the_validation_split_has_no_stand_in(data: Path) -> None:
+    measures, skipped = read_measures(data, split="validation")
+    assert {measure.task for measure in measures} == {"summarization", "question_answering"}
+    assert {each.name for each in skipped} >= {"pairs.en-de", "reviews", "tales"}
+
+
+def test_a_translation_turned_asks_the_other_way(data: Path) -> None:
+    there, back = select(read_measures(data)[0], tasks=["translation"])
+    for one, other in zip(there.items, back.items, strict=True):
+        assert one.references == (other.row["source"],)
+        assert other.references == (one.row["source"],)
+    assert (back.items[0].row["source_lang"], back.items[0].row["target_lang"]) == ("de", "en")
+
+
+def test_every_row_counts_and_only_spaces_change(write: Write, tmp_path: Path) -> None:
+    write("x.test.jsonl", [{"text": "the\u200b  same"}, {"text": "the same"}, {"text": "shit happens"}])
+    ((measure,), _) = read_measures(tmp_path / "data")
+    assert [item.references[0] for item in measure.items] == ["the same", "the same", "shit happens"]
+
+
+def test_references_of_each_kind(data: Path) -> None:
+    first = {measure.task: measure.items[0] for measure in reversed(read_measures(data)[0])}
+    assert first["summarization"].references == ("0 cats sleep", "cats")
+    assert first["sentiment"].references == ("negative",)
+    assert first["question_answering"].references[0] in first["question_answering"].row["context"]
+
+
+def test_a_limit_takes_the_first_rows(data: Path) -> None:
+    whole, cut = read_measures(data)[0], read_measures(data, limit=3)[0]
+    for one, other in zip(whole, cut, strict=True):
+        assert other.items == one.items[:3]
+
+
+def test_select_refuses_what_is_not_there(data: Path) -> None:
+    measures, _ = read_measures(data)
+    assert [m.name for m in select(measures, names=["prose.tales"], tasks=["sentiment"])] == [
+        "prose.tales", "sentiment.reviews",
+    ]  # fmt: skip
+    with pytest.raises(DataError, match=r"'translation.pairs.en-fr'.*known are .*translation.pairs.en-de"):
+        select(measures, names=["translation.pairs.en-fr"])
+
+
+BAD = {
+    "missing": (
+        '{"source": "a", "source_lang": "en", "target_lang": "de"}',
+        r"line 2: a row of translation needs target",
+    ),
+    "not JSON": ('{"source": ', r"line 2: not JSON"),
+    "no object": ("[1]", r"line 2: a JSON object is needed"),
+    "number": (json.dumps(pair(1) | {"target": 5}), r"line 2: a field of this row of translation"),
+    "empty": (json.dumps(pair(1) | {"target": " "}), r"line 2: target is empty"),
+    "language": (json.dumps(pair(1) | {"target_lang": "xx"}), r"line 2: target_lang is 'xx'; use one of en"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_row_is_named_by_file_and_line(tmp_path: Path, case: str) -> None:
+    line, message = BAD[case]
+    (tmp_path / "bad.test.jsonl").write_text(f"{json.dumps(pair(0))}\n{line}\n")
+    with pytest.raises(DataError, match=rf"bad\.test\.jsonl, {message}"):
+        read_measures(tmp_path)
+
+
+def test_bad_files(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="No JSON-lines file"):
+        read_measures(tmp_path)
+    path = tmp_path / "bad.test.jsonl"
+    path.write_text("\n\n")
+    with pytest.raises(DataError, match=r"bad\.test\.jsonl holds no rows"):
+        read_measures(tmp_path)
+    path.write_bytes(b'{"text": "caf\xe9"}\n')
+    with pytest.raises(DataError, match=r"bad\.test\.jsonl cannot be read after line 0.*UTF-8"):
+        read_measures(tmp_path)
+    path.write_text('{"colour": "red"}\n')
+    with pytest.raises(DataError, match=r"bad\.test\.jsonl: rows with the fields \['colour'\] are of no known kind"):
+        read_measures(tmp_path)
+    path.unlink()
+    whole = gzip.compress(b'{"text": "a"}\n' * 9999)
+    (tmp_path / "cut.test.jsonl.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"cut\.test\.jsonl\.gz cannot be read"):
+        read_measures(tmp_path)

@@ -1,0 +1,167 @@
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phi2demo.errors import DataError, SettingsError
+from phi2demo.evaluation.datasets import read_measures
+from phi2demo.evaluation.evaluate import EvaluationSettings, compose, evaluate
+from phi2demo.evaluation.forms import make_form
+from phi2demo.evaluation.report import read_report, to_markdown
+from tests.tasks.scripted import BARE, ScriptedEngine
+
+ROOT = Path(__file__).parents[2]
+WEIGHTS = {"adapter/adapter_model.safetensors": "00"}
+
+
+def settings_for(data: Path, **changes: Any) -> EvaluationSettings:
+    return replace(EvaluationSettings(data, data.parent / "report", resamples=100, batch_size=4), **changes)
+
+
+def run(data: Path, engine: ScriptedEngine | None = None, **changes: Any) -> dict[str, Any]:
+    return evaluate(engine or ScriptedEngine(), settings_for(data, **changes), weights=WEIGHTS)
+
+
+def figure(report: dict[str, Any], measure: str, metric: str) -> dict[str, Any]:
+    (found,) = [m for m in report["measures"] if m["name"] == measure]
+    (one,) = [f for f in found["figures"] if f["metric"] == metric]
+    return dict(one)
+
+
+def test_every_measure_has_its_figures(data: Path) -> None:
+    report = run(data)
+    assert read_report(data.parent / "report" / "report.json") == json.loads(json.dumps(report))
+    bleu = figure(report, "translation.pairs.en-de", "bleu")
+    assert bleu["scores"].keys() == {"finetuned", "base_template", "base_plain"}
+    assert bleu["scores"]["finetuned"]["score"] > bleu["scores"]["base_template"]["score"] > 0
+    assert bleu["signature"].startswith("nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:")
+    best = max(("base_template", "base_plain"), key=lambda form: bleu["scores"][form]["score"])
+    assert bleu["base"] == best
+    assert bleu["difference"]["value"] == pytest.approx(
+        bleu["scores"]["finetuned"]["score"] - bleu["scores"][best]["score"]
+    )
+    assert figure(report, "summarization.papers", "rouge1")["peers"]["first_sentence"]["score"] > 0
+    assert figure(report, "prose.tales", "bits_per_character")["peers"].keys() == {
+        "xz", "xz_after_own", "ngram_own", "ngram_all",
+    }  # fmt: skip
+    for measure in report["measures"]:
+        for each in measure["figures"]:
+            for score in each["scores"].values():
+                assert score["low"] <= score["score"] + 1e-9
+                assert score["score"] <= score["high"] + 1e-9
+    assert report["model"]["weights_sha256"] == WEIGHTS
+    assert str(data) not in json.dumps(report)
+    assert {each["name"] for each in report["skipped"]} == {"simple", "other.en-fr"}
+    assert report["speed"]["median_tokens_per_s"] > 0
+
+
+def test_the_base_better_by_fewer_bits_is_chosen(data: Path) -> None:
+    bits = figure(run(data), "prose.tales", "bits_per_character")
+    assert bits["base"] == "base_plain"
+    assert not bits["higher_is_better"]
+
+
+def test_a_rerun_asks_nothing_and_gives_the_same_figures(data: Path) -> None:
+    first = run(data)
+    engine = ScriptedEngine(lambda prompt: pytest.fail("asked again") if "Once upon" not in prompt.text else " a")
+    again = run(data, engine)
+    assert again["measures"] == first["measures"]
+    fresh = run(data, output=data.parent / "other")
+    for one, other in zip(fresh["measures"], first["measures"], strict=True):
+        assert one["figures"] == other["figures"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from phi2demo.evaluation.evaluate import EvaluationSettings, evaluate
+from tests.tasks.scripted import ScriptedEngine, shout
+
+class Killed(ScriptedEngine):
+    def stream(self, prompts, options, *, cancel=None):
+        if len(self.batches) >= int(sys.argv[2]):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().stream(prompts, options, cancel=cancel)
+
+data = Path(sys.argv[1])
+evaluate(Killed(), EvaluationSettings(data, data.parent / "report", resamples=100, batch_size=4), weights={})
+"""
+
+
+def test_kill_9_and_rerun(data: Path) -> None:
+    command = [sys.executable, "-c", KILLED, str(data), "12"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    answered = sum(len(p.read_bytes().splitlines()) - 1 for p in (data.parent / "report" / "outputs").iterdir())
+    assert answered > 0
+    engine = ScriptedEngine()
+    report = run(data, engine)
+    fresh_engine = ScriptedEngine()
+    fresh = run(data, fresh_engine, output=data.parent / "other")
+    assert [m["figures"] for m in report["measures"]] == [m["figures"] for m in fresh["measures"]]
+    assert 0 < sum(map(len, engine.batches)) < sum(map(len, fresh_engine.batches))
+    for path in (data.parent / "other" / "outputs").iterdir():
+        ours = [json.loads(line) for line in (data.parent / "report" / "outputs" / path.name).read_text().splitlines()]
+        theirs = [json.loads(line) for line in path.read_text().splitlines()]
+        assert [(o.get("index"), o.get("output")) for o in ours] == [(o.get("index"), o.get("output")) for o in theirs]
+
+
+def test_another_model_or_limit_is_not_mixed_in(data: Path) -> None:
+    run(data)
+    other = ScriptedEngine(info=replace(ScriptedEngine().info, adapter_revision="cccccccccccc"))
+    with pytest.raises(SettingsError, match=r"finetuned\.jsonl holds answers to other questions"):
+        run(data, other)
+    with pytest.raises(SettingsError, match="holds answers to other questions"):
+        run(data, limit=2)
+
+
+def test_a_bare_base_is_measured_alone(data: Path) -> None:
+    report = run(data, ScriptedEngine(info=BARE))
+    for measure in report["measures"]:
+        for each in measure["figures"]:
+            assert "finetuned" not in each["scores"]
+            assert "difference" not in each
+    assert "finetuned" not in to_markdown(report)
+
+
+def test_selections(data: Path) -> None:
+    report = run(data, tasks=("sentiment",), forms=("finetuned", "base_plain"), limit=3, peers=False)
+    (measure,) = report["measures"]
+    assert (measure["name"], measure["n"]) == ("sentiment.reviews", 3)
+    assert measure["figures"][0]["scores"].keys() == {"finetuned", "base_plain"}
+    with pytest.raises(DataError, match="nothing to measure as 'sentimental'"):
+        run(data, tasks=("sentimental",))
+
+
+@pytest.mark.parametrize("wrong", [{"limit": 0}, {"batch_size": 0}, {"resamples": 5}, {"seed": -1}, {"forms": ("x",)}])
+def test_settings_out_of_range(data: Path, wrong: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match=next(iter(wrong)).rstrip("s")):
+        settings_for(data, **wrong)
+
+
+def test_batches_hold_each_item_once_by_length(data: Path) -> None:
+    (measure,) = [m for m in read_measures(data)[0] if m.name == "translation.pairs.en-de"]
+    form = make_form("finetuned", ScriptedEngine(), measure, seed=0)
+    assert form is not None
+    batches = compose(form, len(measure.items), size=4)
+    order = [index for batch in batches for index in batch]
+    assert sorted(order) == list(range(11))
+    assert list(map(len, batches)) == [4, 4, 3]
+    lengths = [len(form.prompt(measure.items[index])) for index in order]
+    assert lengths == sorted(lengths, reverse=True)
+
+
+def test_unanswered_items_count(data: Path) -> None:
+    path = data / "qa" / "questions.test.jsonl"
+    row = {"context": "much too long " * 300, "question": "What?", "answers": [{"text": "long"}]}
+    (data / "qa" / "questions.jsonl").unlink()
+    path.write_text(json.dumps(row) + "\n" + json.dumps(row | {"context": "long"}) + "\n")
+    (measure,) = run(data, tasks=("question_answering",))["measures"]
+    assert measure["n"] == 2
+    assert set(measure["unanswered"].values()) == {1}
+    assert measure["figures"][0]["scores"]["base_plain"]["score"] <= 50

@@ -1,0 +1,141 @@
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from phi2demo.engine.engine import Prompt, Score
+from phi2demo.evaluation.datasets import DataFile, Item, Measure, read_measures
+from phi2demo.evaluation.forms import FORMS, FormName, generation_of, make_form, plain_prompt
+from phi2demo.tasks import TASKS
+from phi2demo.tasks.summarization import SummaryOptions
+from phi2demo.training.corpus import Row
+from phi2demo.training.plain import PLAIN_FORMS
+from tests.tasks.scripted import INFO, ScriptedEngine
+
+ROWS: dict[str, Row] = {
+    "translation": {"source": "Hi.", "target": "Hallo.", "source_lang": "en", "target_lang": "de"},
+    "summarization": {"document": "A long text.", "summary": "Short."},
+    "question_answering": {"context": "Tom is 5.", "question": "How old?", "answers": [{"text": "5"}]},
+    "sentiment": {"text": "Fine.", "label": 1},
+}
+PROMPTS = {
+    "translation": "English: Hi.\nGerman:",
+    "summarization": "A long text.\n\nIn short:",
+    "question_answering": "Tom is 5.\n\nQuestion: How old?\nAnswer:",
+    "sentiment": "Review: Fine.\nSentiment:",
+}
+ANSWERS = {"translation": "Hallo.", "summarization": "Short.", "question_answering": "5", "sentiment": "positive"}
+
+
+def measure_of(kind: str, *rows: Row, references: Sequence[str] = ("one two three",)) -> Measure:
+    items = tuple(Item(index, row, tuple(references)) for index, row in enumerate(rows))
+    return Measure(f"{kind}.x", kind, DataFile("x.test.jsonl", "0", "test"), items)
+
+
+@pytest.mark.parametrize("kind", ROWS)
+def test_a_plain_prompt_and_its_answer_are_a_pretraining_text(kind: str) -> None:
+    prompt = plain_prompt(ROWS[kind], kind)
+    assert prompt == PROMPTS[kind]
+    assert f"{prompt} {ANSWERS[kind]}" in PLAIN_FORMS[kind](ROWS[kind])
+
+
+def test_a_turned_translation_is_the_other_pretraining_text() -> None:
+    row = ROWS["translation"]
+    turned = {"source": row["target"], "target": row["source"], "source_lang": "de", "target_lang": "en"}
+    assert plain_prompt(turned, "translation") == "German: Hallo.\nEnglish:"
+    assert f"{plain_prompt(turned, 'translation')} Hi." == PLAIN_FORMS["translation"](row)[1]
+
+
+@pytest.mark.parametrize("name", ["finetuned", "base_template"])
+def test_the_template_is_the_apps_and_so_is_the_answer(name: FormName) -> None:
+    engine = ScriptedEngine()
+    measure = measure_of("translation", ROWS["translation"], ROWS["translation"] | {"source": "One. Two."})
+    form = make_form(name, engine, measure, seed=3)
+    assert form is not None
+    answers = form.answer(measure.items)
+    mark = "" if name == "finetuned" else "!"
+    assert [answer.output for answer in answers] == [f"HI.{mark}", f"ONE.{mark} TWO.{mark}"]
+    assert {prompt.use for batch in engine.batches for prompt in batch} == {"finetuned" if not mark else "base"}
+    assert engine.batches[0][0].text == form.prompt(measure.items[0])
+    assert form.prompt(measure.items[0]).startswith("Instruct: Translate the following text from English to German.")
+
+
+def test_the_plain_form_takes_the_first_line() -> None:
+    engine = ScriptedEngine(lambda prompt: " Hallo Tom.\nEnglish: more")
+    measure = measure_of("translation", ROWS["translation"])
+    form = make_form("base_plain", engine, measure, seed=0)
+    assert form is not None
+    (answer,) = form.answer(measure.items)
+    assert answer.output == "Hallo Tom."
+    ((prompt,),) = engine.batches
+    assert (prompt.text, prompt.use) == ("English: Hi.\nGerman:", "base")
+    assert engine.options[0].stop == ("\n",)
+
+
+def test_plain_labels_are_chosen_by_probability() -> None:
+    class Likes(ScriptedEngine):
+        def score(self, prompts: Sequence[Prompt], outputs: Sequence[str]) -> list[Score]:
+            liked = [
+                (" positive" in output) == ("good" in prompt.text)
+                for prompt, output in zip(prompts, outputs, strict=True)
+            ]
+            return [Score((1,), (-0.1 if each else -2.0,)) for each in liked]
+
+    rows = [{"text": text, "label": 0} for text in ("good", "dull", "good too")]
+    measure = measure_of("sentiment", *rows)
+    form = make_form("base_plain", Likes(), measure, seed=0)
+    assert form is not None
+    answers = form.answer(measure.items)
+    assert [answer.output for answer in answers] == ["positive", "negative", "positive"]
+    assert answers[0].details["probabilities"]["positive"] == pytest.approx(1 / (1 + 2.718281828 ** (-1.9)))
+
+
+def test_what_does_not_fit_has_no_answer_and_spoils_no_other() -> None:
+    long = ROWS["question_answering"] | {"context": "far too long " * 200}
+    measure = measure_of("question_answering", ROWS["question_answering"], long, ROWS["question_answering"])
+    for name in FORMS:
+        form = make_form(name, ScriptedEngine(), measure, seed=0)
+        assert form is not None
+        first, second, third = form.answer(measure.items)
+        assert first.output == third.output != ""
+        assert second.output == ""
+        assert "unanswered" in second.details
+        assert "unanswered" not in first.details
+
+
+def test_a_long_document_is_cut_at_a_sentence_end() -> None:
+    row = {"document": "It says one thing here. " * 100, "summary": "x"}
+    measure = measure_of("summarization", row)
+    engine = ScriptedEngine(lambda prompt: " short")
+    form = make_form("base_plain", engine, measure, seed=0)
+    assert form is not None
+    assert form.answer(measure.items)[0].output == "short"
+    ((prompt,),) = engine.batches
+    assert prompt.text.endswith("here.\n\nIn short:")
+    assert 150 < engine.count_tokens(prompt.text) <= INFO.context - form.generation.max_new_tokens
+
+
+def test_the_bound_on_new_tokens_is_the_same_for_all_forms() -> None:
+    measure = measure_of("translation", ROWS["translation"], references=["a b c d e", "a"])
+    forms = [make_form(name, ScriptedEngine(), measure, seed=0) for name in FORMS]
+    assert {form.generation.max_new_tokens for form in forms if form} == {8 + 16}
+    long = measure_of("translation", ROWS["translation"], references=["word " * 500])
+    shipped = TASKS["translation"].generation
+    assert generation_of(long, ScriptedEngine()) == replace(shipped, time_limit_s=3600.0)
+
+
+def test_prose_has_no_template(data: Path) -> None:
+    (prose,) = [measure for measure in read_measures(data)[0] if measure.task == "prose"]
+    assert make_form("base_template", ScriptedEngine(), prose, seed=0) is None
+    form = make_form("finetuned", ScriptedEngine(), prose, seed=0)
+    assert form is not None
+    outputs = [answer.output.split() for answer in form.answer(prose.items)]
+    assert [int(characters) for _, characters in outputs] == [len(item.row["text"]) for item in prose.items]
+
+
+def test_documents_reach_the_task_as_they_are() -> None:
+    measure = measure_of("summarization", ROWS["summarization"])
+    form = make_form("finetuned", ScriptedEngine(), measure, seed=0)
+    assert form is not None
+    assert form.prompt(measure.items[0]) == TASKS["summarization"].prompt("A long text.", SummaryOptions("sentence"))

@@ -1,0 +1,86 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rouge_score.rouge_scorer import RougeScorer
+
+from phi2demo.evaluation.metrics import Metric, bits_per_character, metrics_for, plain_answer, token_f1
+
+OUTPUTS = ["Der Hund schläft heute.", "Ich gehe nach Hause, sagt er.", "", "Es regnet."]
+REFERENCES = [["Der Hund schläft heute nicht."], ["Ich gehe jetzt nach Hause."], ["Was?"], ["Es regnet."]]
+
+
+def score(metric: Metric, outputs: list[str], references: list[list[str]]) -> float:
+    return metric.score(metric.statistics(outputs, references).sum(0))
+
+
+def by_name(kind: str, references: list[list[str]]) -> dict[str, Metric]:
+    return {metric.name: metric for metric in metrics_for(kind, references)}
+
+
+def test_translation_scores_are_those_of_sacrebleus_command(tmp_path: Path) -> None:
+    hypotheses, references = tmp_path / "out", tmp_path / "ref"
+    hypotheses.write_text("\n".join(OUTPUTS) + "\n", encoding="utf-8")
+    references.write_text("\n".join(texts[0] for texts in REFERENCES) + "\n", encoding="utf-8")
+    command = [sys.executable, "-m", "sacrebleu", str(references), "-i", str(hypotheses), "-m", "bleu", "chrf"]
+    done = subprocess.run([*command, "-w", "8", "--format", "json"], capture_output=True, text=True, check=True)
+    for ours, theirs in zip(metrics_for("translation", REFERENCES), json.loads(done.stdout), strict=True):
+        assert round(score(ours, OUTPUTS, REFERENCES), 8) == theirs["score"] > 0
+        assert ours.signature == theirs["signature"]
+
+
+def test_rouge_is_rouge_scores_for_each_example() -> None:
+    outputs = ["The cats are sleeping on mats.", "A new model of learning is proposed.", ""]
+    references = [["The cat sleeps on the mat."], ["We propose a model.", "A new way of learning"], ["Nothing."]]
+    metrics = by_name("summarization", references)
+    scorer = RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=True)
+    for name in ("rouge1", "rouge2", "rougeL"):
+        each = [
+            [scorer.score(t, o)[name].fmeasure for t in texts] for o, texts in zip(outputs, references, strict=True)
+        ]
+        assert metrics[name].statistics(outputs, references)[:, 0].tolist() == [max(values) for values in each]
+        first = metrics[f"{name}_first"]
+        assert first.statistics(outputs, references)[:, 0].tolist() == [values[0] for values in each]
+        assert score(metrics[name], outputs, references) == pytest.approx(100 * np.mean([max(v) for v in each]))
+    assert metrics["rouge1"].statistics(outputs, references)[0, 0] > 0.7  # stems: cats, sleeping
+    assert "rouge1_first" not in by_name("summarization", [["one"]])
+
+
+@pytest.mark.parametrize(
+    ("output", "reference", "exact", "f1"),
+    [
+        ("The Eiffel Tower", "eiffel tower.", True, 1.0),
+        ("in 1973", "1973", False, 2 / 3),
+        ("October 16, 1973", "16 October", False, 0.8),
+        ("", "a cat", False, 0.0),
+        ("red red cat", "red dog", False, 0.4),
+    ],
+)
+def test_answers(output: str, reference: str, exact: bool, f1: float) -> None:
+    assert (plain_answer(output) == plain_answer(reference)) is exact
+    assert token_f1(output, reference) == pytest.approx(f1)
+
+
+def test_the_best_of_the_answers_counts() -> None:
+    metrics = by_name("question_answering", [["x"]])
+    outputs, references = ["the cat", "dog"], [["a dog", "cat"], ["big dog", "one big dog"]]
+    assert score(metrics["exact_match"], outputs, references) == 50
+    assert score(metrics["f1"], outputs, references) == pytest.approx(100 * (1 + 2 / 3) / 2)
+
+
+def test_accuracy_and_macro_f1() -> None:
+    references = [["positive"]] * 6 + [["negative"]] * 2
+    outputs = ["positive"] * 5 + ["negative", "negative", ""]
+    metrics = by_name("sentiment", references)
+    assert score(metrics["accuracy"], outputs, references) == 75
+    positive, negative = 2 * 5 / (5 + 6), 2 * 1 / (2 + 2)
+    assert score(metrics["macro_f1"], outputs, references) == pytest.approx(50 * (positive + negative))
+
+
+def test_bits_per_character_weighs_by_length() -> None:
+    metric = bits_per_character()
+    assert metric.score(metric.statistics(["10.0 5", "90.0 95"], [["a"], ["b"]]).sum(0)) == 1.0
+    assert not metric.higher_is_better

@@ -1,0 +1,54 @@
+from pathlib import Path
+
+import pytest
+
+from phi2demo.errors import DataError, SettingsError
+from phi2demo.evaluation.forms import Answer
+from phi2demo.evaluation.outputs import OutputFile
+
+BATCHES = [[3, 1], [0, 4], [2]]
+
+
+def filled(path: Path, batches: int) -> OutputFile:
+    file = OutputFile(path, asked="this", batches=BATCHES)
+    for batch in BATCHES[:batches]:
+        file.add(batch, [Answer(f"answer\u2028{index}", {"new_tokens": index}) for index in batch], 1.0)
+    return file
+
+
+def test_answers_read_back_in_the_order_of_the_items(tmp_path: Path) -> None:
+    filled(tmp_path / "x.jsonl", 3)
+    file = OutputFile(tmp_path / "x.jsonl", asked="this", batches=BATCHES)
+    assert file.missing == []
+    assert [output.output for output in file.outputs] == [f"answer\u2028{index}" for index in range(5)]
+    assert [output.seconds for output in file.outputs] == [0.5, 0.5, 1.0, 0.5, 0.5]
+    assert file.outputs[3].details == {"new_tokens": 3}
+
+
+def test_wherever_a_run_is_killed_no_answer_is_lost_or_counted_twice(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    filled(path, 3)
+    whole = path.read_bytes()
+    for size in range(len(whole) + 1):
+        path.write_bytes(whole[:size])
+        file = OutputFile(path, asked="this", batches=BATCHES)
+        lines = max(0, whole[:size].count(b"\n") - 1)
+        assert file.missing == BATCHES[(lines >= 2) + (lines >= 4) + (lines >= 5) :]
+        for batch in list(file.missing):
+            file.add(batch, [Answer(f"answer\u2028{index}", {"new_tokens": index}) for index in batch], 1.0)
+        assert path.read_bytes() == whole
+
+
+def test_answers_to_other_questions_are_refused(tmp_path: Path) -> None:
+    filled(tmp_path / "x.jsonl", 1)
+    with pytest.raises(SettingsError, match=r"x\.jsonl holds answers to other questions.*--output"):
+        OutputFile(tmp_path / "x.jsonl", asked="that", batches=BATCHES)
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    filled(tmp_path / "x.jsonl", 3)
+    lines = (tmp_path / "x.jsonl").read_bytes().splitlines(keepends=True)
+    lines[2] = b"garbage\n"
+    (tmp_path / "x.jsonl").write_bytes(b"".join(lines))
+    with pytest.raises(DataError, match=r"x\.jsonl, line 3"):
+        OutputFile(tmp_path / "x.jsonl", asked="this", batches=BATCHES)

@@ -1,0 +1,50 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phi2demo.errors import DataError
+from phi2demo.evaluation.report import read_report, to_markdown
+
+FIGURE: dict[str, Any] = {
+    "metric": "bleu",
+    "title": "BLEU",
+    "digits": 1,
+    "scores": {
+        "finetuned": {"score": 21.46, "low": 18.0, "high": 25.0},
+        "base_template": {"score": 0.1, "low": 0.0, "high": 0.2},
+        "base_plain": {"score": 16.64, "low": 9.8, "high": 23.7},
+    },
+    "peers": {"xz": {"score": 2.0, "low": None, "high": None}},
+    "base": "base_plain",
+    "difference": {"value": 4.82, "low": 1.0, "high": 8.0, "p": 0.014},
+}
+
+
+def test_a_row_says_all_of_a_figure() -> None:
+    report = {"measures": [{"name": "translation.tatoeba.en-de", "n": 1618, "figures": [FIGURE]}]}
+    head, rule, row = to_markdown(report).split("\n")
+    assert head == ("| measure | metric | n | finetuned | base, template | base, plain form | peers | difference | p |")
+    assert rule.count("---") == 9
+    assert row == (
+        "| translation.tatoeba.en-de | BLEU | 1,618 | 21.5 (18.0 to 25.0) | 0.1 (0.0 to 0.2) | 16.6 (9.8 to 23.7) | "
+        "xz 2.0 | +4.8 to base, plain form | 0.014 |"
+    )
+
+
+def test_what_was_not_asked_is_left_out() -> None:
+    bare = FIGURE | {"scores": {"base_plain": FIGURE["scores"]["base_plain"]}, "peers": {}}
+    del bare["difference"]
+    head, _, row = to_markdown({"measures": [{"name": "x", "n": 5, "figures": [bare]}]}).split("\n")
+    assert head == "| measure | metric | n | base, plain form | peers | difference | p |"
+    assert row == "| x | BLEU | 5 | 16.6 (9.8 to 23.7) |  |  |  |"
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"measures": 5}'])
+def test_what_is_no_report_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "report.json"
+    path.write_text(text)
+    with pytest.raises(DataError, match=r"report\.json is no report"):
+        read_report(path)
+    with pytest.raises(DataError, match="is no report"):
+        read_report(tmp_path / "nothing.json")
