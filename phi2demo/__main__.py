@@ -17,6 +17,8 @@ COMMANDS = {
     "answer": ("ask", "answer a question from a text"),
     "explain": ("explain", "say which words of a text made the model write its output"),
     "replay": ("replay", "make the output of a receipt again, and say whether it is the same"),
+    "samples": ("card", "go on with twenty prompts, for a model's card"),
+    "card": ("card", "write a model's card from what was measured"),
     "serve": ("serve", "show the page, as app.py does"),
     "evaluate": ("evaluate", "measure finetuned against base on a folder of data"),
     "pretrain": ("train", "train a base model of Phi's architecture from scratch"),

@@ -1,0 +1,91 @@
+"""A model card: every section of the Hugging Face template, from the facts. Writes no file and reaches no hub."""
+
+import re
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from phi2demo.cards import results, training
+from phi2demo.cards.curve import draw_curve
+from phi2demo.cards.facts import Facts
+from phi2demo.cards.markdown import NOT_MEASURED, NOT_RECORDED
+from phi2demo.cards.metadata import make_metadata
+from phi2demo.cards.snippet import snippet
+from phi2demo.tasks.languages import language_name
+
+if TYPE_CHECKING:
+    from huggingface_hub import ModelCardData
+
+CURVE = "loss.svg"
+
+
+@dataclass(frozen=True)
+class Card:
+    """A card and what it shows."""
+
+    text: str
+    """Markdown, with the metadata before it."""
+    metadata: "ModelCardData"
+    pictures: dict[str, str] = field(default_factory=dict)
+    """SVG by file name, to be laid beside the card."""
+
+
+def make_card(facts: Facts) -> Card:
+    """The card of an adapter, or of a base; the same facts give the same text."""
+    import jinja2
+
+    metadata = make_metadata(facts)
+    title = f"Training loss of {facts.model.name}"
+    curve = draw_curve(facts.record, title=title) if facts.record else None
+    template = resources.files("phi2demo.cards").joinpath("card.md").read_text(encoding="utf-8")
+    environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    body = environment.from_string(template).render(**_values(facts), curve=CURVE if curve else None)
+    body = re.sub(r"\n{3,}", "\n\n", body.strip())
+    return Card(f"---\n{metadata.to_yaml()}\n---\n\n{body}\n", metadata, {CURVE: curve} if curve else {})
+
+
+def _values(facts: Facts) -> dict[str, Any]:
+    """What the template names."""
+    model, record = facts.model, facts.record
+    return {
+        "model": model,
+        "facts": facts,
+        "author": facts.author,
+        "languages": ", ".join(language_name(code) for code in facts.languages) or "Not stated",
+        "tasks": ", ".join(task.replace("_", " ") for task in model.declaration.tasks),
+        "snippet": snippet(facts),
+        "data": training.data_table(facts),
+        "task_shares": training.task_shares(record) if record else "",
+        "stages": training.stage_list(record) if record else "",
+        "settings": training.settings_table(record) if record else "",
+        "speeds": training.speeds_table(record) if record else "",
+        "losses": training.losses_table(record) if record else "",
+        "hardware": training.hardware_lines(facts),
+        "software": training.software_line(facts),
+        "emissions": training.emissions_table(facts),
+        "totals": training.totals(facts),
+        "emissions_method": training.emissions_method(facts),
+        "testing": results.testing_table(facts),
+        "metrics": results.metric_lines(facts),
+        "forms": results.forms_line(facts),
+        "results": results.results_table(facts),
+        "summary": results.summary(facts),
+        "environment": results.environment_lines(facts),
+        "speed": results.speed_line(facts),
+        "ablation": results.ablation_table(facts),
+        "failures": results.failures_list(facts),
+        "samples": results.samples_list(facts),
+        "sampling": _sampling(facts),
+        "not_measured": f"{NOT_MEASURED}.",
+        "not_recorded": f"{NOT_RECORDED}.",
+    }
+
+
+def _sampling(facts: Facts) -> str:
+    """How the samples were asked for, in words."""
+    uses = {sample.use for sample in facts.samples}
+    if uses == {"base"}:
+        return "The base goes on with each prompt as it is."
+    if uses == {"finetuned"}:
+        return "The finetuned model is asked to go on with each prompt, as the app asks it."
+    return ""

@@ -1,0 +1,120 @@
+"""What a card is written from: the model as it is, its training record, reports. Reads no file itself."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from phi2demo.cards.data_sets import DataSet, find_data_set
+from phi2demo.cards.samples import Failure, Sample
+from phi2demo.tasks.declaration import Declaration
+from phi2demo.tasks.languages import LANGUAGES
+from phi2demo.training.corpus import KINDS
+from phi2demo.training.emissions import WORLD, Emissions, Hardware, estimate
+from phi2demo.training.instructions import FORMS
+from phi2demo.training.record import Record, Stage
+
+AUTHOR = "The phi2demo authors"
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """A base, or an adapter on it, as its files are."""
+
+    name: str
+    """What the snippet loads: a path from the repository's root, a folder's name or a hub id."""
+    base: str
+    """The base's own name; the same as `name` for a base."""
+    model_type: str
+    """Of the base, as its config.json gives it."""
+    layers: int
+    hidden_size: int
+    context: int
+    vocab_size: int
+    parameters: int | None
+    """Of the base."""
+    weights_mb: float
+    """Of the files that the card is about, in millions of bytes."""
+    is_adapter: bool = False
+    adapter_parameters: int | None = None
+    rank: int | None = None
+    alpha: int | None = None
+    targets: tuple[str, ...] = ()
+    declaration: Declaration = field(default_factory=Declaration)
+    """What the adapter says it was finetuned for."""
+
+
+@dataclass(frozen=True)
+class Author:
+    """Who stands for the model."""
+
+    name: str = AUTHOR
+    contact: str = "Through the repository that this card lies in."
+    year: int = 2026
+    """Of the citation."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that a card says; what was not measured is None or empty."""
+
+    model: ModelFacts
+    record: Record | None = None
+    """Of the weights that the card is about."""
+    base_record: Record | None = None
+    """Of an adapter's base."""
+    reports: Sequence[Mapping[str, Any]] = ()
+    """As `evaluate` writes them."""
+    ablation: Mapping[str, Any] | None = None
+    """A table: rows, each by column, with an optional note."""
+    samples: Sequence[Sample] = ()
+    failures: Sequence[Failure] = ()
+    author: Author = field(default_factory=Author)
+    license: str | None = None
+    """A licence id of the hub, where the author states one."""
+    region: str | None = None
+    """Of the estimates of emissions; as recorded where not given."""
+    hardware: Hardware | None = None
+    """As the author states it, for runs that did not record theirs."""
+
+    @property
+    def data_sets(self) -> dict[str, DataSet]:
+        """Those that any stage, of the base too, was trained on, by name."""
+        names = [name for record in (self.base_record, self.record) if record for name in trained_on(record)]
+        return {name: find_data_set(name) for name in dict.fromkeys(names)}
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Codes: an adapter's declared ones, else those of the data."""
+        if self.model.is_adapter and self.model.declaration.languages != Declaration().languages:
+            return self.model.declaration.languages
+        found = {code for each in self.data_sets.values() for code in each.languages}
+        return tuple(code for code in LANGUAGES if code in found)
+
+    @property
+    def license_id(self) -> str:
+        """As stated; else share-alike where a source asks for it, else unknown."""
+        shared = any(each.share_alike for each in self.data_sets.values())
+        return self.license or ("cc-by-sa-4.0" if shared else "unknown")
+
+    def emissions(self, stage: Stage) -> Emissions | None:
+        """Of one stage; None where nobody knows its hardware."""
+        hardware = stage.hardware or self.hardware
+        if stage.emissions and self.region in (None, stage.emissions.region):
+            return stage.emissions
+        if hardware is None:
+            return None
+        recorded = stage.emissions.region if stage.emissions else WORLD
+        return estimate(hardware, stage.hours, region=self.region or recorded)
+
+
+def trained_on(record: Record) -> list[str]:
+    """Names of the data sets with rows or a weight in any stage, in the order of their first use."""
+    names: dict[str, None] = {}
+    for stage in record.stages:
+        if stage.weights:
+            names |= dict.fromkeys(stage.weights)
+        else:
+            kinds = FORMS if stage.kind == "finetuning" else KINDS
+            used = (report.name for report in stage.cleaning if report.kept.get("train") and report.kind in kinds)
+            names |= dict.fromkeys(used)
+    return list(names)

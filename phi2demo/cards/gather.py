@@ -1,0 +1,124 @@
+"""Gather a card's facts from the files of a model and from reports. Loads no weights and writes nothing."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from phi2demo.cards.facts import Author, Facts, ModelFacts
+from phi2demo.cards.samples import read_failures, read_samples
+from phi2demo.engine.planning import ModelPlan, here, plan
+from phi2demo.engine.sources import Source
+from phi2demo.engine.weights import count, read_json, read_shapes
+from phi2demo.errors import DataError
+from phi2demo.evaluation.datasets import sha256_of
+from phi2demo.evaluation.report import read_report
+from phi2demo.settings import ModelSettings
+from phi2demo.tasks.declaration import read_declaration
+from phi2demo.training.emissions import Hardware
+from phi2demo.training.record import read
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Which files a card is written from."""
+
+    model: ModelSettings
+    """A base alone, or with an adapter, which the card is then about."""
+    name: str | None = None
+    """Of the model, as the snippet loads it; where not given its hub id, its path in this repository, or its folder's name."""
+    reports: tuple[Path, ...] = ()
+    """Of evaluations."""
+    ablation: Path | None = None
+    samples: Path | None = None
+    failures: Path | None = None
+    region: str | None = None
+    license: str | None = None
+    hardware: Hardware | None = None
+    author: Author = field(default_factory=Author)
+
+
+def gather(inputs: Inputs) -> Facts:
+    """All that a card says. Raises ModelError for a model that cannot be used, DataError for a file that cannot.
+
+    A report that was measured on other weights is refused.
+    """
+    found = plan(inputs.model)
+    folder = found.adapter_folder
+    base_record = read(found.base_folder)
+    return Facts(
+        model=_model(found, inputs.name),
+        record=read(folder) if folder else base_record,
+        base_record=base_record if folder else None,
+        reports=[_report(path, found) for path in inputs.reports],
+        ablation=_ablation(inputs.ablation) if inputs.ablation else None,
+        samples=read_samples(inputs.samples) if inputs.samples else (),
+        failures=read_failures(inputs.failures) if inputs.failures else (),
+        author=inputs.author,
+        license=inputs.license,
+        region=inputs.region,
+        hardware=inputs.hardware,
+    )
+
+
+def _model(found: ModelPlan, name: str | None) -> ModelFacts:
+    base, adapter = found.base_source, found.adapter_source
+    common: dict[str, Any] = {
+        "model_type": found.config.model_type,
+        "layers": found.layers,
+        "hidden_size": found.hidden_size,
+        "context": found.context,
+        "vocab_size": found.config.vocab_size,
+        "parameters": found.parameters,
+        "weights_mb": _megabytes(adapter or base),
+    }
+    if adapter is None or found.adapter_config is None:
+        return ModelFacts(name=name or base.name, base=name or base.name, **common)
+    declared = found.adapter_config.base
+    config = read_json(adapter.folder / "adapter_config.json", name=adapter.name)
+    return ModelFacts(
+        name=name or adapter.name,
+        base=base.name if declared is None or Path(declared).is_absolute() else declared,
+        is_adapter=True,
+        adapter_parameters=count(read_shapes(adapter.folder, adapter.files)) if here(adapter) else None,
+        rank=found.adapter_config.rank,
+        alpha=config.get("lora_alpha"),
+        targets=tuple(sorted(found.adapter_config.targets)),
+        declaration=read_declaration(adapter.folder),
+        **common,
+    )
+
+
+def _megabytes(source: Source) -> float:
+    if not here(source):
+        return sum(source.snapshot.sizes.get(file, 0) for file in source.files) / 1e6 if source.snapshot else 0.0
+    return sum((source.folder / file).stat().st_size for file in source.files) / 1e6
+
+
+def _report(path: Path, found: ModelPlan) -> dict[str, Any]:
+    report = read_report(path)
+    measured = set(report.get("model", {}).get("weights_sha256", {}).values())
+    for source in (found.base_source, found.adapter_source):
+        if source is not None and here(source):
+            for file in source.files:
+                if sha256_of(source.folder / file) not in measured:
+                    raise DataError(
+                        f"{path} was measured on other weights than {source.name}/{file}. "
+                        "Run python -m phi2demo evaluate with this model."
+                    )
+    return report
+
+
+def _ablation(path: Path) -> Mapping[str, Any]:
+    """A JSON list of rows, each an object by column, or an object with `rows` and a `note`."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        told: dict[str, Any] = {"rows": value} if isinstance(value, list) else value
+        if not told["rows"] or not all(isinstance(row, dict) for row in told["rows"]):
+            raise TypeError("rows is no list of objects")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f'{path} is no ablation ({error!r}). It should look like [{{"mix": "a", "loss": 3.1}}].'
+        ) from error
+    return told

@@ -1,0 +1,158 @@
+"""The parts of a card that tell of the evaluation: the report's own table, its summary, and the ablation."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from phi2demo.cards.data_sets import find_data_set
+from phi2demo.cards.facts import Facts
+from phi2demo.cards.markdown import NOT_MEASURED, bullets, plain, table
+from phi2demo.evaluation.report import FORM_TITLES, to_markdown
+
+SIGNIFICANT = 0.05
+
+
+def measures_of(facts: Facts) -> list[dict[str, Any]]:
+    """Of all reports; for a base's card without the figures of an adapter that was measured with it."""
+    measures: list[dict[str, Any]] = [measure for report in facts.reports for measure in report["measures"]]
+    if facts.model.is_adapter:
+        return measures
+    return [
+        {**measure, "figures": [bare for figure in measure["figures"] if (bare := _of_base(figure))["scores"]]}
+        for measure in measures
+    ]
+
+
+def _of_base(figure: dict[str, Any]) -> dict[str, Any]:
+    scores = {form: score for form, score in figure["scores"].items() if form != "finetuned"}
+    return {key: value for key, value in figure.items() if key not in ("difference", "base")} | {"scores": scores}
+
+
+def results_table(facts: Facts) -> str:
+    """As the evaluation writes it."""
+    measures = measures_of(facts)
+    return to_markdown({"measures": measures}) if measures else ""
+
+
+def testing_table(facts: Facts) -> str:
+    """The files that were measured on."""
+    rows = {}
+    for measure in measures_of(facts):
+        file, name = measure["data"], measure["name"].partition(".")[2]
+        known = find_data_set(name)
+        note = f" ({file['note']})" if file.get("note") else ""
+        rows[file["name"]] = (
+            known.title,
+            f"`{file['name']}`",
+            f"{file['split']}{note}",
+            known.licence,
+            f"`{file['sha256'][:12]}`",
+        )
+    return table(("data", "file", "split", "licence", "SHA-256"), rows.values())
+
+
+def metric_lines(facts: Facts) -> str:
+    """Each metric with its signature: what has to be the same for two scores to be comparable."""
+    found: dict[str, list[str]] = {}
+    for _, figure in _figures(facts):
+        signatures = found.setdefault(figure["title"], [])
+        if figure["signature"] not in signatures:
+            signatures.append(figure["signature"])
+    return bullets(f"{title}: {'; '.join(f'`{each}`' for each in signatures)}" for title, signatures in found.items())
+
+
+def summary(facts: Facts) -> str:
+    """On how many figures the finetuned model beats its base, and on which it does not."""
+    better: list[str] = []
+    worse: list[str] = []
+    even: list[str] = []
+    for measure, figure in _figures(facts):
+        if "difference" not in figure:
+            continue
+        gain = figure["difference"]["value"] * (1 if figure["higher_is_better"] else -1)
+        name = f"{measure['name']} {figure['title']}"
+        sure = figure["difference"]["p"] < SIGNIFICANT
+        (better if gain > 0 and sure else worse if gain < 0 and sure else even).append(name)
+    count = len(better) + len(worse) + len(even)
+    if not count:
+        return ""
+    text = (
+        f"Finetuned against the base's better form: better on {len(better)} of {count} figures (paired test, p below "
+        f"{SIGNIFICANT:g}), worse on {len(worse)}, no sure difference on {len(even)}."
+    )
+    text += f" Worse: {', '.join(worse)}." if worse else ""
+    return text + (f" No sure difference: {', '.join(even)}." if even else "")
+
+
+def speed_line(facts: Facts) -> str:
+    """How fast tokens come, as the first report has it that says so."""
+    report = next((each for each in facts.reports if each.get("speed")), None)
+    if report is None:
+        return NOT_MEASURED
+    environment, speed, model = report["environment"], report["speed"], report["model"]
+    return (
+        f"{speed['median_tokens_per_s']:g} tokens per second ({speed['use']}, one text, greedy, median of "
+        f"{len(speed['tokens_per_s'])}) on {model['device']} in {model['dtype']}, {environment['threads']} threads, "
+        f"{environment['system']}"
+    )
+
+
+def environment_lines(facts: Facts) -> str:
+    """Where and when the figures are from, a line for each report."""
+    lines = []
+    for report in facts.reports:
+        environment, settings = report["environment"], report["settings"]
+        versions = ", ".join(f"{name} {version}" for name, version in environment["versions"].items())
+        lines.append(
+            f"Measured on {report['made_at'][:10]} with Python {environment['python']}, {versions}; batches of "
+            f"{settings['batch_size']}, {settings['resamples']:,} resamples, seed {settings['seed']}."
+        )
+    return "\n".join(lines)
+
+
+def ablation_table(facts: Facts) -> str:
+    """The rows of the ablation as they are given, after its note."""
+    if not facts.ablation:
+        return ""
+    rows = facts.ablation["rows"]
+    head = list(dict.fromkeys(name for row in rows for name in row))
+    text = table(head, [[row.get(name, "") or " " for name in head] for row in rows])
+    return f"{facts.ablation.get('note', '')}\n\n{text}".strip()
+
+
+def failures_list(facts: Facts) -> str:
+    """Each with what was asked, what came, what would have been right, and a word on it."""
+    blocks = []
+    for failure in facts.failures:
+        lines = [
+            f"Asked: {plain(failure.input)}",
+            f"Answered: {plain(failure.output)}",
+            f"Right: {plain(failure.reference)}",
+        ]
+        head = plain(failure.note) if failure.note else "Wrong"
+        blocks.append(f"- {head}\n" + "\n".join(f"  - {line}" for line in lines))
+    return "\n".join(blocks)
+
+
+def samples_list(facts: Facts) -> str:
+    """Every sample with its seed; the prompt stands out."""
+    ended = "(nothing: the text ended there)"
+    return "\n".join(
+        f"{at}. (seed {s.seed}) **{plain(s.prompt)}** {plain(s.text or ended)}" for at, s in enumerate(facts.samples, 1)
+    )
+
+
+def forms_line(facts: Facts) -> str:
+    """What the columns of the results are."""
+    found = {form for _, figure in _figures(facts) for form in figure["scores"]}
+    told = {
+        "finetuned": "the base with this adapter, asked by the app's template",
+        "base_template": "the base, asked by the same template, which it has not seen",
+        "base_plain": "the base, asked in the plain form that it was pretrained on",
+    }
+    return bullets(f"{title}: {told[form]}" for form, title in FORM_TITLES.items() if form in found)
+
+
+def _figures(facts: Facts) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    for measure in measures_of(facts):
+        for figure in measure["figures"]:
+            yield measure, figure

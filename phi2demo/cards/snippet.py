@@ -1,0 +1,40 @@
+"""The lines that load the model and make it answer, as a card shows them and a test runs them."""
+
+from phi2demo.cards.facts import Facts
+from phi2demo.tasks import TASKS
+from phi2demo.tasks.generation import GenerationTaskOptions
+from phi2demo.tasks.languages import language_name
+from phi2demo.tasks.translation import TranslationOptions
+
+TEXT = "Where is the station?"
+
+
+def snippet(facts: Facts) -> str:
+    """Python, to be run from where the model's path starts."""
+    note = "  # with peft installed" if facts.model.is_adapter else ""
+    name = facts.model.name
+    return (
+        f"from transformers import AutoModelForCausalLM, AutoTokenizer{note}\n\n"
+        f'tokenizer = AutoTokenizer.from_pretrained("{name}")\n'
+        f'model = AutoModelForCausalLM.from_pretrained("{name}")\n'
+        f"prompt = {_quoted(prompt(facts))}\n"
+        'batch = tokenizer(prompt, return_tensors="pt")\n'
+        "print(tokenizer.decode(model.generate(**batch, max_new_tokens=20)[0], skip_special_tokens=True))"
+    )
+
+
+def prompt(facts: Facts) -> str:
+    """By the app's template for an adapter; for a base in the form of its training text, where that is known."""
+    declared = facts.model.declaration
+    if facts.model.is_adapter:
+        if "translation" in declared.tasks:
+            return TASKS["translation"].prompt(TEXT, TranslationOptions(*declared.languages[:2]))
+        return TASKS["generation"].prompt(TEXT, GenerationTaskOptions("continue"))
+    others = [code for code in facts.languages if code != "en"]
+    if facts.record and others:
+        return f"English: {TEXT}\n{language_name(others[0])}:"
+    return f"Instruct: {TEXT}\nOutput:"
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'

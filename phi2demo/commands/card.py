@@ -1,0 +1,119 @@
+"""card: write a model's card from what was measured. samples: the generations that a card shows."""
+
+import argparse
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from phi2demo.commands import arguments as shared
+from phi2demo.commands.ask import LoadEngine, load_local
+from phi2demo.commands.items import open_output
+from phi2demo.errors import SettingsError
+
+if TYPE_CHECKING:
+    from phi2demo.cards.facts import Author
+    from phi2demo.training.emissions import Hardware
+
+
+def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_local) -> int:
+    """As `write_card` or `write_samples`; returns 0."""
+    return write_card(argv) if command == "card" else write_samples(argv, load_engine)
+
+
+def write_card(argv: Sequence[str]) -> int:
+    """Write README.md, the picture of the loss and the training record into a folder."""
+    from phi2demo.cards.card import make_card
+    from phi2demo.cards.gather import Inputs, gather
+    from phi2demo.training.emissions import check_region
+    from phi2demo.training.record import write
+
+    given = _card_parser().parse_args(argv)
+    if given.model is None and given.adapter is None:
+        raise SettingsError("Give --model FOLDER for the card of a base, --adapter FOLDER for that of an adapter.")
+    inputs = Inputs(
+        model=shared.model_settings(given, {}),
+        name=given.name,
+        reports=tuple(map(Path, given.report)),
+        ablation=_path(given.ablation),
+        samples=_path(given.samples),
+        failures=_path(given.failures),
+        region=check_region(given.region) if given.region else None,
+        license=given.license,
+        hardware=_hardware(given.hardware),
+        author=_author(given),
+    )
+    facts = gather(inputs)
+    card = make_card(facts)
+    folder = Path(given.output)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in {**card.pictures, "README.md": card.text}.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    if facts.record:
+        write(folder, facts.record)
+    print(folder / "README.md")
+    return 0
+
+
+def write_samples(argv: Sequence[str], load_engine: LoadEngine) -> int:
+    """Go on with each of the prompts, with the seeds 0, 1, 2, ..., a JSON line each."""
+    from phi2demo.cards.samples import PROMPTS, make_samples, read_prompts
+    from phi2demo.tasks.declaration import read_declaration
+
+    parser = shared.Parser("samples", description="Sampled generations for a card, with seeds, unpicked.")
+    parser.add_argument("--prompts", metavar="FILE", default=PROMPTS, help="JSON lines with prompt; default: twenty")
+    parser.add_argument("--output", metavar="FILE", help="JSON lines; default: standard output")
+    shared.add_model_arguments(parser)
+    given = parser.parse_args(argv)
+    prompts = read_prompts(Path(given.prompts))
+    engine = load_engine(shared.model_settings(given))
+    with open_output(given.output) as output:
+        for sample in make_samples(engine, prompts, read_declaration(engine.info.adapter_folder)):
+            print(sample.to_json(), file=output)
+    return 0
+
+
+def _card_parser() -> argparse.ArgumentParser:
+    from phi2demo.cards.facts import AUTHOR
+
+    parser = shared.Parser("card", description="Write the card of an adapter, or of a base, from what was measured.")
+    parser.add_argument("--output", required=True, metavar="FOLDER", help="for README.md, loss.svg and the record")
+    parser.add_argument("--name", help="what the snippet loads; default: hub id, path in the repository or folder name")
+    parser.add_argument(
+        "--report", action="append", default=[], metavar="FILE", help="report.json of evaluate; may be repeated"
+    )
+    parser.add_argument("--ablation", metavar="FILE", help="JSON list of objects, a row each")
+    parser.add_argument("--samples", metavar="FILE", help="JSON lines of the samples command")
+    parser.add_argument("--failures", metavar="FILE", help="JSON lines with input, output, reference and note")
+    parser.add_argument("--region", help="whose electricity was used; default: as recorded")
+    parser.add_argument(
+        "--hardware", metavar="NAME:CORES:GB", help="of runs that did not record theirs, as CPU model:cores:memory"
+    )
+    parser.add_argument("--license", metavar="ID", help="of the hub; default: share-alike where a source asks for it")
+    parser.add_argument("--author", default=AUTHOR, help=f"default: {AUTHOR}")
+    parser.add_argument("--contact", help="of the author")
+    shared.add_model_arguments(parser)
+    return parser
+
+
+def _author(given: argparse.Namespace) -> "Author":
+    from phi2demo.cards.facts import Author
+
+    year = datetime.now(UTC).year
+    return Author(given.author, given.contact, year) if given.contact else Author(given.author, year=year)
+
+
+def _path(given: str | None) -> Path | None:
+    return None if given is None else Path(given)
+
+
+def _hardware(given: str | None) -> "Hardware | None":
+    from phi2demo.training.emissions import Hardware
+
+    if given is None:
+        return None
+    try:
+        name, cores, memory_gb = given.rsplit(":", 2)
+        return Hardware(name, int(cores), float(memory_gb))
+    except ValueError:
+        raise SettingsError(f"--hardware {given}: give NAME:CORES:GB, as AMD EPYC:3:4.") from None

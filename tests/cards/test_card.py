@@ -1,0 +1,203 @@
+import re
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pytest
+from huggingface_hub import ModelCard
+from huggingface_hub.repocard_data import model_index_to_eval_results
+
+from phi2demo.cards.card import CURVE, make_card
+from phi2demo.cards.facts import Facts
+from phi2demo.cards.samples import Failure, Sample
+from phi2demo.training.emissions import Hardware, estimate
+from phi2demo.training.record import Record
+
+from .reports import ADAPTER, BASE, HARDWARE, adapter_facts, base_facts, report, stage
+
+TEMPLATE = Path(huggingface_hub.__file__).parent / "templates" / "modelcard_template.md"
+BARE = [Facts(BASE), Facts(ADAPTER)]
+ALL = [base_facts(), adapter_facts(), *BARE]
+NAMES = ["base", "adapter", "bare base", "bare adapter"]
+
+
+def section(text: str, heading: str) -> str:
+    level = heading.split(" ")[0]
+    match = re.search(rf"^{re.escape(heading)}$(.*?)(?=^#{{1,{len(level)}}} |\Z)", text, re.S | re.M)
+    assert match, heading
+    return match[1].strip()
+
+
+@pytest.mark.parametrize("facts", ALL, ids=NAMES)
+def test_every_section_of_the_hub_template_is_there_and_filled(facts: Facts) -> None:
+    text = make_card(facts).text
+    headings = [
+        line.replace(" [optional]", "") for line in TEMPLATE.read_text().splitlines() if re.match(r"#{2,} ", line)
+    ]
+    assert len(headings) > 25
+    for heading in headings:
+        assert section(text, heading), heading
+    assert "more information needed" not in text.lower()
+    assert "{{" not in text.replace("{{Ada Example}}", "").replace("{{The phi2demo authors}}", "")
+    assert "None" not in text
+
+
+@pytest.mark.parametrize("facts", ALL, ids=NAMES)
+def test_the_hub_reads_the_metadata_back(facts: Facts, tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    card = make_card(facts)
+    path.write_text(card.text, encoding="utf-8")
+    data = ModelCard.load(path).data
+    assert data.to_dict() == card.metadata.to_dict()
+    assert data.library_name == ("peft" if facts.model.is_adapter else "transformers")
+    assert data.base_model == ("assets/model" if facts.model.is_adapter else None)
+    assert data.pipeline_tag == "text-generation"
+    assert "phi" in data.tags
+
+
+def test_the_results_are_read_back_from_the_model_index(tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    path.write_text(make_card(adapter_facts()).text, encoding="utf-8")
+    name, results = model_index_to_eval_results(ModelCard.load(path).data.to_dict()["model-index"])
+    assert name == "adapter"
+    found = {(each.task_type, each.dataset_type, each.metric_type): each.metric_value for each in results}
+    assert found == {
+        ("translation", "tatoeba.en-de", "bleu"): 26.4,
+        ("translation", "tatoeba.en-de", "chrf"): 41,
+        ("text-classification", "reviews", "accuracy"): 50,
+    }
+    assert {each.dataset_split for each in results} == {"test"}
+    assert results[0].metric_args["signature"] == "signature of BLEU"
+
+
+def test_a_base_tells_its_own_results_only(tmp_path: Path) -> None:
+    card = make_card(base_facts(reports=[report()]))
+    assert "26.4" not in card.text
+    assert "20.0 (19.0 to 21.0)" in section(card.text, "### Results")
+    assert section(card.text, "#### Summary") == "Not measured."
+    (bleu,) = [each for each in card.metadata.eval_results or () if each.metric_type == "bleu"]
+    assert (bleu.metric_value, bleu.metric_args["form"]) == (20, "base_plain")
+
+
+def test_what_was_measured_is_told() -> None:
+    text = make_card(adapter_facts()).text
+    assert "26.4 (25.4 to 27.4)" in section(text, "### Results")
+    summary = section(text, "#### Summary")
+    assert "better on 1 of 3 figures" in summary
+    assert "Worse: sentiment.reviews accuracy." in summary
+    assert "No sure difference: translation.tatoeba.en-de chrF." in summary
+    assert "`signature of BLEU`" in section(text, "#### Metrics")
+    assert "Tatoeba, English-German" in section(text, "#### Testing Data")
+    assert "40.5 tokens per second (finetuned" in section(text, "#### Speeds, Sizes, Times")
+    assert "torch 2.13.0" in section(text, "#### Software")
+
+
+def test_a_metric_of_which_less_is_better() -> None:
+    told = report()
+    told["measures"] = told["measures"][:1]
+    bits: dict[str, Any] = told["measures"][0]["figures"][0]
+    bits |= {"higher_is_better": False, "difference": {"value": -0.5, "low": -1.0, "high": 0.0, "p": 0.001}}
+    assert "better on 1 of 2" in section(make_card(adapter_facts(reports=[told])).text, "#### Summary")
+
+
+def test_the_training_data_with_licence_rows_cleaning_and_shares() -> None:
+    rows = section(make_card(adapter_facts()).text, "### Training Data").splitlines()
+    tatoeba = next(row for row in rows if "`tatoeba.en-de`" in row)
+    for part in ("CC BY 2.0 FR", "tatoeba.org", "1,234", "56 duplicate", "75.0% | 75.0%"):
+        assert part in tatoeba
+    letters = next(row for row in rows if "letters" in row)
+    assert "Not stated" in letters
+    assert "25.0%" in letters
+
+
+def test_shares_of_two_stages_count_by_their_tokens() -> None:
+    first, second = stage(tokens=3000), stage(tokens=1000, weights={"letters": 1.0})
+    text = make_card(base_facts(record=Record((first, second)))).text
+    assert next(row for row in text.splitlines() if "`tatoeba.en-de`" in row).endswith("| 56.2% |")
+    assert "Stage 2: pretraining, 1,000 tokens" in section(text, "### Training Procedure")
+    assert "| setting | stage 1 (pretraining) | stage 2 (pretraining) |" in text
+
+
+def test_emissions_of_base_and_adapter_add_up() -> None:
+    facts = adapter_facts()
+    impact = section(make_card(facts).text, "## Environmental Impact")
+    one = estimate(HARDWARE, 2.0, region="France")
+    assert (
+        f"| adapter | 2.00 | {one.power_w:.0f} | {one.energy_kwh:.4g} | France, 56 g/kWh | {one.co2e_kg:.4g} |"
+        in impact
+    )
+    assert f"**Carbon Emitted:** {2 * one.co2e_kg:.4g} kg CO2e" in impact
+    assert "**Hours used:** 4.00" in impact
+    told = make_card(facts).metadata.to_dict()["co2_eq_emissions"]
+    assert told["emissions"] == pytest.approx(one.co2e_kg * 1000, abs=0.001)
+
+
+def test_emissions_by_another_region() -> None:
+    impact = section(make_card(base_facts(region="Poland")).text, "## Environmental Impact")
+    assert "Poland, 661.9 g/kWh" in impact
+    assert "France" not in impact
+
+
+def test_a_run_without_hardware_has_no_emissions_unless_the_author_states_it() -> None:
+    record = Record((stage(hardware=None, emissions=None),))
+    unknown = make_card(base_facts(record=record))
+    assert "**Carbon Emitted:** Not measured" in unknown.text
+    assert "co2_eq_emissions" not in unknown.metadata.to_dict()
+    stated = make_card(base_facts(record=record, hardware=Hardware("Old CPU", cores=1, memory_gb=1)))
+    assert "Old CPU, 1 CPU core, 1.0 GB of memory (as the author states" in stated.text
+    assert "co2_eq_emissions" in stated.metadata.to_dict()
+
+
+def test_what_was_not_measured_says_so() -> None:
+    text = make_card(Facts(ADAPTER)).text
+    for heading in ("### Results", "#### Testing Data", "#### Metrics", "#### Summary"):
+        assert section(text, heading).partition("\n")[0] == "Not measured."
+    assert section(text, "#### Training Hyperparameters") == "Not recorded."
+    assert "Not measured" in section(text, "## Environmental Impact")
+    assert "Phi-2" not in text  # of a model that was not trained here nothing of the kind is known
+
+
+def test_a_licence_follows_from_the_data_unless_stated() -> None:
+    assert make_card(base_facts()).metadata.license == "unknown"
+    shared = base_facts(record=Record((stage(weights={"squad_v1.1_dev": 1.0}),)))
+    assert make_card(shared).metadata.license == "cc-by-sa-4.0"
+    assert make_card(base_facts(license="mit")).metadata.license == "mit"
+    assert make_card(base_facts()).metadata.language == ["en", "de"]
+
+
+def test_pictures_and_samples_and_failures_and_ablation() -> None:
+    card = make_card(
+        adapter_facts(
+            samples=[Sample("Once", 3, "a <b>fox</b>\nran | away_", "finetuned"), Sample("End", 4, "")],
+            failures=[Failure("Where?", "Nein", "Wo?", "A wrong word")],
+            ablation={"note": "On held-out text.", "rows": [{"mix": "a", "loss": 3.25}, {"mix": "b", "tokens": 1000}]},
+        )
+    )
+    assert card.pictures.keys() == {CURVE}
+    assert f"]({CURVE})" in card.text
+    assert r"1. (seed 3) **Once** a \<b\>fox\</b\><br>ran \| away\_" in card.text
+    assert "(seed 4) **End** (nothing: the text ended there)" in card.text
+    assert "- A wrong word\n  - Asked: Where?\n  - Answered: Nein\n  - Right: Wo?" in card.text
+    assert (
+        "On held-out text.\n\n| mix | loss | tokens |\n| --- | --- | --- |\n| a | 3.25 |  |\n| b |  | 1,000 |"
+        in card.text
+    )
+
+
+def test_two_reports_are_told_together() -> None:
+    other = report(made_at="2026-12-01T00:00:00")
+    other["measures"] = [each | {"name": f"{each['name']}2"} for each in other["measures"]]
+    card = make_card(adapter_facts(reports=[report(), other]))
+    assert len(card.metadata.eval_results or ()) == 6
+    assert "Measured on 2026-11-23" in card.text
+    assert "Measured on 2026-12-01" in card.text
+
+
+def test_the_same_facts_give_the_same_card() -> None:
+    assert make_card(adapter_facts()).text == make_card(adapter_facts()).text
+
+
+def test_citations() -> None:
+    text = section(make_card(adapter_facts()).text, "## Citation")
+    assert "@misc{adapter2026,\n  author = {{Ada Example}},\n  title = {assets/adapter},\n  year = {2026}," in text
+    assert "Ada Example. (2026). *assets/adapter* [Language model]." in text
