@@ -124,7 +124,8 @@ def _input(units: int) -> NDArray[np.float64]:
 
 
 def _values(found: Any) -> Values:
-    return np.asarray(found.values[0], dtype=np.float64)
+    values = np.asarray(found.values[0], dtype=np.float64)
+    return values.reshape(len(values), -1)  # shap drops the dimension of a single column
 
 
 @contextmanager

@@ -18,14 +18,15 @@ _CLAUSE = re.compile(r"[,;:)\]–—»”]\s*$")
 _WORD_START = re.compile(r"\s")
 
 
-def linkage(units: Sequence[Unit], breaks: Sequence[Sequence[int]] = ()) -> NDArray[np.float64]:
+def linkage(units: Sequence[Unit], coarser: Sequence[Sequence[Unit]] = ()) -> NDArray[np.float64]:
     """A tree in the form of scipy's linkage, which shap takes: rows of left, right, height, leaves.
 
     It is cut from the top: first between paragraphs, then between sentences, after clauses, between words, and only then inside a
-    word; where there is a choice, nearest to the middle, so that it stays balanced. `breaks` are the offsets where
-    paragraphs and sentences begin, the strongest first.
+    word; where there is a choice, nearest to the middle, so that it stays balanced. `coarser` are the paragraphs and
+    the sentences, as units of the same text.
     """
-    ranks = [_rank(units[at - 1], units[at], breaks) for at in range(1, len(units))]
+    begins = [{_first_character(unit) for unit in larger} for larger in coarser]
+    ranks = [_rank(units[at - 1], units[at], begins) for at in range(1, len(units))]
     rows: list[tuple[int, int, int, int]] = []
 
     def build(first: int, last: int) -> tuple[int, int]:
@@ -46,10 +47,15 @@ def linkage(units: Sequence[Unit], breaks: Sequence[Sequence[int]] = ()) -> NDAr
     return np.array(rows, dtype=float).reshape(len(rows), 4)
 
 
-def _rank(before: Unit, after: Unit, breaks: Sequence[Sequence[int]]) -> int:
-    for strength, offsets in enumerate(breaks):
-        if after.start in offsets:
-            return 2 + len(breaks) - strength
+def _first_character(unit: Unit) -> int:
+    """Where a unit begins, white space left out."""
+    return unit.end - len(unit.text.lstrip())
+
+
+def _rank(before: Unit, after: Unit, begins: Sequence[set[int]]) -> int:
+    for strength, offsets in enumerate(begins):
+        if _first_character(after) in offsets:
+            return 2 + len(begins) - strength
     if _CLAUSE.search(before.text):
         return 2
     return 1 if _WORD_START.match(after.text) else 0

@@ -99,8 +99,7 @@ class Work:
 
     def _cut(self, kind: UnitKind) -> tuple[tuple[Unit, ...], Values]:
         units = units_of(self._engine, self._request, kind)
-        breaks = [[unit.start for unit in units_of(self._engine, self._request, at)] for at in _COARSER[kind]]
-        return units, linkage(units, breaks)
+        return units, linkage(units, [units_of(self._engine, self._request, larger) for larger in _COARSER[kind]])
 
     def _method(self) -> _Found:
         request, planned = self._request, self._plan

@@ -1,0 +1,122 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from phi2demo.commands import explain
+from phi2demo.engine.engine import Prompt
+from phi2demo.errors import InputError, Phi2DemoError, SettingsError
+from phi2demo.settings import ModelSettings
+from tests.explain.planted import PlantedEngine, rewards
+from tests.tasks.scripted import BARE
+
+Say = Callable[..., str]
+
+
+@pytest.fixture
+def engine() -> PlantedEngine:
+    return PlantedEngine(rewards({"train": 3.0, "eight": 1.0, "quiet": -2.0}))
+
+
+@pytest.fixture
+def say(engine: PlantedEngine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Say:
+    for name in ("MODEL", "ADAPTER", "REVISION", "ADAPTER_REVISION", "DEVICE", "DTYPE"):
+        monkeypatch.delenv(f"PHI2DEMO_{name}", raising=False)
+
+    def run(*argv: str, engine: PlantedEngine = engine) -> str:
+        assert explain.main("explain", argv, load_engine=lambda settings: engine) == 0
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_the_strongest_units_come_first_with_bars_and_trust(say: Say) -> None:
+    lines = say("the quiet train at eight", "--task", "summarize", "--units", "words").split("\n")
+    assert lines[0] == "Which words made the finetuned model write “THE QUIET TRAIN AT EIGHT”?"
+    rows = [line for line in lines if "█" in line or "░" in line]
+    assert [row.split()[-1] for row in rows] == ["train", "quiet", "eight"]
+    assert [row.split()[0] for row in rows] == ["+15.00", "-10.00", "+5.00"]
+    assert "░" in rows[1]
+    assert rows[0].count("█") == 24
+    text = "\n".join(lines)
+    for part in ("tree opened 100%", "deletion area", "insertion area", "SHAP and LIME agree", "seed 0"):
+        assert part in text
+
+
+def test_json_html_and_csv(say: Say, tmp_path: Path) -> None:
+    page, sheet = tmp_path / "why.html", tmp_path / "why.csv"
+    out = say(
+        "the train", "--output", "yes no", "--json", "--html", str(page), "--csv", str(sheet), "--units", "words",
+        "--target", "1:2", "--instead", "maybe", "--method", "exact", "--value", "log-odds", "--mask", "...", "--seed", "4",
+        "--no-trust", "--max-evals", "64",
+    )  # fmt: skip
+    value = json.loads(out)
+    assert [(token["text"], token["side"]) for token in value["tokens"]] == [(" no", "this"), (" maybe", "that")]
+    assert (value["target"], value["instead"], value["method"]) == ([1, 2], "maybe", "exact")
+    assert (value["value"], value["mask"], value["max_evals"], value["trust"]["seed"]) == ("log-odds", "...", 64, 4)
+    assert value["trust"]["deletion"] is None
+    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert sheet.read_text(encoding="utf-8").startswith("rank,unit,start,end,value")
+
+
+def test_a_document_is_read_from_a_file(say: Say, tmp_path: Path) -> None:
+    source = tmp_path / "text.txt"
+    source.write_text("One quiet train.\n\nTwo.\n", encoding="utf-8")
+    value = json.loads(say("--file", str(source), "--output", "yes", "--json", "--units", "paragraphs"))
+    assert value["text"] == "One quiet train.\n\nTwo."
+    assert [unit["value"] for unit in value["units"]["items"]] == [pytest.approx(1), pytest.approx(0)]
+
+
+def test_each_task_is_explained_as_it_answers(say: Say, engine: PlantedEngine) -> None:
+    translated = json.loads(say("One train. Two.", "--task", "translate", "--to", "fr", "--json", "--units", "words"))
+    assert translated["options"] == {"source": "en", "target": "fr"}
+    assert {token["piece"] for token in translated["tokens"]} == {0, 1}
+    assert "from English to French" in engine.scored[0][0].text
+    label = json.loads(say("a quiet film", "--task", "classify", "--json"))
+    assert label["output"].strip() in ("positive", "negative")
+    answered = json.loads(say("a quiet film", "--task", "answer", "--question", "What?", "--json"))
+    assert answered["options"] == {"question": "What?"}
+
+
+def test_what_finetuning_changed_and_a_bare_base(say: Say) -> None:
+    def learned(token: str, text: str, prompt: Prompt) -> float:
+        return -3.0 + (2.0 if prompt.use == "finetuned" and "train" in text else 0.0)
+
+    value = json.loads(
+        say("the train", "--of", "difference", "--json", "--units", "words", engine=PlantedEngine(learned))
+    )
+    assert [unit["value"] / len(value["tokens"]) for unit in value["units"]["items"]] == [
+        pytest.approx(0),
+        pytest.approx(2),
+    ]
+    bare = PlantedEngine(rewards({}), info=BARE)
+    assert json.loads(say("the train", "--json", engine=bare))["of"] == "base"
+    with pytest.raises(SettingsError, match="No adapter is loaded"):
+        say("the train", "--of", "difference", "--output", "yes", engine=bare)
+
+
+REFUSED: dict[str, tuple[list[str], type[Phi2DemoError], str]] = {
+    "nothing": ([], SettingsError, "Give a text, or --file FILE"),
+    "two texts": (["hi", "--file", "x"], SettingsError, "Give a text, or --file FILE"),
+    "empty": ([" "], InputError, "The text is empty"),
+    "empty output": (["hi", "--output", " "], InputError, "The output is empty, so there is nothing to explain"),
+    "task": (["hi", "--task", "dance"], SettingsError, "invalid choice: 'dance'"),
+    "method": (["hi", "--method", "guess"], SettingsError, "invalid choice: 'guess'"),
+    "target": (["hi", "--target", "a:b"], SettingsError, "--target a:b: give the first output token"),
+    "empty target": (["hi", "--target", "5:3"], SettingsError, r"target is \(5, 3\)"),
+    "evals": (["hi", "--max-evals", "1"], SettingsError, "max_evals is 1"),
+    "seed": (["hi", "--seed", "-1"], SettingsError, "seed is -1"),
+    "no file": (["--file", "/nowhere/x"], InputError, "/nowhere/x cannot be read"),
+    "another task's": (["hi", "--question", "what?"], SettingsError, "unrecognized arguments: --question"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refusals_come_before_a_model_is_loaded(case: str) -> None:
+    def load(settings: ModelSettings) -> PlantedEngine:
+        raise AssertionError("loaded")
+
+    argv, error, message = REFUSED[case]
+    with pytest.raises(error, match=message):
+        explain.main("explain", argv, load_engine=load)

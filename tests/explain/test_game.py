@@ -1,0 +1,114 @@
+from threading import Event
+
+import numpy as np
+import pytest
+
+from phi2demo.errors import StoppedError
+from phi2demo.explain.game import Game, ScoreCache
+from phi2demo.explain.request import ExplainRequest
+from phi2demo.explain.segments import UnitKind
+from phi2demo.explain.setting import resolve, units_of
+from phi2demo.tasks.translation import TranslationOptions
+from tests.explain.planted import PlantedEngine, asked, rewards
+
+TEXT = "  The big train\nleaves at eight. "
+
+
+def game_of(
+    engine: PlantedEngine, request: ExplainRequest, *, kind: UnitKind = "words", cache: ScoreCache | None = None
+) -> Game:
+    setting = resolve(engine, request)
+    game = Game(
+        engine,
+        request,
+        pieces=setting.pieces,
+        outputs=setting.outputs,
+        columns=len(setting.tokens),
+        cache=ScoreCache() if cache is None else cache,
+        cancel=Event(),
+    )
+    game.units = units_of(engine, request, kind)
+    return game
+
+
+@pytest.fixture
+def engine() -> PlantedEngine:
+    return PlantedEngine(rewards({"train": 2.0, "eight": 1.0}))
+
+
+def mask(bits: str) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    return np.array([bit == "1" for bit in bits])
+
+
+@pytest.mark.parametrize(
+    ("bits", "replacement", "expected"),
+    [
+        ("111111", "", TEXT),
+        ("111111", "...", TEXT),
+        ("011111", "", "  big train\nleaves at eight. "),
+        ("101111", "", "  The train\nleaves at eight. "),
+        ("110111", "", "  The big\nleaves at eight. "),
+        ("111110", "", "  The big train\nleaves at "),
+        ("000000", "", "   "),
+        ("100111", "...", "  The ...\nleaves at eight. "),
+        ("100011", "...", "  The ... at eight. "),
+        ("000000", "...", "  ... "),
+    ],
+)
+def test_hidden_units_are_dropped_or_replaced(
+    engine: PlantedEngine, bits: str, replacement: str, expected: str
+) -> None:
+    assert game_of(engine, asked(TEXT, mask=replacement)).masked(mask(bits)) == expected
+
+
+def test_a_masked_text_is_asked_for_in_the_task_s_own_prompt(engine: PlantedEngine) -> None:
+    request = asked("one two three")
+    game_of(engine, request)(np.array([mask("101"), mask("111")]))
+    assert [prompt.text for prompt, _ in engine.scored] == [
+        f"Instruct: Continue the following text.\n{text}\nOutput:" for text in ("one three", "one two three")
+    ]
+
+
+def test_each_prompt_is_scored_once_also_by_the_next_explanation(engine: PlantedEngine) -> None:
+    cache = ScoreCache()
+    request = asked("one two one")
+    game = game_of(engine, request, cache=cache)
+    values = game(np.array([mask("100"), mask("001"), mask("100")]))
+    assert game.calls == len(engine.scored) == 1, "both masked texts read `one`"
+    assert (values == values[0]).all()
+    again = game_of(engine, asked("one two one", method="lime"), cache=cache)
+    again(np.array([mask("001"), mask("110")]))
+    assert again.calls == 1
+
+
+def test_values_are_log_probabilities_or_log_odds_of_each_token(engine: PlantedEngine) -> None:
+    masks = np.array([mask("11"), mask("01")])
+    values = game_of(engine, asked("train two", " a b"))(masks)
+    np.testing.assert_allclose(values, [[-6, -6], [-8, -8]])
+    odds = game_of(engine, asked("train two", " a b", value="log-odds"))(masks)
+    p = np.exp(values)
+    np.testing.assert_allclose(odds, np.log(p / (1 - p)))
+
+
+def test_a_certain_token_has_finite_odds() -> None:
+    engine = PlantedEngine(lambda token, text, prompt: 0.0)
+    assert np.isfinite(game_of(engine, asked("one two", value="log-odds"))(np.array([mask("11")]))).all()
+
+
+def test_pieces_are_asked_for_one_by_one(engine: PlantedEngine) -> None:
+    text = "I take the train. We leave at eight."
+    options = TranslationOptions("en", "de")
+    game = game_of(engine, ExplainRequest("translation", text, options, (" eins zwei", " drei")), kind="sentences")
+    values = game(np.array([mask("11"), mask("01"), mask("10")]))
+    np.testing.assert_allclose(values, [[-6, -6, -7], [-8, -8, -7], [-6, -6, -8]])
+    prompts = {prompt.text.split("German.\n")[1] for prompt, _ in engine.scored}
+    assert prompts == {f"{sentence}\nOutput:" for sentence in ("I take the train.", "We leave at eight.", "")}
+    assert game.calls == 4
+
+
+def test_a_stopped_game_asks_no_more(engine: PlantedEngine) -> None:
+    game = game_of(engine, asked("one two"))
+    game._cancel.set()
+    with pytest.raises(StoppedError):
+        game(np.array([mask("11")]))
+    assert engine.scored == []

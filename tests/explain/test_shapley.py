@@ -1,0 +1,64 @@
+from itertools import combinations
+from math import factorial
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from phi2demo.explain.segments import split
+from phi2demo.explain.shapley import exact_values, partition_values, permutation_values
+from phi2demo.explain.tree import linkage
+from tests.explain.test_tree import Table
+
+
+def brute_force(game: Table, units: int) -> NDArray[np.float64]:
+    """Shapley's formula, subset by subset."""
+    values = np.zeros((units, game.rows.shape[1]))
+    for unit in range(units):
+        others = [at for at in range(units) if at != unit]
+        for size in range(units):
+            weight = factorial(size) * factorial(units - size - 1) / factorial(units)
+            for subset in combinations(others, size):
+                without = sum(1 << at for at in subset)
+                values[unit] += weight * (game.rows[without | 1 << unit] - game.rows[without])
+    return values
+
+
+@pytest.mark.parametrize("units", range(2, 9))
+def test_exact_values_are_those_of_brute_force(units: int) -> None:
+    game = Table(units, columns=1 + units % 3, seed=units)
+    found = exact_values(game, units, seed=0)
+    np.testing.assert_allclose(found.values, brute_force(game, units), atol=1e-6)
+    assert game.asked == 2**units
+
+
+def test_permutations_come_near_and_their_error_says_how_near() -> None:
+    game = Table(6, columns=2)
+    exact = brute_force(game, 6).sum(1)
+    found = permutation_values(game, 6, max_evals=13 * 400, seed=0)
+    assert found.standard_error is not None
+    errors = np.abs(found.values.sum(1) - exact) / found.standard_error
+    assert errors.max() < 4
+    assert 0.3 < errors.mean() < 1.6, "a standard error, not a bound"
+    few = permutation_values(game, 6, max_evals=13 * 25, seed=0)
+    assert few.standard_error is not None
+    assert 2.5 < (few.standard_error / found.standard_error).mean() < 6
+    assert permutation_values(game, 6, max_evals=16, seed=0).standard_error is None
+
+
+def test_owen_values_of_an_additive_game_are_its_weights() -> None:
+    weights = np.arange(8.0)[:, None] - 3
+    found = partition_values(lambda masks: masks @ weights, linkage(split("word " * 8, "words")), max_evals=500, seed=0)
+    np.testing.assert_allclose(found.values, weights, atol=1e-12)
+
+
+def test_a_seed_decides_and_numpy_s_own_generator_is_left_alone() -> None:
+    np.random.seed(7)
+    expected = np.random.rand(3)
+    np.random.seed(7)
+    once, again, other = (
+        permutation_values(Table(6), 6, max_evals=40, seed=seed).values.tolist() for seed in (1, 1, 2)
+    )
+    assert np.random.rand(3).tolist() == expected.tolist()
+    assert once == again
+    assert once != other
