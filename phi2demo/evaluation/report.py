@@ -40,7 +40,8 @@ def to_markdown(report: dict[str, Any]) -> str:
     lines = [_row(head), _row(["---"] * len(head))]
     for measure in report["measures"]:
         for figure in measure["figures"]:
-            cells = [measure["name"], figure["title"], f"{measure['n']:,}"]
+            title = figure["title"] if figure["higher_is_better"] else f"{figure['title']} (lower is better)"
+            cells = [measure["name"], title, f"{measure['n']:,}"]
             cells += [_estimate(figure["scores"].get(form), figure["digits"]) for form in forms]
             peers = (f"{PEER_TITLES[p]} {_estimate(e, figure['digits'])}" for p, e in figure["peers"].items())
             cells += ["; ".join(peers), *_difference(figure)]

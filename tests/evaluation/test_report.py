@@ -9,6 +9,7 @@ from phi2demo.evaluation.report import read_report, to_markdown
 FIGURE: dict[str, Any] = {
     "metric": "bleu",
     "title": "BLEU",
+    "higher_is_better": True,
     "digits": 1,
     "scores": {
         "finetuned": {"score": 21.46, "low": 18.0, "high": 25.0},
@@ -38,6 +39,13 @@ def test_what_was_not_asked_is_left_out() -> None:
     head, _, row = to_markdown({"measures": [{"name": "x", "n": 5, "figures": [bare]}]}).split("\n")
     assert head == "| measure | metric | n | base, plain form | peers | difference | p |"
     assert row == "| x | BLEU | 5 | 16.6 (9.8 to 23.7) |  |  |  |"
+
+
+def test_a_table_says_where_less_is_more() -> None:
+    bits = FIGURE | {"title": "bits per character", "higher_is_better": False}
+    assert "| bits per character (lower is better) |" in to_markdown(
+        {"measures": [{"name": "x", "n": 5, "figures": [bits]}]}
+    )
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"measures": 5}'])
