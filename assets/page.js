@@ -1,4 +1,4 @@
-/* Keys, downloads made in the browser, and what screen readers need. Knows nothing of the model. */
+/* Keys, tokens to pick, downloads made in the browser, and what screen readers need. Knows nothing of the model. */
 (() => {
   const visible = (selector) => [...document.querySelectorAll(selector)].find((element) => element.offsetParent !== null);
 
@@ -32,6 +32,54 @@
     link.download = name;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  };
+
+  window.phi2demoShow = (selector) => {
+    const button = visible(selector);
+    if (!button) return void setTimeout(() => visible(selector)?.focus(), 300);
+    button.focus({ preventScroll: true });
+    document.querySelector(".tasks")?.scrollIntoView({ block: "start" });
+  };
+
+  // Tokens of an output: one alone, then all up to a second one; the same again, or "Whole output", asks about all.
+  window.phi2demoPick = (element, trigger) => {
+    const tokens = () => [...element.querySelectorAll(".token")];
+    const pick = (chosen) => {
+      for (const token of tokens()) token.setAttribute("aria-pressed", String(chosen.includes(token)));
+      element.querySelector(".whole").disabled = chosen.length === 0;
+      trigger("select", chosen.length === 0 ? {} : {
+        first: Number(chosen[0].dataset.first),
+        last: Number(chosen.at(-1).dataset.last),
+        text: chosen.map((token) => token.lastChild.textContent).join(""),
+      });
+    };
+    const press = (token) => {
+      const all = tokens();
+      const chosen = all.filter((other) => other.getAttribute("aria-pressed") === "true");
+      if (chosen.length !== 1) return pick([token]);
+      const [low, high] = [all.indexOf(chosen[0]), all.indexOf(token)].sort((a, b) => a - b);
+      pick(low === high ? [] : all.slice(low, high + 1));
+    };
+    const go = (from, step) => {
+      const all = tokens();
+      const next = all[Math.min(Math.max(all.indexOf(from) + step, 0), all.length - 1)];
+      for (const token of all) token.tabIndex = token === next ? 0 : -1;
+      next.focus();
+    };
+    element.addEventListener("click", (event) => {
+      const token = event.target.closest(".token");
+      if (token) press(token);
+      else if (event.target.closest(".whole")) pick([]);
+    });
+    element.addEventListener("keydown", (event) => {
+      const token = event.target.closest(".token");
+      const steps = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1, Home: -Infinity, End: Infinity };
+      if (!token || event.ctrlKey || event.metaKey) return;
+      if (event.key === "Enter" || event.key === " ") press(token);
+      else if (event.key in steps) go(token, steps[event.key]);
+      else return;
+      event.preventDefault();
+    });
   };
 
   // Screen readers hear each new stage once: the lines themselves change many times a second.

@@ -90,14 +90,14 @@ def table(attribution: Attribution) -> str:
 
 def curve(curve: Curve, title: str) -> str:
     """A curve and that of random orderings, as an SVG of its own."""
-    width, height, pad = 280, 130, 22
+    width, height, pad, side = 280, 130, 22, 2
     values = np.array([curve.values, curve.random])
     low, high = float(values.min()), float(values.max())
     span = max(high - low, 1e-9)
 
     def path(ys: Sequence[float]) -> str:
         points = (
-            f"{pad + share * (width - 2 * pad):.1f},{pad + (high - y) / span * (height - 2 * pad):.1f}"
+            f"{side + share * (width - 2 * side):.1f},{pad + (high - y) / span * (height - 2 * pad):.1f}"
             for share, y in zip(curve.share, ys, strict=True)
         )
         return " ".join(points)
@@ -106,8 +106,8 @@ def curve(curve: Curve, title: str) -> str:
     return (
         f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" aria-label="{escape(words)}">'
         f'<polyline class="chance" points="{path(curve.random)}"/><polyline class="line" points="{path(curve.values)}"/>'
-        f'<text x="{pad}" y="14">{escape(words)}</text><text x="{pad}" y="{height - 4}">0 %</text>'
-        f'<text x="{width - pad}" y="{height - 4}" text-anchor="end">100 % of the units</text></svg>'
+        f'<text x="{side}" y="14">{escape(words)}</text><text x="{side}" y="{height - 4}">0 %</text>'
+        f'<text x="{width - side}" y="{height - 4}" text-anchor="end">100 % of the units</text></svg>'
     )
 
 

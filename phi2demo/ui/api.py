@@ -145,7 +145,7 @@ class Endpoints:
         Returns:
             {"same", "text", "use", "notes", "facts", "receipt"}; "same" says whether the text is the receipt's own.
         """
-        with _told_to_client():
+        with told_to_client():
             before = Receipt.from_json(receipt)
             for answers in self._stream(lambda engine: replay(engine, before)):
                 yield {**answers[0], "same": answers[0]["text"] == before.output}
@@ -159,7 +159,7 @@ class Endpoints:
         seed: int | None,
         options: Options,
     ) -> Iterator[Answer]:
-        with _told_to_client():
+        with told_to_client():
             asked = Request(
                 task=task,
                 text=text,
@@ -196,7 +196,7 @@ def add_endpoints(loader: EngineLoader, declaration: Declaration) -> None:
 
 
 @contextmanager
-def _told_to_client() -> Iterator[None]:
+def told_to_client() -> Iterator[None]:
     """Errors that a person can do something about, as the client's own; others are logged and named in short."""
     try:
         yield

@@ -5,12 +5,18 @@ from typing import Any
 import gradio as gr
 
 from phi2demo.engine.loader import EngineLoader
+from phi2demo.explain.html import STYLE as HEATMAP_STYLE
 from phi2demo.settings import ServerSettings
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.declaration import Declaration
 from phi2demo.ui.api import add_endpoints
 from phi2demo.ui.description import ModelDescription
 from phi2demo.ui.events import connect
+from phi2demo.ui.explain_api import add_explain_endpoint
+from phi2demo.ui.explain_events import connect_explain, connect_why
+from phi2demo.ui.explain_handlers import ExplainHandlers
+from phi2demo.ui.explain_tab import ID as EXPLAIN
+from phi2demo.ui.explain_tab import build_explain_tab
 from phi2demo.ui.files import MAX_BYTES
 from phi2demo.ui.handlers import TabHandlers
 from phi2demo.ui.header import TITLE, build_header
@@ -27,13 +33,22 @@ def build_demo(loader: EngineLoader, description: ModelDescription, declaration:
     sessions = Sessions()
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(CACHE_S, CACHE_S)) as demo:
         build_header(demo, loader, description, declaration)
-        with gr.Tabs(elem_classes="tasks", overflow_behavior="wrap"):
+        with gr.Tabs(elem_classes="tasks", overflow_behavior="wrap") as tabs:
+            task_tabs = []
             for name, task in TASKS.items():
                 if name in declaration.tasks:
                     with gr.Tab(task.title, id=name):
                         tab = build_task_tab(task, description, declaration)
                         connect(tab, TabHandlers(tab, loader, sessions))
+                        task_tabs.append(tab)
+            with gr.Tab("Explain", id=EXPLAIN) as opened:
+                explaining = build_explain_tab(tabs, description, declaration)
+            handlers = ExplainHandlers(explaining, loader, sessions)
+            connect_explain(opened, explaining, handlers)
+            for tab in task_tabs:
+                connect_why(tab, explaining, handlers)
         add_endpoints(loader, declaration)
+        add_explain_endpoint(loader, declaration)
 
         def close(request: gr.Request) -> None:
             sessions.close(str(request.session_hash))
@@ -53,6 +68,7 @@ def launch(
         share=settings.share,
         auth=settings.credentials,
         theme=build_theme(),
+        css=HEATMAP_STYLE,
         css_paths=STYLE,
         head=f"<script>{SCRIPT.read_text(encoding='utf-8')}</script>",
         max_file_size=MAX_BYTES,

@@ -43,6 +43,8 @@ def _connect_runs(tab: TaskTab, handlers: TabHandlers) -> None:
         for component in (
             column.text,
             column.bars,
+            column.why,
+            column.answered,
             column.after,
             column.facts,
             column.details,

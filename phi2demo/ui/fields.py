@@ -15,7 +15,7 @@ Fields = dict[str, Any]
 """Components by the name of the task option that they set."""
 
 
-def fields_above(task: AnyTask, declaration: Declaration) -> tuple[Fields, Any]:
+def fields_above(task: AnyTask, declaration: Declaration, *, with_swap: bool = True) -> tuple[Fields, Any]:
     """What stands above the input box, and the button that swaps languages where there is one."""
     if task.name != "translation":
         return {}, None
@@ -23,7 +23,9 @@ def fields_above(task: AnyTask, declaration: Declaration) -> tuple[Fields, Any]:
     start = declaration.default_options(task.name)
     with gr.Row(elem_classes="languages", equal_height=True):
         source = gr.Dropdown(choices, value=getattr(start, "source"), label="From", min_width=110)  # noqa: B009
-        swap = gr.Button("Swap", elem_classes="swap", size="sm", min_width=0, scale=0)
+        swap = None
+        if with_swap:
+            swap = gr.Button("Swap", elem_classes="swap", size="sm", min_width=0, scale=0)
         target = gr.Dropdown(choices, value=getattr(start, "target"), label="To", min_width=110)  # noqa: B009
     return {"source": source, "target": target}, swap
 

@@ -16,8 +16,9 @@ from phi2demo.errors import Phi2DemoError
 from phi2demo.tasks.documents import count_words
 from phi2demo.tasks.receipt import Receipt
 from phi2demo.tasks.run import replay, run
-from phi2demo.tasks.task import MAX_CHARACTERS, Progress, Result
+from phi2demo.tasks.task import MAX_CHARACTERS, Progress, Request, Result
 from phi2demo.ui import markup
+from phi2demo.ui.explain_inputs import Answered
 from phi2demo.ui.files import read_document
 from phi2demo.ui.sessions import Sessions
 from phi2demo.ui.task_tab import USES, AnswerColumn, TaskTab
@@ -41,23 +42,23 @@ class TabHandlers:
     def begin(self, request: gr.Request) -> Updates:
         """On the click, before the queue: say so, and make Stop work."""
         tab = self._tab
-        if not self._sessions.begin(_page(request), tab.task.name):
+        if not self._sessions.begin(page_of(request), tab.task.name):
             return {tab.status: gr.skip()}
         return {tab.status: markup.status("Waiting for its turn", "waiting"), tab.stop: gr.Button(interactive=True)}
 
     def run(self, values: Mapping[Any, Any], request: gr.Request) -> Iterator[Updates]:
         """Answer what the tab asks, step by step."""
-        with self._sessions.running(_page(request), self._tab.task.name) as cancel:
+        with self._sessions.running(page_of(request), self._tab.task.name) as cancel:
             try:
                 asked = self._tab.ask.read(values)
                 self._tab.task.check(asked)
-                engine = yield from self._loaded(cancel)
+                engine = yield from wait_for_weights(self._loader, self._tab.status, cancel)
                 if engine is None:
                     yield self._ended("Stopped before it began.", "stopped")
                     return
                 yield self._cleared()
                 with closing(run(engine, asked, cancel=cancel)) as steps:
-                    yield from self._show(steps)
+                    yield from self._show(asked, steps)
             except Phi2DemoError as error:
                 yield self._ended(str(error), "error")
             except Exception:
@@ -68,7 +69,7 @@ class TabHandlers:
         """The handler that answers a column's receipt again and says whether the text is the same."""
 
         def handle(receipt_json: str, request: gr.Request) -> Iterator[Updates]:
-            with self._sessions.running(_page(request), self._tab.task.name) as cancel:
+            with self._sessions.running(page_of(request), self._tab.task.name) as cancel:
                 stop = self._tab.stop
                 yield {column.replayed: markup.status("Replaying", "running"), stop: gr.Button(interactive=True)}
                 try:
@@ -84,13 +85,13 @@ class TabHandlers:
 
     def stop(self, request: gr.Request) -> Updates:
         """Ask the running or waiting request to end; it says itself when it has."""
-        if self._sessions.stop(_page(request), self._tab.task.name):
+        if self._sessions.stop(page_of(request), self._tab.task.name):
             return {self._tab.stop: gr.Button(interactive=False)}
         return {self._tab.stop: gr.Button(interactive=False), self._tab.status: markup.KEYS}
 
     def refused(self, request: gr.Request) -> Updates:
         """The queue did not take the request, or the line to it broke."""
-        self._sessions.drop(_page(request), self._tab.task.name)
+        self._sessions.drop(page_of(request), self._tab.task.name)
         return self._ended("Too many requests are waiting, or a value was refused. Try again in a moment.", "error")
 
     def count(self, text: str) -> str:
@@ -136,35 +137,28 @@ class TabHandlers:
         """Show the columns of the models that are to answer."""
         return {column.box: gr.Column(visible=name in USES[use]) for name, column in self._tab.columns.items()}
 
-    def _loaded(self, cancel: Event) -> Generator[Updates, None, Engine | None]:
-        """Wait for the weights; returns the engine, or None where the person stopped."""
-        while self._loader.status.state == "loading" and not cancel.is_set():
-            numbers = f"{self._loader.status.seconds:.0f} s"
-            yield {
-                self._tab.status: markup.status(
-                    "The weights are still loading; it runs as soon as they are there", "waiting", numbers=numbers
-                )
-            }
-            cancel.wait(0.5)
-        return None if cancel.is_set() else self._loader.engine()
-
     def _cleared(self) -> Updates:
         updates: Updates = {self._tab.status: markup.status("Reading your text", "running")}
         for column in self._tab.columns.values():
-            updates |= {column.text: "", column.bars: "", column.after: gr.Column(visible=False)}
+            updates |= {
+                column.text: "",
+                column.bars: "",
+                column.after: gr.Column(visible=False),
+                column.why: gr.Button(interactive=False),
+            }
         return updates
 
-    def _show(self, steps: Iterator[Progress]) -> Iterator[Updates]:
+    def _show(self, asked: Request, steps: Iterator[Progress]) -> Iterator[Updates]:
         shown = 0.0
         for progress in steps:
             if progress.results is not None:
-                yield self._done(progress.results)
+                yield self._done(asked, progress.results)
             elif time.monotonic() - shown >= FRAME_S:
                 shown = time.monotonic()
                 texts = {self._tab.columns[use].text: text for use, text in progress.texts.items()}
                 yield {self._tab.status: markup.running(progress), **texts}
 
-    def _done(self, results: tuple[Result, ...]) -> Updates:
+    def _done(self, asked: Request, results: tuple[Result, ...]) -> Updates:
         stopped = any(result.receipt.stop_reason == "stopped" for result in results)
         updates = self._ended("Stopped" if stopped else "Done", "stopped" if stopped else "done")
         for result in results:
@@ -177,6 +171,8 @@ class TabHandlers:
                 column.receipt: result.receipt.to_json(),
                 column.replayed: "",
                 column.after: gr.Column(visible=True),
+                column.why: gr.Button(interactive=bool(result.text.strip())),
+                column.answered: Answered(asked, result),
             }
         return updates
 
@@ -200,12 +196,22 @@ class TabHandlers:
         raise AssertionError("a replay ended without results")
 
 
+def wait_for_weights(loader: EngineLoader, status: Any, cancel: Event) -> Generator[Updates, None, Engine | None]:
+    """Say in `status` that the weights are loading; returns the engine, or None where the person stopped."""
+    while loader.status.state == "loading" and not cancel.is_set():
+        words = "The weights are still loading; it runs as soon as they are there"
+        yield {status: markup.status(words, "waiting", numbers=f"{loader.status.seconds:.0f} s")}
+        cancel.wait(0.5)
+    return None if cancel.is_set() else loader.engine()
+
+
+def page_of(request: gr.Request) -> str:
+    """The page that a request comes from, as a key of sessions."""
+    return str(request.session_hash)
+
+
 def _verdict(receipt: Receipt, result: Result) -> str:
     seconds = f"{result.receipt.seconds:.1f} s"
     if result.text == receipt.output:
         return markup.note(f"The same text again, in {seconds}.", "good")
     return markup.note(f"Another text this time, in {seconds}: {result.text}", "warning")
-
-
-def _page(request: gr.Request) -> str:
-    return str(request.session_hash)

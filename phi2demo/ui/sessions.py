@@ -43,6 +43,12 @@ class Sessions:
         event.set()
         return True
 
+    def active(self, page: str, tab: str) -> bool:
+        """Whether something of this tab waits or runs that was not stopped."""
+        with self._lock:
+            event = self._events.get((page, tab))
+        return event is not None and not event.is_set()
+
     def drop(self, page: str, tab: str) -> None:
         """Stop and forget a request that never got its turn."""
         with self._lock:

@@ -33,6 +33,8 @@ _PLACEHOLDERS = {
     "sentiment": "Type a review …",
     "question_answering": "Paste the text that holds the answer …",
 }
+STATE_S = 3600
+"""An answer is forgotten by the server after this long; the page still shows it."""
 _WITHOUT_FILES = ("sentiment",)
 _CAUTION = 'It may be wrong or biased: check what matters. <a href="#limits">Limits</a>'
 
@@ -79,6 +81,10 @@ class AnswerColumn:
     box: Any
     text: Any
     bars: Any
+    why: Any
+    """Opens the Explain tab with this answer; enabled once there is one."""
+    answered: Any
+    """The answer as that tab takes it over."""
     after: Any
     """Shown once there is an answer: all that follows."""
     facts: Any
@@ -197,6 +203,8 @@ def _column(task: AnyTask, use: Use, label: str, *, visible: bool) -> AnswerColu
             elem_classes="output-text",
         )
         bars = gr.HTML("", apply_default_css=False, visible=bool(task.labels))
+        why = gr.Button("Why these words?", size="sm", min_width=0, scale=0, interactive=False, elem_classes="why")
+        answered = gr.State(None, time_to_live=STATE_S)
         with gr.Column(visible=False, elem_classes="after") as after:
             facts = gr.HTML("", apply_default_css=False)
             gr.HTML(_CAUTION, elem_classes="caution", apply_default_css=False)
@@ -210,7 +218,7 @@ def _column(task: AnyTask, use: Use, label: str, *, visible: bool) -> AnswerColu
                 receipt = gr.Textbox(visible="hidden", label="Receipt as JSON", elem_id=f"{name}-receipt")
     save_receipt.click(None, receipt, js=_download(f"{task.command}-receipt.json"), api_visibility="private")
     save_text.click(None, text, js=_download(f"{task.command}.txt"), api_visibility="private")
-    return AnswerColumn(box, text, bars, after, facts, details, receipt, replay, replayed)
+    return AnswerColumn(box, text, bars, why, answered, after, facts, details, receipt, replay, replayed)
 
 
 def _download(name: str) -> str:

@@ -1,0 +1,155 @@
+"""The endpoint /explain: plain values in, an explanation out."""
+
+import time
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
+from dataclasses import asdict, replace
+from typing import Any
+
+import gradio as gr
+
+from phi2demo.engine.engine import Engine
+from phi2demo.engine.loader import EngineLoader
+from phi2demo.errors import SettingsError
+from phi2demo.explain.request import OF, ExplainRequest, as_output
+from phi2demo.explain.run import explain
+from phi2demo.tasks import TASKS
+from phi2demo.tasks.declaration import Declaration
+from phi2demo.tasks.run import run
+from phi2demo.tasks.task import AnyTask, Request, TaskOptions, check_choice, check_text
+from phi2demo.ui.api import FRAME_S, LOADING_TIMEOUT_S, told_to_client
+from phi2demo.ui.events import MODEL
+
+NAME = "explain"
+
+
+class ExplainEndpoint:
+    """A generator, so that a client that leaves ends the computing."""
+
+    def __init__(self, loader: EngineLoader, declaration: Declaration) -> None:
+        self._loader, self._declaration = loader, declaration
+
+    def explain(
+        self,
+        text: str,
+        output: str | None = None,
+        task: str = "generate",
+        task_options: dict[str, Any] | None = None,
+        of: str | None = None,
+        target: list[int] | None = None,
+        instead: str | None = None,
+        method: str = "partition",
+        units: str = "auto",
+        value: str = "log-probability",
+        mask: str = "",
+        max_evals: int = 500,
+        seed: int = 0,
+        trust: bool = True,
+    ) -> Iterator[dict[str, Any]]:
+        """Say which parts of a text made the model write an output, or a part of it, and how far to believe that.
+
+        Parameters:
+            text: What the model read; its parts get values, the instruction around it does not.
+            output: What to explain; null: what the model answers, greedily.
+            task: How the text is asked about: "generate", "summarize", "translate", "classify" or "answer".
+            task_options: Of that task, as its own endpoint takes them: mode, length, source and target, question.
+            of: "finetuned", "base" or "difference" (what finetuning changed); null: finetuned where there is an adapter.
+            target: First output token and the one after the last, as [3, 5]; null: the whole output.
+            instead: Why the target and not this text?
+            method: "partition", "exact", "permutation" (SHAP) or "lime".
+            units: "tokens", "words", "sentences", "paragraphs", or "auto", the finest that fits ten seconds.
+            value: "log-probability" (adds up over tokens) or "log-odds" (as in stock shap).
+            mask: What stands for hidden parts; empty: they are dropped.
+            max_evals: Masked texts that the method may ask for, 16 to 20000.
+            seed: The same number, the same explanation.
+            trust: Whether to measure deletion, insertion and the agreement of SHAP and LIME too.
+
+        Returns:
+            {"text", "output", "units", "tokens", "values", "base_value", "full_value", "trust", "notes", "model", ...}:
+            a value for every unit, and a row of values, one for each output token. On the way
+            {"stage", "calls", "estimate", "seconds"}.
+        """
+        with told_to_client():
+            kind = _task(task, self._declaration)
+            options = self._declaration.adapt(_options(kind, task_options, self._declaration))
+            settings = {
+                "target": _span(target), "instead": instead, "method": method, "units": units, "value": value,
+                "mask": mask, "max_evals": max_evals, "seed": seed, "trust": trust,
+            }  # fmt: skip
+            check_text(text)
+            engine = self._loader.engine(timeout_s=LOADING_TIMEOUT_S)
+            chosen = of if of is not None else engine.info.uses[0]
+            if output is None:
+                asked = yield from _answered(engine, kind, text, options, of=chosen, **settings)
+            else:
+                asked = ExplainRequest(kind.name, text, options, (_output(output),), of=chosen, **settings)  # type: ignore[arg-type]
+            yield from _steps(engine, asked)
+
+
+def add_explain_endpoint(loader: EngineLoader, declaration: Declaration) -> None:
+    """Add /explain to the current page."""
+    gr.api(ExplainEndpoint(loader, declaration).explain, api_name=NAME, concurrency_id=MODEL, concurrency_limit=1)
+
+
+def _answered(
+    engine: Engine, task: AnyTask, text: str, options: TaskOptions, *, of: str, **settings: Any
+) -> Generator[dict[str, Any], None, ExplainRequest]:
+    """Ask the model first; returns the request to explain what it answered."""
+    check_choice("of", of, OF)
+    greedy = replace(task.generation, temperature=0.0)
+    asked = task.check(Request(task.name, text, options, greedy, uses=("base" if of == "base" else "finetuned",)))
+    shown = time.monotonic()
+    with closing(run(engine, asked)) as steps:
+        for progress in steps:
+            if progress.results is not None:
+                return ExplainRequest.from_result(engine, asked, progress.results[0], of=of, **settings)
+            if time.monotonic() - shown >= FRAME_S:
+                shown = time.monotonic()
+                yield {"stage": "Answering", "calls": 0, "estimate": None, "seconds": round(progress.seconds, 1)}
+    raise AssertionError("a request ended without results")
+
+
+def _steps(engine: Engine, asked: ExplainRequest) -> Iterator[dict[str, Any]]:
+    """Progress now and then, and the explanation last. Between any two, a client that left is noticed."""
+    shown = time.monotonic()
+    with closing(explain(engine, asked)) as steps:
+        for progress in steps:
+            if progress.attribution is not None:
+                yield progress.attribution.as_dict()
+            elif time.monotonic() - shown >= FRAME_S:
+                shown = time.monotonic()
+                estimate = asdict(progress.estimate) if progress.estimate else None
+                yield {
+                    "stage": progress.stage,
+                    "calls": progress.calls,
+                    "estimate": estimate,
+                    "seconds": round(progress.seconds, 1),
+                }
+
+
+def _task(command: object, declaration: Declaration) -> AnyTask:
+    """By the name of its own endpoint."""
+    known = {TASKS[name].command: TASKS[name] for name in declaration.tasks}
+    check_choice("task", command, known)
+    return known[str(command)]
+
+
+def _options(task: AnyTask, given: object, declaration: Declaration) -> TaskOptions:
+    start = asdict(declaration.default_options(task.name))
+    given = {} if given is None else given
+    if not isinstance(given, Mapping) or (unknown := [name for name in given if name not in start]):
+        what = f"has {', '.join(map(repr, unknown))}" if isinstance(given, Mapping) else f"is {given!r}"
+        raise SettingsError(f"task_options {what}; {task.command} takes {', '.join(start) or 'none'}.")
+    return task.options_type(**(start | dict(given)))
+
+
+def _output(output: object) -> str:
+    """As the template has it; empty where there is nothing to explain, which the request says."""
+    if not isinstance(output, str) or output.strip():
+        return as_output(check_text(output, what="output"))
+    return ""
+
+
+def _span(target: object) -> Any:
+    """A JSON list as the pair that a request takes; the request checks it."""
+    return tuple(target) if isinstance(target, list) else target

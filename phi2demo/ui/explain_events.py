@@ -1,0 +1,75 @@
+"""Which click on the Explain tab calls which handler, and how other tabs lead there."""
+
+from typing import Any
+
+from phi2demo.ui.events import MODEL
+from phi2demo.ui.explain_handlers import ExplainHandlers
+from phi2demo.ui.explain_tab import ExplainTab
+from phi2demo.ui.task_tab import TaskTab
+
+_PRIVATE: dict[str, Any] = {"api_visibility": "private"}
+_AT_ONCE: dict[str, Any] = {"queue": False, "show_progress": "hidden", **_PRIVATE}
+_ASKS_MODEL: dict[str, Any] = {"concurrency_id": MODEL, "concurrency_limit": 1, **_PRIVATE}
+
+
+def connect_explain(opened: Any, tab: ExplainTab, handlers: ExplainHandlers) -> None:
+    """Connect the events of the tab itself; `opened` is gradio's tab around it."""
+    ask = tab.ask
+    opened.select(handlers.warm_up, None, None, **_AT_ONCE)
+    begun = [tab.run.click(handlers.begin, None, [tab.status, tab.stop], **_AT_ONCE)]
+    if tab.examples is not None:
+        filled = tab.examples.click(handlers.try_example, tab.examples, _filled(tab), **_AT_ONCE)
+        begun.append(filled.then(handlers.begin, None, [tab.status, tab.stop], **_AT_ONCE))
+    for begin in begun:
+        ran = begin.then(
+            handlers.run,
+            ask.all(),
+            [tab.status, tab.stop, tab.estimate, *tab.shown()],
+            show_progress="minimal",
+            show_progress_on=[tab.status],
+            **_ASKS_MODEL,
+        )
+        ran.failure(handlers.refused, None, [tab.status, tab.stop], **_AT_ONCE)
+    tab.stop.click(handlers.stop, None, [tab.stop, tab.status], **_AT_ONCE)
+    fields = [ask.target, tab.picker, tab.hint, *ask.groups.values()]
+    for changed in (ask.output.input, ask.task.input):
+        changed(handlers.typed, ask.all(), fields, trigger_mode="always_last", **_AT_ONCE)
+    tab.picker.select(handlers.select, tab.found, [ask.target, tab.hint, tab.view, tab.bars, tab.table], **_AT_ONCE)
+    for event in [ask.text.blur, ask.output.blur, *(setting.change for setting in ask.settings())]:
+        _estimate(event, tab, handlers)
+    _connect_downloads(tab, handlers)
+
+
+def connect_why(tab: TaskTab, explaining: ExplainTab, handlers: ExplainHandlers) -> None:
+    """Connect "Why these words?" of every answer of a task's tab."""
+    for column in tab.columns.values():
+        carried = column.why.click(
+            handlers.carry, column.answered, [explaining.tabs, explaining.stop, *_filled(explaining)], **_AT_ONCE
+        )
+        shown = carried.then(None, js="() => window.phi2demoShow('.explain button.run')", **_PRIVATE)
+        _estimate(shown.then, explaining, handlers)
+
+
+def _estimate(event: Any, tab: ExplainTab, handlers: ExplainHandlers) -> None:
+    event(
+        handlers.estimate,
+        tab.ask.all(),
+        tab.estimate,
+        show_progress="hidden",
+        trigger_mode="always_last",
+        **_ASKS_MODEL,
+    )
+
+
+def _filled(tab: ExplainTab) -> list[Any]:
+    """What another text and output change."""
+    filled = tab.ask.all() | {*tab.ask.groups.values()}
+    return [*filled, tab.picker, tab.hint, tab.view, tab.after, tab.found, tab.status, tab.estimate]
+
+
+def _connect_downloads(tab: ExplainTab, handlers: ExplainHandlers) -> None:
+    """Written when asked for and saved in the browser: no file stays on the server."""
+    for ending, button in tab.downloads.items():
+        written = button.click(handlers.download_of(ending), tab.found, tab.download, **_AT_ONCE)
+        save = f"(text) => window.phi2demoDownload('explanation.{ending}', text)"
+        written.success(None, tab.download, js=save, **_PRIVATE)

@@ -1,0 +1,214 @@
+"""What a person sets on the Explain tab, and the request that this means."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import gradio as gr
+
+from phi2demo.engine.engine import MAX_SEED, Output, Use
+from phi2demo.errors import SettingsError
+from phi2demo.explain.request import EVALS, UNITS, ExplainRequest, as_output
+from phi2demo.tasks import TASKS
+from phi2demo.tasks.declaration import Declaration
+from phi2demo.tasks.task import Request, Result, TaskOptions, check_choice, check_text
+from phi2demo.ui.description import ModelDescription
+from phi2demo.ui.fields import Fields, fields_above, fields_below
+
+_MODELS = [("Finetuned", "finetuned"), ("Base", "base"), ("Difference", "difference")]
+_UNITS = [("Automatic", "auto"), *((name.capitalize(), name) for name in UNITS if name != "auto")]
+_METHODS = [
+    ("SHAP over a tree", "partition"),
+    ("SHAP, exact", "exact"),
+    ("SHAP by permutations", "permutation"),
+    ("LIME", "lime"),
+]
+_VALUES = [("Log-probability", "log-probability"), ("Log-odds, as in stock shap", "log-odds")]
+
+
+@dataclass(frozen=True)
+class Answered:
+    """An answer of a task tab, with what was asked."""
+
+    asked: Request
+    result: Result
+
+
+@dataclass(frozen=True)
+class Carried:
+    """An output as it was generated, and how the tab shows it."""
+
+    task: str
+    options: TaskOptions
+    shown: str
+    outputs: tuple[Output, ...]
+    use: Use
+
+
+@dataclass(frozen=True)
+class ExplainInputs:
+    """The components of the tab that are set by a person."""
+
+    task: Any
+    groups: dict[str, Any]
+    """By task: shown while it is the one chosen."""
+    fields: dict[str, Fields]
+    text: Any
+    output: Any
+    model: Any
+    """None where only one model can be asked."""
+    units: Any
+    method: Any
+    instead: Any
+    value: Any
+    mask: Any
+    max_evals: Any
+    seed: Any
+    trust: Any
+    carried: Any
+    """The output with its tokens; None where it was typed."""
+    target: Any
+    """First output token and the one after the last; None is the whole output."""
+    declaration: Declaration
+
+    def all(self) -> set[Any]:
+        """Every component, as the inputs of an event."""
+        fields = {component for fields in self.fields.values() for component in fields.values()}
+        others = {self.task, self.text, self.output, self.instead, self.value, self.mask, self.seed, self.target}
+        return {*fields, *others, *self.settings(), self.carried}
+
+    def settings(self) -> list[Any]:
+        """What changes the estimate."""
+        return [*([self.model] if self.model else []), self.units, self.method, self.max_evals, self.trust]
+
+    def outputs(self, values: Mapping[Any, Any]) -> tuple[Output, ...]:
+        """The output as generated where it is still the one that came from a task's tab, else as typed."""
+        carried: Carried | None = values[self.carried]
+        typed = values[self.output] or ""
+        if carried is not None and (carried.task, carried.shown) == (values[self.task], typed):
+            return carried.outputs
+        return (as_output(check_text(typed, what="output") if typed.strip() else ""),)
+
+    def read(self, values: Mapping[Any, Any]) -> ExplainRequest:
+        """The request; InputError and SettingsError say what cannot be explained."""
+        task = values[self.task]
+        check_choice("task", task, self.declaration.tasks)
+        return ExplainRequest(
+            task=task,
+            text=values[self.text] or "",
+            options=self._options(task, values),
+            outputs=self.outputs(values),
+            of=values[self.model] if self.model else "base",
+            target=values[self.target],
+            instead=values[self.instead] or None,
+            method=values[self.method],
+            units=values[self.units],
+            value=values[self.value],
+            mask=values[self.mask] or "",
+            max_evals=_whole("Masked texts", values[self.max_evals], *EVALS),
+            trust=bool(values[self.trust]),
+            seed=_whole("The seed", values[self.seed], 0, MAX_SEED),
+        )
+
+    def _options(self, task: str, values: Mapping[Any, Any]) -> TaskOptions:
+        carried: Carried | None = values[self.carried]
+        start = self.declaration.default_options(task)
+        if carried is not None and carried.task == task:
+            start = carried.options
+        chosen = {name: values[component] for name, component in self.fields[task].items()}
+        return self.declaration.adapt(replace(start, **chosen))
+
+    def filled(self, task: str, text: str, output: str, options: TaskOptions | Mapping[str, Any]) -> dict[Any, Any]:
+        """Values of the components for this text and output."""
+        given = options if isinstance(options, Mapping) else asdict(options)
+        chosen = {component: given[name] for name, component in self.fields[task].items() if name in given}
+        shown = {group: gr.Column(visible=name == task) for name, group in self.groups.items()}
+        filled = {self.task: task, self.text: text, self.output: output, self.instead: "", self.target: None}
+        return filled | shown | chosen
+
+
+def explain_inputs(description: ModelDescription, declaration: Declaration) -> ExplainInputs:
+    """Lay out what is asked; the rarer options are a panel of their own, see `rare_inputs`."""
+    names = [name for name in TASKS if name in declaration.tasks]
+    task = gr.Dropdown(
+        [(TASKS[name].title, name) for name in names], value=names[0], label="Task", elem_classes="task-choice"
+    )
+    groups, fields = {}, {}
+    for name in names:
+        with gr.Column(visible=name == names[0], elem_classes="fields") as groups[name]:
+            fields[name] = fields_above(TASKS[name], declaration, with_swap=False)[0]
+            fields[name] |= fields_below(TASKS[name], declaration)
+    text = gr.Textbox(
+        label="Text that the model read",
+        lines=4,
+        max_lines=14,
+        placeholder="Type or paste a text …",
+        elem_classes="input-text",
+    )
+    output = gr.Textbox(
+        label="Output to explain",
+        lines=2,
+        max_lines=8,
+        placeholder="What the model wrote, or what you wonder whether it would write …",
+        elem_classes="explained-output",
+    )
+    model = None
+    if description.has_adapter:
+        model = gr.Radio(_MODELS, value="finetuned", label="Model", elem_classes="choice")
+    with gr.Row(elem_classes="pair", equal_height=True):
+        units = gr.Dropdown(_UNITS, value="auto", label="Hide one by one", min_width=120)
+        method = gr.Dropdown(_METHODS, value="partition", label="Method", min_width=120)
+    instead = gr.Textbox(
+        label="Instead of (optional)",
+        max_lines=2,
+        placeholder="Why this output and not …?",
+    )
+    return ExplainInputs(
+        task, groups, fields, text, output, model, units, method, instead, **_rare(), declaration=declaration
+    )
+
+
+def _rare() -> dict[str, Any]:
+    """Made here, shown where `rare_inputs` renders them."""
+    return {
+        "value": gr.Radio(
+            _VALUES, value="log-probability", label="Value", elem_classes="option", render=False,
+            info="Log-probabilities of the output's tokens add up; log-odds do not",
+        ),
+        "mask": gr.Textbox(
+            label="Hidden parts become", placeholder="nothing", max_lines=1, elem_classes="option", render=False,
+            info="A text that stands where a part is hidden",
+        ),
+        "max_evals": gr.Number(
+            value=500, label="Masked texts at most", elem_classes="option", render=False,
+            info="More take longer and measure finer",
+        ),
+        "seed": gr.Number(
+            value=0, label="Seed", elem_classes="option", render=False, info="The same number, the same explanation"
+        ),
+        "trust": gr.Checkbox(
+            value=True, label="Measure how far to believe it", elem_classes="option", render=False,
+            info="Deletion, insertion, and agreement with the other method",
+        ),
+        "carried": gr.State(None, render=False),
+        "target": gr.State(None, render=False),
+    }  # fmt: skip
+
+
+def rare_inputs(inputs: ExplainInputs) -> None:
+    """Lay out the folded options."""
+    with gr.Accordion("Options", open=False, elem_classes="options"):
+        inputs.value.render()
+        with gr.Row(elem_classes="option-grid"):
+            for component in (inputs.mask, inputs.max_evals, inputs.seed):
+                component.render()
+        inputs.trust.render()
+    inputs.carried.render()
+    inputs.target.render()
+
+
+def _whole(name: str, value: float | None, low: int, high: int) -> int:
+    """JavaScript knows one kind of number: 5.0 is 5."""
+    if value is None or not float(value).is_integer() or not low <= value <= high:
+        raise SettingsError(f"{name}: {value}; give a whole number from {low:,} to {high:,}.")
+    return int(value)

@@ -1,0 +1,135 @@
+"""The Explain tab: text, output and question on the left, the explanation on the right."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from phi2demo.tasks.declaration import Declaration
+from phi2demo.ui import heatmap, markup
+from phi2demo.ui.description import ModelDescription
+from phi2demo.ui.examples import FOLDER
+from phi2demo.ui.explain_inputs import ExplainInputs, explain_inputs, rare_inputs
+from phi2demo.ui.task_tab import STATE_S
+
+ID = "explain"
+"""Of the tab."""
+_PICK = "window.phi2demoPick(element, trigger)"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A text and an output to try."""
+
+    label: str
+    task: str
+    text: str
+    output: str
+    options: dict[str, str]
+    instead: str = ""
+
+
+@dataclass(frozen=True)
+class ExplainTab:
+    """The components of the tab."""
+
+    tabs: Any
+    """All tabs of the page: where this one is opened."""
+    ask: ExplainInputs
+    run: Any
+    stop: Any
+    status: Any
+    estimate: Any
+    samples: list[Sample]
+    examples: Any
+    picker: Any
+    hint: Any
+    view: Any
+    after: Any
+    """Shown once there is an explanation: all that follows."""
+    bars: Any
+    table: Any
+    trust: Any
+    settings: Any
+    downloads: dict[str, Any]
+    """Buttons, by the ending of the file."""
+    download: Any
+    """What is downloaded, out of sight."""
+    found: Any
+    """The explanation that is shown."""
+
+    def shown(self) -> list[Any]:
+        """What an explanation fills."""
+        return [
+            self.picker,
+            self.hint,
+            self.view,
+            self.after,
+            self.bars,
+            self.table,
+            self.trust,
+            self.settings,
+            self.found,
+        ]
+
+
+def build_explain_tab(tabs: Any, description: ModelDescription, declaration: Declaration) -> ExplainTab:
+    """Lay out the tab."""
+    samples = read_samples(declaration)
+    with gr.Row(elem_classes="task explain", equal_height=False):
+        with gr.Column(scale=5, min_width=300, elem_classes="ask"):
+            ask = explain_inputs(description, declaration)
+            with gr.Row(elem_classes="actions"):
+                run = gr.Button("Explain", variant="primary", elem_classes="run", min_width=0, scale=0)
+                stop = gr.Button("Stop", elem_classes="stop", interactive=False, min_width=0, scale=0)
+            status = gr.HTML(markup.KEYS, elem_classes="status-line", apply_default_css=False)
+            estimate = gr.HTML("", elem_classes="estimate", apply_default_css=False)
+            rare_inputs(ask)
+            examples = _examples(samples)
+        with gr.Column(scale=7, min_width=300, elem_classes="answers"):
+            picker = gr.HTML(heatmap.NO_OUTPUT, elem_classes="output-tokens", js_on_load=_PICK, apply_default_css=False)
+            hint = gr.HTML("", elem_classes="hint", apply_default_css=False)
+            view = gr.HTML(heatmap.EMPTY, elem_classes="view", apply_default_css=False)
+            with gr.Column(visible=False, elem_classes="found") as after:
+                bars = gr.HTML("", apply_default_css=False)
+                trust = gr.HTML("", apply_default_css=False)
+                with gr.Accordion("Every value as a table", open=False, elem_classes="details"):
+                    table = gr.HTML("", apply_default_css=False)
+                settings = gr.HTML("", apply_default_css=False)
+                with gr.Row(elem_classes="receipt-actions"):
+                    downloads = {
+                        ending: gr.Button(f"Download {ending.upper()}", size="sm", min_width=0, scale=0)
+                        for ending in ("json", "csv", "html")
+                    }
+            download = gr.Textbox(visible="hidden", label="Explanation to download", elem_id="explain-download")
+            found = gr.State(None, time_to_live=STATE_S)
+    return ExplainTab(
+        tabs, ask, run, stop, status, estimate, samples, examples, picker, hint, view,
+        after, bars, table, trust, settings, downloads, download, found,
+    )  # fmt: skip
+
+
+def read_samples(declaration: Declaration) -> list[Sample]:
+    """The examples of the tab whose task and languages are declared."""
+    samples = [Sample(**entry) for entry in json.loads((FOLDER / "explain.json").read_text(encoding="utf-8"))]
+    return [sample for sample in samples if sample.task in declaration.tasks and _is_known(sample, declaration)]
+
+
+def _is_known(sample: Sample, declaration: Declaration) -> bool:
+    codes = [sample.options[end] for end in ("source", "target") if end in sample.options]
+    return set(codes) <= set(declaration.languages)
+
+
+def _examples(samples: list[Sample]) -> Any:
+    if not samples:
+        return None
+    return gr.Dataset(
+        components=[gr.Textbox(visible=False)],
+        samples=[[sample.label] for sample in samples],
+        sample_labels=[sample.label for sample in samples],
+        label="Try one",
+        type="index",
+        samples_per_page=12,
+        elem_classes="examples",
+    )
