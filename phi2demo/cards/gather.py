@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from phi2demo.cards.facts import Author, Facts, ModelFacts
-from phi2demo.cards.samples import read_failures, read_samples
+from phi2demo.cards.failures import choose_failures
+from phi2demo.cards.samples import Failure, read_failures, read_samples
 from phi2demo.engine.planning import ModelPlan, here, plan
 from phi2demo.engine.sources import Source
 from phi2demo.engine.weights import count, read_json, read_shapes
-from phi2demo.errors import DataError
+from phi2demo.errors import DataError, SettingsError
 from phi2demo.evaluation.datasets import sha256_of
 from phi2demo.evaluation.report import read_report
 from phi2demo.settings import ModelSettings
@@ -33,6 +34,7 @@ class Inputs:
     ablation: Path | None = None
     samples: Path | None = None
     failures: Path | None = None
+    """A JSON-lines file; or a folder of items that are free to show, of which the worst in the reports are taken."""
     region: str | None = None
     license: str | None = None
     hardware: Hardware | None = None
@@ -54,7 +56,7 @@ def gather(inputs: Inputs) -> Facts:
         reports=[_report(path, found) for path in inputs.reports],
         ablation=_ablation(inputs.ablation) if inputs.ablation else None,
         samples=read_samples(inputs.samples) if inputs.samples else (),
-        failures=read_failures(inputs.failures) if inputs.failures else (),
+        failures=_failures(inputs.failures, inputs.reports) if inputs.failures else (),
         author=inputs.author,
         license=inputs.license,
         region=inputs.region,
@@ -108,6 +110,14 @@ def _report(path: Path, found: ModelPlan) -> dict[str, Any]:
                         "Run python -m phi2demo evaluate with this model."
                     )
     return report
+
+
+def _failures(path: Path, reports: tuple[Path, ...]) -> list[Failure]:
+    if not path.is_dir():
+        return read_failures(path)
+    if not reports:
+        raise SettingsError(f"--failures {path} is a folder: give the --report of an evaluation on it too.")
+    return choose_failures(reports, path)
 
 
 def _ablation(path: Path) -> Mapping[str, Any]:

@@ -15,6 +15,7 @@ _TASK_TYPES = {
     "sentiment": "text-classification",
     "question_answering": "question-answering",
     "prose": "text-generation",
+    "generation": "text-generation",
 }
 """Of the hub, by the evaluation's tasks."""
 

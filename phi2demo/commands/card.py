@@ -84,7 +84,12 @@ def _card_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--ablation", metavar="FILE", help="JSON list of objects, a row each")
     parser.add_argument("--samples", metavar="FILE", help="JSON lines of the samples command")
-    parser.add_argument("--failures", metavar="FILE", help="JSON lines with input, output, reference and note")
+    parser.add_argument(
+        "--failures",
+        metavar="FILE",
+        help="JSON lines with input, output, reference and note; or the folder of items that a report is on and that "
+        "are free to show: the worst answers to them",
+    )
     parser.add_argument("--region", help="whose electricity was used; default: as recorded")
     parser.add_argument(
         "--hardware", metavar="NAME:CORES:GB", help="of runs that did not record theirs, as CPU model:cores:memory"

@@ -135,3 +135,8 @@ def test_a_malformed_ablation(tiny_base: Path, tmp_path: Path, text: str) -> Non
     (tmp_path / "ablation.json").write_text(text)
     with pytest.raises(DataError, match="is no ablation"):
         card("--model", tiny_base, "--ablation", tmp_path / "ablation.json", output=tmp_path / "card")
+
+
+def test_a_folder_of_items_needs_a_report(tiny_base: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"--failures .* is a folder: give the --report"):
+        card("--model", tiny_base, "--failures", tmp_path, output=tmp_path / "card")

@@ -1,0 +1,65 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phi2demo.cards.failures import choose_failures
+from phi2demo.errors import DataError
+from phi2demo.evaluation.datasets import sha256_of
+
+from .reports import figure, measure, write_report
+
+PAIRS = [("The cat sleeps.", "Die Katze schläft."), ("I am tired.", "Ich bin müde."), ("Good night.", "Gute Nacht.")]
+REVIEWS = [("A good film.", 1), ("A bad film.", 0)]
+ANSWERS = {
+    "translation.own.en-de": ["Die Katze schläft.", "Bären kauften Holz", "Gute Nacht!"],
+    "sentiment.reviews": ["positive", "positive"],
+}
+
+
+def write_lines(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    """The report and the data that it is of."""
+    data = tmp_path / "data"
+    pairs = [{"source": a, "target": b, "source_lang": "en", "target_lang": "de"} for a, b in PAIRS]
+    files = {
+        "translation.own.en-de": write_lines(data / "own.en-de.test.jsonl", pairs),
+        "sentiment.reviews": write_lines(
+            data / "reviews.test.jsonl", [{"text": text, "label": label} for text, label in REVIEWS]
+        ),
+    }
+    measures = []
+    for name, path in files.items():
+        told = measure(name, figure("chrf", "chrF", 1, 1, p=1.0))
+        measures.append(told | {"data": {"name": path.name, "sha256": sha256_of(path), "split": "test", "note": ""}})
+        rows = [{"index": at, "output": text, "seconds": 1.0} for at, text in enumerate(ANSWERS[name])]
+        write_lines(tmp_path / "outputs" / f"{name}.finetuned.jsonl", [{"asked": "x"}, *rows])
+    settings = {"batch_size": 1, "resamples": 100, "seed": 0, "split": "test"}
+    return write_report(tmp_path / "report.json", measures=measures, settings=settings), data
+
+
+def test_the_worst_answer_of_each_task_is_chosen(folders: tuple[Path, Path]) -> None:
+    translation, sentiment = choose_failures([folders[0]], folders[1])
+    assert (translation.input, translation.output) == ("into German: I am tired.", "Bären kauften Holz")
+    assert translation.reference == "Ich bin müde."
+    assert translation.note.startswith("Translation, chrF ")
+    assert (sentiment.input, sentiment.output, sentiment.reference) == ("A bad film.", "positive", "negative")
+    assert sentiment.note == "Sentiment, accuracy 0.0: the worst of 2"
+
+
+def test_texts_of_other_files_are_not_shown(folders: tuple[Path, Path]) -> None:
+    report, data = folders
+    path = data / "own.en-de.test.jsonl"
+    path.write_text(path.read_text().replace("tired", "hungry"))
+    (only,) = choose_failures([report], data)
+    assert only.note.startswith("Sentiment")
+    (data / "reviews.test.jsonl").unlink()
+    with pytest.raises(DataError, match="No report has answers to the items"):
+        choose_failures([report], data)
