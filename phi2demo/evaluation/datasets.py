@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from phi2demo.errors import DataError
+from phi2demo.tasks.documents import split_sentences
 from phi2demo.tasks.languages import LANGUAGES
 from phi2demo.training.corpus import FILE_NAME, KINDS, Row, clean_row, is_well_formed, kind_of, normalize, read_rows
 from phi2demo.training.corpus import split_of as split_by_title
@@ -23,8 +24,12 @@ TASK_OF_KIND = {
     "question_answering": "question_answering",
     "sentiment": "sentiment",
     "prose": "prose",
+    "continuation": "generation",
 }
-"""Kinds that are measured; prose is scored as it is, with no task around it."""
+"""Kinds that are measured; prose is scored as it is, with no task around it, and once more as a text to be continued."""
+
+MAX_CONTINUATION = 600
+"""Characters of a continuation that are scored, from its start to a sentence end."""
 
 
 @dataclass(frozen=True)
@@ -187,6 +192,9 @@ def _measures(name: str, kind: str, file: DataFile, rows: Sequence[Row]) -> Iter
     if kind != "translation":
         items = tuple(Item(index, row, _references(row, kind)) for index, row in enumerate(rows))
         yield Measure(f"{TASK_OF_KIND[kind]}.{name}", kind, file, items)
+        if kind == "prose" and (continued := list(filter(None, map(_continued, rows)))):
+            items = tuple(Item(index, row, (row["rest"],)) for index, row in enumerate(continued))
+            yield Measure(f"generation.{name}", "continuation", file, items)
         return
     for source, target in dict.fromkeys((row["source_lang"], row["target_lang"]) for row in rows):
         pair = [row for row in rows if (row["source_lang"], row["target_lang"]) == (source, target)]
@@ -194,6 +202,18 @@ def _measures(name: str, kind: str, file: DataFile, rows: Sequence[Row]) -> Iter
         for direction, turned in ((f"{source}-{target}", pair), (f"{target}-{source}", [_turned(row) for row in pair])):
             items = tuple(Item(index, row, (row["target"],)) for index, row in enumerate(turned))
             yield Measure(f"translation.{base}.{direction}", kind, file, items)
+
+
+def _continued(row: Row) -> Row | None:
+    """A text as its first sentence (`opening`) and what follows, with the white space before it (`rest`)."""
+    opening, *sentences = split_sentences(row["text"][: 2 * MAX_CONTINUATION])
+    rest = ""
+    for sentence in sentences:
+        if len(rest) + len(sentence) > MAX_CONTINUATION:
+            break
+        rest += sentence
+    rest = opening[len(opening.rstrip()) :] + rest.rstrip()
+    return {"opening": opening.rstrip(), "rest": rest} if rest.strip() else None
 
 
 def _turned(row: Row) -> Row:

@@ -18,7 +18,7 @@ from phi2demo.errors import SettingsError
 from phi2demo.evaluation.datasets import EvaluationSplit, Measure, read_measures, select
 from phi2demo.evaluation.environment import describe_environment, describe_model, measure_speed, package_versions
 from phi2demo.evaluation.figures import figures_of
-from phi2demo.evaluation.forms import FORMS, Form, FormName, make_form
+from phi2demo.evaluation.forms import FORMS, SCORED, Form, FormName, make_form
 from phi2demo.evaluation.outputs import OutputFile, digest
 from phi2demo.evaluation.peers import Peers
 from phi2demo.evaluation.statistics import RESAMPLES, SEED, Resamples
@@ -158,7 +158,7 @@ def _describe(
         "task": measure.task,
         "data": asdict(measure.file),
         "n": len(measure.items),
-        "generation": asdict(generation) if generation and measure.task != "prose" else None,
+        "generation": asdict(generation) if generation and measure.kind not in SCORED else None,
         "unanswered": {name: sum("unanswered" in o.details for o in found) for name, found in outputs.items()},
         "figures": figures_of(
             measure,

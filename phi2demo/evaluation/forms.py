@@ -16,6 +16,7 @@ from phi2demo.evaluation.datasets import Item, Measure
 from phi2demo.evaluation.likelihood import text_bits
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.documents import pack
+from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.question_answering import QuestionOptions
 from phi2demo.tasks.run import answer_all
 from phi2demo.tasks.sentiment import SentimentOptions
@@ -30,6 +31,8 @@ FORMS: tuple[FormName, ...] = ("finetuned", "base_template", "base_plain")
 
 TIME_LIMIT_S = 3600.0
 """No answer is cut short by the clock: figures would differ from run to run."""
+SCORED = ("prose", "continuation")
+"""Kinds of which nothing is generated: the text there is is scored."""
 SEAM_TOKENS = 4
 """Text and form may take this many tokens more together than apart."""
 
@@ -169,12 +172,38 @@ class TextForm(Form):
         return [Answer(f"{each!r} {len(text)}") for each, text in zip(bits, texts, strict=True)]
 
 
+@dataclass(frozen=True)
+class ContinuationForm(Form):
+    """Prose as it goes on: bits and characters of what follows the first sentence, given that sentence."""
+
+    use: Use = "finetuned"
+    templated: bool = True
+
+    def prompt(self, item: Item) -> str:
+        """The task's, or the first sentence alone."""
+        if not self.templated:
+            return str(item.row["opening"])
+        return TASKS["generation"].prompt(item.row["opening"], GenerationTaskOptions("continue"))
+
+    def answer(self, items: Sequence[Item]) -> list[Answer]:
+        """Each output is `bits characters`. A template is followed by a space, whatever stood before the rest."""
+        rests = [str(item.row["rest"]) for item in items]
+        outputs = [f" {rest.strip()}" for rest in rests] if self.templated else rests
+        scores = self.engine.score([Prompt(self.prompt(item), self.use) for item in items], outputs)
+        return [
+            Answer(f"{-score.total / math.log(2)!r} {len(rest.strip())}")
+            for score, rest in zip(scores, rests, strict=True)
+        ]
+
+
 def make_form(name: FormName, engine: Engine, measure: Measure, *, seed: int) -> Form | None:
     """The form of a name; None where the measure has none of it (prose has no template)."""
     generation = generation_of(measure, engine)
     use: Use = "finetuned" if name == "finetuned" else "base"
     if measure.kind == "prose":
         return None if name == "base_template" else TextForm(engine, measure, generation, seed, use)
+    if measure.kind == "continuation":
+        return ContinuationForm(engine, measure, generation, seed, use, templated=name != "base_plain")
     if name == "base_plain":
         return PlainForm(engine, measure, generation, seed)
     return TemplateForm(engine, measure, generation, seed, use)
@@ -185,7 +214,7 @@ def generation_of(measure: Measure, engine: Engine) -> GenerationOptions:
 
     A base does not know where an answer to a template ends: without the bound it runs on to the task's own limit.
     """
-    if measure.kind == "prose":
+    if measure.kind in SCORED:
         return GenerationOptions()
     shipped = TASKS[measure.task].generation
     longest = max(engine.count_tokens(f" {text}") for item in measure.items for text in item.references)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from phi2demo.errors import DataError
-from phi2demo.evaluation.datasets import read_measures, select
+from phi2demo.evaluation.datasets import MAX_CONTINUATION, read_measures, select
 from phi2demo.training.corpus import split_of
 from tests.evaluation.conftest import Write, pair
 
@@ -112,3 +112,17 @@ def test_bad_files(tmp_path: Path) -> None:
     (tmp_path / "cut.test.jsonl.gz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match=r"cut\.test\.jsonl\.gz cannot be read"):
         read_measures(tmp_path)
+
+
+def test_prose_is_also_a_text_to_be_continued(tmp_path: Path) -> None:
+    long = " ".join(f"Sentence number {n} is about as long as any other." for n in range(40))
+    rows = [{"text": "It rained. Tom ran home. He slept."}, {"text": "One sentence alone."}, {"text": long}]
+    (tmp_path / "tales.test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    prose, continuation = read_measures(tmp_path)[0]
+    assert (prose.name, prose.task, len(prose.items)) == ("prose.tales", "prose", 3)
+    assert (continuation.name, continuation.task, len(continuation.items)) == ("generation.tales", "generation", 2)
+    first, second = (item.row for item in continuation.items)
+    assert first == {"opening": "It rained.", "rest": " Tom ran home. He slept."}
+    assert long.startswith(second["opening"] + second["rest"])
+    assert second["rest"].endswith(".")
+    assert 500 < len(second["rest"]) <= MAX_CONTINUATION

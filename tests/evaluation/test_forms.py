@@ -1,13 +1,16 @@
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from phi2demo.engine.engine import Prompt, Score
+from phi2demo.engine.engine import Output, Prompt, Score
 from phi2demo.evaluation.datasets import DataFile, Item, Measure, read_measures
 from phi2demo.evaluation.forms import FORMS, FormName, generation_of, make_form, plain_prompt
 from phi2demo.tasks import TASKS
+from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.summarization import SummaryOptions
 from phi2demo.training.corpus import Row
 from phi2demo.training.plain import PLAIN_FORMS
@@ -139,3 +142,30 @@ def test_documents_reach_the_task_as_they_are() -> None:
     form = make_form("finetuned", ScriptedEngine(), measure, seed=0)
     assert form is not None
     assert form.prompt(measure.items[0]) == TASKS["summarization"].prompt("A long text.", SummaryOptions("sentence"))
+
+
+@pytest.mark.parametrize(
+    ("name", "prompt", "output"),
+    [
+        ("finetuned", TASKS["generation"].prompt("It rained.", GenerationTaskOptions("continue")), " Tom\nran."),
+        ("base_template", TASKS["generation"].prompt("It rained.", GenerationTaskOptions("continue")), " Tom\nran."),
+        ("base_plain", "It rained.", "\nTom\nran."),
+    ],
+)
+def test_a_continuation_is_scored_after_its_opening(name: FormName, prompt: str, output: str) -> None:
+    asked: list[tuple[str, str, str]] = []
+
+    class Remembers(ScriptedEngine):
+        def score(self, prompts: Sequence[Prompt], outputs: Sequence[Output], **more: Any) -> list[Score]:
+            asked.extend((p.text, str(o), p.use) for p, o in zip(prompts, outputs, strict=True))
+            return [Score((1, 2), (-math.log(2), -2 * math.log(2))) for _ in prompts]
+
+    form = make_form(
+        name, Remembers(), measure_of("continuation", {"opening": "It rained.", "rest": "\nTom\nran."}), seed=0
+    )
+    assert form is not None
+    (answer,) = form.answer(form.measure.items)
+    assert asked == [(prompt, output, "finetuned" if name == "finetuned" else "base")]
+    bits, characters = answer.output.split()
+    assert float(bits) == pytest.approx(3)
+    assert characters == "8"
