@@ -97,14 +97,11 @@ class Facts:
         return self.license or ("cc-by-sa-4.0" if shared else "unknown")
 
     def emissions(self, stage: Stage) -> Emissions | None:
-        """Of one stage; None where nobody knows its hardware."""
-        hardware = stage.hardware or self.hardware
-        if stage.emissions and self.region in (None, stage.emissions.region):
+        """Of one stage, as recorded unless a region is given; None where nobody knows its hardware."""
+        if stage.emissions and self.region is None:
             return stage.emissions
-        if hardware is None:
-            return None
-        recorded = stage.emissions.region if stage.emissions else WORLD
-        return estimate(hardware, stage.hours, region=self.region or recorded)
+        hardware = stage.hardware or self.hardware
+        return estimate(hardware, stage.hours, region=self.region or WORLD) if hardware else None
 
 
 def trained_on(record: Record) -> list[str]:
