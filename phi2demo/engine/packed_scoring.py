@@ -36,7 +36,7 @@ def score_packed(phi: PackedPhi, rows: Sequence[ScoringRow], limits: Limits, can
         values: list[float] = []
         for states, tokens in zip(torch.split(hidden, limits.logits), torch.split(wanted, limits.logits), strict=True):
             check(cancel)
-            values += log_probabilities(phi.head(states), tokens)
+            values += log_probabilities(phi.logits(states, tokens), tokens)
         numbers = iter(values)
         for index, row in zip(batch, taken, strict=True):
             scores[index] = Score(row.output_ids, tuple(next(numbers) for _ in row.output_ids))

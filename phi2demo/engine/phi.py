@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from phi2demo.engine.halting import check
 from phi2demo.engine.packing import Group, Pack, make_pack
-from phi2demo.engine.phi_weights import Linear, PhiWeights
+from phi2demo.engine.phi_weights import PhiWeights
 from phi2demo.engine.prefix_tree import PrefixTree
 
 TABLE_TOKENS = 1024
@@ -32,18 +32,23 @@ class PackedPhi:
         self._weights = weights
         self._heads, self._groups = config.num_attention_heads, config.num_key_value_heads
         self._width = config.hidden_size // self._heads
-        half = rotary[0].shape[-1] // 2
-        self._cos, self._sin = (part[:, None, :half].to(weights.dtype) for part in rotary)
         self._device = rotary[0].device
+        self._dtype = torch.float32 if self._device.type == "cpu" else weights.dtype  # of attention: a CPU has no other
+        half = rotary[0].shape[-1] // 2
+        self._cos, self._sin = (part[:, None, :half].to(self._dtype) for part in rotary)
         self._slots = slots
         self._tree = PrefixTree()
         self._table = _FirstLayerTable(weights)
         self._store = [self._new_store(FIRST_SLOTS) for _ in range(1 + len(weights.layers))]
 
-    @property
-    def head(self) -> Linear:
-        """The output layer, for what `hidden` gives."""
-        return self._weights.head
+    def logits(self, states: torch.Tensor, token_ids: torch.Tensor) -> torch.Tensor:
+        """Float32 logits (tokens, vocabulary) for states that `hidden` gave; those of `token_ids` without rounding."""
+        weights = self._weights
+        logits = weights.head(states.to(weights.dtype)).float()
+        if weights.dtype != torch.float32:
+            rows, bias = (part[token_ids].float() for part in weights.head_parts)
+            logits.scatter_(1, token_ids[:, None], ((states * rows).sum(-1) + bias)[:, None])
+        return logits
 
     def make_room(self, tokens: int) -> None:
         """Forget all prefixes where so many new tokens would go over the limit."""
@@ -57,7 +62,7 @@ class PackedPhi:
     def hidden(
         self, prefixes: Sequence[Sequence[int]], tails: Sequence[Sequence[int]], cancel: Event | None
     ) -> torch.Tensor:
-        """Normed last hidden states at all tokens of all tails, (tokens, hidden size); keeps the prefixes.
+        """Normed last hidden states at all tokens of all tails, (tokens, hidden size) in float32; keeps the prefixes.
 
         Without tails it only keeps the prefixes. Raises StoppedError.
         """
@@ -90,12 +95,11 @@ class PackedPhi:
             joint = layer.queries_inner(normed)
             size = self._heads * self._width
             attended = self._attend(joint[:, :size], turn, store, groups)
-            inner = self._weights.activation(joint[:, size:])
-            x = x + layer.output(torch.cat([attended, inner], dim=1))
-        return self._weights.final_norm(x).to(self._weights.dtype)
+            x = x + layer.output(torch.cat([attended, self._weights.activation(joint[:, size:])], dim=1))
+        return self._weights.final_norm(x)
 
     def _keep(self, keys_values: torch.Tensor, turn: tuple[torch.Tensor, torch.Tensor], into: torch.Tensor) -> None:
-        pairs = keys_values.view(-1, 2, self._groups, self._width)
+        pairs = keys_values.to(self._dtype).view(-1, 2, self._groups, self._width)
         into[:, 1] = pairs[:, 1]
         _rotate(pairs[:, 0], turn, into[:, 0])
 
@@ -107,7 +111,7 @@ class PackedPhi:
         groups: Sequence["_Placed"],
     ) -> torch.Tensor:
         """Attended values, (queries, heads x width)."""
-        heads = queries.reshape(-1, self._heads, self._width)
+        heads = queries.to(self._dtype).reshape(-1, self._heads, self._width)
         rotated = torch.empty_like(heads)
         _rotate(heads, turn, rotated)
         attended = torch.empty_like(rotated).view(len(rotated), -1)
@@ -122,18 +126,19 @@ class PackedPhi:
                 enable_gqa=self._heads != self._groups,
             )
             flat = values.transpose(1, 2).reshape(-1, attended.shape[1])
-            attended.index_copy_(0, group.numbers, flat.index_select(0, group.real))
-        return attended
+            attended.index_copy_(0, group.numbers, flat if group.real is None else flat.index_select(0, group.real))
+        return attended.to(self._weights.dtype)
 
     def _place(self, group: Group, start: int = 0) -> "_Placed":
         """On the device, with queries numbered from `start`."""
         visible = torch.from_numpy(group.visible).to(self._device)[:, None]
-        mask = torch.zeros(visible.shape, dtype=self._weights.dtype, device=self._device)
+        mask = torch.zeros(visible.shape, dtype=self._dtype, device=self._device)
         queries, keys, real, numbers = (
             torch.from_numpy(part).to(self._device)
             for part in (group.queries.reshape(-1) - start, group.keys, group.real, group.numbers - start)
         )
-        return _Placed(queries, keys, mask.masked_fill_(~visible, float("-inf")), real, numbers)
+        padded = len(real) < len(queries)
+        return _Placed(queries, keys, mask.masked_fill_(~visible, float("-inf")), real if padded else None, numbers)
 
     def _grow(self, filled: int, needed: int) -> None:
         size = len(self._store[0])
@@ -146,7 +151,7 @@ class PackedPhi:
 
     def _new_store(self, slots: int) -> torch.Tensor:
         shape = (slots, 2, self._groups, self._width)
-        return torch.empty(shape, dtype=self._weights.dtype, device=self._device)
+        return torch.empty(shape, dtype=self._dtype, device=self._device)
 
 
 @dataclass(frozen=True)
@@ -157,7 +162,8 @@ class _Placed:
     keys: torch.Tensor
     mask: torch.Tensor
     """(segments, 1, queries, keys), added to the scores."""
-    real: torch.Tensor
+    real: torch.Tensor | None
+    """None where no query is padding."""
     numbers: torch.Tensor
 
 
@@ -207,6 +213,6 @@ def _rotate(heads: torch.Tensor, turn: tuple[torch.Tensor, torch.Tensor], into: 
     cos, sin = turn
     half = cos.shape[-1]
     one, two = heads[..., :half], heads[..., half : 2 * half]
-    into[..., :half] = torch.addcmul(one * cos, two, sin, value=-1)
-    into[..., half : 2 * half] = torch.addcmul(two * cos, one, sin)
+    torch.mul(one, cos, out=into[..., :half]).addcmul_(two, sin, value=-1)
+    torch.mul(two, cos, out=into[..., half : 2 * half]).addcmul_(one, sin)
     into[..., 2 * half :] = heads[..., 2 * half :]

@@ -51,6 +51,8 @@ class PhiWeights:
     """All others."""
     final_norm: Norm
     head: Linear
+    head_parts: tuple[torch.Tensor, torch.Tensor]
+    """Its weight and bias with all their digits."""
     activation: Callable[[torch.Tensor], torch.Tensor]
     dtype: torch.dtype
     """Of what is multiplied; norms and the sums over layers are float32."""
@@ -94,6 +96,7 @@ def read_weights(model: nn.Module, *, adapter: str | None, dtype: torch.dtype) -
         layers=tuple(_read_layer(layer, adapter, dtype) for layer in others),
         final_norm=_norm(base.model.final_layernorm),
         head=_joined([[base.lm_head]], adapter, dtype),
+        head_parts=(_weight(base.lm_head, adapter), _bias(base.lm_head)),
         activation=_activation(base.config.hidden_act),
         dtype=dtype,
     )
@@ -142,7 +145,7 @@ def _joined(modules: Sequence[Sequence[nn.Module]], adapter: str | None, dtype: 
     """One multiplication for several: those of a row read inputs side by side and are added, rows are stacked."""
     weights = [[_weight(module, adapter) for module in row] for row in modules]
     biases = [[_bias(module) for module in row] for row in modules]
-    weight = torch.cat([torch.cat(row, dim=1) for row in weights]).to(dtype)
+    weight = torch.cat([torch.cat(row, dim=1).to(dtype) for row in weights])
     bias = torch.cat([torch.stack(row).sum(0) for row in biases]).to(dtype)
     return _prepared(weight, bias)
 
@@ -178,16 +181,16 @@ def _gelu(inputs: torch.Tensor) -> torch.Tensor:
 
 def _weight(module: Any, adapter: str | None) -> torch.Tensor:
     base = getattr(module, "base_layer", module)
-    weight: torch.Tensor = base.weight.float()
+    weight: torch.Tensor = base.weight
     if adapter is not None and adapter in getattr(module, "lora_A", {}):
-        weight = weight + module.get_delta_weight(adapter).float()
+        weight = weight.float() + module.get_delta_weight(adapter).float()
     return weight
 
 
 def _bias(module: Any) -> torch.Tensor:
     base = getattr(module, "base_layer", module)
     bias: torch.Tensor = base.weight.new_zeros(base.out_features) if base.bias is None else base.bias
-    return bias.float()
+    return bias
 
 
 def _chosen(module: Any, adapter: str | None) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -87,7 +87,8 @@ class Scorer:
         """Of one token's keys and values in one layer."""
         config = base_of(self._model).config
         width = config.hidden_size // config.num_attention_heads
-        return int(2 * config.num_key_value_heads * width * dtype.itemsize)
+        size = 4 if self._device.type == "cpu" else dtype.itemsize
+        return int(2 * config.num_key_value_heads * width * size)
 
     def _share(self, on_cpu: int) -> int:
         """Bytes that one purpose may take: `on_cpu`, or 16 times as much of a GPU's own memory."""

@@ -1,0 +1,186 @@
+"""Explain the same outputs with stock shap and with our scorer under the same explainer, and compare time and values.
+
+Stock is `shap.models.TeacherForcing` with `shap.maskers.Text`; both sides use `shap.explainers.Partition`, the same
+tree, batch size and number of evaluations, and the log-odds of each output token as the value.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from phi2demo.benchmark.texts import Example
+from phi2demo.engine.engine import Engine, Prompt
+from phi2demo.errors import SettingsError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from phi2demo.engine.loading import LoadedModel
+
+BATCH_SIZE = 10
+"""Masks of a round of the explainer: its own default for such a model."""
+
+Explain = Callable[[Example], "NDArray[np.float64]"]
+"""Values of each token of a text for each of its output, (tokens, output tokens)."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One text."""
+
+    words: int
+    tokens: int
+    output_tokens: int
+    peer_seconds: float
+    ours_seconds: float
+    fast_seconds: float
+    max_difference: float
+    """Between our values and the peer's, relative to the peer's largest."""
+    fast_max_difference: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All texts; seconds are medians over the repeats."""
+
+    ratio: float
+    """The peer's seconds for all texts over ours."""
+    max_difference: float
+    """The greatest of all texts."""
+    fast_ratio: float
+    fast_max_difference: float
+    ours_seconds: float
+    fast_seconds: float
+    peer_seconds: float
+    texts: tuple[Measured, ...]
+    max_evals: int
+    batch_size: int
+    repeats: int
+    model: str
+    machine: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def compare(
+    loaded: "LoadedModel",
+    engine: Engine,
+    examples: Sequence[Example],
+    *,
+    max_evals: int = 500,
+    repeats: int = 1,
+    report: Callable[[str], None] = lambda line: None,
+) -> Comparison:
+    """Explain all texts in turn with each side, `repeats` times; `engine` runs the model of `loaded`.
+
+    Raises SettingsError where there is nothing to measure.
+    """
+    if max_evals < 4 or repeats < 1 or not examples:
+        raise SettingsError(f"{max_evals} evaluations, {repeats} repeats: give at least 4 evaluations and 1 repeat.")
+    sides: dict[str, Explain] = {
+        "peer": _peer(loaded, max_evals),
+        "ours": _ours(loaded, engine, max_evals, fast=False),
+        "fast": _ours(loaded, engine, max_evals, fast=True),
+    }
+    for explain in sides.values():
+        explain(Example("One two three four.", examples[0].output))  # compiles what numba and oneDNN compile
+    measured = []
+    for number, example in enumerate(examples, 1):
+        measured.append(_measure(sides, loaded, example, repeats))
+        report(f"text {number} of {len(examples)}: {_line(measured[-1])}")
+    peer, ours, fast = (sum(getattr(text, f"{side}_seconds") for text in measured) for side in ("peer", "ours", "fast"))
+    return Comparison(
+        ratio=peer / ours,
+        max_difference=max(text.max_difference for text in measured),
+        fast_ratio=peer / fast,
+        fast_max_difference=max(text.fast_max_difference for text in measured),
+        ours_seconds=ours,
+        fast_seconds=fast,
+        peer_seconds=peer,
+        texts=tuple(measured),
+        max_evals=max_evals,
+        batch_size=BATCH_SIZE,
+        repeats=repeats,
+        model=f"{loaded.info.base}, {loaded.info.layers} layers x {loaded.info.hidden_size}",
+    )
+
+
+def _measure(sides: dict[str, Explain], loaded: "LoadedModel", example: Example, repeats: int) -> Measured:
+    import numpy as np
+
+    seconds: dict[str, list[float]] = {side: [] for side in sides}
+    values: dict[str, NDArray[np.float64]] = {}
+    for _ in range(repeats):
+        for side, explain in sides.items():
+            np.random.seed(0)  # the explainer breaks ties by chance
+            started = time.perf_counter()
+            values[side] = explain(example)
+            seconds[side].append(time.perf_counter() - started)
+    largest = float(np.abs(values["peer"]).max())
+    tokens, output_tokens = values["peer"].shape
+    return Measured(
+        words=len(example.text.split()),
+        tokens=tokens,
+        output_tokens=output_tokens,
+        peer_seconds=statistics.median(seconds["peer"]),
+        ours_seconds=statistics.median(seconds["ours"]),
+        fast_seconds=statistics.median(seconds["fast"]),
+        max_difference=float(np.abs(values["ours"] - values["peer"]).max()) / largest,
+        fast_max_difference=float(np.abs(values["fast"] - values["peer"]).max()) / largest,
+    )
+
+
+def _peer(loaded: "LoadedModel", max_evals: int) -> Explain:
+    """Stock shap, as its documentation shows it for text generation."""
+    import copy
+
+    import shap
+
+    model: Any = loaded.model
+    inner = getattr(model, "get_base_model", None)
+    tokenizer = copy.deepcopy(loaded.tokenizer)  # stock shap changes its padding
+    scorer = shap.models.TeacherForcing(model if inner is None else inner(), tokenizer)
+    explainer = shap.Explainer(scorer, shap.maskers.Text(tokenizer), algorithm="partition")
+
+    def explain(example: Example) -> "NDArray[np.float64]":
+        values: NDArray[np.float64] = explainer(
+            [example.text], [example.output], max_evals=max_evals, batch_size=BATCH_SIZE, silent=True
+        ).values[0]
+        return values
+
+    return explain
+
+
+def _ours(loaded: "LoadedModel", engine: Engine, max_evals: int, *, fast: bool) -> Explain:
+    """shap's explainer and masker over our scorer."""
+    import numpy as np
+    import shap
+
+    masker = shap.maskers.Text(loaded.tokenizer)
+
+    def explain(example: Example) -> "NDArray[np.float64]":
+        ids = tuple(loaded.tokenizer.encode(example.output))
+
+        def log_odds(texts: Sequence[str]) -> "NDArray[np.float64]":
+            prompts = [Prompt(str(text), engine.info.uses[0]) for text in texts]
+            return np.array([score.log_odds for score in engine.score(prompts, [ids] * len(prompts), fast=fast)])
+
+        explainer = shap.explainers.Partition(log_odds, masker)
+        values: NDArray[np.float64] = explainer(
+            [example.text], max_evals=max_evals, batch_size=BATCH_SIZE, silent=True
+        ).values[0]
+        return values
+
+    return explain
+
+
+def _line(text: Measured) -> str:
+    return (
+        f"{text.words} words, {text.tokens} tokens: stock {text.peer_seconds:.2f} s, "
+        f"ours {text.ours_seconds:.2f} s, fast {text.fast_seconds:.2f} s"
+    )

@@ -1,0 +1,59 @@
+"""The comparison with stock shap, on a tiny model and with few evaluations."""
+
+from pathlib import Path
+
+import pytest
+
+from phi2demo.benchmark.explaining import Comparison, compare
+from phi2demo.benchmark.texts import EXAMPLES, Example
+from phi2demo.engine.loading import LoadedModel, load, plan
+from phi2demo.engine.local import LocalEngine
+from phi2demo.errors import SettingsError
+from phi2demo.settings import ModelSettings
+
+SHORT = (
+    Example("The train to the coast leaves at eight.", " Der Zug"),
+    Example("It rained all day, so the children read.", " they stayed at home"),
+)
+
+
+@pytest.fixture(scope="module")
+def loaded(tiny_base: Path, tiny_adapter: Path) -> LoadedModel:
+    return load(plan(ModelSettings(adapter=str(tiny_adapter), device="cpu")))
+
+
+@pytest.fixture(scope="module")
+def result(loaded: LoadedModel) -> Comparison:
+    return compare(loaded, LocalEngine(loaded), SHORT, max_evals=24, repeats=2)
+
+
+def test_both_sides_give_the_same_values(result: Comparison) -> None:
+    assert result.max_difference < 1e-4
+    assert result.max_difference == max(text.max_difference for text in result.texts)
+    assert result.fast_max_difference < 0.2
+
+
+def test_seconds_add_up_to_the_ratios(result: Comparison) -> None:
+    assert len(result.texts) == 2
+    assert result.peer_seconds == pytest.approx(sum(text.peer_seconds for text in result.texts))
+    assert result.ratio == pytest.approx(result.peer_seconds / result.ours_seconds)
+    assert result.fast_ratio == pytest.approx(result.peer_seconds / result.fast_seconds)
+
+
+def test_another_model_on_our_side_is_seen(loaded: LoadedModel, tiny_base: Path) -> None:
+    base = LocalEngine.load(plan(ModelSettings(model=str(tiny_base), device="cpu")))
+    assert compare(loaded, base, SHORT[:1], max_evals=8).max_difference > 1e-3
+
+
+@pytest.mark.parametrize(("max_evals", "repeats"), [(3, 1), (10, 0)])
+def test_too_little_to_measure_is_refused(loaded: LoadedModel, max_evals: int, repeats: int) -> None:
+    with pytest.raises(SettingsError, match="at least 4 evaluations"):
+        compare(loaded, LocalEngine(loaded), SHORT, max_evals=max_evals, repeats=repeats)
+
+
+def test_texts_have_20_to_150_words() -> None:
+    words = [len(example.text.split()) for example in EXAMPLES]
+    assert len(words) >= 5
+    assert min(words) >= 20
+    assert max(words) <= 150
+    assert max(words) > 140

@@ -1,0 +1,41 @@
+import json
+
+import pytest
+
+from phi2demo.commands import benchmark
+from phi2demo.errors import SettingsError
+
+FEW = ["explain", "--shape", "small", "--texts", "1", "--max-evals", "6", "--device", "cpu"]
+KEYS = {
+    "ratio", "max_difference", "fast_ratio", "fast_max_difference", "ours_seconds", "peer_seconds", "texts", "machine",
+}  # fmt: skip
+
+
+def test_json_is_one_object_with_all_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    assert benchmark.main("benchmark", [*FEW, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result.keys() >= KEYS
+    assert result["max_difference"] < 1e-3
+    assert result["machine"]["dtype"] == "float32"
+    assert result["texts"][0]["words"] == 21
+
+
+def test_a_table_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    assert benchmark.main("benchmark", FEW) == 0
+    shown = capsys.readouterr()
+    assert shown.out.split("\n")[1].startswith("stock")
+    assert "text 1 of 1" in shown.err
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["explain", "--texts", "0"], "--texts 0"),
+        (["explain", "--shape", "small", "--model", "x"], "leave --model"),
+        (["explain", "--threads", "0"], "--threads 0"),
+        (["sort"], "invalid choice"),
+    ],
+)
+def test_what_is_refused(argv: list[str], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        benchmark.main("benchmark", argv)
