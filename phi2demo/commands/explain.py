@@ -166,7 +166,9 @@ def _parser(command: str, task: AnyTask) -> shared.Parser:
         "--target", dest="span", metavar="3:5", help="output tokens to explain, counted from 0; default: all"
     )
     parser.add_argument("--instead", metavar="TEXT", help="why the target and not this?")
-    parser.add_argument("--method", choices=METHODS, help="default: partition")
+    parser.add_argument(
+        "--method", choices=METHODS, help="default: auto, exact where there are few units, else partition"
+    )
     parser.add_argument("--units", choices=UNITS, help="default: the finest whose estimate is under ten seconds")
     parser.add_argument("--value", choices=VALUES, help="default: log-probability")
     parser.add_argument("--mask", metavar="TEXT", help="what stands for hidden units; default: nothing")

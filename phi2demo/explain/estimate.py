@@ -12,7 +12,7 @@ from phi2demo.explain.attribution import Values
 from phi2demo.explain.faithfulness import curve_calls
 from phi2demo.explain.game import Game
 from phi2demo.explain.progress import Estimate
-from phi2demo.explain.request import MAX_EXACT_UNITS, ExplainRequest
+from phi2demo.explain.request import MAX_EXACT_UNITS, ExplainRequest, Method
 from phi2demo.explain.segments import Unit, UnitKind
 from phi2demo.explain.tree import complete_calls
 
@@ -21,6 +21,9 @@ PATIENCE_S = 10.0
 TRIAL_MASKS = 24
 COMPARISON_EVALS = 200
 """Masked texts for the other method, whose agreement is measured."""
+FEW_UNITS = 10
+"""Up to here a few hundred evaluations are enough random orders to come near exact Shapley values. Owen values over a tree
+do not, however many there are: the tree rules out most subsets."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +33,8 @@ class Plan:
     units: tuple[Unit, ...]
     tree: Values
     """Linkage over the units; see `tree.linkage`."""
+    method: Method
+    """Never auto."""
     estimate: Estimate
 
 
@@ -93,25 +98,34 @@ def plan(request: ExplainRequest, cut: Cut, pace: Pace) -> Plan:
 
 
 def _planned(request: ExplainRequest, kind: UnitKind, units: Sequence[Unit], tree: Values, pace: Pace) -> Plan:
-    masks = method_masks(request, len(units), tree)
+    method = method_for(request, len(units))
+    masks = method_masks(method, len(units), tree, max_evals=request.max_evals)
     if request.trust and len(units) > 1:
         masks += curve_calls(len(units)) + min(COMPARISON_EVALS, 2 ** min(len(units), 20))
     masks = min(masks, 2 ** min(len(units), 30))
     calls = math.ceil(masks * pace.calls)
-    return Plan(tuple(units), tree, Estimate(kind, len(units), calls, round(masks * pace.seconds, 2)))
+    return Plan(tuple(units), tree, method, Estimate(kind, len(units), calls, round(masks * pace.seconds, 2)))
 
 
-def method_masks(request: ExplainRequest, units: int, tree: Values) -> int:
-    """Masked texts that the method asks for at most."""
+def method_for(request: ExplainRequest, units: int) -> Method:
+    """The method asked for; with "auto" the nearest to exact Shapley values that the evaluations allow."""
+    if request.method != "auto":
+        return request.method
+    if 2**units <= request.max_evals:
+        return "exact"
+    return "permutation" if units <= FEW_UNITS and 10 * (2 * units + 1) <= request.max_evals else "partition"
+
+
+def method_masks(method: Method, units: int, tree: Values, *, max_evals: int) -> int:
+    """Masked texts that a method asks for at most."""
     if units == 1:
         return 2
-    match request.method:
+    match method:
         case "exact":
             return int(2 ** min(units, 30))
         case "permutation":
             length = 2 * units + 1
-            return max(request.max_evals // length, 1) * length
+            return max(max_evals // length, 1) * length
         case "lime":
-            return request.max_evals
-        case "partition":
-            return min(request.max_evals, complete_calls(tree))
+            return max_evals
+    return min(max_evals, complete_calls(tree))

@@ -10,11 +10,12 @@ from phi2demo.explain.segments import UnitKind
 from phi2demo.tasks.run import task_named
 from phi2demo.tasks.task import AnyTask, Request, Result, TaskOptions, check_choice, check_text
 
-Method = Literal["partition", "exact", "permutation", "lime"]
+Method = Literal["auto", "partition", "exact", "permutation", "lime"]
 Of = Literal["finetuned", "base", "difference"]
 Value = Literal["log-probability", "log-odds"]
 
 METHODS: dict[str, str] = {
+    "auto": "SHAP, exact where few units allow it",
     "partition": "SHAP over a tree (Owen values)",
     "exact": "SHAP, exact Shapley values",
     "permutation": "SHAP by permutations",
@@ -57,7 +58,9 @@ class ExplainRequest:
     """First output token and the one after the last, counted over all pieces; None is the whole output."""
     instead: str | None = None
     """Why the target and not this? What is explained is how much likelier the target is."""
-    method: Method = "partition"
+    method: Method = "auto"
+    """Auto: exact where every subset fits `max_evals`, permutation up to ten units, partition beyond; an Attribution's
+    request says which."""
     units: UnitKind | Literal["auto"] = "auto"
     value: Value = "log-probability"
     mask: str = ""

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -75,7 +75,7 @@ class Work:
         self._tell()
         trust = self._trust(found, base=ends[0], full=ends[1])
         return Attribution(
-            request=self._request,
+            request=replace(self._request, method=planned.method),
             model=self._engine.info,
             units=planned.units,
             kind=planned.estimate.kind,
@@ -108,11 +108,7 @@ class Work:
         if units == 1:
             ends = self._game(np.array([[False], [True]]))
             return _Found(ends[1:] - ends[:1])
-        match request.method:
-            case "partition":
-                return _Found(
-                    shapley.partition_values(self._game, planned.tree, max_evals=request.max_evals, seed=seed).values
-                )
+        match planned.method:
             case "exact":
                 return _Found(shapley.exact_values(self._game, units, seed=seed).values)
             case "permutation":
@@ -121,13 +117,15 @@ class Work:
             case "lime":
                 linear = lime.lime_values(self._game, units, samples=request.max_evals, seed=seed)
                 return _Found(linear.values, linear.standard_error, linear.fit)
+        owen = shapley.partition_values(self._game, planned.tree, max_evals=request.max_evals, seed=seed)
+        return _Found(owen.values)
 
     def _trust(self, found: _Found, *, base: Values, full: Values) -> Trust:
         request, planned = self._request, self._plan
         assert planned is not None
         totals, units = found.values.sum(1), len(planned.units)
         explained = float((full - base).sum())
-        opened = self._owen() if request.method == "partition" and units > 1 else None
+        opened = self._owen() if planned.method == "partition" and units > 1 else None
         deletion = insertion = agreement = None
         if request.trust and units > 1:
             deletion, insertion = faithfulness.curves(self._game, totals, seed=request.seed)
@@ -149,7 +147,7 @@ class Work:
     def _compared(self, planned: Plan) -> Values:
         """The units' values by the other family of methods: LIME beside SHAP, SHAP beside LIME."""
         units, seed = len(planned.units), self._request.seed
-        if self._request.method == "lime":
+        if planned.method == "lime":
             other = shapley.partition_values(self._game, planned.tree, max_evals=COMPARISON_EVALS, seed=seed)
             return np.asarray(other.values.sum(1))
         return np.asarray(lime.lime_values(self._game, units, samples=COMPARISON_EVALS, seed=seed).values.sum(1))
@@ -189,6 +187,6 @@ def _notes(request: ExplainRequest, planned: Plan, trust: Trust) -> tuple[str, .
             f"{trust.split_evenly:.0%} of the credit was only split evenly within groups that were not opened. "
             "Allow more evaluations or take coarser units for more."
         )
-    if request.method == "lime" and request.max_evals < 2 * len(planned.units):
+    if planned.method == "lime" and request.max_evals < 2 * len(planned.units):
         notes.append("There are fewer masked texts than LIME needs for so many units: its values are mostly noise.")
     return tuple(notes)

@@ -32,7 +32,9 @@ def say(engine: PlantedEngine, capsys: pytest.CaptureFixture[str], monkeypatch: 
 
 
 def test_the_strongest_units_come_first_with_bars_and_trust(say: Say) -> None:
-    lines = say("the quiet train at eight", "--task", "summarize", "--units", "words").split("\n")
+    lines = say("the quiet train at eight", "--task", "summarize", "--units", "words", "--method", "partition").split(
+        "\n"
+    )
     assert lines[0] == "Which words made the finetuned model write “THE QUIET TRAIN AT EIGHT”?"
     rows = [line for line in lines if "█" in line or "░" in line]
     assert [row.split()[-1] for row in rows] == ["train", "quiet", "eight"]

@@ -111,7 +111,9 @@ def test_words_say_what_was_asked_and_how_sure_it_is(attribution: Attribution) -
     for part in ("deletion area", "insertion area", "SHAP and LIME agree", "standard error", "R²", "prompts scored"):
         assert part in lines
     engine = PlantedEngine(rewards({"a": 1.0}))
-    contrast = explained(engine, asked("a b", " yes", instead="no", of="difference", mask="...", trust=False))
+    contrast = explained(
+        engine, asked("a b", " yes", instead="no", of="difference", mask="...", trust=False, method="partition")
+    )
     assert words.question(contrast) == "What did finetuning change about how likely “yes” is rather than “no”?"
     assert "replaced by “...”" in words.settings(contrast)
     assert "tree opened 100%, 0.0% of the credit" in "\n".join(words.trust_lines(contrast))

@@ -21,7 +21,7 @@ REFUSED: dict[str, tuple[dict[str, Any], type[Phi2DemoError], str]] = {
     "empty text": ({"text": " \n"}, InputError, "The text is empty"),
     "no output": ({"outputs": ()}, InputError, "The output is empty, so there is nothing to explain"),
     "blank output": ({"outputs": (" ", ())}, InputError, "The output is empty"),
-    "method": ({"method": "guess"}, SettingsError, "method is 'guess'; give one of partition, exact"),
+    "method": ({"method": "guess"}, SettingsError, "method is 'guess'; give one of auto, partition"),
     "units": ({"units": "lines"}, SettingsError, "units is 'lines'; give one of auto, tokens"),
     "of": ({"of": "both"}, SettingsError, "of is 'both'"),
     "value": ({"value": "odds"}, SettingsError, "value is 'odds'"),

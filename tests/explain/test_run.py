@@ -144,7 +144,7 @@ def test_what_is_explained_is_what_the_model_says(tiny_base: Path, tiny_adapter:
 
 def test_steps_tell_an_estimate_then_calls_then_partial_values(engine: PlantedEngine) -> None:
     engine.seconds_a_batch = 0.15
-    steps = list(explain(engine, asked(f"{TEXT} and {TEXT}", max_evals=200)))
+    steps = list(explain(engine, asked(f"{TEXT} and {TEXT}", max_evals=200, method="partition")))
     estimate = next(step.estimate for step in steps if step.estimate)
     assert (estimate.kind, estimate.units) == ("words", 19)
     final = steps[-1].attribution
@@ -254,7 +254,7 @@ def test_little_budget_is_said(engine: PlantedEngine) -> None:
 
 
 def test_trust_figures_of_a_planted_answer(engine: PlantedEngine) -> None:
-    trust = explained(engine, asked(TEXT, seed=3)).trust
+    trust = explained(engine, asked(TEXT, seed=3, method="partition")).trust
     assert trust.deletion is not None
     assert trust.insertion is not None
     assert trust.deletion.area < trust.deletion.random_area
@@ -271,3 +271,19 @@ def test_the_same_seed_gives_the_same_values(engine: PlantedEngine) -> None:
     for method in METHODS:
         once, again = (explained(engine, asked(TEXT, method=method, max_evals=30, seed=5)) for _ in range(2))
         assert (once.values == again.values).all()
+
+
+@pytest.mark.parametrize(
+    ("words", "max_evals", "method"),
+    [
+        (8, 256, "exact"),
+        (8, 255, "permutation"),
+        (10, 500, "permutation"),
+        (10, 200, "partition"),
+        (11, 500, "partition"),
+    ],
+)
+def test_the_method_is_as_exact_as_the_budget_allows(words: int, max_evals: int, method: str) -> None:
+    text = " ".join(f"w{at}" for at in range(words))
+    found = explained(PlantedEngine(rewards({"w1": 1.0})), asked(text, max_evals=max_evals, trust=False))
+    assert found.request.method == method
