@@ -57,12 +57,13 @@ def log_probabilities(logits: torch.Tensor, token_ids: torch.Tensor) -> list[flo
     """
     logits = logits.float()
     at = token_ids[:, None]
-    values = logits.log_softmax(-1).gather(-1, at)[:, 0].double()
+    values = logits.log_softmax(-1).gather(-1, at)[:, 0].cpu().double()  # an MPS device has no float64
     close = (values > CLOSE).nonzero()[:, 0]
     if len(close):
-        logits, at = logits[close], at[close]
+        there = close.to(logits.device)
+        logits, at = logits[there], at[there]
         others = logits.scatter(-1, at, float("-inf")).logsumexp(-1)
-        values[close] = functional.logsigmoid((logits.gather(-1, at)[:, 0] - others).double())
+        values[close] = functional.logsigmoid((logits.gather(-1, at)[:, 0] - others).cpu().double())
     numbers: list[float] = values.tolist()
     return numbers
 
