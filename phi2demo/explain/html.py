@@ -113,7 +113,12 @@ def curve(curve: Curve, title: str) -> str:
 
 def _unit(text: str, value: float, scale: float) -> str:
     strength = min(abs(value) / scale, 1.0)
-    return f'<span class="unit {_side(value)}" style="--v:{strength:.3f}" title="{value:+.3f}">{escape(text)}</span>'
+    core = text.strip()  # white space shows no colour
+    at = text.index(core)
+    return (
+        f'{escape(text[:at])}<span class="unit {_side(value)}" style="--v:{strength:.3f}" title="{value:+.3f}">'
+        f"{escape(core)}</span>{escape(text[at + len(core) :])}"
+    )
 
 
 def _side(value: float) -> str:
