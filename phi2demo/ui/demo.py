@@ -14,6 +14,7 @@ from phi2demo.ui.description import ModelDescription
 from phi2demo.ui.events import connect
 from phi2demo.ui.explain_api import add_explain_endpoint
 from phi2demo.ui.explain_events import connect_explain, connect_why
+from phi2demo.ui.explain_filling import ExplainFilling
 from phi2demo.ui.explain_handlers import ExplainHandlers
 from phi2demo.ui.explain_tab import ID as EXPLAIN
 from phi2demo.ui.explain_tab import build_explain_tab
@@ -44,9 +45,10 @@ def build_demo(loader: EngineLoader, description: ModelDescription, declaration:
             with gr.Tab("Explain", id=EXPLAIN) as opened:
                 explaining = build_explain_tab(tabs, description, declaration)
             handlers = ExplainHandlers(explaining, loader, sessions)
-            connect_explain(opened, explaining, handlers)
+            filling = ExplainFilling(explaining, loader, sessions)
+            connect_explain(opened, explaining, handlers, filling)
             for tab in task_tabs:
-                connect_why(tab, explaining, handlers)
+                connect_why(tab, explaining, handlers, filling)
         add_endpoints(loader, declaration)
         add_explain_endpoint(loader, declaration)
 

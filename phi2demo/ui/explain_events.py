@@ -3,6 +3,7 @@
 from typing import Any
 
 from phi2demo.ui.events import MODEL
+from phi2demo.ui.explain_filling import ExplainFilling
 from phi2demo.ui.explain_handlers import ExplainHandlers
 from phi2demo.ui.explain_tab import ExplainTab
 from phi2demo.ui.task_tab import TaskTab
@@ -12,13 +13,13 @@ _AT_ONCE: dict[str, Any] = {"queue": False, "show_progress": "hidden", **_PRIVAT
 _ASKS_MODEL: dict[str, Any] = {"concurrency_id": MODEL, "concurrency_limit": 1, **_PRIVATE}
 
 
-def connect_explain(opened: Any, tab: ExplainTab, handlers: ExplainHandlers) -> None:
+def connect_explain(opened: Any, tab: ExplainTab, handlers: ExplainHandlers, filling: ExplainFilling) -> None:
     """Connect the events of the tab itself; `opened` is gradio's tab around it."""
     ask = tab.ask
-    opened.select(handlers.warm_up, None, None, **_AT_ONCE)
+    opened.select(handlers.opened, ask.output, None, **_AT_ONCE)
     begun = [tab.run.click(handlers.begin, None, [tab.status, tab.stop], **_AT_ONCE)]
     if tab.examples is not None:
-        filled = tab.examples.click(handlers.try_example, tab.examples, _filled(tab), **_AT_ONCE)
+        filled = tab.examples.click(filling.try_example, tab.examples, _filled(tab), **_AT_ONCE)
         begun.append(filled.then(handlers.begin, None, [tab.status, tab.stop], **_AT_ONCE))
     for begin in begun:
         ran = begin.then(
@@ -33,18 +34,19 @@ def connect_explain(opened: Any, tab: ExplainTab, handlers: ExplainHandlers) -> 
     tab.stop.click(handlers.stop, None, [tab.stop, tab.status], **_AT_ONCE)
     fields = [ask.target, tab.picker, tab.hint, *ask.groups.values()]
     for changed in (ask.output.input, ask.task.input):
-        changed(handlers.typed, ask.all(), fields, trigger_mode="always_last", **_AT_ONCE)
-    tab.picker.select(handlers.select, tab.found, [ask.target, tab.hint, tab.view, tab.bars, tab.table], **_AT_ONCE)
+        changed(filling.typed, ask.all(), fields, trigger_mode="always_last", **_AT_ONCE)
+    shown = [ask.target, tab.hint, tab.view, tab.bars, tab.table]
+    tab.picker.select(filling.select, {tab.found, ask.task, ask.output, ask.carried}, shown, **_AT_ONCE)
     for event in [ask.text.blur, ask.output.blur, *(setting.change for setting in ask.settings())]:
         _estimate(event, tab, handlers)
-    _connect_downloads(tab, handlers)
+    _connect_downloads(tab, filling)
 
 
-def connect_why(tab: TaskTab, explaining: ExplainTab, handlers: ExplainHandlers) -> None:
+def connect_why(tab: TaskTab, explaining: ExplainTab, handlers: ExplainHandlers, filling: ExplainFilling) -> None:
     """Connect "Why these words?" of every answer of a task's tab."""
     for column in tab.columns.values():
         carried = column.why.click(
-            handlers.carry, column.answered, [explaining.tabs, explaining.stop, *_filled(explaining)], **_AT_ONCE
+            filling.carry, column.answered, [explaining.tabs, explaining.stop, *_filled(explaining)], **_AT_ONCE
         )
         shown = carried.then(None, js="() => window.phi2demoShow('.explain button.run')", **_PRIVATE)
         _estimate(shown.then, explaining, handlers)
@@ -67,9 +69,9 @@ def _filled(tab: ExplainTab) -> list[Any]:
     return [*filled, tab.picker, tab.hint, tab.view, tab.after, tab.found, tab.status, tab.estimate]
 
 
-def _connect_downloads(tab: ExplainTab, handlers: ExplainHandlers) -> None:
+def _connect_downloads(tab: ExplainTab, filling: ExplainFilling) -> None:
     """Written when asked for and saved in the browser: no file stays on the server."""
     for ending, button in tab.downloads.items():
-        written = button.click(handlers.download_of(ending), tab.found, tab.download, **_AT_ONCE)
+        written = button.click(filling.download_of(ending), tab.found, tab.download, **_AT_ONCE)
         save = f"(text) => window.phi2demoDownload('explanation.{ending}', text)"
         written.success(None, tab.download, js=save, **_PRIVATE)

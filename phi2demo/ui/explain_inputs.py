@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from phi2demo.engine.engine import MAX_SEED, Output, Use
-from phi2demo.errors import SettingsError
+from phi2demo.errors import InputError, SettingsError
 from phi2demo.explain.request import EVALS, UNITS, ExplainRequest, as_output
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.declaration import Declaration
@@ -88,6 +88,13 @@ class ExplainInputs:
         if carried is not None and (carried.task, carried.shown) == (values[self.task], typed):
             return carried.outputs
         return (as_output(check_text(typed, what="output") if typed.strip() else ""),)
+
+    def is_output(self, request: ExplainRequest, values: Mapping[Any, Any]) -> bool:
+        """Whether the tab still holds the output that a request was about."""
+        try:
+            return request.task == values[self.task] and request.outputs == self.outputs(values)
+        except InputError:
+            return False
 
     def read(self, values: Mapping[Any, Any]) -> ExplainRequest:
         """The request; InputError and SettingsError say what cannot be explained."""

@@ -33,8 +33,9 @@ def picker(tokens: Sequence[OutputToken]) -> str:
         last = at + 1
         while last < len(tokens) and _place(tokens[last]) == _place(tokens[at]):
             last += 1
-        gap = "\n" if at and tokens[at].piece != tokens[at - 1].piece else ""
-        parts.append(gap + _button(tokens[at].text, at, last))
+        begins = not at or tokens[at].piece != tokens[at - 1].piece
+        text = tokens[at].text.lstrip(" ") or tokens[at].text if begins else tokens[at].text
+        parts.append(("\n" if at and begins else "") + _button(text, at, last))
         at = last
     return (
         '<div class="picker-head"><span>Output</span>'
@@ -65,8 +66,8 @@ def hint(picked: str | None, *, found: bool) -> str:
         return note(f"Explain asks about {WHOLE}. {_PICK}")
     if found:
         return note(
-            f"Below is what spoke for {_quoted(picked)}, read off the explanation of more; how far to believe it was "
-            "measured for all of that. Explain would ask about this alone."
+            f"Below: what spoke for {_quoted(picked)}, out of the same explanation. How far to believe it was measured "
+            "for the whole of that. Press Explain to ask about this alone."
         )
     return note(f"Explain asks about {_quoted(picked)} alone.")
 
@@ -106,8 +107,7 @@ def view(found: Attribution) -> str:
     """Question, heatmap, legend and what the numbers mean."""
     return _explanation(
         f"<h3>{escape(words.question(found))}</h3>"
-        f"{html.heatmap(found.units, found.totals)}{_legend(found)}"
-        f'<p class="note">{_reading(found)} {escape(words.effect(found))}.</p>'
+        f"{html.heatmap(found.units, found.totals)}{_legend(found)}" + note(f"{_reading(found)} {_effect(found)}")
     )
 
 
@@ -160,6 +160,16 @@ def _reading(found: Attribution) -> str:
     if found.request.of == "difference":
         return "A value is how much more a part speaks for the output in the finetuned model than in the base."
     return "+0.7 makes the output twice as likely, +2.3 ten times."
+
+
+def _effect(found: Attribution) -> str:
+    full, base = float(found.full_values.sum()), float(found.base_values.sum())
+    of = "Log-odds" if found.request.value == "log-odds" else "The log-probability of the output"
+    if found.request.instead:
+        of = f"The lead of the output over {_quoted(found.request.instead)}"
+    if found.request.of == "difference":
+        of = f"What finetuning added to {of[0].lower()}{of[1:]}"
+    return f"{of}: {full:+.2f} with the whole text, {base:+.2f} with all of it hidden."
 
 
 def _explanation(content: str) -> str:

@@ -43,11 +43,10 @@ class Sessions:
         event.set()
         return True
 
-    def active(self, page: str, tab: str) -> bool:
-        """Whether something of this tab waits or runs that was not stopped."""
+    def present(self, page: str, tab: str) -> bool:
+        """Whether something of this tab waits or runs, or ends because it was stopped; not what was dropped."""
         with self._lock:
-            event = self._events.get((page, tab))
-        return event is not None and not event.is_set()
+            return (page, tab) in self._events
 
     def drop(self, page: str, tab: str) -> None:
         """Stop and forget a request that never got its turn."""

@@ -275,7 +275,10 @@ def test_texts_can_be_read_in_light_and_dark(new_page: Any, address: str, dark: 
 
 
 CONTRAST = """() => {
-  const parse = (c) => { const n = c.match(/[\\d.]+/g).map(Number); return { rgb: n.slice(0, 3), a: n[3] ?? 1 }; };
+  const parse = (c) => {
+    const n = c.match(/[\\d.]+/g).map(Number), scale = c.startsWith("color(srgb") ? 255 : 1;
+    return { rgb: n.slice(0, 3).map((part) => part * scale), a: n[3] ?? 1 };
+  };
   const light = ([r, g, b]) => {
     const f = (v) => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
     return 0.2126 * f(r) + 0.7152 * f(g) + 0.0722 * f(b);
@@ -285,7 +288,9 @@ CONTRAST = """() => {
     return [255, 255, 255];
   };
   const pale = [];
-  for (const e of document.querySelectorAll("h1, p, li, span, dt, dd, label, button, summary, a, textarea, kbd, div")) {
+  for (const e of document.querySelectorAll(
+    "h1, h3, p, li, span, dt, dd, td, th, caption, abbr, strong, label, button, summary, a, textarea, kbd, div"
+  )) {
     const own = [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim()) || e.tagName === "TEXTAREA";
     if (!own || e.offsetParent === null || e.closest(".sr-only, .visually-hidden, [data-testid=status-tracker]")) continue;
     const [a, b] = [light(parse(getComputedStyle(e).color).rgb), light(behind(e))].sort((x, y) => y - x);

@@ -1,0 +1,132 @@
+"""What fills the Explain tab without asking the model: an answer, an example, typed words, picked tokens; downloads."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import gradio as gr
+
+from phi2demo.engine.loader import EngineLoader
+from phi2demo.errors import Phi2DemoError
+from phi2demo.explain import report
+from phi2demo.explain.attribution import Attribution, OutputToken
+from phi2demo.explain.request import ExplainRequest
+from phi2demo.explain.setting import output_tokens
+from phi2demo.tasks import TASKS
+from phi2demo.ui import heatmap, markup
+from phi2demo.ui.explain_inputs import Answered, Carried
+from phi2demo.ui.explain_tab import ID, ExplainTab
+from phi2demo.ui.handlers import Updates, page_of
+from phi2demo.ui.sessions import Sessions
+
+_FORMATS: dict[str, Callable[[Attribution], str]] = {
+    "json": lambda found: json.dumps(found.as_dict(), ensure_ascii=False, indent=2),
+    "csv": Attribution.to_csv,
+    "html": report.page,
+}
+
+
+class ExplainFilling:
+    """Handlers that answer at once."""
+
+    def __init__(self, tab: ExplainTab, loader: EngineLoader, sessions: Sessions) -> None:
+        self._tab, self._loader, self._sessions = tab, loader, sessions
+
+    def carry(self, answered: Answered | None, request: gr.Request) -> Updates:
+        """An answer of another tab into this one, which is opened."""
+        tab = self._tab
+        opened: Updates = {tab.tabs: gr.Tabs(selected=ID)}
+        if answered is None:
+            return opened | _ended(tab, "That answer is no longer kept. Ask again, then press the button.")
+        self._sessions.drop(page_of(request), ID)
+        try:
+            asked, result, engine = answered.asked, answered.result, self._loader.engine()
+            explained = ExplainRequest.from_result(engine, asked, result)
+            tokens = output_tokens(engine, explained.outputs)
+        except Phi2DemoError as error:
+            return opened | _ended(tab, str(error))
+        carried = Carried(asked.task, asked.options, result.text, explained.outputs, result.use)
+        others = [label for label in TASKS[asked.task].labels if label != result.text]
+        return {
+            **opened,
+            **_cleared(tab, heatmap.picker(tokens)),
+            **tab.ask.filled(asked.task, explained.text, result.text, asked.options),
+            **({tab.ask.model: result.use} if tab.ask.model else {}),
+            tab.ask.carried: carried,
+            tab.ask.instead: others[0] if others else "",
+        }
+
+    def try_example(self, index: int) -> Updates:
+        """A text and an output to explain into the tab."""
+        tab, sample = self._tab, self._tab.samples[index]
+        filled = tab.ask.filled(sample.task, sample.text, sample.output, sample.options)
+        return _cleared(tab, heatmap.NO_OUTPUT) | filled | {tab.ask.instead: sample.instead}
+
+    def typed(self, values: Mapping[Any, Any]) -> Updates:
+        """Another output or task: its tokens to pick from, and the fields of the task."""
+        ask = self._tab.ask
+        groups = {group: gr.Column(visible=name == values[ask.task]) for name, group in ask.groups.items()}
+        tokens: tuple[OutputToken, ...] = ()
+        if self._loader.status.state == "ready" and (values[ask.output] or "").strip():
+            try:
+                tokens = output_tokens(self._loader.engine(), ask.outputs(values))
+            except Phi2DemoError:
+                tokens = ()  # said when it is explained
+        picked = heatmap.hint(None, found=False) if tokens else ""
+        return {**groups, ask.target: None, self._tab.picker: heatmap.picker(tokens), self._tab.hint: picked}
+
+    def select(self, values: Mapping[Any, Any], event: gr.EventData) -> Updates:
+        """A token or a span was picked: ask about it next, and show it where the explanation holds it."""
+        tab, picked = self._tab, _picked(event._data)
+        found: Attribution | None = values[tab.found]
+        part = None
+        if found is not None and tab.ask.is_output(found.request, values):
+            part = heatmap.narrowed(found, *picked[:2]) if picked else found
+        return {
+            tab.ask.target: picked[:2] if picked else None,
+            tab.hint: heatmap.hint(picked[2] if picked else None, found=part is not None),
+            **({tab.view: heatmap.view(part), **charts(tab, part)} if part else {}),
+        }
+
+    def download_of(self, ending: str) -> Callable[[Attribution | None], str]:
+        """The handler that writes the explanation in a format."""
+
+        def write(found: Attribution | None) -> str:
+            if found is None:
+                raise gr.Error(
+                    "The explanation is no longer kept. Explain again, then download.", print_exception=False
+                )
+            return _FORMATS[ending](found)
+
+        return write
+
+
+def charts(tab: ExplainTab, found: Attribution) -> Updates:
+    """What shows the values of an explanation beside its heatmap."""
+    return {tab.bars: heatmap.strongest(found), tab.table: heatmap.every_unit(found)}
+
+
+def _cleared(tab: ExplainTab, picker: str) -> Updates:
+    return {
+        tab.picker: picker,
+        tab.hint: heatmap.hint(None, found=False),
+        tab.view: heatmap.ready(),
+        tab.after: gr.Column(visible=False),
+        tab.found: None,
+        tab.ask.carried: None,
+        tab.status: markup.KEYS,
+        tab.estimate: "",
+    }
+
+
+def _ended(tab: ExplainTab, words: str) -> Updates:
+    return {tab.status: markup.status(words, "error"), tab.stop: gr.Button(interactive=False)}
+
+
+def _picked(data: Any) -> tuple[int, int, str] | None:
+    """First token, the one after the last, and their text, as the page's script sends them; anything else is the whole."""
+    if not isinstance(data, dict) or not all(type(data.get(name)) is int for name in ("first", "last")):
+        return None
+    if not 0 <= data["first"] < data["last"]:
+        return None
+    return data["first"], data["last"], str(data.get("text", ""))

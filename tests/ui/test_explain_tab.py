@@ -1,0 +1,302 @@
+import json
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from phi2demo.engine.loader import EngineLoader
+from phi2demo.explain.shapley import warm_up
+from phi2demo.ui.explain_handlers import ESTIMATE
+from phi2demo.ui.explain_tab import ID
+from phi2demo.ui.handlers import TabHandlers
+from phi2demo.ui.sessions import Sessions
+from phi2demo.ui.task_tab import TaskTab
+from tests.ui.explaining import PAGE, ExplainPage
+from tests.ui.scripted import ScriptedEngine
+from tests.ui.test_handlers import states, values_of
+
+TEXT = "The train leaves at eight, not before."
+OUTPUT = "The train leaves."
+EVIL = "<script>window.hacked=1</script> <img src=x onerror=\"hacked=1\"> 'q' 👩‍🚀 e\u0301 Straße garçon {{x}} ${y}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm() -> None:
+    """shap is imported and compiled once, before anything is timed."""
+    warm_up()
+
+
+@pytest.fixture
+def page(loader: EngineLoader, sessions: Sessions) -> ExplainPage:
+    return ExplainPage(loader, sessions)
+
+
+def test_words_that_the_output_repeats_are_found(page: ExplainPage, sessions: Sessions) -> None:
+    page.fill(TEXT, OUTPUT, units="words")
+    page.explain()
+    found = page.state[page.tab.found]
+    assert {found.units[at].text.strip() for at in found.ranked[:2]} == {"train", "leaves"}
+    assert "status done" in page.html("status")
+    assert "Which words made the finetuned model write “The train leaves.”?" in page.html("view")
+    assert 'data-first="1"' in page.html("picker")
+    assert "train" in page.html("bars")
+    assert "<table>" in page.html("table")
+    assert "SHAP and LIME" in page.html("trust")
+    assert "hidden words dropped" in page.html("settings")
+    assert "model calls" in page.html("estimate")
+    assert len(sessions) == 0
+
+
+def test_partial_values_come_on_the_way(page: ExplainPage, engine: ScriptedEngine) -> None:
+    engine.delay_s = 0.1
+    page.fill(" ".join(f"word{at}" for at in range(40)), "word3 word7", units="words")
+    seen = [step[page.tab.view] for step in page.handlers.run(page.state, PAGE) if page.tab.view in step]
+    assert any("So far" in html for html in seen)
+    assert "word3" in seen[-1]
+
+
+def test_a_token_is_shown_without_asking_the_model_again(page: ExplainPage, engine: ScriptedEngine) -> None:
+    page.fill(TEXT, OUTPUT, units="words")
+    page.explain()
+    asked = engine.scored
+    whole = page.html("view")
+    page.pick(1, 2, " train")
+    assert "write “train”?" in page.html("view")
+    assert "what spoke for “train”" in page.html("hint")
+    assert page.html("bars").index("train") < page.html("bars").index("leaves")
+    assert page.state[page.tab.ask.target] == (1, 2)
+    page.pick()
+    assert page.html("view") == whole
+    assert page.state[page.tab.ask.target] is None
+    assert engine.scored == asked
+
+
+def test_a_picked_span_is_what_is_explained_next(page: ExplainPage) -> None:
+    page.fill(TEXT, OUTPUT, units="words")
+    page.pick(1, 3, " train leaves.")
+    assert "asks about “train leaves.” alone" in page.html("hint")
+    page.explain()
+    found = page.state[page.tab.found]
+    assert found.request.target == (1, 3)
+    assert found.output == " train leaves."
+    page.pick(0, 1, "The")
+    assert "write “train leaves.”?" in page.html("view")
+    assert "asks about “The” alone" in page.html("hint")
+
+
+def test_tokens_of_another_output_are_not_looked_up_in_the_old_explanation(page: ExplainPage) -> None:
+    page.fill(TEXT, OUTPUT, units="words")
+    page.explain()
+    page.fill(TEXT, "Another output now.")
+    page.pick(1, 2, " output")
+    assert "write “The train leaves.”?" in page.html("view")
+    assert "asks about “output” alone" in page.html("hint")
+
+
+@pytest.mark.parametrize(
+    "data", [None, 3, {"first": "1", "last": 2}, {"first": 3, "last": 1}, {"first": -1, "last": 1}]
+)
+def test_what_no_click_sends_picks_nothing(page: ExplainPage, data: Any) -> None:
+    from types import SimpleNamespace
+
+    event: Any = SimpleNamespace(_data=data)
+    assert page.filling.select(page.state, event)[page.tab.ask.target] is None
+
+
+def test_the_difference_and_a_contrast_say_what_they_ask(page: ExplainPage) -> None:
+    page.fill(TEXT, OUTPUT, units="words", model="difference")
+    page.explain()
+    assert "What did finetuning change" in page.html("view")
+    assert "counts more since finetuning" in page.html("view")
+    page.fill("a good film", "positive", task="sentiment", model="finetuned", instead="negative")
+    page.explain()
+    assert "rather than “negative”?" in page.html("view")
+    assert "speaks for “negative”" in page.html("view")
+
+
+def test_stop_ends_it_within_a_second_and_keeps_the_part(page: ExplainPage, engine: ScriptedEngine) -> None:
+    engine.delay_s = 0.1
+    page.fill(" ".join(f"word{at}" for at in range(60)), "word3 word7", units="words", max_evals=2000)
+    page.handlers.begin(PAGE)
+    steps = page.handlers.run(page.state, PAGE)
+    while "So far" not in page.html("view"):
+        page.follow([next(steps)])
+    stopped = time.monotonic()
+    page.handlers.stop(PAGE)
+    page.follow(steps)
+    assert time.monotonic() - stopped < 1.0
+    assert "Stopped: as far as it came" in page.html("view")
+    assert "status stopped" in page.html("status")
+    scored = engine.scored
+    time.sleep(0.5)
+    assert engine.scored == scored
+
+
+def test_a_closed_page_ends_the_computing(page: ExplainPage, engine: ScriptedEngine, sessions: Sessions) -> None:
+    engine.delay_s = 0.1
+    page.fill(" ".join(f"word{at}" for at in range(60)), "word3", units="words", max_evals=2000)
+    steps = page.handlers.run(page.state, PAGE)
+    while engine.scored < 50:
+        next(steps)
+    steps.close()  # type: ignore[attr-defined]
+    scored = engine.scored
+    time.sleep(0.5)
+    assert engine.scored <= scored + 16
+    assert len(sessions) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "output", "settings", "says"),
+    [
+        (TEXT, "  ", {}, "The output is empty"),
+        ("", OUTPUT, {}, "The text is empty"),
+        ("a\x00b", OUTPUT, {}, "NUL bytes"),
+        ("word " * 1020, OUTPUT, {}, "Shorten it"),
+        (TEXT, OUTPUT, {"instead": OUTPUT}, "is what the output says"),
+        (TEXT, OUTPUT, {"max_evals": 3}, "a whole number from 16 to 20,000"),
+        (TEXT, OUTPUT, {"max_evals": None}, "a whole number from 16 to 20,000"),
+        (TEXT, OUTPUT, {"seed": 0.5}, "The seed"),
+        (TEXT * 3, OUTPUT, {"method": "exact", "units": "words"}, "Exact Shapley values need"),
+        (TEXT, OUTPUT, {"target": (7, 9)}, "the output has 3 tokens"),
+    ],
+)
+def test_what_cannot_be_explained_says_why_and_leaves_what_was_typed(
+    page: ExplainPage, sessions: Sessions, text: str, output: str, settings: dict[str, Any], says: str
+) -> None:
+    page.fill(text, output, **settings)
+    before = {component: page.state[component] for component in page.tab.ask.all()}
+    page.explain()
+    assert says in page.html("status")
+    assert "status error" in page.html("status")
+    assert {component: page.state[component] for component in before} == before
+    assert len(sessions) == 0
+
+
+def test_one_word_says_that_there_is_nothing_to_share(page: ExplainPage) -> None:
+    page.fill("train", OUTPUT)
+    page.explain()
+    assert "there is nothing to share" in page.html("trust")
+
+
+def test_an_unexpected_error_is_logged_and_said_in_short(
+    page: ExplainPage, engine: ScriptedEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine.score = None  # type: ignore[assignment, method-assign]
+    page.fill(TEXT, OUTPUT)
+    page.explain()
+    assert "Something went wrong" in page.html("status")
+    assert "an explanation failed" in caplog.text
+
+
+def test_an_estimate_comes_before_it_runs(page: ExplainPage, engine: ScriptedEngine, sessions: Sessions) -> None:
+    page.fill(TEXT, OUTPUT, units="words")
+    page.follow(page.handlers.estimate(page.state, PAGE))
+    assert "model calls, under a second on this machine, for 7 words" in page.html("estimate")
+    page.fill(TEXT, "")
+    page.follow(page.handlers.estimate(page.state, PAGE))
+    assert page.html("estimate") == ""
+    page.fill(TEXT * 3, OUTPUT, method="exact")
+    page.follow(page.handlers.estimate(page.state, PAGE))
+    assert "Exact Shapley values need" in page.html("estimate")
+    sessions.begin("page", ID)
+    assert [*page.handlers.estimate(page.state, PAGE)] == []
+
+
+def test_explain_does_not_wait_for_an_estimate(page: ExplainPage, engine: ScriptedEngine, sessions: Sessions) -> None:
+    engine.delay_s = 3.0
+    page.fill(TEXT, OUTPUT)
+    steps = page.handlers.estimate(page.state, PAGE)
+    next(steps)
+    threading.Timer(0.3, page.handlers.begin, (PAGE,)).start()
+    started = time.monotonic()
+    page.follow(steps)
+    assert time.monotonic() - started < 1.5
+    assert page.html("estimate") == ""
+    assert not sessions.present("page", ESTIMATE)
+
+
+def answered(built: tuple[TaskTab, TabHandlers], text: str, use: str = "finetuned", **fields: Any) -> Any:
+    """The state that "Why these words?" hands over."""
+    tab, handlers = built
+    shown, _ = states(tab, handlers.run(values_of(tab, text, use=use, **fields), PAGE))
+    column = tab.columns["base" if use == "base" else "finetuned"]
+    return shown[column.answered]
+
+
+def test_an_answer_is_carried_with_its_tokens(
+    page: ExplainPage, tab_of: Callable[[str], tuple[TaskTab, TabHandlers]], engine: ScriptedEngine
+) -> None:
+    answer = answered(tab_of("translation"), "Where is it? I do not know.", "base", source="en", target="fr")
+    page.state |= page.filling.carry(answer, PAGE)
+    ask = page.tab.ask
+    assert page.state[page.tab.tabs].selected == ID
+    assert page.state[ask.model] == "base"
+    assert page.state[ask.fields["translation"]["target"]] == "fr"
+    assert page.state[ask.text] == "Where is it? I do not know."
+    request = ask.read(page.state)
+    assert request.outputs == tuple(engine.tokens(raw).ids for raw in answer.result.raw)
+    assert request.of == "base"
+    page.state[ask.output] += " More."
+    assert len(ask.read(page.state).outputs) == 1
+
+
+def test_a_label_is_carried_with_the_other_one_to_compare(
+    page: ExplainPage, tab_of: Callable[[str], tuple[TaskTab, TabHandlers]]
+) -> None:
+    page.state |= page.filling.carry(answered(tab_of("sentiment"), "a great film"), PAGE)
+    assert page.state[page.tab.ask.instead] == "negative"
+    page.explain()
+    assert "rather than “negative”?" in page.html("view")
+
+
+def test_an_answer_that_is_gone_says_so(page: ExplainPage) -> None:
+    page.state |= page.filling.carry(None, PAGE)
+    assert "no longer kept" in page.html("status")
+
+
+def test_every_example_can_be_explained(page: ExplainPage) -> None:
+    assert len(page.tab.samples) >= 3
+    for at in range(len(page.tab.samples)):
+        page.state |= page.filling.try_example(at)
+        page.explain()
+        assert "status done" in page.html("status")
+
+
+def test_typing_an_output_shows_its_tokens(page: ExplainPage) -> None:
+    page.fill("", "Two words")
+    page.state |= page.filling.typed(page.state)
+    assert page.html("picker").count('role="button"') == 2
+    page.fill("", "a\x00b")
+    page.state |= page.filling.typed(page.state)
+    assert 'role="button"' not in page.html("picker")
+
+
+def test_downloads_hold_the_explanation(page: ExplainPage) -> None:
+    import gradio as gr
+
+    page.fill(EVIL, EVIL, units="words")
+    page.explain()
+    found = page.state[page.tab.found]
+    assert json.loads(page.filling.download_of("json")(found))["text"] == EVIL
+    assert page.filling.download_of("csv")(found).startswith("rank,unit")
+    standalone = page.filling.download_of("html")(found)
+    assert standalone.startswith("<!doctype html>")
+    assert "<script" not in standalone
+    with pytest.raises(gr.Error, match="no longer kept"):
+        page.filling.download_of("json")(None)
+
+
+def test_nothing_of_a_text_becomes_markup(page: ExplainPage) -> None:
+    page.fill(EVIL, EVIL, units="words", instead="<b>x</b>")
+    page.explain()
+    page.pick(0, 2, EVIL)
+    for name in ("picker", "hint", "view", "bars", "table", "trust", "settings"):
+        html = page.html(name)
+        assert "<script" not in html
+        assert "<img" not in html
+        assert "<b>" not in html
+    assert "Straße" in page.html("view")
+    assert "e\u0301" in page.html("view")
+    assert "👩‍🚀" in page.html("view")
