@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from phi2demo.benchmark.masker import make_masker
 from phi2demo.benchmark.texts import Example
 from phi2demo.engine.engine import Engine, Prompt
 from phi2demo.errors import SettingsError
@@ -157,11 +158,11 @@ def _peer(loaded: "LoadedModel", max_evals: int) -> Explain:
 
 
 def _ours(loaded: "LoadedModel", engine: Engine, max_evals: int, *, fast: bool) -> Explain:
-    """shap's explainer and masker over our scorer."""
+    """shap's explainer over our scorer, with a masker that gives what shap's own gives."""
     import numpy as np
     import shap
 
-    masker = shap.maskers.Text(loaded.tokenizer)
+    masker = make_masker(loaded.tokenizer)
 
     def explain(example: Example) -> "NDArray[np.float64]":
         ids = tuple(loaded.tokenizer.encode(example.output))

@@ -32,6 +32,9 @@ class Scorer:
         parameter = next(model.parameters())
         self._device, self._dtype = parameter.device, parameter.dtype
         self._packable = supports(model)
+        if self._packable:
+            layer = base_of(model).model.layers[0]
+            self._layer_parameters = sum(part.numel() for part in layer.parameters())
         self._packed: dict[tuple[str, torch.dtype], PackedPhi | None] = {}
 
     def score(self, rows: Sequence[ScoringRow], *, fast: bool, cancel: Event | None) -> list[Score]:
@@ -75,11 +78,10 @@ class Scorer:
         return PackedPhi(weights, base.config, (cos[0], sin[0]), slots=max(slots, least))
 
     def _limits(self, dtype: torch.dtype) -> Limits:
-        base = base_of(self._model)
-        config, layer = base.config, base.model.layers[0]
+        config = base_of(self._model).config
         tokens = MOST_TOKENS
         if self._device.type == "cpu":
-            tokens = min(tokens, int(LAYER_FLOP / (2 * sum(part.numel() for part in layer.parameters()))))
+            tokens = min(tokens, int(LAYER_FLOP / (2 * self._layer_parameters)))
         logits = self._share(64 * MEGABYTE) // (4 * config.vocab_size)
         return Limits(max(tokens, 16), self._share(64 * MEGABYTE) // self._key_bytes(dtype), max(logits, 16))
 
