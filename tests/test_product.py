@@ -83,6 +83,21 @@ def test_an_endpoint_returns_text_with_its_receipt(client: Any, endpoint: str, t
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("of", ["finetuned", "base", "difference"])
+def test_an_answer_is_explained_over_the_text_as_typed(client: Any, of: str) -> None:
+    text = "Where is the station?"
+    found = client.predict(text, task="translate", of=of, api_name="/explain")
+    units = found["units"]["items"]
+    assert "".join(unit["text"] for unit in units) == text
+    assert found["output"].strip()
+    assert found["of"] == of
+    assert len(found["values"]) == len(units)
+    explained = found["full_value"] - found["base_value"]
+    assert sum(unit["value"] for unit in units) == pytest.approx(explained, abs=1e-3 * max(1.0, abs(explained)))
+    assert found["model"]["adapter"] == "assets/adapter"
+
+
+@pytest.mark.slow
 def test_concurrent_clients_get_what_each_gets_alone(address: str) -> None:
     from gradio_client import Client
 

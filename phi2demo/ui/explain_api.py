@@ -38,7 +38,7 @@ class ExplainEndpoint:
         of: str | None = None,
         target: list[int] | None = None,
         instead: str | None = None,
-        method: str = "partition",
+        method: str = "auto",
         units: str = "auto",
         value: str = "log-probability",
         mask: str = "",
@@ -56,7 +56,8 @@ class ExplainEndpoint:
             of: "finetuned", "base" or "difference" (what finetuning changed); null: finetuned where there is an adapter.
             target: First output token and the one after the last, as [3, 5]; null: the whole output.
             instead: Why the target and not this text?
-            method: "partition", "exact", "permutation" (SHAP) or "lime".
+            method: "exact", "permutation", "partition" (SHAP), "lime", or "auto": the nearest to exact SHAP values that
+                max_evals allow.
             units: "tokens", "words", "sentences", "paragraphs", or "auto", the finest that fits ten seconds.
             value: "log-probability" (adds up over tokens) or "log-odds" (as in stock shap).
             mask: What stands for hidden parts; empty: they are dropped.

@@ -33,7 +33,7 @@ def connect_explain(opened: Any, tab: ExplainTab, handlers: ExplainHandlers, fil
         ran.failure(handlers.refused, None, [tab.status, tab.stop], **_AT_ONCE)
     tab.stop.click(handlers.stop, None, [tab.stop, tab.status], **_AT_ONCE)
     fields = [ask.target, tab.picker, tab.hint, *ask.groups.values()]
-    for changed in (ask.output.input, ask.task.input):
+    for changed in (ask.output.change, ask.task.input):
         changed(filling.typed, ask.all(), fields, trigger_mode="always_last", **_AT_ONCE)
     shown = [ask.target, tab.hint, tab.view, tab.bars, tab.table]
     tab.picker.select(filling.select, {tab.found, ask.task, ask.output, ask.carried}, shown, **_AT_ONCE)

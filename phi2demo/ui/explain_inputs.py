@@ -18,9 +18,10 @@ from phi2demo.ui.fields import Fields, fields_above, fields_below
 _MODELS = [("Finetuned", "finetuned"), ("Base", "base"), ("Difference", "difference")]
 _UNITS = [("Automatic", "auto"), *((name.capitalize(), name) for name in UNITS if name != "auto")]
 _METHODS = [
+    ("SHAP", "auto"),
     ("SHAP over a tree", "partition"),
     ("SHAP, exact", "exact"),
-    ("SHAP by permutations", "permutation"),
+    ("SHAP, random orders", "permutation"),
     ("LIME", "lime"),
 ]
 _VALUES = [("Log-probability", "log-probability"), ("Log-odds, as in stock shap", "log-odds")]
@@ -164,7 +165,7 @@ def explain_inputs(description: ModelDescription, declaration: Declaration) -> E
         model = gr.Radio(_MODELS, value="finetuned", label="Model", elem_classes="choice")
     with gr.Row(elem_classes="pair", equal_height=True):
         units = gr.Dropdown(_UNITS, value="auto", label="Hide one by one", min_width=120)
-        method = gr.Dropdown(_METHODS, value="partition", label="Method", min_width=120)
+        method = gr.Dropdown(_METHODS, value="auto", label="Method", min_width=120)
     instead = gr.Textbox(
         label="Instead of (optional)",
         max_lines=2,

@@ -40,6 +40,13 @@ def figures(found: Attribution) -> Iterator[Figure]:
     trust = found.trust
     if trust.opened is not None and trust.split_evenly is not None:
         yield _tree(trust, found.kind)
+    if found.request.method == "exact":
+        yield Figure(
+            "Measured",
+            "Exact Shapley values: every subset of the units was scored",
+            "All",
+            f"combinations of shown and hidden {found.kind} were asked for: nothing is estimated",
+        )
     if trust.standard_error is not None and found.units:
         at = found.ranked[0]
         yield Figure(

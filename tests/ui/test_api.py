@@ -30,7 +30,8 @@ def error() -> type[Exception]:
 
 def test_every_task_is_an_endpoint_with_a_description(client: Any) -> None:
     endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    assert list(endpoints) == ["/generate", "/summarize", "/translate", "/classify", "/answer", "/replay"]
+    tasks = ["/generate", "/summarize", "/translate", "/classify", "/answer"]
+    assert list(endpoints) == [*tasks, "/replay", "/explain"]
     for endpoint in endpoints.values():
         assert endpoint["description"]
 
@@ -100,6 +101,19 @@ def test_partial_answers_stream(client: Any) -> None:
         ("translate", {"text": "x", "source": ["en"], "target": "de"}, "source language is"),
         ("answer", {"text": "x", "question": ""}, "question is empty"),
         ("replay", {"receipt": "words"}, "not a receipt"),
+        ("explain", {"text": " "}, "The text is empty"),
+        ("explain", {"text": "x", "output": " "}, "The output is empty"),
+        ("explain", {"text": "x", "output": "a\x00b"}, "NUL bytes"),
+        ("explain", {"text": "x", "output": "y", "task": "sing"}, "task is 'sing'"),
+        ("explain", {"text": "x", "output": "y", "task_options": {"warmth": 1}}, "task_options has 'warmth'"),
+        ("explain", {"text": "x", "output": "y", "task_options": [1]}, "task_options is \\[1\\]"),
+        ("explain", {"text": "x", "output": "y", "of": "all"}, "of is 'all'"),
+        ("explain", {"text": "x", "of": "all"}, "of is 'all'"),
+        ("explain", {"text": "x", "output": "y", "target": [3]}, "target is \\(3,\\)"),
+        ("explain", {"text": "x", "output": "y", "target": [5, 6]}, "the output has 1 tokens"),
+        ("explain", {"text": "x", "output": "y", "max_evals": 1}, "max_evals is 1"),
+        ("explain", {"text": "x", "output": "y", "method": "tarot"}, "method is 'tarot'"),
+        ("explain", {"text": "word " * 1100, "output": "y"}, "Explain a shorter part|Shorten it"),
         ("generate", {"text": "explode"}, "Something went wrong on our side"),
     ],
 )
@@ -127,3 +141,31 @@ def test_a_cancelled_call_frees_the_model(client: Any) -> None:
     started = time.monotonic()
     client.predict(text="next", api_name="/generate")
     assert time.monotonic() - started < 5
+
+
+def test_an_explanation_has_a_value_for_every_unit(client: Any) -> None:
+    found = client.predict(text="The train leaves.", output="train", units="words", max_evals=64, api_name="/explain")
+    assert [unit["text"] for unit in found["units"]["items"]] == ["The", " train", " leaves."]
+    values = [unit["value"] for unit in found["units"]["items"]]
+    assert max(values) == values[1]
+    assert found["output"] == " train"
+    assert found["trust"]["calls"] > 0
+    assert found["of"] == "finetuned"
+
+
+def test_without_an_output_the_model_is_asked_first(client: Any) -> None:
+    found = client.predict(
+        text="It opens at ten.",
+        task="answer",
+        task_options={"question": "When?"},
+        of="difference",
+        target=[1, 2],
+        units="words",
+        trust=False,
+        api_name="/explain",
+    )
+    assert found["task"] == "question_answering"
+    assert found["target"] == [1, 2]
+    assert len(found["tokens"]) == 1
+    assert found["options"] == {"question": "When?"}
+    assert found["trust"]["deletion"] is None
