@@ -129,7 +129,8 @@ class ExplainHandlers:
             if self._sessions.present(page, ID):  # else another answer was carried here meanwhile
                 yield self._ended("Stopped", "stopped") | self._halted(partial)
             return
-        yield self._done(progress.attribution)
+        estimate = {tab.estimate: heatmap.estimated(progress.estimate)} if progress.estimate else {}
+        yield self._done(progress.attribution) | estimate
 
     def _done(self, found: Attribution) -> Updates:
         tab = self._tab
