@@ -38,6 +38,9 @@ class Measured:
     peer_seconds: float
     ours_seconds: float
     fast_seconds: float
+    peer_cpu_seconds: float
+    ours_cpu_seconds: float
+    fast_cpu_seconds: float
     max_difference: float
     """Between our values and the peer's, relative to the peer's largest."""
     fast_max_difference: float
@@ -45,7 +48,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All texts; seconds are medians over the repeats."""
+    """All texts; seconds are medians over the repeats, on the clock and of the processor in all threads."""
 
     ratio: float
     """The peer's seconds for all texts over ours."""
@@ -56,6 +59,12 @@ class Comparison:
     ours_seconds: float
     fast_seconds: float
     peer_seconds: float
+    cpu_ratio: float
+    """As `ratio`, of processor seconds: on a busy machine they waver less than the clock's."""
+    fast_cpu_ratio: float
+    ours_cpu_seconds: float
+    fast_cpu_seconds: float
+    peer_cpu_seconds: float
     texts: tuple[Measured, ...]
     max_evals: int
     batch_size: int
@@ -94,7 +103,11 @@ def compare(
     for number, example in enumerate(examples, 1):
         measured.append(_measure(sides, loaded, example, repeats))
         report(f"text {number} of {len(examples)}: {_line(measured[-1])}")
-    peer, ours, fast = (sum(getattr(text, f"{side}_seconds") for text in measured) for side in ("peer", "ours", "fast"))
+    peer, ours, fast, peer_cpu, ours_cpu, fast_cpu = (
+        sum(getattr(text, f"{side}_{kind}") for text in measured)
+        for kind in ("seconds", "cpu_seconds")
+        for side in sides
+    )
     return Comparison(
         ratio=peer / ours,
         max_difference=max(text.max_difference for text in measured),
@@ -103,6 +116,11 @@ def compare(
         ours_seconds=ours,
         fast_seconds=fast,
         peer_seconds=peer,
+        cpu_ratio=peer_cpu / ours_cpu,
+        fast_cpu_ratio=peer_cpu / fast_cpu,
+        ours_cpu_seconds=ours_cpu,
+        fast_cpu_seconds=fast_cpu,
+        peer_cpu_seconds=peer_cpu,
         texts=tuple(measured),
         max_evals=max_evals,
         batch_size=BATCH_SIZE,
@@ -115,13 +133,15 @@ def _measure(sides: dict[str, Explain], loaded: "LoadedModel", example: Example,
     import numpy as np
 
     seconds: dict[str, list[float]] = {side: [] for side in sides}
+    cpu_seconds: dict[str, list[float]] = {side: [] for side in sides}
     values: dict[str, NDArray[np.float64]] = {}
     for _ in range(repeats):
         for side, explain in sides.items():
             np.random.seed(0)  # the explainer breaks ties by chance
-            started = time.perf_counter()
+            started, cpu_started = time.perf_counter(), time.process_time()
             values[side] = explain(example)
             seconds[side].append(time.perf_counter() - started)
+            cpu_seconds[side].append(time.process_time() - cpu_started)
     largest = float(np.abs(values["peer"]).max())
     tokens, output_tokens = values["peer"].shape
     return Measured(
@@ -131,6 +151,9 @@ def _measure(sides: dict[str, Explain], loaded: "LoadedModel", example: Example,
         peer_seconds=statistics.median(seconds["peer"]),
         ours_seconds=statistics.median(seconds["ours"]),
         fast_seconds=statistics.median(seconds["fast"]),
+        peer_cpu_seconds=statistics.median(cpu_seconds["peer"]),
+        ours_cpu_seconds=statistics.median(cpu_seconds["ours"]),
+        fast_cpu_seconds=statistics.median(cpu_seconds["fast"]),
         max_difference=float(np.abs(values["ours"] - values["peer"]).max()) / largest,
         fast_max_difference=float(np.abs(values["fast"] - values["peer"]).max()) / largest,
     )

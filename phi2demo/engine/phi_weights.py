@@ -152,10 +152,13 @@ def _joined(modules: Sequence[Sequence[nn.Module]], adapter: str | None, dtype: 
 
 def _prepared(weight: torch.Tensor, bias: torch.Tensor) -> Linear:
     """oneDNN's own blocked layout on a CPU, which saves reordering the weights in each call."""
-    if weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+    operators = torch.ops.mkldnn
+    reorder = getattr(operators, "_reorder_linear_weight", None)  # both are private: another torch may lack them
+    multiply = getattr(operators, "_linear_pointwise", None)
+    onednn = weight.device.type == "cpu" and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    if not onednn or reorder is None or multiply is None:
         return lambda inputs: nn.functional.linear(inputs, weight, bias)
-    packed = torch.ops.mkldnn._reorder_linear_weight(weight, None)
-    multiply = torch.ops.mkldnn._linear_pointwise
+    packed = reorder(weight, None)
     return lambda inputs: multiply(inputs, packed, bias, "none", [], "")
 
 

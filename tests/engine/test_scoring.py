@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -191,6 +192,16 @@ def test_other_shapes_of_phi(change: dict[str, object]) -> None:
             logits = model(torch.tensor([row.prompt_ids + row.output_ids])).logits[0].double().log_softmax(-1)
             expected = [float(logits[len(row.prompt_ids) - 1 + at, token]) for at, token in enumerate(row.output_ids)]
             assert list(score.log_probabilities) == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_torch_without_the_private_operators_scores_the_same(
+    engine: LocalEngine, reference: Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.ops, "mkldnn", SimpleNamespace())
+    made = scorer.Scorer(engine._model, engine._forward, base=BASE)
+    rows = rows_of(80, count=12)
+    check(made.score(rows, fast=False, cancel=None), rows, reference)
+    assert all(made._packed.values()), "packed all the same"
 
 
 @pytest.mark.parametrize("packable", [True, False])
