@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from phi2demo.benchmark.masker import make_masker
 from phi2demo.benchmark.texts import Example
-from phi2demo.engine.engine import Engine, Prompt
+from phi2demo.engine.engine import Prompt
 from phi2demo.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from phi2demo.engine.loading import LoadedModel
+    from phi2demo.engine.local import LocalEngine
 
 BATCH_SIZE = 10
 """Masks of a round of the explainer: its own default for such a model."""
@@ -79,7 +80,7 @@ class Comparison:
 
 def compare(
     loaded: "LoadedModel",
-    engine: Engine,
+    engine: "LocalEngine",
     examples: Sequence[Example],
     *,
     max_evals: int = 500,
@@ -101,7 +102,7 @@ def compare(
         explain(Example("One two three four.", examples[0].output))  # compiles what numba and oneDNN compile
     measured = []
     for number, example in enumerate(examples, 1):
-        measured.append(_measure(sides, loaded, example, repeats))
+        measured.append(_measure(sides, engine, example, repeats))
         report(f"text {number} of {len(examples)}: {_line(measured[-1])}")
     peer, ours, fast, peer_cpu, ours_cpu, fast_cpu = (
         sum(getattr(text, f"{side}_{kind}") for text in measured)
@@ -129,7 +130,7 @@ def compare(
     )
 
 
-def _measure(sides: dict[str, Explain], loaded: "LoadedModel", example: Example, repeats: int) -> Measured:
+def _measure(sides: dict[str, Explain], engine: "LocalEngine", example: Example, repeats: int) -> Measured:
     import numpy as np
 
     seconds: dict[str, list[float]] = {side: [] for side in sides}
@@ -137,6 +138,7 @@ def _measure(sides: dict[str, Explain], loaded: "LoadedModel", example: Example,
     values: dict[str, NDArray[np.float64]] = {}
     for _ in range(repeats):
         for side, explain in sides.items():
+            engine.forget()  # the other side or the last repeat may have scored the same texts
             np.random.seed(0)  # the explainer breaks ties by chance
             started, cpu_started = time.perf_counter(), time.process_time()
             values[side] = explain(example)
@@ -180,7 +182,7 @@ def _peer(loaded: "LoadedModel", max_evals: int) -> Explain:
     return explain
 
 
-def _ours(loaded: "LoadedModel", engine: Engine, max_evals: int, *, fast: bool) -> Explain:
+def _ours(loaded: "LoadedModel", engine: "LocalEngine", max_evals: int, *, fast: bool) -> Explain:
     """shap's explainer over our scorer, with a masker that gives what shap's own gives."""
     import numpy as np
     import shap

@@ -201,7 +201,7 @@ class Engine(Protocol):
     ) -> list[Score]:
         """Log-probability of every output under its prompt, in the order given.
 
-        `fast` multiplies in bfloat16 where the device can, with errors of up to about 0.05 a token. Setting `cancel`
+        `fast` multiplies in bfloat16 where it pays, with errors of up to about 0.05 a token. Setting `cancel`
         ends it within a second with StoppedError; nothing of the batch is returned. Raises InputError
         where a prompt or an output is empty, or both together do not fit the context, SettingsError where a row wants
         an adapter that is not loaded.

@@ -131,6 +131,11 @@ class LocalEngine:
         with holding(self._lock, cancel), torch.inference_mode():
             return self._scorer.score(rows, fast=fast, cancel=cancel)
 
+    def forget(self) -> None:
+        """Drop what scoring keeps of prompts between calls, so that a measurement does not profit from the last one."""
+        with self._lock:
+            self._scorer.forget()
+
     def _scoring_rows(self, prompts: Sequence[Prompt], outputs: Sequence[Output]) -> list[ScoringRow]:
         texts = list({prompt.text: None for prompt in prompts})
         ids: dict[str, tuple[int, ...]] = {}

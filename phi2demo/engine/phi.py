@@ -53,7 +53,11 @@ class PackedPhi:
     def make_room(self, tokens: int) -> None:
         """Forget all prefixes where so many new tokens would go over the limit."""
         if len(self._tree) + tokens > self._slots:
-            self._tree.clear()
+            self.forget()
+
+    def forget(self) -> None:
+        """Drop all prefixes."""
+        self._tree.clear()
 
     def known(self, prefix: Sequence[int]) -> int:
         """How many tokens of `prefix` are kept."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from phi2demo.engine.devices import free_memory, has_bfloat16
+from phi2demo.engine.devices import choose_fast_dtype, free_memory
 from phi2demo.engine.engine import Score
 from phi2demo.engine.halting import halting
 from phi2demo.engine.packed_scoring import Limits, score_packed
@@ -31,6 +31,9 @@ class Scorer:
         self._model, self._forward, self._base = model, forward, base
         parameter = next(model.parameters())
         self._device, self._dtype = parameter.device, parameter.dtype
+        size = sum(part.numel() for part in model.parameters())
+        fast_dtype = choose_fast_dtype(self._device.type, str(self._dtype).removeprefix("torch."), size)
+        self._fast_dtype: torch.dtype = getattr(torch, fast_dtype)
         self._packable = supports(model)
         if self._packable:
             layer = base_of(model).model.layers[0]
@@ -40,9 +43,9 @@ class Scorer:
     def score(self, rows: Sequence[ScoringRow], *, fast: bool, cancel: Event | None) -> list[Score]:
         """Log-probability of every output token, in the order of `rows`; equal rows are computed once.
 
-        `fast` multiplies in bfloat16 where the device can. Raises StoppedError.
+        `fast` multiplies in bfloat16 where it pays. Raises StoppedError.
         """
-        dtype = torch.bfloat16 if fast and has_bfloat16(self._device.type) else self._dtype
+        dtype = self._fast_dtype if fast else self._dtype
         scores: dict[ScoringRow, Score] = {}
         for adapter in sorted({row.adapter for row in rows}):
             phi = self._phi(adapter, dtype)
@@ -55,6 +58,12 @@ class Scorer:
             with halting(self._model, cancel), narrow:
                 scores.update(zip(others, score_rows(self._forward, others, device=self._device), strict=True))
         return [scores[row] for row in rows]
+
+    def forget(self) -> None:
+        """Drop the keys and values of prompts, as if none had been scored."""
+        for phi in self._packed.values():
+            if phi is not None:
+                phi.forget()
 
     def _phi(self, adapter: str, dtype: torch.dtype) -> PackedPhi | None:
         if not self._packable:
@@ -73,7 +82,7 @@ class Scorer:
         positions = torch.arange(context, device=self._device)[None]
         cos, sin = base.model.rotary_emb(torch.zeros(1, device=self._device), positions)
         per_token = len(base.model.layers) * self._key_bytes(dtype)
-        slots = min(self._share(512 * MEGABYTE), self._free() // 4) // per_token
+        slots = min(self._share(128 * MEGABYTE), self._free() // 4) // per_token
         least = context + 2 * self._limits(dtype).tokens
         return PackedPhi(weights, base.config, (cos[0], sin[0]), slots=max(slots, least))
 
@@ -82,8 +91,8 @@ class Scorer:
         tokens = MOST_TOKENS
         if self._device.type == "cpu":
             tokens = min(tokens, int(LAYER_FLOP / (2 * self._layer_parameters)))
-        logits = self._share(64 * MEGABYTE) // (4 * config.vocab_size)
-        return Limits(max(tokens, 16), self._share(64 * MEGABYTE) // self._key_bytes(dtype), max(logits, 16))
+        logits = self._share(2 * MEGABYTE) // (4 * config.vocab_size)  # what a processor's cache holds
+        return Limits(max(tokens, 16), self._share(64 * MEGABYTE) // self._key_bytes(dtype), max(logits, 64))
 
     def _key_bytes(self, dtype: torch.dtype) -> int:
         """Of one token's keys and values in one layer."""

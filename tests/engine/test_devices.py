@@ -11,6 +11,7 @@ from phi2demo.engine.devices import (
     check_memory,
     choose_device,
     choose_dtype,
+    choose_fast_dtype,
     choose_place,
     cpu_multiplies_bfloat16,
     free_memory,
@@ -140,3 +141,20 @@ def test_the_limit_of_a_container_counts(tmp_path: Path) -> None:
     (tmp_path / "memory.max").write_text("max\n")
     assert free_memory(tmp_path) > 1_000_000
     assert free_memory(tmp_path / "absent") <= psutil.virtual_memory().total
+
+
+@pytest.mark.parametrize(
+    ("device", "native", "parameters", "expected"),
+    [
+        ("cpu", True, 30_000_000, "float32"),
+        ("cpu", True, 3_000_000_000, "bfloat16"),
+        ("cpu", False, 3_000_000_000, "float32"),
+        ("cuda", True, 30_000_000, "bfloat16"),
+        ("cuda", False, 30_000_000, "float32"),
+    ],
+)
+def test_fast_scoring_is_narrow_where_it_pays(
+    monkeypatch: pytest.MonkeyPatch, device: str, native: bool, parameters: int, expected: str
+) -> None:
+    monkeypatch.setattr(devices, "has_bfloat16", lambda device: native)
+    assert choose_fast_dtype(device, "float32", parameters) == expected

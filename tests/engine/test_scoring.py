@@ -127,6 +127,14 @@ def test_a_full_store_begins_anew(engine: LocalEngine, reference: Reference, mon
         assert len(packed._tree) <= 120
 
 
+def test_what_was_forgotten_is_computed_anew(engine: LocalEngine, reference: Reference) -> None:
+    rows = rows_of(90, count=8)
+    engine._scorer.score(rows, fast=False, cancel=None)
+    engine.forget()
+    assert not any(len(packed._tree) for packed in engine._scorer._packed.values() if packed)
+    check(engine._scorer.score(rows, fast=False, cancel=None), rows, reference)
+
+
 def test_equal_rows_are_computed_once(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     score_packed = packed_scoring.score_packed
@@ -206,7 +214,7 @@ def test_a_torch_without_the_private_operators_scores_the_same(
 
 @pytest.mark.parametrize("packable", [True, False])
 def test_fast_scores_are_near(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch, packable: bool) -> None:
-    monkeypatch.setattr(scorer, "has_bfloat16", lambda device: True)
+    monkeypatch.setattr(scorer, "choose_fast_dtype", lambda *given: "bfloat16")
     made = scorer.Scorer(engine._model, engine._forward, base=BASE)
     made._packable = packable
     rows = rows_of(60, count=12)
@@ -222,8 +230,7 @@ def test_fast_scores_are_near(engine: LocalEngine, monkeypatch: pytest.MonkeyPat
     assert sum(differences) / len(differences) < 0.2, "on logits of tens"
 
 
-def test_fast_is_exact_where_the_device_has_no_bfloat16(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scorer, "has_bfloat16", lambda device: False)
+def test_fast_is_exact_where_bfloat16_does_not_pay(engine: LocalEngine) -> None:
     rows, outputs = [Prompt(" ".join(WORDS))], [" at"]
     assert engine.score(rows, outputs, fast=True) == engine.score(rows, outputs)
 
