@@ -138,14 +138,7 @@ def train(
             log.add(loss, tokens=batch.tokens, seconds=clock.lap())
             last = state.step == settings.steps
             if validate and (state.step % settings.validate_every == 0 or last):
-                wrapped.eval()
-                losses = validate()
-                log.validation(losses)
-                wrapped.train()
-                lowest = state.lowest_loss
-                if settings.patience is not None and (lowest is None or losses["all"] < lowest):
-                    state.lowest_loss, state.lowest_step = losses["all"], state.step
-                    checkpoints.save_lowest()
+                _validate(wrapped, validate, log, state, settings, checkpoints)
                 last = last or _exhausted(state, settings)
             due = (time.monotonic() - saved_at) / 60 >= settings.checkpoint_minutes
             due, stop = _any(accelerator, due, interruption.asked)
@@ -162,6 +155,25 @@ def train(
     if settings.patience is not None and state.lowest_step:
         checkpoints.load_lowest()
     return state
+
+
+def _validate(
+    model: Any,
+    validate: Callable[[], dict[str, float]],
+    log: Log,
+    state: TrainingState,
+    settings: LoopSettings,
+    checkpoints: Checkpoints,
+) -> None:
+    """Log the losses on held-out examples; with patience, keep the weights where the one of all is the lowest so far."""
+    model.eval()
+    losses = validate()
+    log.validation(losses)
+    model.train()
+    lowest = state.lowest_loss
+    if settings.patience is not None and (lowest is None or losses["all"] < lowest):
+        state.lowest_loss, state.lowest_step = losses["all"], state.step
+        checkpoints.save_lowest()
 
 
 def _exhausted(state: TrainingState, settings: LoopSettings) -> bool:
