@@ -20,12 +20,21 @@ def given(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 def test_what_is_given_reaches_the_settings(given: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
     arguments = (
-        "--data d --output o --preset mini --tokens 9 --mix prose=2 --mix wmt=0.5 --checkpoint-minutes 1 --compile"
+        "--data d --output o --preset mini --start b --tokens 9 --optimizer adamw --mix prose=2 --mix wmt=0.5 "
+        "--checkpoint-minutes 1 --compile"
     )
     assert train.main("pretrain", arguments.split()) == 0
     (settings,) = given
     assert settings == pretraining.PretrainSettings(
-        Path("d"), Path("o"), "mini", 9, mix={"prose": 2.0, "wmt": 0.5}, checkpoint_minutes=1.0, compile=True
+        Path("d"),
+        Path("o"),
+        "mini",
+        start=Path("b"),
+        tokens=9,
+        optimizer="adamw",
+        mix={"prose": 2.0, "wmt": 0.5},
+        checkpoint_minutes=1.0,
+        compile=True,
     )
     assert capsys.readouterr().err == "saved in o\n"
 
