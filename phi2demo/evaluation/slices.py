@@ -1,0 +1,165 @@
+"""Which items of a measure belong together: by length, genre and complexity of the person's text. Knows no answer.
+
+Lengths and complexities are computed from the text by the same rule for any data; a genre is what the row says of
+itself, or what is known of its data set.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from phi2demo.evaluation.datasets import Item, Measure
+from phi2demo.tasks.documents import split_sentences
+from phi2demo.training.corpus import Row
+
+Dimension = Literal["length", "genre", "complexity"]
+DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
+
+LEAST_TO_RANK = 20
+"""Items. A slice of fewer is shown, and not ranked: its interval is wider than most differences."""
+
+LENGTHS = ("short", "medium", "long")
+SENTENCE_WORDS = (8, 20)
+"""A text of a translation or a sentiment is short up to so many words, and medium up to so many."""
+DOCUMENT_WORDS = (60, 120)
+"""The same of what is summarized, asked about, or prose."""
+
+COMPLEXITIES = ("simple", "middling", "complex")
+LIX_BOUNDS = (30.0, 45.0)
+"""A text is middling from the first LIX on, complex from the second."""
+LONG_WORD = 6
+"""A word of more letters is long."""
+
+GENRES = ("news", "story", "dialogue", "encyclopedia", "e-mail", "review")
+GENRE_OF_SET = {
+    "african_storybook": "story",
+    "african_storybook_en": "story",
+    "english_novels": "story",
+    "gutenberg_children": "story",
+    "onestop_english": "news",
+    "rt_polarity": "review",
+    "squad_v1.1_dev": "encyclopedia",
+    "sst2": "review",
+    "tinystories_sample": "story",
+    "wikipedia2015_first_sentence": "encyclopedia",
+    "wikipedia2015_leads": "encyclopedia",
+}
+"""Of data sets that hold one genre and do not say so row by row."""
+
+_TEXT_FIELDS = {
+    "translation": ("source",),
+    "summarization": ("document",),
+    "question_answering": ("context",),
+    "sentiment": ("text",),
+    "prose": ("text",),
+    "continuation": ("opening", "rest"),
+}
+_SENTENCE_KINDS = ("translation", "sentiment")
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Items of one measure that share a label."""
+
+    by: Dimension
+    name: str
+    indexes: tuple[int, ...]
+    """Of the items, in their order."""
+
+    @property
+    def enough(self) -> bool:
+        """Whether there are enough items to rank models by."""
+        return len(self.indexes) >= LEAST_TO_RANK
+
+
+def slices_of(measure: Measure) -> list[Slice]:
+    """By length, genre, complexity, each from its first label to its last; labels that no item has are left out."""
+    labels = [labels_of(item, measure) for item in measure.items]
+    others = sorted({each["genre"] for each in labels if "genre" in each} - set(GENRES))
+    orders: dict[Dimension, tuple[str, ...]] = {
+        "length": LENGTHS, "genre": (*GENRES, *others), "complexity": COMPLEXITIES,
+    }  # fmt: skip
+    found = [
+        Slice(by, name, tuple(index for index, each in enumerate(labels) if each.get(by) == name))
+        for by in DIMENSIONS
+        for name in orders[by]
+    ]
+    return [each for each in found if each.indexes]
+
+
+def labels_of(item: Item, measure: Measure) -> dict[Dimension, str]:
+    """The labels of one item; without `genre` where none is known."""
+    text, language = text_of(item.row, measure.kind), str(item.row.get("source_lang", "en"))
+    labels: dict[Dimension, str] = {
+        "length": length_of(text, measure.kind),
+        "complexity": complexity_of(text, language=language),
+    }
+    if genre := _genre_of(item.row, measure):
+        labels["genre"] = genre
+    return labels
+
+
+def text_of(row: Row, kind: str) -> str:
+    """The person's text in a row: what is translated, summarized, judged, asked about, or gone on with."""
+    return "".join(row[name] for name in _TEXT_FIELDS[kind])
+
+
+def length_of(text: str, kind: str) -> str:
+    """One of LENGTHS, by words between white space."""
+    bounds = SENTENCE_WORDS if kind in _SENTENCE_KINDS else DOCUMENT_WORDS
+    return LENGTHS[sum(len(text.split()) > bound for bound in bounds)]
+
+
+def complexity_of(text: str, *, language: str = "en") -> str:
+    """One of COMPLEXITIES, by LIX."""
+    found = lix(text, language=language)
+    return COMPLEXITIES[sum(found >= bound for bound in LIX_BOUNDS)]
+
+
+def lix(text: str, *, language: str = "en") -> float:
+    """Words per sentence + percentage of words of more than six letters (Björnsson, "Läsbarhet", 1968); 0 for no words.
+
+    It needs neither syllables nor word lists, so it works for every language that separates words by spaces. Words
+    stand between white space, their letters are counted without digits and punctuation, and sentences end where the
+    app ends them.
+    """
+    words = text.split()
+    if not words:
+        return 0.0
+    sentences = sum(bool(sentence.strip()) for sentence in split_sentences(text, language=language))
+    long = sum(sum(map(str.isalpha, word)) > LONG_WORD for word in words)
+    return len(words) / sentences + 100 * long / len(words)
+
+
+def describe_slicing() -> dict[str, Any]:
+    """What the labels mean, as JSON values for a report."""
+    words = {"sentences": SENTENCE_WORDS, "documents": DOCUMENT_WORDS}
+    return {
+        "length": {
+            "measure": "words between white space",
+            "names": list(LENGTHS),
+            "up_to": {name: list(bounds) for name, bounds in words.items()},
+            "sentences": list(_SENTENCE_KINDS),
+        },
+        "genre": {"measure": "as the row says, else as known of its data set", "names": list(GENRES)},
+        "complexity": {
+            "measure": "LIX",
+            "names": list(COMPLEXITIES),
+            "from": list(LIX_BOUNDS),
+            "formula": f"words / sentences + 100 * words of more than {LONG_WORD} letters / words",
+        },
+        "least_to_rank": LEAST_TO_RANK,
+    }
+
+
+def _genre_of(row: Mapping[str, Any], measure: Measure) -> str | None:
+    genre = row.get("genre")
+    if isinstance(genre, str) and genre.strip():
+        return genre.strip().lower()
+    return GENRE_OF_SET.get(_set_of(measure))
+
+
+def _set_of(measure: Measure) -> str:
+    """The name of the data set: of `translation.tatoeba.en-de`, `tatoeba`."""
+    name = measure.name.partition(".")[2]
+    return name.rpartition(".")[0] if measure.kind == "translation" else name
