@@ -17,14 +17,16 @@ MAY_IMPORT = {
     "settings": {"errors"},
     "engine": {"errors", "settings"},
     "tasks": {"errors", "settings", "engine"},
-    "training": {"errors", "settings", "engine", "tasks"},
+    "emissions": {"errors"},
+    "training": {"errors", "settings", "engine", "tasks", "emissions"},
     "evaluation": {"errors", "settings", "engine", "tasks", "training"},
     "explain": {"errors", "settings", "engine", "tasks"},
-    "ui": {"errors", "settings", "engine", "tasks", "explain", "evaluation"},
-    "cards": {"errors", "settings", "engine", "tasks", "explain", "evaluation", "training"},
+    "cards": {"errors", "settings", "engine", "tasks", "explain", "evaluation", "training", "emissions"},
+    "ui": {"errors", "settings", "engine", "tasks", "explain", "evaluation", "cards", "emissions"},
     "benchmark": {"errors", "settings", "engine", "tasks", "explain", "evaluation", "training"},
     "commands": {
-        "errors", "settings", "engine", "tasks", "explain", "evaluation", "training", "ui", "cards", "benchmark",
+        "errors", "settings", "engine", "tasks", "explain", "evaluation", "training", "emissions", "ui", "cards",
+        "benchmark",
     },
     "__main__": {"errors", "commands"},
 }  # fmt: skip
@@ -33,6 +35,7 @@ MAY_IMPORT = {
 NEVER = {
     "engine": {"gradio", "shap", "lime", "sentencex", "lingua"},
     "tasks": {"gradio", "shap", "lime", "torch", "transformers", "peft"},
+    "emissions": {"gradio", "shap", "lime", "transformers", "peft"},
     "training": {"gradio", "shap", "lime"},
     "commands": {"torch", "transformers", "peft", "gradio"},
 }

@@ -6,10 +6,10 @@ from typing import Any
 
 from phi2demo.cards.data_sets import DataSet, find_data_set
 from phi2demo.cards.samples import Failure, Sample
+from phi2demo.emissions.footprint import WORLD, Emissions, Hardware, estimate
 from phi2demo.tasks.declaration import Declaration
 from phi2demo.tasks.languages import LANGUAGES
 from phi2demo.training.corpus import KINDS
-from phi2demo.training.emissions import WORLD, Emissions, Hardware, estimate
 from phi2demo.training.instructions import FORMS
 from phi2demo.training.record import Record, Stage
 

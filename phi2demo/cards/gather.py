@@ -9,6 +9,7 @@ from typing import Any
 from phi2demo.cards.facts import Author, Facts, ModelFacts
 from phi2demo.cards.failures import choose_failures
 from phi2demo.cards.samples import Failure, read_failures, read_samples
+from phi2demo.emissions.footprint import Hardware
 from phi2demo.engine.planning import ModelPlan, here, plan
 from phi2demo.engine.sources import Source
 from phi2demo.engine.weights import count, read_json, read_shapes
@@ -17,7 +18,6 @@ from phi2demo.evaluation.datasets import sha256_of
 from phi2demo.evaluation.report import read_report
 from phi2demo.settings import ModelSettings
 from phi2demo.tasks.declaration import read_declaration
-from phi2demo.training.emissions import Hardware
 from phi2demo.training.record import read
 
 

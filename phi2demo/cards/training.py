@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from phi2demo.cards.data_sets import GAP_SENTENCES, DataSet
 from phi2demo.cards.facts import Facts
 from phi2demo.cards.markdown import NOT_MEASURED, NOT_RECORDED, bullets, number, table
+from phi2demo.emissions.footprint import total
 from phi2demo.training.corpus import CleaningReport
-from phi2demo.training.emissions import total
 from phi2demo.training.record import Record, Stage
 
 _SETTINGS = {

@@ -13,7 +13,7 @@ from phi2demo.errors import SettingsError
 
 if TYPE_CHECKING:
     from phi2demo.cards.facts import Author
-    from phi2demo.training.emissions import Hardware
+    from phi2demo.emissions.footprint import Hardware
 
 
 def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_local) -> int:
@@ -25,7 +25,7 @@ def write_card(argv: Sequence[str]) -> int:
     """Write README.md, the picture of the loss and the training record into a folder."""
     from phi2demo.cards.card import make_card
     from phi2demo.cards.gather import Inputs, gather
-    from phi2demo.training.emissions import check_region
+    from phi2demo.emissions.footprint import check_region
     from phi2demo.training.record import write
 
     given = _card_parser().parse_args(argv)
@@ -113,7 +113,7 @@ def _path(given: str | None) -> Path | None:
 
 
 def _hardware(given: str | None) -> "Hardware | None":
-    from phi2demo.training.emissions import Hardware
+    from phi2demo.emissions.footprint import Hardware
 
     if given is None:
         return None

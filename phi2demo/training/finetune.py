@@ -8,18 +8,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from phi2demo.emissions.footprint import WORLD, check_region
+from phi2demo.emissions.hardware import detect
 from phi2demo.engine.planning import ModelPlan, plan
 from phi2demo.errors import DataError, SettingsError
 from phi2demo.settings import EMBEDDED_MODEL, ModelSettings
 from phi2demo.tasks.declaration import FILE, Declaration
 from phi2demo.training import record
 from phi2demo.training.corpus import Source, Split, read_corpus
-from phi2demo.training.emissions import WORLD, check_region
-from phi2demo.training.hardware import detect, versions
 from phi2demo.training.instructions import FORMS
 from phi2demo.training.loop import LoopSettings, Schedule, describe, target_loss, train
 from phi2demo.training.mixture import Mixture, task_weights
 from phi2demo.training.precision import Precision, make_accelerator
+from phi2demo.training.software import versions
 
 if TYPE_CHECKING:
     import torch

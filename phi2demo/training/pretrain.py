@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from phi2demo.emissions.footprint import WORLD, check_region
+from phi2demo.emissions.hardware import detect
 from phi2demo.errors import SettingsError
 from phi2demo.training import record
 from phi2demo.training.batch import Batch
 from phi2demo.training.corpus import CleaningReport, Source, read_corpus
-from phi2demo.training.emissions import WORLD, check_region
 from phi2demo.training.gap_sentences import gap_sentences
-from phi2demo.training.hardware import detect, versions
 from phi2demo.training.loop import LoopSettings, OptimizerName, Schedule, describe, target_loss, train
 from phi2demo.training.plain import plain_texts
 from phi2demo.training.precision import Precision, make_accelerator
 from phi2demo.training.presets import PRESETS, Phase, Preset
+from phi2demo.training.software import versions
 from phi2demo.training.streams import Blocks, weight_of, write_stream
 from phi2demo.training.tokenizer import train_tokenizer
 

@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from phi2demo.emissions.footprint import WORLD, Emissions, Hardware, estimate
 from phi2demo.errors import DataError
 from phi2demo.training.corpus import CleaningReport
-from phi2demo.training.emissions import WORLD, Emissions, Hardware, estimate
 from phi2demo.training.log import read_log
 
 Kind = Literal["pretraining", "finetuning"]

@@ -10,7 +10,7 @@ from huggingface_hub.repocard_data import model_index_to_eval_results
 from phi2demo.cards.card import CURVE, make_card
 from phi2demo.cards.facts import Facts
 from phi2demo.cards.samples import Failure, Sample
-from phi2demo.training.emissions import Hardware, estimate
+from phi2demo.emissions.footprint import Hardware, estimate
 from phi2demo.training.record import Record
 
 from .reports import ADAPTER, BASE, HARDWARE, adapter_facts, base_facts, report, stage

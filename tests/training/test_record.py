@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
+from phi2demo.emissions.footprint import Hardware
 from phi2demo.errors import DataError
 from phi2demo.training import record
 from phi2demo.training.corpus import CleaningReport
-from phi2demo.training.emissions import Hardware
 
 from .conftest import write_rows
 

@@ -1,14 +1,15 @@
-"""Energy and greenhouse gas of a run, estimated from its hardware, hours and region. Knows nothing of torch.
+"""Energy and greenhouse gas of computing, estimated from hardware, hours and region. Knows nothing of torch.
 
     kWh = hours x (cores x W per core x usage + GPUs x W per GPU x usage + GB of memory x 0.3725 W) x PUE / 1000
     kg CO2e = kWh x grams of CO2e per kWh in the region / 1000
 
 Sources: Lannelongue, Grealey and Inouye, Green Algorithms, Advanced Science 2021, for all of it; Lacoste et al.,
 Quantifying the Carbon Emissions of Machine Learning, 2019, for power x hours x intensity. The tables are in
-`emissions.json`, each figure with its source. codecarbon, which measures instead, drags in fifteen further packages.
+`tables.json`, each figure with its source. codecarbon, which measures instead, drags in fifteen further packages.
 """
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -36,12 +37,14 @@ class Hardware:
         if self.cores < 0 or self.gpus < 0 or self.memory_gb < 0:
             raise SettingsError(f"{self}: give cores, GPUs and memory from 0.")
 
-    def watts(self, usage: float = 1.0) -> float:
-        """Power when cores and GPUs are busy for the share `usage` of the time; memory draws its power always."""
-        tables = _tables()
-        cores = self.cores * tables["cpu_w_per_core"]["value"]
+    def watts(self, usage: float = 1.0, *, core_usage: float | None = None) -> float:
+        """Power when cores and GPUs are busy for the share `usage` of the time; memory draws its power always.
+
+        `core_usage` is that of the cores, where it is another than the GPUs'.
+        """
+        cores = self.cores * core_watts()
         gpus = self.gpus * gpu_watts(self.name) if self.gpus else 0.0
-        return float((cores + gpus) * usage + self.memory_gb * tables["memory_w_per_gb"]["value"])
+        return cores * (usage if core_usage is None else core_usage) + gpus * usage + self.memory_gb * memory_watts()
 
     def __str__(self) -> str:
         parts = [f"{self.gpus} x {self.name}"] if self.gpus else [self.name]
@@ -99,11 +102,12 @@ def of_power(
     method: str = "Lacoste et al. 2019: power x hours x intensity, with the PUE",
 ) -> Emissions:
     """The same where the power is known; `intensity` in g CO2e per kWh replaces the region's."""
-    tables = _tables()
-    pue = tables["pue"]["value"] if pue is None else pue
+    pue = average_pue() if pue is None else pue
     for name, value, least in (("power", watts, 0), ("time", hours, 0), ("PUE", pue, 1)):
-        if not value >= least:
+        if not least <= value < math.inf:
             raise SettingsError(f"A {name} of {value}: give a number from {least}.")
+    if intensity is not None and not 0 <= intensity < math.inf:
+        raise SettingsError(f"An intensity of {intensity} g/kWh: give a number from 0.")
     if intensity is None:
         known = _region(region)
         intensity, source = known["g_per_kwh"], f"{known['source']}, {known['year']}"
@@ -140,6 +144,31 @@ def check_region(name: str) -> str:
     return name
 
 
+def core_watts() -> float:
+    """Of a CPU core of any model."""
+    return float(_tables()["cpu_w_per_core"]["value"])
+
+
+def memory_watts() -> float:
+    """Of a GB of memory."""
+    return float(_tables()["memory_w_per_gb"]["value"])
+
+
+def average_pue() -> float:
+    """Of data centres."""
+    return float(_tables()["pue"]["value"])
+
+
+def region_grams(region: str) -> float:
+    """g CO2e per kWh of a region's electricity; SettingsError where it is not in the table."""
+    return float(_region(region)["g_per_kwh"])
+
+
+def gpu_table() -> dict[str, float]:
+    """Watts of the GPUs in the table, by title."""
+    return {str(row["title"]): float(row["watts"]) for row in _tables()["gpus"]}
+
+
 def gpu_watts(name: str) -> float:
     """Thermal design power of the first GPU in the table whose words all stand in `name`; 200 W for an unknown one."""
     words = name.casefold()
@@ -158,6 +187,6 @@ def _region(name: str) -> dict[str, Any]:
 
 @cache
 def _tables() -> dict[str, Any]:
-    text = resources.files("phi2demo.training").joinpath("emissions.json").read_text(encoding="utf-8")
+    text = resources.files("phi2demo.emissions").joinpath("tables.json").read_text(encoding="utf-8")
     tables: dict[str, Any] = json.loads(text)
     return tables

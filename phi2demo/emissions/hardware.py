@@ -1,12 +1,9 @@
-"""Which hardware a run has computed on, and with which software."""
+"""Which hardware this process computes on."""
 
 import platform
-from importlib.metadata import version
 from pathlib import Path
 
-from phi2demo.training.emissions import Hardware
-
-PACKAGES = ("torch", "transformers", "peft", "accelerate", "tokenizers")
+from phi2demo.emissions.footprint import Hardware
 
 
 def detect(device: str, processes: int) -> Hardware:
@@ -32,8 +29,3 @@ def cpu_name() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def versions() -> dict[str, str]:
-    """Of Python and of the packages that train."""
-    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}

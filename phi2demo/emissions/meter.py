@@ -1,0 +1,76 @@
+"""What the running app has computed for its answers so far, and an estimate of its energy. Knows no engine."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from phi2demo.emissions.footprint import WORLD, Emissions, Hardware, of_power
+
+METHOD = (
+    "Green Algorithms (Lannelongue et al. 2021). The processor time that this process used while the model computed "
+    "counts as busy cores; a GPU counts as fully busy in that time; memory counts as held in that time. "
+    "Waiting between answers and loading the weights are not counted."
+)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What was computed."""
+
+    calls: int = 0
+    """Batches generated or scored."""
+    busy_s: float = 0.0
+    """During which at least one of them ran."""
+    processor_s: float = 0.0
+    """CPU seconds of the whole process in that time, over all cores."""
+
+
+class Meter:
+    """Adds up the work of an app from its start; for any number of threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._active = 0
+        self._since = (0.0, 0.0)
+        self._done = Work()
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Around what computes; overlapping ones share their time."""
+        with self._lock:
+            if self._active == 0:
+                self._since = _clocks()
+            self._active += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._active -= 1
+                done = self._done
+                self._done = Work(done.calls + 1, done.busy_s, done.processor_s)
+                if self._active == 0:
+                    self._done = self._with_running()
+
+    @property
+    def work(self) -> Work:
+        """So far, with what runs now."""
+        with self._lock:
+            return self._with_running() if self._active else self._done
+
+    def _with_running(self) -> Work:
+        busy, processor = (now - then for now, then in zip(_clocks(), self._since, strict=True))
+        done = self._done
+        return Work(done.calls, done.busy_s + busy, done.processor_s + processor)
+
+
+def estimate_work(work: Work, hardware: Hardware, *, region: str = WORLD, pue: float | None = None) -> Emissions:
+    """Energy and CO2e of what was computed; `hardware` as it is now. SettingsError for an unknown region."""
+    core_s = work.busy_s * hardware.cores
+    watts = hardware.watts(1.0, core_usage=work.processor_s / core_s if core_s else 0.0)
+    return of_power(watts, work.busy_s / 3600, region=region, pue=pue, hardware=str(hardware), method=METHOD)
+
+
+def _clocks() -> tuple[float, float]:
+    return time.monotonic(), time.process_time()
