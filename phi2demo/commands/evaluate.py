@@ -39,7 +39,7 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
     found = plan(model)
     engine = load_engine(model)
     report = evaluate(engine, settings, weights=hash_weights((found.base_folder, found.adapter_folder)))
-    print(json.dumps(report, ensure_ascii=False, indent=1) if given.json else to_markdown(report))
+    print(json.dumps(report, ensure_ascii=False, indent=1) if given.json else to_markdown(report, slices=given.slices))
     print(f"saved in {settings.output}", file=sys.stderr)
     return 0
 
@@ -62,6 +62,7 @@ def _parser(command: str) -> shared.Parser:
     parser.add_argument("--seed", type=int, default=SEED, metavar="N", help=f"default: {SEED}, sacrebleu's")
     parser.add_argument("--resamples", type=int, default=RESAMPLES, metavar="N", help=f"default: {RESAMPLES}")
     parser.add_argument("--no-peers", dest="peers", action="store_false", help="leave out first sentences, xz, n-grams")
+    parser.add_argument("--slices", action="store_true", help="also a table by length, genre and complexity")
     parser.add_argument("--json", action="store_true", help="the report instead of its table")
     shared.add_model_arguments(parser)
     return parser

@@ -17,10 +17,11 @@ from phi2demo.engine.engine import Engine
 from phi2demo.errors import SettingsError
 from phi2demo.evaluation.datasets import EvaluationSplit, Measure, read_measures, select
 from phi2demo.evaluation.environment import describe_environment, describe_model, measure_speed, package_versions
-from phi2demo.evaluation.figures import figures_of
+from phi2demo.evaluation.figures import Scored
 from phi2demo.evaluation.forms import FORMS, SCORED, Form, FormName, make_form
 from phi2demo.evaluation.outputs import OutputFile, digest
 from phi2demo.evaluation.peers import Peers
+from phi2demo.evaluation.slices import describe_slicing
 from phi2demo.evaluation.statistics import RESAMPLES, SEED, Resamples
 
 FORMAT = 1
@@ -95,6 +96,7 @@ def evaluate(engine: Engine, settings: EvaluationSettings, *, weights: Mapping[s
         "settings": {name: value for name, value in asdict(settings).items() if name not in ("data", "output")},
         "model": describe_model(engine) | {"weights_sha256": dict(weights)},
         "environment": describe_environment(),
+        "slicing": describe_slicing(),
         "measures": described,
         "skipped": [asdict(each) for each in skipped],
         "speed": measure_speed(engine),
@@ -123,6 +125,7 @@ def _job(engine: Engine, measure: Measure, name: FormName, settings: EvaluationS
             "place": [engine.info.device, engine.info.dtype, package_versions()],
             "seed": settings.seed,
             "batch_size": settings.batch_size,
+            **({"answer": "bits characters tokens"} if measure.kind in SCORED else {}),
         }
     )
     path = settings.output / "outputs" / f"{measure.name}.{name}.jsonl"
@@ -153,6 +156,7 @@ def _describe(
     outputs = {job.name: job.file.outputs for job in jobs}
     seconds = {name: sum(output.seconds for output in found) for name, found in outputs.items()}
     generation = jobs[0].form.generation if jobs else None
+    scored = Scored.of(measure, {name: [output.output for output in found] for name, found in outputs.items()})
     return {
         "name": measure.name,
         "task": measure.task,
@@ -160,12 +164,11 @@ def _describe(
         "n": len(measure.items),
         "generation": asdict(generation) if generation and measure.kind not in SCORED else None,
         "unanswered": {name: sum("unanswered" in o.details for o in found) for name, found in outputs.items()},
-        "figures": figures_of(
-            measure,
-            {name: [output.output for output in found] for name, found in outputs.items()},
+        "figures": scored.figures(
+            Resamples.draw(len(measure.items), resamples=settings.resamples, seed=settings.seed),
             peers=peers.of(measure) if peers else {},
-            resamples=Resamples.draw(len(measure.items), resamples=settings.resamples, seed=settings.seed),
         ),
+        "slices": scored.slices(resamples=settings.resamples, seed=settings.seed),
         "seconds": {name: round(value, 1) for name, value in seconds.items()},
         "items_per_s": {
             name: round(len(measure.items) / value, 2) if value else None for name, value in seconds.items()

@@ -1,65 +1,116 @@
-"""From answers to figures: scores with intervals for each form and peer, and the finetuned model against its base."""
+"""From answers to figures: scores with intervals for each form and peer, and the finetuned model against its base.
+
+What each item contributes to a score is computed once, and resampled for the whole measure and for every slice of it.
+"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from phi2demo.evaluation.datasets import Measure
 from phi2demo.evaluation.forms import FormName
 from phi2demo.evaluation.metrics import Metric, metrics_for
-from phi2demo.evaluation.statistics import Estimate, Resamples
+from phi2demo.evaluation.slices import slices_of
+from phi2demo.evaluation.statistics import Drawn, Resamples, Statistics
 
 BASES: tuple[FormName, ...] = ("base_template", "base_plain")
+
+Peer = Sequence[str] | float
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The answers to a measure as sufficient statistics: one row for each item, by metric and form."""
+
+    measure: Measure
+    metrics: tuple[Metric, ...]
+    statistics: tuple[Mapping[FormName, Statistics], ...]
+    """Of each metric."""
+
+    @classmethod
+    def of(cls, measure: Measure, outputs: Mapping[FormName, Sequence[str]]) -> "Scored":
+        """`outputs` are in the order of the items."""
+        references = [item.references for item in measure.items]
+        metrics = metrics_for(measure.kind, references)
+        statistics = tuple(
+            {form: metric.statistics(texts, references) for form, texts in outputs.items()} for metric in metrics
+        )
+        return cls(measure, metrics, statistics)
+
+    def figures(self, resamples: Resamples, *, peers: Mapping[str, Peer]) -> list[dict[str, Any]]:
+        """One for each metric, as JSON values.
+
+        `peers` are in the order of the items; a peer that is a number is a score itself, without interval. The base's
+        better form is chosen for each metric by the very score that it is compared by.
+        """
+        return [
+            _figure(metric, statistics, resamples)
+            | {"signature": metric.signature}
+            | {"peers": self._peers(metric, peers, resamples) if metric.of_peers else {}}
+            for metric, statistics in zip(self.metrics, self.statistics, strict=True)
+        ]
+
+    def slices(self, *, resamples: int, seed: int) -> list[dict[str, Any]]:
+        """The figures of each slice, as JSON values, as if its items were all there are."""
+        return [
+            {
+                "by": each.by,
+                "name": each.name,
+                "n": len(each.indexes),
+                "enough": each.enough,
+                "figures": self._figures_of(
+                    each.indexes, Resamples.draw(len(each.indexes), resamples=resamples, seed=seed)
+                ),
+            }
+            for each in slices_of(self.measure)
+        ]
+
+    def _figures_of(self, indexes: Sequence[int], resamples: Resamples) -> list[dict[str, Any]]:
+        chosen = list(indexes)
+        return [
+            _figure(metric, {form: found[chosen] for form, found in statistics.items()}, resamples)
+            for metric, statistics in zip(self.metrics, self.statistics, strict=True)
+        ]
+
+    def _peers(self, metric: Metric, peers: Mapping[str, Peer], resamples: Resamples) -> dict[str, Any]:
+        references = [item.references for item in self.measure.items]
+        return {
+            name: {"score": peer, "low": None, "high": None}
+            if isinstance(peer, float)
+            else asdict(resamples.estimate(metric.statistics(peer, references), metric.score))
+            for name, peer in peers.items()
+        }
 
 
 def figures_of(
     measure: Measure,
     outputs: Mapping[FormName, Sequence[str]],
     *,
-    peers: Mapping[str, Sequence[str] | float],
+    peers: Mapping[str, Peer],
     resamples: Resamples,
 ) -> list[dict[str, Any]]:
-    """One for each metric, as JSON values.
-
-    `outputs` and `peers` are in the order of the items; a peer that is a number is a score itself, without interval.
-    The base's better form is chosen for each metric by the very score that it is compared by.
-    """
-    references = [item.references for item in measure.items]
-    return [_figure(metric, references, outputs, peers, resamples) for metric in metrics_for(measure.kind, references)]
+    """Those of a whole measure; see `Scored`."""
+    return Scored.of(measure, outputs).figures(resamples, peers=peers)
 
 
-def _figure(
-    metric: Metric,
-    references: Sequence[Sequence[str]],
-    outputs: Mapping[FormName, Sequence[str]],
-    peers: Mapping[str, Sequence[str] | float],
-    resamples: Resamples,
-) -> dict[str, Any]:
-    statistics = {form: metric.statistics(texts, references) for form, texts in outputs.items()}
-    scores = {form: resamples.estimate(found, metric.score) for form, found in statistics.items()}
-    figure: dict[str, Any] = {
-        "metric": metric.name,
-        "title": metric.title,
-        "signature": metric.signature,
-        "higher_is_better": metric.higher_is_better,
-        "digits": metric.digits,
-        "scores": {form: asdict(score) for form, score in scores.items()},
-        "peers": {
-            name: {"score": peer, "low": None, "high": None}
-            if isinstance(peer, float)
-            else asdict(resamples.estimate(metric.statistics(peer, references), metric.score))
-            for name, peer in peers.items()
-        },
-    }
-    base = better_base(scores, higher_is_better=metric.higher_is_better)
-    if base and "finetuned" in scores:
-        difference = resamples.compare(statistics["finetuned"], statistics[base], metric.score)
-        figure |= {"base": base, "difference": asdict(difference)}
-    return figure
-
-
-def better_base(scores: Mapping[FormName, Estimate], *, higher_is_better: bool) -> FormName | None:
+def better_base(scores: Mapping[FormName, float], *, higher_is_better: bool) -> FormName | None:
     """The form in which the base scores better; None where it was not asked."""
     asked = [form for form in BASES if form in scores]
     sign = 1 if higher_is_better else -1
-    return max(asked, key=lambda form: sign * scores[form].score, default=None)
+    return max(asked, key=lambda form: sign * scores[form], default=None)
+
+
+def _figure(metric: Metric, statistics: Mapping[FormName, Statistics], resamples: Resamples) -> dict[str, Any]:
+    drawn: dict[FormName, Drawn] = {form: resamples.drawn(found, metric.score) for form, found in statistics.items()}
+    figure: dict[str, Any] = {
+        "metric": metric.name,
+        "title": metric.title,
+        "higher_is_better": metric.higher_is_better,
+        "digits": metric.digits,
+        "scores": {form: asdict(each.estimate) for form, each in drawn.items()},
+    }
+    scores = {form: each.score for form, each in drawn.items()}
+    base = better_base(scores, higher_is_better=metric.higher_is_better)
+    if base and "finetuned" in drawn:
+        figure |= {"base": base, "difference": asdict(drawn["finetuned"].less(drawn[base]))}
+    return figure

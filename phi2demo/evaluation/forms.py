@@ -157,7 +157,7 @@ class PlainForm(Form):
 
 @dataclass(frozen=True)
 class TextForm(Form):
-    """Prose as it is: bits and characters of each text."""
+    """Prose as it is: bits, characters and tokens of each text."""
 
     use: Use = "finetuned"
 
@@ -166,15 +166,15 @@ class TextForm(Form):
         return str(item.row["text"])
 
     def answer(self, items: Sequence[Item]) -> list[Answer]:
-        """Each output is `bits characters`."""
+        """Each output is `bits characters tokens`."""
         texts = [self.prompt(item) for item in items]
-        bits = text_bits(self.engine, texts, use=self.use)
-        return [Answer(f"{each!r} {len(text)}") for each, text in zip(bits, texts, strict=True)]
+        found = text_bits(self.engine, texts, use=self.use)
+        return [Answer(f"{each.bits!r} {len(text)} {each.tokens}") for each, text in zip(found, texts, strict=True)]
 
 
 @dataclass(frozen=True)
 class ContinuationForm(Form):
-    """Prose as it goes on: bits and characters of what follows the first sentence, given that sentence."""
+    """Prose as it goes on: bits, characters and tokens of what follows the first sentence, given that sentence."""
 
     use: Use = "finetuned"
     templated: bool = True
@@ -186,12 +186,12 @@ class ContinuationForm(Form):
         return TASKS["generation"].prompt(item.row["opening"], GenerationTaskOptions("continue"))
 
     def answer(self, items: Sequence[Item]) -> list[Answer]:
-        """Each output is `bits characters`. A template is followed by a space, whatever stood before the rest."""
+        """Each output is `bits characters tokens`. A template is followed by a space, whatever stood before the rest."""
         rests = [str(item.row["rest"]) for item in items]
         outputs = [f" {rest.strip()}" for rest in rests] if self.templated else rests
         scores = self.engine.score([Prompt(self.prompt(item), self.use) for item in items], outputs)
         return [
-            Answer(f"{-score.total / math.log(2)!r} {len(rest.strip())}")
+            Answer(f"{-score.total / math.log(2)!r} {len(rest.strip())} {len(score.token_ids)}")
             for score, rest in zip(scores, rests, strict=True)
         ]
 

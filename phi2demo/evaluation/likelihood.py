@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from phi2demo.engine.engine import Engine, Prompt, Use
 from phi2demo.training.tokenizer import END_OF_TEXT
@@ -10,8 +11,18 @@ from phi2demo.training.tokenizer import END_OF_TEXT
 _WORD = re.compile(r"\s*\S+|\s+$")
 
 
-def text_bits(engine: Engine, texts: Sequence[str], *, use: Use) -> list[float]:
-    """Negative log2-probability of each whole text, the first token given the end of another text.
+@dataclass(frozen=True)
+class Likelihood:
+    """Of a text under a model."""
+
+    bits: float
+    """Negative log2-probability."""
+    tokens: int
+    """That it was scored as."""
+
+
+def text_bits(engine: Engine, texts: Sequence[str], *, use: Use) -> list[Likelihood]:
+    """Of each whole text, the first token given the end of another text.
 
     A text longer than the context is cut between words into parts of about half a context. The first part is scored
     from the start, each later one after the part before it, so that every token is scored once and, but for the first
@@ -25,10 +36,11 @@ def text_bits(engine: Engine, texts: Sequence[str], *, use: Use) -> list[float]:
             prompts.append(Prompt(before, use))
             outputs.append(part)
             owners.append(owner)
-    bits = [0.0] * len(texts)
+    bits, tokens = [0.0] * len(texts), [0] * len(texts)
     for owner, score in zip(owners, engine.score(prompts, outputs), strict=True):
         bits[owner] -= score.total / math.log(2)
-    return bits
+        tokens[owner] += len(score.token_ids)
+    return [Likelihood(*each) for each in zip(bits, tokens, strict=True)]
 
 
 def cut(text: str, *, count: Callable[[str], int], limit: int, part: int) -> list[str]:

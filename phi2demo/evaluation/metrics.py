@@ -1,4 +1,4 @@
-"""How good an answer is: BLEU and chrF, ROUGE, accuracy and F1, exact match, bits per character. Texts in, numbers out.
+"""How good an answer is: BLEU, chrF, ROUGE, accuracy, F1, exact match, bits per character, perplexity. Texts in, numbers out.
 
 Every metric turns examples into sufficient statistics and their sums into a score; see `statistics`.
 """
@@ -8,6 +8,7 @@ import string
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -38,6 +39,8 @@ class Metric:
     higher_is_better: bool = True
     digits: int = 1
     """Behind the point, in tables."""
+    of_peers: bool = True
+    """Whether what is no language model, as xz, has it too."""
 
 
 def metrics_for(kind: str, references: References) -> tuple[Metric, ...]:
@@ -52,24 +55,40 @@ def metrics_for(kind: str, references: References) -> tuple[Metric, ...]:
         return _accuracy(), _macro_f1()
     if kind == "question_answering":
         return _exact_match(), _token_f1()
-    return (bits_per_character(),)
+    return bits_per_character(), perplexity()
 
 
 def bits_per_character() -> Metric:
-    """Of texts that were scored: each output is two numbers, bits and characters, written as `bits characters`."""
-
-    def statistics(outputs: Sequence[str], references: References) -> Statistics:
-        return np.array([[float(number) for number in output.split()] for output in outputs])
-
+    """Of texts that were scored: each output begins with two numbers, as `bits characters`."""
     return Metric(
         "bits_per_character",
         "bits per character",
-        statistics,
+        lambda outputs, references: _numbers(outputs, 0, 1),
         lambda sums: float(sums[0] / sums[1]),
         "negative log2-probability of all texts / their Unicode characters",
         higher_is_better=False,
         digits=3,
     )
+
+
+def perplexity() -> Metric:
+    """Of texts that a model of tokens scored: each output is three numbers, as `bits characters tokens`."""
+    return Metric(
+        "perplexity",
+        "perplexity per token",
+        lambda outputs, references: _numbers(outputs, 0, 2),
+        lambda sums: float(2 ** (sums[0] / sums[1])),
+        "2 ** (negative log2-probability of all texts / their tokens, by the model's own tokenizer: comparable only "
+        "between models that share it)",
+        higher_is_better=False,
+        digits=2,
+        of_peers=False,
+    )
+
+
+def _numbers(outputs: Sequence[str], *places: int) -> Statistics:
+    rows = [output.split() for output in outputs]
+    return np.array([[float(row[place]) for place in places] for row in rows])
 
 
 def _of_sacrebleu(metric: Any, name: str, title: str, references: References) -> Metric:
@@ -105,12 +124,12 @@ def _rouge(which: str, *, suffix: str = "", only_first: bool = False) -> tuple[M
     from rouge_score.rouge_scorer import RougeScorer
 
     names = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L"}
-    scorer = RougeScorer(list(names), use_stemmer=True)
+    score = cache(RougeScorer(list(names), use_stemmer=True).score)  # it gives all three at once
 
     def statistics_of(name: str) -> Callable[[Sequence[str], References], Statistics]:
         def statistics(outputs: Sequence[str], references: References) -> Statistics:
             best = [
-                max(scorer.score(text, output)[name].fmeasure for text in (texts[:1] if only_first else texts))
+                max(score(text, output)[name].fmeasure for text in (texts[:1] if only_first else texts))
                 for output, texts in zip(outputs, references, strict=True)
             ]
             return _mean(best)

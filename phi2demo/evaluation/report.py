@@ -11,6 +11,7 @@ FORM_TITLES = {
     "base_template": "base, template",
     "base_plain": "base, plain form",
 }
+TOO_FEW = "too few to rank"
 PEER_TITLES = {
     "first_sentence": "first sentence",
     "xz": "xz",
@@ -33,20 +34,44 @@ def read_report(path: Path) -> dict[str, Any]:
     return report
 
 
-def to_markdown(report: dict[str, Any]) -> str:
-    """One row for each measure and metric: n, every form with its 95 % interval, peers, and the difference with its p."""
+def to_markdown(report: dict[str, Any], *, slices: bool = False) -> str:
+    """One row for each measure and metric: n, every form with its 95 % interval, peers, and the difference with its p.
+
+    With `slices` a second table says the same of each slice, where the report has any.
+    """
     forms = [f for f in FORM_TITLES if any(f in g["scores"] for m in report["measures"] for g in m["figures"])]
-    head = ["measure", "metric", "n", *(FORM_TITLES[form] for form in forms), "peers", "difference", "p"]
-    lines = [_row(head), _row(["---"] * len(head))]
+    titles = [FORM_TITLES[form] for form in forms]
+    rows = []
     for measure in report["measures"]:
         for figure in measure["figures"]:
-            title = figure["title"] if figure["higher_is_better"] else f"{figure['title']} (lower is better)"
-            cells = [measure["name"], title, f"{measure['n']:,}"]
-            cells += [_estimate(figure["scores"].get(form), figure["digits"]) for form in forms]
             peers = (f"{PEER_TITLES[p]} {_estimate(e, figure['digits'])}" for p, e in figure["peers"].items())
-            cells += ["; ".join(peers), *_difference(figure)]
-            lines.append(_row(cells))
-    return "\n".join(lines)
+            cells = [measure["name"], _title(figure), f"{measure['n']:,}", *_scores(figure, forms)]
+            rows.append([*cells, "; ".join(peers), *_difference(figure)])
+    table = _table(["measure", "metric", "n", *titles, "peers", "difference", "p"], rows)
+    sliced = _slice_rows(report, forms) if slices else []
+    if not sliced:
+        return table
+    return f"{table}\n\n{_table(['measure', 'slice', 'metric', 'n', *titles, 'difference', 'p'], sliced)}"
+
+
+def _slice_rows(report: dict[str, Any], forms: list[str]) -> list[list[str]]:
+    """Of every measure that was sliced; what has too few items is not compared."""
+    return [
+        [measure["name"], f"{each['by']}: {each['name']}", _title(figure), f"{each['n']:,}"]
+        + _scores(figure, forms)
+        + (_difference(figure) if each["enough"] else [TOO_FEW, ""])
+        for measure in report["measures"]
+        for each in measure.get("slices", ())
+        for figure in each["figures"]
+    ]
+
+
+def _title(figure: dict[str, Any]) -> str:
+    return str(figure["title"]) if figure["higher_is_better"] else f"{figure['title']} (lower is better)"
+
+
+def _scores(figure: dict[str, Any], forms: list[str]) -> list[str]:
+    return [_estimate(figure["scores"].get(form), figure["digits"]) for form in forms]
 
 
 def _estimate(estimate: dict[str, Any] | None, digits: int) -> str:
@@ -66,5 +91,5 @@ def _difference(figure: dict[str, Any]) -> list[str]:
     return [f"{difference['value']:+.{digits}f} to {FORM_TITLES[figure['base']]}", f"{difference['p']:.3f}"]
 
 
-def _row(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))

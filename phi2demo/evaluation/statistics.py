@@ -41,6 +41,31 @@ class Difference:
 
 
 @dataclass(frozen=True)
+class Drawn:
+    """A score of all examples, and the scores of the resamples."""
+
+    score: float
+    resampled: NDArray[np.float64]
+
+    @property
+    def estimate(self) -> Estimate:
+        """The score with its percentile interval."""
+        return Estimate(self.score, *interval(self.resampled))
+
+    def less(self, other: "Drawn") -> Difference:
+        """Paired bootstrap resampling (Koehn, "Statistical Significance Tests for Machine Translation Evaluation", 2004).
+
+        Both are drawn by the same resamples. The p-value is two-sided, by shifting the resampled differences to a mean
+        of zero (Noreen, 1989; Riezler and Maxwell, 2005), and counts the sample itself: 1 / (resamples + 1) is the
+        least there is. sacrebleu's, which compares absolute differences with their mean, is at most as large.
+        """
+        value = self.score - other.score
+        drawn = self.resampled - other.resampled
+        further = np.abs(drawn - drawn.mean()) >= abs(value)
+        return Difference(value, *interval(drawn), p=(int(further.sum()) + 1) / (len(drawn) + 1))
+
+
+@dataclass(frozen=True)
 class Resamples:
     """Which examples each resample holds, for all systems that answered the same examples."""
 
@@ -57,21 +82,17 @@ class Resamples:
         """The score of every resample."""
         return np.array([score(statistics[chosen].sum(0)) for chosen in self.indexes])
 
+    def drawn(self, statistics: Statistics, score: ScoreOfSums) -> Drawn:
+        """The score of all examples with those of the resamples."""
+        return Drawn(score(statistics.sum(0)), self.scores(statistics, score))
+
     def estimate(self, statistics: Statistics, score: ScoreOfSums) -> Estimate:
         """The score of all examples and its percentile interval."""
-        return Estimate(score(statistics.sum(0)), *interval(self.scores(statistics, score)))
+        return self.drawn(statistics, score).estimate
 
     def compare(self, ours: Statistics, theirs: Statistics, score: ScoreOfSums) -> Difference:
-        """Paired bootstrap resampling (Koehn, "Statistical Significance Tests for Machine Translation Evaluation", 2004).
-
-        The p-value is two-sided, by shifting the resampled differences to a mean of zero (Noreen, 1989; Riezler and
-        Maxwell, 2005), and counts the sample itself: 1 / (resamples + 1) is the least there is. sacrebleu's, which
-        compares absolute differences with their mean, is at most as large.
-        """
-        value = score(ours.sum(0)) - score(theirs.sum(0))
-        drawn = self.scores(ours, score) - self.scores(theirs, score)
-        further = np.abs(drawn - drawn.mean()) >= abs(value)
-        return Difference(value, *interval(drawn), p=(int(further.sum()) + 1) / (len(drawn) + 1))
+        """Our score less theirs, with a paired test."""
+        return self.drawn(ours, score).less(self.drawn(theirs, score))
 
 
 def interval(scores: NDArray[np.float64]) -> tuple[float, float]:

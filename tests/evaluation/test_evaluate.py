@@ -13,6 +13,7 @@ from phi2demo.evaluation.datasets import read_measures
 from phi2demo.evaluation.evaluate import EvaluationSettings, compose, evaluate
 from phi2demo.evaluation.forms import make_form
 from phi2demo.evaluation.report import read_report, to_markdown
+from tests.evaluation.conftest import pair, review
 from tests.tasks.scripted import BARE, ScriptedEngine
 
 ROOT = Path(__file__).parents[2]
@@ -31,6 +32,16 @@ def figure(report: dict[str, Any], measure: str, metric: str) -> dict[str, Any]:
     (found,) = [m for m in report["measures"] if m["name"] == measure]
     (one,) = [f for f in found["figures"] if f["metric"] == metric]
     return dict(one)
+
+
+def slice_of(measure: dict[str, Any], by: str, name: str) -> dict[str, Any]:
+    (found,) = [each for each in measure["slices"] if (each["by"], each["name"]) == (by, name)]
+    return dict(found)
+
+
+def bare(figure: dict[str, Any]) -> dict[str, Any]:
+    """Without what only a whole measure has."""
+    return {key: value for key, value in figure.items() if key not in ("signature", "peers")}
 
 
 def test_every_measure_has_its_figures(data: Path) -> None:
@@ -58,6 +69,36 @@ def test_every_measure_has_its_figures(data: Path) -> None:
     assert str(data) not in json.dumps(report)
     assert {each["name"] for each in report["skipped"]} == {"simple", "other.en-fr"}
     assert report["speed"]["median_tokens_per_s"] > 0
+
+
+def test_a_slice_has_the_figures_of_its_items_alone(data: Path) -> None:
+    """As a run would give over a folder that holds only these items."""
+    path = data / "sentiment" / "reviews.test.jsonl"
+    genres = ["e-mail", "story", "story"] * 20
+    rows = [review(number) | {"genre": genre} for number, genre in enumerate(genres)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pairs = [pair(number) | {"source": f"word {number} " * (1 + number % 7)} for number in range(40)]
+    translations = data / "translation" / "pairs.en-de.test.jsonl"
+    (data / "translation" / "pairs.en-de.test.jsonl.xz").unlink()
+    translations.write_text("".join(json.dumps(row) + "\n" for row in pairs))
+    chosen = {"tasks": ("sentiment", "translation"), "peers": False}
+    report = run(data, **chosen)
+    whole = {measure["name"]: measure for measure in report["measures"]}
+    assert report["slicing"]["least_to_rank"] == 20
+    stories = slice_of(whole["sentiment.reviews"], "genre", "story")
+    assert (stories["n"], stories["enough"]) == (40, True)
+    assert slice_of(whole["sentiment.reviews"], "length", "short")["n"] == 60
+    long = slice_of(whole["translation.pairs.en-de"], "length", "medium")
+    assert 0 < long["n"] < 40
+    for measure in whole.values():
+        for by in ("length", "complexity"):
+            assert sum(each["n"] for each in measure["slices"] if each["by"] == by) == measure["n"]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows if row["genre"] == "story"))
+    kept = [row for row in pairs if 9 <= len(row["source"].split()) <= 20]
+    translations.write_text("".join(json.dumps(row) + "\n" for row in kept))
+    alone = {m["name"]: m for m in run(data, **chosen, output=data.parent / "alone")["measures"]}
+    for found, measure in ((stories, "sentiment.reviews"), (long, "translation.pairs.en-de")):
+        assert [bare(each) for each in alone[measure]["figures"]] == found["figures"]
 
 
 def test_the_base_better_by_fewer_bits_is_chosen(data: Path) -> None:

@@ -134,7 +134,7 @@ def test_prose_has_no_template(data: Path) -> None:
     form = make_form("finetuned", ScriptedEngine(), prose, seed=0)
     assert form is not None
     outputs = [answer.output.split() for answer in form.answer(prose.items)]
-    assert [int(characters) for _, characters in outputs] == [len(item.row["text"]) for item in prose.items]
+    assert [int(characters) for _, characters, _ in outputs] == [len(item.row["text"]) for item in prose.items]
 
 
 def test_documents_reach_the_task_as_they_are() -> None:
@@ -166,6 +166,6 @@ def test_a_continuation_is_scored_after_its_opening(name: FormName, prompt: str,
     assert form is not None
     (answer,) = form.answer(form.measure.items)
     assert asked == [(prompt, output, "finetuned" if name == "finetuned" else "base")]
-    bits, characters = answer.output.split()
+    bits, characters, tokens = answer.output.split()
     assert float(bits) == pytest.approx(3)
-    assert characters == "8"
+    assert (characters, tokens) == ("8", "2")

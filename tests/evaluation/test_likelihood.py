@@ -38,8 +38,11 @@ def test_a_word_longer_than_a_part_is_cut() -> None:
 def test_every_token_is_scored_once_after_the_part_before() -> None:
     engine = Counting()
     short, long = text_bits(engine, ["one two", LONG.strip()], use="base")
-    assert short == pytest.approx(2 / math.log(2))
-    assert long == pytest.approx(engine.count_tokens(LONG.strip()) / math.log(2), rel=0.02)  # line breaks between parts
+    assert short.bits == pytest.approx(2 / math.log(2))
+    assert long.bits == pytest.approx(
+        engine.count_tokens(LONG.strip()) / math.log(2), rel=0.02
+    )  # line breaks between parts
+    assert (short.tokens, long.tokens) == (2, sum(engine.count_tokens(output) for _, output in engine.asked[1:]))
     (_, *later) = engine.asked[1:]
     assert later
     for (_, before), (prompt, output) in zip(engine.asked[1:], later, strict=False):
@@ -62,4 +65,6 @@ def test_a_real_model_needs_the_bits_that_torch_says(tiny_base: Path) -> None:
     with torch.no_grad():
         logits = AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float32)(ids).logits[0, :-1]
     nats = torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="sum")
-    assert text_bits(engine, [text], use="base")[0] == pytest.approx(float(nats) / math.log(2), rel=1e-4)
+    (found,) = text_bits(engine, [text], use="base")
+    assert found.bits == pytest.approx(float(nats) / math.log(2), rel=1e-4)
+    assert found.tokens == ids.shape[1] - 1

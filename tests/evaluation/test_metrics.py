@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from rouge_score.rouge_scorer import RougeScorer
 
-from phi2demo.evaluation.metrics import Metric, bits_per_character, metrics_for, plain_answer, token_f1
+from phi2demo.evaluation.metrics import Metric, metrics_for, plain_answer, token_f1
 
 OUTPUTS = ["Der Hund schläft heute.", "Ich gehe nach Hause, sagt er.", "", "Es regnet."]
 REFERENCES = [["Der Hund schläft heute nicht."], ["Ich gehe jetzt nach Hause."], ["Was?"], ["Es regnet."]]
@@ -81,6 +81,19 @@ def test_accuracy_and_macro_f1() -> None:
 
 
 def test_bits_per_character_weighs_by_length() -> None:
-    metric = bits_per_character()
+    metric, _ = metrics_for("prose", [["a"], ["b"]])
     assert metric.score(metric.statistics(["10.0 5", "90.0 95"], [["a"], ["b"]]).sum(0)) == 1.0
     assert not metric.higher_is_better
+
+
+def test_perplexity_is_what_torch_says_of_the_tokens() -> None:
+    import torch
+
+    random = torch.Generator().manual_seed(0)
+    logits, wanted = torch.randn(7, 5, generator=random), torch.tensor([0, 4, 1, 1, 2, 3, 0])
+    nats = torch.nn.functional.cross_entropy(logits, wanted, reduction="none")
+    bits = nats / torch.log(torch.tensor(2.0))
+    outputs = [f"{float(bits[:3].sum())!r} 12 3", f"{float(bits[3:].sum())!r} 9 4"]
+    _, metric = metrics_for("continuation", [["a"], ["b"]])
+    assert score(metric, outputs, [["a"], ["b"]]) == pytest.approx(float(nats.mean().exp()), rel=1e-6)
+    assert (metric.name, metric.higher_is_better, metric.of_peers) == ("perplexity", False, False)

@@ -41,6 +41,29 @@ def test_what_was_not_asked_is_left_out() -> None:
     assert row == "| x | BLEU | 5 | 16.6 (9.8 to 23.7) |  |  |  |"
 
 
+def test_slices_are_told_in_a_table_of_their_own() -> None:
+    slices = [
+        {"by": "length", "name": "short", "n": 20, "enough": True, "figures": [FIGURE]},
+        {"by": "genre", "name": "e-mail", "n": 19, "enough": False, "figures": [FIGURE]},
+    ]
+    old = {"name": "old", "n": 5, "figures": [FIGURE]}
+    report = {"measures": [old, old | {"name": "x", "slices": slices}]}
+    whole, sliced = to_markdown(report, slices=True).split("\n\n")
+    assert whole == to_markdown(report)
+    head, _, *rows = sliced.split("\n")
+    scores = "21.5 (18.0 to 25.0) | 0.1 (0.0 to 0.2) | 16.6 (9.8 to 23.7)"
+    assert head == ("| measure | slice | metric | n | finetuned | base, template | base, plain form | difference | p |")
+    assert rows == [
+        f"| x | length: short | BLEU | 20 | {scores} | +4.8 to base, plain form | 0.014 |",
+        f"| x | genre: e-mail | BLEU | 19 | {scores} | too few to rank |  |",
+    ]
+
+
+def test_a_report_from_before_there_were_slices_still_reads() -> None:
+    report = {"measures": [{"name": "x", "n": 5, "figures": [FIGURE]}]}
+    assert to_markdown(report, slices=True) == to_markdown(report)
+
+
 def test_a_table_says_where_less_is_more() -> None:
     bits = FIGURE | {"title": "bits per character", "higher_is_better": False}
     assert "| bits per character (lower is better) |" in to_markdown(
