@@ -31,16 +31,30 @@ class ModelSettings:
     dtype: Dtype = "auto"
     token: str | None = None
     """For private or gated repositories on the hub."""
+    second_adapter: str | None = None
+    """Folder or hub id of another adapter on the same base, to compare with."""
+    second_adapter_revision: str | None = None
 
     def __post_init__(self) -> None:
         _one_of("device", self.device, get_args(Device))
         _one_of("dtype", self.dtype, get_args(Dtype))
-        for name in ("model", "adapter"):
+        for name in ("model", "adapter", "second_adapter"):
             if getattr(self, name) == "":
-                raise SettingsError(f"--{name} is empty; give a folder or a hub id such as microsoft/phi-2.")
+                option = name.replace("_", "-")
+                raise SettingsError(f"--{option} is empty; give a folder or a hub id such as microsoft/phi-2.")
+        if self.second_adapter is not None and self.model is not None and self.adapter is None:
+            raise SettingsError(
+                f"--second-adapter {self.second_adapter} has no first one beside it, since --model alone is a bare base. "
+                "Give the first with --adapter."
+            )
+        if self.second_adapter_revision is not None and self.second_adapter is None:
+            raise SettingsError(
+                f"--second-adapter-revision {self.second_adapter_revision} is of no adapter; give it with --second-adapter."
+            )
 
     def __repr__(self) -> str:
-        return f"ModelSettings(model={self.model!r}, adapter={self.adapter!r}, device={self.device!r}, dtype={self.dtype!r})"
+        shown = ("model", "adapter", "second_adapter", "device", "dtype")
+        return f"ModelSettings({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
 
 
 @dataclass(frozen=True)
@@ -81,13 +95,15 @@ class ServerSettings:
 
 
 def model_settings_from(environment: Mapping[str, str] | None = None) -> ModelSettings:
-    """PHI2DEMO_MODEL, _ADAPTER, _REVISION, _ADAPTER_REVISION, _DEVICE, _DTYPE; HF_TOKEN for the hub."""
+    """PHI2DEMO_MODEL, _ADAPTER, _SECOND_ADAPTER, their _REVISIONs, _DEVICE, _DTYPE; HF_TOKEN for the hub."""
     env = os.environ if environment is None else environment
     return ModelSettings(
         model=env.get("PHI2DEMO_MODEL"),
         adapter=env.get("PHI2DEMO_ADAPTER"),
         revision=env.get("PHI2DEMO_REVISION"),
         adapter_revision=env.get("PHI2DEMO_ADAPTER_REVISION"),
+        second_adapter=env.get("PHI2DEMO_SECOND_ADAPTER"),
+        second_adapter_revision=env.get("PHI2DEMO_SECOND_ADAPTER_REVISION"),
         device=cast(Device, env.get("PHI2DEMO_DEVICE", "auto")),
         dtype=cast(Dtype, env.get("PHI2DEMO_DTYPE", "auto")),
         token=env.get("HF_TOKEN") or None,

@@ -1,6 +1,8 @@
 """A tiny random Phi with a tokenizer, and a LoRA adapter that changes what it says."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,18 +38,29 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_adapter(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a LoRA adapter of rank 4 on `tiny_base`, which it names as its base."""
+    folder = tmp_path_factory.mktemp("adapters") / "tiny-adapter"
+    return make_adapter(tiny_base, folder, seed=1, rank=4, targets=("q_proj", "v_proj", "fc1", "fc2"))
+
+
+@pytest.fixture(scope="session")
+def tiny_second(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of another one, which changes other modules, with another rank."""
+    folder = tmp_path_factory.mktemp("adapters") / "tiny-second"
+    return make_adapter(tiny_base, folder, seed=2, rank=3, targets=("q_proj", "k_proj", "dense"))
+
+
+def make_adapter(base: Path, folder: Path, *, seed: int, rank: int, targets: Sequence[str], **lora: Any) -> Path:
+    """Save a random LoRA adapter that changes what `base` says."""
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
-    folder = tmp_path_factory.mktemp("adapters") / "tiny-adapter"
-    targets = ["q_proj", "v_proj", "fc1", "fc2"]
     with torch.random.fork_rng():
-        torch.manual_seed(1)
-        config = LoraConfig(r=4, lora_alpha=8, target_modules=targets, task_type="CAUSAL_LM")
-        model = get_peft_model(AutoModelForCausalLM.from_pretrained(tiny_base), config)
+        torch.manual_seed(seed)
+        config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=list(targets), task_type="CAUSAL_LM", **lora)
+        model = get_peft_model(AutoModelForCausalLM.from_pretrained(base), config)
         for name, tensor in model.named_parameters():
-            if ".lora_B." in name:  # zeros at first: an adapter that changes nothing
+            if ".lora_B." in name or "lora_embedding_A" in name:  # zeros at first: an adapter that changes nothing
                 torch.nn.init.normal_(tensor, std=0.3)
     model.save_pretrained(folder, save_embedding_layers=False)
     return folder

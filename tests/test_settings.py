@@ -17,6 +17,8 @@ def test_every_variable_is_read() -> None:
         "PHI2DEMO_ADAPTER_REVISION": "s",
         "PHI2DEMO_DEVICE": "cuda",
         "PHI2DEMO_DTYPE": "bfloat16",
+        "PHI2DEMO_SECOND_ADAPTER": "b",
+        "PHI2DEMO_SECOND_ADAPTER_REVISION": "q",
         "HF_TOKEN": "t",
         "PHI2DEMO_HOST": "::1",
         "PHI2DEMO_PORT": "0",
@@ -24,7 +26,7 @@ def test_every_variable_is_read() -> None:
         "PHI2DEMO_AUTH": "u:p:q",
         "PHI2DEMO_PUBLIC": "0",
     }
-    assert model_settings_from(environment) == ModelSettings("m", "a", "r", "s", "cuda", "bfloat16", "t")
+    assert model_settings_from(environment) == ModelSettings("m", "a", "r", "s", "cuda", "bfloat16", "t", "b", "q")
     settings = server_settings_from(environment)
     assert settings == ServerSettings("::1", 0, True, "u:p:q")
     assert settings.credentials == ("u", "p:q")
@@ -48,6 +50,9 @@ def test_the_environment_itself_is_the_default(monkeypatch: pytest.MonkeyPatch) 
         ({"PHI2DEMO_DTYPE": "int8"}, "dtype is 'int8'"),
         ({"PHI2DEMO_MODEL": ""}, "--model is empty"),
         ({"PHI2DEMO_ADAPTER": ""}, "--adapter is empty"),
+        ({"PHI2DEMO_SECOND_ADAPTER": ""}, "--second-adapter is empty"),
+        ({"PHI2DEMO_MODEL": "m", "PHI2DEMO_SECOND_ADAPTER": "b"}, "--second-adapter b has no first one beside it"),
+        ({"PHI2DEMO_SECOND_ADAPTER_REVISION": "q"}, "--second-adapter-revision q is of no adapter"),
     ],
 )
 def test_wrong_model_settings(environment: dict[str, str], message: str) -> None:

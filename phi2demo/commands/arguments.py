@@ -16,6 +16,10 @@ _MODEL_HELP = {
     "revision": "commit, tag or branch of the base on the hub",
     "adapter_revision": "the same of the adapter",
 }
+_SECOND_HELP = {
+    "second_adapter": "another LoRA adapter on the same base, to compare with",
+    "second_adapter_revision": "its commit, tag or branch on the hub",
+}
 
 
 class Parser(argparse.ArgumentParser):
@@ -34,18 +38,27 @@ def option(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which weights answer."""
+def add_model_arguments(parser: argparse.ArgumentParser, *, second: bool = False) -> None:
+    """Which weights answer; `second` where a command can ask a second adapter."""
     group = parser.add_argument_group("model")
-    for name, help_text in _MODEL_HELP.items():
+    for name, help_text in (_MODEL_HELP | (_SECOND_HELP if second else {})).items():
         group.add_argument(option(name), help=help_text)
     group.add_argument("--device", choices=get_args(Device), help="an explicit choice never falls back")
     group.add_argument("--dtype", choices=get_args(Dtype))
 
 
 def model_settings(arguments: argparse.Namespace, environment: Mapping[str, str] | None = None) -> ModelSettings:
-    """As given, and as the environment says where nothing is given."""
-    return model_settings_from(_over(environment, arguments, (*_MODEL_HELP, "device", "dtype")))
+    """As given, and as the environment says where nothing is given; no second adapter where a command asks none."""
+    second = tuple(name for name in _SECOND_HELP if hasattr(arguments, name))
+    said = _over(environment, arguments, (*_MODEL_HELP, *second, "device", "dtype"))
+    unasked = {f"PHI2DEMO_{name.upper()}" for name in _SECOND_HELP if name not in second}
+    return model_settings_from({name: value for name, value in said.items() if name not in unasked})
+
+
+def check_second(option: str, settings: ModelSettings) -> None:
+    """SettingsError where what `option` asks needs a second adapter, and none is given."""
+    if settings.second_adapter is None:
+        raise SettingsError(f"{option} asks a second adapter, and none is given; add --second-adapter.")
 
 
 def add_server_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,14 +8,12 @@ from phi2demo.commands import arguments as shared
 from phi2demo.commands.answers import Asking, answer_lines, answer_text, told_where
 from phi2demo.commands.items import PIPE, open_output, read_lines, read_text
 from phi2demo.commands.task_arguments import add_task_arguments, task_options
-from phi2demo.engine.engine import Engine, Use
+from phi2demo.engine.engine import USES, Engine
 from phi2demo.errors import SettingsError
 from phi2demo.settings import ModelSettings
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.declaration import Declaration, read_declaration
 from phi2demo.tasks.task import AnyTask, Request
-
-_USES: dict[str, tuple[Use, ...]] = {"finetuned": ("finetuned",), "base": ("base",), "both": ("finetuned", "base")}
 
 LoadEngine = Callable[[ModelSettings], Engine]
 
@@ -40,9 +38,11 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
         "",
         task_options(given, task, Declaration()),
         shared.generation_options(given, task.generation),
-        _USES[given.use or "finetuned"],
+        USES[given.use or "finetuned"],
         given.seed,
     )
+    if "second" in request.uses:
+        shared.check_second(f"--use {given.use}", settings)
     texts = _read(given)
     for number, text in enumerate(texts, 1):
         if given.input is None or text.strip():
@@ -78,10 +78,10 @@ def _parser(task: AnyTask) -> shared.Parser:
     parser.add_argument("--input", metavar="FILE", help="one item a line, in UTF-8; - is standard input")
     parser.add_argument("--output", metavar="FILE", help="one answer a line, in the same order; - is standard output")
     parser.add_argument("--json", action="store_true", help="with notes and receipt; a line each with --input")
-    parser.add_argument("--use", choices=_USES, help="default: finetuned where there is an adapter, else base")
+    parser.add_argument("--use", choices=USES, help="default: finetuned where there is an adapter, else base")
     parser.add_argument("--seed", type=int, help="makes a sampled answer the same again; default: a random one")
     add_task_arguments(parser, task)
     if not task.labels:
         shared.add_generation_arguments(parser, task.generation)
-    shared.add_model_arguments(parser)
+    shared.add_model_arguments(parser, second=True)
     return parser

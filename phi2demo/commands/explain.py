@@ -12,7 +12,7 @@ from phi2demo.commands.answers import finish
 from phi2demo.commands.ask import LoadEngine, load_local
 from phi2demo.commands.items import PIPE, open_output, read_text
 from phi2demo.commands.task_arguments import add_task_arguments, task_options
-from phi2demo.engine.engine import Engine
+from phi2demo.engine.engine import Engine, Use
 from phi2demo.errors import SettingsError
 from phi2demo.explain import report, words
 from phi2demo.explain.attribution import Attribution
@@ -37,6 +37,8 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
     task = _task_in(command, argv)
     given = _parser(command, task).parse_args(argv)
     settings = shared.model_settings(given)
+    if given.of == "second":
+        shared.check_second("--of second", settings)
     text = _text(given)
     options = task_options(given, task, Declaration())
     chosen = {name: value for name in _SETTINGS if (value := getattr(given, name)) is not None}
@@ -52,7 +54,8 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
     if given.output is not None:
         request = ExplainRequest(task.name, text, asked.options, (as_output(given.output),), of=of, **chosen)
     else:
-        request = _answered(engine, replace(asked, uses=("base" if of == "base" else "finetuned",)), of=of, **chosen)
+        use: Use = "finetuned" if of == "difference" else of
+        request = _answered(engine, replace(asked, uses=(use,)), of=of, **chosen)
     attribution = _finish(engine, request, show=sys.stderr.isatty())
     for path, content in ((given.html, report.page), (given.csv, Attribution.to_csv)):
         if path is not None:
@@ -183,5 +186,5 @@ def _parser(command: str, task: AnyTask) -> shared.Parser:
     add_task_arguments(parser, task)
     if not task.labels:
         shared.add_generation_arguments(parser, replace(task.generation, temperature=0.0))
-    shared.add_model_arguments(parser)
+    shared.add_model_arguments(parser, second=True)
     return parser

@@ -21,7 +21,7 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
     parser = shared.Parser(command, description="Answer the request of a receipt again.")
     parser.add_argument("receipt", metavar="RECEIPT.json", help="a receipt, or an answer with one; - is standard input")
     parser.add_argument("--json", action="store_true", help="the answer with its own receipt")
-    shared.add_model_arguments(parser)
+    shared.add_model_arguments(parser, second=True)
     given = parser.parse_args(argv)
     receipt = Receipt.from_json(_receipt_in(read_text(given.receipt)))
     task_named(receipt.task).check(request_of(receipt))
@@ -53,7 +53,7 @@ def _receipt_in(text: str) -> str:
 
 def _settings(settings: ModelSettings, receipt: Receipt) -> ModelSettings:
     """What was given; where nothing was, the receipt's own model if it is on the hub. A folder's place is not in it."""
-    if settings.model is None and settings.adapter is None and "/" in receipt.base:
+    if not (settings.model or settings.adapter or settings.second_adapter) and "/" in receipt.base:
         settings = replace(settings, model=receipt.base, revision=receipt.base_revision)
         if receipt.adapter and "/" in receipt.adapter:
             settings = replace(settings, adapter=receipt.adapter, adapter_revision=receipt.adapter_revision)

@@ -26,7 +26,7 @@ def serve(argv: Sequence[str]) -> int:
     """Show the page until Ctrl+C. Arguments win over the environment; ModelError where there is no such model."""
     parser = shared.Parser("serve", description="Show the page.")
     shared.add_server_arguments(parser)
-    shared.add_model_arguments(parser)
+    shared.add_model_arguments(parser, second=True)
     given = parser.parse_args(argv)
     server = shared.server_settings(given)
     found = plan(shared.model_settings(given))
@@ -58,6 +58,7 @@ def describe(found: ModelPlan) -> "ModelDescription":
         dtype=found.dtype,
         context=found.context,
         is_embedded=found.base_folder.resolve() == defaults.EMBEDDED_MODEL.resolve(),
+        second=found.second,
     )
 
 

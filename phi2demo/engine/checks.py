@@ -125,6 +125,14 @@ def check_fit(adapter_shapes: Shapes, base: Shapes, config: AdapterConfig, *, ad
             raise _misfit(module, made_for, there, adapter, base_name, config.base)
 
 
+def other_base(adapter: str, base_name: str, *, made_on: str) -> ModelError:
+    """The error that a second adapter was made for another base than the first, although its shapes fit."""
+    return ModelError(
+        f"{adapter} was made for another base than {base_name}: it names {_shown(made_on)}. Two adapters are compared "
+        "on one base: give one that was made on it, or say with --model which base both are for."
+    )
+
+
 def _misfit(
     module: str, made_for: list[int], there: list[int], adapter: str, base_name: str, made_on: str | None
 ) -> ModelError:

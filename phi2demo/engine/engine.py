@@ -9,8 +9,17 @@ from typing import Literal, Protocol
 
 from phi2demo.errors import SettingsError
 
-Use = Literal["finetuned", "base"]
-"""Which weights answer: base with adapter, or base alone."""
+Use = Literal["finetuned", "base", "second"]
+"""Which weights answer: base with adapter, base alone, or base with the second adapter."""
+
+USES: dict[str, tuple[Use, ...]] = {
+    "finetuned": ("finetuned",),
+    "base": ("base",),
+    "second": ("second",),
+    "both": ("finetuned", "base"),
+    "all": ("finetuned", "base", "second"),
+}
+"""What can be asked for in one word, as the uses of a request."""
 
 StopReason = Literal["end", "stop string", "length", "context", "time", "stopped"]
 """Why a row ended: end token, a stop string, max_new_tokens, a full context, the time limit, or the person."""
@@ -138,6 +147,17 @@ class Tokens:
 
 
 @dataclass(frozen=True)
+class AdapterInfo:
+    """One adapter, as loaded."""
+
+    name: str
+    """Hub id or folder name."""
+    revision: str
+    """As that of a base."""
+    rank: int
+
+
+@dataclass(frozen=True)
 class ModelInfo:
     """Which model answers, as loaded: never what a card claims."""
 
@@ -157,11 +177,33 @@ class ModelInfo:
     device: str
     dtype: str
     lora_rank: int | None = None
+    second: AdapterInfo | None = None
+    """On the same base, to compare with."""
 
     @property
     def uses(self) -> tuple[Use, ...]:
         """What can answer: with a bare base there is nothing to compare."""
-        return ("finetuned", "base") if self.adapter else ("base",)
+        if self.adapter is None:
+            return ("base",)
+        return USES["all"] if self.second else USES["both"]
+
+    def check_use(self, use: Use) -> None:
+        """SettingsError where these weights are not loaded."""
+        if use in self.uses:
+            return
+        if use == "second":
+            raise SettingsError(
+                "There is no second adapter here. Choose another model, or start with --second-adapter."
+            )
+        raise SettingsError(
+            f"There is no {use} model here: no adapter is loaded. Choose base, or start with --adapter."
+        )
+
+    def adapter_of(self, use: Use) -> tuple[str | None, str | None]:
+        """Name and revision of the adapter that a receipt names: that of "base" is the one it is compared with."""
+        if use == "second" and self.second:
+            return self.second.name, self.second.revision
+        return self.adapter, self.adapter_revision
 
 
 class Engine(Protocol):

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from phi2demo.engine import checks
 from phi2demo.engine.devices import Demand, Place, choose_place
-from phi2demo.engine.engine import ModelInfo
+from phi2demo.engine.engine import AdapterInfo, ModelInfo
 from phi2demo.engine.planning import ModelPlan, check_weights, here, plan
 from phi2demo.engine.sources import Source
-from phi2demo.engine.weights import count, fingerprint, read_shapes
+from phi2demo.engine.weights import Shapes, count, fingerprint, read_shapes
 from phi2demo.errors import ModelError
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 __all__ = ["LoadedModel", "ModelPlan", "load", "plan"]
 
 logger = logging.getLogger(__name__)
+
+ADAPTER, SECOND = "default", "second"
+"""PEFT's names for the adapters of a plan."""
 
 
 @dataclass(frozen=True)
@@ -47,17 +50,18 @@ def load(plan: ModelPlan) -> LoadedModel:
     shapes = check_weights(plan)
     numbers = plan.parameters or count(shapes)
     place = choose_place(plan.device, plan.dtype, Demand(numbers, plan.config.cache_numbers))
-    logger.info("loading %s with %s on %s as %s", plan.base, plan.adapter or "no adapter", place.device, place.dtype)
+    names = " and ".join(source.name for source, _ in plan.adapters) or "no adapter"
+    logger.info("loading %s with %s on %s as %s", plan.base, names, place.device, place.dtype)
     try:
         with _quiet():
             tokenizer = _load_tokenizer(plan)
             model = _load_base(plan, place)
             _check_vocabulary(tokenizer, model, name=plan.base)
-            if plan.adapter_source:
-                model = _load_adapter(plan, model)
+            for name, (source, declared) in zip((ADAPTER, SECOND), plan.adapters, strict=False):
+                model = _load_adapter(plan, model, source, declared, name=name)
     except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
         raise ModelError(
-            f"{plan.base} with {plan.adapter or 'no adapter'} could not be loaded: {error}. "
+            f"{plan.base} with {names} could not be loaded: {error}. "
             "Check that its files belong together, or give another model."
         ) from error
     model.eval().requires_grad_(False)
@@ -91,8 +95,8 @@ def _quiet() -> Iterator[None]:
 def _download(plan: ModelPlan) -> None:
     from phi2demo.engine import hub
 
-    for source in (plan.base_source, plan.adapter_source):
-        if source is None or source.snapshot is None or here(source):
+    for source in (plan.base_source, *(source for source, _ in plan.adapters)):
+        if source.snapshot is None or here(source):
             continue
         free = _free_disk_bytes(source.folder)
         if source.missing_bytes > free:
@@ -152,21 +156,20 @@ def _load_base(plan: ModelPlan, place: Place) -> Any:
     return model if place.spread else model.to(place.device)
 
 
-def _load_adapter(plan: ModelPlan, base: Any) -> Any:
-    """The base with its adapter beside it."""
+def _load_adapter(plan: ModelPlan, base: Any, source: Source, declared: checks.AdapterConfig, *, name: str) -> Any:
+    """The base with the adapter beside it, under a name of its own; `base` may have another one already."""
     from peft import PeftModel, get_peft_model_state_dict
 
-    assert plan.adapter_source is not None
-    assert plan.adapter_config is not None
-    source = plan.adapter_source
     changes = read_shapes(source.folder, source.files)
     if plan.config.places is None:
-        places = {name: tuple(tensor.shape) for name, tensor in base.named_parameters()}
-        checks.check_fit(changes, places, plan.adapter_config, adapter=source.name, base_name=plan.base)
-    model = PeftModel.from_pretrained(
-        base, source.folder, is_trainable=False, autocast_adapter_dtype=False, torch_device=str(base.device)
-    )
-    taken = set(get_peft_model_state_dict(model, save_embedding_layers=False))
+        checks.check_fit(changes, _places(base), declared, adapter=source.name, base_name=plan.base)
+    place = {"is_trainable": False, "autocast_adapter_dtype": False, "torch_device": str(base.device)}
+    if isinstance(base, PeftModel):
+        model = base
+        model.load_adapter(source.folder, name, **place)
+    else:
+        model = PeftModel.from_pretrained(base, source.folder, name, **place)
+    taken = set(get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False))
     astray = sorted(key for key in taken ^ set(changes) if ".lora_" in key)
     if astray or not taken:
         raise ModelError(
@@ -174,6 +177,12 @@ def _load_adapter(plan: ModelPlan, base: Any) -> Any:
             f"match, such as {', '.join(astray[:2])}. Copy or download the adapter again."
         )
     return model
+
+
+def _places(model: Any) -> Shapes:
+    """Shapes of the base's own tensors, under the names that they have without an adapter."""
+    named = model.get_base_model().named_parameters() if hasattr(model, "get_base_model") else model.named_parameters()
+    return {name.replace(".base_layer.", "."): tuple(tensor.shape) for name, tensor in named if ".lora_" not in name}
 
 
 def _end_token_ids(model: Any, tokenizer: "PreTrainedTokenizerBase") -> tuple[int, ...]:
@@ -199,7 +208,13 @@ def _info(plan: ModelPlan, model: Any, place: Place) -> ModelInfo:
         device=_devices(model) if place.spread else place.device,
         dtype=place.dtype,
         lora_rank=plan.lora_rank,
+        second=_second(plan),
     )
+
+
+def _second(plan: ModelPlan) -> AdapterInfo | None:
+    source, declared = plan.second_source, plan.second_config
+    return AdapterInfo(source.name, _revision(source), declared.rank) if source and declared else None
 
 
 def _revision(source: Source) -> str:

@@ -12,7 +12,7 @@ from transformers import DynamicCache, StoppingCriteriaList
 
 from phi2demo.engine.engine import GenerationOptions, ModelInfo, Output, Prompt, Score, Snapshot, Tokens
 from phi2demo.engine.halting import holding
-from phi2demo.engine.loading import LoadedModel, ModelPlan, load
+from phi2demo.engine.loading import ADAPTER, SECOND, LoadedModel, ModelPlan, load
 from phi2demo.engine.sampling import logits_processors
 from phi2demo.engine.scorer import Scorer
 from phi2demo.engine.scoring import ScoringRow
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-ADAPTER = "default"
 BASE = "__base__"
 """PEFT's name for rows of a mixed batch that no adapter touches."""
 HEARTBEAT_S = 0.2
@@ -153,7 +152,7 @@ class LocalEngine:
         ids = self._tokenizer.encode(output, add_special_tokens=False) if isinstance(output, str) else output
         if not ids:
             raise InputError("An empty output has no probability. Give at least one word.")
-        vocabulary = self._model.get_input_embeddings().num_embeddings
+        vocabulary = len(self._model.get_input_embeddings().weight)  # an adapted embedding hides num_embeddings
         if unknown := [token for token in ids if not 0 <= token < vocabulary]:
             raise InputError(f"The output has token id {unknown[0]}; this model's go from 0 to {vocabulary - 1}.")
         return tuple(ids)
@@ -180,9 +179,8 @@ class LocalEngine:
         return list(self._tokenizer.encode(text, verbose=False))
 
     def _adapter(self, prompt: Prompt) -> str:
-        if prompt.use not in self._info.uses:
-            raise SettingsError("No adapter is loaded, so only the base can answer. Start with --adapter to compare.")
-        return ADAPTER if prompt.use == "finetuned" else BASE
+        self._info.check_use(prompt.use)
+        return {"finetuned": ADAPTER, "second": SECOND, "base": BASE}[prompt.use]
 
     def _mixing(self, adapters: list[str]) -> dict[str, Any]:
         """The argument by which PEFT mixes a batch; none where there is no adapter or every row wants it."""

@@ -197,6 +197,10 @@ def _bias(module: Any) -> torch.Tensor:
 
 
 def _chosen(module: Any, adapter: str | None) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The embedding, or the base's own under an adapter that changes it."""
-    chosen: Callable[[torch.Tensor], torch.Tensor] = module if adapter else getattr(module, "base_layer", module)
-    return chosen
+    """The embedding as this adapter changes it, whichever else the module has; the base's own where it does not."""
+    base: Callable[[torch.Tensor], torch.Tensor] = getattr(module, "base_layer", module)
+    if adapter is None or adapter not in getattr(module, "lora_embedding_A", {}):
+        return base
+    down, up = module.lora_embedding_A[adapter].T, module.lora_embedding_B[adapter].T
+    scaling: float = module.scaling[adapter]
+    return lambda ids: base(ids) + (nn.functional.embedding(ids, down) @ up) * scaling

@@ -7,9 +7,12 @@ from phi2demo import settings as defaults
 from phi2demo.engine import checks
 from phi2demo.engine.configs import BaseConfig, read_config
 from phi2demo.engine.sources import Source, base_of, find_adapter, find_base
-from phi2demo.engine.weights import Shapes, read_shapes
+from phi2demo.engine.weights import Shapes, fingerprint, read_shapes
 from phi2demo.errors import ModelError
 from phi2demo.settings import Device, Dtype, ModelSettings
+
+SECOND = "--second-adapter"
+"""How it is given, for messages."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,8 @@ class ModelPlan:
     """As asked for; `ModelInfo` says what it became."""
     dtype: Dtype = "auto"
     token: str | None = None
+    second_source: Source | None = None
+    second_config: checks.AdapterConfig | None = None
 
     @property
     def base(self) -> str:
@@ -61,6 +66,17 @@ class ModelPlan:
         return self.adapter_config.rank if self.adapter_config else None
 
     @property
+    def second(self) -> str | None:
+        """Hub id or folder name of the second adapter; None where there is none."""
+        return self.second_source.name if self.second_source else None
+
+    @property
+    def adapters(self) -> tuple[tuple[Source, checks.AdapterConfig], ...]:
+        """None, one or two, with what they declare."""
+        pairs = ((self.adapter_source, self.adapter_config), (self.second_source, self.second_config))
+        return tuple((source, config) for source, config in pairs if source and config)
+
+    @property
     def layers(self) -> int:
         """0 where a model other than Phi does not say; so too the next two."""
         return self.config.layers
@@ -83,11 +99,11 @@ class ModelPlan:
     @property
     def download_bytes(self) -> int:
         """Of weights that are not on this machine yet."""
-        sources = (self.base_source, self.adapter_source)
-        return sum(source.missing_bytes for source in sources if source)
+        return sum(source.missing_bytes for source in (self.base_source, *(source for source, _ in self.adapters)))
 
     def __repr__(self) -> str:
-        return f"ModelPlan(base={self.base!r}, adapter={self.adapter!r}, device={self.device!r}, dtype={self.dtype!r})"
+        shown = ("base", "adapter", "second", "device", "dtype")
+        return f"ModelPlan({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
 
 
 def plan(settings: ModelSettings) -> ModelPlan:
@@ -102,13 +118,18 @@ def plan(settings: ModelSettings) -> ModelPlan:
             f"--dtype float16: {base.name} is a Phi, whose attention overflows in float16 and then answers nothing. "
             "Give --dtype bfloat16 or float32."
         )
-    declared = checks.read_adapter_config(adapter.folder, name=adapter.name) if adapter else None
-    made = ModelPlan(base, config, adapter, declared, settings.device, settings.dtype, settings.token)
+    second = _find_second(settings, adapter)
+    made = ModelPlan(
+        base, config, adapter, _declared(adapter), settings.device, settings.dtype, settings.token,
+        second, _declared(second),
+    )  # fmt: skip
     if not _has_tokenizer(made):
         checks.check_tokenizer(base.folder, name=base.name)
-    if adapter and declared and config.places:
-        checks.check_targets(declared, config.places, adapter=adapter.name, base_name=base.name)
+    for source, declared in made.adapters if config.places else ():
+        checks.check_targets(declared, config.places or {}, adapter=source.name, base_name=base.name)
     check_weights(made)
+    if second and made.second_config and settings.model is None:
+        _check_same_base(second, made.second_config, base)
     return made
 
 
@@ -129,6 +150,49 @@ def _find(settings: ModelSettings) -> tuple[Source, Source | None]:
     return find_base(named, revision=revision, token=settings.token, adapter=adapter.name), adapter
 
 
+def _declared(adapter: Source | None) -> checks.AdapterConfig | None:
+    return checks.read_adapter_config(adapter.folder, name=adapter.name) if adapter else None
+
+
+def _find_second(settings: ModelSettings, first: Source | None) -> Source | None:
+    if settings.second_adapter is None:
+        return None
+    second = find_adapter(
+        settings.second_adapter, revision=settings.second_adapter_revision, token=settings.token, option=SECOND
+    )
+    if first and second.folder.resolve() == first.folder.resolve():
+        raise ModelError(f"{SECOND} {second.name} is the first adapter again; give another one to compare with.")
+    return second
+
+
+def _check_same_base(second: Source, declared: checks.AdapterConfig, base: Source) -> None:
+    """ModelError where the second adapter names another base, as far as can be told: shapes alone may agree by chance.
+
+    A base of other weights in a folder on this machine, or another id on the hub. Who gives --model has decided.
+    """
+    if declared.base is None:
+        return
+    try:
+        named = base_of(second, declared.base)
+    except ModelError:  # a folder of another machine
+        return
+    if Path(named).is_dir():
+        other = find_base(named, revision=None, token=None, adapter=second.name)
+        same = other.folder.resolve() == base.folder.resolve() or _same_weights(other, base)
+    else:
+        same = base.snapshot is None or named.lower() == base.name.lower()
+    if not same:
+        raise checks.other_base(second.name, base.name, made_on=declared.base)
+
+
+def _same_weights(one: Source, other: Source) -> bool:
+    """Where both are here: their sizes first, since hashing gigabytes takes seconds."""
+    if not (here(one) and here(other)):
+        return False
+    sizes = [[(each.folder / file).stat().st_size for file in each.files] for each in (one, other)]
+    return sizes[0] == sizes[1] and fingerprint(one.folder, one.files) == fingerprint(other.folder, other.files)
+
+
 def _embedded() -> Source:
     if not defaults.EMBEDDED_MODEL.is_dir():
         raise ModelError(
@@ -143,16 +207,17 @@ def check_weights(plan: ModelPlan) -> Shapes:
 
     Returns the shapes of the base's tensors. Weights still on the hub are checked once they are downloaded.
     """
-    base, adapter = plan.base_source, plan.adapter_source
+    base = plan.base_source
     shapes: Shapes = {}
     if here(base):
         shapes = read_shapes(base.folder, base.files)
         if plan.config.shapes:
             checks.check_base(shapes, plan.config.shapes, name=base.name)
-    if adapter and plan.adapter_config and here(adapter):
-        changes, places = read_shapes(adapter.folder, adapter.files), plan.config.places
-        if places:
-            checks.check_fit(changes, places, plan.adapter_config, adapter=adapter.name, base_name=base.name)
+    for adapter, declared in plan.adapters:
+        if here(adapter):
+            changes, places = read_shapes(adapter.folder, adapter.files), plan.config.places
+            if places:
+                checks.check_fit(changes, places, declared, adapter=adapter.name, base_name=base.name)
     return shapes
 
 

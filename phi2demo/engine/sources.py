@@ -60,9 +60,9 @@ def find_base(given: str, *, revision: str | None, token: str | None, adapter: s
     return Source(_shown_folder(folder), folder, base_weight_files(folder, present, name=given))
 
 
-def find_adapter(given: str, *, revision: str | None, token: str | None) -> Source:
-    """The adapter that `given` names. Raises ModelError as `find_base` does."""
-    folder = _as_folder(given, "--adapter", None)
+def find_adapter(given: str, *, revision: str | None, token: str | None, option: str = "--adapter") -> Source:
+    """The adapter that `given` names; `option` is where, for the message. Raises ModelError as `find_base` does."""
+    folder = _as_folder(given, option, None)
     if folder is None:
         return _adapter_on_hub(given, revision=revision, token=token)
     present = _files(folder)

@@ -44,10 +44,9 @@ def package_versions() -> dict[str, str]:
 
 
 def describe_model(engine: Engine) -> dict[str, Any]:
-    """The model as loaded, as JSON values, without the folders of a machine."""
+    """The model as loaded, as JSON values, without the folders of a machine, and without a second adapter: none is asked."""
     described = asdict(engine.info)
-    described.pop("adapter_folder")
-    return described
+    return {name: value for name, value in described.items() if name not in ("adapter_folder", "second")}
 
 
 def hash_weights(folders: Iterable[Path | None]) -> dict[str, str]:

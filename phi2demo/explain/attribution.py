@@ -109,6 +109,7 @@ class Attribution:
     def as_dict(self) -> dict[str, Any]:
         """JSON values: everything but the weights."""
         request, model = self.request, self.model
+        adapter, adapter_revision = model.adapter_of("second" if request.of == "second" else "finetuned")
         return {
             "task": request.task,
             "text": request.text,
@@ -138,8 +139,8 @@ class Attribution:
             "model": {
                 "base": model.base,
                 "base_revision": model.base_revision,
-                "adapter": model.adapter,
-                "adapter_revision": model.adapter_revision,
+                "adapter": adapter,
+                "adapter_revision": adapter_revision,
                 "device": model.device,
                 "dtype": model.dtype,
             },

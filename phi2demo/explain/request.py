@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from phi2demo.engine.engine import MAX_SEED, Engine, Output, Use
+from phi2demo.engine.engine import MAX_SEED, USES, Engine, Output, Use
 from phi2demo.errors import InputError, SettingsError
 from phi2demo.explain.segments import UnitKind
 from phi2demo.tasks.run import task_named
 from phi2demo.tasks.task import AnyTask, Request, Result, TaskOptions, check_choice, check_text
 
 Method = Literal["auto", "partition", "exact", "permutation", "lime"]
-Of = Literal["finetuned", "base", "difference"]
+Of = Literal["finetuned", "base", "second", "difference"]
 Value = Literal["log-probability", "log-odds"]
 
 METHODS: dict[str, str] = {
@@ -31,6 +31,7 @@ UNITS: dict[str, str] = {
 OF: dict[str, str] = {
     "finetuned": "the finetuned model",
     "base": "the base model",
+    "second": "the second adapter",
     "difference": "what finetuning changed",
 }
 VALUES: dict[str, str] = {"log-probability": "log-probability", "log-odds": "log-odds, as in stock shap"}
@@ -111,7 +112,7 @@ class ExplainRequest:
     @property
     def uses(self) -> tuple[Use, ...]:
         """The weights that are asked."""
-        return ("finetuned", "base") if self.of == "difference" else (self.of,)
+        return USES["both"] if self.of == "difference" else (self.of,)
 
     def prompt(self, text: str) -> str:
         """The task's own prompt around a text."""

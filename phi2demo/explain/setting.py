@@ -48,10 +48,7 @@ def language_of(request: ExplainRequest) -> str:
 def resolve(engine: Engine, request: ExplainRequest) -> Setting:
     """InputError where the text does not fit or the target is not there, SettingsError where the weights are not."""
     for use in request.uses:
-        if use not in engine.info.uses:
-            raise SettingsError(
-                "No adapter is loaded, so only the base can be explained. Choose base, or start with --adapter."
-            )
+        engine.info.check_use(use)
     read = _read(engine, request.outputs)
     pieces, notes = _pieces(engine, request, read)
     count = sum(len(each.ids) for each in read)

@@ -10,7 +10,8 @@ def question(attribution: Attribution) -> str:
     if request.of == "difference":
         what = f"What did finetuning change about how likely “{output}” is"
     else:
-        what = f"Which {attribution.kind} made the {request.of} model write “{output}”"
+        model = "second adapter" if request.of == "second" else f"{request.of} model"
+        what = f"Which {attribution.kind} made the {model} write “{output}”"
     return f"{what} rather than “{shown(request.instead)}”?" if request.instead else f"{what}?"
 
 

@@ -78,17 +78,21 @@ class Receipt:
         return cls(**values)
 
 
-def make_receipt(info: ModelInfo, request: "Request", *, seconds: float, new_tokens: int, **measured: Any) -> Receipt:
+def make_receipt(
+    info: ModelInfo, request: "Request", *, use: Use, seconds: float, new_tokens: int, **measured: Any
+) -> Receipt:
     """A receipt of what was asked, with the loaded model's own description; `measured` are its other fields."""
+    adapter, adapter_revision = info.adapter_of(use)
     return Receipt(
+        use=use,
         task=request.task,
         text=request.text,
         options=asdict(request.options),
         generation=asdict(request.generation) | {"stop": list(request.generation.stop)},
         base=info.base,
         base_revision=info.base_revision,
-        adapter=info.adapter,
-        adapter_revision=info.adapter_revision,
+        adapter=adapter,
+        adapter_revision=adapter_revision,
         device=info.device,
         dtype=info.dtype,
         versions=dict(_versions()),

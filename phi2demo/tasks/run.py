@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import groupby, islice
 from threading import Event
 
-from phi2demo.engine.engine import MAX_SEED, Engine, GenerationOptions
+from phi2demo.engine.engine import MAX_SEED, Engine, GenerationOptions, ModelInfo, Use
 from phi2demo.errors import InputError, ModelError, SettingsError
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.classify import classify
@@ -79,20 +79,31 @@ def request_of(receipt: Receipt) -> Request:
 
 
 def replay(engine: Engine, receipt: Receipt, *, cancel: Event | None = None) -> Generator[Progress]:
-    """Answer a receipt's request again; ModelError where another model is loaded than the one it names."""
+    """Answer a receipt's request again; ModelError where another model is loaded than the one it names.
+
+    The adapter that it names may be loaded as the first or the second.
+    """
     info = engine.info
-    loaded = (info.base_revision, info.adapter_revision if receipt.use == "finetuned" else receipt.adapter_revision)
-    if loaded != (receipt.base_revision, receipt.adapter_revision):
-        raise ModelError(
-            f"The receipt is of {_pair(receipt.base, receipt.base_revision, receipt.adapter, receipt.adapter_revision)}; "
-            f"loaded is {_pair(info.base, info.base_revision, info.adapter, info.adapter_revision)}. "
-            "Start with the former to replay it."
-        )
-    yield from run(engine, request_of(receipt), cancel=cancel)
+    use = _use_of(receipt, info)
+    if use is None or info.base_revision != receipt.base_revision:
+        wanted = _named(receipt.base, receipt.base_revision, (receipt.adapter, receipt.adapter_revision))
+        loaded = _named(info.base, info.base_revision, *(info.adapter_of(each) for each in info.uses if each != "base"))
+        how = " with --adapter or --second-adapter" if receipt.use == "second" else ""
+        raise ModelError(f"The receipt is of {wanted}; loaded is {loaded}. Start with the former{how} to replay it.")
+    yield from run(engine, replace(request_of(receipt), uses=(use,)), cancel=cancel)
 
 
-def _pair(base: str, base_revision: str, adapter: str | None, adapter_revision: str | None) -> str:
-    return f"{base} {base_revision}" + (f" with adapter {adapter} {adapter_revision}" if adapter else " alone")
+def _use_of(receipt: Receipt, info: ModelInfo) -> Use | None:
+    """Under which use the weights that a receipt names are loaded, if they are."""
+    if receipt.use == "base":
+        return "base"
+    seats = [use for use in (receipt.use, *info.uses) if use in info.uses and use != "base"]
+    return next((use for use in seats if info.adapter_of(use)[1] == receipt.adapter_revision), None)
+
+
+def _named(base: str, base_revision: str, *adapters: tuple[str | None, str | None]) -> str:
+    listed = " and ".join(f"{name} {revision}" for name, revision in adapters if name)
+    return f"{base} {base_revision}" + (f" with adapter {listed}" if listed else " alone")
 
 
 def _run_together(engine: Engine, requests: Sequence[Request], cancel: Event | None) -> Generator[Progress]:
@@ -100,10 +111,7 @@ def _run_together(engine: Engine, requests: Sequence[Request], cancel: Event | N
     task = task_named(requests[0].task)
     checked = [task.check(request) for request in requests]
     for use in checked[0].uses:
-        if use not in engine.info.uses:
-            raise SettingsError(
-                f"There is no {use} model here: no adapter is loaded. Choose base, or start with --adapter."
-            )
+        engine.info.check_use(use)
     seeded = [
         request if request.seed is not None else replace(request, seed=secrets.randbelow(MAX_SEED + 1))
         for request in checked

@@ -31,7 +31,7 @@ class Request:
     options: TaskOptions
     generation: GenerationOptions
     uses: tuple[Use, ...] = ("finetuned",)
-    """One, or both for side by side."""
+    """One, or several for side by side."""
     seed: int | None = None
     """None: one is drawn, and the receipt says which."""
 
@@ -212,7 +212,7 @@ def check_text(text: object, *, what: str = "text") -> str:
 def _check_uses(uses: object) -> None:
     known = get_args(Use)
     if not isinstance(uses, tuple) or not uses or any(use not in known for use in uses):
-        raise SettingsError(f"The models to ask are {uses!r}; choose {', '.join(known)} or both.")
+        raise SettingsError(f"The models to ask are {uses!r}; choose among {', '.join(known)}.")
     if len(set(uses)) < len(uses):
         raise SettingsError(f"The models to ask are {uses!r}; name each once.")
 

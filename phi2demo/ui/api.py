@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import gradio as gr
 
-from phi2demo.engine.engine import RANGES, Engine, GenerationOptions, Use
+from phi2demo.engine.engine import RANGES, USES, Engine, GenerationOptions, Use
 from phi2demo.engine.loader import EngineLoader
 from phi2demo.errors import Phi2DemoError, SettingsError
 from phi2demo.tasks import TASKS
@@ -23,7 +23,6 @@ from phi2demo.tasks.summarization import SummaryOptions
 from phi2demo.tasks.task import Progress, Request, TaskOptions
 from phi2demo.tasks.translation import TranslationOptions
 from phi2demo.ui.events import MODEL
-from phi2demo.ui.task_tab import USES
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +31,7 @@ LOADING_TIMEOUT_S = 120.0
 FRAME_S = 0.2
 """Partial answers come at most this often."""
 
-Model = Literal["finetuned", "base", "both"] | None
+Model = Literal["finetuned", "base", "second", "both", "all"] | None
 Options = dict[str, float] | None
 Answer = dict[str, Any] | list[dict[str, Any]]
 
@@ -51,13 +50,14 @@ class Endpoints:
         Parameters:
             text: The beginning of a text (mode "continue") or an instruction (mode "instruct").
             mode: "continue" or "instruct"; empty: what the model was finetuned for.
-            use: "finetuned", "base" or "both"; null: finetuned where there is an adapter.
+            use: "finetuned", "base", "second" (the second adapter), "both" (the first two) or "all"; null: finetuned
+                where there is an adapter.
             seed: A whole number that makes a sampled answer the same again; null: random, said in the receipt.
             options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty,
                 no_repeat_ngram_size, num_beams, time_limit_s.
 
         Returns:
-            {"text", "use", "notes", "facts", "receipt"}; for "both" a list of two.
+            {"text", "use", "notes", "facts", "receipt"}; for "both" and "all" a list.
         """
         yield from self._task(
             "generation", text, lambda: GenerationTaskOptions(mode or self._declaration.modes[0]), use, seed, options
@@ -71,13 +71,14 @@ class Endpoints:
         Parameters:
             text: The text to summarize.
             length: "sentence", "short" (two or three sentences) or "medium" (a short paragraph).
-            use: "finetuned", "base" or "both"; null: finetuned where there is an adapter.
+            use: "finetuned", "base", "second" (the second adapter), "both" (the first two) or "all"; null: finetuned
+                where there is an adapter.
             seed: A whole number that makes a sampled answer the same again; null: random, said in the receipt.
             options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty,
                 no_repeat_ngram_size, num_beams, time_limit_s.
 
         Returns:
-            {"text", "use", "notes", "facts", "receipt"}; for "both" a list of two.
+            {"text", "use", "notes", "facts", "receipt"}; for "both" and "all" a list.
         """
         yield from self._task("summarization", text, lambda: SummaryOptions(length), use, seed, options)
 
@@ -96,13 +97,14 @@ class Endpoints:
             text: The text to translate.
             source: Its language, as a two-letter code.
             target: The language to translate into, as a two-letter code.
-            use: "finetuned", "base" or "both"; null: finetuned where there is an adapter.
+            use: "finetuned", "base", "second" (the second adapter), "both" (the first two) or "all"; null: finetuned
+                where there is an adapter.
             seed: A whole number that makes a sampled answer the same again; null: random, said in the receipt.
             options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty,
                 no_repeat_ngram_size, num_beams, time_limit_s.
 
         Returns:
-            {"text", "use", "notes", "facts", "receipt"}; for "both" a list of two.
+            {"text", "use", "notes", "facts", "receipt"}; for "both" and "all" a list.
         """
         yield from self._task("translation", text, lambda: TranslationOptions(source, target), use, seed, options)
 
@@ -111,10 +113,11 @@ class Endpoints:
 
         Parameters:
             text: A review or an opinion.
-            use: "finetuned", "base" or "both"; null: finetuned where there is an adapter.
+            use: "finetuned", "base", "second" (the second adapter), "both" (the first two) or "all"; null: finetuned
+                where there is an adapter.
 
         Returns:
-            {"text", "use", "probabilities", "notes", "facts", "receipt"}; for "both" a list of two.
+            {"text", "use", "probabilities", "notes", "facts", "receipt"}; for "both" and "all" a list.
         """
         yield from self._task("sentiment", text, SentimentOptions, use, None, None)
 
@@ -126,13 +129,14 @@ class Endpoints:
         Parameters:
             text: The text that holds the answer.
             question: What is asked about it.
-            use: "finetuned", "base" or "both"; null: finetuned where there is an adapter.
+            use: "finetuned", "base", "second" (the second adapter), "both" (the first two) or "all"; null: finetuned
+                where there is an adapter.
             seed: A whole number that makes a sampled answer the same again; null: random, said in the receipt.
             options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty,
                 no_repeat_ngram_size, num_beams, time_limit_s.
 
         Returns:
-            {"text", "use", "notes", "facts", "receipt"}; for "both" a list of two.
+            {"text", "use", "notes", "facts", "receipt"}; for "both" and "all" a list.
         """
         yield from self._task("question_answering", text, lambda: QuestionOptions(question), use, seed, options)
 
@@ -172,7 +176,7 @@ class Endpoints:
             for answers in self._stream(
                 lambda engine: run(engine, asked if use else replace(asked, uses=engine.info.uses[:1]))
             ):
-                yield answers if use == "both" else answers[0]
+                yield answers if use and len(asked.uses) > 1 else answers[0]
 
     def _stream(self, ask: Callable[[Engine], Iterator[Progress]]) -> Iterator[list[dict[str, Any]]]:
         """Partial answers now and then, and the whole ones last. Between any two, a client that left is noticed."""

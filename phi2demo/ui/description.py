@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from phi2demo.engine.engine import USES, Use
+
 
 @dataclass(frozen=True)
 class ModelDescription:
@@ -20,8 +22,17 @@ class ModelDescription:
     """Tokens that prompt and output may have together; 0 where it is not known yet."""
     is_embedded: bool
     """Whether this is the small model that comes with the demo."""
+    second: str | None = None
+    """Hub id or folder name of the second adapter, where one was given."""
 
     @property
     def has_adapter(self) -> bool:
         """Whether there are two models to compare."""
         return self.adapter is not None
+
+    @property
+    def uses(self) -> tuple[Use, ...]:
+        """What will answer."""
+        if not self.has_adapter:
+            return ("base",)
+        return USES["all"] if self.second else USES["both"]

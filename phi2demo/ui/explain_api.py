@@ -4,11 +4,11 @@ import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, cast
 
 import gradio as gr
 
-from phi2demo.engine.engine import Engine
+from phi2demo.engine.engine import Engine, Use
 from phi2demo.engine.loader import EngineLoader
 from phi2demo.errors import SettingsError
 from phi2demo.explain.request import OF, ExplainRequest, as_output
@@ -53,7 +53,8 @@ class ExplainEndpoint:
             output: What to explain; null: what the model answers, greedily.
             task: How the text is asked about: "generate", "summarize", "translate", "classify" or "answer".
             task_options: Of that task, as its own endpoint takes them: mode, length, source and target, question.
-            of: "finetuned", "base" or "difference" (what finetuning changed); null: finetuned where there is an adapter.
+            of: "finetuned", "base", "second" (the second adapter) or "difference" (what finetuning changed); null:
+                finetuned where there is an adapter.
             target: First output token and the one after the last, as [3, 5]; null: the whole output.
             instead: Why the target and not this text?
             method: "exact", "permutation", "partition" (SHAP), "lime", or "auto": the nearest to exact SHAP values that
@@ -98,7 +99,8 @@ def _answered(
     """Ask the model first; returns the request to explain what it answered."""
     check_choice("of", of, OF)
     greedy = replace(task.generation, temperature=0.0)
-    asked = task.check(Request(task.name, text, options, greedy, uses=("base" if of == "base" else "finetuned",)))
+    use = cast(Use, "finetuned" if of == "difference" else of)
+    asked = task.check(Request(task.name, text, options, greedy, uses=(use,)))
     shown = time.monotonic()
     with closing(run(engine, asked)) as steps:
         for progress in steps:

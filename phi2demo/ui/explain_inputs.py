@@ -15,7 +15,7 @@ from phi2demo.tasks.task import Request, Result, TaskOptions, check_choice, chec
 from phi2demo.ui.description import ModelDescription
 from phi2demo.ui.fields import Fields, fields_above, fields_below
 
-_MODELS = [("Finetuned", "finetuned"), ("Base", "base"), ("Difference", "difference")]
+_MODELS = {"finetuned": "Finetuned", "base": "Base", "second": "Second adapter", "difference": "Difference"}
 _UNITS = [("Automatic", "auto"), *((name.capitalize(), name) for name in UNITS if name != "auto")]
 _METHODS = [
     ("SHAP", "auto"),
@@ -162,7 +162,8 @@ def explain_inputs(description: ModelDescription, declaration: Declaration) -> E
     )
     model = None
     if description.has_adapter:
-        model = gr.Radio(_MODELS, value="finetuned", label="Model", elem_classes="choice")
+        offered = [(label, name) for name, label in _MODELS.items() if name != "second" or description.second]
+        model = gr.Radio(offered, value="finetuned", label="Model", elem_classes="choice")
     with gr.Row(elem_classes="pair", equal_height=True):
         units = gr.Dropdown(_UNITS, value="auto", label="Hide one by one", min_width=120)
         method = gr.Dropdown(_METHODS, value="auto", label="Method", min_width=120)

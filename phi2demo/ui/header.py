@@ -47,6 +47,7 @@ def _of_info(info: ModelInfo) -> list[str]:
     return [
         f"base {info.base}, {count(info.parameters)} parameters",
         adapter if info.adapter else "base only",
+        f"second adapter {info.second.name}, LoRA rank {info.second.rank}" if info.second else "",
         f"{_device(info.device)}, {info.dtype}",
         f"reads {info.context:,} tokens",
     ]
@@ -57,6 +58,7 @@ def _of_description(description: ModelDescription) -> list[str]:
     return [
         f"base {description.base}{size}",
         f"adapter {description.adapter}" if description.adapter else "base only",
+        f"second adapter {description.second}" if description.second else "",
         "" if description.device == "auto" else _device(description.device),
         f"reads {description.context:,} tokens" if description.context else "",
     ]

@@ -2,15 +2,17 @@ import io
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from phi2demo.commands import ask, replay
+from phi2demo.commands import arguments, ask, replay
+from phi2demo.engine.engine import AdapterInfo
 from phi2demo.errors import InputError, ModelError, Phi2DemoError, SettingsError
 from phi2demo.settings import ModelSettings
 from phi2demo.tasks.receipt import Receipt
-from tests.tasks.scripted import BARE, ScriptedEngine
+from tests.tasks.scripted import BARE, INFO, ScriptedEngine
 
 Ask = Callable[..., str]
 
@@ -28,7 +30,7 @@ class Loader:
 
 @pytest.fixture
 def loader(monkeypatch: pytest.MonkeyPatch) -> Loader:
-    for name in ("MODEL", "ADAPTER", "REVISION", "ADAPTER_REVISION", "DEVICE", "DTYPE"):
+    for name in ("MODEL", "ADAPTER", "REVISION", "ADAPTER_REVISION", "SECOND_ADAPTER", "DEVICE", "DTYPE"):
         monkeypatch.delenv(f"PHI2DEMO_{name}", raising=False)
     return Loader(ScriptedEngine())
 
@@ -291,3 +293,29 @@ def test_replay_loads_a_model_of_the_hub_that_the_receipt_names(loader: Loader, 
 
 def test_errors_are_ours() -> None:
     assert issubclass(SettingsError, Phi2DemoError)
+
+
+def test_three_models_are_labelled(loader: Loader, say: Ask) -> None:
+    loader.engine = ScriptedEngine(info=replace(INFO, second=AdapterInfo("tiny-second", "cccccccccccc", 2)))
+    said = say("generate", "hi", "--use", "all", "--second-adapter", "folder", "--second-adapter-revision", "main")
+    assert said == "finetuned: HI\nbase: HI!\nsecond: HI!\n"
+    assert (loader.asked[-1].second_adapter, loader.asked[-1].second_adapter_revision) == ("folder", "main")
+    assert say("generate", "hi", "--use", "second", "--second-adapter", "folder") == "HI!\n"
+    assert say("generate", "hi", "--use", "both", "--second-adapter", "folder") == "finetuned: HI\nbase: HI!\n"
+
+
+@pytest.mark.parametrize("use", ["second", "all"])
+def test_a_second_adapter_that_is_not_given_is_said_before_loading(loader: Loader, say: Ask, use: str) -> None:
+    with pytest.raises(SettingsError, match=f"--use {use} asks a second adapter, and none is given"):
+        say("generate", "hi", "--use", use)
+    assert loader.asked == []
+
+
+def test_commands_that_ask_no_second_adapter_do_not_load_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = {"PHI2DEMO_SECOND_ADAPTER": "folder"}
+    for second, loaded in ((True, "folder"), (False, None)):
+        parser = arguments.Parser("test")
+        arguments.add_model_arguments(parser, second=second)
+        assert arguments.model_settings(parser.parse_args([]), environment).second_adapter == loaded
+    with pytest.raises(SettingsError, match="--second-adapter"):
+        parser.parse_args(["--second-adapter", "folder"])

@@ -1,11 +1,12 @@
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from phi2demo.commands import explain
-from phi2demo.engine.engine import Prompt
+from phi2demo.engine.engine import AdapterInfo, Prompt
 from phi2demo.errors import InputError, Phi2DemoError, SettingsError
 from phi2demo.settings import ModelSettings
 from tests.explain.planted import PlantedEngine, rewards
@@ -21,7 +22,7 @@ def engine() -> PlantedEngine:
 
 @pytest.fixture
 def say(engine: PlantedEngine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Say:
-    for name in ("MODEL", "ADAPTER", "REVISION", "ADAPTER_REVISION", "DEVICE", "DTYPE"):
+    for name in ("MODEL", "ADAPTER", "REVISION", "ADAPTER_REVISION", "SECOND_ADAPTER", "DEVICE", "DTYPE"):
         monkeypatch.delenv(f"PHI2DEMO_{name}", raising=False)
 
     def run(*argv: str, engine: PlantedEngine = engine) -> str:
@@ -94,7 +95,7 @@ def test_what_finetuning_changed_and_a_bare_base(say: Say) -> None:
     ]
     bare = PlantedEngine(rewards({}), info=BARE)
     assert json.loads(say("the train", "--json", engine=bare))["of"] == "base"
-    with pytest.raises(SettingsError, match="No adapter is loaded"):
+    with pytest.raises(SettingsError, match="no adapter is loaded"):
         say("the train", "--of", "difference", "--output", "yes", engine=bare)
 
 
@@ -122,3 +123,17 @@ def test_refusals_come_before_a_model_is_loaded(case: str) -> None:
     argv, error, message = REFUSED[case]
     with pytest.raises(error, match=message):
         explain.main("explain", argv, load_engine=load)
+
+
+def test_the_second_adapter_is_asked(say: Say) -> None:
+    def learned(token: str, text: str, prompt: Prompt) -> float:
+        return -3.0 + (2.0 if prompt.use == "second" and "train" in text else 0.0)
+
+    with pytest.raises(SettingsError, match="--of second asks a second adapter, and none is given"):
+        say("the train", "--of", "second")
+    info = replace(BARE, adapter="a", adapter_revision="1", second=AdapterInfo("b", "2", 4))
+    asked = ["the train", "--of", "second", "--second-adapter", "b", "--units", "words", "--no-trust"]
+    value = json.loads(say(*asked, "--json", engine=PlantedEngine(learned, info=info)))
+    assert (value["of"], value["model"]["adapter"], value["model"]["adapter_revision"]) == ("second", "b", "2")
+    assert [round(unit["value"] / len(value["tokens"]), 6) for unit in value["units"]["items"]] == [0.0, 2.0]
+    assert "made the second adapter write" in say(*asked, engine=PlantedEngine(learned, info=info))

@@ -76,6 +76,14 @@ def test_the_page_is_built_around_the_model(page: Page, tiny_base: Path, tiny_ad
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_a_second_adapter_is_described(page: Page, tiny_adapter: Path, tiny_second: Path) -> None:
+    argv = ["--adapter", str(tiny_adapter), "--second-adapter", str(tiny_second), "--port", "7861"]
+    assert serve.main("serve", argv) == 0
+    _, description, _ = page.built
+    assert (description.second, description.uses) == ("tiny-second", ("finetuned", "base", "second"))
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_a_port_that_is_taken_is_said(page: Page, tiny_base: Path) -> None:
     page.error = OSError("Cannot find empty port in range: 7860-7860")
     with pytest.raises(SettingsError, match="Cannot find empty port"):

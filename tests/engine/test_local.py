@@ -280,7 +280,7 @@ def test_beams_give_what_transformers_gives(engine: LocalEngine, uses: tuple[str
 
 def test_a_bare_base_refuses_the_finetuned_switch(bare: LocalEngine) -> None:
     assert bare.info.uses == ("base",)
-    with pytest.raises(SettingsError, match="No adapter is loaded"):
+    with pytest.raises(SettingsError, match="no adapter is loaded"):
         last(bare.stream([Prompt(TEXTS[0], "finetuned")], GREEDY))
 
 

@@ -136,4 +136,4 @@ def test_a_plan_for_folders_needs_no_torch_and_no_second(base: Path, adapter: Pa
 
 def test_no_secret_and_no_folder_is_shown(base: Path) -> None:
     made = plan(ModelSettings(model=str(base), token="hf_secret"))
-    assert repr(made) == "ModelPlan(base='base', adapter=None, device='auto', dtype='auto')"
+    assert repr(made) == "ModelPlan(base='base', adapter=None, second=None, device='auto', dtype='auto')"

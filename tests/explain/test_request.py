@@ -70,7 +70,7 @@ def test_what_does_not_fit_the_model_is_refused_before_or_as_it_starts(engine: P
 def test_a_bare_base_cannot_be_asked_what_finetuning_changed() -> None:
     bare = PlantedEngine(rewards({}), info=BARE)
     for of in ("finetuned", "difference"):
-        with pytest.raises(SettingsError, match="No adapter is loaded"):
+        with pytest.raises(SettingsError, match="no adapter is loaded"):
             next(explain(bare, asked("a train", of=of)))
     assert list(explain(bare, asked("a train", of="base")))
 

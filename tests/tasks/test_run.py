@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from phi2demo.engine.engine import MAX_SEED, GenerationOptions
+from phi2demo.engine.engine import MAX_SEED, AdapterInfo, GenerationOptions
 from phi2demo.errors import InputError, ModelError, Phi2DemoError, SettingsError
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.generation import GenerationTaskOptions
@@ -253,3 +253,52 @@ def test_closing_many_requests_closes_the_stream_of_the_engine() -> None:
     answers.close()
     assert len(engine.batches) == 1
     assert engine.running == 0
+
+
+SECOND = replace(INFO, second=AdapterInfo("tiny-second", "cccccccccccc", 2))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_receipt_names_the_adapter_that_wrote_it(task: str) -> None:
+    engine = ScriptedEngine(info=SECOND)
+    results = answer(engine, request(task, uses=("finetuned", "base", "second")))
+    assert [(result.receipt.use, result.receipt.adapter_revision) for result in results] == [
+        ("finetuned", "bbbbbbbbbbbb"), ("base", "bbbbbbbbbbbb"), ("second", "cccccccccccc"),
+    ]  # fmt: skip
+    assert results[2].receipt.adapter == "tiny-second"
+    for result in results:
+        *_, last = replay(engine, Receipt.from_json(result.receipt.to_json()))
+        assert [(again.use, again.text) for again in last.results or ()] == [(result.use, result.text)]
+
+
+def test_a_receipt_of_the_second_adapter_needs_it() -> None:
+    (made,) = (result.receipt for result in answer(ScriptedEngine(info=SECOND), request(uses=("second",))))
+    with pytest.raises(
+        ModelError,
+        match=r"is of tiny-base a+ with adapter tiny-second c+; loaded is tiny-base a+ with adapter tiny-adapter b+\. "
+        r"Start with the former with --adapter or --second-adapter",
+    ):
+        list(replay(ScriptedEngine(), made))
+    with pytest.raises(ModelError, match="loaded is tiny-base aaaaaaaaaaaa alone"):
+        list(replay(ScriptedEngine(info=BARE), made))
+    both = replace(SECOND, second=AdapterInfo("other", "dddddddddddd", 2))
+    with pytest.raises(ModelError, match=r"with adapter tiny-adapter b+ and other d+"):
+        list(replay(ScriptedEngine(info=both), made))
+
+
+def test_a_receipt_replays_where_its_adapter_is_loaded_in_the_other_place() -> None:
+    first, second = (
+        result.receipt for result in answer(ScriptedEngine(info=SECOND), request(uses=("finetuned", "second")))
+    )
+    turned = replace(
+        INFO, adapter="s", adapter_revision="cccccccccccc", second=AdapterInfo("tiny-adapter", "bbbbbbbbbbbb", 4)
+    )
+    for made, use in ((first, "second"), (second, "finetuned")):
+        engine = ScriptedEngine(info=turned)
+        list(replay(engine, made))
+        assert {prompt.use for prompt in engine.batches[0]} == {use}
+
+
+def test_a_second_adapter_that_is_not_there_is_refused() -> None:
+    with pytest.raises(SettingsError, match="There is no second adapter here"):
+        next(run(ScriptedEngine(), request(uses=("finetuned", "second"))))
