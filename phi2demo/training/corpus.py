@@ -252,14 +252,18 @@ def is_inappropriate(text: str, *, language: str = "en") -> bool:
     Training pairs are screened on their English side: what is crude there is crude in its translation too, and the
     French list holds everyday words ("faire", "chat").
     """
+    return next(listed_words(text, language=language), None) is not None
+
+
+def listed_words(text: str, *, language: str = "en") -> Iterator[str]:
+    """The words and phrases of safetext's list for `language` that stand in `text`, in lower case, in their order."""
     if language not in _WORD_LISTS:
         _WORD_LISTS[language] = _word_list(language)
     words, phrases = _WORD_LISTS[language]
     tokens = re.findall(r"\w+", text.casefold())
-    if not words.isdisjoint(tokens):
-        return True
-    return any(
-        tuple(tokens[at : at + len(phrase)]) == phrase
-        for at, token in enumerate(tokens)
-        for phrase in phrases.get(token, ())
-    )
+    for at, token in enumerate(tokens):
+        if token in words:
+            yield token
+        for phrase in phrases.get(token, ()):
+            if tuple(tokens[at : at + len(phrase)]) == phrase:
+                yield " ".join(phrase)

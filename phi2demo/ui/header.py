@@ -1,12 +1,15 @@
 """The top of the page: what this is, which model answers, how far the loading is, and its limits."""
 
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from phi2demo.engine.engine import ModelInfo
 from phi2demo.engine.loader import EngineLoader, LoadStatus
+from phi2demo.errors import DataError
+from phi2demo.evaluation.audit.report import COMMAND, SHIPPED_AUDIT, summary_of
 from phi2demo.tasks.declaration import Declaration
 from phi2demo.tasks.languages import LANGUAGES
 from phi2demo.ui.description import ModelDescription
@@ -24,14 +27,16 @@ def build_header(
     with gr.Column(elem_classes="page-header", elem_id="header"):
         gr.HTML(f"<h1>{TITLE}</h1><p class='lead'>{_lead(description)}</p>", apply_default_css=False)
         identity = gr.HTML(identity_of(loader, description), apply_default_css=False, elem_classes="identity")
-        gr.HTML(limits_panel(description, declaration), apply_default_css=False, elem_id="limits-panel")
+        limits = gr.HTML(limits_panel(description, declaration), apply_default_css=False, elem_id="limits-panel")
     timer = gr.Timer(TICK_S)
 
-    def refresh() -> tuple[str, Any]:
-        return identity_of(loader, description), gr.Timer(active=loader.status.state == "loading")
+    def refresh() -> tuple[str, Any, Any]:
+        ready = loader.status.state == "ready"
+        panel = limits_panel(description, declaration, audit=audit_of(loader.engine().info)) if ready else gr.skip()
+        return identity_of(loader, description), panel, gr.Timer(active=loader.status.state == "loading")
 
     for event in (demo.load, timer.tick):
-        event(refresh, None, [identity, timer], queue=False, show_progress="hidden", api_visibility="private")
+        event(refresh, None, [identity, limits, timer], queue=False, show_progress="hidden", api_visibility="private")
 
 
 def identity_of(loader: EngineLoader, description: ModelDescription) -> str:
@@ -84,8 +89,11 @@ def _lead(description: ModelDescription) -> str:
     return f"{does}{compare}.{stands_in}"
 
 
-def limits_panel(description: ModelDescription, declaration: Declaration) -> str:
-    """What a person should know before they believe an answer, folded to one line."""
+def limits_panel(description: ModelDescription, declaration: Declaration, *, audit: str = "") -> str:
+    """What a person should know before they believe an answer, folded to one line.
+
+    `audit` is what `audit_of` says, in HTML; empty as long as it is not known which weights will be there.
+    """
     items = [
         "<strong>It may be wrong.</strong> It makes up names, numbers and events, and sounds sure of them. "
         "Check what matters.",
@@ -102,8 +110,22 @@ def limits_panel(description: ModelDescription, declaration: Declaration) -> str
             + ", trained from scratch for this demo; Phi-2 has 2.8 B and writes far better. "
             f"To load it: <code>{LOAD_PHI}</code>, with an adapter of yours <code>--adapter FOLDER_OR_ID</code>.",
         )
+    if audit:
+        items.append(f"<strong>Audit.</strong> {audit}")
     listed = "".join(f"<li>{item}</li>" for item in items)
     return f'<details id="limits"><summary>Limits of this model</summary><ul>{listed}</ul></details>'
+
+
+def audit_of(info: ModelInfo, path: Path = SHIPPED_AUDIT) -> str:
+    """The summary of the audit of these weights with its date, or that there is none and how to make one; in HTML."""
+    try:
+        found = summary_of(info, path)
+    except DataError as error:
+        return escape(str(error))
+    if found is None:
+        return f"This model was not audited for bias, memorization and robustness. To do so: <code>{COMMAND}</code>"
+    listed = "".join(f"<li>{escape(sentence)}</li>" for sentence in found.sentences)
+    return f"Probed on {escape(found.made_at[:10])}; to do so again: <code>{COMMAND}</code><ul>{listed}</ul>"
 
 
 def _languages(description: ModelDescription, declaration: Declaration) -> str:

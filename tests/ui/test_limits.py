@@ -1,0 +1,53 @@
+"""The audit among the limits of the model: of the loaded weights, or how to make one."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phi2demo.tasks.declaration import Declaration
+from phi2demo.ui.header import audit_of, limits_panel
+from tests.ui.conftest import DESCRIPTION
+from tests.ui.scripted import INFO
+
+
+@pytest.fixture
+def audit(tmp_path: Path) -> Path:
+    report: dict[str, Any] = {
+        "format": 1,
+        "made_at": "2026-11-24T02:00:00+00:00",
+        "model": {"base_revision": INFO.base_revision, "adapter_revision": INFO.adapter_revision},
+        "settings": {},
+        "probes": [],
+        "summary": ["Told nothing, it preferred the <b>masculine</b> form in 90 %.", "Nothing was flagged."],
+    }
+    path = tmp_path / "audit.json"
+    path.write_text(json.dumps(report))
+    return path
+
+
+def test_the_audit_of_these_weights_is_shown_with_its_date(audit: Path) -> None:
+    html = audit_of(INFO, audit)
+    assert "2026-11-24" in html
+    assert "Told nothing, it preferred the &lt;b&gt;masculine&lt;/b&gt; form in 90 %." in html
+    assert "Nothing was flagged." in limits_panel(DESCRIPTION, Declaration(), audit=html)
+
+
+def test_weights_that_were_not_audited_say_so_with_the_command(audit: Path, tmp_path: Path) -> None:
+    other = replace(INFO, adapter_revision="ffffffffffff")
+    for html in (audit_of(other, audit), audit_of(INFO, tmp_path / "nothing.json")):
+        assert "This model was not audited" in html
+        assert "python -m phi2demo audit --output runs/audit" in html
+        assert "masculine" not in html
+
+
+def test_a_damaged_audit_says_so(audit: Path) -> None:
+    audit.write_text("<script>")
+    assert "audit.json is no report of an audit" in audit_of(INFO, audit)
+    assert "<script" not in audit_of(INFO, audit)
+
+
+def test_nothing_is_said_as_long_as_the_weights_are_not_known() -> None:
+    assert "audit" not in limits_panel(DESCRIPTION, Declaration()).lower()
