@@ -94,6 +94,21 @@ class ServerSettings:
         return f"ServerSettings(host={self.host!r}, port={self.port}, share={self.share}, auth={'***' if self.auth else None})"
 
 
+@dataclass(frozen=True)
+class Launch:
+    """Which process this is, where a launcher as torchrun started several."""
+
+    index: int = 0
+    """Of all, on all machines."""
+    count: int = 1
+    local_index: int = 0
+    """On this machine."""
+
+    def __post_init__(self) -> None:
+        if not self.index < self.count:
+            raise SettingsError(f"RANK is {self.index} of a WORLD_SIZE of {self.count}; start processes by torchrun.")
+
+
 def model_settings_from(environment: Mapping[str, str] | None = None) -> ModelSettings:
     """PHI2DEMO_MODEL, _ADAPTER, _SECOND_ADAPTER, their _REVISIONs, _DEVICE, _DTYPE; HF_TOKEN for the hub."""
     env = os.environ if environment is None else environment
@@ -124,6 +139,26 @@ def server_settings_from(environment: Mapping[str, str] | None = None) -> Server
         auth=env.get("PHI2DEMO_AUTH"),
         public=_flag("PHI2DEMO_PUBLIC", env),
     )
+
+
+def launch_from(environment: Mapping[str, str] | None = None) -> Launch:
+    """RANK, WORLD_SIZE and LOCAL_RANK, as torchrun sets them; alone where there is none."""
+    env = os.environ if environment is None else environment
+    told = {name: env.get(name, default) for name, default in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))}
+    for name, value in told.items():
+        if not value.isdecimal():
+            raise SettingsError(f"{name} is {value!r}; start several processes by torchrun, which sets it.")
+    launch = Launch(*(int(value) for value in told.values()))
+    if launch.count > 1 and "MASTER_ADDR" not in env:
+        raise SettingsError("WORLD_SIZE is set but MASTER_ADDR is not; start several processes by torchrun.")
+    return launch
+
+
+def keep_one_gpu(launch: Launch, count: int) -> None:
+    """Leave this process one of the `count` GPUs that it sees, for all that asks CUDA from now on."""
+    if count:
+        names = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(count)))).split(",")[:count]
+        os.environ["CUDA_VISIBLE_DEVICES"] = names[launch.local_index % count].strip()
 
 
 def _flag(name: str, env: Mapping[str, str]) -> bool:

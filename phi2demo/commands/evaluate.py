@@ -10,12 +10,14 @@ from phi2demo.commands import arguments as shared
 from phi2demo.commands.ask import LoadEngine, load_local
 from phi2demo.engine.planning import plan
 from phi2demo.errors import SettingsError
+from phi2demo.settings import launch_from
 
 
 def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_local) -> int:
     """Evaluate; returns 0. Repeating the command after a kill goes on where it was."""
     from phi2demo.evaluation.environment import hash_weights
-    from phi2demo.evaluation.evaluate import EvaluationSettings, evaluate
+    from phi2demo.evaluation.evaluate import EvaluationSettings, assist, evaluate
+    from phi2demo.evaluation.processes import joined
     from phi2demo.evaluation.report import to_markdown
 
     parser = _parser(command)
@@ -37,8 +39,13 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
         raise SettingsError(f"--data {given.data} is no folder; give one that holds JSON-lines files.")
     model = shared.model_settings(given)
     found = plan(model)
-    engine = load_engine(model)
-    report = evaluate(engine, settings, weights=hash_weights((found.base_folder, found.adapter_folder)))
+    with joined(launch_from()) as processes:
+        engine = load_engine(model)
+        if not processes.first:
+            assist(engine, settings, processes=processes)
+            return 0
+        weights = hash_weights((found.base_folder, found.adapter_folder))
+        report = evaluate(engine, settings, weights=weights, processes=processes)
     print(json.dumps(report, ensure_ascii=False, indent=1) if given.json else to_markdown(report, slices=given.slices))
     print(f"saved in {settings.output}", file=sys.stderr)
     return 0

@@ -249,3 +249,7 @@ class Engine(Protocol):
         an adapter that is not loaded.
         """
         ...
+
+    def forget(self) -> None:
+        """Drop what is kept between calls to be faster: the last digits of later scores then depend on it no more."""
+        ...

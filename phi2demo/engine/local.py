@@ -131,7 +131,7 @@ class LocalEngine:
             return self._scorer.score(rows, fast=fast, cancel=cancel)
 
     def forget(self) -> None:
-        """Drop what scoring keeps of prompts between calls, so that a measurement does not profit from the last one."""
+        """Drop the keys and values of prompts that scoring keeps between calls."""
         with self._lock:
             self._scorer.forget()
 

@@ -26,6 +26,10 @@ class MeteredEngine:
         """Not timed."""
         return self._engine.tokens(text)
 
+    def forget(self) -> None:
+        """Not timed: nothing is computed."""
+        self._engine.forget()
+
     def stream(
         self, prompts: Sequence[Prompt], options: GenerationOptions, *, cancel: Event | None = None
     ) -> Iterator[Snapshot]:

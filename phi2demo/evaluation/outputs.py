@@ -1,9 +1,11 @@
 """Answers on disk, a JSON line each, written as they come: what was answered before a kill is not asked again.
 
 The first line says what was asked (a hash of all prompts and options); each further line is one example of a batch.
-A batch counts once all of its lines are there: a torn end is cut off and its batch asked again.
+A batch counts once all of its lines are there: a torn end is cut off and its batch asked again. Of several processes
+the first writes the file and each other one a part beside it, until they are put together.
 """
 
+import glob
 import hashlib
 import json
 from collections.abc import Sequence
@@ -30,34 +32,25 @@ class Output:
 class OutputFile:
     """The answers of one form to the items of one measure."""
 
-    def __init__(self, path: Path, *, asked: str, batches: Sequence[Sequence[int]]) -> None:
-        """Open or begin the file; `batches` are the indexes of the items that are computed together.
+    def __init__(self, path: Path, *, asked: str, batches: Sequence[Sequence[int]], part: int = 0) -> None:
+        """Read what there is; `batches` are the indexes of the items that are computed together.
 
-        Raises SettingsError where the file holds answers to something else, DataError where it is damaged.
+        Process 0 puts the file in order at once: whole batches in their order, those in other processes' parts too.
+        Each further process leaves it as it is and writes into a part of its own. Raises SettingsError where a file
+        holds answers to something else, DataError where it is damaged.
         """
         self._path, self._batches = path, batches
+        self._target = path.with_name(f"{path.name}.part{part}") if part else path
+        self._header = json.dumps({"asked": asked})
+        self._first = {batch[0]: batch for batch in batches}
         self._outputs: dict[int, Output] = {}
-        header = json.dumps({"asked": asked})
-        lines = path.read_bytes().split(b"\n")[:-1] if path.is_file() else []  # a last line without end is torn
-        if not lines:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(f"{header}\n", encoding="utf-8")
-            return
-        if lines[0].decode(errors="replace") != header:
-            raise SettingsError(
-                f"{path} holds answers to other questions, of another model or with other options. Give another "
-                "--output, or remove it."
-            )
-        found = [self._read(line, number) for number, line in enumerate(lines[1:], 2)]
-        whole = 0
-        for batch in batches:
-            if [output.index for output in found[whole : whole + len(batch)]] != list(batch):
-                break
-            whole += len(batch)
-        self._outputs = {output.index: output for output in found[:whole]}
-        size = sum(len(line) + 1 for line in lines[: whole + 1])
-        with path.open("r+b") as file:
-            file.truncate(size)
+        parts = sorted(path.parent.glob(f"{glob.escape(path.name)}.part*"))
+        for each in (path, *parts):
+            self._absorb(each)
+        if not part:
+            self._settle()
+            for each in parts:
+                each.unlink()
 
     @property
     def missing(self) -> Sequence[Sequence[int]]:
@@ -70,27 +63,59 @@ class OutputFile:
         return [self._outputs[index] for index in sorted(self._outputs)]
 
     def add(self, batch: Sequence[int], answers: Sequence[Answer], seconds: float) -> None:
-        """Write the answers to one batch, the next of those missing."""
+        """Write the answers to one of the missing batches."""
         share = round(seconds / len(batch), 6)
-        lines = []
         for index, answer in zip(batch, answers, strict=True):
             self._outputs[index] = Output(index, answer.output, share, answer.details)
-            lines.append(
-                json.dumps(
-                    {"index": index, "output": answer.output, "seconds": share, **answer.details}, ensure_ascii=False
-                )
-            )
-        with self._path.open("ab") as file:
-            file.write("".join(f"{line}\n" for line in lines).encode())
+        if not self._target.is_file():
+            self._target.write_text(f"{self._header}\n", encoding="utf-8")
+        with self._target.open("ab") as file:
+            file.write(self._lines(batch))
 
-    def _read(self, line: bytes, number: int) -> Output:
+    def _absorb(self, path: Path) -> None:
+        """Take the whole batches of a file that are not known yet; a torn one can only be the last."""
+        lines = path.read_bytes().split(b"\n")[:-1] if path.is_file() else []  # a last line without end is torn
+        if not lines:
+            return
+        if lines[0].decode(errors="replace") != self._header:
+            raise SettingsError(
+                f"{path} holds answers to other questions, of another model or with other options. Give another "
+                "--output, or remove it."
+            )
+        found = [self._read(path, line, number) for number, line in enumerate(lines[1:], 2)]
+        at = 0
+        while at < len(found):
+            batch = self._first.get(found[at].index, [])
+            rows = found[at : at + len(batch)]
+            if not batch or [output.index for output in rows] != list(batch):
+                break
+            for output in rows:
+                self._outputs.setdefault(output.index, output)
+            at += len(batch)
+
+    def _settle(self) -> None:
+        """Write the batches in their order, at once or not at all."""
+        whole = f"{self._header}\n".encode()
+        whole += b"".join(self._lines(batch) for batch in self._batches if batch[0] in self._outputs)
+        if self._path.is_file() and self._path.read_bytes() == whole:
+            return
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        settled = self._path.with_name(f"{self._path.name}.settled")
+        settled.write_bytes(whole)
+        settled.replace(self._path)
+
+    def _lines(self, batch: Sequence[int]) -> bytes:
+        rows = [self._outputs[index] for index in batch]
+        values = [{"index": r.index, "output": r.output, "seconds": r.seconds, **r.details} for r in rows]
+        return "".join(f"{json.dumps(value, ensure_ascii=False)}\n" for value in values).encode()
+
+    @staticmethod
+    def _read(path: Path, line: bytes, number: int) -> Output:
         try:
             value = json.loads(line)
             index, output, seconds = int(value.pop("index")), str(value.pop("output")), float(value.pop("seconds"))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(
-                f"{self._path}, line {number}: no answer ({error!r}). Remove the file to ask again."
-            ) from error
+            raise DataError(f"{path}, line {number}: no answer ({error!r}). Remove the file to ask again.") from error
         return Output(index, output, seconds, value)
 
 

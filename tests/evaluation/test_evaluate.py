@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from phi2demo.errors import DataError, SettingsError
+from phi2demo.evaluation.asking import compose
+from phi2demo.evaluation.claim import claimed
 from phi2demo.evaluation.datasets import read_measures
-from phi2demo.evaluation.evaluate import EvaluationSettings, compose, evaluate
+from phi2demo.evaluation.evaluate import EvaluationSettings, evaluate
 from phi2demo.evaluation.forms import make_form
 from phi2demo.evaluation.report import read_report, to_markdown
 from tests.evaluation.conftest import pair, review
@@ -150,6 +152,12 @@ def test_kill_9_and_rerun(data: Path) -> None:
         ours = [json.loads(line) for line in (data.parent / "report" / "outputs" / path.name).read_text().splitlines()]
         theirs = [json.loads(line) for line in path.read_text().splitlines()]
         assert [(o.get("index"), o.get("output")) for o in ours] == [(o.get("index"), o.get("output")) for o in theirs]
+
+
+def test_two_runs_in_one_folder_are_refused(data: Path) -> None:
+    with claimed(data.parent / "report"), pytest.raises(SettingsError, match="Another evaluation writes into"):
+        run(data)
+    assert run(data)["environment"]["processes"] == 1
 
 
 def test_another_model_or_limit_is_not_mixed_in(data: Path) -> None:

@@ -39,6 +39,32 @@ def test_wherever_a_run_is_killed_no_answer_is_lost_or_counted_twice(tmp_path: P
         assert path.read_bytes() == whole
 
 
+def test_parts_of_other_processes_are_put_in_order(tmp_path: Path) -> None:
+    """Whatever of them is torn, and also where a kill left a part that is in the file already."""
+    path = tmp_path / "x.jsonl"
+    filled(path, 3)
+    whole = path.read_bytes()
+    path.unlink()
+    OutputFile(path, asked="this", batches=BATCHES)
+    files = [OutputFile(path, asked="this", batches=BATCHES, part=part) for part in range(3)]
+    for file, batch in zip(files, reversed(BATCHES), strict=True):
+        assert file.missing == BATCHES
+        file.add(batch, [Answer(f"answer\u2028{index}", {"new_tokens": index}) for index in batch], 1.0)
+    kept = (tmp_path / "x.jsonl.part2").read_bytes()
+    file = OutputFile(path, asked="this", batches=BATCHES, part=5)
+    assert file.missing == []
+    assert len(list(tmp_path.iterdir())) == 3  # only the first process puts them in order
+    assert OutputFile(path, asked="this", batches=BATCHES).missing == []
+    assert path.read_bytes() == whole
+    assert list(tmp_path.iterdir()) == [path]
+    (tmp_path / "x.jsonl.part2").write_bytes(kept)
+    (tmp_path / "x.jsonl.part1").write_bytes(kept[:-5])
+    (tmp_path / "x.jsonl.part3").write_bytes(b'{"ask')
+    assert len(OutputFile(path, asked="this", batches=BATCHES).outputs) == 5
+    assert path.read_bytes() == whole
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_answers_to_other_questions_are_refused(tmp_path: Path) -> None:
     filled(tmp_path / "x.jsonl", 1)
     with pytest.raises(SettingsError, match=r"x\.jsonl holds answers to other questions.*--output"):

@@ -66,6 +66,9 @@ class ScriptedEngine:
     def info(self) -> ModelInfo:
         return self._info
 
+    def forget(self) -> None:
+        pass
+
     def count_tokens(self, text: str) -> int:
         return len(re.findall(r"\w+|[^\w\s]|\n", text))
 

@@ -56,6 +56,9 @@ class ScriptedEngine:
     scored: int = 0
     _vocabulary: dict[str, int] = field(default_factory=dict)
 
+    def forget(self) -> None:
+        pass
+
     def count_tokens(self, text: str) -> int:
         return len(text.split())
 
