@@ -58,6 +58,19 @@ def metrics_for(kind: str, references: References) -> tuple[Metric, ...]:
     return bits_per_character(), perplexity()
 
 
+def metrics_of_one(kind: str, reference: str, *, english: bool = True) -> tuple[Metric, ...]:
+    """The metrics of a single answer to a task; `english` says whether ROUGE can read the reference.
+
+    BLEU takes the n-grams that a short text has, as sacrebleu's sentence_bleu does.
+    """
+    references = [[reference]]
+    if kind == "translation":
+        return _chrf(references), _bleu(references, effective_order=True)
+    if kind == "generation" or (kind == "summarization" and not english):
+        return (_chrf(references),)
+    return (_accuracy(),) if kind == "sentiment" else metrics_for(kind, references)
+
+
 def bits_per_character() -> Metric:
     """Of texts that were scored: each output begins with two numbers, as `bits characters`."""
     return Metric(
@@ -107,10 +120,10 @@ def _of_sacrebleu(metric: Any, name: str, title: str, references: References) ->
     return Metric(name, title, statistics, score, metric.get_signature().format())
 
 
-def _bleu(references: References) -> Metric:
+def _bleu(references: References, *, effective_order: bool = False) -> Metric:
     from sacrebleu.metrics.bleu import BLEU
 
-    return _of_sacrebleu(BLEU(), "bleu", "BLEU", references)
+    return _of_sacrebleu(BLEU(effective_order=effective_order), "bleu", "BLEU", references)
 
 
 def _chrf(references: References) -> Metric:

@@ -1,0 +1,137 @@
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import sacrebleu
+from rouge_score.rouge_scorer import RougeScorer
+
+from phi2demo.engine.engine import AdapterInfo, GenerationOptions
+from phi2demo.errors import InputError
+from phi2demo.evaluation.comparison import Comparison, check_reference, compare
+from phi2demo.tasks import TASKS
+from phi2demo.tasks.generation import GenerationTaskOptions
+from phi2demo.tasks.question_answering import QuestionOptions
+from phi2demo.tasks.receipt import Receipt
+from phi2demo.tasks.run import answer
+from phi2demo.tasks.sentiment import SentimentOptions
+from phi2demo.tasks.summarization import SummaryOptions
+from phi2demo.tasks.task import Request, TaskOptions
+from phi2demo.tasks.translation import TranslationOptions
+from tests.tasks.scripted import INFO, ScriptedEngine
+
+OPTIONS: dict[str, TaskOptions] = {
+    "generation": GenerationTaskOptions("instruct"),
+    "summarization": SummaryOptions("sentence"),
+    "translation": TranslationOptions("en", "de"),
+    "sentiment": SentimentOptions(),
+    "question_answering": QuestionOptions("When?"),
+}
+THREE = replace(INFO, second=AdapterInfo("tiny-second", "cccccccccccc", 2))
+SAID = {"base": "The train leaves.", "finetuned": "Der Zug fährt um acht.", "second": "Der Zug fährt um acht ab."}
+
+
+def compared(task: str, said: dict[str, str], reference: str | None, text: str = "a text") -> Comparison:
+    engine = ScriptedEngine(lambda prompt: said[prompt.use], info=THREE)
+    request = Request(task, text, OPTIONS[task], GenerationOptions(), uses=("base", "finetuned", "second"), seed=1)
+    return compare(request, answer(engine, request), check_reference(task, reference))
+
+
+def values(found: Comparison, use: Any) -> dict[str, float]:
+    return {score.name: score.value for score in found.scores[use]}
+
+
+def test_translations_are_scored_as_sacrebleu_scores_sentences() -> None:
+    reference = "Der Zug fährt um acht ab."
+    found = compared("translation", SAID, reference)
+    for use, text in SAID.items():
+        assert values(found, use) == {
+            "chrf": pytest.approx(sacrebleu.sentence_chrf(text, [reference]).score),
+            "bleu": pytest.approx(sacrebleu.sentence_bleu(text, [reference]).score),
+        }
+    assert values(found, "second") == {"chrf": pytest.approx(100), "bleu": pytest.approx(100)}
+    assert 0 < values(found, "base")["chrf"] < values(found, "finetuned")["chrf"] < 100
+    assert "eff:yes" in found.scores["base"][1].signature
+
+
+def test_a_short_translation_has_a_bleu() -> None:
+    assert values(compared("translation", dict.fromkeys(SAID, "Guten Tag"), "Guten Tag"), "base")[
+        "bleu"
+    ] == pytest.approx(100)
+
+
+def test_english_summaries_are_scored_by_rouge_and_others_by_chrf() -> None:
+    reference = "The town of Marlow opened its new library on Monday."
+    said = dict.fromkeys(SAID, "Marlow has a new library since Monday.")
+    scorer = RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=True)
+    expected = {name: 100 * score.fmeasure for name, score in scorer.score(reference, said["base"]).items()}
+    assert values(compared("summarization", said, reference), "base") == pytest.approx(expected)
+    german = "Die Stadt Marlow hat am Montag ihre neue Bibliothek eröffnet."
+    assert list(values(compared("summarization", said, german), "base")) == ["chrf"]
+
+
+def test_answers_are_scored_by_exact_match_and_f1() -> None:
+    found = compared("question_answering", SAID | {"base": "at ten", "finetuned": "ten o'clock"}, "At ten.")
+    assert values(found, "base") == {"exact_match": 100, "f1": 100}
+    assert values(found, "finetuned") == {"exact_match": 0, "f1": pytest.approx(50)}
+
+
+def test_a_label_is_right_or_wrong() -> None:
+    found = compared("sentiment", SAID, " Negative ", text="neg neg pos")
+    right = {result.use: result.text == "negative" for result in found.results}
+    assert {use: values(found, use)["accuracy"] for use in right} == {use: 100.0 * good for use, good in right.items()}
+
+
+def test_free_text_is_scored_by_chrf() -> None:
+    assert list(values(compared("generation", SAID, "Der Zug."), "base")) == ["chrf"]
+
+
+@pytest.mark.parametrize("typed", [None, "", "  \n"])
+def test_without_a_good_answer_nothing_is_scored(typed: str | None) -> None:
+    found = compared("translation", SAID, typed)
+    assert (found.reference, found.scores) == (None, {})
+    assert all(answer["scores"] == [] for answer in found.as_dict()["answers"])
+
+
+@pytest.mark.parametrize(
+    ("task", "typed", "message"),
+    [
+        ("sentiment", "maybe", "good answer is 'maybe'; for this task it is positive or negative"),
+        ("sentiment", "good " * 30, "good answer is 'good good .*…'"),
+        ("translation", "a\x00b", "The good answer holds NUL bytes"),
+        ("translation", 5, "The good answer is of type int"),
+        ("translation", "a" * 1_000_001, "The good answer has 1,000,001 characters"),
+    ],
+)
+def test_what_cannot_be_a_good_answer_is_refused(task: str, typed: object, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        check_reference(task, typed)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_json_holds_everything_and_its_receipts_read_back(task: str) -> None:
+    said = SAID if task != "sentiment" else {}
+    found = compared(task, said, "positive" if task == "sentiment" else "Der Zug fährt.")
+    value = json.loads(json.dumps(found.as_dict()))
+    assert (value["format"], value["task"], value["text"]) == (1, task, "a text")
+    assert [each["use"] for each in value["answers"]] == ["base", "finetuned", "second"]
+    for each, result in zip(value["answers"], found.results, strict=True):
+        assert Receipt.from_json(json.dumps(each["receipt"])) == result.receipt
+        assert each["scores"][0]["signature"]
+    pairs = [(each["from"], each["to"]) for each in value["differences"]]
+    assert pairs == [
+        ("base", "finetuned"), ("base", "second"), ("finetuned", "second"),
+        ("reference", "base"), ("reference", "finetuned"), ("reference", "second"),
+    ]  # fmt: skip
+    for each in value["differences"]:
+        text = "".join(change["text"] for change in each["changes"] if change["kind"] != "gone")
+        assert text == next(answer["text"] for answer in value["answers"] if answer["use"] == each["to"])
+
+
+def test_what_differs_between_two_answers() -> None:
+    found = compared("translation", SAID, None)
+    assert [(change.kind, change.text) for change in found.changes("second", "finetuned")] == [
+        ("same", "Der Zug fährt um acht"), ("new", " ab"), ("same", "."),
+    ]  # fmt: skip
+    (last,) = [each for each in found.as_dict()["differences"] if (each["from"], each["to"]) == ("finetuned", "second")]
+    assert last["shared"] == pytest.approx(12 / 13, abs=1e-4)
