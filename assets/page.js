@@ -34,6 +34,28 @@
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   };
 
+  // Without a secure origin there is no clipboard; a selected text can still be copied.
+  window.phi2demoCopy = async (selector, text) => {
+    const button = visible(selector);
+    try {
+      await navigator.clipboard.writeText(text ?? "");
+    } catch {
+      const area = document.createElement("textarea");
+      area.value = text ?? "";
+      document.body.append(area);
+      area.select();
+      document.execCommand("copy");
+      area.remove();
+    }
+    if (!button || button.dataset.label) return;
+    button.dataset.label = button.textContent;
+    button.textContent = "Copied";
+    setTimeout(() => {
+      button.textContent = button.dataset.label;
+      delete button.dataset.label;
+    }, 1500);
+  };
+
   window.phi2demoShow = (selector) => {
     const button = visible(selector);
     if (!button) return void setTimeout(() => visible(selector)?.focus(), 300);

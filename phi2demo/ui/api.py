@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, Literal
 
 import gradio as gr
@@ -20,7 +20,7 @@ from phi2demo.tasks.receipt import Receipt
 from phi2demo.tasks.run import replay, run
 from phi2demo.tasks.sentiment import SentimentOptions
 from phi2demo.tasks.summarization import SummaryOptions
-from phi2demo.tasks.task import Progress, Request, TaskOptions
+from phi2demo.tasks.task import AnyTask, Progress, Request, TaskOptions, check_choice
 from phi2demo.tasks.translation import TranslationOptions
 from phi2demo.ui.events import MODEL
 
@@ -168,9 +168,9 @@ class Endpoints:
                 task=task,
                 text=text,
                 options=self._declaration.adapt(task_options()),
-                generation=_generation(TASKS[task].generation, options),
+                generation=generation_of(TASKS[task].generation, options),
                 uses=_uses(use),
-                seed=_seed(seed),
+                seed=checked_seed(seed),
             )
             TASKS[task].check(asked)
             for answers in self._stream(
@@ -199,6 +199,23 @@ def add_endpoints(loader: EngineLoader, declaration: Declaration) -> None:
         gr.api(getattr(endpoints, name), api_name=name, concurrency_id=MODEL, concurrency_limit=1)
 
 
+def task_of_command(command: object, declaration: Declaration) -> AnyTask:
+    """The task whose own endpoint has this name; SettingsError where there is none."""
+    known = {TASKS[name].command: TASKS[name] for name in declaration.tasks}
+    check_choice("task", command, known)
+    return known[str(command)]
+
+
+def task_options_of(task: AnyTask, given: object, declaration: Declaration) -> TaskOptions:
+    """The options of a task, those given over those it starts with; SettingsError for what it does not take."""
+    start = asdict(declaration.default_options(task.name))
+    given = {} if given is None else given
+    if not isinstance(given, Mapping) or (unknown := [name for name in given if name not in start]):
+        what = f"has {', '.join(map(repr, unknown))}" if isinstance(given, Mapping) else f"is {given!r}"
+        raise SettingsError(f"task_options {what}; {task.command} takes {', '.join(start) or 'none'}.")
+    return declaration.adapt(task.options_type(**(start | dict(given))))
+
+
 @contextmanager
 def told_to_client() -> Iterator[None]:
     """Errors that a person can do something about, as the client's own; others are logged and named in short."""
@@ -221,13 +238,15 @@ def _uses(use: Model) -> tuple[Use, ...]:
     return USES[use]
 
 
-def _seed(seed: int | None) -> int | None:
+def checked_seed(seed: int | None) -> int | None:
+    """As given; SettingsError where it is no whole number."""
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
         raise SettingsError(f"seed is {seed!r}; give a whole number, or null for a random one.")
     return seed
 
 
-def _generation(defaults: GenerationOptions, options: Options) -> GenerationOptions:
+def generation_of(defaults: GenerationOptions, options: Options) -> GenerationOptions:
+    """The task's options with those given; SettingsError for what is unknown or out of range."""
     if options is None:
         return defaults
     if not isinstance(options, Mapping) or (unknown := [name for name in options if name not in RANGES]):

@@ -9,7 +9,13 @@ from phi2demo.explain.html import STYLE as HEATMAP_STYLE
 from phi2demo.settings import ServerSettings
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.declaration import Declaration
+from phi2demo.ui.answer_column import AnswersTab
 from phi2demo.ui.api import add_endpoints
+from phi2demo.ui.compare_api import add_compare_endpoint
+from phi2demo.ui.compare_events import connect_compare
+from phi2demo.ui.compare_handlers import CompareHandlers
+from phi2demo.ui.compare_tab import ID as COMPARE
+from phi2demo.ui.compare_tab import build_compare_tab
 from phi2demo.ui.description import ModelDescription
 from phi2demo.ui.events import connect
 from phi2demo.ui.explain_api import add_explain_endpoint
@@ -35,21 +41,28 @@ def build_demo(loader: EngineLoader, description: ModelDescription, declaration:
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(CACHE_S, CACHE_S)) as demo:
         build_header(demo, loader, description, declaration)
         with gr.Tabs(elem_classes="tasks", overflow_behavior="wrap") as tabs:
-            task_tabs = []
+            answering: list[AnswersTab] = []
             for name, task in TASKS.items():
                 if name in declaration.tasks:
                     with gr.Tab(task.title, id=name):
                         tab = build_task_tab(task, description, declaration)
                         connect(tab, TabHandlers(tab, loader, sessions))
-                        task_tabs.append(tab)
+                        answering.append(tab)
+            if description.has_adapter:
+                with gr.Tab("Compare", id=COMPARE):
+                    comparing = build_compare_tab(description, declaration)
+                    connect_compare(comparing, CompareHandlers(comparing, loader, sessions))
+                    answering.append(comparing)
             with gr.Tab("Explain", id=EXPLAIN) as opened:
                 explaining = build_explain_tab(tabs, description, declaration)
             handlers = ExplainHandlers(explaining, loader, sessions)
             filling = ExplainFilling(explaining, loader, sessions)
             connect_explain(opened, explaining, handlers, filling)
-            for tab in task_tabs:
-                connect_why(tab, explaining, handlers, filling)
+            for each in answering:
+                connect_why(each, explaining, handlers, filling)
         add_endpoints(loader, declaration)
+        if description.has_adapter:
+            add_compare_endpoint(loader, declaration)
         add_explain_endpoint(loader, declaration)
 
         def close(request: gr.Request) -> None:

@@ -1,7 +1,7 @@
 """The endpoint /explain: plain values in, an explanation out."""
 
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import asdict, replace
 from typing import Any, cast
@@ -10,14 +10,12 @@ import gradio as gr
 
 from phi2demo.engine.engine import Engine, Use
 from phi2demo.engine.loader import EngineLoader
-from phi2demo.errors import SettingsError
 from phi2demo.explain.request import OF, ExplainRequest, as_output
 from phi2demo.explain.run import explain
-from phi2demo.tasks import TASKS
 from phi2demo.tasks.declaration import Declaration
 from phi2demo.tasks.run import run
 from phi2demo.tasks.task import AnyTask, Request, TaskOptions, check_choice, check_text
-from phi2demo.ui.api import FRAME_S, LOADING_TIMEOUT_S, told_to_client
+from phi2demo.ui.api import FRAME_S, LOADING_TIMEOUT_S, task_of_command, task_options_of, told_to_client
 from phi2demo.ui.events import MODEL
 
 NAME = "explain"
@@ -72,8 +70,8 @@ class ExplainEndpoint:
             {"stage", "calls", "estimate", "seconds"}.
         """
         with told_to_client():
-            kind = _task(task, self._declaration)
-            options = self._declaration.adapt(_options(kind, task_options, self._declaration))
+            kind = task_of_command(task, self._declaration)
+            options = task_options_of(kind, task_options, self._declaration)
             settings = {
                 "target": _span(target), "instead": instead, "method": method, "units": units, "value": value,
                 "mask": mask, "max_evals": max_evals, "seed": seed, "trust": trust,
@@ -128,22 +126,6 @@ def _steps(engine: Engine, asked: ExplainRequest) -> Iterator[dict[str, Any]]:
                     "estimate": estimate,
                     "seconds": round(progress.seconds, 1),
                 }
-
-
-def _task(command: object, declaration: Declaration) -> AnyTask:
-    """By the name of its own endpoint."""
-    known = {TASKS[name].command: TASKS[name] for name in declaration.tasks}
-    check_choice("task", command, known)
-    return known[str(command)]
-
-
-def _options(task: AnyTask, given: object, declaration: Declaration) -> TaskOptions:
-    start = asdict(declaration.default_options(task.name))
-    given = {} if given is None else given
-    if not isinstance(given, Mapping) or (unknown := [name for name in given if name not in start]):
-        what = f"has {', '.join(map(repr, unknown))}" if isinstance(given, Mapping) else f"is {given!r}"
-        raise SettingsError(f"task_options {what}; {task.command} takes {', '.join(start) or 'none'}.")
-    return task.options_type(**(start | dict(given)))
 
 
 def _output(output: object) -> str:

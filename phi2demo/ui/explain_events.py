@@ -2,25 +2,21 @@
 
 from typing import Any
 
-from phi2demo.ui.events import MODEL
+from phi2demo.ui.answer_column import AnswersTab
+from phi2demo.ui.events import ASKS_MODEL, AT_ONCE, PRIVATE
 from phi2demo.ui.explain_filling import ExplainFilling
 from phi2demo.ui.explain_handlers import ExplainHandlers
 from phi2demo.ui.explain_tab import ExplainTab
-from phi2demo.ui.task_tab import TaskTab
-
-_PRIVATE: dict[str, Any] = {"api_visibility": "private"}
-_AT_ONCE: dict[str, Any] = {"queue": False, "show_progress": "hidden", **_PRIVATE}
-_ASKS_MODEL: dict[str, Any] = {"concurrency_id": MODEL, "concurrency_limit": 1, **_PRIVATE}
 
 
 def connect_explain(opened: Any, tab: ExplainTab, handlers: ExplainHandlers, filling: ExplainFilling) -> None:
     """Connect the events of the tab itself; `opened` is gradio's tab around it."""
     ask = tab.ask
-    opened.select(handlers.opened, ask.output, None, **_AT_ONCE)
-    begun = [tab.run.click(handlers.begin, None, [tab.status, tab.stop], **_AT_ONCE)]
+    opened.select(handlers.opened, ask.output, None, **AT_ONCE)
+    begun = [tab.run.click(handlers.begin, None, [tab.status, tab.stop], **AT_ONCE)]
     if tab.examples is not None:
-        filled = tab.examples.click(filling.try_example, tab.examples, _filled(tab), **_AT_ONCE)
-        begun.append(filled.then(handlers.begin, None, [tab.status, tab.stop], **_AT_ONCE))
+        filled = tab.examples.click(filling.try_example, tab.examples, _filled(tab), **AT_ONCE)
+        begun.append(filled.then(handlers.begin, None, [tab.status, tab.stop], **AT_ONCE))
     for begin in begun:
         ran = begin.then(
             handlers.run,
@@ -28,27 +24,27 @@ def connect_explain(opened: Any, tab: ExplainTab, handlers: ExplainHandlers, fil
             [tab.status, tab.stop, tab.estimate, *tab.shown()],
             show_progress="minimal",
             show_progress_on=[tab.status],
-            **_ASKS_MODEL,
+            **ASKS_MODEL,
         )
-        ran.failure(handlers.refused, None, [tab.status, tab.stop], **_AT_ONCE)
-    tab.stop.click(handlers.stop, None, [tab.stop, tab.status], **_AT_ONCE)
+        ran.failure(handlers.refused, None, [tab.status, tab.stop], **AT_ONCE)
+    tab.stop.click(handlers.stop, None, [tab.stop, tab.status], **AT_ONCE)
     fields = [ask.target, tab.picker, tab.hint, *ask.groups.values()]
     for changed in (ask.output.change, ask.task.input):
-        changed(filling.typed, ask.all(), fields, trigger_mode="always_last", **_AT_ONCE)
+        changed(filling.typed, ask.all(), fields, trigger_mode="always_last", **AT_ONCE)
     shown = [ask.target, tab.hint, tab.view, tab.bars, tab.table]
-    tab.picker.select(filling.select, {tab.found, ask.task, ask.output, ask.carried}, shown, **_AT_ONCE)
+    tab.picker.select(filling.select, {tab.found, ask.task, ask.output, ask.carried}, shown, **AT_ONCE)
     for event in [ask.text.blur, ask.output.blur, *(setting.change for setting in ask.settings())]:
         _estimate(event, tab, handlers)
     _connect_downloads(tab, filling)
 
 
-def connect_why(tab: TaskTab, explaining: ExplainTab, handlers: ExplainHandlers, filling: ExplainFilling) -> None:
-    """Connect "Why these words?" of every answer of a task's tab."""
+def connect_why(tab: AnswersTab, explaining: ExplainTab, handlers: ExplainHandlers, filling: ExplainFilling) -> None:
+    """Connect "Why these words?" of every answer of a tab."""
     for column in tab.columns.values():
         carried = column.why.click(
-            filling.carry, column.answered, [explaining.tabs, explaining.stop, *_filled(explaining)], **_AT_ONCE
+            filling.carry, column.answered, [explaining.tabs, explaining.stop, *_filled(explaining)], **AT_ONCE
         )
-        shown = carried.then(None, js="() => window.phi2demoShow('.explain button.run')", **_PRIVATE)
+        shown = carried.then(None, js="() => window.phi2demoShow('.explain button.run')", **PRIVATE)
         _estimate(shown.then, explaining, handlers)
 
 
@@ -59,7 +55,7 @@ def _estimate(event: Any, tab: ExplainTab, handlers: ExplainHandlers) -> None:
         tab.estimate,
         show_progress="hidden",
         trigger_mode="always_last",
-        **_ASKS_MODEL,
+        **ASKS_MODEL,
     )
 
 
@@ -72,6 +68,6 @@ def _filled(tab: ExplainTab) -> list[Any]:
 def _connect_downloads(tab: ExplainTab, filling: ExplainFilling) -> None:
     """Written when asked for and saved in the browser: no file stays on the server."""
     for ending, button in tab.downloads.items():
-        written = button.click(filling.download_of(ending), tab.found, tab.download, **_AT_ONCE)
+        written = button.click(filling.download_of(ending), tab.found, tab.download, **AT_ONCE)
         save = f"(text) => window.phi2demoDownload('explanation.{ending}', text)"
-        written.success(None, tab.download, js=save, **_PRIVATE)
+        written.success(None, tab.download, js=save, **PRIVATE)

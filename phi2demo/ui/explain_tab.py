@@ -8,10 +8,11 @@ import gradio as gr
 
 from phi2demo.tasks.declaration import Declaration
 from phi2demo.ui import heatmap, markup
+from phi2demo.ui.answer_column import STATE_S
 from phi2demo.ui.description import ModelDescription
 from phi2demo.ui.examples import FOLDER
 from phi2demo.ui.explain_inputs import ExplainInputs, explain_inputs, rare_inputs
-from phi2demo.ui.task_tab import STATE_S
+from phi2demo.ui.task_tab import examples_to_try
 
 ID = "explain"
 """Of the tab."""
@@ -86,7 +87,7 @@ def build_explain_tab(tabs: Any, description: ModelDescription, declaration: Dec
             status = gr.HTML(markup.KEYS, elem_classes="status-line", apply_default_css=False)
             estimate = gr.HTML("", elem_classes="estimate", apply_default_css=False)
             rare_inputs(ask)
-            examples = _examples(samples)
+            examples = examples_to_try([(sample.label, sample.label) for sample in samples])
         with gr.Column(scale=7, min_width=300, elem_classes="answers"):
             picker = gr.HTML(heatmap.NO_OUTPUT, elem_classes="output-tokens", js_on_load=_PICK, apply_default_css=False)
             hint = gr.HTML("", elem_classes="hint", apply_default_css=False)
@@ -119,17 +120,3 @@ def read_samples(declaration: Declaration) -> list[Sample]:
 def _is_known(sample: Sample, declaration: Declaration) -> bool:
     codes = [sample.options[end] for end in ("source", "target") if end in sample.options]
     return set(codes) <= set(declaration.languages)
-
-
-def _examples(samples: list[Sample]) -> Any:
-    if not samples:
-        return None
-    return gr.Dataset(
-        components=[gr.Textbox(visible=False)],
-        samples=[[sample.label] for sample in samples],
-        sample_labels=[sample.label for sample in samples],
-        label="Try one",
-        type="index",
-        samples_per_page=12,
-        elem_classes="examples",
-    )

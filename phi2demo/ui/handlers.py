@@ -2,6 +2,7 @@
 
 import logging
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -10,18 +11,19 @@ from typing import Any
 
 import gradio as gr
 
-from phi2demo.engine.engine import Engine
+from phi2demo.engine.engine import USES, Engine
 from phi2demo.engine.loader import EngineLoader
 from phi2demo.errors import Phi2DemoError
 from phi2demo.tasks.documents import count_words
 from phi2demo.tasks.receipt import Receipt
-from phi2demo.tasks.run import replay, run
+from phi2demo.tasks.run import replay, run, task_named
 from phi2demo.tasks.task import MAX_CHARACTERS, Progress, Request, Result
 from phi2demo.ui import markup
+from phi2demo.ui.answer_column import AnswerColumn, AnswersTab
 from phi2demo.ui.explain_inputs import Answered
 from phi2demo.ui.files import read_document
 from phi2demo.ui.sessions import Sessions
-from phi2demo.ui.task_tab import USES, AnswerColumn, TaskTab
+from phi2demo.ui.task_tab import TaskTab
 
 log = logging.getLogger(__name__)
 
@@ -33,43 +35,43 @@ Updates = dict[Any, Any]
 """New values by component."""
 
 
-class TabHandlers:
-    """The handlers of one tab. Generators end when the page is closed, and with them the computing."""
+class AnswerHandlers(ABC):
+    """The handlers of any tab that shows answers. Generators end when the page is closed, and with them the computing."""
 
-    def __init__(self, tab: TaskTab, loader: EngineLoader, sessions: Sessions) -> None:
+    def __init__(self, tab: AnswersTab, loader: EngineLoader, sessions: Sessions) -> None:
         self._tab, self._loader, self._sessions = tab, loader, sessions
 
     def begin(self, request: gr.Request) -> Updates:
         """On the click, before the queue: say so, and make Stop work."""
         tab = self._tab
-        if not self._sessions.begin(page_of(request), tab.task.name):
+        if not self._sessions.begin(page_of(request), tab.name):
             return {tab.status: gr.skip()}
         return {tab.status: markup.status("Waiting for its turn", "waiting"), tab.stop: gr.Button(interactive=True)}
 
     def run(self, values: Mapping[Any, Any], request: gr.Request) -> Iterator[Updates]:
         """Answer what the tab asks, step by step."""
-        with self._sessions.running(page_of(request), self._tab.task.name) as cancel:
+        with self._sessions.running(page_of(request), self._tab.name) as cancel:
             try:
-                asked = self._tab.ask.read(values)
-                self._tab.task.check(asked)
+                asked = self._tab.read(values)
+                self._check(asked, values)
                 engine = yield from wait_for_weights(self._loader, self._tab.status, cancel)
                 if engine is None:
                     yield self._ended("Stopped before it began.", "stopped")
                     return
                 yield self._cleared()
                 with closing(run(engine, asked, cancel=cancel)) as steps:
-                    yield from self._show(asked, steps)
+                    yield from self._show(asked, steps, values)
             except Phi2DemoError as error:
                 yield self._ended(str(error), "error")
             except Exception:
-                log.exception("a request on the tab %s failed", self._tab.task.name)
+                log.exception("a request on the tab %s failed", self._tab.name)
                 yield self._ended(UNEXPECTED, "error")
 
     def replay_of(self, column: AnswerColumn) -> Callable[[str, gr.Request], Iterator[Updates]]:
         """The handler that answers a column's receipt again and says whether the text is the same."""
 
         def handle(receipt_json: str, request: gr.Request) -> Iterator[Updates]:
-            with self._sessions.running(page_of(request), self._tab.task.name) as cancel:
+            with self._sessions.running(page_of(request), self._tab.name) as cancel:
                 stop = self._tab.stop
                 yield {column.replayed: markup.status("Replaying", "running"), stop: gr.Button(interactive=True)}
                 try:
@@ -77,7 +79,7 @@ class TabHandlers:
                 except Phi2DemoError as error:
                     message = markup.note(str(error), "warning")
                 except Exception:
-                    log.exception("a replay on the tab %s failed", self._tab.task.name)
+                    log.exception("a replay on the tab %s failed", self._tab.name)
                     message = markup.note(UNEXPECTED, "warning")
                 yield {column.replayed: message, stop: gr.Button(interactive=False)}
 
@@ -85,13 +87,13 @@ class TabHandlers:
 
     def stop(self, request: gr.Request) -> Updates:
         """Ask the running or waiting request to end; it says itself when it has."""
-        if self._sessions.stop(page_of(request), self._tab.task.name):
+        if self._sessions.stop(page_of(request), self._tab.name):
             return {self._tab.stop: gr.Button(interactive=False)}
         return {self._tab.stop: gr.Button(interactive=False), self._tab.status: markup.KEYS}
 
     def refused(self, request: gr.Request) -> Updates:
         """The queue did not take the request, or the line to it broke."""
-        self._sessions.drop(page_of(request), self._tab.task.name)
+        self._sessions.drop(page_of(request), self._tab.name)
         return self._ended("Too many requests are waiting, or a value was refused. Try again in a moment.", "error")
 
     def count(self, text: str) -> str:
@@ -115,27 +117,15 @@ class TabHandlers:
         yield {tab.status: markup.status(f"Reading {name}", "running")}
         try:
             text = read_document(path)
-            yield {tab.ask.text: text, tab.status: markup.status(f"Read {name}", "done"), **reset}
+            yield {tab.text: text, tab.status: markup.status(f"Read {name}", "done"), **reset}
         except Phi2DemoError as error:
             yield {tab.status: markup.status(str(error), "error"), **reset}
         finally:
             Path(path).unlink(missing_ok=True)
 
+    @abstractmethod
     def try_example(self, index: int) -> Updates:
-        """An example's text and options into the tab."""
-        sample = self._tab.samples[index]
-        fields = self._tab.ask.fields
-        known = {fields[name]: value for name, value in sample.options.items() if name in fields}
-        return {self._tab.ask.text: sample.text, **known}
-
-    def swap(self, source: str, target: str, text: str, output: str) -> Updates:
-        """The languages the other way round, and a translation back into the input box."""
-        fields = self._tab.ask.fields
-        return {fields["source"]: target, fields["target"]: source, self._tab.ask.text: output or text}
-
-    def switch(self, use: str) -> Updates:
-        """Show the columns of the models that are to answer."""
-        return {column.box: gr.Column(visible=name in USES[use]) for name, column in self._tab.columns.items()}
+        """An example into the tab."""
 
     def _cleared(self) -> Updates:
         updates: Updates = {self._tab.status: markup.status("Reading your text", "running")}
@@ -148,17 +138,21 @@ class TabHandlers:
             }
         return updates
 
-    def _show(self, asked: Request, steps: Iterator[Progress]) -> Iterator[Updates]:
+    def _check(self, asked: Request, values: Mapping[Any, Any]) -> None:
+        """Refuse what cannot be answered, before any model is asked."""
+        task_named(asked.task).check(asked)
+
+    def _show(self, asked: Request, steps: Iterator[Progress], values: Mapping[Any, Any]) -> Iterator[Updates]:
         shown = 0.0
         for progress in steps:
             if progress.results is not None:
-                yield self._done(asked, progress.results)
+                yield self._done(asked, progress.results, values)
             elif time.monotonic() - shown >= FRAME_S:
                 shown = time.monotonic()
                 texts = {self._tab.columns[use].text: text for use, text in progress.texts.items()}
                 yield {self._tab.status: markup.running(progress), **texts}
 
-    def _done(self, asked: Request, results: tuple[Result, ...]) -> Updates:
+    def _done(self, asked: Request, results: tuple[Result, ...], values: Mapping[Any, Any]) -> Updates:
         stopped = any(result.receipt.stop_reason == "stopped" for result in results)
         updates = self._ended("Stopped" if stopped else "Done", "stopped" if stopped else "done")
         for result in results:
@@ -194,6 +188,30 @@ class TabHandlers:
                     numbers = f"{progress.seconds:.1f} s, {progress.new_tokens:,} tokens"
                     yield {column.replayed: markup.status("Replaying", "running", numbers=numbers)}
         raise AssertionError("a replay ended without results")
+
+
+class TabHandlers(AnswerHandlers):
+    """The handlers of a task's own tab."""
+
+    def __init__(self, tab: TaskTab, loader: EngineLoader, sessions: Sessions) -> None:
+        super().__init__(tab, loader, sessions)
+        self._task_tab = tab
+
+    def try_example(self, index: int) -> Updates:
+        """An example's text and options into the tab."""
+        sample = self._task_tab.samples[index]
+        fields = self._task_tab.ask.fields
+        known = {fields[name]: value for name, value in sample.options.items() if name in fields}
+        return {self._task_tab.ask.text: sample.text, **known}
+
+    def swap(self, source: str, target: str, text: str, output: str) -> Updates:
+        """The languages the other way round, and a translation back into the input box."""
+        fields = self._task_tab.ask.fields
+        return {fields["source"]: target, fields["target"]: source, self._task_tab.ask.text: output or text}
+
+    def switch(self, use: str) -> Updates:
+        """Show the columns of the models that are to answer."""
+        return {column.box: gr.Column(visible=name in USES[use]) for name, column in self._task_tab.columns.items()}
 
 
 def wait_for_weights(loader: EngineLoader, status: Any, cancel: Event) -> Generator[Updates, None, Engine | None]:

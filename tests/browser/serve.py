@@ -4,7 +4,7 @@ import argparse
 import time
 from dataclasses import replace
 
-from phi2demo.engine.engine import Engine
+from phi2demo.engine.engine import AdapterInfo, Engine
 from phi2demo.engine.loader import EngineLoader
 from phi2demo.errors import ModelError
 from phi2demo.settings import ServerSettings
@@ -21,9 +21,12 @@ def main() -> None:
     parser.add_argument("--loading", type=float, default=0.0, help="seconds until the engine is there")
     parser.add_argument("--fails", action="store_true", help="the loading fails")
     parser.add_argument("--bare", action="store_true", help="no adapter")
+    parser.add_argument("--second", action="store_true", help="a second adapter")
     parser.add_argument("--queue-size", type=int, default=16)
     arguments = parser.parse_args()
     info = replace(INFO, adapter=None, adapter_revision=None, lora_rank=None) if arguments.bare else INFO
+    if arguments.second:
+        info = replace(info, second=AdapterInfo("scripted-second", "cccccccccccc", 8))
 
     def load() -> Engine:
         time.sleep(arguments.loading)
@@ -39,6 +42,7 @@ def main() -> None:
         dtype="auto",
         context=info.context,
         is_embedded=not arguments.bare,
+        second=info.second.name if info.second else None,
     )
     declaration = Declaration() if arguments.bare else Declaration(languages=("en", "de", "fr", "es"))
     demo = build_demo(EngineLoader(load).start(), description, declaration)

@@ -231,6 +231,7 @@ def test_a_bare_base_has_no_switch(new_page: Any) -> None:
         page = new_page(url)
         assert "base only" in page.locator(".chips").inner_text()
         assert page.locator("label:has-text('Side by side')").count() == 0
+        assert page.get_by_role("tab", name="Compare", exact=True).count() == 0
         ask(page, "A short text.")
         until(lambda: status(page) == "Done")
         assert answer(page).startswith("base")

@@ -1,3 +1,4 @@
+import itertools
 import time
 import unicodedata
 
@@ -71,7 +72,7 @@ def test_same_and_new_are_the_second_text_same_and_gone_the_words_of_the_first(b
     first = "".join(change.text for change in changes if change.kind != "new")
     assert normal(first) == normal(before)
     assert all(change.text for change in changes)
-    assert all(one.kind != other.kind for one, other in zip(changes, changes[1:], strict=False))
+    assert all(one.kind != other.kind for one, other in itertools.pairwise(changes))
 
 
 def normal(text: str) -> str:

@@ -31,7 +31,7 @@ def error() -> type[Exception]:
 def test_every_task_is_an_endpoint_with_a_description(client: Any) -> None:
     endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
     tasks = ["/generate", "/summarize", "/translate", "/classify", "/answer"]
-    assert list(endpoints) == [*tasks, "/replay", "/explain"]
+    assert list(endpoints) == [*tasks, "/replay", "/compare", "/explain"]
     for endpoint in endpoints.values():
         assert endpoint["description"]
 
@@ -56,6 +56,22 @@ def test_both_gives_a_list(client: Any) -> None:
     answers = client.predict(text="Once", use="both", seed=7, api_name="/generate")
     assert [answer["use"] for answer in answers] == ["finetuned", "base"]
     assert {answer["receipt"]["seed"] for answer in answers} == {7}
+
+
+def test_a_comparison_has_every_answer_with_its_scores(client: Any) -> None:
+    found = client.predict(
+        "Good morning.",
+        task="translate",
+        task_options={"source": "en", "target": "fr"},
+        reference="Bonjour.",
+        seed=7,
+        api_name="/compare",
+    )
+    assert [answer["use"] for answer in found["answers"]] == ["base", "finetuned"]
+    assert all([score["name"] for score in answer["scores"]] == ["chrf", "bleu"] for answer in found["answers"])
+    assert [(each["from"], each["to"]) for each in found["differences"]] == [
+        ("base", "finetuned"), ("reference", "base"), ("reference", "finetuned"),
+    ]  # fmt: skip
 
 
 def test_options_reach_the_model(client: Any) -> None:
@@ -102,6 +118,8 @@ def test_partial_answers_stream(client: Any) -> None:
         ("translate", {"text": "x", "source": ["en"], "target": "de"}, "source language is"),
         ("answer", {"text": "x", "question": ""}, "question is empty"),
         ("replay", {"receipt": "words"}, "not a receipt"),
+        ("compare", {"text": "x", "task": "sing"}, "task is 'sing'"),
+        ("compare", {"text": "x", "task": "classify", "reference": "so so"}, "positive or negative"),
         ("explain", {"text": " "}, "The text is empty"),
         ("explain", {"text": "x", "output": " "}, "The output is empty"),
         ("explain", {"text": "x", "output": "a\x00b"}, "NUL bytes"),

@@ -1,0 +1,91 @@
+"""The endpoint /compare: plain values in, the answers of all models with what differs between them out."""
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
+
+import gradio as gr
+
+from phi2demo.engine.loader import EngineLoader
+from phi2demo.evaluation.comparison import check_reference, compare
+from phi2demo.tasks.declaration import Declaration
+from phi2demo.tasks.run import run
+from phi2demo.tasks.task import Request
+from phi2demo.ui.api import (
+    FRAME_S,
+    LOADING_TIMEOUT_S,
+    Options,
+    checked_seed,
+    generation_of,
+    task_of_command,
+    task_options_of,
+    told_to_client,
+)
+from phi2demo.ui.compare_tab import ORDER
+from phi2demo.ui.events import MODEL
+
+NAME = "compare"
+
+
+class CompareEndpoint:
+    """A generator, so that a client that leaves ends the computing."""
+
+    def __init__(self, loader: EngineLoader, declaration: Declaration) -> None:
+        self._loader, self._declaration = loader, declaration
+
+    def compare(
+        self,
+        text: str,
+        task: str = "generate",
+        task_options: dict[str, Any] | None = None,
+        reference: str | None = None,
+        seed: int | None = None,
+        options: Options = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Ask every loaded model the same, and hold the answers against each other and against a good one.
+
+        Parameters:
+            text: What all of them are asked about.
+            task: How: "generate", "summarize", "translate", "classify" or "answer".
+            task_options: Of that task, as its own endpoint takes them: mode, length, source and target, question.
+            reference: A good answer, that every answer is measured against; null: none.
+            seed: A whole number that makes sampled answers the same again; null: random, said in the receipts.
+            options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty,
+                no_repeat_ngram_size, num_beams, time_limit_s.
+
+        Returns:
+            {"format", "task", "text", "options", "reference", "answers", "differences"}: each answer as its own endpoint
+            gives it with its "scores"; for any two answers, and for the reference and each, the words that are the
+            same, gone and new. On the way only "answers", with the text so far.
+        """
+        with told_to_client():
+            kind = task_of_command(task, self._declaration)
+            asked = Request(
+                task=kind.name,
+                text=text,
+                options=task_options_of(kind, task_options, self._declaration),
+                generation=generation_of(kind.generation, options),
+                seed=checked_seed(seed),
+            )
+            asked = kind.check(asked)
+            good = check_reference(kind.name, reference)
+            yield from self._answers(asked, good)
+
+    def _answers(self, asked: Request, reference: str | None) -> Iterator[dict[str, Any]]:
+        engine = self._loader.engine(timeout_s=LOADING_TIMEOUT_S)
+        asked = replace(asked, uses=tuple(use for use in ORDER if use in engine.info.uses))
+        shown = time.monotonic()
+        with closing(run(engine, asked)) as steps:
+            for progress in steps:
+                if progress.results is not None:
+                    yield compare(asked, progress.results, reference).as_dict()
+                elif time.monotonic() - shown >= FRAME_S:
+                    shown = time.monotonic()
+                    yield {"answers": [{"text": text, "use": use} for use, text in progress.texts.items()]}
+
+
+def add_compare_endpoint(loader: EngineLoader, declaration: Declaration) -> None:
+    """Add /compare to the current page."""
+    gr.api(CompareEndpoint(loader, declaration).compare, api_name=NAME, concurrency_id=MODEL, concurrency_limit=1)

@@ -1,0 +1,83 @@
+"""From values of the Compare tab to a request for every model, and from the answers to what differs between them."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import gradio as gr
+
+from phi2demo.engine.loader import EngineLoader
+from phi2demo.evaluation.comparison import Comparison, check_reference, compare
+from phi2demo.tasks import TASKS
+from phi2demo.tasks.task import Request, Result
+from phi2demo.ui import differences, markup
+from phi2demo.ui.compare_tab import NOTHING, CompareTab
+from phi2demo.ui.handlers import AnswerHandlers, Updates
+from phi2demo.ui.sessions import Sessions
+
+
+class CompareHandlers(AnswerHandlers):
+    """The handlers of the tab."""
+
+    def __init__(self, tab: CompareTab, loader: EngineLoader, sessions: Sessions) -> None:
+        super().__init__(tab, loader, sessions)
+        self._compared = tab
+
+    def choose(self, task: str) -> Updates:
+        """Show what this task asks for."""
+        tab = self._compared
+        shown = {group: gr.Column(visible=name == task) for name, pair in tab.groups.items() for group in pair}
+        return {**shown, tab.text: gr.Textbox(label=TASKS[task].input_label)}
+
+    def try_example(self, index: int) -> Updates:
+        """An example's task, text, options and good answer into the tab."""
+        tab, sample = self._compared, self._compared.samples[index]
+        fields = tab.asks[sample.task].fields
+        known = {fields[name]: value for name, value in sample.options.items() if name in fields}
+        text = gr.Textbox(value=sample.text, label=TASKS[sample.task].input_label)
+        chosen = {tab.task: sample.task, tab.reference: sample.reference, **known}
+        return {**self.choose(sample.task), **chosen, tab.text: text}
+
+    def mark(self, marks: str, found: Comparison | None) -> Updates:
+        """Mark what differs from another answer, without asking the models again."""
+        tab = self._compared
+        updates: Updates = {tab.legend: differences.legend(found, marks) if found else ""}
+        for use, column in tab.columns.items():
+            content = differences.marked(found, use, marks) if found else ""
+            updates[column.text] = gr.Textbox(visible=_unless(content))
+            updates[column.marked] = gr.HTML(content, visible=bool(content))
+        return updates
+
+    def _check(self, asked: Request, values: Mapping[Any, Any]) -> None:
+        super()._check(asked, values)
+        check_reference(asked.task, values[self._compared.reference])
+
+    def _cleared(self) -> Updates:
+        tab = self._compared
+        updates = super()._cleared() | self.mark(NOTHING, None)
+        for column in tab.columns.values():
+            updates[column.text] = gr.Textbox(value="", visible=True)
+            updates |= {html: gr.HTML("", visible=False) for html in (column.bars, column.score)}
+        return updates | {tab.found: None, tab.after: gr.Row(visible=False), tab.written: ""}
+
+    def _done(self, asked: Request, results: tuple[Result, ...], values: Mapping[Any, Any]) -> Updates:
+        tab = self._compared
+        found = compare(asked, results, check_reference(asked.task, values[tab.reference]))
+        updates = super()._done(asked, results, values)
+        updates |= self.mark(values[tab.marks], found)
+        for result in results:
+            column = tab.columns[result.use]
+            content = differences.marked(found, result.use, values[tab.marks])
+            updates[column.text] = gr.Textbox(value=result.text, visible=_unless(content))
+            for component, html in (
+                (column.bars, markup.bars(result.probabilities)),
+                (column.score, differences.score_line(found, result.use)),
+            ):
+                updates[component] = gr.HTML(html, visible=bool(html))
+        written = json.dumps(found.as_dict(), ensure_ascii=False, indent=2)
+        return updates | {tab.found: found, tab.after: gr.Row(visible=True), tab.written: written}
+
+
+def _unless(content: str) -> bool | Literal["hidden"]:
+    """Whether the plain text is seen: behind its marked form it stays where it can be downloaded."""
+    return "hidden" if content else True

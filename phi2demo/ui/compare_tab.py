@@ -1,0 +1,208 @@
+"""The Compare tab: one text on top, under it what each model makes of it, side by side."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import gradio as gr
+
+from phi2demo.engine.engine import Use
+from phi2demo.tasks import TASKS
+from phi2demo.tasks.declaration import Declaration
+from phi2demo.tasks.task import Request, check_choice
+from phi2demo.ui import markup
+from phi2demo.ui.answer_column import LABELS, STATE_S, AnswerColumn, answer_column, download_as
+from phi2demo.ui.description import ModelDescription
+from phi2demo.ui.examples import FOLDER
+from phi2demo.ui.fields import fields_above, fields_below
+from phi2demo.ui.options import option_inputs
+from phi2demo.ui.task_tab import AskInputs, examples_to_try, input_box
+
+ID = "compare"
+"""Of the tab."""
+ORDER: tuple[Use, ...] = ("base", "finetuned", "second")
+"""Of the columns."""
+REFERENCE, NOTHING = "reference", "nothing"
+"""What differences can be marked from, beside the models."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A text to try, with a good answer."""
+
+    label: str
+    task: str
+    text: str
+    reference: str
+    options: dict[str, str]
+
+
+@dataclass(frozen=True)
+class CompareTab:
+    """The components of the tab."""
+
+    task: Any
+    asks: dict[str, AskInputs]
+    """By task: fields and options of its own, the input box shared."""
+    groups: dict[str, tuple[Any, Any]]
+    """By task: what is shown above and below the input box while it is the one chosen."""
+    reference: Any
+    marks: Any
+    """From which answer differences are marked."""
+    legend: Any
+    columns: dict[Use, AnswerColumn]
+    found: Any
+    """The comparison that is shown."""
+    after: Any
+    """Shown once there is one: copy and download."""
+    written: Any
+    """The comparison as JSON, out of sight: what is copied and downloaded."""
+    run: Any
+    stop: Any
+    status: Any
+    upload: Any
+    examples: Any
+    samples: list[Sample]
+
+    @property
+    def name(self) -> str:
+        """By which its running request is known."""
+        return ID
+
+    @property
+    def text(self) -> Any:
+        """The input box."""
+        return next(iter(self.asks.values())).text
+
+    @property
+    def counter(self) -> Any:
+        """What the input box holds."""
+        return next(iter(self.asks.values())).counter
+
+    def inputs(self) -> set[Any]:
+        """Every component that a request depends on, and what its answers are shown by."""
+        asked = {component for ask in self.asks.values() for component in ask.all()}
+        return asked | {self.task, self.reference, self.marks}
+
+    def chosen(self) -> list[Any]:
+        """What another task changes."""
+        return [self.text, *(group for pair in self.groups.values() for group in pair)]
+
+    def filled(self) -> list[Any]:
+        """What an example changes."""
+        fields = [component for ask in self.asks.values() for component in ask.fields.values()]
+        return [self.task, self.reference, *fields, *self.chosen()]
+
+    def marked(self) -> list[Any]:
+        """What another mark changes."""
+        return [self.legend, *(each for column in self.columns.values() for each in (column.text, column.marked))]
+
+    def shown(self) -> list[Any]:
+        """What answers fill."""
+        answers = [component for column in self.columns.values() for component in column.shown()]
+        return [*answers, self.legend, self.found, self.after, self.written]
+
+    def read(self, values: Mapping[Any, Any]) -> Request:
+        """The request that the values ask of every model; SettingsError where an option is out of range."""
+        task = values[self.task]
+        check_choice("task", task, self.asks)
+        return replace(self.asks[task].read(values), uses=tuple(self.columns))
+
+
+def build_compare_tab(description: ModelDescription, declaration: Declaration) -> CompareTab:
+    """Lay out the tab; there have to be two models at least."""
+    names = [name for name in TASKS if name in declaration.tasks]
+    samples = read_samples(declaration)
+    with gr.Column(elem_classes="task compare"):
+        with gr.Column(elem_classes="ask"):
+            with gr.Row(elem_classes="compare-what", equal_height=False):
+                task = gr.Dropdown(
+                    [(TASKS[name].title, name) for name in names],
+                    value=names[0],
+                    label="Task",
+                    min_width=160,
+                    scale=1,
+                    elem_classes="task-choice",
+                )
+                with gr.Column(scale=3, min_width=240, elem_classes="fields-column"):
+                    above = {name: _fields(name, declaration, shown=name == names[0]) for name in names}
+            with gr.Row(elem_classes="compare-texts", equal_height=False):
+                with gr.Column(scale=3, min_width=280):
+                    text, counter, upload = input_box(
+                        TASKS[names[0]].input_label, "Type a text, or open a file …", lines=4
+                    )
+                with gr.Column(scale=2, min_width=240):
+                    reference = gr.Textbox(
+                        label="A good answer, if you have one",
+                        lines=4,
+                        max_lines=18,
+                        placeholder="Every answer is then measured against it …",
+                        elem_classes="reference",
+                    )
+            with gr.Row(elem_classes="actions"):
+                run = gr.Button("Compare", variant="primary", elem_classes="run", min_width=0, scale=0)
+                stop = gr.Button("Stop", elem_classes="stop", interactive=False, min_width=0, scale=0)
+            status = gr.HTML(markup.KEYS, elem_classes="status-line", apply_default_css=False)
+            below = {}
+            for name in names:
+                with gr.Column(visible=name == names[0], elem_classes="fields options-group") as group:
+                    below[name] = group, option_inputs(TASKS[name])
+            examples = examples_to_try([(sample.label, sample.text) for sample in samples])
+        with gr.Column(elem_classes="answers"):
+            marks, legend = _marks(description)
+            with gr.Row(elem_classes="columns", equal_height=False):
+                columns = {
+                    use: answer_column(ID, use, lines=3, file=f"{use}", bars=True)
+                    for use in ORDER
+                    if use in description.uses
+                }
+            found = gr.State(None, time_to_live=STATE_S)
+            after, written = _downloads()
+    asks = {
+        name: AskInputs(text, counter, above[name][1], None, below[name][1], declaration, TASKS[name]) for name in names
+    }
+    groups = {name: (above[name][0], below[name][0]) for name in names}
+    return CompareTab(
+        task, asks, groups, reference, marks, legend, columns, found, after, written,
+        run, stop, status, upload, examples, samples,
+    )  # fmt: skip
+
+
+def read_samples(declaration: Declaration) -> list[Sample]:
+    """The examples of the tab whose task and languages are declared."""
+    samples = [Sample(**entry) for entry in json.loads((FOLDER / "compare.json").read_text(encoding="utf-8"))]
+    return [
+        sample
+        for sample in samples
+        if sample.task in declaration.tasks
+        and {sample.options[end] for end in ("source", "target") if end in sample.options} <= set(declaration.languages)
+    ]
+
+
+def _fields(name: str, declaration: Declaration, *, shown: bool) -> tuple[Any, dict[str, Any]]:
+    with gr.Column(visible=shown, elem_classes="fields") as group:
+        fields = fields_above(TASKS[name], declaration, with_swap=False)[0]
+        fields |= fields_below(TASKS[name], declaration)
+    return group, fields
+
+
+def _marks(description: ModelDescription) -> tuple[Any, Any]:
+    anchors = [(LABELS[use], use) for use in ORDER if use in description.uses]
+    marks = gr.Radio(
+        [*anchors, ("Good answer", REFERENCE), ("Nothing", NOTHING)],
+        value="base",
+        label="Mark what differs from",
+        elem_classes="choice",
+    )
+    return marks, gr.HTML("", apply_default_css=False, elem_classes="marks-legend")
+
+
+def _downloads() -> tuple[Any, Any]:
+    with gr.Row(visible=False, elem_classes="receipt-actions") as after:
+        copy = gr.Button("Copy as JSON", size="sm", min_width=0, scale=0, elem_classes="copy-json")
+        save = gr.Button("Download JSON", size="sm", min_width=0, scale=0)
+    written = gr.Textbox(visible="hidden", label="Comparison as JSON", elem_id="compare-json")
+    copy.click(None, written, js="(text) => window.phi2demoCopy('.copy-json', text)", api_visibility="private")
+    save.click(None, written, js=download_as("comparison.json"), api_visibility="private")
+    return after, written

@@ -1,0 +1,104 @@
+"""What differs between answers, and how near each is to a good one, as escaped HTML."""
+
+from html import escape
+from itertools import pairwise
+from typing import cast
+
+from phi2demo.engine.engine import Use
+from phi2demo.evaluation.comparison import Anchor, AnswerScore, Comparison
+from phi2demo.evaluation.differences import Change, shared
+from phi2demo.tasks import TASKS
+from phi2demo.ui.answer_column import LABELS
+from phi2demo.ui.markup import note
+
+MOST_GONE = 30
+"""Words of one run that an answer lacks and that are all shown."""
+_TAGS = {"gone": "del", "new": "ins"}
+_NAMES = {
+    "base": "the base’s answer",
+    "finetuned": "the finetuned model’s answer",
+    "second": "the second adapter’s answer",
+    "reference": "the good answer",
+}
+_WORDS = {"exact_match": ("yes", "no"), "accuracy": ("right", "wrong")}
+"""Of scores that are all or nothing: what is shown instead of 100 and 0."""
+
+
+def marked(found: Comparison, use: Use, anchor: str) -> str:
+    """One answer, with what it has beyond another underlined, and what it lacks struck out.
+
+    Empty where there is nothing to mark: for that other answer itself, for labels, where it is not there.
+    """
+    if use == anchor or TASKS[found.request.task].labels or _text_of(found, anchor) is None:
+        return ""
+    changes = found.changes(use, cast(Anchor, anchor))
+    same = all(change.kind == "same" for change in changes)
+    share = "no difference" if same else f"{shared(changes):.0%} of the words in common"
+    return (
+        f'<div class="marked-head"><span>{escape(LABELS[use])}</span><span>{share}</span></div>'
+        f'<p class="marked-text">{_html(changes) or "&nbsp;"}</p>'
+    )
+
+
+def legend(found: Comparison, anchor: str) -> str:
+    """How to read the marks, or why there are none."""
+    if TASKS[found.request.task].labels or anchor == "nothing":
+        return ""
+    if _text_of(found, anchor) is None:
+        return note("There is no good answer to mark differences from. Type one, and compare again.", "warning")
+    return (
+        f'<p class="note"><ins>Underlined</ins> is not in {_NAMES[anchor]}, <del>struck out</del> only there. '
+        "White space does not count.</p>"
+    )
+
+
+def score_line(found: Comparison, use: Use) -> str:
+    """The scores of one answer; the best of each in bold. Empty where there is no good answer."""
+    scores = found.scores.get(use, ())
+    if not scores:
+        return ""
+    parts = [_score(score, [others[at].value for others in found.scores.values()]) for at, score in enumerate(scores)]
+    return f'<p class="facts scores" aria-label="Against the good answer">{"".join(parts)}</p>'
+
+
+def _score(score: AnswerScore, all_values: list[float]) -> str:
+    yes, no = _WORDS.get(score.name, ("", ""))
+    value = (yes if score.value else no) if yes else f"{score.value:.{score.digits}f}"
+    title = "" if score.name == "accuracy" else f"{escape(score.title)} "
+    best = score.value == max(all_values) > min(all_values)
+    shown = f'<strong title="the best of these">{value}</strong>' if best else value
+    return f'<span title="{escape(score.signature)}">{title}{shown}</span>'
+
+
+def _text_of(found: Comparison, anchor: str) -> str | None:
+    return found.text_of(cast(Anchor, anchor))  # "nothing" and what is unknown are no answers
+
+
+def _html(changes: tuple[Change, ...]) -> str:
+    """Runs of words as marks; white space stays outside of them, and stands between words that would run together."""
+    parts: list[str] = []
+    for before, change in pairwise((Change("same", ""), *changes)):
+        text = change.text.lstrip()
+        space = change.text[: len(change.text) - len(text)]
+        if not space and _run_together(before, change):
+            space = " "
+        tag = _TAGS.get(change.kind)
+        content = _shortened(text) if change.kind == "gone" else escape(text)
+        parts.append(escape(space) + (f"<{tag}>{content}</{tag}>" if tag else content))
+    return "".join(parts)
+
+
+def _run_together(before: Change, change: Change) -> bool:
+    """Whether two runs that did not stand beside each other in any text would read as one word."""
+    replaced = (before.kind, change.kind) == ("gone", "new") and any(map(str.isalnum, before.text + change.text))
+    return replaced or (before.text[-1:].isalnum() and change.text[:1].isalnum())
+
+
+def _shortened(gone: str) -> str:
+    """Words that an answer lacks; of many, the first and the last: the answer itself should not drown in them."""
+    words = gone.split()
+    if len(words) <= MOST_GONE:
+        return escape(gone)
+    ends = (" ".join(part) for part in (words[: MOST_GONE // 3], words[-(MOST_GONE // 3) :]))
+    left_out = f" … {len(words) - 2 * (MOST_GONE // 3)} more words … "
+    return left_out.join(map(escape, ends))
