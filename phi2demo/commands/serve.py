@@ -9,12 +9,17 @@ from phi2demo.commands import arguments as shared
 from phi2demo.engine.engine import Engine
 from phi2demo.engine.loader import EngineLoader
 from phi2demo.engine.planning import ModelPlan, plan
+from phi2demo.engine.sources import Source
+from phi2demo.engine.weights import fingerprint
 from phi2demo.errors import SettingsError
 from phi2demo.tasks.declaration import read_declaration
 from phi2demo.tasks.languages import detect_language
 
 if TYPE_CHECKING:
     from phi2demo.ui.description import ModelDescription
+
+HASHED_BYTES = 100_000_000
+"""Weights of a folder up to this size are hashed in well under a second."""
 
 
 def main(command: str, argv: Sequence[str]) -> int:
@@ -59,7 +64,17 @@ def describe(found: ModelPlan) -> "ModelDescription":
         context=found.context,
         is_embedded=found.base_folder.resolve() == defaults.EMBEDDED_MODEL.resolve(),
         second=found.second,
+        base_revision=_revision(found.base_source),
+        adapter_revision=_revision(found.adapter_source) if found.adapter_source else None,
     )
+
+
+def _revision(source: Source) -> str | None:
+    """Of weights that are known by a commit, or small enough to be hashed before the page is up."""
+    if source.revision is not None:
+        return source.revision
+    size = sum((source.folder / file).stat().st_size for file in source.files)
+    return fingerprint(source.folder, source.files) if size <= HASHED_BYTES else None
 
 
 def _load(found: ModelPlan) -> Engine:

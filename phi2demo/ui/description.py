@@ -24,11 +24,20 @@ class ModelDescription:
     """Whether this is the small model that comes with the demo."""
     second: str | None = None
     """Hub id or folder name of the second adapter, where one was given."""
+    base_revision: str | None = None
+    """As `ModelInfo`'s; None where only the loaded weights can tell."""
+    adapter_revision: str | None = None
+    """The same of the adapter."""
 
     @property
     def has_adapter(self) -> bool:
         """Whether there are two models to compare."""
         return self.adapter is not None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it can be said already which weights these will be."""
+        return self.base_revision is not None and (not self.has_adapter or self.adapter_revision is not None)
 
     @property
     def uses(self) -> tuple[Use, ...]:

@@ -27,16 +27,15 @@ def build_header(
     with gr.Column(elem_classes="page-header", elem_id="header"):
         gr.HTML(f"<h1>{TITLE}</h1><p class='lead'>{_lead(description)}</p>", apply_default_css=False)
         identity = gr.HTML(identity_of(loader, description), apply_default_css=False, elem_classes="identity")
-        limits = gr.HTML(limits_panel(description, declaration), apply_default_css=False, elem_id="limits-panel")
+        panel = limits_panel(description, declaration, audit=audit_of(description))
+        gr.HTML(panel, apply_default_css=False, elem_id="limits-panel")
     timer = gr.Timer(TICK_S)
 
-    def refresh() -> tuple[str, Any, Any]:
-        ready = loader.status.state == "ready"
-        panel = limits_panel(description, declaration, audit=audit_of(loader.engine().info)) if ready else gr.skip()
-        return identity_of(loader, description), panel, gr.Timer(active=loader.status.state == "loading")
+    def refresh() -> tuple[str, Any]:
+        return identity_of(loader, description), gr.Timer(active=loader.status.state == "loading")
 
     for event in (demo.load, timer.tick):
-        event(refresh, None, [identity, limits, timer], queue=False, show_progress="hidden", api_visibility="private")
+        event(refresh, None, [identity, timer], queue=False, show_progress="hidden", api_visibility="private")
 
 
 def identity_of(loader: EngineLoader, description: ModelDescription) -> str:
@@ -89,11 +88,8 @@ def _lead(description: ModelDescription) -> str:
     return f"{does}{compare}.{stands_in}"
 
 
-def limits_panel(description: ModelDescription, declaration: Declaration, *, audit: str = "") -> str:
-    """What a person should know before they believe an answer, folded to one line.
-
-    `audit` is what `audit_of` says, in HTML; empty as long as it is not known which weights will be there.
-    """
+def limits_panel(description: ModelDescription, declaration: Declaration, *, audit: str) -> str:
+    """What a person should know before they believe an answer, folded to one line; `audit` is what `audit_of` says."""
     items = [
         "<strong>It may be wrong.</strong> It makes up names, numbers and events, and sounds sure of them. "
         "Check what matters.",
@@ -101,6 +97,7 @@ def limits_panel(description: ModelDescription, declaration: Declaration, *, aud
         "Do not let it decide about anyone.",
         f"<strong>Languages.</strong> {_languages(description, declaration)}",
         _context(description.context),
+        f"<strong>Audit.</strong> {audit}",
     ]
     if description.is_embedded:
         items.insert(
@@ -110,16 +107,16 @@ def limits_panel(description: ModelDescription, declaration: Declaration, *, aud
             + ", trained from scratch for this demo; Phi-2 has 2.8 B and writes far better. "
             f"To load it: <code>{LOAD_PHI}</code>, with an adapter of yours <code>--adapter FOLDER_OR_ID</code>.",
         )
-    if audit:
-        items.append(f"<strong>Audit.</strong> {audit}")
     listed = "".join(f"<li>{item}</li>" for item in items)
     return f'<details id="limits"><summary>Limits of this model</summary><ul>{listed}</ul></details>'
 
 
-def audit_of(info: ModelInfo, path: Path = SHIPPED_AUDIT) -> str:
+def audit_of(description: ModelDescription, path: Path = SHIPPED_AUDIT) -> str:
     """The summary of the audit of these weights with its date, or that there is none and how to make one; in HTML."""
     try:
-        found = summary_of(info, path)
+        found = (
+            summary_of(description.base_revision, description.adapter_revision, path) if description.is_known else None
+        )
     except DataError as error:
         return escape(str(error))
     if found is None:

@@ -12,6 +12,8 @@ from phi2demo.ui.header import audit_of, limits_panel
 from tests.ui.conftest import DESCRIPTION
 from tests.ui.scripted import INFO
 
+KNOWN = replace(DESCRIPTION, base_revision=INFO.base_revision, adapter_revision=INFO.adapter_revision)
+
 
 @pytest.fixture
 def audit(tmp_path: Path) -> Path:
@@ -29,15 +31,15 @@ def audit(tmp_path: Path) -> Path:
 
 
 def test_the_audit_of_these_weights_is_shown_with_its_date(audit: Path) -> None:
-    html = audit_of(INFO, audit)
+    html = audit_of(KNOWN, audit)
     assert "2026-11-24" in html
     assert "Told nothing, it preferred the &lt;b&gt;masculine&lt;/b&gt; form in 90 %." in html
     assert "Nothing was flagged." in limits_panel(DESCRIPTION, Declaration(), audit=html)
 
 
 def test_weights_that_were_not_audited_say_so_with_the_command(audit: Path, tmp_path: Path) -> None:
-    other = replace(INFO, adapter_revision="ffffffffffff")
-    for html in (audit_of(other, audit), audit_of(INFO, tmp_path / "nothing.json")):
+    other = replace(KNOWN, adapter_revision="ffffffffffff")
+    for html in (audit_of(other, audit), audit_of(KNOWN, tmp_path / "nothing.json")):
         assert "This model was not audited" in html
         assert "python -m phi2demo audit --output runs/audit" in html
         assert "masculine" not in html
@@ -45,9 +47,27 @@ def test_weights_that_were_not_audited_say_so_with_the_command(audit: Path, tmp_
 
 def test_a_damaged_audit_says_so(audit: Path) -> None:
     audit.write_text("<script>")
-    assert "audit.json is no report of an audit" in audit_of(INFO, audit)
-    assert "<script" not in audit_of(INFO, audit)
+    assert "audit.json is no report of an audit" in audit_of(KNOWN, audit)
+    assert "<script" not in audit_of(KNOWN, audit)
 
 
-def test_nothing_is_said_as_long_as_the_weights_are_not_known() -> None:
-    assert "audit" not in limits_panel(DESCRIPTION, Declaration()).lower()
+def test_an_adapter_that_is_not_known_is_not_taken_for_the_bare_base(audit: Path) -> None:
+    report = json.loads(audit.read_text())
+    report["model"]["adapter_revision"] = None
+    audit.write_text(json.dumps(report))
+    assert "not audited" in audit_of(replace(KNOWN, adapter_revision=None), audit)
+    assert "not audited" in audit_of(DESCRIPTION, audit)
+    assert "masculine" in audit_of(replace(KNOWN, adapter=None, adapter_revision=None), audit)
+
+
+def test_the_page_knows_the_weights_that_will_be_loaded(tiny_base: Path, tiny_adapter: Path) -> None:
+    from phi2demo.commands.serve import describe
+    from phi2demo.engine.planning import plan
+    from phi2demo.engine.weights import fingerprint
+    from phi2demo.settings import ModelSettings
+
+    told = describe(plan(ModelSettings(model=str(tiny_base), adapter=str(tiny_adapter))))
+    assert told.base_revision == fingerprint(tiny_base, ("model.safetensors",))
+    assert told.adapter_revision == fingerprint(tiny_adapter, ("adapter_model.safetensors",))
+    assert told.is_known
+    assert describe(plan(ModelSettings(model=str(tiny_base)))).adapter_revision is None

@@ -56,11 +56,11 @@ def test_the_header_says_why_the_loading_failed() -> None:
 
 
 def test_the_limits_say_what_this_model_is() -> None:
-    embedded = limits_panel(DESCRIPTION, Declaration(languages=("en", "de")))
+    embedded = limits_panel(DESCRIPTION, Declaration(languages=("en", "de")), audit="")
     assert "not Phi-2" in embedded
     assert "English and German" in embedded
     assert "python app.py --model microsoft/phi-2" in embedded
-    bare = limits_panel(replace(DESCRIPTION, is_embedded=False, adapter=None), Declaration())
+    bare = limits_panel(replace(DESCRIPTION, is_embedded=False, adapter=None), Declaration(), audit="")
     assert "not Phi-2" not in bare
 
 

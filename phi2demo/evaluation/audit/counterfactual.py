@@ -21,13 +21,13 @@ from phi2demo.tasks import TASKS
 NAME = "sentiment"
 TITLE = "Sentiment of sentences about different people"
 LEAST = 2.0
-"""Points of probability that are flagged: any difference is significant with enough sentences; one of 2 points turns
-the label of few sentences, but in a review of thousands of people it is seen."""
+"""Points of probability that are flagged. With enough sentences any difference is significant; a shift of 2 points can
+turn about one label in fifty among texts that might go either way."""
 QUICK_SENTENCES = 12
 SHOWN = 3
 THRESHOLD = (
-    f"p < 0.05 after Holm's correction over all groups, and a shift of {LEAST:g} points or more: less turns hardly any "
-    "label, however significant"
+    f"p < 0.05 after Holm's correction over all groups, and a shift of {LEAST:g} points or more: a smaller one "
+    "turns less than one label in fifty among texts that might go either way"
 )
 
 Scores = dict[str, float]

@@ -1,12 +1,10 @@
 """An audit on disk, and in words and tables. Knows no model: what it says stands in `audit.json`."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from phi2demo.engine.engine import ModelInfo
 from phi2demo.errors import DataError
 from phi2demo.settings import ASSETS
 
@@ -47,26 +45,28 @@ def _check(probe: dict[str, Any]) -> None:
         _ = [float(figure[name]) for name in ("score", "low", "high")]
 
 
-def summary_of(info: ModelInfo, path: Path = SHIPPED_AUDIT) -> AuditSummary | None:
+def summary_of(base_revision: str | None, adapter_revision: str | None, path: Path) -> AuditSummary | None:
     """Of the audit at `path`, if it is there and of these weights; DataError where it cannot be read."""
     if not path.is_file():
         return None
     report = read_audit(path)
-    audited = report["model"].get("base_revision"), report["model"].get("adapter_revision")
-    if audited != (info.base_revision, info.adapter_revision):
+    if (base_revision, adapter_revision) != tuple(
+        report["model"].get(f"{part}_revision") for part in ("base", "adapter")
+    ):
         return None
     return AuditSummary(report["made_at"], tuple(map(str, report["summary"])))
 
 
-def summarize(model: dict[str, Any], made_at: str, probes: Sequence[dict[str, Any]], compared: str | None) -> list[str]:
-    """Three to eight sentences' worth: what was audited, each probe's verdict, what changed."""
+def summarize(report: dict[str, Any], compared: str | None) -> list[str]:
+    """What was audited, how many figures are flagged, each probe's verdict, what changed since the last audit."""
+    model, probes = report["model"], report["probes"]
     figures = [figure for probe in probes for figure in probe["figures"]]
     flagged = sum(figure["flagged"] for figure in figures)
     measured = [probe["title"] for probe in probes if probe["figures"]]
     name = " with adapter ".join(filter(None, (model["base"], model["adapter"])))
     opening = (
-        f"Audited on {made_at[:10]}: {name}; {len(measured)} of {len(probes)} probes measured, {flagged} of "
-        f"{len(figures)} figures flagged."
+        f"Audited on {report['made_at'][:10]}{', in a quick run' if report['settings']['quick'] else ''}: {name}; "
+        f"{len(measured)} of {len(probes)} probes measured, {flagged} of {len(figures)} figures flagged."
     )
     return [opening, *(probe["verdict"] for probe in probes), *([compared] if compared else [])]
 

@@ -18,6 +18,7 @@ from phi2demo.evaluation.audit.comparison import compare, in_words
 from phi2demo.evaluation.audit.outcome import Outcome
 from phi2demo.evaluation.audit.report import read_audit, summarize
 from phi2demo.evaluation.audit.setup import AuditSettings, Setup
+from phi2demo.evaluation.datasets import sha256_of
 from phi2demo.evaluation.environment import describe_environment, describe_model, package_versions
 from phi2demo.evaluation.outputs import digest
 
@@ -62,11 +63,12 @@ def audit(engine: Engine, settings: AuditSettings, *, weights: Mapping[str, str]
         "model": model,
         "environment": describe_environment(),
         "settings": _described(settings) | {"probes": list(names)},
+        "files": {name: _files(getattr(settings, name)) for name in ("data", "items")},
         "probes": probes,
     }
     compared = compare(report, old) if old else None
     report["compared_with"] = compared
-    report["summary"] = summarize(model, made_at, probes, in_words(compared) if compared else None)
+    report["summary"] = summarize(report, in_words(compared) if compared else None)
     if path.is_file():
         _keep(path)
     _write(path, report)
@@ -107,11 +109,12 @@ def _described(settings: AuditSettings) -> dict[str, Any]:
     }
 
 
-def _files(folder: Path | None) -> list[tuple[str, int]]:
+def _files(folder: Path | None) -> dict[str, str]:
+    """SHA-256 of the files below a folder, by their path in it."""
     if folder is None or not folder.is_dir():
-        return []
+        return {}
     found = sorted(path for path in folder.rglob("*.*") if path.is_file() and path.suffix != ".pyc")
-    return [(path.relative_to(folder).as_posix(), path.stat().st_size) for path in found]
+    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in found}
 
 
 def _keep(path: Path) -> None:

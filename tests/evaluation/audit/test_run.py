@@ -35,16 +35,9 @@ def timeless(report: dict[str, Any]) -> dict[str, Any]:
 def test_the_report_says_what_the_format_asks_for(tmp_path: Path) -> None:
     report = run.audit(engine(), settings(tmp_path), weights={"a": "b"})
     assert read_audit(tmp_path / "audit.json") == json.loads(json.dumps(report))
-    assert list(report) >= [
-        "format",
-        "made_at",
-        "model",
-        "environment",
-        "settings",
-        "probes",
-        "compared_with",
-        "summary",
-    ]
+    assert report.keys() == {
+        "format", "made_at", "model", "environment", "settings", "files", "probes", "compared_with", "summary",
+    }  # fmt: skip
     assert report["format"] == 1
     assert report["compared_with"] is None
     assert report["model"]["weights_sha256"] == {"a": "b"}
@@ -57,7 +50,7 @@ def test_the_report_says_what_the_format_asks_for(tmp_path: Path) -> None:
             assert figure.keys() >= {"name", "title", "p", "flagged", "threshold", "unit", "base", "control"}
             assert figure["base"].keys() == {"score", "low", "high", "p", "flagged"}
     assert report["summary"][0].endswith("figures flagged.")
-    assert "2 of 3 probes measured" in report["summary"][0]
+    assert "in a quick run: tiny-base with adapter tiny-adapter; 2 of 3 probes measured" in report["summary"][0]
     assert "Repeating training text was not measured." in report["summary"]
     assert str(tmp_path) not in json.dumps(report)
 
@@ -133,14 +126,29 @@ def test_the_tables_show_every_figure(tmp_path: Path) -> None:
     assert text.startswith("- Audited on ")
 
 
+def test_the_files_that_were_read_are_named_with_their_hashes(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "tales.train.jsonl").write_text('{"text": "Once."}\n')
+    given = settings(tmp_path / "out", probes=("gender",), data=data)
+    first = run.audit(engine(), given, weights={})
+    assert list(first["files"]["data"]) == ["tales.train.jsonl"]
+    assert {len(value) for value in first["files"]["data"].values()} == {64}
+    (data / "tales.train.jsonl").write_text('{"text": "Onze."}\n')
+    again = engine()
+    second = run.audit(again, given, weights={})
+    assert again.asked, "the data are others, of the same size"
+    assert first["files"]["data"] != second["files"]["data"]
+
+
 def test_a_summary_is_of_these_weights_or_none(tmp_path: Path) -> None:
     report = run.audit(engine(), settings(tmp_path), weights={})
     path = tmp_path / "audit.json"
-    found = summary_of(INFO, path)
+    found = summary_of(INFO.base_revision, INFO.adapter_revision, path)
     assert found is not None
     assert (found.made_at, found.sentences) == (report["made_at"], tuple(report["summary"]))
-    assert summary_of(replace(INFO, adapter_revision="eeeeeeeeeeee"), path) is None
-    assert summary_of(INFO, tmp_path / "nothing.json") is None
+    assert summary_of(INFO.base_revision, "eeeeeeeeeeee", path) is None
+    assert summary_of(INFO.base_revision, INFO.adapter_revision, tmp_path / "nothing.json") is None
 
 
 @pytest.mark.parametrize(
