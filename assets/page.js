@@ -26,6 +26,27 @@
     limits.querySelector("summary").focus();
   });
 
+  // Without a secure context there is no clipboard: the text is selected and copied the old way.
+  const copied = async (element) => {
+    try {
+      await navigator.clipboard.writeText(element.textContent);
+    } catch {
+      const range = document.createRange();
+      range.selectNodeContents(element);
+      getSelection().removeAllRanges();
+      getSelection().addRange(range);
+      if (!document.execCommand("copy")) return "Selected: press Ctrl+C";
+    }
+    return "Copied";
+  };
+
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest?.("button.copy");
+    if (!button) return;
+    button.textContent = await copied(button.nextElementSibling);
+    setTimeout(() => { button.textContent = "Copy"; }, 2000);
+  });
+
   window.phi2demoDownload = (name, text) => {
     const link = document.createElement("a");
     link.href = URL.createObjectURL(new Blob([text ?? ""], { type: "text/plain;charset=utf-8" }));

@@ -6,10 +6,14 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from phi2demo.cards import results, training
+from phi2demo.cards.audit import audit_summary, audit_table
+from phi2demo.cards.citation import apa, bibtex
 from phi2demo.cards.curve import draw_curve
 from phi2demo.cards.facts import Facts
-from phi2demo.cards.markdown import NOT_MEASURED, NOT_RECORDED
+from phi2demo.cards.glossary import GLOSSARY
+from phi2demo.cards.markdown import NOT_MEASURED, NOT_RECORDED, bullets
 from phi2demo.cards.metadata import make_metadata
+from phi2demo.cards.slices import slices_tables, slicing_lines
 from phi2demo.cards.snippet import snippet
 from phi2demo.tasks.languages import language_name
 
@@ -50,9 +54,9 @@ def _values(facts: Facts) -> dict[str, Any]:
     return {
         "model": model,
         "facts": facts,
-        "author": facts.author,
+        "contact": facts.author.contact,
         "languages": ", ".join(language_name(code) for code in facts.languages) or "Not stated",
-        "tasks": ", ".join(task.replace("_", " ") for task in model.declaration.tasks),
+        "tasks": ", ".join(task.replace("_", " ") for task in model.tasks),
         "snippet": snippet(facts),
         "data": training.data_table(facts),
         "task_shares": training.task_shares(record) if record else "",
@@ -70,12 +74,20 @@ def _values(facts: Facts) -> dict[str, Any]:
         "forms": results.forms_line(facts),
         "results": results.results_table(facts),
         "summary": results.summary(facts),
+        "slices": slices_tables(facts),
+        "slicing": slicing_lines(facts),
         "environment": results.environment_lines(facts),
         "speed": results.speed_line(facts),
         "ablation": results.ablation_table(facts),
+        "audit": audit_summary(facts),
+        "examination": audit_table(facts),
         "failures": results.failures_list(facts),
         "samples": results.samples_list(facts),
         "sampling": _sampling(facts),
+        "bibtex": bibtex(model, facts.author),
+        "apa": apa(model, facts.author),
+        "glossary": bullets(f"**{term}:** {meaning}" for term, meaning in GLOSSARY.items()),
+        "author_name": facts.author.name or "Not stated",
         "not_measured": f"{NOT_MEASURED}.",
         "not_recorded": f"{NOT_RECORDED}.",
     }

@@ -41,6 +41,13 @@ class ModelFacts:
     targets: tuple[str, ...] = ()
     declaration: Declaration = field(default_factory=Declaration)
     """What the adapter says it was finetuned for."""
+    hub_id: str | None = None
+    """Where it is on the hub."""
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """What an adapter says it was finetuned for; empty where it does not say."""
+        return () if self.declaration == Declaration() else self.declaration.tasks
 
 
 @dataclass(frozen=True)
@@ -48,9 +55,10 @@ class Author:
     """Who stands for the model."""
 
     name: str = AUTHOR
+    """A person as "Family, Given", several with " and ", or a group's name; empty where nobody is known."""
     contact: str = "Through the repository that this card lies in."
-    year: int = 2026
-    """Of the citation."""
+    year: int | None = 2026
+    """Of the citation; None where it is not known."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,10 @@ class Facts:
     """Of an adapter's base."""
     reports: Sequence[Mapping[str, Any]] = ()
     """As `evaluate` writes them."""
+    audit: Mapping[str, Any] | None = None
+    """As `audit` writes it."""
+    shipped: frozenset[str] = frozenset()
+    """SHA-256 of the files of the demo's own evaluation set."""
     ablation: Mapping[str, Any] | None = None
     """A table: rows, each by column, with an optional note."""
     samples: Sequence[Sample] = ()

@@ -2,23 +2,27 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from phi2demo.cards.audit import read_audit
 from phi2demo.cards.facts import Author, Facts, ModelFacts
 from phi2demo.cards.failures import choose_failures
 from phi2demo.cards.samples import Failure, read_failures, read_samples
 from phi2demo.emissions.footprint import Hardware
 from phi2demo.engine.planning import ModelPlan, here, plan
 from phi2demo.engine.sources import Source
-from phi2demo.engine.weights import count, read_json, read_shapes
+from phi2demo.engine.weights import count, fingerprint, read_json, read_shapes
 from phi2demo.errors import DataError, SettingsError
 from phi2demo.evaluation.datasets import sha256_of
 from phi2demo.evaluation.report import read_report
-from phi2demo.settings import ModelSettings
+from phi2demo.settings import ASSETS, ModelSettings
 from phi2demo.tasks.declaration import read_declaration
 from phi2demo.training.record import read
+
+SHIPPED_SET = ASSETS / "evaluation" / "set"
+"""The demo's own evaluation data."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,8 @@ class Inputs:
     """Of the model, as the snippet loads it; where not given its hub id, its path in this repository, or its folder's name."""
     reports: tuple[Path, ...] = ()
     """Of evaluations."""
+    audit: Path | None = None
+    """Of an audit."""
     ablation: Path | None = None
     samples: Path | None = None
     failures: Path | None = None
@@ -47,13 +53,11 @@ def gather(inputs: Inputs) -> Facts:
     A report that was measured on other weights is refused.
     """
     found = plan(inputs.model)
-    folder = found.adapter_folder
-    base_record = read(found.base_folder)
-    return Facts(
-        model=_model(found, inputs.name),
-        record=read(folder) if folder else base_record,
-        base_record=base_record if folder else None,
+    return replace(
+        facts_of(found, name=inputs.name),
         reports=[_report(path, found) for path in inputs.reports],
+        audit=_audit(inputs.audit, found) if inputs.audit else None,
+        shipped=frozenset(map(sha256_of, sorted(SHIPPED_SET.glob("*.jsonl")))),
         ablation=_ablation(inputs.ablation) if inputs.ablation else None,
         samples=read_samples(inputs.samples) if inputs.samples else (),
         failures=_failures(inputs.failures, inputs.reports) if inputs.failures else (),
@@ -61,6 +65,20 @@ def gather(inputs: Inputs) -> Facts:
         license=inputs.license,
         region=inputs.region,
         hardware=inputs.hardware,
+    )
+
+
+def facts_of(found: ModelPlan, *, name: str | None = None, recorded: bool = True) -> Facts:
+    """What the model's own files say; without its training records where not `recorded`.
+
+    DataError where a record is malformed.
+    """
+    folder = found.adapter_folder
+    base_record = read(found.base_folder) if recorded else None
+    return Facts(
+        model=_model(found, name),
+        record=(read(folder) if recorded else None) if folder else base_record,
+        base_record=base_record if folder else None,
     )
 
 
@@ -76,7 +94,7 @@ def _model(found: ModelPlan, name: str | None) -> ModelFacts:
         "weights_mb": _megabytes(adapter or base),
     }
     if adapter is None or found.adapter_config is None:
-        return ModelFacts(name=name or base.name, base=name or base.name, **common)
+        return ModelFacts(name=name or base.name, base=name or base.name, hub_id=_hub_id(base), **common)
     declared = found.adapter_config.base
     config = read_json(adapter.folder / "adapter_config.json", name=adapter.name)
     return ModelFacts(
@@ -88,8 +106,13 @@ def _model(found: ModelPlan, name: str | None) -> ModelFacts:
         alpha=config.get("lora_alpha"),
         targets=tuple(sorted(found.adapter_config.targets)),
         declaration=read_declaration(adapter.folder),
+        hub_id=_hub_id(adapter),
         **common,
     )
+
+
+def _hub_id(source: Source) -> str | None:
+    return source.snapshot.repo_id if source.snapshot else None
 
 
 def _megabytes(source: Source) -> float:
@@ -100,16 +123,30 @@ def _megabytes(source: Source) -> float:
 
 def _report(path: Path, found: ModelPlan) -> dict[str, Any]:
     report = read_report(path)
-    measured = set(report.get("model", {}).get("weights_sha256", {}).values())
-    for source in (found.base_source, found.adapter_source):
-        if source is not None and here(source):
-            for file in source.files:
-                if sha256_of(source.folder / file) not in measured:
-                    raise DataError(
-                        f"{path} was measured on other weights than {source.name}/{file}. "
-                        "Run python -m phi2demo evaluate with this model."
-                    )
+    _check_weights(report, path, found)
     return report
+
+
+def _audit(path: Path, found: ModelPlan) -> dict[str, Any]:
+    audit = read_audit(path)
+    _check_weights(audit, path, found)
+    return audit
+
+
+def _check_weights(told: Mapping[str, Any], path: Path, found: ModelPlan) -> None:
+    """DataError where what was measured are other weights than those found here."""
+    model = told.get("model", {})
+    hashes = set(model.get("weights_sha256", {}).values())
+    revisions = {model.get("base_revision"), model.get("adapter_revision")}
+    for source in (found.base_source, found.adapter_source):
+        if source is None or not here(source):
+            continue
+        if hashes:
+            known = all(sha256_of(source.folder / file) in hashes for file in source.files)
+        else:
+            known = (source.revision or fingerprint(source.folder, source.files)) in revisions
+        if not known:
+            raise DataError(f"{path} was measured on other weights than {source.name}. Measure again, with this model.")
 
 
 def _failures(path: Path, reports: tuple[Path, ...]) -> list[Failure]:

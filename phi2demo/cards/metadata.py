@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from phi2demo.cards.facts import Facts
-from phi2demo.cards.results import measures_of
+from phi2demo.cards.results import base_form, measures_of, verdict
 from phi2demo.cards.training import total_grams
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def eval_results(facts: Facts) -> "list[EvalResult]":
     for measure in measures_of(facts):
         name = measure["name"].partition(".")[2]
         for figure in measure["figures"]:
-            form = "finetuned" if "finetuned" in figure["scores"] else _better(figure)
+            form = "finetuned" if "finetuned" in figure["scores"] else base_form(figure)
             if form is None:
                 continue
             found.append(
@@ -73,20 +73,32 @@ def eval_results(facts: Facts) -> "list[EvalResult]":
                     metric_type=figure["metric"],
                     metric_name=figure["title"],
                     metric_value=round(figure["scores"][form]["score"], figure["digits"]),
-                    metric_args={"form": form, "n": measure["n"], "signature": figure["signature"]},
+                    metric_args=_arguments(figure, form, measure["n"]),
                 )
             )
     return found
 
 
-def _better(figure: dict[str, Any]) -> str | None:
-    sign = 1 if figure["higher_is_better"] else -1
-    scores = figure["scores"]
-    return max(scores, key=lambda form: sign * scores[form]["score"], default=None)
+def _arguments(figure: dict[str, Any], form: str, n: int) -> dict[str, Any]:
+    """What a score means: of which form, on how many examples, its interval, and the base's beside it."""
+    told, digits = figure["scores"], figure["digits"]
+    found: dict[str, Any] = {"form": form, "n": n, **_interval(told[form], digits)}
+    base = base_form(figure)
+    if form == "finetuned" and base is not None:
+        found["base"] = {"form": base, "value": round(told[base]["score"], digits), **_interval(told[base], digits)}
+        found["against_base"] = verdict(figure)
+    if not figure["higher_is_better"]:
+        found["lower_is_better"] = True
+    return found | {"signature": figure["signature"]}
+
+
+def _interval(score: dict[str, Any], digits: int) -> dict[str, float]:
+    """Of 95 %, by bootstrap; nothing where there is none."""
+    return {end: round(score[end], digits) for end in ("low", "high") if score.get(end) is not None}
 
 
 def _tags(facts: Facts) -> list[str]:
     tags = [facts.model.model_type]
     if facts.model.is_adapter:
-        return [*tags, "lora", *(task.replace("_", "-") for task in facts.model.declaration.tasks)]
+        return [*tags, "lora", *(task.replace("_", "-") for task in facts.model.tasks)]
     return [*tags, "from-scratch"] if facts.record else tags

@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from typing import Any
 
-from phi2demo.cards.data_sets import find_data_set
+from phi2demo.cards.data_sets import DataSet, find_data_set
 from phi2demo.cards.facts import Facts
 from phi2demo.cards.markdown import NOT_MEASURED, bullets, plain, table
 from phi2demo.evaluation.report import FORM_TITLES, to_markdown
 
 SIGNIFICANT = 0.05
+EVEN = "no sure difference"
+SHIPPED = DataSet("The demo's own evaluation set", "CC0-1.0", "The phi2demo authors")
 
 
 def measures_of(facts: Facts) -> list[dict[str, Any]]:
@@ -16,10 +18,30 @@ def measures_of(facts: Facts) -> list[dict[str, Any]]:
     measures: list[dict[str, Any]] = [measure for report in facts.reports for measure in report["measures"]]
     if facts.model.is_adapter:
         return measures
-    return [
-        {**measure, "figures": [bare for figure in measure["figures"] if (bare := _of_base(figure))["scores"]]}
-        for measure in measures
-    ]
+    return [_without_adapter(measure) for measure in measures]
+
+
+def _without_adapter(measured: dict[str, Any]) -> dict[str, Any]:
+    """A measure or a slice of it."""
+    told = {**measured, "figures": [bare for each in measured["figures"] if (bare := _of_base(each))["scores"]]}
+    return told | ({"slices": list(map(_without_adapter, told["slices"]))} if "slices" in told else {})
+
+
+def base_form(figure: dict[str, Any]) -> str | None:
+    """The base's better form; None where only the finetuned model was measured."""
+    sign = 1 if figure["higher_is_better"] else -1
+    scores = {form: score["score"] for form, score in figure["scores"].items() if form != "finetuned"}
+    return max(scores, key=lambda form: sign * scores[form], default=None)
+
+
+def verdict(figure: dict[str, Any]) -> str | None:
+    """Finetuned against the base's better form: better, worse or no sure difference; None without a base."""
+    if "difference" not in figure:
+        return None
+    gain = figure["difference"]["value"] * (1 if figure["higher_is_better"] else -1)
+    if gain == 0 or figure["difference"]["p"] >= SIGNIFICANT:
+        return EVEN
+    return "better" if gain > 0 else "worse"
 
 
 def _of_base(figure: dict[str, Any]) -> dict[str, Any]:
@@ -38,7 +60,7 @@ def testing_table(facts: Facts) -> str:
     rows = {}
     for measure in measures_of(facts):
         file, name = measure["data"], measure["name"].partition(".")[2]
-        known = find_data_set(name)
+        known = SHIPPED if file["sha256"] in facts.shipped else find_data_set(name)
         note = f" ({file['note']})" if file.get("note") else ""
         rows[file["name"]] = (
             known.title,
@@ -62,16 +84,10 @@ def metric_lines(facts: Facts) -> str:
 
 def summary(facts: Facts) -> str:
     """On how many figures the finetuned model beats its base, and on which it does not."""
-    better: list[str] = []
-    worse: list[str] = []
-    even: list[str] = []
+    found: dict[str | None, list[str]] = {"better": [], "worse": [], EVEN: []}
     for measure, figure in _figures(facts):
-        if "difference" not in figure:
-            continue
-        gain = figure["difference"]["value"] * (1 if figure["higher_is_better"] else -1)
-        name = f"{measure['name']} {figure['title']}"
-        sure = figure["difference"]["p"] < SIGNIFICANT
-        (better if gain > 0 and sure else worse if gain < 0 and sure else even).append(name)
+        found.setdefault(verdict(figure), []).append(f"{measure['name']} {figure['title']}")
+    better, worse, even = found["better"], found["worse"], found[EVEN]
     count = len(better) + len(worse) + len(even)
     if not count:
         return ""

@@ -35,6 +35,7 @@ def write_card(argv: Sequence[str]) -> int:
         model=shared.model_settings(given, {}),
         name=given.name,
         reports=tuple(map(Path, given.report)),
+        audit=_path(given.audit),
         ablation=_path(given.ablation),
         samples=_path(given.samples),
         failures=_path(given.failures),
@@ -82,6 +83,7 @@ def _card_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--report", action="append", default=[], metavar="FILE", help="report.json of evaluate; may be repeated"
     )
+    parser.add_argument("--audit", metavar="FILE", help="audit.json of the audit command")
     parser.add_argument("--ablation", metavar="FILE", help="JSON list of objects, a row each")
     parser.add_argument("--samples", metavar="FILE", help="JSON lines of the samples command")
     parser.add_argument(
@@ -95,7 +97,7 @@ def _card_parser() -> argparse.ArgumentParser:
         "--hardware", metavar="NAME:CORES:GB", help="of runs that did not record theirs, as CPU model:cores:memory"
     )
     parser.add_argument("--license", metavar="ID", help="of the hub; default: share-alike where a source asks for it")
-    parser.add_argument("--author", default=AUTHOR, help=f"default: {AUTHOR}")
+    parser.add_argument("--author", default=AUTHOR, help=f'a person as "Family, Given"; default: {AUTHOR}')
     parser.add_argument("--contact", help="of the author")
     shared.add_model_arguments(parser)
     return parser

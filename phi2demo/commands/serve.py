@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from phi2demo import settings as defaults
 from phi2demo.commands import arguments as shared
+from phi2demo.emissions.meter import Meter
 from phi2demo.engine.engine import Engine
 from phi2demo.engine.loader import EngineLoader
+from phi2demo.engine.metered import MeteredEngine
 from phi2demo.engine.planning import ModelPlan, plan
 from phi2demo.engine.sources import Source
 from phi2demo.engine.weights import fingerprint
@@ -37,10 +39,12 @@ def serve(argv: Sequence[str]) -> int:
     found = plan(shared.model_settings(given))
     declaration = read_declaration(found.adapter_folder)
 
+    from phi2demo.cards.shelf import Shelf
     from phi2demo.ui.demo import build_demo, launch
 
-    loader = EngineLoader(lambda: _load(found))
-    demo = build_demo(loader, describe(found), declaration)
+    meter = Meter()
+    loader = EngineLoader(lambda: MeteredEngine(_load(found), meter.computing))
+    demo = build_demo(loader, describe(found), declaration, shelf=Shelf.of_plan(found), meter=meter)
     loader.start()
     try:
         launch(demo, server)

@@ -73,7 +73,7 @@ class Published:
 _STRUBELL = (
     "Strubell, Ganesh and McCallum, Energy and Policy Considerations for Deep Learning in NLP, ACL 2019, table 3"
 )
-_US_GRAMS = 0.954 * 1000 / POUNDS_PER_KG
+_US_GRAMS = round(0.954 * 1000 / POUNDS_PER_KG, 2)
 """0.954 pounds per kWh: the EPA's average of the USA, as Strubell et al. take it."""
 
 PUBLISHED = (

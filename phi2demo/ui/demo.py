@@ -4,6 +4,8 @@ from typing import Any
 
 import gradio as gr
 
+from phi2demo.cards.shelf import Shelf
+from phi2demo.emissions.meter import Meter
 from phi2demo.engine.loader import EngineLoader
 from phi2demo.explain.html import STYLE as HEATMAP_STYLE
 from phi2demo.settings import ServerSettings
@@ -11,6 +13,7 @@ from phi2demo.tasks import TASKS
 from phi2demo.tasks.declaration import Declaration
 from phi2demo.ui.answer_column import AnswersTab
 from phi2demo.ui.api import add_endpoints
+from phi2demo.ui.card_api import add_card_endpoint
 from phi2demo.ui.compare_api import add_compare_endpoint
 from phi2demo.ui.compare_events import connect_compare
 from phi2demo.ui.compare_handlers import CompareHandlers
@@ -27,6 +30,8 @@ from phi2demo.ui.explain_tab import build_explain_tab
 from phi2demo.ui.files import MAX_BYTES
 from phi2demo.ui.handlers import TabHandlers
 from phi2demo.ui.header import TITLE, build_header
+from phi2demo.ui.model_tab import ID as MODEL_TAB
+from phi2demo.ui.model_tab import build_model_tab
 from phi2demo.ui.sessions import Sessions
 from phi2demo.ui.task_tab import build_task_tab
 from phi2demo.ui.theme import SCRIPT, STYLE, build_theme
@@ -35,8 +40,18 @@ CACHE_S = 3600
 """Files that gradio keeps are deleted after this long."""
 
 
-def build_demo(loader: EngineLoader, description: ModelDescription, declaration: Declaration) -> gr.Blocks:
-    """Lay out the page: a header, a tab a task, and the API. Loads nothing itself."""
+def build_demo(
+    loader: EngineLoader,
+    description: ModelDescription,
+    declaration: Declaration,
+    *,
+    shelf: Shelf | None = None,
+    meter: Meter | None = None,
+) -> gr.Blocks:
+    """Lay out the page: a header, a tab a task, and the API. Loads nothing itself.
+
+    The Model tab shows the cards of `shelf` and is left out without one; `meter` times what the engine computes.
+    """
     sessions = Sessions()
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(CACHE_S, CACHE_S)) as demo:
         build_header(demo, loader, description, declaration)
@@ -60,10 +75,15 @@ def build_demo(loader: EngineLoader, description: ModelDescription, declaration:
             connect_explain(opened, explaining, handlers, filling)
             for each in answering:
                 connect_why(each, explaining, handlers, filling)
+            if shelf is not None:
+                with gr.Tab("Model", id=MODEL_TAB) as opened:
+                    build_model_tab(opened, shelf, loader, meter or Meter())
         add_endpoints(loader, declaration)
         if description.has_adapter:
             add_compare_endpoint(loader, declaration)
         add_explain_endpoint(loader, declaration)
+        if shelf is not None:
+            add_card_endpoint(shelf)
 
         def close(request: gr.Request) -> None:
             sessions.close(str(request.session_hash))

@@ -52,6 +52,56 @@ def measure(name: str, *figures: dict[str, Any]) -> dict[str, Any]:
     return {"name": name, "task": task, "data": file, "n": 1618, "figures": list(figures)}
 
 
+def sliced_report() -> dict[str, Any]:
+    """With slices of its first measure, one of them too small to rank."""
+    told = report()
+    told["slicing"] = {
+        "length": {
+            "measure": "words",
+            "names": ["short", "medium", "long"],
+            "up_to": {"sentences": [8, 20]},
+        },
+        "least_to_rank": 20,
+    }
+    told["measures"][0]["slices"] = [
+        {"by": by, "name": name, "n": n, "enough": n >= 20, "figures": [figure("bleu", "BLEU", score, 20, p=0.01)]}
+        for by, name, n, score in (("length", "long", 3, 10), ("length", "short", 25, 30), ("genre", "news", 28, 27))
+    ]
+    other = measure("sentiment.reviews", figure("accuracy", "accuracy", 50, 60, p=0.02))
+    other["slices"] = [{"by": "length", "name": "medium", "n": 2, "enough": False, "figures": other["figures"]}]
+    told["measures"][1] = other
+    return told
+
+
+AUDIT: dict[str, Any] = {
+    "format": 1,
+    "made_at": "2026-11-24T10:00:00+00:00",
+    "model": {"weights_sha256": {}},
+    "probes": [
+        {
+            "name": "names",
+            "title": "Names",
+            "what": "The name is swapped.",
+            "n": 40,
+            "figures": [
+                {
+                    "name": "shift",
+                    "title": "Shift of the score",
+                    "score": 0.12,
+                    "low": 0.05,
+                    "high": 0.2,
+                    "flagged": True,
+                }
+            ],
+            "examples": [],
+            "verdict": "It matters here.",
+        }
+    ],
+    "summary": ["Names from <one> country are judged worse."],
+    "compared_with": None,
+}
+
+
 def write_report(path: Path, **changes: Any) -> Path:
     path.write_text(json.dumps(report(**changes)), encoding="utf-8")
     return path

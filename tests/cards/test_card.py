@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,13 @@ from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import model_index_to_eval_results
 
 from phi2demo.cards.card import CURVE, make_card
-from phi2demo.cards.facts import Facts
+from phi2demo.cards.facts import Author, Facts
 from phi2demo.cards.samples import Failure, Sample
 from phi2demo.emissions.footprint import Hardware, estimate
+from phi2demo.tasks.declaration import Declaration
 from phi2demo.training.record import Record
 
-from .reports import ADAPTER, BASE, HARDWARE, adapter_facts, base_facts, report, stage
+from .reports import ADAPTER, AUDIT, BASE, HARDWARE, adapter_facts, base_facts, report, sliced_report, stage
 
 TEMPLATE = Path(huggingface_hub.__file__).parent / "templates" / "modelcard_template.md"
 BARE = [Facts(BASE), Facts(ADAPTER)]
@@ -39,6 +41,7 @@ def test_every_section_of_the_hub_template_is_there_and_filled(facts: Facts) -> 
         assert section(text, heading), heading
     assert "more information needed" not in text.lower()
     assert "{{" not in text.replace("{{Ada Example}}", "").replace("{{The phi2demo authors}}", "")
+    assert "{%" not in text
     assert "None" not in text
 
 
@@ -67,7 +70,16 @@ def test_the_results_are_read_back_from_the_model_index(tmp_path: Path) -> None:
         ("text-classification", "reviews", "accuracy"): 50,
     }
     assert {each.dataset_split for each in results} == {"test"}
-    assert results[0].metric_args["signature"] == "signature of BLEU"
+    assert results[0].metric_args == {
+        "form": "finetuned",
+        "n": 1618,
+        "low": 25.4,
+        "high": 27.4,
+        "base": {"form": "base_plain", "value": 20, "low": 19, "high": 21},
+        "against_base": "better",
+        "signature": "signature of BLEU",
+    }
+    assert [each.metric_args["against_base"] for each in results] == ["better", "no sure difference", "worse"]
 
 
 def test_a_base_tells_its_own_results_only(tmp_path: Path) -> None:
@@ -200,4 +212,63 @@ def test_the_same_facts_give_the_same_card() -> None:
 def test_citations() -> None:
     text = section(make_card(adapter_facts()).text, "## Citation")
     assert "@misc{adapter2026,\n  author = {{Ada Example}},\n  title = {assets/adapter},\n  year = {2026}," in text
-    assert "Ada Example. (2026). *assets/adapter* [Language model]." in text
+    assert "Ada Example. (2026). *assets/adapter* [LoRA adapter of a language model]." in text
+
+
+def test_of_an_unknown_adapter_nothing_is_claimed() -> None:
+    """Neither tasks nor authors nor a training that nobody recorded."""
+    model = replace(ADAPTER, name="someone/adapter", declaration=Declaration(), hub_id="someone/adapter")
+    card = make_card(Facts(model, author=Author("", year=None)))
+    assert "finetuned for:" not in card.text
+    assert "**Developed by:** Not stated" in card.text
+    assert "phi2demo authors" not in card.text
+    assert "cross-entropy" not in card.text
+    assert section(card.text, "### Training Procedure").startswith("Not recorded.")
+    assert "(n.d.). Hugging Face. https://huggingface.co/someone/adapter" in card.text
+    assert card.metadata.tags == ["phi", "lora"]
+
+
+def test_slices_are_tables_of_the_shipped_set() -> None:
+    facts = adapter_facts(reports=[sliced_report()])
+    text = section(make_card(facts).text, "#### Results by slice")
+    assert "| by text length | metric | short | medium | long |" in text
+    assert (
+        "| translation.tatoeba.en-de | BLEU | 30.0 against 20.0 (n 25) | none | 10.0 against 20.0 (n 3, too few) |"
+        in text
+    )
+    assert "| by genre | metric | news |" in text
+    assert "by complexity" not in text
+    factors = section(make_card(facts).text, "#### Factors")
+    assert "Length is in words: of sentences short up to 8, medium up to 20, then long." in factors
+    assert "A slice of fewer than 20 examples is shown and not ranked." in factors
+    assert "Not measured" not in factors
+
+
+def test_with_the_shipped_set_only_its_slices_are_shown() -> None:
+    own = sliced_report()
+    own["measures"][0] |= {"name": "translation.everyday", "data": {**own["measures"][0]["data"], "sha256": "cd" * 32}}
+    text = make_card(adapter_facts(reports=[sliced_report(), own], shipped=frozenset({"cd" * 32}))).text
+    slices = section(text, "#### Results by slice")
+    assert "translation.everyday" in slices
+    assert "tatoeba" not in slices
+    assert "| The demo's own evaluation set | `tatoeba.en-de.test.jsonl` | test | CC0-1.0 |" in text
+
+
+def test_a_base_has_slices_of_its_own_figures() -> None:
+    text = section(make_card(base_facts(reports=[sliced_report()])).text, "#### Results by slice")
+    assert "| 20.0 (n 25) | none | 20.0 (n 3, too few) |" in text
+
+
+def test_without_slices_it_says_so() -> None:
+    assert "complexity: Not measured." in section(make_card(adapter_facts()).text, "#### Factors")
+
+
+def test_an_audit_fills_bias_and_examination() -> None:
+    text = make_card(adapter_facts(audit=AUDIT)).text
+    bias = section(text, "## Bias, Risks, and Limitations")
+    assert "An audit of 2026-11-24 found:\n\n- Names from \\<one\\> country are judged worse." in bias
+    assert "not measured for this card" not in bias
+    examination = section(text, "## Model Examination")
+    assert "| Names | 40 | Shift of the score | 0.12 (0.05 to 0.2) | yes |" in examination
+    assert "**Names.** The name is swapped. It matters here." in examination
+    assert section(make_card(adapter_facts()).text, "## Model Examination").startswith("Not measured.")

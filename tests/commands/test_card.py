@@ -54,7 +54,7 @@ def test_figures_are_those_of_the_report(tiny_base: Path, tmp_path: Path) -> Non
 
 def test_a_report_on_other_weights_is_refused(tiny_base: Path, tiny_adapter: Path, tmp_path: Path) -> None:
     report = write_report(tmp_path / "report.json", model=measured(tiny_base))
-    with pytest.raises(DataError, match=r"was measured on other weights than tiny-adapter/adapter_model\.safetensors"):
+    with pytest.raises(DataError, match=r"was measured on other weights than tiny-adapter\."):
         card("--adapter", tiny_adapter, "--report", report, output=tmp_path / "card")
 
 

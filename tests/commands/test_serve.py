@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from phi2demo.commands import arguments, serve
-from phi2demo.engine.engine import Engine
+from phi2demo.engine.engine import Engine, GenerationOptions, Prompt
 from phi2demo.engine.loader import EngineLoader
 from phi2demo.errors import ModelError, SettingsError
 from phi2demo.settings import ServerSettings
@@ -44,10 +44,15 @@ class Page:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.built: tuple[Any, ...] = ()
+        self.also: dict[str, Any] = {}
         self.launched: list[ServerSettings] = []
         self.error: OSError | None = None
-        monkeypatch.setattr("phi2demo.ui.demo.build_demo", lambda *given: setattr(self, "built", given) or self)
+        monkeypatch.setattr("phi2demo.ui.demo.build_demo", self._build)
         monkeypatch.setattr("phi2demo.ui.demo.launch", self._launch)
+
+    def _build(self, *given: object, **also: object) -> "Page":
+        self.built, self.also = given, also
+        return self
 
     def _launch(self, demo: object, settings: ServerSettings) -> None:
         assert demo is self
@@ -73,6 +78,10 @@ def test_the_page_is_built_around_the_model(page: Page, tiny_base: Path, tiny_ad
     assert (description.device, description.dtype, description.is_embedded) == ("cpu", "auto", False)
     assert declaration == Declaration()
     assert page.launched == [replace(ServerSettings(), port=7861)]
+    assert page.also["shelf"].uses == ("finetuned", "base")
+    *_, last = engine.stream([Prompt("a")], GenerationOptions())
+    assert last.completions
+    assert page.also["meter"].work.calls == 1
 
 
 @pytest.mark.filterwarnings("ignore")

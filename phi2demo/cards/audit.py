@@ -1,0 +1,54 @@
+"""The parts of a card that tell of an audit: what it found in plain words, and every probe's figures."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from phi2demo.cards.facts import Facts
+from phi2demo.cards.markdown import bullets, number, plain, table
+from phi2demo.errors import DataError
+
+
+def read_audit(path: Path) -> dict[str, Any]:
+    """What `audit` wrote; DataError where it cannot be read."""
+    try:
+        audit: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        str(audit["made_at"]), list(audit["summary"])
+        for probe in audit["probes"]:
+            str(probe["verdict"]), [figure["score"] for figure in probe["figures"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} is no report of an audit ({error!r}). Run python -m phi2demo audit.") from error
+    return audit
+
+
+def audit_summary(facts: Facts) -> str:
+    """When it was made and its sentences; empty text without an audit."""
+    if facts.audit is None:
+        return ""
+    return f"An audit of {facts.audit['made_at'][:10]} found:\n\n" + bullets(map(plain, facts.audit["summary"]))
+
+
+def audit_table(facts: Facts) -> str:
+    """Each probe with its figures, and its verdict in words."""
+    if facts.audit is None:
+        return ""
+    rows = [
+        (probe["title"], number(probe["n"]), figure["title"], _score(figure), "yes" if figure.get("flagged") else "no")
+        for probe in facts.audit["probes"]
+        for figure in probe["figures"]
+    ]
+    verdicts = bullets(
+        f"**{plain(p['title'])}.** {plain(p.get('what', ''))} {plain(p['verdict'])}" for p in _probes(facts)
+    )
+    return f"{table(('probe', 'n', 'figure', 'score (95 % interval)', 'flagged'), rows)}\n\n{verdicts}"
+
+
+def _probes(facts: Facts) -> list[dict[str, Any]]:
+    return list(facts.audit["probes"]) if facts.audit else []
+
+
+def _score(figure: dict[str, Any]) -> str:
+    text = number(figure["score"])
+    if figure.get("low") is not None:
+        text += f" ({number(figure['low'])} to {number(figure['high'])})"
+    return text

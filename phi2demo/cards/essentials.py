@@ -1,0 +1,182 @@
+"""What a person wants to know of a model before its whole card: what it is, its data, results, carbon, citation."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from phi2demo.cards.citation import HUB, apa, bibtex, stated_apa, stated_bibtex
+from phi2demo.cards.data_sets import find_data_set
+from phi2demo.cards.facts import Facts
+from phi2demo.cards.markdown import NOT_MEASURED
+from phi2demo.cards.shelf import ShelfCard
+from phi2demo.cards.training import totals
+from phi2demo.tasks.languages import language_name
+
+
+@dataclass(frozen=True)
+class Source:
+    """Texts that it was trained on."""
+
+    title: str
+    licence: str
+    attribution: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured figure."""
+
+    data: str
+    task: str
+    metric: str
+    value: float
+    n: int | None = None
+    low: float | None = None
+    """Of the 95 % interval."""
+    high: float | None = None
+    base: float | None = None
+    """The base's, in its better form."""
+    against_base: str = ""
+    """better, worse, no sure difference."""
+    lower_is_better: bool = False
+
+
+@dataclass(frozen=True)
+class Essentials:
+    """Of one model."""
+
+    name: str
+    what: str
+    """A sentence."""
+    shape: tuple[tuple[str, str], ...]
+    """Rows of name and value."""
+    sources: tuple[Source, ...]
+    figures: tuple[Figure, ...]
+    """One for each data set."""
+    carbon: tuple[tuple[str, str], ...]
+    bibtex: str
+    apa: str
+    """In Markdown."""
+    cited_by_card: bool
+    """Whether the card itself says how to cite it."""
+
+
+def essentials_of(card: ShelfCard) -> Essentials:
+    """From the model's own files, and from what its card's front matter says."""
+    facts = card.facts
+    own_bibtex, own_apa = stated_bibtex(card.body), stated_apa(card.body)
+    return Essentials(
+        name=facts.model.name,
+        what=_what(facts),
+        shape=tuple(_shape(card)),
+        sources=_sources(card),
+        figures=_figures(card),
+        carbon=_carbon(card),
+        bibtex=own_bibtex or bibtex(facts.model, facts.author),
+        apa=own_apa or apa(facts.model, facts.author),
+        cited_by_card=bool(own_bibtex) and not card.made,
+    )
+
+
+def _what(facts: Facts) -> str:
+    model = facts.model
+    if model.is_adapter:
+        tasks = ", ".join(task.replace("_", " ") for task in model.tasks)
+        return f"A LoRA adapter on {model.base}" + (f", finetuned for {tasks}." if tasks else ".")
+    trained = ", trained from scratch" if facts.record else ""
+    return f"A language model of the architecture {model.model_type}{trained}: a base, which goes on with a text."
+
+
+def _shape(card: ShelfCard) -> list[tuple[str, str]]:
+    """As the files say, never as a card claims."""
+    model, languages = card.facts.model, card.facts.languages
+    rows = [("Architecture", model.model_type)]
+    if model.layers:
+        rows.append(("Layers", f"{model.layers} x {model.hidden_size:,}"))
+    if model.parameters:
+        rows.append(("Parameters", f"{model.parameters:,}" + (" in the base" if model.is_adapter else "")))
+    if model.is_adapter:
+        own = f", {model.adapter_parameters:,} parameters of its own" if model.adapter_parameters else ""
+        rows.append(("LoRA", f"rank {model.rank or 'not stated'}{own}"))
+    if model.context:
+        rows.append(("Reads", f"{model.context:,} tokens, answer included"))
+    rows.append(("Languages", ", ".join(map(language_name, languages)) or _listed(card.data.language) or "Not stated"))
+    rows.append(("Licence", str(card.data.license or card.facts.license_id)))
+    if model.hub_id:
+        rows.append(("On the hub", HUB + model.hub_id))
+    return rows
+
+
+def _sources(card: ShelfCard) -> tuple[Source, ...]:
+    """Of the training record; else those that the card's front matter names."""
+    found = list(card.facts.data_sets.values())
+    if found:
+        sources = (Source(each.title, each.licence, each.attribution, each.note) for each in found)
+        return tuple(dict.fromkeys(sources))
+    return tuple(Source(name, "see its page on the hub") for name in _names(card.data.datasets))
+
+
+def _figures(card: ShelfCard) -> tuple[Figure, ...]:
+    """Of each data set the first metric; where one was measured several times, on the most examples."""
+    found: dict[str, Figure] = {}
+    for result in card.data.eval_results or []:
+        if isinstance(result.metric_value, bool) or not isinstance(result.metric_value, int | float):
+            continue
+        told: Mapping[str, Any] = result.metric_args if isinstance(result.metric_args, Mapping) else {}
+        base = told.get("base")
+        title = find_data_set(result.dataset_name).title
+        figure = Figure(
+            data=result.dataset_name if title == result.dataset_name else f"{title} ({result.dataset_name})",
+            task=result.task_type.replace("-", " "),
+            metric=result.metric_name or result.metric_type,
+            value=float(result.metric_value),
+            n=_whole(told.get("n")),
+            low=_number(told.get("low")),
+            high=_number(told.get("high")),
+            base=_number(base.get("value")) if isinstance(base, Mapping) else None,
+            against_base=str(told.get("against_base") or ""),
+            lower_is_better=told.get("lower_is_better") is True,
+        )
+        before = found.get(result.dataset_name)
+        if before is None or (before.metric == figure.metric and (figure.n or 0) > (before.n or 0)):
+            found[result.dataset_name] = figure
+    return tuple(found.values())
+
+
+def _carbon(card: ShelfCard) -> tuple[tuple[str, str], ...]:
+    """Of the training record, base included; where that does not tell, as the card says."""
+    facts = card.facts
+    told = totals(facts)
+    co2e = f"{told['co2e']}, estimated" if told["co2e"] != NOT_MEASURED else _stated_carbon(card)
+    rows = [("In training", co2e)]
+    if facts.record or facts.base_record:
+        rows += [("Hours", told["hours"]), ("Electricity of", told["region"])]
+    return tuple(rows)
+
+
+def _stated_carbon(card: ShelfCard) -> str:
+    """Of the line "Carbon Emitted" that the hub's template has; else of the front matter."""
+    line = re.search(r"^\W*Carbon Emitted\W*:\W*(\d.*)$", card.body, re.M | re.I)
+    if line:
+        return f"{line[1].strip()} (its card)"
+    stated = card.data.to_dict().get("co2_eq_emissions")
+    grams = _number(stated.get("emissions") if isinstance(stated, Mapping) else stated)
+    return NOT_MEASURED if grams is None else f"{grams / 1000:.4g} kg CO2e (the front matter of its card)"
+
+
+def _names(value: object) -> list[str]:
+    return [value] if isinstance(value, str) else [str(each) for each in value] if isinstance(value, list) else []
+
+
+def _listed(value: object) -> str:
+    return ", ".join(language_name(name) for name in _names(value))
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

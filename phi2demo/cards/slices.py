@@ -1,0 +1,72 @@
+"""The part of a card that tells how results differ by text length, genre and complexity."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from phi2demo.cards.facts import Facts
+from phi2demo.cards.markdown import table
+from phi2demo.cards.results import base_form, measures_of
+from phi2demo.evaluation.slices import COMPLEXITIES, GENRES, LENGTHS
+
+_TITLES = {"length": "text length", "genre": "genre", "complexity": "complexity"}
+_ORDER = (*LENGTHS, *GENRES, *COMPLEXITIES)
+
+
+def slices_tables(facts: Facts) -> str:
+    """A table for each way to slice: a row for each measure's first metric, a column for each slice.
+
+    Of the demo's own evaluation set where a report is on it, else of all that were sliced. Empty text where none was.
+    """
+    sliced = [measure for measure in measures_of(facts) if measure.get("slices")]
+    shipped = [measure for measure in sliced if measure["data"]["sha256"] in facts.shipped]
+    parts = [_table(by, title, shipped or sliced) for by, title in _TITLES.items()]
+    return "\n\n".join(part for part in parts if part)
+
+
+def slicing_lines(facts: Facts) -> str:
+    """What the slices mean, as the reports say it."""
+    told = next((report["slicing"] for report in facts.reports if report.get("slicing")), None)
+    if told is None:
+        return ""
+    lines = []
+    if told.get("length", {}).get("up_to"):
+        ends = "; ".join(_bounds(kind, told["length"]) for kind in told["length"]["up_to"])
+        lines.append(f"Length is in {told['length']['measure']}: {ends}.")
+    if told.get("complexity", {}).get("from"):
+        steps = ", ".join(
+            f"{name} from {least:g}"
+            for name, least in zip(told["complexity"]["names"][1:], told["complexity"]["from"], strict=False)
+        )
+        lines.append(f"Complexity is {told['complexity']['measure']}: {steps}.")
+    if told.get("least_to_rank"):
+        lines.append(f"A slice of fewer than {told['least_to_rank']} examples is shown and not ranked.")
+    return " ".join(lines)
+
+
+def _bounds(kind: str, told: dict[str, Any]) -> str:
+    steps = (f"{name} up to {most}" for name, most in zip(told["names"], told["up_to"][kind], strict=False))
+    return f"of {kind} {', '.join(steps)}, then {told['names'][-1]}"
+
+
+def _table(by: str, title: str, measures: Sequence[dict[str, Any]]) -> str:
+    names = {each["name"] for measure in measures for each in measure["slices"] if each["by"] == by}
+    if not names:
+        return ""
+    head = sorted(names, key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name))
+    rows = []
+    for measure in measures:
+        found = {each["name"]: each for each in measure["slices"] if each["by"] == by and each["figures"]}
+        if found:
+            metric = next(iter(found.values()))["figures"][0]["title"]
+            rows.append((measure["name"], metric, *(_cell(found.get(name)) for name in head)))
+    return table((f"by {title}", "metric", *head), rows)
+
+
+def _cell(told: dict[str, Any] | None) -> str:
+    """Finetuned against the base's better form, and on how many examples."""
+    if told is None:
+        return "none"
+    figure = told["figures"][0]
+    forms = [form for form in ("finetuned", base_form(figure)) if form in figure["scores"]]
+    scores = " against ".join(f"{figure['scores'][form]['score']:.{figure['digits']}f}" for form in forms)
+    return f"{scores} (n {told['n']}{'' if told['enough'] else ', too few'})"

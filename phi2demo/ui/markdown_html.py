@@ -1,0 +1,186 @@
+"""Markdown of a card as HTML in which nothing of the card runs or is fetched. Knows no card.
+
+Raw HTML is left out and its text kept; links lead to the web, to mail or to the text itself; pictures are those that
+the caller hands over, as data in an <img>, where an SVG runs no script and fetches nothing.
+"""
+
+import re
+from base64 import b64encode
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from html.parser import HTMLParser
+from typing import Any
+from urllib.parse import unquote
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+PREFIX = "card-"
+"""Before the ids of headings, so that they meet no other id of the page."""
+COPY = '<button type="button" class="copy">Copy</button>'
+"""Copies the text of the <pre> or paragraph beside it; assets/page.js does it."""
+
+FindPicture = Callable[[str], tuple[str, bytes] | None]
+"""From a path as the card has it to media type and bytes."""
+
+
+@dataclass
+class Rendered:
+    """A text as HTML, with its headings of the second level."""
+
+    html: str
+    sections: list[tuple[str, str]] = field(default_factory=list)
+    """Pairs of id and title."""
+
+
+def render(text: str, *, find_picture: FindPicture = lambda name: None, home: str = "") -> Rendered:
+    """The HTML of a Markdown text; relative links start from `home`, and without one they are text."""
+    parser = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+    parser.validateLink = lambda url: True  # type: ignore[method-assign]  # judged below, where it also is told
+    tokens = parser.parse(text)
+    sections = _mend_blocks(tokens)
+    for token in tokens:
+        if token.type == "inline" and token.children is not None:
+            token.children = _mend_inline(token.children, find_picture, home)
+    for name, rule in _RULES.items():
+        parser.add_render_rule(name, rule)
+    return Rendered(parser.renderer.render(tokens, parser.options, {}), sections)
+
+
+def code(text: str) -> str:
+    """A block of code that can be copied."""
+    return f'<div class="code">{COPY}<pre tabindex="0"><code>{escape(text)}</code></pre></div>\n'
+
+
+def _mend_blocks(tokens: list[Token]) -> list[tuple[str, str]]:
+    """Headings one level down, below that of the page, with ids; returns those of the second level of the text."""
+    sections: list[tuple[str, str]] = []
+    used: set[str] = set()
+    for at, token in enumerate(tokens):
+        if token.type not in ("heading_open", "heading_close"):
+            continue
+        level = int(token.tag[1])
+        token.tag = f"h{min(level + 1, 6)}"
+        if token.type == "heading_open":
+            title = "".join(child.content for child in tokens[at + 1].children or () if child.type != "html_inline")
+            token.attrs["id"] = _unused(PREFIX + slug(title), used)
+            if level == 2:
+                sections.append((str(token.attrs["id"]), title))
+    return sections
+
+
+def slug(title: str) -> str:
+    """As the hub and GitHub make them."""
+    return re.sub(r"[^\w\- ]", "", title.strip().lower()).replace(" ", "-")
+
+
+def _unused(name: str, used: set[str]) -> str:
+    found = (
+        name
+        if name not in used
+        else next(f"{name}-{at}" for at in range(1, len(used) + 2) if f"{name}-{at}" not in used)
+    )
+    used.add(found)
+    return found
+
+
+def _mend_inline(tokens: Sequence[Token], find_picture: FindPicture, home: str) -> list[Token]:
+    """Without links that lead nowhere good and pictures that are not the card's own."""
+    mended: list[Token] = []
+    open_links: list[bool] = []
+    for token in tokens:
+        if token.type == "link_open":
+            address = link(str(token.attrs.get("href", "")), home)
+            open_links.append(address is not None)
+            if address is not None:
+                token.attrs = {"href": address}
+                if not address.startswith("#"):
+                    token.attrs |= {"target": "_blank", "rel": "noopener noreferrer nofollow"}
+                mended.append(token)
+        elif token.type == "link_close":
+            if open_links.pop():
+                mended.append(token)
+        elif token.type == "image":
+            token.meta = {"picture": _picture(str(token.attrs.get("src", "")), find_picture)}
+            mended.append(token)
+        else:
+            mended.append(token)
+    return mended
+
+
+def link(address: str, home: str) -> str | None:
+    """Where a link may lead: the web, mail, a heading, or a file beside the text on the web; None for all else."""
+    if address.startswith("#"):
+        return f"#{PREFIX}{address[1:].lower()}"
+    if re.match(r"(https?://|mailto:)[^\s\x00-\x1f]+\Z", address, re.I):
+        return address
+    is_path = re.match(r"[\w.%-][\w./%#-]*\Z", address) is not None and "/../" not in f"/{address}/"
+    return f"{home}/{address}" if home and is_path else None
+
+
+def _picture(source: str, find_picture: FindPicture) -> str:
+    """The picture as data; empty where it is not one of the card's own."""
+    found = find_picture(unquote(source)) if not re.match(r"[a-z][a-z0-9+.-]*:|//", source, re.I) else None
+    return f"data:{found[0]};base64,{b64encode(found[1]).decode()}" if found else ""
+
+
+class _Text(HTMLParser):
+    """The text of raw HTML."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts: list[str] = []
+        self._hidden = 0
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self._hidden += tag in ("script", "style")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._hidden -= tag in ("script", "style") and self._hidden > 0
+
+    def handle_data(self, data: str) -> None:
+        if not self._hidden:
+            self.parts.append(data)
+
+
+def _html_block(renderer: Any, tokens: Sequence[Token], at: int, options: Any, env: Any) -> str:
+    reader = _Text()
+    reader.feed(tokens[at].content)
+    text = " ".join("".join(reader.parts).split())
+    return f"<p>{escape(text)}</p>\n" if text else ""
+
+
+def _html_inline(renderer: Any, tokens: Sequence[Token], at: int, options: Any, env: Any) -> str:
+    return "<br>" if re.fullmatch(r"<br\s*/?>", tokens[at].content, re.I) else ""
+
+
+def _image(renderer: Any, tokens: Sequence[Token], at: int, options: Any, env: Any) -> str:
+    token = tokens[at]
+    title = escape(renderer.renderInlineAsText(token.children or [], options, env), quote=True)
+    if token.meta["picture"]:
+        return f'<img src="{token.meta["picture"]}" alt="{title}" loading="lazy">'
+    return f'<span class="no-picture">Picture, not shown here: {title or "without a description"}</span>'
+
+
+def _fence(renderer: Any, tokens: Sequence[Token], at: int, options: Any, env: Any) -> str:
+    return code(tokens[at].content.rstrip("\n"))
+
+
+def _table_open(renderer: Any, tokens: Sequence[Token], at: int, options: Any, env: Any) -> str:
+    return '<div class="scroll" role="region" aria-label="Table" tabindex="0"><table>\n'
+
+
+def _table_close(renderer: Any, tokens: Sequence[Token], at: int, options: Any, env: Any) -> str:
+    return "</table></div>\n"
+
+
+_RULES = {
+    "html_block": _html_block,
+    "html_inline": _html_inline,
+    "image": _image,
+    "fence": _fence,
+    "code_block": _fence,
+    "table_open": _table_open,
+    "table_close": _table_close,
+}
