@@ -161,7 +161,7 @@ def _stated_carbon(card: ShelfCard) -> str:
     line = re.search(r"^\W*Carbon Emitted\W*:\W*(\d.*)$", card.body, re.M | re.I)
     if line:
         return f"{line[1].strip()} (its card)"
-    stated = card.data.to_dict().get("co2_eq_emissions")
+    stated = getattr(card.data, "co2_eq_emissions", None)
     grams = _number(stated.get("emissions") if isinstance(stated, Mapping) else stated)
     return NOT_MEASURED if grams is None else f"{grams / 1000:.4g} kg CO2e (the front matter of its card)"
 

@@ -10,6 +10,7 @@ GLOSSARY = {
     "Exact match, F1": "of an answer: the same words as a right one, and the overlap with it; 0 to 100.",
     "Bits per character": "how many bits the model needs for a character of a text; less is better.",
     "Nats per token": "the same for a token, in natural logarithms: the loss.",
+    "Perplexity": "e to the power of that: among how many equally likely tokens the model seems to choose.",
     "Bootstrap interval": "where the score lies in 95 of 100 redraws of the test examples.",
     "Paired test, p": "how often chance alone would make a difference as large on the same examples.",
     "LIX": "how hard a text is to read, by long words and long sentences (Björnsson 1968); 30 is easy, 45 is hard.",

@@ -31,6 +31,12 @@ MEDIA_TYPES = {
     ".webp": "image/webp",
 }
 """Of pictures, by ending."""
+MISSING = "more information needed"
+"""What the hub's template says where nothing was filled in."""
+_OF_TEMPLATE = re.compile(
+    r"#|\*\*[^*]+\*\*:?$|- (\*\*.+\*\*|PEFT \d)|Use the code below to get|Carbon emissions can be estimated using"
+)
+"""Its own lines."""
 
 
 @dataclass(frozen=True)
@@ -90,17 +96,20 @@ class Shelf:
 
     @classmethod
     def of_plan(cls, found: ModelPlan) -> "Shelf":
-        """Of the model that will be loaded, and of its base alone."""
-        alone = replace(found, adapter_source=None, adapter_config=None)
+        """Of the model that will be loaded, of its base alone, and of a second adapter."""
+        alone = replace(found, adapter_source=None, adapter_config=None, second_source=None, second_config=None)
         places: dict[Use, Place] = {}
         if found.adapter_folder is not None:
             places["finetuned"] = Place(found.adapter_folder, partial(_facts, found))
         places["base"] = Place(found.base_folder, partial(_facts, alone))
+        if found.second_source is not None:
+            other = replace(alone, adapter_source=found.second_source, adapter_config=found.second_config)
+            places["second"] = Place(found.second_source.folder, partial(_facts, other))
         return cls(places)
 
     @property
     def uses(self) -> tuple[Use, ...]:
-        """Whose cards there are, the finetuned model's first."""
+        """Whose cards there are, in the order of the page."""
         return tuple(self._places)
 
     def card(self, use: str) -> ShelfCard:
@@ -130,7 +139,9 @@ def read_card(use: Use, place: Place) -> ShelfCard:
         notes.append(f"The front matter of {FILE} cannot be read; mend its YAML. Its text is shown all the same.")
     assert data is not None
     facts = replace(facts, author=_author(facts, place.folder), license=_stated_licence(data))
-    if body.strip():
+    if is_unfilled(body):
+        notes.append(f"{FILE} in its folder is the template of a card, not filled in.")
+    elif body.strip():
         return ShelfCard(use, text, body, data, facts, False, tuple(notes), place.folder)
     card = make_card(facts)
     body = split_front_matter(card.text)[1]
@@ -143,16 +154,23 @@ def split_front_matter(text: str) -> tuple[str, str]:
     return (found[1], text[found.end() :].lstrip()) if found else ("", text.removeprefix("\ufeff"))
 
 
+def is_unfilled(body: str) -> bool:
+    """Whether a card is the hub's template as peft and transformers save it, which says nothing of the model."""
+    lines = [line.strip() for line in re.sub(r"<!--.*?-->", "", body, flags=re.S).splitlines()]
+    open_lines = [line for line in lines if MISSING in line.lower()]
+    written = " ".join(line for line in lines if line not in open_lines and not _OF_TEMPLATE.match(line))
+    return len(open_lines) >= 10 and len(written.split()) < 20
+
+
 def parse_front_matter(front: str) -> "ModelCardData | None":
     """As the hub's own parser reads it; None where it cannot."""
-    import yaml
     from huggingface_hub import ModelCard, ModelCardData
 
     if not front.strip():
         return ModelCardData()
     try:
         return ModelCard(f"---\n{front}\n---\n", ignore_metadata_errors=True).data  # type: ignore[return-value]
-    except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except Exception:  # the hub's parser lets through whatever YAML and metadata make it run into
         return None
 
 

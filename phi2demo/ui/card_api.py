@@ -15,7 +15,7 @@ def add_card_endpoint(shelf: Shelf) -> None:
         """Give the model card of what is loaded, as Markdown with its front matter.
 
         Parameters:
-            use: "finetuned" or "base"; empty: finetuned where there is an adapter.
+            use: "finetuned", "base" or "second" (the second adapter); empty: finetuned where there is an adapter.
 
         Returns:
             The card; where the model's folder has none, one made from its files.

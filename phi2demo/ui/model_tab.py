@@ -19,7 +19,8 @@ from phi2demo.ui.markdown_html import render
 
 ID = "model"
 """Of the tab."""
-LABELS = {"finetuned": "Finetuned", "base": "Base"}
+MADE = "This model's folder has no card of its own: this one was made from its files. What was not measured says so."
+LABELS = {"finetuned": "Finetuned", "base": "Base", "second": "Second adapter"}
 _SAVE = "(text) => window.phi2demoDownload('README.md', text)"
 _PRIVATE: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
@@ -105,7 +106,9 @@ def card_html(card: ShelfCard) -> str:
     )
     nav = f'<nav class="card-sections" aria-label="Sections of the card"><ul>{links}</ul></nav>' if links else ""
     made = (
-        markup.note("This model's folder has no card: this one was made from its files. What was not measured says so.")
+        markup.note(
+            "This model's folder has no card of its own: this one was made from its files. What was not measured says so."
+        )
         if card.made
         else ""
     )

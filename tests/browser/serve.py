@@ -4,13 +4,16 @@ import argparse
 import time
 from dataclasses import replace
 
+from phi2demo.emissions.meter import Meter
 from phi2demo.engine.engine import AdapterInfo, Engine
 from phi2demo.engine.loader import EngineLoader
+from phi2demo.engine.metered import MeteredEngine
 from phi2demo.errors import ModelError
 from phi2demo.settings import ServerSettings
 from phi2demo.tasks.declaration import Declaration
 from phi2demo.ui.demo import build_demo, launch
 from phi2demo.ui.description import ModelDescription
+from tests.ui.cards import scripted_shelf
 from tests.ui.scripted import INFO, ScriptedEngine
 
 
@@ -45,7 +48,9 @@ def main() -> None:
         second=info.second.name if info.second else None,
     )
     declaration = Declaration() if arguments.bare else Declaration(languages=("en", "de", "fr", "es"))
-    demo = build_demo(EngineLoader(load).start(), description, declaration)
+    meter = Meter()
+    loader = EngineLoader(lambda: MeteredEngine(load(), meter.computing)).start()
+    demo = build_demo(loader, description, declaration, shelf=scripted_shelf(not arguments.bare), meter=meter)
     launch(demo, ServerSettings(port=arguments.port, queue_size=arguments.queue_size))
 
 

@@ -31,7 +31,7 @@ def error() -> type[Exception]:
 def test_every_task_is_an_endpoint_with_a_description(client: Any) -> None:
     endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
     tasks = ["/generate", "/summarize", "/translate", "/classify", "/answer"]
-    assert list(endpoints) == [*tasks, "/replay", "/compare", "/explain"]
+    assert list(endpoints) == [*tasks, "/replay", "/compare", "/explain", "/card"]
     for endpoint in endpoints.values():
         assert endpoint["description"]
 
@@ -50,6 +50,13 @@ def test_each_endpoint_gives_text_with_its_receipt(client: Any) -> None:
         assert answer["use"] == "finetuned"
         assert isinstance(answer["notes"], list)
     assert client.predict("a great film", api_name="/classify")["probabilities"]["positive"] > 0.9
+
+
+def test_the_card_is_markdown(client: Any, error: type[Exception]) -> None:
+    assert client.predict(api_name="/card").startswith("---\nlicense: mit\n")
+    assert "# Model Card for assets/model" in client.predict(use="base", api_name="/card")
+    with pytest.raises(error, match="choose one of finetuned, base"):
+        client.predict(use="other", api_name="/card")
 
 
 def test_both_gives_a_list(client: Any) -> None:

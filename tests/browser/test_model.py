@@ -1,0 +1,78 @@
+"""The Model tab in Chromium: nothing of a card runs, tables scroll inside themselves, the calculator is live."""
+
+from typing import Any
+
+import pytest
+
+from tests.browser.test_page import ask, seen, status, until
+
+pytestmark = pytest.mark.browser
+
+WIDTHS = "[document.documentElement.scrollWidth, window.innerWidth]"
+
+
+def opened(page: Any) -> Any:
+    page.get_by_role("tab", name="Model", exact=True).click()
+    page.wait_for_selector("article.model-card h2")
+    return page
+
+
+def test_a_card_is_shown_and_nothing_in_it_runs(page: Any) -> None:
+    opened(page)
+    text = page.locator("article.model-card").inner_text()
+    assert "Trained with care" in text
+    assert "${window.hacked = 2} {{ window.hacked = 3 }}" in text
+    assert "model-index" not in text
+    assert page.evaluate("document.querySelector('.model-card img').naturalWidth") == 40
+    assert page.evaluate("window.hacked") is None
+    assert page.locator("article a:has-text('nothing')").count() == 0
+    page.locator(".card-sections a:has-text('Citation')").click()
+    until(lambda: page.evaluate("document.getElementById('card-citation').getBoundingClientRect().top < innerHeight"))
+    seen(page, ".choice label:has-text('Base')").click()
+    until(lambda: "made from its files" in page.locator(".block.card-text").inner_text())
+    assert page.evaluate("window.hacked") is None
+
+
+def test_a_citation_is_copied(page: Any) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    opened(page)
+    button = page.locator(".essentials button.copy").first
+    button.click()
+    until(lambda: button.inner_text() == "Copied")
+    assert page.evaluate("navigator.clipboard.readText()") == "@misc{adapter, title = {A <b>title</b>}}"
+
+
+def test_at_360_pixels_only_the_tables_scroll(new_page: Any, address: str) -> None:
+    page = opened(new_page(address, width=360))
+    page.get_by_text("Calculate energy and CO2e").click()
+    seen(page, "button:has-text('BERT base')").click()
+    until(lambda: "1,507 kWh" in page.locator(".calculated").inner_text())
+    width, inner = page.evaluate(WIDTHS)
+    assert width <= inner
+    assert page.evaluate(
+        "(() => { const table = document.querySelector('.model-card .scroll');"
+        " return table.scrollWidth > table.clientWidth; })()"
+    )
+
+
+def test_the_calculator_follows_every_change(page: Any) -> None:
+    opened(page)
+    page.get_by_text("Calculate energy and CO2e").click()
+    seen(page, "button:has-text('BERT base')").click()
+    until(lambda: "1,507 kWh" in page.locator(".calculated").inner_text())
+    hours = page.get_by_label("Hours")
+    hours.fill("-1")
+    until(lambda: seen(page, ".calculator .status.error").count() == 1)
+    assert "Hours is -1: give a number from 0." in seen(page, ".calculator .status.error").inner_text()
+    assert (hours.input_value(), page.get_by_label("PUE").input_value()) == ("-1", "1.58")
+    hours.fill("158.4")
+    until(lambda: "3,014 kWh" in page.locator(".calculated").inner_text())
+    page.get_by_label("Own g CO2e per kWh").fill("")
+    until(lambda: "475 g CO2e per kWh" in page.locator(".calculator").inner_text())
+
+
+def test_answers_are_counted(page: Any) -> None:
+    ask(page, "one two three")
+    until(lambda: status(page) == "Done")
+    opened(page)
+    until(lambda: "Wh a batch" in page.locator(".block.used").inner_text())

@@ -1,0 +1,107 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from phi2demo.cards.essentials import Essentials, Source, essentials_of
+from phi2demo.cards.facts import Facts
+from phi2demo.cards.shelf import FILE, Place, read_card
+
+from .reports import ADAPTER, BASE, adapter_facts, base_facts
+
+
+def essentials(folder: Path, facts: Facts, text: str = "") -> Essentials:
+    (folder / FILE).write_text(text, encoding="utf-8")
+    return essentials_of(read_card("finetuned", Place(folder, lambda recorded: facts)))
+
+
+def test_of_a_measured_adapter(tmp_path: Path) -> None:
+    found = essentials(tmp_path, adapter_facts())
+    assert found.what == "A LoRA adapter on assets/model, finetuned for translation, sentiment."
+    shape = dict(found.shape)
+    assert shape["Parameters"] == "6,841,344 in the base"
+    assert shape["LoRA"] == "rank 32, 884,736 parameters of its own"
+    assert shape["Languages"] == "English, German"
+    assert found.sources[0].licence == "CC BY 2.0 FR"
+    assert found.sources[1] == Source("letters", "Not stated", "Not stated")
+    assert dict(found.carbon)["In training"].endswith("kg CO2e, estimated")
+    assert dict(found.carbon)["Electricity of"] == "France"
+
+
+def test_results_come_from_the_cards_front_matter_with_interval_and_base(tmp_path: Path) -> None:
+    found = essentials(tmp_path, adapter_facts())
+    bleu, accuracy = found.figures
+    assert (bleu.task, bleu.data, bleu.metric) == ("translation", "Tatoeba, English-German (tatoeba.en-de)", "BLEU")
+    assert (bleu.value, bleu.low, bleu.high, bleu.base, bleu.n) == (26.4, 25.4, 27.4, 20, 1618)
+    assert (bleu.against_base, accuracy.against_base) == ("better", "worse")
+
+
+def test_a_card_of_others_is_taken_at_its_word(tmp_path: Path) -> None:
+    text = """---
+license: apache-2.0
+language: de
+datasets: [someone/letters]
+co2_eq_emissions: {emissions: 1500, source: a meter}
+model-index:
+- name: theirs
+  results:
+  - task: {type: summarization}
+    dataset: {name: Letters, type: letters}
+    metrics:
+    - {type: rouge, value: 41.5}
+    - {type: bleu, value: n/a}
+  - task: {type: translation}
+    dataset: {name: Notes, type: notes}
+    metrics: [{type: bleu, value: 12, args: 7}]
+---
+# Theirs
+
+```
+@article{theirs, title={T}}
+```
+"""
+    found = essentials(tmp_path, Facts(replace(ADAPTER, hub_id="someone/theirs")), text)
+    assert found.sources == (Source("someone/letters", "see its page on the hub"),)
+    assert [(figure.data, figure.value, figure.low) for figure in found.figures] == [
+        ("Letters", 41.5, None),
+        ("Notes", 12, None),
+    ]
+    assert dict(found.carbon) == {"In training": "1.5 kg CO2e (the front matter of its card)"}
+    shape = dict(found.shape)
+    assert (shape["Licence"], shape["On the hub"]) == ("apache-2.0", "https://huggingface.co/someone/theirs")
+    assert (found.bibtex, found.cited_by_card) == ("@article{theirs, title={T}}", True)
+    assert found.apa.startswith("someone. (n.d.).")
+
+
+@pytest.mark.parametrize(
+    ("line", "carbon"),
+    [
+        ("- **Carbon Emitted:** 3.2 kg CO2e, measured", "3.2 kg CO2e, measured (its card)"),
+        ("- **Carbon Emitted:** [More Information Needed]", "Not measured"),
+        ("- **Carbon Emitted:** Not measured", "Not measured"),
+        ("", "Not measured"),
+    ],
+)
+def test_carbon_where_only_the_card_tells(line: str, carbon: str, tmp_path: Path) -> None:
+    assert dict(essentials(tmp_path, Facts(ADAPTER), f"# T\n\n{line}\n").carbon)["In training"] == carbon
+
+
+def test_of_a_model_of_which_nothing_is_known(tmp_path: Path) -> None:
+    found = essentials(tmp_path, Facts(replace(BASE, parameters=None, layers=0)))
+    assert found.what == "A language model of the architecture phi: a base, which goes on with a text."
+    assert (found.sources, found.figures) == ((), ())
+    assert {"Layers", "Parameters"}.isdisjoint(dict(found.shape))
+    assert dict(found.shape)["Languages"] == "Not stated"
+    assert not found.cited_by_card
+
+
+def test_a_data_set_measured_twice_shows_the_larger_run(tmp_path: Path) -> None:
+    facts = adapter_facts()
+    small = {**facts.reports[0]}
+    small["measures"] = [{**measure, "n": 48} for measure in small["measures"]]
+    found = essentials(tmp_path, replace(facts, reports=[small, facts.reports[0]]))
+    assert [figure.n for figure in found.figures] == [1618, 1618]
+
+
+def test_a_base_that_was_trained_from_scratch_says_so(tmp_path: Path) -> None:
+    assert "trained from scratch" in essentials(tmp_path, base_facts()).what
