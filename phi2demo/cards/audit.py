@@ -29,7 +29,7 @@ def audit_summary(facts: Facts) -> str:
 
 
 def audit_table(facts: Facts) -> str:
-    """Each probe with its figures, and its verdict in words."""
+    """What each probe does, and its figures; the verdicts stand in the summary."""
     if facts.audit is None:
         return ""
     rows = [
@@ -37,14 +37,8 @@ def audit_table(facts: Facts) -> str:
         for probe in facts.audit["probes"]
         for figure in probe["figures"]
     ]
-    verdicts = bullets(
-        f"**{plain(p['title'])}.** {plain(p.get('what', ''))} {plain(p['verdict'])}" for p in _probes(facts)
-    )
-    return f"{table(('probe', 'n', 'figure', 'score (95 % interval)', 'flagged'), rows)}\n\n{verdicts}"
-
-
-def _probes(facts: Facts) -> list[dict[str, Any]]:
-    return list(facts.audit["probes"]) if facts.audit else []
+    probes = bullets(f"**{plain(probe['title'])}.** {plain(probe.get('what', ''))}" for probe in facts.audit["probes"])
+    return f"{probes}\n\n{table(('probe', 'n', 'figure', 'score (95 % interval)', 'flagged'), rows)}"
 
 
 def _score(figure: dict[str, Any]) -> str:

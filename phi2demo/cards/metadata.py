@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from phi2demo.cards.facts import Facts
-from phi2demo.cards.results import base_form, measures_of, verdict
+from phi2demo.cards.results import SHIPPED, base_form, measures_of, verdict
 from phi2demo.cards.training import total_grams
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def eval_results(facts: Facts) -> "list[EvalResult]":
     found = []
     for measure in measures_of(facts):
         name = measure["name"].partition(".")[2]
+        shipped = measure["data"]["sha256"] in facts.shipped
         for figure in measure["figures"]:
             form = "finetuned" if "finetuned" in figure["scores"] else base_form(figure)
             if form is None:
@@ -68,7 +69,7 @@ def eval_results(facts: Facts) -> "list[EvalResult]":
                 EvalResult(
                     task_type=_TASK_TYPES[measure["task"]],
                     dataset_type=name,
-                    dataset_name=name,
+                    dataset_name=f"{SHIPPED.title}, {name}" if shipped else name,
                     dataset_split=measure["data"]["split"],
                     metric_type=figure["metric"],
                     metric_name=figure["title"],

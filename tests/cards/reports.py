@@ -1,6 +1,7 @@
 """A report of an evaluation, a training record and facts, at their smallest."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -138,15 +139,9 @@ BASE = ModelFacts(
     parameters=6_841_344,
     weights_mb=13.7,
 )
-ADAPTER = ModelFacts(
+ADAPTER = replace(
+    BASE,
     name="assets/adapter",
-    base="assets/model",
-    model_type="phi",
-    layers=6,
-    hidden_size=256,
-    context=1024,
-    vocab_size=8192,
-    parameters=6_841_344,
     weights_mb=1.8,
     is_adapter=True,
     adapter_parameters=884_736,

@@ -254,6 +254,16 @@ def test_with_the_shipped_set_only_its_slices_are_shown() -> None:
     assert "| The demo's own evaluation set | `tatoeba.en-de.test.jsonl` | test | CC0-1.0 |" in text
 
 
+def test_the_shipped_sets_results_are_in_the_model_index_under_its_title(tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    path.write_text(make_card(adapter_facts(shipped=frozenset({"ab" * 32}))).text, encoding="utf-8")
+    _, results = model_index_to_eval_results(ModelCard.load(path).data.to_dict()["model-index"])
+    assert {each.dataset_name for each in results} == {
+        "The demo's own evaluation set, tatoeba.en-de",
+        "The demo's own evaluation set, reviews",
+    }
+
+
 def test_a_base_has_slices_of_its_own_figures() -> None:
     text = section(make_card(base_facts(reports=[sliced_report()])).text, "#### Results by slice")
     assert "| 20.0 (n 25) | none | 20.0 (n 3, too few) |" in text
@@ -270,5 +280,5 @@ def test_an_audit_fills_bias_and_examination() -> None:
     assert "not measured for this card" not in bias
     examination = section(text, "## Model Examination")
     assert "| Names | 40 | Shift of the score | 0.12 (0.05 to 0.2) | yes |" in examination
-    assert "**Names.** The name is swapped. It matters here." in examination
+    assert examination.startswith("- **Names.** The name is swapped.\n\n| probe | n |")
     assert section(make_card(adapter_facts()).text, "## Model Examination").startswith("Not measured.")
