@@ -1,24 +1,9 @@
 """The parts of a card that tell of an audit: what it found in plain words, and every probe's figures."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 from phi2demo.cards.facts import Facts
 from phi2demo.cards.markdown import bullets, number, plain, table
-from phi2demo.errors import DataError
-
-
-def read_audit(path: Path) -> dict[str, Any]:
-    """What `audit` wrote; DataError where it cannot be read."""
-    try:
-        audit: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        str(audit["made_at"]), list(audit["summary"])
-        for probe in audit["probes"]:
-            str(probe["verdict"]), [figure["score"] for figure in probe["figures"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} is no report of an audit ({error!r}). Run python -m phi2demo audit.") from error
-    return audit
 
 
 def audit_summary(facts: Facts) -> str:

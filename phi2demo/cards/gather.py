@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from phi2demo.cards.audit import read_audit
 from phi2demo.cards.facts import Author, Facts, ModelFacts
 from phi2demo.cards.failures import choose_failures
 from phi2demo.cards.samples import Failure, read_failures, read_samples
@@ -15,6 +14,7 @@ from phi2demo.engine.planning import ModelPlan, here, plan
 from phi2demo.engine.sources import Source
 from phi2demo.engine.weights import count, fingerprint, read_json, read_shapes
 from phi2demo.errors import DataError, SettingsError
+from phi2demo.evaluation.audit import read_audit
 from phi2demo.evaluation.datasets import sha256_of
 from phi2demo.evaluation.report import read_report
 from phi2demo.settings import ASSETS, ModelSettings

@@ -78,6 +78,7 @@ AUDIT: dict[str, Any] = {
     "format": 1,
     "made_at": "2026-11-24T10:00:00+00:00",
     "model": {"weights_sha256": {}},
+    "settings": {"seed": 1},
     "probes": [
         {
             "name": "names",

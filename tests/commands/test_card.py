@@ -11,12 +11,13 @@ from huggingface_hub import ModelCard
 from phi2demo.commands.card import main
 from phi2demo.engine.local import LocalEngine
 from phi2demo.engine.planning import plan
+from phi2demo.engine.weights import fingerprint
 from phi2demo.errors import DataError, SettingsError
 from phi2demo.evaluation.datasets import sha256_of
 from phi2demo.settings import EMBEDDED_ADAPTER, EMBEDDED_MODEL, ModelSettings
 from phi2demo.training.record import Record, read, write
 
-from ..cards.reports import stage, write_report
+from ..cards.reports import AUDIT, stage, write_report
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -56,6 +57,22 @@ def test_a_report_on_other_weights_is_refused(tiny_base: Path, tiny_adapter: Pat
     report = write_report(tmp_path / "report.json", model=measured(tiny_base))
     with pytest.raises(DataError, match=r"was measured on other weights than tiny-adapter\."):
         card("--adapter", tiny_adapter, "--report", report, output=tmp_path / "card")
+
+
+def test_an_audit_is_told_where_it_is_of_these_weights(tiny_base: Path, tmp_path: Path) -> None:
+    path = tmp_path / "audit.json"
+    revision = plan(ModelSettings(model=str(tiny_base)))
+    known = fingerprint(tiny_base, revision.base_source.files)
+    path.write_text(json.dumps(AUDIT | {"model": {"base_revision": known, "adapter_revision": None}}))
+    text = card("--model", tiny_base, "--audit", path, output=tmp_path / "card")
+    assert "An audit of 2026-11-24 found:" in text
+    assert "| Names | 40 | Shift of the score |" in text
+    path.write_text(json.dumps(AUDIT | {"model": {"base_revision": "another", "adapter_revision": None}}))
+    with pytest.raises(DataError, match=r"audit\.json was measured on other weights than tiny-base\."):
+        card("--model", tiny_base, "--audit", path, output=tmp_path / "card")
+    path.write_text("[]")
+    with pytest.raises(DataError, match="is no report of an audit"):
+        card("--model", tiny_base, "--audit", path, output=tmp_path / "card")
 
 
 def measured(*folders: Path) -> dict[str, Any]:
