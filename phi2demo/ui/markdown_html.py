@@ -159,7 +159,7 @@ def _image(renderer: Any, tokens: Sequence[Token], at: int, options: Any, env: A
     token = tokens[at]
     title = escape(renderer.renderInlineAsText(token.children or [], options, env), quote=True)
     if token.meta["picture"]:
-        return f'<img src="{token.meta["picture"]}" alt="{title}" loading="lazy">'
+        return f'<img src="{token.meta["picture"]}" alt="{title}">'
     return f'<span class="no-picture">Picture, not shown here: {title or "without a description"}</span>'
 
 

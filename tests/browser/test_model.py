@@ -23,7 +23,7 @@ def test_a_card_is_shown_and_nothing_in_it_runs(page: Any) -> None:
     assert "Trained with care" in text
     assert "${window.hacked = 2} {{ window.hacked = 3 }}" in text
     assert "model-index" not in text
-    assert page.evaluate("document.querySelector('.model-card img').naturalWidth") == 40
+    until(lambda: page.evaluate("document.querySelector('.model-card img').naturalWidth") == 40)
     assert page.evaluate("window.hacked") is None
     assert page.locator("article a:has-text('nothing')").count() == 0
     page.locator(".card-sections a:has-text('Citation')").click()

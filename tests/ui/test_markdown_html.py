@@ -62,7 +62,7 @@ def test_text_around_raw_html_is_kept() -> None:
 
 def test_pictures_of_the_card_are_data_and_others_are_named() -> None:
     html = render("![The loss](loss%20curve.svg) ![far](https://x.org/a.png) ![](none.png)", find_picture=find).html
-    assert '<img src="data:image/svg+xml;base64,PHN2ZyBvbmxvYWQ9J3gnLz4=" alt="The loss" loading="lazy">' in html
+    assert '<img src="data:image/svg+xml;base64,PHN2ZyBvbmxvYWQ9J3gnLz4=" alt="The loss">' in html
     assert "Picture, not shown here: far" in html
     assert "Picture, not shown here: without a description" in html
 
