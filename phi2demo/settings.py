@@ -11,6 +11,7 @@ from phi2demo.errors import SettingsError
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 EMBEDDED_MODEL = ASSETS / "model"
 EMBEDDED_ADAPTER = ASSETS / "adapter"
+SHIPPED_SET = ASSETS / "evaluation" / "set"
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]

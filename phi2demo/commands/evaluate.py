@@ -1,29 +1,35 @@
 """evaluate: measure finetuned against base on a folder of data."""
 
+import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from phi2demo.commands import arguments as shared
 from phi2demo.commands.ask import LoadEngine, load_local
 from phi2demo.engine.planning import plan
 from phi2demo.errors import SettingsError
-from phi2demo.settings import launch_from
+from phi2demo.settings import SHIPPED_SET, launch_from
+
+if TYPE_CHECKING:
+    from phi2demo.evaluation.hub_data import HubData
 
 
 def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_local) -> int:
     """Evaluate; returns 0. Repeating the command after a kill goes on where it was."""
     from phi2demo.evaluation.environment import hash_weights
     from phi2demo.evaluation.evaluate import EvaluationSettings, assist, evaluate
+    from phi2demo.evaluation.hub_data import fetch
     from phi2demo.evaluation.processes import joined
     from phi2demo.evaluation.report import to_markdown
 
     parser = _parser(command)
     given = parser.parse_args(argv)
     settings = EvaluationSettings(
-        data=Path(given.data),
+        data=Path(given.data) if given.data else SHIPPED_SET,
         output=Path(given.output),
         split=given.split,
         limit=given.limit,
@@ -35,11 +41,16 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
         resamples=given.resamples,
         peers=given.peers,
     )
-    if not settings.data.is_dir():
-        raise SettingsError(f"--data {given.data} is no folder; give one that holds JSON-lines files.")
+    wanted = None if settings.data.is_dir() else _hub_data(given)
     model = shared.model_settings(given)
     found = plan(model)
     with joined(launch_from()) as processes:
+        if wanted is not None:
+            folder = settings.output / "data"
+            if processes.first:
+                fetch(wanted, folder, token=model.token)
+            processes.wait()
+            settings = replace(settings, data=folder, hub=fetch(wanted, folder))
         engine = load_engine(model)
         if not processes.first:
             assist(engine, settings, processes=processes)
@@ -51,6 +62,21 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
     return 0
 
 
+def _hub_data(given: argparse.Namespace) -> "HubData":
+    """What --data means where it is no folder; SettingsError where it is no id of the hub either."""
+    from phi2demo.evaluation.hub_data import HubData, is_hub_id
+
+    if not is_hub_id(given.data):
+        raise SettingsError(
+            f"--data {given.data} is no folder; give one that holds JSON-lines files, or the hub's id of a data set, as "
+            "owner/name."
+        )
+    columns = dict(each.split("=", 1) for each in given.hub_columns if "=" in each)
+    if len(columns) < len(given.hub_columns):
+        raise SettingsError("--hub-columns takes field=column,field=column.")
+    return HubData(given.data, given.hub_split or given.split, given.hub_config, columns, given.limit)
+
+
 def _parser(command: str) -> shared.Parser:
     from phi2demo.evaluation.datasets import EvaluationSplit
     from phi2demo.evaluation.evaluate import BATCH_SIZE
@@ -58,7 +84,17 @@ def _parser(command: str) -> shared.Parser:
     from phi2demo.evaluation.statistics import RESAMPLES, SEED
 
     parser = shared.Parser(command, description="Measure finetuned against base on a folder of JSON-lines files.")
-    parser.add_argument("--data", required=True, metavar="FOLDER", help="files as those of pretrain and finetune")
+    parser.add_argument(
+        "--data",
+        metavar="FOLDER",
+        help="files as those of pretrain and finetune, or the hub's owner/name of a data set; "
+        "default: the set that the project ships",
+    )
+    parser.add_argument("--hub-config", metavar="NAME", help="of a data set of the hub")
+    parser.add_argument("--hub-split", metavar="NAME", help="the same; default: as --split")
+    parser.add_argument(
+        "--hub-columns", type=_names, default=(), metavar="FIELD=COLUMN,...", help="where names do not say what is what"
+    )
     parser.add_argument("--output", required=True, metavar="FOLDER", help="for report.json and every answer")
     parser.add_argument("--split", choices=get_args(EvaluationSplit), default="test", help="default: test")
     parser.add_argument("--limit", type=int, metavar="N", help="the first N rows of each set")

@@ -51,7 +51,7 @@ class Snapshot:
     """As cached, because the hub was not reached."""
 
 
-class _UnreachableError(Exception):
+class UnreachableError(Exception):
     """The hub does not answer, or answers that it is out of order."""
 
 
@@ -61,9 +61,9 @@ def fetch(repo_id: str, *, revision: str | None, token: str | None, hint: str) -
     Raises ModelError within REACH_S where the hub is not reached and nothing is cached. `hint` ends the message.
     """
     try:
-        sizes, commit = _within(REACH_S, lambda: _listing(repo_id, revision, token))
-        folder = _within(SMALL_FILES_S, lambda: _download(repo_id, revision, token, list(SMALL_FILES)))
-    except _UnreachableError as error:
+        sizes, commit = within(REACH_S, lambda: _listing(repo_id, revision, token))
+        folder = within(SMALL_FILES_S, lambda: _download(repo_id, revision, token, list(SMALL_FILES)))
+    except UnreachableError as error:
         return _cached(repo_id, revision, reason=str(error), hint=hint)
     except HfHubHTTPError as error:
         raise ModelError(f"{_refusal(repo_id, revision, error)} {hint}".rstrip()) from error
@@ -127,8 +127,8 @@ def _cached(repo_id: str, revision: str | None, *, reason: str, hint: str) -> Sn
     return Snapshot(repo_id, folder.name, folder, {path.name for path in folder.iterdir()}, {}, offline=True)
 
 
-def _within(seconds: float, work: Callable[[], T]) -> T:
-    """The result of `work`. Raises _UnreachableError when it takes longer, or fails for want of a hub.
+def within(seconds: float, work: Callable[[], T]) -> T:
+    """The result of `work`. Raises UnreachableError when it takes longer, or fails for want of a hub.
 
     In a thread, because the look-up of a name obeys no timeout; a daemon, so that a stuck one does not hold the exit.
     """
@@ -147,11 +147,11 @@ def _within(seconds: float, work: Callable[[], T]) -> T:
     if results:
         return results[0]
     if not errors:
-        raise _UnreachableError(f"no answer within {seconds:g} s")
+        raise UnreachableError(f"no answer within {seconds:g} s")
     error = errors[0]
     answered = isinstance(error, HfHubHTTPError) and _status(error) < 500 and _status(error) not in (408, 429)
     if not answered and isinstance(error, _TRANSPORT_ERROR | OSError):
-        raise _UnreachableError(_first_line(error)) from error
+        raise UnreachableError(_first_line(error)) from error
     raise error
 
 

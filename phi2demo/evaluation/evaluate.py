@@ -16,6 +16,7 @@ from phi2demo.evaluation.datasets import EvaluationSplit, Measure, Skipped, read
 from phi2demo.evaluation.environment import describe_environment, describe_model, measure_speed
 from phi2demo.evaluation.figures import Scored
 from phi2demo.evaluation.forms import FORMS, SCORED, FormName
+from phi2demo.evaluation.hub_data import HubData
 from phi2demo.evaluation.peers import Peers
 from phi2demo.evaluation.processes import ALONE, Processes
 from phi2demo.evaluation.slices import describe_slicing
@@ -34,6 +35,8 @@ class EvaluationSettings:
     """Folder of JSON-lines files."""
     output: Path
     """Folder for the report and the answers; a run that was killed goes on there."""
+    hub: HubData | None = None
+    """What was read from the hub into `data`."""
     split: EvaluationSplit = "test"
     limit: int | None = None
     """At most this many rows of each set, from the first on; all where not given."""

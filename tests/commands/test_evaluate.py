@@ -41,11 +41,21 @@ def test_the_table_and_the_report(
     ]  # fmt: skip
 
 
+def test_the_shipped_set_is_measured_where_no_data_is_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["--output", str(tmp_path), "--tasks", "sentiment", "--resamples", "100", "--slices"]
+    assert evaluate.main("evaluate", argv, load_engine=lambda settings: ScriptedEngine()) == 0
+    table = capsys.readouterr().out
+    assert "| sentiment.reviews_and_moods | accuracy | 54 |" in table
+    assert "| sentiment.reviews_and_moods | genre: e-mail | accuracy | 9 |" in table
+    assert "too few to rank" in table
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ([], "required: --data, --output"),
+        ([], "required: --output"),
         (["--data", "/nowhere", "--output", "x"], "--data /nowhere is no folder"),
+        (["--data", "a/b", "--output", "x", "--hub-columns", "text"], "field=column"),
         (["--data", ".", "--output", "x", "--limit", "0"], "limit is 0"),
         (["--data", ".", "--output", "x", "--split", "train"], "invalid choice: 'train'"),
         (["--data", ".", "--output", "x", "--forms", "best"], "no form 'best'"),
