@@ -35,7 +35,8 @@ class PackedPhi:
         self._device = rotary[0].device
         self._dtype = torch.float32 if self._device.type == "cpu" else weights.dtype  # of attention: a CPU has no other
         half = rotary[0].shape[-1] // 2
-        self._cos, self._sin = (part[:, None, :half].to(self._dtype) for part in rotary)
+        cos, sin = (part[:, None, :half].float() for part in rotary)
+        self._turns = torch.complex(cos, sin)  # by position, (context, 1, pairs of numbers)
         self._slots = slots
         self._tree = PrefixTree()
         self._table = _FirstLayerTable(weights)
@@ -80,58 +81,51 @@ class PackedPhi:
 
     def _run(self, pack: Pack, cancel: Event | None) -> torch.Tensor:
         tokens, positions = (torch.from_numpy(part).to(self._device) for part in (pack.tokens, pack.positions))
-        turn = self._cos[positions], self._sin[positions]
+        turns = self._turns.index_select(0, positions)
         groups = [self._place(group) for group in pack.groups]
         slots, start = slice(pack.first_slot, pack.first_slot + len(tokens)), pack.prefix_tokens
-        first = self._weights.first
         keys_values, queries, x = self._table.look_up(pack.tokens.tolist(), tokens)
-        self._keep(keys_values, turn, self._store[0][slots])
-        x = x + first.attended(self._attend(queries, turn, self._store[0], groups))
+        self._keep(keys_values, turns, self._store[0][slots])
+        self._attend(queries, turns, self._store[0], groups)
+        x.add_(self._weights.first.attended(queries))
+        size = queries.shape[1]
         for layer, store in zip(self._weights.layers, self._store[1:], strict=True):
             check(cancel)
             normed = layer.norm(x).to(self._weights.dtype)
-            self._keep(layer.keys_values(normed), turn, store[slots])
+            self._keep(layer.keys_values(normed), turns, store[slots])
             if store is self._store[-1]:
                 if not pack.tails:
                     break
                 groups = [self._place(group, start) for group in pack.tails]
-                normed, x, turn = normed[start:], x[start:], (turn[0][start:], turn[1][start:])
+                normed, x, turns = normed[start:], x[start:], turns[start:]
             joint = layer.queries_inner(normed)
-            size = self._heads * self._width
-            attended = self._attend(joint[:, :size], turn, store, groups)
-            x = x + layer.output(torch.cat([attended, self._weights.activation(joint[:, size:])], dim=1))
+            self._attend(joint[:, :size], turns, store, groups)
+            self._weights.activate(joint[:, size:])
+            x.add_(layer.output(joint))
         return self._weights.final_norm(x)
 
-    def _keep(self, keys_values: torch.Tensor, turn: tuple[torch.Tensor, torch.Tensor], into: torch.Tensor) -> None:
-        pairs = keys_values.to(self._dtype).view(-1, 2, self._groups, self._width)
+    def _keep(self, keys_values: torch.Tensor, turns: torch.Tensor, into: torch.Tensor) -> None:
+        pairs = keys_values.view(-1, 2, self._groups, self._width)
+        into[:, 0] = _turned(pairs[:, 0], turns)
         into[:, 1] = pairs[:, 1]
-        _rotate(pairs[:, 0], turn, into[:, 0])
 
     def _attend(
-        self,
-        queries: torch.Tensor,
-        turn: tuple[torch.Tensor, torch.Tensor],
-        store: torch.Tensor,
-        groups: Sequence["_Placed"],
-    ) -> torch.Tensor:
-        """Attended values, (queries, heads x width)."""
-        heads = queries.to(self._dtype).reshape(-1, self._heads, self._width)
-        rotated = torch.empty_like(heads)
-        _rotate(heads, turn, rotated)
-        attended = torch.empty_like(rotated).view(len(rotated), -1)
+        self, queries: torch.Tensor, turns: torch.Tensor, store: torch.Tensor, groups: Sequence["_Placed"]
+    ) -> None:
+        """Puts the attended values in the place of `queries`, (queries, heads x width)."""
+        turned = _turned(queries.view(-1, self._heads, self._width), turns).to(self._dtype)
         for group in groups:
             rows = len(group.keys)
             kept = store.index_select(0, group.keys.view(-1)).view(rows, -1, 2, self._groups, self._width)
             values = functional.scaled_dot_product_attention(
-                rotated.index_select(0, group.queries).view(rows, -1, self._heads, self._width).transpose(1, 2),
+                turned.index_select(0, group.queries).view(rows, -1, self._heads, self._width).transpose(1, 2),
                 kept[:, :, 0].transpose(1, 2),
                 kept[:, :, 1].transpose(1, 2),
                 attn_mask=group.mask,
                 enable_gqa=self._heads != self._groups,
             )
-            flat = values.transpose(1, 2).reshape(-1, attended.shape[1])
-            attended.index_copy_(0, group.numbers, flat if group.real is None else flat.index_select(0, group.real))
-        return attended.to(self._weights.dtype)
+            flat = values.transpose(1, 2).reshape(-1, queries.shape[1]).to(queries.dtype)
+            queries.index_copy_(0, group.numbers, flat if group.real is None else flat.index_select(0, group.real))
 
     def _place(self, group: Group, start: int = 0) -> "_Placed":
         """On the device, with queries numbered from `start`."""
@@ -202,7 +196,8 @@ class _FirstLayerTable:
         normed = first.norm(x).to(self._weights.dtype)
         joint = first.queries_inner(normed)
         queries, inner = joint[:, : x.shape[1]], joint[:, x.shape[1] :]
-        return first.keys_values(normed), queries.contiguous(), x + first.inner(self._weights.activation(inner))
+        self._weights.activate(inner)
+        return first.keys_values(normed), queries.contiguous(), x + first.inner(inner.contiguous())
 
 
 def _stacked(
@@ -212,11 +207,12 @@ def _stacked(
     return one, two, three
 
 
-def _rotate(heads: torch.Tensor, turn: tuple[torch.Tensor, torch.Tensor], into: torch.Tensor) -> None:
-    """Partial rotary embedding (Su et al., 2021) of (tokens, heads, width)."""
-    cos, sin = turn
-    half = cos.shape[-1]
-    one, two = heads[..., :half], heads[..., half : 2 * half]
-    torch.mul(one, cos, out=into[..., :half]).addcmul_(two, sin, value=-1)
-    torch.mul(two, cos, out=into[..., half : 2 * half]).addcmul_(one, sin)
-    into[..., 2 * half :] = heads[..., 2 * half :]
+def _turned(heads: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
+    """Partial rotary embedding (Su et al., 2021) of (tokens, heads, width) whose numbers to be turned are pairs.
+
+    In place where `heads` are float32.
+    """
+    heads = heads.float()
+    pairs = heads[..., : 2 * turns.shape[-1]].view(*heads.shape[:-1], -1, 2)
+    torch.view_as_complex(pairs).mul_(turns)
+    return heads

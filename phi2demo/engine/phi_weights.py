@@ -21,7 +21,7 @@ class FirstLayer:
 
     norm: Norm
     keys_values: Linear
-    """To keys, then values, of all heads."""
+    """To keys, then values, of all heads. Numbers of a key or query that are turned together are neighbours."""
     queries_inner: Linear
     """To queries of all heads, then the inner MLP before its activation."""
     attended: Linear
@@ -53,7 +53,8 @@ class PhiWeights:
     head: Linear
     head_parts: tuple[torch.Tensor, torch.Tensor]
     """Its weight and bias with all their digits."""
-    activation: Callable[[torch.Tensor], torch.Tensor]
+    activate: Callable[[torch.Tensor], object]
+    """In place."""
     dtype: torch.dtype
     """Of what is multiplied; norms and the sums over layers are float32."""
 
@@ -72,6 +73,7 @@ def supports(model: nn.Module) -> bool:
     return (
         len(base.model.layers) > 1
         and not config.qk_layernorm
+        and not (config.intermediate_size % 2 or base.model.layers[0].self_attn.head_dim % 2)  # pairs turn in place
         and config.rope_parameters["rope_type"] == "default"
         and len({str(parameter.device) for parameter in base.parameters()}) == 1
         and all(_is_plain(module) for module in linears)
@@ -97,7 +99,7 @@ def read_weights(model: nn.Module, *, adapter: str | None, dtype: torch.dtype) -
         final_norm=_norm(base.model.final_layernorm),
         head=_joined([[base.lm_head]], adapter, dtype),
         head_parts=(_weight(base.lm_head, adapter), _bias(base.lm_head)),
-        activation=_activation(base.config.hidden_act),
+        activate=_activation(base.config.hidden_act),
         dtype=dtype,
     )
 
@@ -113,21 +115,42 @@ def _read_first(layer: Any, adapter: str | None, dtype: torch.dtype) -> FirstLay
     attention, mlp = layer.self_attn, layer.mlp
     return FirstLayer(
         norm=_norm(layer.input_layernorm),
-        keys_values=_joined([[attention.k_proj], [attention.v_proj]], adapter, dtype),
-        queries_inner=_joined([[attention.q_proj], [mlp.fc1]], adapter, dtype),
+        keys_values=_keys_values(layer, adapter, dtype),
+        queries_inner=_queries_inner(layer, adapter, dtype),
         attended=_joined([[attention.dense]], adapter, dtype),
         inner=_joined([[mlp.fc2]], adapter, dtype),
     )
 
 
 def _read_layer(layer: Any, adapter: str | None, dtype: torch.dtype) -> Layer:
-    attention, mlp = layer.self_attn, layer.mlp
     return Layer(
         norm=_norm(layer.input_layernorm),
-        keys_values=_joined([[attention.k_proj], [attention.v_proj]], adapter, dtype),
-        queries_inner=_joined([[attention.q_proj], [mlp.fc1]], adapter, dtype),
-        output=_joined([[attention.dense, mlp.fc2]], adapter, dtype),
+        keys_values=_keys_values(layer, adapter, dtype),
+        queries_inner=_queries_inner(layer, adapter, dtype),
+        output=_joined([[layer.self_attn.dense, layer.mlp.fc2]], adapter, dtype),
     )
+
+
+def _keys_values(layer: Any, adapter: str | None, dtype: torch.dtype) -> Linear:
+    attention = layer.self_attn
+    return _joined([[attention.k_proj], [attention.v_proj]], adapter, dtype, order=_paired(attention, attention.k_proj))
+
+
+def _queries_inner(layer: Any, adapter: str | None, dtype: torch.dtype) -> Linear:
+    attention = layer.self_attn
+    return _joined([[attention.q_proj], [layer.mlp.fc1]], adapter, dtype, order=_paired(attention, attention.q_proj))
+
+
+def _paired(attention: Any, projection: Any) -> torch.Tensor:
+    """Outputs of a projection to heads in the order that puts next to each other what is turned together.
+
+    Rotary embedding turns the first half of the rotated numbers against the second; as neighbours they are one
+    complex number, and queries and keys in the same order multiply to the same.
+    """
+    order = torch.arange(projection.out_features).view(-1, attention.head_dim)
+    turned = order[:, : attention.rotary_ndims]
+    halves = turned.view(len(order), 2, -1).transpose(1, 2).flatten(1)
+    return torch.cat([halves, order[:, attention.rotary_ndims :]], dim=1).flatten()
 
 
 def _linears(layer: Any) -> list[Any]:
@@ -141,12 +164,24 @@ def _is_plain(module: nn.Module) -> bool:
     return lora and type(base) is nn.Linear and bool(base.weight.is_floating_point())
 
 
-def _joined(modules: Sequence[Sequence[nn.Module]], adapter: str | None, dtype: torch.dtype) -> Linear:
-    """One multiplication for several: those of a row read inputs side by side and are added, rows are stacked."""
+def _joined(
+    modules: Sequence[Sequence[nn.Module]],
+    adapter: str | None,
+    dtype: torch.dtype,
+    *,
+    order: torch.Tensor | None = None,
+) -> Linear:
+    """One multiplication for several: those of a row read inputs side by side and are added, rows are stacked.
+
+    `order` is that of the first outputs.
+    """
     weights = [[_weight(module, adapter) for module in row] for row in modules]
     biases = [[_bias(module) for module in row] for row in modules]
     weight = torch.cat([torch.cat(row, dim=1).to(dtype) for row in weights])
     bias = torch.cat([torch.stack(row).sum(0) for row in biases]).to(dtype)
+    if order is not None:
+        order = order.to(weight.device)
+        weight[: len(order)], bias[: len(order)] = weight[order], bias[order]
     return _prepared(weight, bias)
 
 
@@ -167,19 +202,23 @@ def _norm(module: nn.LayerNorm) -> Norm:
     return lambda inputs: nn.functional.layer_norm(inputs, module.normalized_shape, weight, bias, module.eps)
 
 
-def _activation(name: str) -> Callable[[torch.Tensor], torch.Tensor]:
+def _activation(name: str) -> Callable[[torch.Tensor], object]:
     from transformers.activations import ACT2FN
 
-    return _gelu if name in ("gelu_new", "gelu_pytorch_tanh", "gelu_fast") else ACT2FN[name]
+    if name in ("gelu_new", "gelu_pytorch_tanh", "gelu_fast"):
+        return _gelu
+    function = ACT2FN[name]
+    return lambda inputs: inputs.copy_(function(inputs))
 
 
-def _gelu(inputs: torch.Tensor) -> torch.Tensor:
+def _gelu(inputs: torch.Tensor) -> None:
     """GELU by tanh (Hendrycks and Gimpel, 2016), written as x sigmoid(2 y), which is twice as fast on a CPU."""
     if inputs.device.type != "cpu":
-        return nn.functional.gelu(inputs, approximate="tanh")
+        inputs.copy_(nn.functional.gelu(inputs, approximate="tanh"))
+        return
     x = inputs.float()
     y = torch.addcmul(x, x * x, x, value=0.044715)
-    return y.mul_(2 * math.sqrt(2 / math.pi)).sigmoid_().mul_(x).to(inputs.dtype)
+    inputs.copy_(x.mul_(y.mul_(2 * math.sqrt(2 / math.pi)).sigmoid_()))  # nothing to copy where x is inputs
 
 
 def _weight(module: Any, adapter: str | None) -> torch.Tensor:

@@ -12,9 +12,6 @@ from phi2demo.engine.engine import Score
 BATCH_TOKENS = 4096
 """Tokens of a batch with its padding."""
 
-CLOSE = -0.7
-"""Log-probabilities above it are computed from the odds: the difference of two logarithms would lose their digits."""
-
 
 @dataclass(frozen=True)
 class ScoringRow:
@@ -51,21 +48,18 @@ def score_rows(forward: Callable[..., Any], rows: Sequence[ScoringRow], *, devic
 
 
 def log_probabilities(logits: torch.Tensor, token_ids: torch.Tensor) -> list[float]:
-    """Of one token each under its logits, (tokens, vocabulary).
+    """Of one token each under its logits, (tokens, vocabulary), which may be overwritten.
 
-    Also next to 0 all digits are right, so that log-odds can be had from them.
+    By the odds against all other tokens: also next to 0 all digits are right, so that log-odds can be had from them.
     """
-    logits = logits.float()
-    at = token_ids[:, None]
-    values = logits.log_softmax(-1).gather(-1, at)[:, 0].cpu().double()  # an MPS device has no float64
-    close = (values > CLOSE).nonzero()[:, 0]
-    if len(close):
-        there = close.to(logits.device)
-        logits, at = logits[there], at[there]
-        others = logits.scatter(-1, at, float("-inf")).logsumexp(-1)
-        values[close] = functional.logsigmoid((logits.gather(-1, at)[:, 0] - others).cpu().double())
-    numbers: list[float] = values.tolist()
-    return numbers
+    logits, at = logits.float(), token_ids[:, None]
+    wanted = logits.gather(-1, at)
+    logits.scatter_(-1, at, float("-inf"))
+    other = (at + 1) % logits.shape[-1]
+    others = logits.gather(-1, other) - logits.log_softmax(-1).gather(-1, other)  # logsumexp, which is slower on a CPU
+    odds = (wanted - others)[:, 0].cpu().double()  # an MPS device has no float64
+    values: list[float] = functional.logsigmoid(odds).tolist()
+    return values
 
 
 def _score_batch(
