@@ -83,7 +83,7 @@ PUBLISHED = (
         1507,
         1438 / POUNDS_PER_KG,
         "1,507 kWh and 1,438 pounds of CO2e (652 kg): 12,041.51 W measured over 79.2 h, PUE 1.58, the USA's average",
-        _STRUBELL,
+        f"{_STRUBELL}, where the hours are rounded to 79",
     ),
     Published(
         "Transformer big on 8 P100",
