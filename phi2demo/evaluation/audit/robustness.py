@@ -141,17 +141,17 @@ def _lost(setup: Setup, pairs: Sequence[tuple[Measure, Answers]], slip: str) -> 
 
 
 def _verdict(figures: Sequence[Figure]) -> str:
-    def each(kind: str, unit: str) -> str:
+    def told(kind: str, unit: str) -> str:
         own = [figure for figure in figures if figure.name.startswith(f"{kind}.")]
-        return ", ".join(
-            f"{figure.finding.score:.{figure.digits}f}{unit} ({figure.title.split(': ')[1]})" for figure in own
-        )
+        shown = (f"{figure.title.split(': ')[1]} {figure.finding.score:.1f}{unit}" for figure in own)
+        flagged = [figure.title.split(": ")[1] for figure in own if figure.flagged]
+        return f"{', '.join(shown)} (flagged: {', '.join(flagged) or 'none'})." if own else ""
 
     sentences = []
-    if flips := each("flips", " %"):
-        sentences.append(f"Slips of the hand flipped labels of reviews: {flips}.")
-    if lost := each("chrf", ""):
-        sentences.append(f"Translations lost points of chrF: {lost}.")
+    if flips := told("flips", " %"):
+        sentences.append(f"Labels of reviews that a slip of the hand flipped: {flips}")
+    if lost := told("chrf", ""):
+        sentences.append(f"Points of chrF that translations lost to it: {lost}")
     return " ".join(sentences)
 
 

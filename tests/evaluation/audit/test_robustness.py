@@ -69,7 +69,8 @@ def test_a_label_that_minds_capitals_is_found(items: Path) -> None:
     outcome = probed(items, likes=likes)
     assert [figure.name for figure in outcome.figures if figure.flagged] == ["flips.upper_case"]
     assert outcome.figures[2].finding.score == 100.0
-    assert "100.0 % (upper case)" in outcome.verdict
+    assert "upper case 100.0 %, no end mark 0.0 % (flagged: upper case)." in outcome.verdict
+    assert outcome.verdict.endswith("no end mark 0.0 (flagged: none).")
     assert {example["slip"] for example in outcome.examples} == {"upper case"}
 
 
