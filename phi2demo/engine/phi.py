@@ -105,15 +105,17 @@ class PackedPhi:
         return self._weights.final_norm(x)
 
     def _keep(self, keys_values: torch.Tensor, turns: torch.Tensor, into: torch.Tensor) -> None:
-        pairs = keys_values.view(-1, 2, self._groups, self._width)
-        into[:, 0] = _turned(pairs[:, 0], turns)
-        into[:, 1] = pairs[:, 1]
+        pairs = keys_values.float().view(-1, 2, self._groups, self._width)
+        _turn(pairs[:, 0], turns)
+        into.copy_(pairs)
 
     def _attend(
         self, queries: torch.Tensor, turns: torch.Tensor, store: torch.Tensor, groups: Sequence["_Placed"]
     ) -> None:
         """Puts the attended values in the place of `queries`, (queries, heads x width)."""
-        turned = _turned(queries.view(-1, self._heads, self._width), turns).to(self._dtype)
+        turned = queries.float().view(-1, self._heads, self._width)
+        _turn(turned, turns)
+        turned = turned.to(self._dtype)
         for group in groups:
             rows = len(group.keys)
             kept = store.index_select(0, group.keys.view(-1)).view(rows, -1, 2, self._groups, self._width)
@@ -207,12 +209,7 @@ def _stacked(
     return one, two, three
 
 
-def _turned(heads: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
-    """Partial rotary embedding (Su et al., 2021) of (tokens, heads, width) whose numbers to be turned are pairs.
-
-    In place where `heads` are float32.
-    """
-    heads = heads.float()
+def _turn(heads: torch.Tensor, turns: torch.Tensor) -> None:
+    """Partial rotary embedding (Su et al., 2021), in place, of (tokens, heads, width) where what is turned is paired."""
     pairs = heads[..., : 2 * turns.shape[-1]].view(*heads.shape[:-1], -1, 2)
     torch.view_as_complex(pairs).mul_(turns)
-    return heads
