@@ -47,13 +47,18 @@
     setTimeout(() => { button.textContent = "Copy"; }, 2000);
   });
 
-  window.phi2demoDownload = (name, text) => {
+  const save = (name, blob) => {
     const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([text ?? ""], { type: "text/plain;charset=utf-8" }));
+    link.href = URL.createObjectURL(blob);
     link.download = name;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   };
+
+  window.phi2demoDownload = (name, text) => save(name, new Blob([text ?? ""], { type: "text/plain;charset=utf-8" }));
+
+  window.phi2demoDownloadBytes = (name, base64) =>
+    save(name, new Blob([Uint8Array.from(atob(base64 ?? ""), (letter) => letter.charCodeAt(0))]));
 
   // Without a secure origin there is no clipboard; a selected text can still be copied.
   window.phi2demoCopy = async (selector, text) => {

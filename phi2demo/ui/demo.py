@@ -1,5 +1,6 @@
 """The page as a whole, and how it is served."""
 
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -7,6 +8,7 @@ import gradio as gr
 from phi2demo.cards.shelf import Shelf
 from phi2demo.emissions.meter import Meter
 from phi2demo.engine.loader import EngineLoader
+from phi2demo.evaluation.shelf import SHELF, shipped_measures
 from phi2demo.explain.html import STYLE as HEATMAP_STYLE
 from phi2demo.settings import ServerSettings
 from phi2demo.tasks import TASKS
@@ -20,6 +22,12 @@ from phi2demo.ui.compare_handlers import CompareHandlers
 from phi2demo.ui.compare_tab import ID as COMPARE
 from phi2demo.ui.compare_tab import build_compare_tab
 from phi2demo.ui.description import ModelDescription
+from phi2demo.ui.evaluate_api import add_evaluate_endpoint
+from phi2demo.ui.evaluate_events import connect_reports, connect_run
+from phi2demo.ui.evaluate_handlers import EvaluateHandlers
+from phi2demo.ui.evaluate_reports import EvaluateReports
+from phi2demo.ui.evaluate_tab import ID as EVALUATE
+from phi2demo.ui.evaluate_tab import build_evaluate_tab
 from phi2demo.ui.events import connect
 from phi2demo.ui.explain_api import add_explain_endpoint
 from phi2demo.ui.explain_events import connect_explain, connect_why
@@ -34,7 +42,7 @@ from phi2demo.ui.model_tab import ID as MODEL_TAB
 from phi2demo.ui.model_tab import build_model_tab
 from phi2demo.ui.sessions import Sessions
 from phi2demo.ui.task_tab import build_task_tab
-from phi2demo.ui.theme import SCRIPT, STYLE, build_theme
+from phi2demo.ui.theme import SCRIPT, STYLES, build_theme
 
 CACHE_S = 3600
 """Files that gradio keeps are deleted after this long."""
@@ -47,10 +55,12 @@ def build_demo(
     *,
     shelf: Shelf | None = None,
     meter: Meter | None = None,
+    reports: Path = SHELF,
 ) -> gr.Blocks:
     """Lay out the page: a header, a tab a task, and the API. Loads nothing itself.
 
     The Model tab shows the cards of `shelf` and is left out without one; `meter` times what the engine computes.
+    `reports` is the folder of evaluation reports, with the items that are shipped in `set`.
     """
     sessions = Sessions()
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(CACHE_S, CACHE_S)) as demo:
@@ -75,6 +85,10 @@ def build_demo(
             connect_explain(opened, explaining, handlers, filling)
             for each in answering:
                 connect_why(each, explaining, handlers, filling)
+            with gr.Tab("Evaluate", id=EVALUATE) as opened:
+                evaluating = build_evaluate_tab(description, declaration, shipped=shipped_measures(reports / "set"))
+            connect_reports(opened, evaluating, EvaluateReports(evaluating, loader, shelf=reports))
+            connect_run(evaluating, EvaluateHandlers(evaluating, loader, sessions))
             if shelf is not None:
                 with gr.Tab("Model", id=MODEL_TAB) as opened:
                     build_model_tab(opened, shelf, loader, meter or Meter())
@@ -82,6 +96,7 @@ def build_demo(
         if description.has_adapter:
             add_compare_endpoint(loader, declaration)
         add_explain_endpoint(loader, declaration)
+        add_evaluate_endpoint(loader, declaration)
         if shelf is not None:
             add_card_endpoint(shelf)
 
@@ -104,7 +119,7 @@ def launch(
         auth=settings.credentials,
         theme=build_theme(),
         css=HEATMAP_STYLE,
-        css_paths=STYLE,
+        css_paths=STYLES,
         head=f"<script>{SCRIPT.read_text(encoding='utf-8')}</script>",
         max_file_size=MAX_BYTES,
         allowed_paths=[],

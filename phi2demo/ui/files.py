@@ -9,6 +9,7 @@ from phi2demo.errors import InputError
 from phi2demo.tasks.task import MAX_CHARACTERS, check_text
 
 SUFFIXES = (".txt", ".md", ".pdf", ".docx")
+TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".txt")
 MAX_BYTES = 10 * 1024 * 1024
 MAX_UNPACKED_BYTES = 20 * MAX_BYTES
 """A .docx is a zip archive: more than this inside is a trap, not a text."""
@@ -43,6 +44,19 @@ def read_document(path: str | Path) -> str:
         raise InputError(f"{path.name} is empty. Choose a file with some words in it.")
     read = {".pdf": _read_pdf, ".docx": _read_docx}.get(suffix, _read_plain)
     return check_text(read(path), what=f"file {path.name}").strip("\n")
+
+
+def read_table(path: str | Path, *, max_bytes: int) -> str:
+    """The text of a .csv, .tsv, .jsonl, .json or .txt file; InputError where it is none or too large."""
+    path = Path(path)
+    if path.suffix.lower() not in TABLE_SUFFIXES:
+        raise InputError(f"{path.name} is not one of {', '.join(TABLE_SUFFIXES)}. Save the table in one of these.")
+    size = path.stat().st_size
+    if size > max_bytes:
+        raise InputError(
+            f"{path.name} has {size / 2**20:.1f} MB; at most {max_bytes / 2**20:.0f} MB are read. Give fewer rows."
+        )
+    return check_text(_read_plain(path), what=f"file {path.name}").removeprefix("\ufeff")
 
 
 def _read_plain(path: Path) -> str:

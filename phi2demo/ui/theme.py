@@ -6,7 +6,7 @@ import gradio as gr
 
 from phi2demo.settings import ASSETS
 
-STYLE = ASSETS / "style.css"
+STYLES = [ASSETS / "style.css", ASSETS / "evaluate.css"]
 SCRIPT = ASSETS / "page.js"
 
 _FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif"]

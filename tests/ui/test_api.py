@@ -31,7 +31,7 @@ def error() -> type[Exception]:
 def test_every_task_is_an_endpoint_with_a_description(client: Any) -> None:
     endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
     tasks = ["/generate", "/summarize", "/translate", "/classify", "/answer"]
-    assert list(endpoints) == [*tasks, "/replay", "/compare", "/explain", "/card"]
+    assert list(endpoints) == [*tasks, "/replay", "/compare", "/explain", "/evaluate", "/card"]
     for endpoint in endpoints.values():
         assert endpoint["description"]
 
@@ -195,3 +195,24 @@ def test_without_an_output_the_model_is_asked_first(client: Any) -> None:
     assert len(found["tokens"]) == 1
     assert found["options"] == {"question": "When?"}
     assert found["trust"]["deletion"] is None
+
+
+def test_own_pairs_are_measured(client: Any, error: type[Exception]) -> None:
+    rows = [{"text": "a great film", "label": "positive"}, {"text": "a dull film", "label": "positive"}]
+    job = client.submit(rows, task="classify", forms=["finetuned", "base_template"], api_name="/evaluate")
+    found = job.result()
+    (measure,) = found["report"]["measures"]
+    assert found["complete"] is True
+    assert (measure["name"], measure["n"]) == ("sentiment.own", 2)
+    assert measure["figures"][0]["scores"]["finetuned"]["score"] == 50.0
+    assert [answer["outputs"]["finetuned"] for answer in found["answers"]] == ["positive", "negative"]
+    for wrong, says in (
+        ({"rows": [{"text": "x"}], "task": "classify"}, "Row 1: label is missing"),
+        ({"rows": [], "task": "classify"}, "at least one"),
+        ({"rows": rows, "task": "generate"}, "task is 'generation'"),
+        ({"rows": rows, "task": "classify", "forms": ["best"]}, "at least one of finetuned"),
+        ({"rows": [{"source": "a", "target": "b"}], "target": "en"}, "both 'en'"),
+        ({"rows": [{"source": "a", "target": "b"}], "target": "xx"}, "target is 'xx'"),
+    ):
+        with pytest.raises(error, match=says):
+            client.predict(**wrong, api_name="/evaluate")

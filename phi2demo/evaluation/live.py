@@ -1,0 +1,303 @@
+"""A small evaluation while somebody watches: progress, figures so far, stop, and turns with others. Knows no page.
+
+Forms, metrics and figures are those of `evaluate`; only the items are fewer.
+"""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, TypeVar
+
+from phi2demo.engine.engine import MAX_SEED, Engine
+from phi2demo.errors import SettingsError, StoppedError
+from phi2demo.evaluation.asking import compose
+from phi2demo.evaluation.datasets import Item, Measure
+from phi2demo.evaluation.environment import describe_environment, describe_model
+from phi2demo.evaluation.evaluate import FORMAT
+from phi2demo.evaluation.examples import Example
+from phi2demo.evaluation.forms import FORMS, Form, FormName, make_form
+from phi2demo.evaluation.interrupt import Interruptible
+from phi2demo.evaluation.metrics import metrics_for
+from phi2demo.evaluation.pace import Paces
+from phi2demo.evaluation.slices import describe_slicing
+from phi2demo.evaluation.statistics import RESAMPLES, SEED
+from phi2demo.evaluation.tally import Drawn, LiveRow, PartialFigure, Tally
+
+MAX_ITEMS = 100
+BATCH_SIZE = 4
+"""Small, so that something is seen soon."""
+T = TypeVar("T")
+
+HEARTBEAT_S = 0.1
+"""How often a silent run gives sign of life, so that it can be stopped and its reader be closed."""
+
+
+@dataclass(frozen=True)
+class LiveSettings:
+    """How a live run asks."""
+
+    forms: tuple[FormName, ...] = ("finetuned", "base_plain")
+    seed: int = SEED
+    """Of the resamples, and of answers where a task samples."""
+    resamples: int = RESAMPLES
+    batch_size: int = BATCH_SIZE
+
+    def __post_init__(self) -> None:
+        if not self.forms or any(form not in FORMS for form in self.forms):
+            raise SettingsError(f"The forms are {list(self.forms)!r}; give at least one of {', '.join(FORMS)}.")
+        for name, low, high in (("resamples", 100, 10_000), ("batch_size", 1, 64), ("seed", 0, MAX_SEED)):
+            if not low <= getattr(self, name) <= high:
+                raise SettingsError(f"{name} is {getattr(self, name)}; give a whole number from {low} to {high:,}.")
+
+
+@dataclass(frozen=True)
+class LiveResult:
+    """What a run came to, whether it was stopped or not."""
+
+    report: dict[str, Any]
+    """As `evaluate` writes it."""
+    rows: tuple[LiveRow, ...]
+    examples: tuple[Example, ...]
+
+
+@dataclass(frozen=True)
+class LiveProgress:
+    """One step of a run."""
+
+    measure: str
+    form: FormName
+    """What is asked now."""
+    done: int
+    total: int
+    """Answers."""
+    seconds: float
+    seconds_left: float | None
+    """None until it can be told."""
+    rows: tuple[LiveRow, ...] = ()
+    """So far."""
+    partial: tuple[PartialFigure, ...] = ()
+    """Of items that every form has answered."""
+    result: LiveResult | None = None
+    """Only in the last step."""
+    stopped: bool = False
+    """Whether it ended early; the result, of a part only, comes in the step after the first that says so."""
+    paused: bool = False
+    """Whether this turn is over and the run is not: call `steps` again."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One batch in one form."""
+
+    tally: Tally
+    name: FormName
+    form: Form
+    items: tuple[Item, ...]
+
+
+def draw(measures: Sequence[Measure], count: int, *, seed: int = SEED) -> list[Drawn]:
+    """`count` items, as evenly as can be over tasks, and within a task over its measures; in a measure at random."""
+    if not 1 <= count <= MAX_ITEMS:
+        raise SettingsError(f"The number of items is {count}; give a whole number from 1 to {MAX_ITEMS}.")
+    chance = random.Random(seed)
+    left = {measure.name: chance.sample(measure.items, len(measure.items)) for measure in measures}
+    drawn: dict[str, list[Item]] = {measure.name: [] for measure in measures}
+    tasks = list(dict.fromkeys(measure.task for measure in measures))
+    while count and any(left.values()):
+        for task in tasks:
+            open_ones = [measure.name for measure in measures if measure.task == task and left[measure.name]]
+            if open_ones and count:
+                name = min(open_ones, key=lambda name: len(drawn[name]))
+                drawn[name].append(left[name].pop())
+                count -= 1
+    return [
+        Drawn(measure, tuple(sorted(drawn[measure.name], key=lambda item: item.index)))
+        for measure in measures
+        if drawn[measure.name]
+    ]
+
+
+class LiveRun:
+    """One run. It may be taken on in turns, so that others who want the model are served in between."""
+
+    def __init__(
+        self, engine: Engine, drawn: Sequence[Drawn], settings: LiveSettings, *, paces: Paces | None = None
+    ) -> None:
+        """SettingsError where there is nothing to ask; nothing is asked yet."""
+        if not drawn:
+            raise SettingsError("There are no items to ask. Choose at least one task.")
+        self._engine, self._settings = engine, settings
+        self._paces = paces if paces is not None else Paces()
+        self._cancel = threading.Event()
+        names = [name for name in FORMS if name in settings.forms and (name != "finetuned" or engine.info.adapter)]
+        if not names:
+            raise SettingsError(
+                "No adapter is loaded, so there is no finetuned model to ask. Choose a form of the base."
+            )
+        interruptible = Interruptible(engine, self._cancel)
+        self._tallies = [_tally(interruptible, each, names, settings.seed) for each in drawn]
+        self._jobs = _in_turn([_batches(tally, settings.batch_size) for tally in self._tallies])
+        self._environment: dict[str, Any] | None = None
+        self._done = 0
+        self._seconds = 0.0
+        self._latest = self._progress()
+
+    @property
+    def total(self) -> int:
+        """How many answers there will be."""
+        return sum(len(job.items) for job in self._jobs)
+
+    def estimate(self) -> Generator[float | None]:
+        """Seconds that the run takes, as the last value; None while it tries.
+
+        Where a form of a kind was never timed here, its shortest item is asked first, alone: batches are faster.
+        Closing the iterator ends it within a second.
+        """
+        for job in self._jobs[self._done :]:
+            if not self._paces.knows(job.form):
+                item = min(job.tally.drawn.items, key=lambda item, form=job.form: self._paces.work(form, [item]))  # type: ignore[misc]
+                started = time.monotonic()
+                for _ in self._beside(partial(job.form.answer, [item])):
+                    yield None
+                self._paces.add(job.form, [item], time.monotonic() - started)
+        yield self._seconds_left()
+
+    def steps(self, *, cancel: threading.Event | None = None, at_most_s: float | None = None) -> Iterator[LiveProgress]:
+        """Ask what is missing. The last progress holds the result, or says that the turn of `at_most_s` is over.
+
+        Setting `cancel` ends it within a second with the figures of what was answered, closing the iterator without.
+        StoppedError where it was stopped before there was anything to compare.
+        """
+        began = time.monotonic()
+        if self._environment is None:
+            self._environment = yield from self._watched(self._prepare, cancel)
+        while self._done < len(self._jobs) and not (cancel and cancel.is_set()):
+            if at_most_s is not None and time.monotonic() - began >= at_most_s:
+                yield replace(self._latest, paused=True)
+                return
+            job, started = self._jobs[self._done], time.monotonic()
+            try:
+                answers = yield from self._watched(partial(job.form.answer, job.items), cancel)
+            except StoppedError:
+                break
+            seconds = time.monotonic() - started
+            job.tally.keep(job.name, job.items, answers, seconds)
+            self._paces.add(job.form, job.items, seconds)
+            self._seconds += seconds
+            self._done += 1
+            self._latest = self._progress()
+            yield self._latest
+        stopped = self._done < len(self._jobs)
+        if stopped and self._latest.partial:  # the figures take a moment: say first that it stopped
+            yield replace(self._latest, stopped=True, seconds_left=None)
+        yield replace(self._latest, result=self.result(), stopped=stopped, seconds_left=None)
+
+    def result(self) -> LiveResult:
+        """The figures of what was answered so far; StoppedError where nothing can be compared yet."""
+        answered = [tally for tally in self._tallies if tally.common]
+        if not answered:
+            raise StoppedError("Stopped before anything was answered, so there are no figures. Run again for some.")
+        settings = self._settings
+        report = {
+            "format": FORMAT,
+            "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "settings": asdict(settings) | {"live": True, "complete": self._done == len(self._jobs)},
+            "model": describe_model(self._engine),
+            "environment": self._environment or describe_environment(),
+            "slicing": describe_slicing(),
+            "measures": [tally.describe(resamples=settings.resamples, seed=settings.seed) for tally in answered],
+            "skipped": [],
+        }
+        return LiveResult(report, self._rows(), tuple(each for tally in answered for each in tally.examples()))
+
+    def _prepare(self) -> dict[str, Any]:
+        """The environment; what measures is imported on the way, which takes seconds the first time."""
+        for tally in self._tallies:
+            metrics_for(tally.drawn.measure.kind, [item.references for item in tally.drawn.items])
+        return describe_environment()
+
+    def _watched(self, ask: Callable[[], T], cancel: threading.Event | None) -> Generator[LiveProgress, None, T]:
+        """What `ask` gives, with signs of life meanwhile; StoppedError where the engine was cancelled."""
+        started, steps = time.monotonic(), self._beside(ask)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                found: T = end.value
+                return found
+            if cancel is not None and cancel.is_set():
+                self._cancel.set()
+            spent, left = time.monotonic() - started, self._latest.seconds_left
+            now = replace(self._progress(counted=False), seconds=self._seconds + spent)
+            yield replace(now, seconds_left=None if left is None else max(left - spent, 0.0))
+
+    def _beside(self, ask: Callable[[], T]) -> Generator[None, None, T]:
+        """What `ask` gives, computed in a thread of its own, with a pause for the reader now and then."""
+        self._cancel.clear()
+        pool = ThreadPoolExecutor(1, thread_name_prefix="evaluate")
+        asked: Future[T] = pool.submit(ask)
+        try:
+            while True:
+                try:
+                    return asked.result(timeout=HEARTBEAT_S)
+                except TimeoutError:
+                    if asked.done():
+                        raise
+                yield
+        finally:
+            self._cancel.set()
+            pool.shutdown(wait=True)
+
+    def _progress(self, *, counted: bool = True) -> LiveProgress:
+        """Where the run is; without `counted` with the rows and figures of the last time."""
+        job = self._jobs[min(self._done, len(self._jobs) - 1)]
+        if not counted:
+            return replace(self._latest, measure=job.tally.drawn.measure.name, form=job.name)
+        rows, figures = self._rows(), (tally.partial() for tally in self._tallies)
+        return LiveProgress(
+            measure=job.tally.drawn.measure.name,
+            form=job.name,
+            done=len(rows),
+            total=self.total,
+            seconds=self._seconds,
+            seconds_left=self._seconds_left(),
+            rows=rows,
+            partial=tuple(each for each in figures if each is not None),
+        )
+
+    def _rows(self) -> tuple[LiveRow, ...]:
+        return tuple(row for tally in self._tallies for row in tally.rows)
+
+    def _seconds_left(self) -> float | None:
+        rest = self._jobs[self._done :]
+        if not all(self._paces.knows(job.form) for job in rest):
+            return None
+        return sum(self._paces.seconds(job.form, job.items) for job in rest)
+
+
+def _tally(engine: Engine, drawn: Drawn, names: Sequence[FormName], seed: int) -> Tally:
+    forms = {name: make_form(name, engine, drawn.measure, seed=seed) for name in names}
+    return Tally(drawn, {name: form for name, form in forms.items() if form is not None})
+
+
+def _batches(tally: Tally, size: int) -> list[list[_Job]]:
+    """Each batch of a measure in all of its forms."""
+    if not tally.forms:
+        return []
+    items = tally.drawn.items
+    first = replace(next(iter(tally.forms.values())), measure=tally.drawn.part(items))
+    return [
+        [_Job(tally, name, form, tuple(items[at] for at in batch)) for name, form in tally.forms.items()]
+        for batch in compose(first, len(items), size=size)
+    ]
+
+
+def _in_turn(queues: Sequence[Sequence[Sequence[_Job]]]) -> list[_Job]:
+    """A batch of every measure, then the next one of every measure: a run that is stopped has something of each."""
+    longest = max(map(len, queues), default=0)
+    return [job for turn in range(longest) for queue in queues if turn < len(queue) for job in queue[turn]]

@@ -1,0 +1,247 @@
+"""A report read back as values, every field checked: it may be a file that somebody uploaded. Knows no model."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from phi2demo.engine.engine import ModelInfo
+from phi2demo.errors import DataError
+from phi2demo.evaluation.figures import BASES
+from phi2demo.evaluation.forms import FORMS, FormName
+from phi2demo.evaluation.report import FORM_TITLES, read_report
+from phi2demo.evaluation.slices import DIMENSIONS, Dimension
+
+MAX_MEASURES = 1000
+MAX_TEXT = 300
+"""Characters of a name."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ScoreValue:
+    """A score and its 95 % interval; None where it was not drawn."""
+
+    score: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class DifferenceValue:
+    """Finetuned less base."""
+
+    value: float
+    low: float
+    high: float
+    p: float
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether chance alone would seldom give it: p below 0.05."""
+        return self.p < 0.05
+
+
+@dataclass(frozen=True)
+class FigureValue:
+    """One metric of one measure or slice."""
+
+    metric: str
+    title: str
+    higher_is_better: bool
+    digits: int
+    scores: dict[FormName, ScoreValue]
+    base: FormName | None
+    """The form of the base that the difference is to."""
+    difference: DifferenceValue | None
+
+    @property
+    def gain(self) -> float | None:
+        """The difference, positive where finetuning made it better."""
+        if self.difference is None:
+            return None
+        return self.difference.value if self.higher_is_better else -self.difference.value
+
+
+@dataclass(frozen=True)
+class SliceValue:
+    """A part of a measure."""
+
+    by: Dimension
+    name: str
+    n: int
+    enough: bool
+    figures: tuple[FigureValue, ...]
+
+
+@dataclass(frozen=True)
+class MeasureValue:
+    """What was measured on one set."""
+
+    name: str
+    task: str
+    n: int
+    figures: tuple[FigureValue, ...]
+    """The first is the one that the measure is told by."""
+    slices: tuple[SliceValue, ...]
+    data_sha256: str
+
+
+@dataclass(frozen=True)
+class ReportValue:
+    """A whole report."""
+
+    made_at: str
+    base: str
+    base_revision: str
+    adapter: str | None
+    adapter_revision: str | None
+    device: str
+    dtype: str
+    limit: int | None
+    """Rows of each set, where not all were asked."""
+    measures: tuple[MeasureValue, ...]
+
+    @property
+    def forms(self) -> tuple[FormName, ...]:
+        """Those that any figure has, in their order."""
+        seen = {form for measure in self.measures for figure in measure.figures for form in figure.scores}
+        return tuple(form for form in FORMS if form in seen)
+
+    @property
+    def items(self) -> int:
+        """Over all measures."""
+        return sum(measure.n for measure in self.measures)
+
+    def is_of(self, info: ModelInfo) -> bool:
+        """Whether it was made of these very weights."""
+        return (self.base_revision, self.adapter_revision) == (info.base_revision, info.adapter_revision)
+
+
+def load_report(path: Path) -> ReportValue:
+    """The report in a file; DataError where it is none."""
+    try:
+        return as_report(read_report(path), name=path.name)
+    except RecursionError as error:
+        raise DataError(
+            f"{path.name} is nested too deeply to be a report of an evaluation. Give another file."
+        ) from error
+
+
+def as_report(report: object, *, name: str = "The file") -> ReportValue:
+    """A report as `evaluate` gives it, checked; DataError says which field is missing or wrong."""
+    try:
+        found = _Fields(report, "report")
+        model, settings = found.inner("model"), found.inner("settings")
+        return ReportValue(
+            made_at=found.text("made_at"),
+            base=model.text("base"),
+            base_revision=model.text("base_revision"),
+            adapter=model.optional("adapter", model.text),
+            adapter_revision=model.optional("adapter_revision", model.text),
+            device=model.text("device"),
+            dtype=model.text("dtype"),
+            limit=settings.optional("limit", settings.count),
+            measures=tuple(_measure(each) for each in found.several("measures", at_most=MAX_MEASURES)),
+        )
+    except _WrongError as error:
+        raise DataError(
+            f"{name} is no report of an evaluation: {error}. Give a report.json of python -m phi2demo evaluate."
+        ) from error
+
+
+class _WrongError(Exception):
+    """A field is not what it should be."""
+
+
+class _Fields:
+    """A JSON object, read field by field."""
+
+    def __init__(self, value: object, where: str) -> None:
+        if not isinstance(value, Mapping):
+            raise _WrongError(f"{where} is no object")
+        self._value, self.where = value, where
+
+    def text(self, name: str) -> str:
+        return str(self._of(name, str, lambda found: len(found) <= MAX_TEXT))
+
+    def count(self, name: str) -> int:
+        return int(self._of(name, int, lambda found: 0 <= found <= 10**9))
+
+    def flag(self, name: str) -> bool:
+        return bool(self._of(name, bool))
+
+    def number(self, name: str) -> float:
+        return float(self._of(name, (int, float), lambda found: math.isfinite(found)))
+
+    def inner(self, name: str) -> "_Fields":
+        return _Fields(self._of(name, Mapping), f"{self.where}.{name}")
+
+    def several(self, name: str, *, at_most: int = 100) -> "list[_Fields]":
+        found = self._of(name, list, lambda each: len(each) <= at_most)
+        return [_Fields(each, f"{self.where}.{name}[{at}]") for at, each in enumerate(found)]
+
+    def optional(self, name: str, read: Callable[[str], T]) -> T | None:
+        return None if self._value.get(name) is None else read(name)
+
+    def forms(self) -> Iterable[FormName]:
+        return [form for form in FORMS if form in self._value]
+
+    def _of(self, name: str, kind: Any, fits: Callable[[Any], bool] = lambda _: True) -> Any:
+        found = self._value.get(name)
+        right = isinstance(found, kind) and (kind is bool or not isinstance(found, bool))
+        if not right or not fits(found):
+            shown = repr(found)
+            raise _WrongError(f"{self.where}.{name} is {shown[:40]}{'…' if len(shown) > 40 else ''}")
+        return found
+
+
+def _measure(found: _Fields) -> MeasureValue:
+    data = found.inner("data")
+    return MeasureValue(
+        name=found.text("name"),
+        task=found.text("task"),
+        n=found.count("n"),
+        figures=tuple(_figure(each) for each in found.several("figures")),
+        slices=tuple(_slice(each) for each in found.optional("slices", found.several) or ()),
+        data_sha256=data.text("sha256"),
+    )
+
+
+def _slice(found: _Fields) -> SliceValue:
+    by = found.text("by")
+    if by not in DIMENSIONS:
+        raise _WrongError(f"{found.where}.by is {by!r}")
+    figures = tuple(_figure(each) for each in found.several("figures"))
+    return SliceValue(by, found.text("name"), found.count("n"), found.flag("enough"), figures)
+
+
+def _figure(found: _Fields) -> FigureValue:
+    scores = found.inner("scores")
+    base = found.optional("base", found.text)
+    difference = found.optional("difference", found.inner)
+    values = {form: _score(scores.inner(form)) for form in scores.forms()}
+    if base is not None and (base not in BASES or base not in values):
+        raise _WrongError(f"{found.where}.base is {base!r}")
+    return FigureValue(
+        metric=found.text("metric"),
+        title=found.text("title"),
+        higher_is_better=found.flag("higher_is_better"),
+        digits=min(found.count("digits"), 6),
+        scores=values,
+        base=base,
+        difference=_difference(difference) if difference and base and "finetuned" in values else None,
+    )
+
+
+def _score(found: _Fields) -> ScoreValue:
+    return ScoreValue(found.number("score"), found.optional("low", found.number), found.optional("high", found.number))
+
+
+def _difference(found: _Fields) -> DifferenceValue:
+    return DifferenceValue(found.number("value"), found.number("low"), found.number("high"), found.number("p"))
+
+
+assert set(FORM_TITLES) == set(get_args(FormName))

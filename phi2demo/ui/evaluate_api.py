@@ -1,0 +1,91 @@
+"""The endpoint /evaluate: a person's own pairs in, figures and answers out."""
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import gradio as gr
+
+from phi2demo.engine.loader import EngineLoader
+from phi2demo.evaluation.live import LiveRun, LiveSettings
+from phi2demo.evaluation.own_pairs import pairs_of
+from phi2demo.evaluation.statistics import SEED
+from phi2demo.evaluation.tally import Drawn
+from phi2demo.tasks.declaration import Declaration
+from phi2demo.tasks.task import check_choice
+from phi2demo.ui.api import FRAME_S, LOADING_TIMEOUT_S, task_of_command, told_to_client
+from phi2demo.ui.events import MODEL
+
+NAME = "evaluate"
+MAX_S = 300.0
+"""A call is stopped after so long, with the figures of what was answered: others wait for the model."""
+
+
+class EvaluateEndpoint:
+    """A generator, so that a client that leaves ends the computing."""
+
+    def __init__(self, loader: EngineLoader, declaration: Declaration) -> None:
+        self._loader, self._declaration = loader, declaration
+
+    def evaluate(
+        self,
+        rows: list[dict[str, Any]],
+        task: str = "translate",
+        source: str = "en",
+        target: str = "de",
+        forms: list[str] | None = None,
+        seed: int = SEED,
+    ) -> Iterator[dict[str, Any]]:
+        """Ask the finetuned model and its base your own pairs, and measure their answers against yours.
+
+        Parameters:
+            rows: At most 100 objects with the fields of the task: source and target (translate), document and summary
+                (summarize), text and label (classify; positive or negative), context, question and answer (answer).
+            task: "translate", "summarize", "classify" or "answer".
+            source: Language of a translation's source, as a two-letter code.
+            target: Language of its target.
+            forms: Any of "finetuned", "base_template", "base_plain" (the base as it was pretrained); null: finetuned and
+                base_plain, or base_template where there is no adapter.
+            seed: Of the resamples behind the intervals.
+
+        Returns:
+            {"report", "answers", "complete"}: figures as in report.json of `python -m phi2demo evaluate`, and for every
+            row what each form answered, with its score. On the way {"done", "total", "seconds", "seconds_left"}.
+        """
+        with told_to_client():
+            name = task_of_command(task, self._declaration).name
+            if name == "translation":
+                for code, which in ((source, "source"), (target, "target")):
+                    check_choice(which, code, self._declaration.languages)
+            measure = pairs_of(rows, task=name, source=source, target=target)
+            engine = self._loader.engine(timeout_s=LOADING_TIMEOUT_S)
+            chosen: Any = ("finetuned", "base_plain") if engine.info.adapter else ("base_template",)
+            settings = LiveSettings(forms=tuple(forms) if isinstance(forms, list) else chosen, seed=seed)  # type: ignore[arg-type]
+            run = LiveRun(engine, [Drawn(measure, measure.items)], settings)
+            yield from _steps(run)
+
+
+def add_evaluate_endpoint(loader: EngineLoader, declaration: Declaration) -> None:
+    """Add /evaluate to the current page."""
+    gr.api(EvaluateEndpoint(loader, declaration).evaluate, api_name=NAME, concurrency_id=MODEL, concurrency_limit=1)
+
+
+def _steps(run: LiveRun) -> Iterator[dict[str, Any]]:
+    """Progress now and then, and the figures last. Between any two, a client that left is noticed."""
+    shown = time.monotonic()
+    with closing(run.steps(at_most_s=MAX_S)) as steps:  # type: ignore[type-var]
+        for progress in steps:
+            result = run.result() if progress.paused else progress.result
+            if result is not None:
+                answers = [example.as_dict() for example in result.examples]
+                yield {"report": result.report, "answers": answers, "complete": not progress.paused}
+            elif time.monotonic() - shown >= FRAME_S:
+                shown = time.monotonic()
+                left = progress.seconds_left
+                yield {
+                    "done": progress.done,
+                    "total": progress.total,
+                    "seconds": round(progress.seconds, 1),
+                    "seconds_left": None if left is None else round(left, 1),
+                }

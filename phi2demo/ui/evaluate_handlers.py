@@ -1,0 +1,183 @@
+"""A live run on the Evaluate tab: values to items, progress to values, in turns with other visitors. Knows no torch."""
+
+import logging
+import time
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
+from threading import Event
+from typing import Any
+
+import gradio as gr
+
+from phi2demo.engine.loader import EngineLoader
+from phi2demo.errors import Phi2DemoError, StoppedError
+from phi2demo.evaluation.live import LiveProgress, LiveResult, LiveRun
+from phi2demo.evaluation.pace import Paces
+from phi2demo.evaluation.report import FORM_TITLES
+from phi2demo.evaluation.results import as_report
+from phi2demo.ui import figures, markup
+from phi2demo.ui.evaluate_reports import shown
+from phi2demo.ui.evaluate_tab import ID, EvaluateTab, Found
+from phi2demo.ui.handlers import UNEXPECTED, Updates, page_of, wait_for_weights
+from phi2demo.ui.heatmap import duration
+from phi2demo.ui.sessions import Sessions
+
+log = logging.getLogger(__name__)
+
+ESTIMATE = "evaluate estimate"
+"""What an estimate is in `Sessions`."""
+FRAME_S = 0.25
+"""Steps that come faster are not shown one by one."""
+TURN_S = 20.0
+"""After so long a run goes to the end of the queue, so that others who want the model are served."""
+_NOTHING = '<div class="blank"><p>Figures appear here as the answers come.</p></div>'
+
+
+class EvaluateHandlers:
+    """The handlers of a run. Generators end when the page is closed, and with them the computing."""
+
+    def __init__(self, tab: EvaluateTab, loader: EngineLoader, sessions: Sessions, *, turn_s: float = TURN_S) -> None:
+        self._tab, self._loader, self._sessions, self._turn_s = tab, loader, sessions, turn_s
+        self._paces = Paces()
+
+    def begin(self, request: gr.Request) -> Updates:
+        """On the click, before the queue: say so, make Stop work, and end an estimate."""
+        self._sessions.stop(page_of(request), ESTIMATE)
+        if not self._sessions.begin(page_of(request), ID):
+            return {self._tab.status: gr.skip()}
+        waiting = markup.status("Waiting for its turn", "waiting")
+        return {self._tab.status: waiting, self._tab.stop: gr.Button(interactive=True), self._tab.running: None}
+
+    def run(self, values: Mapping[Any, Any], request: gr.Request) -> Iterator[Updates]:
+        """Ask what the tab says, step by step, for the first turn."""
+        tab, page = self._tab, page_of(request)
+        with self._sessions.running(page, ID) as cancel:
+            try:
+                drawn, settings = tab.live.read(values, own=values[tab.source] == "own")
+                engine = yield from wait_for_weights(self._loader, tab.status, cancel)
+                if engine is None:
+                    yield self._ended("Stopped before it began.", "stopped")
+                    return
+                run = LiveRun(engine, drawn, settings, paces=self._paces)
+                yield {tab.about: "", tab.plot: _NOTHING, tab.after: gr.Column(visible=False), tab.found: None}
+            except Phi2DemoError as error:
+                yield self._ended(str(error), "error")
+                return
+            except Exception:
+                log.exception("a live evaluation could not begin")
+                yield self._ended(UNEXPECTED, "error")
+                return
+            is_over = yield from self._turn(run, cancel)
+        if not is_over:
+            yield self._wait(run, page)
+
+    def go_on(self, values: Mapping[Any, Any], request: gr.Request) -> Iterator[Updates]:
+        """The next turn of a run; nothing where there is none."""
+        run, page = values[self._tab.running], page_of(request)
+        if run is None:
+            return
+        with self._sessions.running(page, ID) as cancel:
+            is_over = yield from self._turn(run, cancel)
+        if not is_over:
+            yield self._wait(run, page)
+
+    def estimate(self, values: Mapping[Any, Any], request: gr.Request) -> Iterator[Updates]:
+        """How long it would take; nothing while something runs, or while there is nothing to ask."""
+        tab, page, own = self._tab, page_of(request), values[self._tab.source] == "own"
+        if self._sessions.present(page, ID) or self._loader.status.state != "ready":
+            return
+        if values[tab.source] == "report" or (own and not (values[tab.live.pairs] or "").strip()):
+            yield {tab.estimate: ""}
+            return
+        with self._sessions.running(page, ESTIMATE) as cancel:
+            try:
+                drawn, settings = tab.live.read(values, own=own)
+                run = LiveRun(self._loader.engine(), drawn, settings, paces=self._paces)
+                yield {tab.estimate: markup.note("Measuring how long it will take …")}
+                seconds = None
+                with closing(run.estimate()) as steps:
+                    for step in steps:
+                        seconds = step
+                        if cancel.is_set():
+                            break
+                yield {tab.estimate: _estimated(run, seconds) if seconds is not None else ""}
+            except StoppedError:
+                yield {tab.estimate: ""}
+            except Phi2DemoError as error:
+                yield {tab.estimate: markup.note(str(error), "warning")}
+
+    def stop(self, request: gr.Request) -> Updates:
+        """Ask the running or waiting run to end; it says itself when it has, with the figures so far."""
+        if self._sessions.stop(page_of(request), ID):
+            return {self._tab.stop: gr.Button(interactive=False)}
+        return {self._tab.stop: gr.Button(interactive=False), self._tab.status: markup.KEYS}
+
+    def refused(self, run: LiveRun | None, request: gr.Request) -> Updates:
+        """The queue did not take the run or its next turn, or the line to it broke: show what there is."""
+        self._sessions.drop(page_of(request), ID)
+        ended = self._ended("Too many requests are waiting, or a value was refused. Try again in a moment.", "error")
+        try:
+            return ended | (self._result(run.result()) if run is not None else {})
+        except StoppedError:
+            return ended
+
+    def _turn(self, run: LiveRun, cancel: Event) -> Generator[Updates, None, bool]:
+        """One turn of a run; returns whether the run is over."""
+        try:
+            with closing(run.steps(cancel=cancel, at_most_s=self._turn_s)) as steps:  # type: ignore[type-var]
+                shown_at, scored = 0.0, -1
+                for progress in steps:
+                    if progress.paused:
+                        return False
+                    if progress.result is not None:
+                        yield self._done(progress)
+                    elif progress.stopped:
+                        yield {self._tab.status: markup.status(_stopped(progress), "stopped")}
+                    elif time.monotonic() - shown_at >= FRAME_S:
+                        shown_at = time.monotonic()
+                        partial = {self._tab.plot: figures.so_far(progress.partial)} if progress.done > scored else {}
+                        scored = progress.done
+                        yield {self._tab.status: _running(progress)} | (partial if progress.partial else {})
+        except StoppedError as error:
+            yield self._ended(str(error), "stopped")
+        except Phi2DemoError as error:
+            yield self._ended(str(error), "error")
+        except Exception:
+            log.exception("a live evaluation failed")
+            yield self._ended(UNEXPECTED, "error")
+        return True
+
+    def _wait(self, run: LiveRun, page: str) -> Updates:
+        """To the end of the queue; the change of the turn brings the run back."""
+        self._sessions.begin(page, ID)
+        return {self._tab.running: run, self._tab.turn: time.monotonic()}
+
+    def _done(self, progress: LiveProgress) -> Updates:
+        assert progress.result is not None
+        words = _stopped(progress) if progress.stopped else "Done"
+        ended = self._ended(words, "stopped" if progress.stopped else "done", numbers=f"{progress.seconds:.1f} s")
+        return ended | self._result(progress.result)
+
+    def _result(self, result: LiveResult) -> Updates:
+        found = Found(as_report(result.report), result.examples, result.report)
+        return shown(self._tab, found, info=self._loader.engine().info) | {self._tab.running: None}
+
+    def _ended(self, words: str, kind: markup.Kind, *, numbers: str = "") -> Updates:
+        status = markup.status(words, kind, numbers=numbers)
+        return {self._tab.status: status, self._tab.stop: gr.Button(interactive=False), self._tab.running: None}
+
+
+def _running(progress: LiveProgress) -> str:
+    numbers = f"{progress.done:,} of {progress.total:,} answers, {progress.seconds:.0f} s"
+    if progress.seconds_left is not None:
+        numbers += f", {duration(progress.seconds_left)} left"
+    words = f"{figures.measure_title(progress.measure)}: {FORM_TITLES[progress.form]}"
+    return markup.status(words, "running", numbers=numbers, share=progress.done / progress.total)
+
+
+def _stopped(progress: LiveProgress) -> str:
+    return f"Stopped after {progress.done:,} of {progress.total:,} answers"
+
+
+def _estimated(run: LiveRun, seconds: float) -> str:
+    return markup.note(f"{run.total:,} answers, {duration(seconds)} on this machine.")

@@ -1,0 +1,167 @@
+"""What a person sets for a run on the Evaluate tab, and the items and settings that this means."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from phi2demo.engine.engine import MAX_SEED
+from phi2demo.errors import InputError, SettingsError
+from phi2demo.evaluation.datasets import Measure
+from phi2demo.evaluation.forms import FORMS, FormName
+from phi2demo.evaluation.live import MAX_ITEMS, LiveSettings, draw
+from phi2demo.evaluation.own_pairs import FIELDS, MAX_ROWS, read_pairs
+from phi2demo.evaluation.report import FORM_TITLES
+from phi2demo.evaluation.statistics import SEED
+from phi2demo.evaluation.tally import Drawn
+from phi2demo.tasks import TASKS
+from phi2demo.tasks.declaration import Declaration
+from phi2demo.tasks.languages import LANGUAGES
+from phi2demo.tasks.task import check_choice
+from phi2demo.ui.description import ModelDescription
+
+COUNT = 12
+"""Items that are asked unless somebody wants more."""
+
+
+@dataclass(frozen=True)
+class LiveInputs:
+    """The components of a run."""
+
+    tasks: Any
+    """None where no items are shipped."""
+    count: Any
+    own_task: Any
+    languages: Any
+    """The row of the two below: shown for translations."""
+    source: Any
+    target: Any
+    pairs: Any
+    upload: Any
+    csv: Any
+    jsonl: Any
+    """Download templates."""
+    forms: Any
+    seed: Any
+    measures: tuple[Measure, ...]
+    declaration: Declaration
+
+    def all(self) -> set[Any]:
+        """Every component whose value a run depends on."""
+        shipped = {self.tasks, self.count} if self.tasks is not None else set()
+        return shipped | {self.own_task, self.source, self.target, self.pairs, self.forms, self.seed}
+
+    def read(self, values: Mapping[Any, Any], *, own: bool) -> tuple[list[Drawn], LiveSettings]:
+        """The items to ask and how; InputError and SettingsError say what cannot be asked."""
+        forms = values[self.forms] or []
+        settings = LiveSettings(forms=tuple(form for form in FORMS if form in forms), seed=self._seed(values))
+        if own:
+            measure = self._own(values)
+            return [Drawn(measure, measure.items)], settings
+        return self._shipped(values, settings.seed), settings
+
+    def _own(self, values: Mapping[Any, Any]) -> Measure:
+        task = values[self.own_task]
+        check_choice("task", task, self.declaration.tasks)
+        return read_pairs(values[self.pairs] or "", task=task, source=values[self.source], target=values[self.target])
+
+    def _shipped(self, values: Mapping[Any, Any], seed: int) -> list[Drawn]:
+        chosen = values[self.tasks] or []
+        if not chosen:
+            raise InputError("No task is chosen. Choose at least one.")
+        count = values[self.count]
+        if count is None or not float(count).is_integer():
+            raise SettingsError(f"The number of items is {count}; give a whole number from 1 to {MAX_ITEMS}.")
+        return draw([measure for measure in self.measures if measure.task in chosen], int(count), seed=seed)
+
+    def _seed(self, values: Mapping[Any, Any]) -> int:
+        seed = values[self.seed]
+        if seed is None or not float(seed).is_integer() or not 0 <= seed <= MAX_SEED:
+            raise SettingsError(f"The seed is {seed}; give a whole number from 0 to {MAX_SEED:,}.")
+        return int(seed)
+
+
+def known_measures(measures: Sequence[Measure], declaration: Declaration) -> tuple[Measure, ...]:
+    """Those whose task and languages the model was finetuned for."""
+
+    def is_known(measure: Measure) -> bool:
+        row = measure.items[0].row
+        codes = {row["source_lang"], row["target_lang"]} if measure.kind == "translation" else set()
+        return measure.task in declaration.tasks and codes <= set(declaration.languages)
+
+    return tuple(measure for measure in measures if measure.items and is_known(measure))
+
+
+def tasks_with_pairs(declaration: Declaration) -> list[str]:
+    """The tasks of the model that have good answers to compare with."""
+    return [name for name in FIELDS if name in declaration.tasks]
+
+
+def shipped_inputs(measures: Sequence[Measure]) -> tuple[Any, Any]:
+    """Tasks and number of items of the shipped set; None and None where there is no such set."""
+    if not measures:
+        return None, None
+    names = list(dict.fromkeys(measure.task for measure in measures))
+    tasks = gr.CheckboxGroup(
+        [(TASKS[name].title, name) for name in names], value=names, label="Tasks", elem_classes="choice several"
+    )
+    count = gr.Slider(
+        1, MAX_ITEMS, value=COUNT, step=1, label="Items", elem_classes="option", info="Drawn evenly over the tasks"
+    )
+    return tasks, count
+
+
+def own_inputs(declaration: Declaration) -> dict[str, Any]:
+    """Task, languages, and a box for pairs with a file to open and templates to download."""
+    names = tasks_with_pairs(declaration) or list(FIELDS)
+    task = gr.Dropdown(
+        [(TASKS[name].title, name) for name in names], value=names[0], label="Task", elem_classes="task-choice"
+    )
+    codes = [(LANGUAGES[code], code) for code in declaration.languages]
+    with gr.Row(elem_classes="languages", equal_height=True, visible=names[0] == "translation") as languages:
+        source = gr.Dropdown(codes, value=declaration.languages[0], label="From", min_width=110)
+        target = gr.Dropdown(codes, value=declaration.languages[1], label="To", min_width=110)
+    pairs = gr.Textbox(
+        label="Pairs, as CSV or JSON lines",
+        lines=7,
+        max_lines=16,
+        placeholder=placeholder(names[0]),
+        elem_classes="input-text own-pairs",
+    )
+    with gr.Row(elem_classes="under-input"):
+        upload = gr.UploadButton(
+            "Open a file", file_types=[".csv", ".tsv", ".jsonl", ".json", ".txt"], size="sm", min_width=0, scale=0,
+            elem_classes="quiet",
+        )  # fmt: skip
+        csv = gr.Button("CSV template", size="sm", min_width=0, scale=0, elem_classes="quiet")
+        jsonl = gr.Button("JSON lines template", size="sm", min_width=0, scale=0, elem_classes="quiet")
+    return {
+        "own_task": task, "languages": languages, "source": source, "target": target, "pairs": pairs,
+        "upload": upload, "csv": csv, "jsonl": jsonl,
+    }  # fmt: skip
+
+
+def placeholder(task: str) -> str:
+    """What the box for pairs says while it is empty."""
+    return f"{','.join(FIELDS[task])}\n…\nAt most {MAX_ROWS} pairs. Download a template to see how."
+
+
+def form_inputs(description: ModelDescription) -> Any:
+    """Which models are asked, and how: a bare base has no other to be compared with."""
+    names: list[FormName] = [form for form in FORMS if form != "finetuned" or description.has_adapter]
+    value = ["finetuned", "base_plain"] if description.has_adapter else ["base_template"]
+    return gr.CheckboxGroup(
+        [(FORM_TITLES[name].capitalize(), name) for name in names],
+        value=value,
+        label="Ask",
+        elem_classes="choice several",
+    )
+
+
+def seed_input() -> Any:
+    """The rarer option."""
+    with gr.Accordion("Options", open=False, elem_classes="options"):
+        return gr.Number(
+            value=SEED, label="Seed", elem_classes="option", info="The same number, the same items and resamples"
+        )

@@ -1,0 +1,175 @@
+"""Reports and single items on the Evaluate tab, a person's own files into it, figures out of it. Asks no model."""
+
+import base64
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from phi2demo.engine.engine import ModelInfo
+from phi2demo.engine.loader import EngineLoader
+from phi2demo.errors import Phi2DemoError
+from phi2demo.evaluation import export, own_pairs
+from phi2demo.evaluation.examples import Order, ordered
+from phi2demo.evaluation.forms import FormName
+from phi2demo.evaluation.report import read_report
+from phi2demo.evaluation.results import ReportValue, load_report
+from phi2demo.evaluation.shelf import SHELF, KeptReport, examples_beside, kept_reports
+from phi2demo.ui import example_cards, figures, markup, slice_table
+from phi2demo.ui.evaluate_inputs import placeholder
+from phi2demo.ui.evaluate_tab import EvaluateTab, Found
+from phi2demo.ui.files import read_table
+from phi2demo.ui.handlers import Updates
+
+
+class EvaluateReports:
+    """Handlers that answer at once."""
+
+    def __init__(self, tab: EvaluateTab, loader: EngineLoader, *, shelf: Path = SHELF) -> None:
+        self._tab, self._loader, self._shelf = tab, loader, shelf
+
+    def opened(self, found: Found | None) -> Updates:
+        """The reports there are, and the first of the loaded weights unless something is shown already."""
+        loading: Updates = {self._tab.timer: gr.Timer(active=self._loader.status.state == "loading")}
+        kept = self._kept()
+        if found is not None or not kept:
+            return loading | self._about(found)
+        chooser = gr.Dropdown([(each.title, each.name) for each in kept], value=kept[0].name)
+        return loading | {self._tab.report: chooser} | self._show(self._read(kept[0]))
+
+    def choose(self, name: str | None) -> Updates:
+        """Another report of the list."""
+        kept = next((each for each in self._kept() if each.name == name), None)
+        return {self._tab.status: markup.status("", "idle")} | self._show(self._read(kept)) if kept else {}
+
+    def open_report(self, path: str | None) -> Updates:
+        """A report of one's own; the uploaded copy is deleted."""
+        tab = self._tab
+        if path is None:
+            return {}
+        reset = {tab.upload: gr.UploadButton(value=None)}
+        try:
+            found = Found(load_report(Path(path)), document=read_report(Path(path)))
+        except Phi2DemoError as error:
+            return {tab.status: markup.status(str(error), "error"), **reset}
+        finally:
+            Path(path).unlink(missing_ok=True)
+        done = markup.status(f"Read {Path(path).name}", "done")
+        return {tab.status: done, tab.report: gr.Dropdown(value=None), **reset, **self._show(found)}
+
+    def open_pairs(self, path: str | None) -> Updates:
+        """A file of pairs into the box; the uploaded copy is deleted."""
+        live = self._tab.live
+        if path is None:
+            return {}
+        reset = {live.upload: gr.UploadButton(value=None)}
+        try:
+            text = read_table(path, max_bytes=own_pairs.MAX_BYTES)
+        except Phi2DemoError as error:
+            return {self._tab.status: markup.status(str(error), "error"), **reset}
+        finally:
+            Path(path).unlink(missing_ok=True)
+        return {live.pairs: text, self._tab.status: markup.status(f"Read {Path(path).name}", "done"), **reset}
+
+    def tick(self, found: Found | None) -> Updates:
+        """Say of which weights the figures are, as soon as it is known."""
+        if self._loader.status.state == "loading":
+            return {self._tab.timer: gr.skip()}
+        return {self._tab.timer: gr.Timer(active=False), **self._about(found)}
+
+    def switch(self, source: str) -> Updates:
+        """What is set for figures from there."""
+        groups = {group: gr.Column(visible=name == source) for name, group in self._tab.groups.items()}
+        asking = {column: gr.Column(visible=source != "report") for column in self._tab.asking}
+        return {**groups, **asking, self._tab.status: markup.KEYS if source != "report" else markup.status("", "idle")}
+
+    def own_task(self, task: str) -> Updates:
+        """The fields of pairs for a task."""
+        live = self._tab.live
+        return {
+            live.languages: gr.Row(visible=task == "translation"),
+            live.pairs: gr.Textbox(placeholder=placeholder(task)),
+        }
+
+    def template_of(self, *, as_json: bool) -> Callable[[str], str]:
+        """The handler that writes a file of pairs to fill in."""
+        return lambda task: own_pairs.template(task, as_json=as_json)
+
+    def examples(self, found: Found | None, measure: str | None, order: Order, count: int) -> Updates:
+        """`count` single items of a measure in an order."""
+        return _items(self._tab, found, measure, order, count) if found else {}
+
+    def download_of(self, ending: str) -> Callable[[Found | None], str]:
+        """The handler that writes the figures in a format; an archive in base64."""
+
+        def write(found: Found | None) -> str:
+            if found is None:
+                raise gr.Error("The figures are no longer kept. Show or make them again.", print_exception=False)
+            files = files_of(found)
+            if ending == "zip":
+                return base64.b64encode(export.to_zip(files)).decode()
+            if ending == "jsonl" and not found.examples:
+                raise gr.Error("The answers behind this report are not at hand here.", print_exception=False)
+            return next(text for name, text in files.items() if name.endswith(f".{ending}"))
+
+        return write
+
+    def _about(self, found: Found | None) -> Updates:
+        if found is None:
+            return {}
+        return {self._tab.about: figures.about(found.report, info=self._info(), live=found.live)}
+
+    def _show(self, found: Found) -> Updates:
+        return shown(self._tab, found, info=self._info())
+
+    def _read(self, kept: KeptReport) -> Found:
+        examples = tuple(examples_beside(kept, data=self._shelf / "set"))
+        return Found(kept.report, examples, read_report(kept.path))
+
+    def _kept(self) -> list[KeptReport]:
+        return kept_reports(self._shelf, info=self._info())
+
+    def _info(self) -> ModelInfo | None:
+        return self._loader.engine().info if self._loader.status.state == "ready" else None
+
+
+def files_of(found: Found) -> dict[str, str]:
+    """All there is to download, by name."""
+    files = {"report.json": export.to_json(found.document), "table.csv": export.to_csv(found.report)}
+    return files | ({"answers.jsonl": export.to_jsonl(found.examples)} if found.examples else {})
+
+
+def shown(tab: EvaluateTab, found: Found, *, info: ModelInfo | None) -> dict[Any, Any]:
+    """The components that show figures."""
+    measures = list(dict.fromkeys(example.measure for example in found.examples))
+    first = measures[0] if measures else None
+    choices = [(figures.measure_title(name), name) for name in measures]
+    return {
+        tab.about: figures.about(found.report, info=info, live=found.live),
+        tab.plot: figures.plot(found.report),
+        tab.after: gr.Column(visible=True),
+        tab.table: figures.table(found.report),
+        tab.slices: slice_table.heat(found.report),
+        tab.examples.box: gr.Accordion(visible=bool(measures)),
+        tab.examples.measure: gr.Dropdown(choices, value=first),
+        tab.examples.order: "worst",
+        **_items(tab, found, first, "worst", example_cards.PAGE),
+        tab.found: found,
+    }
+
+
+def _items(tab: EvaluateTab, found: Found, measure: str | None, order: Order, count: int) -> Updates:
+    base = _base(found.report, measure)
+    chosen = ordered([each for each in found.examples if each.measure == measure], order, base=base)
+    return {
+        tab.examples.list: example_cards.cards(chosen[:count], base=base) if chosen else "",
+        tab.examples.more: gr.Button(visible=len(chosen) > count),
+        tab.examples.count: count,
+    }
+
+
+def _base(report: ReportValue, measure: str | None) -> FormName | None:
+    """The form of the base that this measure's first difference is to."""
+    figures_of = [each.figures for each in report.measures if each.name == measure]
+    return figures_of[0][0].base if figures_of and figures_of[0] else None

@@ -1,0 +1,179 @@
+"""The Evaluate tab: which figures on the left, the figures on the right."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import gradio as gr
+
+from phi2demo.evaluation.datasets import Measure
+from phi2demo.evaluation.examples import Example
+from phi2demo.evaluation.results import ReportValue
+from phi2demo.tasks.declaration import Declaration
+from phi2demo.ui import figures, markup
+from phi2demo.ui.answer_column import STATE_S
+from phi2demo.ui.description import ModelDescription
+from phi2demo.ui.evaluate_inputs import (
+    LiveInputs,
+    form_inputs,
+    known_measures,
+    own_inputs,
+    seed_input,
+    shipped_inputs,
+    tasks_with_pairs,
+)
+
+ID = "evaluate"
+"""Of the tab."""
+SOURCES = {"report": "A report", "run": "Run now", "own": "Your own pairs"}
+"""What the figures are from."""
+TICK_S = 2.0
+_ORDERS = [("Worst", "worst"), ("Best", "best"), ("Biggest change", "change")]
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """The figures that are shown, and what they were made from."""
+
+    report: ReportValue
+    examples: tuple[Example, ...] = ()
+    document: dict[str, Any] = field(default_factory=dict)
+    """The report as JSON values."""
+
+    @property
+    def live(self) -> bool:
+        """Whether it was made on this page."""
+        settings = self.document.get("settings")
+        return isinstance(settings, dict) and bool(settings.get("live"))
+
+
+@dataclass(frozen=True)
+class ExampleInputs:
+    """What is set to look at single items."""
+
+    box: Any
+    measure: Any
+    order: Any
+    list: Any
+    more: Any
+    count: Any
+    """How many are shown."""
+
+
+@dataclass(frozen=True)
+class EvaluateTab:
+    """The components of the tab."""
+
+    source: Any
+    groups: dict[str, Any]
+    """By source: shown while it is the one chosen."""
+    asking: Any
+    """What only a run needs."""
+    report: Any
+    upload: Any
+    live: LiveInputs
+    run: Any
+    stop: Any
+    status: Any
+    estimate: Any
+    about: Any
+    plot: Any
+    after: Any
+    """Shown once there are figures: all that follows."""
+    table: Any
+    slices: Any
+    examples: ExampleInputs
+    downloads: dict[str, Any]
+    """Buttons, by the ending of the file."""
+    download: Any
+    """What is downloaded, out of sight."""
+    found: Any
+    running: Any
+    """The run that is being taken on in turns."""
+    turn: Any
+    """Its turn, out of sight: when it changes the next one begins."""
+    timer: Any
+    """Runs until it is known which weights answer."""
+
+    def shown(self) -> list[Any]:
+        """What figures fill."""
+        examples = self.examples
+        choice = [examples.box, examples.measure, examples.order, examples.list, examples.more, examples.count]
+        return [self.about, self.plot, self.after, self.table, self.slices, *choice, self.found]
+
+
+def build_evaluate_tab(
+    description: ModelDescription, declaration: Declaration, *, shipped: Sequence[Measure] = ()
+) -> EvaluateTab:
+    """Lay out the tab."""
+    measures = known_measures(shipped, declaration)
+    with gr.Row(elem_classes="task evaluate", equal_height=False):
+        with gr.Column(scale=4, min_width=300, elem_classes="ask"):
+            missing = {"run": not measures, "own": not tasks_with_pairs(declaration)}
+            offered = [(title, name) for name, title in SOURCES.items() if not missing.get(name)]
+            source = gr.Radio(offered, value="report", label="Figures of", elem_classes="choice source")
+            with gr.Column(elem_classes="fields") as reports:
+                report = gr.Dropdown([], label="Report", elem_classes="task-choice")
+                upload = gr.UploadButton(
+                    "Open a report.json", file_types=[".json"], size="sm", min_width=0, scale=0, elem_classes="quiet"
+                )
+            with gr.Column(visible=False, elem_classes="fields") as shipped_group:
+                tasks, count = shipped_inputs(measures)
+            with gr.Column(visible=False, elem_classes="fields") as own_group:
+                own = own_inputs(declaration)
+            with gr.Column(visible=False, elem_classes="fields") as asking:
+                forms = form_inputs(description)
+                with gr.Row(elem_classes="actions"):
+                    run = gr.Button("Run", variant="primary", elem_classes="run", min_width=0, scale=0)
+                    stop = gr.Button("Stop", elem_classes="stop", interactive=False, min_width=0, scale=0)
+            status = gr.HTML(markup.status("", "idle"), elem_classes="status-line", apply_default_css=False)
+            estimate = gr.HTML("", elem_classes="estimate", apply_default_css=False)
+            with gr.Column(visible=False, elem_classes="fields") as rare:
+                seed = seed_input()
+        with gr.Column(scale=8, min_width=300, elem_classes="answers"):
+            shows = _figures()
+    live = LiveInputs(tasks, count, forms=forms, seed=seed, measures=measures, declaration=declaration, **own)
+    groups = {"report": reports, "run": shipped_group, "own": own_group}
+    return EvaluateTab(
+        source, groups, [asking, rare], report, upload, live, run, stop, status, estimate, **shows,
+        running=gr.State(None, time_to_live=STATE_S), turn=gr.Number(0, visible="hidden", label="Turn"),
+        timer=gr.Timer(TICK_S, active=False),
+    )  # fmt: skip
+
+
+def _figures() -> dict[str, Any]:
+    about = gr.HTML("", apply_default_css=False)
+    plot = gr.HTML(figures.NO_REPORT, apply_default_css=False)
+    with gr.Column(visible=False, elem_classes="found") as after:
+        with gr.Accordion("By length, genre and complexity", open=True, elem_classes="details"):
+            slices = gr.HTML("", apply_default_css=False)
+        with gr.Accordion("Single items", open=True, elem_classes="details", visible=False) as box:
+            examples = _examples(box)
+        with gr.Accordion("Every figure as a table", open=True, elem_classes="details"):
+            table = gr.HTML("", apply_default_css=False)
+        with gr.Row(elem_classes="receipt-actions"):
+            names = {"json": "report", "jsonl": "answers", "csv": "table", "zip": "all"}
+            downloads = {
+                ending: gr.Button(f"Download {name} ({ending})", size="sm", min_width=0, scale=0)
+                for ending, name in names.items()
+            }
+    return {
+        "about": about,
+        "plot": plot,
+        "after": after,
+        "table": table,
+        "slices": slices,
+        "examples": examples,
+        "downloads": downloads,
+        "download": gr.Textbox(visible="hidden", label="Figures to download", elem_id="evaluate-download"),
+        "found": gr.State(None, time_to_live=STATE_S),
+    }
+
+
+def _examples(box: Any) -> ExampleInputs:
+    with gr.Row(elem_classes="pair", equal_height=True):
+        measure = gr.Dropdown([], label="Measure", min_width=160)
+    order = gr.Radio(_ORDERS, value="worst", label="First", elem_classes="choice")
+    listed = gr.HTML("", apply_default_css=False)
+    more = gr.Button("Show more", size="sm", min_width=0, scale=0, elem_classes="quiet", visible=False)
+    return ExampleInputs(box, measure, order, listed, more, gr.State(0))

@@ -1,0 +1,273 @@
+"""Figures of an evaluation as escaped HTML: which weights, dots with whiskers, and the table that says the same."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from html import escape
+from itertools import groupby
+
+from phi2demo.engine.engine import ModelInfo
+from phi2demo.evaluation.forms import FormName
+from phi2demo.evaluation.report import FORM_TITLES
+from phi2demo.evaluation.results import FigureValue, MeasureValue, ReportValue, ScoreValue
+from phi2demo.evaluation.slices import LEAST_TO_RANK
+from phi2demo.evaluation.tally import PartialFigure
+from phi2demo.tasks import TASKS
+from phi2demo.tasks.languages import LANGUAGES
+from phi2demo.ui.markup import note
+
+LANE_PX = 15
+"""Between the whiskers of one measure."""
+_MARKS = {
+    "finetuned": '<circle r="5"/>',
+    "base_template": '<path d="M0-5.5 5.5 0 0 5.5-5.5 0z"/>',
+    "base_plain": '<rect x="-4" y="-4" width="8" height="8"/>',
+}
+"""Told apart by shape as well as by colour."""
+_MINUS = str.maketrans("-", "−")
+
+NO_REPORT = (
+    '<div class="blank"><p>There is no report of an evaluation here.</p><ol>'
+    "<li>Make one: <code>python -m phi2demo evaluate --data DATA --output runs/report</code>, and open its "
+    "<code>report.json</code> on the left.</li>"
+    "<li>Or choose <strong>Run now</strong>, and ask the model a few items while you look.</li></ol></div>"
+)
+"""The place of the figures while there are none."""
+
+
+def about(report: ReportValue, *, info: ModelInfo | None, live: bool = False) -> str:
+    """When and of which weights, and a warning where others are loaded; `info` is None while they load."""
+    weights = _weights(report.base, report.base_revision, report.adapter, report.adapter_revision)
+    asked = f"{len(report.measures)} measure{'' if len(report.measures) == 1 else 's'}, {report.items:,} items"
+    if report.limit:
+        asked += f" (the first {report.limit:,} of each set)"
+    day, _, clock = report.made_at.partition("T")
+    parts = [f"Made {day} {clock[:5]}", f"of {weights}", f"on {report.device.upper()}, {report.dtype}", asked]
+    line = f'<p class="facts">{"".join(f"<span>{escape(part)}</span>" for part in parts)}</p>'
+    if live:
+        return line
+    if info is None:
+        return line + note("The weights are still loading: whether the figures are of them shows when they are there.")
+    if not report.is_of(info):
+        loaded = _weights(info.base, info.base_revision, info.adapter, info.adapter_revision)
+        return line + note(f"These figures are of other weights than those that answer here: {loaded}.", "warning")
+    return line + note("These are the weights that answer here.", "good")
+
+
+def plot(report: ReportValue) -> str:
+    """A row for each measure, told by its first metric: a dot a form, with its 95 % interval."""
+    rows = [(measure, measure.figures[0]) for measure in report.measures if measure.figures]
+    if not rows:
+        return ""
+    panels = [_panel(title, list(group)) for title, group in groupby(sorted(rows, key=_scale_rank), key=_scale_title)]
+    return f'<div class="figures"><h3>{_headline(report)}</h3>{_key(report.forms)}{"".join(panels)}</div>'
+
+
+def so_far(partial: Sequence[PartialFigure]) -> str:
+    """Scores on their way, without intervals."""
+    forms = [form for form in FORM_TITLES if any(form in figure.scores for figure in partial)]
+    heads = ["Measure", "Metric", "n", *(FORM_TITLES[form].capitalize() for form in forms)]
+    head = "".join(f'<th scope="col"{"" if at < 2 else NUMBER}>{escape(name)}</th>' for at, name in enumerate(heads))
+    rows = "".join(
+        f'<tr><th scope="row">{escape(measure_title(figure.measure))}</th><td>{escape(figure.title)}</td>'
+        + "".join(
+            f'<td class="number">{text}</td>'
+            for text in (
+                f"{figure.n:,}",
+                *(number(figure.scores[form], figure.digits) if form in figure.scores else "" for form in forms),
+            )
+        )
+        + "</tr>"
+        for figure in partial
+    )
+    return (
+        '<div class="figures"><h3>So far</h3></div>'
+        + scrolling(f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>", "Scores so far")
+        + note("Of the items that were answered in every form. Intervals come at the end.")
+    )
+
+
+def table(report: ReportValue) -> str:
+    """Every figure; scrolls inside itself where the screen is narrow."""
+    forms = report.forms
+    compared = any(figure.difference for measure in report.measures for figure in measure.figures)
+    heads = ["Measure", "Metric", "n", *(FORM_TITLES[form].capitalize() for form in forms)]
+    heads += ["Difference", "p"] if compared else []
+    head = "".join(f'<th scope="col"{"" if at < 2 else NUMBER}>{escape(name)}</th>' for at, name in enumerate(heads))
+    body = "".join(_rows(measure, forms, compared=compared) for measure in report.measures)
+    words = "Scores with bootstrap 95 % intervals"
+    if compared:
+        words += "; the difference is finetuned less the base’s better form, with a paired test"
+    return scrolling(f"<table><caption>{words}.</caption><thead><tr>{head}</tr></thead>{body}</table>", "All figures")
+
+
+NUMBER = ' class="number"'
+
+
+def scrolling(content: str, label: str) -> str:
+    """What may be wider than the screen, to be reached by keyboard."""
+    return f'<div class="figures scrolls" role="region" tabindex="0" aria-label="{escape(label)}">{content}</div>'
+
+
+def measure_title(name: str) -> str:
+    """`translation.tatoeba.en-de` as `English to German, tatoeba`."""
+    task, _, rest = name.partition(".")
+    if task == "translation" and "." in rest:
+        data, _, direction = rest.rpartition(".")
+        source, _, target = direction.partition("-")
+        if source in LANGUAGES and target in LANGUAGES:
+            return f"{LANGUAGES[source]} to {LANGUAGES[target]}, {data}"
+    title = TASKS[task].title if task in TASKS else task.capitalize()
+    return f"{title}, {rest}" if rest else title
+
+
+def number(value: float, digits: int, *, signed: bool = False) -> str:
+    """With a true minus sign; never a minus zero."""
+    text = f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
+    if not text.strip("+-0."):
+        text = text.strip("+-")
+    return text.translate(_MINUS)
+
+
+def verdict(figure: FigureValue, n: int) -> tuple[str, str]:
+    """Class and words of a difference on so many items: a resample of a few items proves nothing."""
+    if figure.difference is None or figure.gain is None:
+        return "", ""
+    value = number(figure.difference.value, figure.digits, signed=True)
+    if n < LEAST_TO_RANK:
+        return "unclear", f"{value}, too few to tell"
+    if not figure.difference.is_clear:
+        return "unclear", f"{value}, could be chance"
+    return ("better", f"{value}, better") if figure.gain > 0 else ("worse", f"{value}, worse")
+
+
+def _weights(base: str, base_revision: str, adapter: str | None, adapter_revision: str | None) -> str:
+    return f"{base} {base_revision[:12]}" + (f" with {adapter} {(adapter_revision or '')[:12]}" if adapter else "")
+
+
+def _headline(report: ReportValue) -> str:
+    told = [verdict(m.figures[0], m.n)[0] for m in report.measures if m.figures and m.figures[0].difference]
+    if not told:
+        return "Scores by measure"
+    if all(m.n < LEAST_TO_RANK for m in report.measures):
+        return f"Finetuned and base: under {LEAST_TO_RANK} items a measure, too few to tell which is better"
+    counts = {kind: told.count(kind) for kind in ("better", "worse")}
+    of = f"of {len(told)} measure{'' if len(told) == 1 else 's'}"
+    return f"Finetuned against base: clearly better on {counts['better']}, clearly worse on {counts['worse']} {of}"
+
+
+def _key(forms: Sequence[FormName]) -> str:
+    items = "".join(
+        f'<li><svg width="14" height="14" aria-hidden="true" class="{form}">'
+        f'<g transform="translate(7 7)">{_MARKS[form]}</g></svg>{escape(FORM_TITLES[form])}</li>'
+        for form in forms
+    )
+    return f'<ul class="plot-key">{items}<li>whisker: 95 % interval</li></ul>'
+
+
+def _scale_rank(row: tuple[MeasureValue, FigureValue]) -> tuple[bool, str]:
+    return not row[1].higher_is_better, "" if row[1].higher_is_better else row[1].title
+
+
+def _scale_title(row: tuple[MeasureValue, FigureValue]) -> str:
+    """Percentages and points share a scale from 0; what is better when lower has one of its own."""
+    return "" if row[1].higher_is_better else f"{row[1].title}, lower is better"
+
+
+def _panel(title: str, rows: Sequence[tuple[MeasureValue, FigureValue]]) -> str:
+    ends = [end for _, figure in rows for score in figure.scores.values() for end in _ends(score)]
+    top = nice_top(max((*ends, 0.0)))
+    lines = "".join(_line(measure, figure, top) for measure, figure in rows)
+    ticks = "".join(
+        f'<text x="{100 * share:g}%" y="12" text-anchor="{anchor}">{number(top * share, 0 if top >= 4 else 1)}</text>'
+        for share, anchor in ((0, "start"), (0.5, "middle"), (1, "end"))
+    )
+    axis = (
+        f'<div class="plot-row axis" aria-hidden="true"><span></span><svg width="100%" height="16">{ticks}</svg></div>'
+    )
+    heading = f"<h4>{escape(title)}</h4>" if title else ""
+    return f'{heading}<div class="plot">{lines}{axis}</div>'
+
+
+def _line(measure: MeasureValue, figure: FigureValue, top: float) -> str:
+    height = LANE_PX * len(figure.scores) + 8
+    grid = "".join(f'<line class="grid" x1="{x}%" x2="{x}%" y1="0" y2="{height}"/>' for x in (0, 50, 100))
+    dots = "".join(
+        _dot(form, score, top, y=LANE_PX * at + LANE_PX / 2 + 4)
+        for at, (form, score) in enumerate(figure.scores.items())
+    )
+    said = "; ".join(f"{FORM_TITLES[form]} {estimate(score, figure.digits)}" for form, score in figure.scores.items())
+    kind, words = verdict(figure, measure.n)
+    name = measure_title(measure.name)
+    return (
+        f'<div class="plot-row"><span class="name">{escape(name)}<span class="metric">{escape(figure.title)}'
+        f', n {measure.n:,}</span></span><svg width="100%" height="{height}" role="img" '
+        f'aria-label="{escape(f"{name}, {figure.title}: {said}")}">{grid}{dots}</svg>'
+        f'<span class="verdict {kind}">{escape(words)}</span></div>'
+    )
+
+
+def _dot(form: FormName, score: ScoreValue, top: float, *, y: float) -> str:
+    def at(value: float) -> str:
+        return f"{100 * min(max(value / top, 0.0), 1.0):.2f}%"
+
+    low, high = _ends(score)
+    whisker = f'<line x1="{at(low)}" x2="{at(high)}" y1="{y}" y2="{y}"/>' if high > low else ""
+    mark = f'<svg x="{at(score.score)}" y="{y}" overflow="visible">{_MARKS[form]}</svg>'
+    return f'<g class="{form}">{whisker}{mark}</g>'
+
+
+def _ends(score: ScoreValue) -> tuple[float, float]:
+    if score.low is None or score.high is None:
+        return score.score, score.score
+    return score.low, score.high
+
+
+def nice_top(highest: float) -> float:
+    """The end of a scale from 0: the next of 1, 2, 4, 10, 20, 40, 60, 80, 100, then hundreds."""
+    steps = (1.0, 2.0, 4.0, 10.0, 20.0, 40.0, 60.0, 80.0, 100.0)
+    return next((step for step in steps if highest <= step), 100.0 * -(-highest // 100))
+
+
+def _rows(measure: MeasureValue, forms: Sequence[FormName], *, compared: bool) -> str:
+    """The figures of one measure, a body of the table."""
+    return "<tbody>" + "".join(_cells(measure, forms, compared=compared)) + "</tbody>"
+
+
+def _cells(measure: MeasureValue, forms: Sequence[FormName], *, compared: bool) -> Iterator[str]:
+    for at, figure in enumerate(measure.figures):
+        title = figure.title if figure.higher_is_better else f"{figure.title} (lower is better)"
+        first = (
+            f'<th scope="rowgroup" rowspan="{len(measure.figures)}">{escape(measure_title(measure.name))}</th>'
+            if at == 0
+            else ""
+        )
+        scores = (figure.scores.get(form) for form in forms)
+        texts = [f"{measure.n:,}", *(_interval(score, figure.digits) if score else "" for score in scores)]
+        if compared:
+            texts += list(_difference(figure, measure.n))
+        cells = "".join(f'<td class="number">{text}</td>' for text in texts)
+        yield f"<tr>{first}<td>{escape(title)}</td>{cells}</tr>"
+
+
+def _interval(score: ScoreValue, digits: int) -> str:
+    low_high = ""
+    if score.low is not None and score.high is not None:
+        low_high = f"<small>{number(score.low, digits)} to {number(score.high, digits)}</small>"
+    return f"{number(score.score, digits)} {low_high}"
+
+
+def _difference(figure: FigureValue, n: int) -> Iterable[str]:
+    found = figure.difference
+    if found is None or figure.base is None:
+        return "", ""
+    low, high = (number(end, figure.digits, signed=True) for end in (found.low, found.high))
+    kind, _ = verdict(figure, n)
+    value = number(found.value, figure.digits, signed=True)
+    to = escape(FORM_TITLES[figure.base].partition(", ")[2])
+    return f'<span class="{kind}">{value}</span> <small>{low} to {high}, to {to}</small>', f"{found.p:.3f}"
+
+
+def estimate(score: ScoreValue, digits: int) -> str:
+    """A score with its interval in words."""
+    if score.low is None or score.high is None:
+        return number(score.score, digits)
+    return f"{number(score.score, digits)} ({number(score.low, digits)} to {number(score.high, digits)})"

@@ -1,0 +1,110 @@
+"""What finetuning changed by length, genre and complexity: a heat table, escaped HTML."""
+
+from collections.abc import Sequence
+from html import escape
+
+from phi2demo.evaluation.results import FigureValue, MeasureValue, ReportValue, SliceValue
+from phi2demo.evaluation.slices import COMPLEXITIES, DIMENSIONS, GENRES, LEAST_TO_RANK, LENGTHS, Dimension
+from phi2demo.ui.figures import measure_title, number, scrolling
+from phi2demo.ui.markup import note
+
+_Column = tuple[Dimension, str]
+"""Dimension and label."""
+_LABELS: dict[Dimension, tuple[str, ...]] = {"length": LENGTHS, "genre": GENRES, "complexity": COMPLEXITIES}
+
+
+def heat(report: ReportValue) -> str:
+    """A row for each measure, a column for each label; empty where the report has no slices."""
+    measures = [measure for measure in report.measures if measure.slices]
+    if not measures:
+        return note("This report was made without slices by length, genre and complexity.")
+    columns = _columns(measures)
+    compared = any(figure.difference for m in measures for s in m.slices for figure in s.figures[:1])
+    scales = _scales(measures)
+    rows = "".join(_row(measure, columns, scales) for measure in measures)
+    says = "Finetuned less base by part of the set, in the measure’s first metric" if compared else "Scores by part"
+    inner = f"<table><caption>{says}.</caption><thead>{_head(columns)}</thead><tbody>{rows}</tbody></table>"
+    legend = _legend(compared=compared, few=any(not s.enough for m in measures for s in m.slices))
+    return f'<div class="explanation slices">{scrolling(inner, "Slices")}{legend}</div>'
+
+
+def _columns(measures: Sequence[MeasureValue]) -> list[_Column]:
+    """Labels that some measure has, each dimension from its first label to its last, unknown ones behind."""
+    found = {(part.by, part.name) for measure in measures for part in measure.slices}
+
+    def place(column: _Column) -> tuple[int, int, str]:
+        by, name = column
+        known = _LABELS[by]
+        return DIMENSIONS.index(by), known.index(name) if name in known else len(known), name
+
+    return sorted(found, key=place)
+
+
+def _scales(measures: Sequence[MeasureValue]) -> dict[bool, float]:
+    """The difference of full colour: of points and percentages one, of what is better when lower another."""
+    scales = {True: 1e-9, False: 1e-9}
+    for part in (part for measure in measures for part in measure.slices if part.enough):
+        for figure in part.figures[:1]:
+            if figure.gain is not None:
+                scales[figure.higher_is_better] = max(scales[figure.higher_is_better], abs(figure.gain))
+    return scales
+
+
+def _head(columns: Sequence[_Column]) -> str:
+    groups = "".join(
+        f'<th scope="colgroup" colspan="{sum(by == each for each, _ in columns)}">{by.capitalize()}</th>'
+        for by in DIMENSIONS
+        if any(by == each for each, _ in columns)
+    )
+    names = "".join(
+        f'<th scope="col" class="{_edge(columns, at)}">{escape(name)}</th>' for at, (_, name) in enumerate(columns)
+    )
+    return f'<tr><td></td>{groups}</tr><tr><th scope="col">Measure</th>{names}</tr>'
+
+
+def _edge(columns: Sequence[_Column], at: int) -> str:
+    return "first" if at == 0 or columns[at - 1][0] != columns[at][0] else ""
+
+
+def _row(measure: MeasureValue, columns: Sequence[_Column], scales: dict[bool, float]) -> str:
+    parts = {(part.by, part.name): part for part in measure.slices}
+    cells = "".join(_cell(parts.get((by, name)), scales, _edge(columns, at)) for at, (by, name) in enumerate(columns))
+    title = measure.figures[0].title if measure.figures else ""
+    metric = f'<span class="metric">{escape(title)}</span>'
+    return f'<tr><th scope="row">{escape(measure_title(measure.name))}{metric}</th>{cells}</tr>'
+
+
+def _cell(part: SliceValue | None, scales: dict[bool, float], edge: str) -> str:
+    if part is None or not part.figures:
+        return f'<td class="none {edge}"></td>'
+    figure = part.figures[0]
+    text, kind, strength = _shown(figure)
+    size = f"<small>n {part.n:,}</small>"
+    if not part.enough:
+        return f'<td class="few {edge}" title="Too few to rank">{text} {size}<span class="sr-only"> too few to rank</span></td>'
+    colour = f'style="--v:{min(strength / scales[figure.higher_is_better], 1.0):.3f}"'
+    return f'<td class="cell {kind} {edge}" {colour}>{text} {size}</td>'
+
+
+def _shown(figure: FigureValue) -> tuple[str, str, float]:
+    """Text, class and how far from nothing."""
+    if figure.difference is None or figure.gain is None:
+        score = next(iter(figure.scores.values()), None)
+        return (number(score.score, figure.digits) if score else ""), "", 0.0
+    text = number(figure.difference.value, figure.digits, signed=True)
+    if figure.difference.is_clear:
+        text = f"<strong>{text}</strong>"
+    return text, "more" if figure.gain >= 0 else "less", abs(figure.gain)
+
+
+def _legend(*, compared: bool, few: bool) -> str:
+    scale = (
+        '<div class="legend"><span>base is better</span><span class="scale" aria-hidden="true"></span>'
+        "<span>finetuned is better</span></div>"
+        if compared
+        else ""
+    )
+    words = "Bold: p below 0.05. " if compared else ""
+    if few:
+        words += f"Grey: fewer than {LEAST_TO_RANK} items, too few to rank."
+    return scale + note(words.strip())

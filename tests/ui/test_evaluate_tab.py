@@ -1,0 +1,362 @@
+import base64
+import io
+import json
+import re
+import time
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from phi2demo.engine.engine import Prompt
+from phi2demo.engine.loader import EngineLoader
+from phi2demo.evaluation.evaluate import EvaluationSettings, evaluate
+from phi2demo.ui.evaluate_handlers import ESTIMATE
+from phi2demo.ui.evaluate_reports import files_of
+from phi2demo.ui.evaluate_tab import ID
+from phi2demo.ui.sessions import Sessions
+from tests.ui.conftest import DESCRIPTION
+from tests.ui.evaluating import PAGE, EvaluatePage
+from tests.ui.scripted import INFO, ScriptedEngine
+
+ENGLISH, GERMAN = "word{} goes home at night", "Wort{} geht nachts nach Hause"
+PAIRS = "source,target\n" + "".join(f"{ENGLISH.format(at)},{GERMAN.format(at)}\n" for at in range(6))
+EVIL = "<script>window.hacked=1</script> <img src=x onerror=\"hacked=1\"> 'q' 👩‍🚀 e\u0301"
+
+
+def planted(prompt: Prompt) -> str:
+    """The finetuned model translates; the base says the same whatever is asked. Reviews are judged by their words."""
+    if prompt.use == "base":
+        return "nothing of the kind"
+    found = re.search(r"[wW]or[dt](\d+)", prompt.text)
+    return GERMAN.format(found[1]) if found else "once more"
+
+
+@pytest.fixture
+def engine() -> ScriptedEngine:
+    return ScriptedEngine(reply=planted)
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped set in small, and the report of it with its answers."""
+    folder = tmp_path_factory.mktemp("evaluation") / "shelf"
+    (folder / "set").mkdir(parents=True)
+    pairs = [
+        {
+            "source": ENGLISH.format(at),
+            "target": GERMAN.format(at) if at else EVIL,
+            "source_lang": "en",
+            "target_lang": "de",
+        }
+        for at in range(24)
+    ]
+    reviews = [{"text": f"a {'good' if at % 2 else 'dull'} film {at}", "label": at % 2} for at in range(6)]
+    for name, rows in (("everyday.en-de", pairs), ("moods", reviews)):
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        (folder / "set" / f"{name}.test.jsonl").write_text(text, encoding="utf-8")
+    settings = EvaluationSettings(
+        folder / "set", folder / "set_report", resamples=100, peers=False, forms=("finetuned", "base_plain"),
+        measures=("translation.everyday.en-de", "sentiment.moods"),
+    )  # fmt: skip
+    evaluate(ScriptedEngine(reply=planted), settings, weights={})
+    return folder
+
+
+@pytest.fixture
+def page(loader: EngineLoader, sessions: Sessions, shelf: Path) -> EvaluatePage:
+    return EvaluatePage(loader, sessions, shelf)
+
+
+def opened(page: EvaluatePage) -> EvaluatePage:
+    page.state |= page.reports.opened(page.state[page.tab.found])
+    return page
+
+
+def test_the_report_of_the_loaded_weights_is_there_when_the_tab_opens(page: EvaluatePage) -> None:
+    opened(page)
+    assert "These are the weights that answer here." in page.html("about")
+    assert "scripted-base 0123456789ab with scripted-adapter" in page.html("about")
+    assert "English to German, everyday" in page.html("plot")
+    assert "clearly better on 1, clearly worse on 0 of 2 measures" in page.html("plot")
+    assert "too few to tell" in page.html("plot")  # of six reviews
+    assert page.html("table").count("<tbody>") == 2
+    assert "n 24" in page.html("slices")
+    assert "too few to rank" in page.html("slices")
+
+
+def test_figures_of_other_weights_are_said_to_be(shelf: Path, sessions: Sessions) -> None:
+    other = EngineLoader(lambda: ScriptedEngine(replace(INFO, adapter_revision="ffffffffffff"))).start()
+    other.engine(timeout_s=5)
+    page = opened(EvaluatePage(other, sessions, shelf))
+    assert "other weights than those that answer here" in page.html("about")
+    assert "ffffffffffff" in page.html("about")
+
+
+def test_while_the_weights_load_it_says_so_and_then_whose_they_are(shelf: Path, sessions: Sessions) -> None:
+    import threading
+
+    ready = threading.Event()
+    loader = EngineLoader(lambda: (ready.wait(10), ScriptedEngine())[1]).start()
+    page = opened(EvaluatePage(loader, sessions, shelf))
+    assert "still loading" in page.html("about")
+    ready.set()
+    loader.engine(timeout_s=5)
+    page.state |= page.reports.tick(page.state[page.tab.found])
+    assert "These are the weights" in page.html("about")
+
+
+def test_no_report_says_which_command_makes_one(loader: EngineLoader, sessions: Sessions, tmp_path: Path) -> None:
+    page = opened(EvaluatePage(loader, sessions, tmp_path))
+    assert "python -m phi2demo evaluate" in page.html("plot")
+    assert page.state[page.tab.found] is None
+    assert page.tab.live.tasks is None  # no items are shipped, so there is nothing to run on
+    assert "run" not in [value for _, value in page.tab.source.choices]
+
+
+def test_single_items_worst_best_and_change(page: EvaluatePage) -> None:
+    opened(page)
+    found = page.state[page.tab.found]
+    worst = page.html("examples.list")
+    assert worst.index("item 1<") < worst.index("item 2<")
+    assert worst.count("<article") == 5
+    assert "<script>" not in worst
+    assert "&lt;script&gt;" in worst
+    best = page.reports.examples(found, "translation.everyday.en-de", "best", 5)[page.tab.examples.list]
+    assert "chrF 100" in best
+    assert "item 1<" not in best
+    change = page.reports.examples(found, "translation.everyday.en-de", "change", 50)
+    assert change[page.tab.examples.list].count("<article") == 24
+    assert change[page.tab.examples.more].visible is False
+    moods = page.reports.examples(found, "sentiment.moods", "worst", 5)
+    assert "right" in moods[page.tab.examples.list]
+
+
+def test_a_report_of_ones_own_and_a_file_that_is_none(page: EvaluatePage, shelf: Path, tmp_path: Path) -> None:
+    opened(page)
+    own, wrong = tmp_path / "own.json", tmp_path / "wrong.json"
+    document = json.loads((shelf / "set_report" / "report.json").read_text(encoding="utf-8"))
+    document["model"] |= {"base": EVIL[:200], "adapter_revision": "eeeeeeeeeeee"}
+    document["measures"][0]["name"] = EVIL[:200]
+    own.write_text(json.dumps(document), encoding="utf-8")
+    wrong.write_text('{"measures": [{}]}', encoding="utf-8")
+    page.state |= page.reports.open_report(str(own))
+    assert "Read own.json" in page.html("status")
+    assert "other weights" in page.html("about")
+    for name in ("about", "plot", "table", "slices"):
+        assert "<script>" not in page.html(name)
+        assert "<img" not in page.html(name)
+    assert "&lt;script&gt;" in page.html("plot")
+    before = page.html("plot")
+    page.state |= page.reports.open_report(str(wrong))
+    assert "no report of an evaluation" in page.html("status")
+    assert page.html("plot") == before
+    assert not own.exists()
+    assert not wrong.exists()
+
+
+def test_a_live_run_on_the_shipped_items_gives_the_planted_figures(page: EvaluatePage, sessions: Sessions) -> None:
+    page.fill(source_of="run", tasks=["translation"], count=6.0)
+    page.run()
+    assert "status done" in page.html("status")
+    found = page.state[page.tab.found]
+    assert found.live
+    assert sum(measure.n for measure in found.report.measures) == 6
+    measures = {measure.name: measure for measure in found.report.measures}
+    scores = measures["translation.everyday.en-de"].figures[1].scores
+    assert scores["finetuned"].score > 60
+    assert scores["base_plain"].score < 20
+    assert "under 20 items a measure, too few to tell" in page.html("plot")
+    assert page.html("examples.list").count("<article") > 0
+    assert len(sessions) == 0
+
+
+def test_partial_figures_and_time_left_come_on_the_way(page: EvaluatePage, engine: ScriptedEngine) -> None:
+    engine.delay_s = 0.15
+    page.fill(source_of="own", pairs=PAIRS)
+    seen = list(page.handlers.run(page.state, PAGE))
+    plots = [step[page.tab.plot] for step in seen if page.tab.plot in step]
+    assert any("So far" in plot and "100.0" in plot for plot in plots)
+    statuses = [step[page.tab.status] for step in seen if page.tab.status in step]
+    assert any("of 12 answers" in each and "left" in each and "<progress" in each for each in statuses)
+
+
+def test_own_pairs_are_measured(page: EvaluatePage) -> None:
+    page.fill(source_of="own", pairs=PAIRS)
+    page.run()
+    found = page.state[page.tab.found]
+    (measure,) = found.report.measures
+    assert (measure.name, measure.n) == ("translation.own.en-de", 6)
+    assert measure.figures[1].scores["finetuned"].score == pytest.approx(100)
+    assert "Wort3 geht" in files_of(found)["answers.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"source_of": "own", "pairs": "source,target\na,\n"}, "Line 2: target is missing"),
+        ({"source_of": "own", "pairs": "source,target\na,b\n", "target": "en"}, "choose two languages"),
+        ({"source_of": "own", "pairs": ""}, "There are no pairs"),
+        ({"source_of": "run", "tasks": []}, "No task is chosen"),
+        ({"source_of": "run", "count": 2.5}, "number of items is 2.5"),
+        ({"source_of": "run", "count": 500}, "number of items is 500"),
+        ({"source_of": "run", "forms": []}, "at least one of finetuned"),
+        ({"source_of": "run", "seed": -1}, "The seed is -1"),
+        ({"source_of": "own", "pairs": "source,target\nword1 explode,b\n"}, "Something went wrong"),
+    ],
+)
+def test_what_cannot_be_asked_is_said(
+    page: EvaluatePage, sessions: Sessions, values: dict[str, Any], says: str
+) -> None:
+    opened(page)
+    page.fill(**values)
+    page.run()
+    assert "status error" in page.html("status")
+    assert says in page.html("status")
+    assert len(sessions) == 0
+    if "pairs" in values:
+        assert page.state[page.tab.live.pairs] == values["pairs"]
+
+
+def test_stop_ends_it_within_a_second_and_shows_what_was_done(
+    page: EvaluatePage, engine: ScriptedEngine, sessions: Sessions
+) -> None:
+    engine.delay_s = 0.1
+    page.fill(source_of="own", pairs=PAIRS)
+    page.handlers.begin(PAGE)
+    steps = page.handlers.run(page.state, PAGE)
+    while "So far" not in page.html("plot"):
+        page.follow(iter([next(steps)]))
+    stopped = time.monotonic()
+    page.handlers.stop(PAGE)
+    page.follow(steps)
+    assert time.monotonic() - stopped < 1.0
+    assert "Stopped after" in page.html("status")
+    assert page.state[page.tab.found].report.measures[0].n == 4
+    assert engine.running == 0
+    assert len(sessions) == 0
+
+
+def test_a_closed_page_frees_the_model(page: EvaluatePage, engine: ScriptedEngine, sessions: Sessions) -> None:
+    engine.delay_s = 0.1
+    page.fill(source_of="own", pairs=PAIRS)
+    page.handlers.begin(PAGE)
+    steps = page.handlers.run(page.state, PAGE)
+    while not engine.running:
+        next(steps)
+    sessions.close("page")
+    started = time.monotonic()
+    steps.close()  # type: ignore[attr-defined]
+    assert time.monotonic() - started < 1.0
+    assert engine.running == 0
+    assert len(sessions) == 0
+
+
+def test_others_have_their_turn_in_a_long_run(
+    loader: EngineLoader, engine: ScriptedEngine, sessions: Sessions, shelf: Path
+) -> None:
+    engine.delay_s = 0.05
+    page = EvaluatePage(loader, sessions, shelf, turn_s=0.1)
+    page.fill(source_of="own", pairs=PAIRS)
+    page.state |= page.handlers.begin(PAGE)
+    for step in page.handlers.run(page.state, PAGE):
+        page.state |= step
+    assert page.state[page.tab.running] is not None  # the place in the queue is free, the run is not over
+    assert page.state[page.tab.found] is None
+    assert sessions.present("page", ID)  # so that Stop reaches it
+    page.follow(page.handlers.go_on(page.state, PAGE))
+    assert page.state[page.tab.found].report.measures[0].n == 6
+    assert page.state[page.tab.running] is None
+    assert len(sessions) == 0
+    assert list(page.handlers.go_on(page.state, PAGE)) == []
+
+
+def test_a_run_that_loses_its_place_shows_what_was_done(
+    loader: EngineLoader, engine: ScriptedEngine, sessions: Sessions, shelf: Path
+) -> None:
+    engine.delay_s = 0.05
+    page = EvaluatePage(loader, sessions, shelf, turn_s=0.1)
+    page.fill(source_of="own", pairs=PAIRS)
+    for step in page.handlers.run(page.state, PAGE):
+        page.state |= step
+    nothing = page.handlers.refused(page.state[page.tab.running], PAGE)  # the base has not answered yet
+    assert page.tab.found not in nothing
+    for step in page.handlers.go_on(page.state, PAGE):
+        page.state |= step
+    page.state |= page.handlers.refused(page.state[page.tab.running], PAGE)
+    assert "Too many requests" in page.html("status")
+    assert page.state[page.tab.found].report.measures[0].n == 4
+    assert len(sessions) == 0
+
+
+def test_an_estimate_comes_before_and_makes_way(page: EvaluatePage, sessions: Sessions) -> None:
+    page.fill(source_of="own", pairs=PAIRS)
+    page.follow(page.handlers.estimate(page.state, PAGE))
+    assert "12 answers, under a second on this machine." in page.html("estimate")
+    page.fill(source_of="report")
+    page.follow(page.handlers.estimate(page.state, PAGE))
+    assert page.html("estimate") == ""
+    page.fill(source_of="own", pairs="source,target\n")
+    page.follow(page.handlers.estimate(page.state, PAGE))
+    assert "no pair below" in page.html("estimate")
+    assert sessions.begin("page", ESTIMATE)
+    sessions.begin("page", ID)
+    assert list(page.handlers.estimate(page.state, PAGE)) == []
+
+
+def test_a_bare_base_has_one_column_and_no_comparison(shelf: Path, sessions: Sessions) -> None:
+    bare = replace(INFO, adapter=None, adapter_revision=None, lora_rank=None)
+    loader = EngineLoader(lambda: ScriptedEngine(bare, reply=planted)).start()
+    loader.engine(timeout_s=5)
+    page = EvaluatePage(loader, sessions, shelf, description=replace(DESCRIPTION, adapter=None))
+    assert [value for _, value in page.tab.live.forms.choices] == ["base_template", "base_plain"]
+    page.fill(source_of="own", pairs=PAIRS)
+    page.run()
+    assert "Scores by measure" in page.html("plot")
+    assert "Difference" not in page.html("table")
+    assert "finetuned" not in page.html("plot").lower()
+
+
+def test_files_of_pairs_and_templates(page: EvaluatePage, tmp_path: Path) -> None:
+    good, bad = tmp_path / "pairs.csv", tmp_path / "pairs.png"
+    good.write_bytes("\ufeffsource,target\nä,ö\n".encode())
+    bad.write_bytes(b"\x89PNG")
+    page.state |= page.reports.open_pairs(str(good))
+    assert page.state[page.tab.live.pairs] == "source,target\nä,ö\n"
+    page.state |= page.reports.open_pairs(str(bad))
+    assert "pairs.png is not one of" in page.html("status")
+    large = tmp_path / "large.csv"
+    large.write_bytes(b"a" * (2 * 1024 * 1024))
+    page.state |= page.reports.open_pairs(str(large))
+    assert "has 2.0 MB; at most 1 MB" in page.html("status")
+    assert page.state[page.tab.live.pairs] == "source,target\nä,ö\n"
+    assert page.reports.template_of(as_json=False)("sentiment").startswith("text,label\n")
+    changed = page.reports.own_task("question_answering")
+    assert changed[page.tab.live.languages].visible is False
+    assert "context,question,answer" in changed[page.tab.live.pairs].placeholder
+
+
+def test_everything_can_be_taken_away(page: EvaluatePage) -> None:
+    opened(page)
+    found = page.state[page.tab.found]
+    packed = base64.b64decode(page.reports.download_of("zip")(found))
+    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+        assert sorted(archive.namelist()) == ["answers.jsonl", "report.json", "table.csv"]
+        assert json.loads(archive.read("report.json"))["format"] == 1
+        assert len(archive.read("answers.jsonl").splitlines()) == 30
+    assert page.reports.download_of("csv")(found).startswith("measure,")
+    with pytest.raises(gr.Error, match="no longer kept"):
+        page.reports.download_of("json")(None)
+    with pytest.raises(gr.Error, match="not at hand"):
+        page.reports.download_of("jsonl")(replace(found, examples=()))
+
+
+def test_the_sources_show_what_is_set_for_them(page: EvaluatePage) -> None:
+    changed = page.reports.switch("own")
+    assert {name: changed[group].visible for name, group in page.tab.groups.items()} == {
+        "report": False, "run": False, "own": True,
+    }  # fmt: skip
+    assert all(changed[each].visible for each in page.tab.asking)

@@ -1,0 +1,114 @@
+import re
+from typing import Any
+
+import pytest
+
+from phi2demo.evaluation.results import as_report
+from phi2demo.ui import figures, slice_table
+from phi2demo.ui.example_cards import differing
+from tests.evaluation.test_results import small
+
+
+def with_figure(**changes: Any) -> Any:
+    report = small()
+    report["measures"][0]["figures"][0] |= changes
+    return as_report(report)
+
+
+def test_dots_and_whiskers_stand_where_their_numbers_are() -> None:
+    plot = figures.plot(as_report(small()))
+    assert 'x="75.00%"' in plot  # 30 on a scale to 40
+    assert 'x1="62.50%" x2="87.50%"' in plot  # 25 to 35
+    assert 'x="50.00%"' in plot  # 20, without an interval
+    assert plot.count("<line x1=") == 1
+    assert "finetuned 30.0 (25.0 to 35.0); base, plain form 20.0" in plot
+    assert "+10.0, better" in plot
+
+
+@pytest.mark.parametrize(
+    ("changes", "n", "kind", "words"),
+    [
+        ({}, 40, "better", "+10.0, better"),
+        ({"higher_is_better": False}, 40, "worse", "+10.0, worse"),
+        ({"difference": {"value": -0.04, "low": -2.0, "high": 1.0, "p": 0.6}}, 40, "unclear", "0.0, could be chance"),
+        ({}, 19, "unclear", "+10.0, too few to tell"),
+        ({"difference": None}, 40, "", ""),
+    ],
+)
+def test_a_difference_in_words(changes: dict[str, Any], n: int, kind: str, words: str) -> None:
+    assert figures.verdict(with_figure(**changes).measures[0].figures[0], n) == (kind, words)
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "signed", "text"),
+    [(-1.25, 1, True, "−1.2"), (0.04, 1, True, "0.0"), (-0.0, 0, False, "0"), (3.0, 2, True, "+3.00")],
+)
+def test_numbers(value: float, digits: int, signed: bool, text: str) -> None:
+    assert figures.number(value, digits, signed=signed) == text
+
+
+@pytest.mark.parametrize(("highest", "top"), [(0.0, 1.0), (1.4, 2.0), (41.0, 60.0), (100.0, 100.0), (101.0, 200.0)])
+def test_scales_end_at_round_numbers(highest: float, top: float) -> None:
+    assert figures.nice_top(highest) == top
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("translation.tatoeba.en-de", "English to German, tatoeba"),
+        ("translation.own.xx-yy", "Translate, own.xx-yy"),
+        ("sentiment.sst2", "Sentiment, sst2"),
+        ("prose.tinystories", "Prose, tinystories"),
+        ("odd", "Odd"),
+    ],
+)
+def test_names_of_measures(name: str, title: str) -> None:
+    assert figures.measure_title(name) == title
+
+
+def test_what_is_better_when_lower_has_a_scale_of_its_own() -> None:
+    report = small()
+    prose = {"title": "bits per character", "higher_is_better": False, "digits": 3}
+    figure = report["measures"][0]["figures"][0] | prose
+    report["measures"].append(report["measures"][0] | {"name": "prose.x", "figures": [figure]})
+    assert figures.plot(as_report(report)).count('class="plot"') == 2
+
+
+def test_slices_are_coloured_by_gain_and_small_ones_are_grey() -> None:
+    report = small()
+    part = report["measures"][0]["slices"][0]
+    figure = part["figures"][0]
+    worse = figure | {"difference": {"value": -5.0, "low": -8.0, "high": -1.0, "p": 0.01}}
+    report["measures"][0]["slices"] = [
+        part | {"by": "genre", "name": "<b>odd</b>"},
+        part | {"by": "length", "name": "long", "n": 30, "enough": True, "figures": [worse]},
+        part | {"by": "length", "name": "short", "n": 40, "enough": True},
+    ]
+    table = slice_table.heat(as_report(report))
+    cells = re.findall(r'<td class="([^"]*)"([^>]*)>(.*?)</td>', table)
+    assert [cell[0].split()[:2] for cell in cells] == [["cell", "more"], ["cell", "less"], ["few", "first"]]
+    assert "--v:1.000" in cells[0][1]
+    assert "--v:0.500" in cells[1][1]
+    assert "<strong>−5.0</strong>" in cells[1][2]
+    assert "too few to rank" in cells[2][2]
+    assert "<b>odd" not in table
+    assert slice_table.heat(as_report(small() | {"measures": []})).startswith('<p class="note')
+
+
+@pytest.mark.parametrize(
+    ("text", "references", "marked"),
+    [
+        ("The cat sleeps.", ["The cat sleeps."], []),
+        ("The dog sleeps well.", ["The cat sleeps well."], ["dog"]),
+        ("a b c d", ["x"], ["a b c d"]),
+        ("one two", ["three", "one two"], []),
+        ("one two three <b>four", ["one two three"], ["&lt;b&gt;four"]),
+        ("it is e\u0301 👩‍🚀 now ?", ["it is e\u0301 👩‍🚀 now !"], ["?"]),
+    ],
+)
+def test_words_that_the_good_answer_lacks_are_marked(text: str, references: list[str], marked: list[str]) -> None:
+    from html import escape
+
+    shown = differing(text, references)
+    assert re.findall(r"<mark>(.*?)</mark>", shown, re.S) == marked
+    assert re.sub(r"</?mark>", "", shown) == escape(text)
