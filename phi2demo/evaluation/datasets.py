@@ -13,7 +13,17 @@ from typing import Literal
 from phi2demo.errors import DataError
 from phi2demo.tasks.documents import split_sentences
 from phi2demo.tasks.languages import LANGUAGES
-from phi2demo.training.corpus import FILE_NAME, KINDS, Row, clean_row, is_well_formed, kind_of, normalize, read_rows
+from phi2demo.training.corpus import (
+    FILE_NAME,
+    KINDS,
+    Row,
+    clean_row,
+    is_well_formed,
+    kind_of,
+    normalize,
+    read_rows,
+    too_large,
+)
 from phi2demo.training.corpus import split_of as split_by_title
 
 EvaluationSplit = Literal["validation", "test"]
@@ -27,6 +37,9 @@ TASK_OF_KIND = {
     "continuation": "generation",
 }
 """Kinds that are measured; prose is scored as it is, with no task around it, and once more as a text to be continued."""
+
+MAX_BYTES = 100_000_000
+"""Of a file, unpacked, that is measured as a whole: more would take days."""
 
 MAX_CONTINUATION = 600
 """Characters of a continuation that are scored, from its start to a sentence end."""
@@ -159,12 +172,14 @@ def _choose(files: dict[str | None, Path], split: EvaluationSplit) -> tuple[Path
 
 def _rows(path: Path, *, only: str | None, limit: int | None) -> Iterator[tuple[int, Row]]:
     taken = 0
-    for number, row in read_rows(path):
-        if taken == limit:
-            return
+    if limit is None and path.stat().st_size > MAX_BYTES:
+        raise DataError(too_large(path, MAX_BYTES))
+    for number, row in read_rows(path, max_bytes=MAX_BYTES if limit is None else None):
         if only is None or split_by_title(row) == only:
             taken += 1
             yield number, row
+            if taken == limit:
+                return
 
 
 def _checked(row: Row, number: int, kind: str, path: Path) -> Row:

@@ -1,10 +1,12 @@
 import gzip
 import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
 from phi2demo.errors import DataError
+from phi2demo.evaluation import datasets
 from phi2demo.evaluation.datasets import MAX_CONTINUATION, read_measures, select
 from phi2demo.training.corpus import split_of
 from tests.evaluation.conftest import Write, pair
@@ -73,25 +75,76 @@ def test_select_refuses_what_is_not_there(data: Path) -> None:
         select(measures, names=["translation.pairs.en-fr"])
 
 
-BAD = {
+GOOD = json.dumps(pair(0)).encode() + b"\n"
+BAD: dict[str, tuple[bytes, str]] = {
     "missing": (
-        '{"source": "a", "source_lang": "en", "target_lang": "de"}',
-        r"line 2: a row of translation needs target",
+        b'{"source": "a", "source_lang": "en", "target_lang": "de"}',
+        r"line 2: a row of translation needs target too\. Add it",
     ),
-    "not JSON": ('{"source": ', r"line 2: not JSON"),
-    "no object": ("[1]", r"line 2: a JSON object is needed"),
-    "number": (json.dumps(pair(1) | {"target": 5}), r"line 2: a field of this row of translation"),
-    "empty": (json.dumps(pair(1) | {"target": " "}), r"line 2: target is empty"),
-    "language": (json.dumps(pair(1) | {"target_lang": "xx"}), r"line 2: target_lang is 'xx'; use one of en"),
+    "not JSON": (b'{"source": ', r"line 2: not JSON \(Expecting value, column 12\)\. Mend or remove it"),
+    "two on a line": (GOOD.strip() * 2, r"line 2: not JSON \(Extra data"),
+    "no object": (b"[1]", r"line 2: a JSON object is needed"),
+    "number": (json.dumps(pair(1) | {"target": 5}).encode(), r"line 2: a field of this row of translation"),
+    "empty": (json.dumps(pair(1) | {"target": " "}).encode(), r"line 2: target is empty"),
+    "language": (json.dumps(pair(1) | {"target_lang": "xx"}).encode(), r"line 2: target_lang is 'xx'; use one of en"),
+    "Latin-1": (
+        '{"source": "Café"}'.encode("latin-1"),
+        r"line 2: not UTF-8 \(.* 0xe9 at byte 16\)\. .*iconv -f LATIN1",
+    ),
+    "half a pair": (json.dumps(pair(1) | {"target": "\ud83d"}).encode(), r"line 2: cannot be used \(.*surrogates"),
+    "deep": (b"[" * 100_000, r"line 2: cannot be used \(maximum recursion"),
+    "long number": (b'{"n": ' + b"9" * 5000 + b"}", r"line 2: cannot be used \(Exceeds the limit"),
+    "zeros": (b"\0" * 100, r"line 2: not JSON"),
 }
 
 
 @pytest.mark.parametrize("case", BAD)
 def test_a_bad_row_is_named_by_file_and_line(tmp_path: Path, case: str) -> None:
     line, message = BAD[case]
-    (tmp_path / "bad.test.jsonl").write_text(f"{json.dumps(pair(0))}\n{line}\n")
+    (tmp_path / "bad.test.jsonl").write_bytes(GOOD + line + b"\n")
     with pytest.raises(DataError, match=rf"bad\.test\.jsonl, {message}"):
         read_measures(tmp_path)
+    assert len(read_measures(tmp_path, limit=1)[0][0].items) == 1  # what is not needed is not read
+
+
+def test_one_gigabyte_is_refused_at_once_and_a_limit_reads_its_first_rows(tmp_path: Path) -> None:
+    """Sparse: it takes no room on the disk. A line without end is not read as a whole either."""
+    path = tmp_path / "huge.test.jsonl"
+    tracemalloc.start()
+    try:
+        for start, message in ((GOOD, r"line 2: longer than 16 MB"), (b"", r"line 1: longer than 16 MB")):
+            with path.open("wb") as file:
+                file.write(start)
+                file.truncate(2**30)
+            with pytest.raises(DataError, match=r"huge\.test\.jsonl has more than 100 MB.*--limit"):
+                read_measures(tmp_path)
+            with pytest.raises(DataError, match=rf"huge\.test\.jsonl, {message}\. Put one JSON object on each line"):
+                read_measures(tmp_path, limit=5)
+        path.write_bytes(GOOD)
+        with path.open("r+b") as file:
+            file.truncate(2**30)
+        ((there, _), _) = read_measures(tmp_path, limit=1)
+        assert len(there.items) == 1
+        assert tracemalloc.get_traced_memory()[1] < 100e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_small_file_that_unpacks_to_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets, "MAX_BYTES", 1_000_000)
+    path = tmp_path / "packed.test.jsonl.gz"
+    path.write_bytes(gzip.compress(GOOD * 20_000))
+    assert path.stat().st_size < 100_000
+    with pytest.raises(DataError, match=r"packed\.test\.jsonl\.gz has more than 1 MB"):
+        read_measures(tmp_path)
+    assert len(read_measures(tmp_path, limit=3)[0][0].items) == 3
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-8"])
+def test_a_mark_of_utf_8_and_carriage_returns_are_no_text(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "x.test.jsonl").write_bytes('{"text": "Café"}\r\n{"text": "b"}\r\n'.encode(encoding))
+    ((measure,), _) = read_measures(tmp_path)
+    assert [item.row["text"] for item in measure.items] == ["Café", "b"]
 
 
 def test_bad_files(tmp_path: Path) -> None:
@@ -101,8 +154,11 @@ def test_bad_files(tmp_path: Path) -> None:
     path.write_text("\n\n")
     with pytest.raises(DataError, match=r"bad\.test\.jsonl holds no rows"):
         read_measures(tmp_path)
-    path.write_bytes(b'{"text": "caf\xe9"}\n')
-    with pytest.raises(DataError, match=r"bad\.test\.jsonl cannot be read after line 0.*UTF-8"):
+    path.write_text('{"text": "a"}\n', encoding="utf-16")
+    with pytest.raises(DataError, match=r"bad\.test\.jsonl, line 1: the file is UTF-16\. Save it as UTF-8"):
+        read_measures(tmp_path)
+    path.write_bytes(b"")
+    with pytest.raises(DataError, match=r"bad\.test\.jsonl holds no rows.*Add some, or remove it"):
         read_measures(tmp_path)
     path.write_text('{"colour": "red"}\n')
     with pytest.raises(DataError, match=r"bad\.test\.jsonl: rows with the fields \['colour'\] are of no known kind"):

@@ -1,3 +1,8 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -50,6 +55,22 @@ def test_the_bootstrap_is_sacrebleus(place: int, metric: BLEU | CHRF) -> None:
     low, high = interval(drawn)
     assert float(drawn.mean()) == pytest.approx(theirs._mean, abs=1e-4)  # sacrebleu sums in float32
     assert (high - low) / 2 == pytest.approx(theirs._ci, abs=1e-4)
+
+
+def test_intervals_are_those_of_sacrebleus_command(tmp_path: Path) -> None:
+    """To the last printed digit; its width is half of ours from end to end."""
+    references, outputs = sentences(4, 50, 0.3)
+    for name, texts in (("out", outputs), ("ref", references)):
+        (tmp_path / name).write_text("\n".join(texts) + "\n", encoding="utf-8")
+    command = [sys.executable, "-m", "sacrebleu", str(tmp_path / "ref"), "-i", str(tmp_path / "out"), "--confidence"]
+    command += ["-m", "bleu", "chrf", "-w", "3", "--format", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    wanted = [[text] for text in references]
+    for metric, theirs in zip(metrics_for("translation", wanted), json.loads(done.stdout), strict=True):
+        drawn = Resamples.draw(50).drawn(metric.statistics(outputs, wanted), metric.score)
+        assert theirs["score"] == pytest.approx(drawn.score, abs=0.5001e-3)
+        assert theirs["confidence_mean"] == pytest.approx(float(drawn.resampled.mean()), abs=0.6e-3)
+        assert theirs["confidence_var"] == pytest.approx((drawn.estimate.high - drawn.estimate.low) / 2, abs=0.6e-3)
 
 
 @pytest.mark.parametrize(("better", "found"), [(0.3, True), (0.4, False)])
