@@ -113,7 +113,7 @@ def speed_line(facts: Facts) -> str:
 
 
 def environment_lines(facts: Facts) -> str:
-    """Where and when the figures are from, a line for each report."""
+    """Where and when the figures are from: a line for each report that says another thing."""
     lines = []
     for report in facts.reports:
         environment, settings = report["environment"], report["settings"]
@@ -122,7 +122,7 @@ def environment_lines(facts: Facts) -> str:
             f"Measured on {report['made_at'][:10]} with Python {environment['python']}, {versions}; batches of "
             f"{settings['batch_size']}, {settings['resamples']:,} resamples, seed {settings['seed']}."
         )
-    return "\n".join(lines)
+    return "\n".join(dict.fromkeys(lines))
 
 
 def ablation_table(facts: Facts) -> str:
