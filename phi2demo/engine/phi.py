@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from threading import Event
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn import functional
 
@@ -21,7 +22,11 @@ TABLE_TOKENS = 1024
 """Tokens in the first layer's table, after which it begins anew."""
 
 FIRST_SLOTS = 1024
-"""Of a new store; it doubles up to its limit."""
+"""Of a new store on a GPU; it doubles up to its limit. A CPU has all at once: it is the first use that takes memory."""
+
+STEP = 16
+"""Rows that are multiplied together are filled up to a multiple of it: oneDNN compiles a kernel for each number of rows,
+which takes as long as multiplying a few dozen of them with a small model."""
 
 
 class PackedPhi:
@@ -40,7 +45,8 @@ class PackedPhi:
         self._slots = slots
         self._tree = PrefixTree()
         self._table = _FirstLayerTable(weights)
-        self._store = [self._new_store(FIRST_SLOTS) for _ in range(1 + len(weights.layers))]
+        first = slots if self._device.type == "cpu" else FIRST_SLOTS
+        self._store = [self._new_store(first) for _ in weights.layers]
 
     def logits(self, states: torch.Tensor, token_ids: torch.Tensor) -> torch.Tensor:
         """Float32 logits (tokens, vocabulary) for states that `hidden` gave; those of `token_ids` without rounding."""
@@ -73,23 +79,25 @@ class PackedPhi:
         """
         try:
             pack = make_pack(self._tree, prefixes, tails)
-            self._grow(pack.first_slot, pack.first_slot + len(pack.tokens))
+            self._grow(pack.first_slot, pack.first_slot + len(pack.tokens) + STEP)
             return self._run(pack, cancel)
         except BaseException:
             self._tree.clear()  # its newest slots hold nothing
             raise
 
     def _run(self, pack: Pack, cancel: Event | None) -> torch.Tensor:
-        tokens, positions = (torch.from_numpy(part).to(self._device) for part in (pack.tokens, pack.positions))
-        turns = self._turns.index_select(0, positions)
+        count, start = len(pack.tokens), pack.prefix_tokens
+        spare = -count % STEP  # filled with the last token, which no other sees
+        tokens, positions = (np.pad(part, (0, spare), mode="edge") for part in (pack.tokens, pack.positions))
+        turns = self._turns.index_select(0, torch.from_numpy(positions).to(self._device))
         groups = [self._place(group) for group in pack.groups]
-        slots, start = slice(pack.first_slot, pack.first_slot + len(tokens)), pack.prefix_tokens
-        keys_values, queries, x = self._table.look_up(pack.tokens.tolist(), tokens)
+        slots = slice(pack.first_slot, pack.first_slot + len(tokens))
+        keys_values, queries, x = self._table.look_up(tokens.tolist(), self._device)
         self._keep(keys_values, turns, self._store[0][slots])
         self._attend(queries, turns, self._store[0], groups)
-        x.add_(self._weights.first.attended(queries))
-        size = queries.shape[1]
-        for layer, store in zip(self._weights.layers, self._store[1:], strict=True):
+        first, *others = self._weights.layers
+        x.add_(first.attended(queries))
+        for layer, store in zip(others, self._store[1:], strict=True):
             check(cancel)
             normed = layer.norm(x).to(self._weights.dtype)
             self._keep(layer.keys_values(normed), turns, store[slots])
@@ -97,11 +105,10 @@ class PackedPhi:
                 if not pack.tails:
                     break
                 groups = [self._place(group, start) for group in pack.tails]
-                normed, x, turns = normed[start:], x[start:], turns[start:]
-            joint = layer.queries_inner(normed)
-            self._attend(joint[:, :size], turns, store, groups)
-            self._weights.activate(joint[:, size:])
-            x.add_(layer.output(joint))
+                normed, x, turns = normed[start:count], x[start:count], turns[start:count]
+            queries = layer.queries(normed)
+            self._attend(queries, turns, store, groups)
+            x.add_(layer.attended(queries)).add_(layer.outer(layer.inner(normed)))
         return self._weights.final_norm(x)
 
     def _keep(self, keys_values: torch.Tensor, turns: torch.Tensor, into: torch.Tensor) -> None:
@@ -175,31 +182,28 @@ class _FirstLayerTable:
         self._rows: dict[int, int] = {}
         self._parts: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = None
 
-    def look_up(self, tokens: Sequence[int], ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Keys and values, queries, and embedding plus MLP, of `tokens`, which `ids` holds on the device."""
+    def look_up(self, tokens: Sequence[int], device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Keys and values, queries, and embedding plus MLP, of `tokens`."""
         new = sorted(set(tokens) - self._rows.keys())
         if len(self._rows) + len(new) > TABLE_TOKENS:
             self._rows.clear()
             new = sorted(set(tokens))
         if new:
-            made = self._compute(torch.tensor(new, device=ids.device))
+            made = self._compute(torch.tensor(new, device=device))
             if self._rows and self._parts is not None:
                 made = _stacked(self._parts, made)
             self._parts = made
             self._rows.update(zip(new, range(len(self._rows), len(self._rows) + len(new)), strict=True))
         assert self._parts is not None
-        at = torch.tensor([self._rows[token] for token in tokens], device=ids.device)
+        at = torch.tensor([self._rows[token] for token in tokens], device=device)
         keys_values, queries, x = self._parts
         return keys_values.index_select(0, at), queries.index_select(0, at), x.index_select(0, at)
 
     def _compute(self, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        first = self._weights.first
+        first = self._weights.layers[0]
         x = self._weights.embed(ids).float()
         normed = first.norm(x).to(self._weights.dtype)
-        joint = first.queries_inner(normed)
-        queries, inner = joint[:, : x.shape[1]], joint[:, x.shape[1] :]
-        self._weights.activate(inner)
-        return first.keys_values(normed), queries.contiguous(), x + first.inner(inner.contiguous())
+        return first.keys_values(normed), first.queries(normed), x + first.outer(first.inner(normed))
 
 
 def _stacked(

@@ -1,6 +1,5 @@
 """The weights of a loaded Phi as its finetuned or its base rows see them, copied into the form that multiplies fastest."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,29 +15,20 @@ Norm = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
-class FirstLayer:
-    """The layer whose attention and MLP read nothing but the token's embedding."""
+class Layer:
+    """Its attention and its MLP read the same normed input and are added."""
 
     norm: Norm
     keys_values: Linear
     """To keys, then values, of all heads. Numbers of a key or query that are turned together are neighbours."""
-    queries_inner: Linear
-    """To queries of all heads, then the inner MLP before its activation."""
+    queries: Linear
+    """To queries of all heads."""
     attended: Linear
     """From the attended values."""
     inner: Linear
+    """To the inner MLP, activated."""
+    outer: Linear
     """From the inner MLP."""
-
-
-@dataclass(frozen=True)
-class Layer:
-    """Any other. Attention and MLP of Phi read the same normed input and are added: they multiply together."""
-
-    norm: Norm
-    keys_values: Linear
-    queries_inner: Linear
-    output: Linear
-    """From the attended values, then the inner MLP."""
 
 
 @dataclass(frozen=True)
@@ -46,17 +36,17 @@ class PhiWeights:
     """One Phi, finetuned or base."""
 
     embed: Callable[[torch.Tensor], torch.Tensor]
-    first: FirstLayer
     layers: tuple[Layer, ...]
-    """All others."""
     final_norm: Norm
     head: Linear
     head_parts: tuple[torch.Tensor, torch.Tensor]
     """Its weight and bias with all their digits."""
-    activate: Callable[[torch.Tensor], object]
-    """In place."""
     dtype: torch.dtype
     """Of what is multiplied; norms and the sums over layers are float32."""
+
+
+GELU_BY_TANH = ("gelu_new", "gelu_pytorch_tanh", "gelu_fast")
+"""Names of one function (Hendrycks and Gimpel, 2016)."""
 
 
 def supports(model: nn.Module) -> bool:
@@ -73,7 +63,7 @@ def supports(model: nn.Module) -> bool:
     return (
         len(base.model.layers) > 1
         and not config.qk_layernorm
-        and not (config.intermediate_size % 2 or base.model.layers[0].self_attn.head_dim % 2)  # pairs turn in place
+        and base.model.layers[0].self_attn.head_dim % 2 == 0  # pairs turn in place
         and config.rope_parameters["rope_type"] == "default"
         and len({str(parameter.device) for parameter in base.parameters()}) == 1
         and all(_is_plain(module) for module in linears)
@@ -91,15 +81,12 @@ def base_of(model: nn.Module) -> Any:
 def read_weights(model: nn.Module, *, adapter: str | None, dtype: torch.dtype) -> PhiWeights:
     """Copies of all weights in `dtype`, with LoRA added to them where `adapter` names one."""
     base = base_of(model)
-    first, *others = base.model.layers
     return PhiWeights(
         embed=_chosen(base.model.embed_tokens, adapter),
-        first=_read_first(first, adapter, dtype),
-        layers=tuple(_read_layer(layer, adapter, dtype) for layer in others),
+        layers=tuple(_read_layer(layer, adapter, dtype, base.config.hidden_act) for layer in base.model.layers),
         final_norm=_norm(base.model.final_layernorm),
-        head=_joined([[base.lm_head]], adapter, dtype),
+        head=_joined([base.lm_head], adapter, dtype),
         head_parts=(_weight(base.lm_head, adapter), _bias(base.lm_head)),
-        activate=_activation(base.config.hidden_act),
         dtype=dtype,
     )
 
@@ -111,34 +98,17 @@ def copied_bytes(model: nn.Module, dtype: torch.dtype) -> int:
     return sum(int(module.weight.numel()) for module in linears) * dtype.itemsize
 
 
-def _read_first(layer: Any, adapter: str | None, dtype: torch.dtype) -> FirstLayer:
+def _read_layer(layer: Any, adapter: str | None, dtype: torch.dtype, activation: str) -> Layer:
     attention, mlp = layer.self_attn, layer.mlp
-    return FirstLayer(
-        norm=_norm(layer.input_layernorm),
-        keys_values=_keys_values(layer, adapter, dtype),
-        queries_inner=_queries_inner(layer, adapter, dtype),
-        attended=_joined([[attention.dense]], adapter, dtype),
-        inner=_joined([[mlp.fc2]], adapter, dtype),
-    )
-
-
-def _read_layer(layer: Any, adapter: str | None, dtype: torch.dtype) -> Layer:
+    keys, queries = attention.k_proj, attention.q_proj
     return Layer(
         norm=_norm(layer.input_layernorm),
-        keys_values=_keys_values(layer, adapter, dtype),
-        queries_inner=_queries_inner(layer, adapter, dtype),
-        output=_joined([[layer.self_attn.dense, layer.mlp.fc2]], adapter, dtype),
+        keys_values=_joined([keys, attention.v_proj], adapter, dtype, order=_paired(attention, keys)),
+        queries=_joined([queries], adapter, dtype, order=_paired(attention, queries)),
+        attended=_joined([attention.dense], adapter, dtype),
+        inner=_joined([mlp.fc1], adapter, dtype, activation=activation),
+        outer=_joined([mlp.fc2], adapter, dtype),
     )
-
-
-def _keys_values(layer: Any, adapter: str | None, dtype: torch.dtype) -> Linear:
-    attention = layer.self_attn
-    return _joined([[attention.k_proj], [attention.v_proj]], adapter, dtype, order=_paired(attention, attention.k_proj))
-
-
-def _queries_inner(layer: Any, adapter: str | None, dtype: torch.dtype) -> Linear:
-    attention = layer.self_attn
-    return _joined([[attention.q_proj], [layer.mlp.fc1]], adapter, dtype, order=_paired(attention, attention.q_proj))
 
 
 def _paired(attention: Any, projection: Any) -> torch.Tensor:
@@ -165,60 +135,50 @@ def _is_plain(module: nn.Module) -> bool:
 
 
 def _joined(
-    modules: Sequence[Sequence[nn.Module]],
+    modules: Sequence[nn.Module],
     adapter: str | None,
     dtype: torch.dtype,
     *,
     order: torch.Tensor | None = None,
+    activation: str | None = None,
 ) -> Linear:
-    """One multiplication for several: those of a row read inputs side by side and are added, rows are stacked.
-
-    `order` is that of the first outputs.
-    """
-    weights = [[_weight(module, adapter) for module in row] for row in modules]
-    biases = [[_bias(module) for module in row] for row in modules]
-    weight = torch.cat([torch.cat(row, dim=1).to(dtype) for row in weights])
-    bias = torch.cat([torch.stack(row).sum(0) for row in biases]).to(dtype)
+    """One multiplication for several of the same input; `order` is that of the first outputs."""
+    weight = torch.cat([_weight(module, adapter).to(dtype) for module in modules])
+    bias = torch.cat([_bias(module) for module in modules]).to(dtype)
     if order is not None:
         order = order.to(weight.device)
         weight[: len(order)], bias[: len(order)] = weight[order], bias[order]
-    return _prepared(weight, bias)
+    return _prepared(weight, bias, activation)
 
 
-def _prepared(weight: torch.Tensor, bias: torch.Tensor) -> Linear:
-    """oneDNN's own blocked layout on a CPU, which saves reordering the weights in each call."""
+def _prepared(weight: torch.Tensor, bias: torch.Tensor, activation: str | None) -> Linear:
+    """oneDNN's own blocked layout on a CPU, which saves reordering the weights in each call, and its GELU on the way."""
     operators = torch.ops.mkldnn
     reorder = getattr(operators, "_reorder_linear_weight", None)  # both are private: another torch may lack them
     multiply = getattr(operators, "_linear_pointwise", None)
     onednn = weight.device.type == "cpu" and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     if not onednn or reorder is None or multiply is None:
-        return lambda inputs: nn.functional.linear(inputs, weight, bias)
+        return _activated(lambda inputs: nn.functional.linear(inputs, weight, bias), activation)
     packed = reorder(weight, None)
-    return lambda inputs: multiply(inputs, packed, bias, "none", [], "")
+    if activation in GELU_BY_TANH:
+        return lambda inputs: multiply(inputs, packed, bias, "gelu", [], "tanh")
+    return _activated(lambda inputs: multiply(inputs, packed, bias, "none", [], ""), activation)
+
+
+def _activated(linear: Linear, name: str | None) -> Linear:
+    from transformers.activations import ACT2FN
+
+    if name is None:
+        return linear
+    if name in GELU_BY_TANH:
+        return lambda inputs: nn.functional.gelu(linear(inputs), approximate="tanh")
+    function = ACT2FN[name]
+    return lambda inputs: function(linear(inputs))
 
 
 def _norm(module: nn.LayerNorm) -> Norm:
     weight, bias = module.weight.float(), module.bias.float()
     return lambda inputs: nn.functional.layer_norm(inputs, module.normalized_shape, weight, bias, module.eps)
-
-
-def _activation(name: str) -> Callable[[torch.Tensor], object]:
-    from transformers.activations import ACT2FN
-
-    if name in ("gelu_new", "gelu_pytorch_tanh", "gelu_fast"):
-        return _gelu
-    function = ACT2FN[name]
-    return lambda inputs: inputs.copy_(function(inputs))
-
-
-def _gelu(inputs: torch.Tensor) -> None:
-    """GELU by tanh (Hendrycks and Gimpel, 2016), written as x sigmoid(2 y), which is twice as fast on a CPU."""
-    if inputs.device.type != "cpu":
-        inputs.copy_(nn.functional.gelu(inputs, approximate="tanh"))
-        return
-    x = inputs.float()
-    y = torch.addcmul(x, x * x, x, value=0.044715)
-    inputs.copy_(x.mul_(y.mul_(2 * math.sqrt(2 / math.pi)).sigmoid_()))  # nothing to copy where x is inputs
 
 
 def _weight(module: Any, adapter: str | None) -> torch.Tensor:

@@ -176,6 +176,7 @@ def test_without_memory_for_copies_rows_are_scored_in_plain_batches(
     [
         {"qk_layernorm": True},
         {"num_hidden_layers": 1},
+        {"hidden_size": 36},
         {"intermediate_size": 47},
         {"num_key_value_heads": 2},
         {"hidden_act": "gelu"},
@@ -195,7 +196,9 @@ def test_other_shapes_of_phi(change: dict[str, object]) -> None:
         return model(**inputs).logits
 
     made = scorer.Scorer(model, forward, base=BASE)
-    assert made._packable == (change.keys() <= {"num_key_value_heads", "hidden_act", "rope_parameters"})
+    assert made._packable == (
+        change.keys() <= {"intermediate_size", "num_key_value_heads", "hidden_act", "rope_parameters"}
+    )
     chance = random.Random(1)
     rows = [
         ScoringRow(tuple(chance.choices(range(5), k=n)), tuple(chance.choices(range(60), k=3)), BASE)
