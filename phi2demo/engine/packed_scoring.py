@@ -28,6 +28,7 @@ def score_packed(phi: PackedPhi, rows: Sequence[ScoringRow], limits: Limits, can
     """Log-probability of every output token, in the order of `rows`. Raises StoppedError."""
     scores: dict[int, Score] = {}
     for batch in _passes(phi, rows, limits, cancel):
+        batch.sort(key=lambda index: (len(rows[index].output_ids), rows[index].length))  # rows of one group in a row
         taken = [rows[index] for index in batch]
         prefixes = [row.prompt_ids[:-1] for row in taken]
         tails = [(row.prompt_ids[-1], *row.output_ids[:-1]) for row in taken]

@@ -44,6 +44,13 @@ class Group:
     numbers: Ints
     """Of the real queries in the pack."""
 
+    def run(self, start: int = 0) -> slice | None:
+        """The queries, counted from `start`, where they follow each other in the pack and none is padding."""
+        flat = self.queries.reshape(-1)
+        first = int(flat[0])
+        follow = np.array_equal(flat, np.arange(first, first + len(flat)))
+        return slice(first - start, first - start + len(flat)) if follow else None
+
 
 @dataclass(frozen=True)
 class Pack:

@@ -126,15 +126,19 @@ class PackedPhi:
         for group in groups:
             rows = len(group.keys)
             kept = store.index_select(0, group.keys.view(-1)).view(rows, -1, 2, self._groups, self._width)
+            taken = turned[group.run] if group.run else turned.index_select(0, group.queries)
             values = functional.scaled_dot_product_attention(
-                turned.index_select(0, group.queries).view(rows, -1, self._heads, self._width).transpose(1, 2),
+                taken.view(rows, -1, self._heads, self._width).transpose(1, 2),
                 kept[:, :, 0].transpose(1, 2),
                 kept[:, :, 1].transpose(1, 2),
                 attn_mask=group.mask,
                 enable_gqa=self._heads != self._groups,
-            )
-            flat = values.transpose(1, 2).reshape(-1, queries.shape[1]).to(queries.dtype)
-            queries.index_copy_(0, group.numbers, flat if group.real is None else flat.index_select(0, group.real))
+            ).transpose(1, 2)
+            if group.run:
+                queries[group.run].view(values.shape).copy_(values)
+            else:
+                flat = values.reshape(-1, queries.shape[1]).to(queries.dtype)
+                queries.index_copy_(0, group.numbers, flat.index_select(0, group.real))
 
     def _place(self, group: Group, start: int = 0) -> "_Placed":
         """On the device, with queries numbered from `start`."""
@@ -144,8 +148,8 @@ class PackedPhi:
             torch.from_numpy(part).to(self._device)
             for part in (group.queries.reshape(-1) - start, group.keys, group.real, group.numbers - start)
         )
-        padded = len(real) < len(queries)
-        return _Placed(queries, keys, mask.masked_fill_(~visible, float("-inf")), real if padded else None, numbers)
+        mask = mask.masked_fill_(~visible, float("-inf"))
+        return _Placed(group.run(start), queries, keys, mask, real, numbers)
 
     def _grow(self, filled: int, needed: int) -> None:
         size = len(self._store[0])
@@ -165,12 +169,13 @@ class PackedPhi:
 class _Placed:
     """A group on the device."""
 
+    run: slice | None
+    """The queries where they are neighbours without padding, which saves gathering and spreading them."""
     queries: torch.Tensor
     keys: torch.Tensor
     mask: torch.Tensor
     """(segments, 1, queries, keys), added to the scores."""
-    real: torch.Tensor | None
-    """None where no query is padding."""
+    real: torch.Tensor
     numbers: torch.Tensor
 
 

@@ -82,7 +82,7 @@ class Scorer:
         positions = torch.arange(context, device=self._device)[None]
         cos, sin = base.model.rotary_emb(torch.zeros(1, device=self._device), positions)
         per_token = len(base.model.layers) * self._key_bytes(dtype)
-        slots = min(self._share(128 * MEGABYTE), self._free() // 4) // per_token
+        slots = min(self._share(256 * MEGABYTE), self._free() // 4) // per_token
         least = context + 2 * self._limits(dtype).tokens
         return PackedPhi(weights, base.config, (cos[0], sin[0]), slots=max(slots, least))
 

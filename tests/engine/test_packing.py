@@ -43,6 +43,14 @@ def test_every_query_sees_its_own_past() -> None:
     assert seen == {0: [0], 1: [0, 1], 2: [0, 2], 3: [0, 2, 3], 4: [0, 1, 4], 5: [0, 1, 4, 5], 6: [0, 2, 3, 6]}
 
 
+def test_neighbours_of_one_length_need_no_gathering() -> None:
+    alike = [Segment(first, 4, list(range(10))) for first in (8, 12, 16)]
+    assert [group.run(8) for group in make_groups(alike)] == [slice(0, 12)]
+    assert [group.run() for group in make_groups(alike[::2])] == [None]
+    padded = [Segment(0, 3, list(range(9))), Segment(3, 4, list(range(10)))]
+    assert [group.run() for group in make_groups(padded)] == [None]
+
+
 def test_segments_of_unlike_shape_are_apart() -> None:
     alike = [Segment(first, 4, list(range(10))) for first in (0, 4, 8)]
     assert len(make_groups(alike)) == 1
