@@ -1,4 +1,4 @@
-"""shap's text masker with the same masked texts and the same tree, which is built in less time."""
+"""shap's text masker with the same masked texts and the same tree, which are built in less time."""
 
 import re
 from itertools import pairwise
@@ -14,10 +14,20 @@ _LETTER = re.compile(r"^[A-Za-z]")
 
 def make_masker(tokenizer: Any) -> Any:
     """A `shap.maskers.Text`."""
+    import numpy as np
     import shap
 
     class Text(shap.maskers.Text):
-        """Only its tree is built anew."""
+        """Only its tree and, for a tokenizer that adds nothing of its own, its masked texts are built anew."""
+
+        def __call__(self, mask: "NDArray[np.bool_]", s: str) -> "tuple[NDArray[np.str_]]":
+            self._update_s_cache(s)
+            kept = self._standardize_mask(mask, s)
+            added = self.keep_prefix or self.keep_suffix or getattr(self.tokenizer, "sep_token", None) is not None
+            if added or not self.collapse_mask_token or self.output_type != "string" or "▁" in s:  # a space to some
+                masked: tuple[NDArray[np.str_]] = super().__call__(mask, s)
+                return masked
+            return (np.array([masked_text(self._segments_s, kept, self.mask_token)]),)
 
         def clustering(self, s: str) -> "NDArray[np.float64]":
             self._update_s_cache(s)
@@ -27,6 +37,15 @@ def make_masker(tokenizer: Any) -> Any:
             return tree
 
     return Text(tokenizer)
+
+
+def masked_text(segments: "NDArray[np.str_]", kept: "NDArray[np.bool_]", mark: str) -> str:
+    """The kept segments with `mark` for each run of others, and single spaces."""
+    import numpy as np
+
+    first = ~kept  # of each run
+    first[1:] &= kept[:-1]
+    return " ".join("".join(np.where(kept, segments, " " + mark)[kept | first].tolist()).split())
 
 
 def joined_marks(segments: list[str]) -> list[str]:

@@ -139,7 +139,8 @@ class LocalEngine:
         texts = list({prompt.text: None for prompt in prompts})
         ids: dict[str, tuple[int, ...]] = {}
         if texts:
-            ids = dict(zip(texts, map(tuple, self._tokenizer(texts, verbose=False)["input_ids"]), strict=True))
+            encoded = self._tokenizer(texts, verbose=False, return_attention_mask=False, return_token_type_ids=False)
+            ids = dict(zip(texts, map(tuple, encoded["input_ids"]), strict=True))
         if not all(ids.values()):
             raise InputError("The text is empty. Type or paste some words first.")
         wanted = {output: self._output_ids(output) for output in dict.fromkeys(outputs)}

@@ -26,5 +26,9 @@ def test_masked_texts_and_clusters_are_those_of_shap() -> None:
     ours, stock = make_masker(tokenizer), shap.maskers.Text(tokenizer)
     text = EXAMPLES[2].text
     assert np.array_equal(ours.clustering(text), stock.clustering(text))
-    mask = np.random.default_rng(0).random(ours.shape(text)[1]) < 0.5
-    assert ours(mask, text) == stock(mask, text)
+    chance = np.random.default_rng(0)
+    for share in (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0):
+        for spaced in (text, f" \n{text}  two\n\nlines\t"):
+            mask = chance.random(ours.shape(spaced)[1]) < share
+            assert ours(mask, spaced) == stock(mask, spaced)
+    assert ours(True, text) == stock(True, text)

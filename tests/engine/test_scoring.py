@@ -80,6 +80,18 @@ def test_a_second_call_that_reads_kept_prefixes_gives_the_same(engine: LocalEngi
     check(engine._scorer.score(second, fast=False, cancel=None), second, reference)
 
 
+def test_a_store_that_grows_keeps_what_it_holds(engine: LocalEngine, reference: Reference) -> None:
+    made = scorer.Scorer(engine._model, engine._forward, base=BASE)
+    first, second = rows_of(11, count=6), rows_of(11, count=30)
+    made.score(first, fast=False, cancel=None)
+    packed = [each for each in made._packed.values() if each is not None]
+    for each in packed:  # on a CPU a store has its full size from the start
+        each._store = [store[: len(each._tree)].clone() for store in each._store]
+    small = [len(each._store[0]) for each in packed]
+    check(made.score(second, fast=False, cancel=None), second, reference)
+    assert all(len(each._store[0]) > size for each, size in zip(packed, small, strict=True))
+
+
 @given(st.data())
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_rows_score_as_each_alone(engine: LocalEngine, reference: Reference, data: st.DataObject) -> None:
