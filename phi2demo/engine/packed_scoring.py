@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from threading import Event
 
 import torch
@@ -40,7 +41,7 @@ def score_packed(phi: PackedPhi, rows: Sequence[ScoringRow], limits: Limits, can
             values += log_probabilities(phi.logits(states, tokens), tokens)
         numbers = iter(values)
         for index, row in zip(batch, taken, strict=True):
-            scores[index] = Score(row.output_ids, tuple(next(numbers) for _ in row.output_ids))
+            scores[index] = Score(row.output_ids, tuple(islice(numbers, len(row.output_ids))))
     return [scores[index] for index in range(len(rows))]
 
 
