@@ -3,47 +3,32 @@
 from collections.abc import Iterator, Sequence
 from threading import Event
 
-from phi2demo.engine.engine import Engine, GenerationOptions, ModelInfo, Output, Prompt, Score, Snapshot, Tokens
+from phi2demo.engine.engine import Engine, GenerationOptions, Output, Prompt, Score, Snapshot
+from phi2demo.engine.forwarding import ForwardingEngine
 from phi2demo.errors import StoppedError
 
 
-class Interruptible:
-    """Passes everything on to an engine, with the event; a stream that was cut short is a StoppedError, no answer."""
+class Interruptible(ForwardingEngine):
+    """Gives the event to `engine` with all it is asked; a stream that was cut short is a StoppedError, no answer."""
 
     def __init__(self, engine: Engine, cancel: Event) -> None:
-        self._engine, self._cancel = engine, cancel
-
-    @property
-    def info(self) -> ModelInfo:
-        """Of the engine."""
-        return self._engine.info
-
-    def count_tokens(self, text: str) -> int:
-        """Of the engine."""
-        return self._engine.count_tokens(text)
-
-    def tokens(self, text: str | Sequence[int]) -> Tokens:
-        """Of the engine."""
-        return self._engine.tokens(text)
+        super().__init__(engine)
+        self._cancel = cancel
 
     def stream(
         self, prompts: Sequence[Prompt], options: GenerationOptions, *, cancel: Event | None = None
     ) -> Iterator[Snapshot]:
-        """Of the engine; the stream ends by itself before the error is raised, as PEFT's hooks need it."""
+        """The stream ends by itself before the error is raised, as PEFT's hooks need it."""
         self._check()
-        yield from self._engine.stream(prompts, options, cancel=self._cancel)
+        yield from super().stream(prompts, options, cancel=self._cancel)
         self._check()
 
     def score(
         self, prompts: Sequence[Prompt], outputs: Sequence[Output], *, fast: bool = False, cancel: Event | None = None
     ) -> list[Score]:
-        """Of the engine."""
+        """Broken off by the event, too."""
         self._check()
-        return self._engine.score(prompts, outputs, fast=fast, cancel=self._cancel)
-
-    def forget(self) -> None:
-        """Of the engine."""
-        self._engine.forget()
+        return super().score(prompts, outputs, fast=fast, cancel=self._cancel)
 
     def _check(self) -> None:
         if self._cancel.is_set():
