@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from phi2demo.evaluation.shelf import SHELF
 from tests.browser.conftest import served
 from tests.browser.test_page import CONTRAST, ask, open_tab, seen, status, until
 from tests.servers import Server, serving
@@ -71,7 +72,8 @@ def test_on_the_real_app_a_report_a_live_run_and_stop(new_page: Any, product: Se
     page.wait_for_selector(".loading:empty", state="attached", timeout=60_000)
     open_evaluate(page, "A report")
     until(lambda: "weights that answer here" in seen(page, ".answers .note").first.inner_text())
-    assert seen(page, ".plot-row[class='plot-row']").count() >= 10
+    shown = json.loads((SHELF / "set_report" / "report.json").read_text(encoding="utf-8"))
+    assert seen(page, ".plot-row[class='plot-row']").count() == len(shown["measures"])
     assert "Finetuned against base" in seen(page, ".figures h3").first.inner_text()
 
     seen(page, "label:has-text('Run now')").click()
