@@ -263,7 +263,8 @@ def _difference(figure: FigureValue, n: int) -> Iterable[str]:
     kind, _ = verdict(figure, n)
     value = number(found.value, figure.digits, signed=True)
     to = escape(FORM_TITLES[figure.base].partition(", ")[2])
-    return f'<span class="{kind}">{value}</span> <small>{low} to {high}</small><small>to {to}</small>', f"{found.p:.3f}"
+    p = f"{found.p:.3f}" if n >= LEAST_TO_RANK else "too few"
+    return f'<span class="{kind}">{value}</span> <small>{low} to {high}</small><small>to {to}</small>', p
 
 
 def estimate(score: ScoreValue, digits: int) -> str:

@@ -39,6 +39,14 @@ def test_a_difference_in_words(changes: dict[str, Any], n: int, kind: str, words
     assert figures.verdict(with_figure(**changes).measures[0].figures[0], n) == (kind, words)
 
 
+@pytest.mark.parametrize(("n", "p"), [(19, "too few"), (20, "0.010")])
+def test_a_few_items_have_no_p(n: int, p: str) -> None:
+    report = small()
+    report["measures"][0] |= {"n": n}
+    report["measures"][0]["figures"][0]["difference"] |= {"p": 0.01}
+    assert f'<td class="number">{p}</td>' in figures.table(as_report(report))
+
+
 @pytest.mark.parametrize(
     ("value", "digits", "signed", "text"),
     [(-1.25, 1, True, "−1.2"), (0.04, 1, True, "0.0"), (-0.0, 0, False, "0"), (3.0, 2, True, "+3.00")],
