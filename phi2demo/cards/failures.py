@@ -1,15 +1,14 @@
 """Choose failures for a card: the worst answers of an evaluation, each of another task. Only for texts free to show."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from phi2demo.cards.samples import Failure
 from phi2demo.errors import DataError
 from phi2demo.evaluation.datasets import Item, Measure, read_measures
 from phi2demo.evaluation.forms import asked_of
 from phi2demo.evaluation.metrics import Metric, metrics_for
+from phi2demo.evaluation.outputs import read_outputs
 from phi2demo.evaluation.report import read_report
 from phi2demo.tasks.languages import language_name
 
@@ -36,7 +35,7 @@ def choose_failures(reports: Sequence[Path], data: Path, *, count: int = COUNT) 
             path = report.parent / "outputs" / f"{measure.name}.{form}.jsonl"
             metric = _metric(measure)
             if metric is not None and path.is_file():
-                worst[measure.task] = _worst(measure, metric, _outputs(path))
+                worst[measure.task] = _worst(measure, metric, read_outputs(path))
     if not worst:
         raise DataError(f"No report has answers to the items in {data}. Run python -m phi2demo evaluate on them.")
     return list(worst.values())[:count]
@@ -66,12 +65,3 @@ def _asked(item: Item, task: str) -> str:
     if task == "translation":
         return f"into {language_name(item.row['target_lang'])}: {text}"
     return f"{text}\n{item.row['question']}" if task == "question_answering" else text
-
-
-def _outputs(path: Path) -> dict[int, str]:
-    """By index of the item; the first line says what was asked."""
-    try:
-        rows: list[dict[str, Any]] = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()[1:]]
-        return {int(row["index"]): str(row["output"]) for row in rows}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} holds no answers ({error!r}). Run python -m phi2demo evaluate again.") from error

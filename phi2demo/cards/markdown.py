@@ -3,8 +3,12 @@
 import re
 from collections.abc import Iterable, Sequence
 
+from phi2demo.evaluation.report import in_cell
+
 NOT_MEASURED = "Not measured"
 NOT_RECORDED = "Not recorded"
+_LINE_BREAKS = "\n\r\v\f\x1c-\x1e\x85\u2028\u2029"
+"""What Unicode and `str.splitlines` take for the end of a line, a reader's program perhaps too."""
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -17,7 +21,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def cell(value: object) -> str:
     """What stands in a table: one line, without bars."""
-    return " ".join(number(value).split()).replace("|", "\\|")
+    return in_cell(number(value))
 
 
 def number(value: object) -> str:
@@ -38,7 +42,7 @@ def number(value: object) -> str:
 def plain(text: str) -> str:
     """A text that is shown as it is, in one paragraph: nothing in it is markup."""
     escaped = re.sub(r"([\\`*_{}\[\]<>#|~$&])", r"\\\1", text.strip())
-    return re.sub(r"\s*\n\s*", "<br>", escaped)
+    return re.sub(rf"\s*[{_LINE_BREAKS}]\s*", "<br>", escaped)
 
 
 def bullets(lines: Iterable[str]) -> str:

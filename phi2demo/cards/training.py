@@ -6,6 +6,7 @@ from phi2demo.cards.data_sets import GAP_SENTENCES, DataSet
 from phi2demo.cards.facts import Facts
 from phi2demo.cards.markdown import NOT_MEASURED, NOT_RECORDED, bullets, number, table
 from phi2demo.emissions.footprint import total
+from phi2demo.evaluation.report import in_cell
 from phi2demo.training.corpus import CleaningReport
 from phi2demo.training.record import Record, Stage
 
@@ -123,7 +124,7 @@ def losses_table(record: Record) -> str:
         )
         for name in names
     ]
-    lines = [" | ".join(map(str, row)) for row in rows]
+    lines = [" | ".join(map(in_cell, row)) for row in rows]
     head = " | ".join(["held out", *(f"step {each.step:,}" for each in shown)])
     return "\n".join(f"| {line} |" for line in (head, " | ".join(["---"] * (len(shown) + 1)), *lines))
 

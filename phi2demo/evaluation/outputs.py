@@ -119,6 +119,19 @@ class OutputFile:
         return Output(index, output, seconds, value)
 
 
+def read_outputs(path: Path) -> dict[int, str]:
+    """What a file of answers says by index of the item, whatever was asked; DataError where it holds no answers.
+
+    A line ends at a line feed alone: an answer may hold any other character that ends a line, as U+2028.
+    """
+    try:
+        lines = path.read_bytes().split(b"\n")[1:]
+        values = [json.loads(line) for line in lines if line.strip()]
+        return {int(value["index"]): str(value["output"]) for value in values}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} holds no answers ({error!r}). Run python -m phi2demo evaluate again.") from error
+
+
 def digest(value: Any) -> str:
     """A hash of a JSON value."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()

@@ -92,4 +92,10 @@ def _difference(figure: dict[str, Any]) -> list[str]:
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
+    lines = (head, ["---"] * len(head), *rows)
+    return "\n".join(f"| {' | '.join(map(in_cell, cells))} |" for cells in lines)
+
+
+def in_cell(text: str) -> str:
+    """As it may stand in a table: one line, without bars."""
+    return " ".join(text.split()).replace("|", "\\|")

@@ -1,6 +1,5 @@
 """Reports that lie on disk: which there are, and the items and answers beside them. Knows no model and no page."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,6 +10,7 @@ from phi2demo.errors import DataError
 from phi2demo.evaluation.datasets import Measure, read_measures
 from phi2demo.evaluation.examples import Example, examples_of
 from phi2demo.evaluation.forms import FORMS, FormName
+from phi2demo.evaluation.outputs import read_outputs
 from phi2demo.evaluation.results import MeasureValue, ReportValue, load_report
 from phi2demo.settings import ASSETS
 
@@ -88,9 +88,7 @@ def _answers(folder: Path, measure: MeasureValue) -> dict[FormName, dict[int, st
     for form in FORMS:
         path = folder / f"{measure.name}.{form}.jsonl"
         if path.is_file():
-            lines = path.read_text(encoding="utf-8").splitlines()
-            values = [json.loads(line) for line in lines[1:] if line.strip()]  # the first says what was asked
-            found[form] = {int(value["index"]): str(value["output"]) for value in values}
+            found[form] = read_outputs(path)
     return found
 
 

@@ -196,6 +196,12 @@ def test_pictures_and_samples_and_failures_and_ablation() -> None:
     )
 
 
+def test_an_answer_with_any_line_break_stays_in_its_place() -> None:
+    text = "Nein\r- one\u2028two\x85three\x0cfour\n\n five"
+    card = make_card(adapter_facts(failures=[Failure("Where?", text, "Wo?")]))
+    assert "\n  - Answered: Nein<br>- one<br>two<br>three<br>four<br>five\n  - Right: Wo?" in card.text
+
+
 def test_two_reports_are_told_together() -> None:
     other = report(made_at="2026-12-01T00:00:00")
     other["measures"] = [each | {"name": f"{each['name']}2"} for each in other["measures"]]

@@ -13,14 +13,14 @@ from .reports import figure, measure, write_report
 PAIRS = [("The cat sleeps.", "Die Katze schläft."), ("I am tired.", "Ich bin müde."), ("Good night.", "Gute Nacht.")]
 REVIEWS = [("A good film.", 1), ("A bad film.", 0)]
 ANSWERS = {
-    "translation.own.en-de": ["Die Katze schläft.", "Bären kauften Holz", "Gute Nacht!"],
+    "translation.own.en-de": ["Die Katze schläft.", "Bären\u2028kauften\x85Holz", "Gute Nacht!"],
     "sentiment.reviews": ["positive", "positive"],
 }
 
 
 def write_lines(path: Path, rows: list[dict[str, Any]]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     return path
 
 
@@ -47,7 +47,7 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
 
 def test_the_worst_answer_of_each_task_is_chosen(folders: tuple[Path, Path]) -> None:
     translation, sentiment = choose_failures([folders[0]], folders[1])
-    assert (translation.input, translation.output) == ("into German: I am tired.", "Bären kauften Holz")
+    assert (translation.input, translation.output) == ("into German: I am tired.", "Bären\u2028kauften\x85Holz")
     assert translation.reference == "Ich bin müde."
     assert translation.note.startswith("Translation, chrF ")
     assert (sentiment.input, sentiment.output, sentiment.reference) == ("A bad film.", "positive", "negative")

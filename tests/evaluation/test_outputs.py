@@ -4,7 +4,7 @@ import pytest
 
 from phi2demo.errors import DataError, SettingsError
 from phi2demo.evaluation.forms import Answer
-from phi2demo.evaluation.outputs import OutputFile
+from phi2demo.evaluation.outputs import OutputFile, read_outputs
 
 BATCHES = [[3, 1], [0, 4], [2]]
 
@@ -23,6 +23,21 @@ def test_answers_read_back_in_the_order_of_the_items(tmp_path: Path) -> None:
     assert [output.output for output in file.outputs] == [f"answer\u2028{index}" for index in range(5)]
     assert [output.seconds for output in file.outputs] == [0.5, 0.5, 1.0, 0.5, 0.5]
     assert file.outputs[3].details == {"new_tokens": 3}
+
+
+@pytest.mark.parametrize("character", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1e", "\r", "\n", "\r\n"])
+def test_answers_with_any_line_break_are_read_without_the_questions(tmp_path: Path, character: str) -> None:
+    path = tmp_path / "x.jsonl"
+    file = OutputFile(path, asked="this", batches=[[0, 1]])
+    file.add([0, 1], [Answer(f"one{character}two", {}), Answer(character, {})], 1.0)
+    assert read_outputs(path) == {0: f"one{character}two", 1: character}
+
+
+@pytest.mark.parametrize("text", ["{}\n[1]\n", "{}\nno JSON\n", '{}\n{"index": 1}\n', '{}\n{"index": 1, "out'])
+def test_what_holds_no_answers_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "x.jsonl").write_text(text)
+    with pytest.raises(DataError, match=r"x\.jsonl holds no answers .* Run python -m phi2demo evaluate again"):
+        read_outputs(tmp_path / "x.jsonl")
 
 
 def test_wherever_a_run_is_killed_no_answer_is_lost_or_counted_twice(tmp_path: Path) -> None:

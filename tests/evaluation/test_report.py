@@ -59,6 +59,16 @@ def test_slices_are_told_in_a_table_of_their_own() -> None:
     ]
 
 
+def test_names_of_a_person_s_own_data_do_not_break_a_table() -> None:
+    named = {"by": "genre", "name": "e|mail\nor\u2028not", "n": 19, "enough": False, "figures": [FIGURE]}
+    measured = {"name": "prose.a|b\rc", "n": 5, "figures": [FIGURE], "slices": [named]}
+    text = to_markdown({"measures": [measured]}, slices=True)
+    lines = [line for line in text.split("\n") if line]
+    assert all(len(line.replace(r"\|", "").split("|")) in (11, 10) for line in lines), lines
+    assert len(text.splitlines()) == 7
+    assert r"| prose.a\|b c | genre: e\|mail or not |" in text
+
+
 def test_a_report_from_before_there_were_slices_still_reads() -> None:
     report = {"measures": [{"name": "x", "n": 5, "figures": [FIGURE]}]}
     assert to_markdown(report, slices=True) == to_markdown(report)

@@ -127,10 +127,12 @@ def test_the_shelf_puts_the_loaded_weights_and_the_shipped_set_first(shelf: Path
 
 def test_examples_come_from_the_answers_beside_a_report(shelf: Path) -> None:
     kept = kept_reports(shelf, info=INFO)
+    path = shelf / "set_report" / "outputs" / "translation.pairs.en-de.finetuned.jsonl"
+    path.write_text(path.read_text("utf-8").replace(" OF 9", "\u2028OF\x859"), encoding="utf-8")
     examples = examples_beside(kept[0], data=shelf / "set")
     pairs = [example for example in examples if example.measure == "translation.pairs.en-de"]
     assert len(pairs) == 11
-    assert pairs[3].outputs["finetuned"] == "SENTENCE NUMBER 3 OF 9"
+    assert pairs[3].outputs["finetuned"] == "SENTENCE NUMBER 3\u2028OF\x859"
     assert pairs[3].scores["finetuned"] == pytest.approx(100)
     assert pairs[3].scores["base_template"] < 100
     assert pairs[3].change("base_template") > 0
