@@ -71,6 +71,6 @@ def _lock(file: IO[str], folder: Path, *, shared: bool) -> None:
     except BlockingIOError as error:
         file.seek(0)
         raise SettingsError(
-            f"Another evaluation writes into {folder} ({file.read().strip() or 'it has just begun'}). Wait until it is "
-            "done, or give another --output."
+            f"Another run writes into {folder} ({file.read().strip() or 'it has just begun'}). Wait until it is done, or "
+            "give another --output."
         ) from error

@@ -23,9 +23,7 @@ with claimed(Path(sys.argv[1])):
 def test_a_second_run_is_refused_and_told_of_the_first(tmp_path: Path) -> None:
     with claimed(tmp_path):
         with (
-            pytest.raises(
-                SettingsError, match=rf"Another evaluation writes into .*process {os.getpid()} on .*--output"
-            ),
+            pytest.raises(SettingsError, match=rf"Another run writes into .*process {os.getpid()} on .*--output"),
             claimed(tmp_path),
         ):
             pass
@@ -38,12 +36,12 @@ def test_a_second_run_is_refused_and_told_of_the_first(tmp_path: Path) -> None:
 
 def test_processes_of_one_run_share_it_and_another_run_is_still_refused(tmp_path: Path) -> None:
     with claimed(tmp_path) as claim:
-        with pytest.raises(SettingsError, match="Another evaluation"), claimed(tmp_path, joining=True):
+        with pytest.raises(SettingsError, match="Another run"), claimed(tmp_path, joining=True):
             pass
         claim.share()
         with (
             claimed(tmp_path, joining=True),
-            pytest.raises(SettingsError, match="Another evaluation"),
+            pytest.raises(SettingsError, match="Another run"),
             claimed(tmp_path),
         ):
             pass

@@ -155,7 +155,7 @@ def test_kill_9_and_rerun(data: Path) -> None:
 
 
 def test_two_runs_in_one_folder_are_refused(data: Path) -> None:
-    with claimed(data.parent / "report"), pytest.raises(SettingsError, match="Another evaluation writes into"):
+    with claimed(data.parent / "report"), pytest.raises(SettingsError, match="Another run writes into"):
         run(data)
     assert run(data)["environment"]["processes"] == 1
 

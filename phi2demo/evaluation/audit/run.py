@@ -18,6 +18,7 @@ from phi2demo.evaluation.audit.comparison import compare, in_words
 from phi2demo.evaluation.audit.outcome import Outcome
 from phi2demo.evaluation.audit.report import read_audit, summarize
 from phi2demo.evaluation.audit.setup import AuditSettings, Setup
+from phi2demo.evaluation.claim import claimed
 from phi2demo.evaluation.datasets import sha256_of
 from phi2demo.evaluation.environment import describe_environment, describe_model, package_versions
 from phi2demo.evaluation.outputs import digest
@@ -47,8 +48,14 @@ def audit(engine: Engine, settings: AuditSettings, *, weights: Mapping[str, str]
     """Ask, compare with the last audit, and write `audit.json`; gives the report as JSON values.
 
     `weights` are the SHA-256 of the weight files, by name. The report that was there is kept beside the new one, with
-    its date in its name. Raises DataError for files that cannot be used.
+    its date in its name. Raises DataError for files that cannot be used, SettingsError where another run writes into
+    the output folder.
     """
+    with claimed(settings.output):
+        return _audit(engine, settings, weights)
+
+
+def _audit(engine: Engine, settings: AuditSettings, weights: Mapping[str, str]) -> dict[str, Any]:
     names = check_probes(settings.probes)
     path = settings.output / REPORT
     before = settings.compare or (path if path.is_file() else None)

@@ -13,6 +13,7 @@ from phi2demo.evaluation.audit import read_audit, run
 from phi2demo.evaluation.audit.outcome import Outcome
 from phi2demo.evaluation.audit.report import SHIPPED_AUDIT, summary_of, to_markdown
 from phi2demo.evaluation.audit.setup import AuditSettings, Setup, spread
+from phi2demo.evaluation.claim import LOCK, claimed
 from tests.evaluation.audit.planted import PlantedEngine, noise
 from tests.tasks.scripted import INFO
 
@@ -108,6 +109,34 @@ def test_two_audits_of_one_second_are_both_kept(tmp_path: Path) -> None:
     for _ in range(3):
         run.audit(engine(), settings(tmp_path, probes=("gender",)), weights={})
     assert len(list(tmp_path.glob("audit*.json"))) == 3
+
+
+def test_a_second_audit_of_one_folder_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
+    one = run.audit(engine(), settings(tmp_path, probes=("gender",)), weights={})
+    other = engine()
+    with (
+        claimed(tmp_path),
+        pytest.raises(SettingsError, match=r"Another run writes into .*process \d+ on .*Wait .* another --output"),
+    ):
+        run.audit(other, settings(tmp_path, probes=("gender",), seed=2), weights={})
+    assert not other.asked
+    assert read_audit(tmp_path / "audit.json") == json.loads(json.dumps(one))
+    run.audit(other, settings(tmp_path, probes=("gender",), seed=2), weights={})
+
+
+def test_an_audit_holds_its_folder_as_long_as_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def probe(setup: Setup) -> Outcome:
+        with pytest.raises(SettingsError, match="Another run writes into"):
+            run.audit(engine(), settings(tmp_path, probes=("toxicity",)), weights={})
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(run.PROBES, "gender", probe)
+    with pytest.raises(KeyboardInterrupt):
+        run.audit(engine(), settings(tmp_path, probes=("gender",)), weights={})
+    assert not (tmp_path / LOCK).exists()
+    (tmp_path / LOCK).write_text("process 1 on here\n")  # as a killed run leaves it
+    assert run.audit(engine(), settings(tmp_path, probes=("toxicity",)), weights={})["probes"]
+    assert not (tmp_path / LOCK).exists()
 
 
 def test_probes_are_asked_in_one_order() -> None:
