@@ -11,8 +11,15 @@ from phi2demo.cards.failures import choose_failures
 from phi2demo.cards.samples import Failure, read_failures, read_samples
 from phi2demo.emissions.footprint import Hardware
 from phi2demo.engine.planning import ModelPlan, here, plan
+from phi2demo.engine.revisions import (
+    adapter_revision,
+    base_revision,
+    same_adapter,
+    settings_fingerprint,
+    settings_part,
+)
 from phi2demo.engine.sources import Source
-from phi2demo.engine.weights import count, fingerprint, read_json, read_shapes
+from phi2demo.engine.weights import count, read_json, read_shapes
 from phi2demo.errors import DataError, SettingsError
 from phi2demo.evaluation.audit import read_audit
 from phi2demo.evaluation.datasets import sha256_of
@@ -96,7 +103,7 @@ def _model(found: ModelPlan, name: str | None) -> ModelFacts:
     if adapter is None or found.adapter_config is None:
         return ModelFacts(name=name or base.name, base=name or base.name, hub_id=_hub_id(base), **common)
     declared = found.adapter_config.base
-    config = read_json(adapter.folder / "adapter_config.json", name=adapter.name)
+    config = _adapter_config(adapter)
     return ModelFacts(
         name=name or adapter.name,
         base=base.name if declared is None or Path(declared).is_absolute() else declared,
@@ -134,19 +141,32 @@ def _audit(path: Path, found: ModelPlan) -> dict[str, Any]:
 
 
 def _check_weights(told: Mapping[str, Any], path: Path, found: ModelPlan) -> None:
-    """DataError where what was measured are other weights than those found here."""
+    """DataError where what was measured are other weights than those found here, or the same with other settings."""
     model = told.get("model", {})
     hashes = set(model.get("weights_sha256", {}).values())
     revisions = {model.get("base_revision"), model.get("adapter_revision")}
-    for source in (found.base_source, found.adapter_source):
+    adapter = found.adapter_source
+    for source in (found.base_source, adapter):
         if source is None or not here(source):
             continue
         if hashes:
             known = all(sha256_of(source.folder / file) in hashes for file in source.files)
         else:
-            known = (source.revision or fingerprint(source.folder, source.files)) in revisions
+            revision = adapter_revision(source) if source is adapter else base_revision(source)
+            known = any(same_adapter(revision, each) is not False for each in revisions)
         if not known:
             raise DataError(f"{path} was measured on other weights than {source.name}. Measure again, with this model.")
+    if adapter is not None:
+        settings = settings_part(model.get("adapter_revision") or "")
+        if settings and settings != settings_fingerprint(_adapter_config(adapter)):
+            raise DataError(
+                f"{path} was measured on the weights of {adapter.name} with other settings in adapter_config.json "
+                "(lora_alpha or another). Measure again, with this model."
+            )
+
+
+def _adapter_config(adapter: Source) -> dict[str, Any]:
+    return read_json(adapter.folder / "adapter_config.json", name=adapter.name)
 
 
 def _failures(path: Path, reports: tuple[Path, ...]) -> list[Failure]:

@@ -11,7 +11,7 @@ from phi2demo.commands.ask import LoadEngine, load_local
 from phi2demo.commands.items import read_text
 from phi2demo.settings import ModelSettings
 from phi2demo.tasks.receipt import Receipt
-from phi2demo.tasks.run import replay, request_of, task_named
+from phi2demo.tasks.run import SETTINGS_UNKNOWN, replay, request_of, task_named
 
 DIFFERS = 1
 
@@ -38,6 +38,8 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
             then, now = getattr(receipt, name), getattr(result.receipt, name)
             if then != now:
                 print(f"note: {name} was {then} in the receipt, and is {now} now", file=sys.stderr)
+    if SETTINGS_UNKNOWN in result.notes and not given.json:
+        print(f"note: {SETTINGS_UNKNOWN}", file=sys.stderr)
     return 0 if same else DIFFERS
 
 

@@ -11,8 +11,8 @@ from phi2demo.engine.engine import Engine
 from phi2demo.engine.loader import EngineLoader
 from phi2demo.engine.metered import MeteredEngine
 from phi2demo.engine.planning import ModelPlan, plan
+from phi2demo.engine.revisions import adapter_revision, base_revision
 from phi2demo.engine.sources import Source
-from phi2demo.engine.weights import fingerprint
 from phi2demo.errors import SettingsError
 from phi2demo.tasks.declaration import read_declaration
 from phi2demo.tasks.languages import detect_language
@@ -59,6 +59,7 @@ def describe(found: ModelPlan) -> "ModelDescription":
     """What the page says of the model before its weights are there."""
     from phi2demo.ui.description import ModelDescription
 
+    base, adapter = found.base_source, found.adapter_source
     return ModelDescription(
         base=found.base,
         adapter=found.adapter,
@@ -68,17 +69,16 @@ def describe(found: ModelPlan) -> "ModelDescription":
         context=found.context,
         is_embedded=found.base_folder.resolve() == defaults.EMBEDDED_MODEL.resolve(),
         second=found.second,
-        base_revision=_revision(found.base_source),
-        adapter_revision=_revision(found.adapter_source) if found.adapter_source else None,
+        base_revision=base_revision(base) if _is_quick(base) else None,
+        adapter_revision=adapter_revision(adapter) if adapter and _is_quick(adapter) else None,
     )
 
 
-def _revision(source: Source) -> str | None:
-    """Of weights that are known by a commit, or small enough to be hashed before the page is up."""
+def _is_quick(source: Source) -> bool:
+    """Whether its weights are known by a commit, or small enough to be hashed before the page is up."""
     if source.revision is not None:
-        return source.revision
-    size = sum((source.folder / file).stat().st_size for file in source.files)
-    return fingerprint(source.folder, source.files) if size <= HASHED_BYTES else None
+        return True
+    return sum((source.folder / file).stat().st_size for file in source.files) <= HASHED_BYTES
 
 
 def _load(found: ModelPlan) -> Engine:

@@ -153,7 +153,7 @@ class AdapterInfo:
     name: str
     """Hub id or folder name."""
     revision: str
-    """As that of a base."""
+    """As `ModelInfo.adapter_revision`."""
     rank: int
 
 
@@ -167,6 +167,7 @@ class ModelInfo:
     """Commit of a hub repository, or the first 12 hex digits of the weights' SHA-256."""
     adapter: str | None
     adapter_revision: str | None
+    """The same of the adapter; of a folder followed by a hyphen and 8 digits of its settings."""
     adapter_folder: Path | None
     """Where the adapter's files are, its declaration among them."""
     parameters: int

@@ -16,8 +16,9 @@ from phi2demo.engine import checks
 from phi2demo.engine.devices import Demand, Place, choose_place
 from phi2demo.engine.engine import AdapterInfo, ModelInfo
 from phi2demo.engine.planning import ModelPlan, check_weights, here, plan
+from phi2demo.engine.revisions import adapter_revision, base_revision
 from phi2demo.engine.sources import Source
-from phi2demo.engine.weights import Shapes, count, fingerprint, read_shapes
+from phi2demo.engine.weights import Shapes, count, read_shapes
 from phi2demo.errors import ModelError
 
 if TYPE_CHECKING:
@@ -197,9 +198,9 @@ def _info(plan: ModelPlan, model: Any, place: Place) -> ModelInfo:
     config = model.config
     return ModelInfo(
         base=plan.base,
-        base_revision=_revision(plan.base_source),
+        base_revision=base_revision(plan.base_source),
         adapter=plan.adapter,
-        adapter_revision=_revision(adapter) if adapter else None,
+        adapter_revision=adapter_revision(adapter) if adapter else None,
         adapter_folder=plan.adapter_folder,
         parameters=sum(tensor.numel() for name, tensor in model.named_parameters() if ".lora_" not in name),
         layers=plan.layers or config.num_hidden_layers,
@@ -214,11 +215,7 @@ def _info(plan: ModelPlan, model: Any, place: Place) -> ModelInfo:
 
 def _second(plan: ModelPlan) -> AdapterInfo | None:
     source, declared = plan.second_source, plan.second_config
-    return AdapterInfo(source.name, _revision(source), declared.rank) if source and declared else None
-
-
-def _revision(source: Source) -> str:
-    return source.revision or fingerprint(source.folder, source.files)
+    return AdapterInfo(source.name, adapter_revision(source), declared.rank) if source and declared else None
 
 
 def _devices(model: Any) -> str:

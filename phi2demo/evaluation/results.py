@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from phi2demo.engine.engine import ModelInfo
+from phi2demo.engine.revisions import same_adapter
 from phi2demo.errors import DataError
 from phi2demo.evaluation.figures import BASES
 from phi2demo.evaluation.forms import FORMS, FormName
@@ -116,8 +117,9 @@ class ReportValue:
         return sum(measure.n for measure in self.measures)
 
     def is_of(self, info: ModelInfo) -> bool:
-        """Whether it was made of these very weights."""
-        return (self.base_revision, self.adapter_revision) == (info.base_revision, info.adapter_revision)
+        """Whether it was made of these very weights, with these settings where it says which."""
+        same = same_adapter(info.adapter_revision, self.adapter_revision) is not False
+        return same and self.base_revision == info.base_revision
 
 
 def load_report(path: Path) -> ReportValue:

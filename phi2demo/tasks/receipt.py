@@ -37,6 +37,7 @@ class Receipt:
     base_revision: str
     adapter: str | None
     adapter_revision: str | None
+    """With a part for its settings; receipts of adapters in folders did not have that part at first."""
     device: str
     dtype: str
     versions: dict[str, str]

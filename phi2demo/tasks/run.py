@@ -8,12 +8,19 @@ from itertools import groupby, islice
 from threading import Event
 
 from phi2demo.engine.engine import MAX_SEED, Engine, GenerationOptions, ModelInfo, Use
+from phi2demo.engine.revisions import same_adapter
 from phi2demo.errors import InputError, ModelError, SettingsError
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.classify import classify
 from phi2demo.tasks.receipt import Receipt
 from phi2demo.tasks.rounds import BATCH_PIECES, Rounds
 from phi2demo.tasks.task import AnyTask, Progress, Request, Result
+
+SETTINGS_UNKNOWN = (
+    "The receipt does not tell the settings of its adapter, as receipts did not at first. The adapter loaded here has "
+    "the same weights; whether it also has the same lora_alpha and other settings is not known."
+)
+"""Said of a replay where the adapter may be another than the receipt's."""
 
 
 def run(engine: Engine, request: Request, *, cancel: Event | None = None) -> Generator[Progress]:
@@ -81,24 +88,43 @@ def request_of(receipt: Receipt) -> Request:
 def replay(engine: Engine, receipt: Receipt, *, cancel: Event | None = None) -> Generator[Progress]:
     """Answer a receipt's request again; ModelError where another model is loaded than the one it names.
 
-    The adapter that it names may be loaded as the first or the second.
+    The adapter that it names may be loaded as the first or the second. A receipt that does not tell the settings of
+    its adapter is replayed by one of the same weights, and the result has the note SETTINGS_UNKNOWN.
     """
     info = engine.info
-    use = _use_of(receipt, info)
+    use, sure = _use_of(receipt, info)
     if use is None or info.base_revision != receipt.base_revision:
-        wanted = _named(receipt.base, receipt.base_revision, (receipt.adapter, receipt.adapter_revision))
-        loaded = _named(info.base, info.base_revision, *(info.adapter_of(each) for each in info.uses if each != "base"))
-        how = " with --adapter or --second-adapter" if receipt.use == "second" else ""
-        raise ModelError(f"The receipt is of {wanted}; loaded is {loaded}. Start with the former{how} to replay it.")
-    yield from run(engine, replace(request_of(receipt), uses=(use,)), cancel=cancel)
+        raise _another_model(receipt, info)
+    with closing(run(engine, replace(request_of(receipt), uses=(use,)), cancel=cancel)) as steps:
+        for progress in steps:
+            if progress.results is not None and not sure:
+                noted = tuple(replace(each, notes=(*each.notes, SETTINGS_UNKNOWN)) for each in progress.results)
+                progress = replace(progress, results=noted)
+            yield progress
 
 
-def _use_of(receipt: Receipt, info: ModelInfo) -> Use | None:
-    """Under which use the weights that a receipt names are loaded, if they are."""
+def _use_of(receipt: Receipt, info: ModelInfo) -> tuple[Use | None, bool]:
+    """Under which use the adapter that a receipt names is loaded, if it is, and whether that is sure."""
     if receipt.use == "base":
-        return "base"
-    seats = [use for use in (receipt.use, *info.uses) if use in info.uses and use != "base"]
-    return next((use for use in seats if info.adapter_of(use)[1] == receipt.adapter_revision), None)
+        return "base", True
+    seats = [use for use in dict.fromkeys((receipt.use, *info.uses)) if use in info.uses and use != "base"]
+    same = {use: same_adapter(info.adapter_of(use)[1], receipt.adapter_revision) for use in seats}
+    surely = next((use for use in seats if same[use]), None)
+    return (surely, True) if surely else (next((use for use in seats if same[use] is None), None), False)
+
+
+def _another_model(receipt: Receipt, info: ModelInfo) -> ModelError:
+    seats = [info.adapter_of(use) for use in info.uses if use != "base"]
+    wanted = _named(receipt.base, receipt.base_revision, (receipt.adapter, receipt.adapter_revision))
+    loaded = _named(info.base, info.base_revision, *seats)
+    how = " with --adapter or --second-adapter" if receipt.use == "second" else ""
+    weights, _, settings = (receipt.adapter_revision or "").partition("-")
+    why = ""
+    if settings and any(revision and revision.startswith(f"{weights}-") for _, revision in seats):
+        why = (
+            " The adapter's weights are the same, its settings in adapter_config.json (lora_alpha or another) are not."
+        )
+    return ModelError(f"The receipt is of {wanted}; loaded is {loaded}.{why} Start with the former{how} to replay it.")
 
 
 def _named(base: str, base_revision: str, *adapters: tuple[str | None, str | None]) -> str:

@@ -5,6 +5,7 @@ from html import escape
 from itertools import groupby
 
 from phi2demo.engine.engine import ModelInfo
+from phi2demo.engine.revisions import short
 from phi2demo.evaluation.forms import FormName
 from phi2demo.evaluation.report import FORM_TITLES
 from phi2demo.evaluation.results import FigureValue, MeasureValue, ReportValue, ScoreValue
@@ -140,7 +141,7 @@ def verdict(figure: FigureValue, n: int) -> tuple[str, str]:
 
 
 def _weights(base: str, base_revision: str, adapter: str | None, adapter_revision: str | None) -> str:
-    return f"{base} {base_revision[:12]}" + (f" with {adapter} {(adapter_revision or '')[:12]}" if adapter else "")
+    return f"{base} {short(base_revision)}" + (f" with {adapter} {short(adapter_revision or '')}" if adapter else "")
 
 
 def _headline(report: ReportValue) -> str:

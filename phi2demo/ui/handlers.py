@@ -16,7 +16,7 @@ from phi2demo.engine.loader import EngineLoader
 from phi2demo.errors import Phi2DemoError
 from phi2demo.tasks.documents import count_words
 from phi2demo.tasks.receipt import Receipt
-from phi2demo.tasks.run import replay, run, task_named
+from phi2demo.tasks.run import SETTINGS_UNKNOWN, replay, run, task_named
 from phi2demo.tasks.task import MAX_CHARACTERS, Progress, Request, Result
 from phi2demo.ui import markup
 from phi2demo.ui.answer_column import AnswerColumn, AnswersTab
@@ -230,6 +230,7 @@ def page_of(request: gr.Request) -> str:
 
 def _verdict(receipt: Receipt, result: Result) -> str:
     seconds = f"{result.receipt.seconds:.1f} s"
+    unsure = markup.note(SETTINGS_UNKNOWN if SETTINGS_UNKNOWN in result.notes else "")
     if result.text == receipt.output:
-        return markup.note(f"The same text again, in {seconds}.", "good")
-    return markup.note(f"Another text this time, in {seconds}: {result.text}", "warning")
+        return markup.note(f"The same text again, in {seconds}.", "good") + unsure
+    return markup.note(f"Another text this time, in {seconds}: {result.text}", "warning") + unsure

@@ -12,6 +12,7 @@ from phi2demo.engine.engine import AdapterInfo
 from phi2demo.errors import InputError, ModelError, Phi2DemoError, SettingsError
 from phi2demo.settings import ModelSettings
 from phi2demo.tasks.receipt import Receipt
+from phi2demo.tasks.run import SETTINGS_UNKNOWN
 from tests.tasks.scripted import BARE, INFO, ScriptedEngine
 
 Ask = Callable[..., str]
@@ -268,6 +269,17 @@ def test_replay_says_where_it_differs(
     loader.engine = ScriptedEngine(lambda prompt: " something else")
     assert replay.main("replay", [str(path)], load_engine=loader) == replay.DIFFERS
     assert capsys.readouterr().out == "differs: something else\nreceipt: ONCE UPON A TIME\n"
+
+
+def test_replay_says_what_an_old_receipt_leaves_open(
+    loader: Loader, say: Ask, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = receipt_file(say, tmp_path)
+    loader.engine = ScriptedEngine(info=replace(INFO, adapter_revision=f"{INFO.adapter_revision}-11111111"))
+    assert replay.main("replay", [str(path)], load_engine=loader) == 0
+    printed = capsys.readouterr()
+    assert printed.out == "same: ONCE UPON A TIME\n"
+    assert printed.err == f"note: {SETTINGS_UNKNOWN}\n"
 
 
 def test_replay_refuses_another_model_and_what_is_no_receipt(loader: Loader, say: Ask, tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from huggingface_hub import ModelCard
 from phi2demo.commands.card import main
 from phi2demo.engine.local import LocalEngine
 from phi2demo.engine.planning import plan
+from phi2demo.engine.revisions import adapter_revision
+from phi2demo.engine.sources import find_adapter
 from phi2demo.engine.weights import fingerprint
 from phi2demo.errors import DataError, SettingsError
 from phi2demo.evaluation.datasets import sha256_of
@@ -56,6 +58,19 @@ def test_figures_are_those_of_the_report(tiny_base: Path, tmp_path: Path) -> Non
 def test_a_report_on_other_weights_is_refused(tiny_base: Path, tiny_adapter: Path, tmp_path: Path) -> None:
     report = write_report(tmp_path / "report.json", model=measured(tiny_base))
     with pytest.raises(DataError, match=r"was measured on other weights than tiny-adapter\."):
+        card("--adapter", tiny_adapter, "--report", report, output=tmp_path / "card")
+
+
+def test_a_report_on_the_weights_with_other_settings_is_refused(
+    tiny_base: Path, tiny_adapter: Path, tmp_path: Path
+) -> None:
+    model = measured(tiny_base, tiny_adapter)
+    now = adapter_revision(find_adapter(str(tiny_adapter), revision=None, token=None))
+    for told in (now, now.partition("-")[0], "f" * 40, None):
+        report = write_report(tmp_path / "report.json", model=model | {"adapter_revision": told})
+        assert card("--adapter", tiny_adapter, "--report", report, output=tmp_path / "card")
+    report = write_report(tmp_path / "report.json", model=model | {"adapter_revision": "aaaaaaaaaaaa-11111111"})
+    with pytest.raises(DataError, match=r"on the weights of tiny-adapter with other settings in adapter_config\.json"):
         card("--adapter", tiny_adapter, "--report", report, output=tmp_path / "card")
 
 

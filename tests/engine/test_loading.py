@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from phi2demo.engine import devices
 from phi2demo.engine.loading import LoadedModel, load, plan
+from phi2demo.engine.revisions import settings_fingerprint
 from phi2demo.engine.weights import fingerprint
 from phi2demo.errors import ModelError
 from phi2demo.settings import ModelSettings
@@ -44,7 +45,8 @@ def logits(model: Any, text_ids: list[int], **options: Any) -> torch.Tensor:
 def test_what_is_loaded_is_said(pair: LoadedModel, tiny_base: Path, tiny_adapter: Path) -> None:
     info = pair.info
     assert (info.base, info.base_revision) == ("tiny-base", fingerprint(tiny_base, ("model.safetensors",)))
-    revision = fingerprint(tiny_adapter, ("adapter_model.safetensors",))
+    declared = json.loads((tiny_adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    revision = f"{fingerprint(tiny_adapter, ('adapter_model.safetensors',))}-{settings_fingerprint(declared)}"
     assert (info.adapter, info.adapter_revision, info.adapter_folder) == ("tiny-adapter", revision, tiny_adapter)
     assert (info.parameters, info.layers, info.hidden_size, info.context) == (133_120, 2, 64, 256)
     assert (info.device, info.dtype, info.lora_rank) == ("cpu", "float32", 4)

@@ -69,6 +69,10 @@ def test_values_are_what_the_file_says() -> None:
     assert report.measures[0].slices[0].enough is False
     assert report.is_of(INFO)
     assert not report.is_of(replace(INFO, adapter_revision="cccccccccccc"))
+    told = replace(report, adapter_revision="bbbbbbbbbbbb-11111111")
+    assert report.is_of(replace(INFO, adapter_revision=told.adapter_revision)), "written before settings were told"
+    assert told.is_of(replace(INFO, adapter_revision=told.adapter_revision))
+    assert not told.is_of(replace(INFO, adapter_revision="bbbbbbbbbbbb-22222222"))
 
 
 def test_less_is_a_gain_where_lower_is_better() -> None:

@@ -10,7 +10,7 @@ from phi2demo.tasks import TASKS
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.question_answering import QuestionOptions
 from phi2demo.tasks.receipt import Receipt
-from phi2demo.tasks.run import answer, answer_all, replay, request_of, run, task_named
+from phi2demo.tasks.run import SETTINGS_UNKNOWN, answer, answer_all, replay, request_of, run, task_named
 from phi2demo.tasks.sentiment import SentimentOptions
 from phi2demo.tasks.summarization import SummaryOptions
 from phi2demo.tasks.task import Request, TaskOptions
@@ -284,6 +284,36 @@ def test_a_receipt_of_the_second_adapter_needs_it() -> None:
     both = replace(SECOND, second=AdapterInfo("other", "dddddddddddd", 2))
     with pytest.raises(ModelError, match=r"with adapter tiny-adapter b+ and other d+"):
         list(replay(ScriptedEngine(info=both), made))
+
+
+ADAPTER_SETTINGS = replace(
+    INFO, adapter_revision="bbbbbbbbbbbb-11111111", second=AdapterInfo("same-weights", "bbbbbbbbbbbb-22222222", 4)
+)
+
+
+@pytest.mark.parametrize("use", ["finetuned", "second"])
+def test_equal_weights_under_other_settings_are_another_adapter(use: Any) -> None:
+    (made,) = (result.receipt for result in answer(ScriptedEngine(info=ADAPTER_SETTINGS), request(uses=(use,))))
+    engine = ScriptedEngine(info=ADAPTER_SETTINGS)
+    *_, last = replay(engine, made)
+    assert [(each.use, each.notes) for each in last.results or ()] == [(use, ())]
+    other = replace(INFO, adapter_revision="bbbbbbbbbbbb-33333333")
+    with pytest.raises(ModelError, match=r"weights are the same, its settings .*lora_alpha.* are not\. Start with"):
+        list(replay(ScriptedEngine(info=other), made))
+    with pytest.raises(ModelError, match=r"alone\. Start with the former"):
+        list(replay(ScriptedEngine(info=BARE), made))
+
+
+@pytest.mark.parametrize("use", ["finetuned", "second"])
+def test_a_receipt_from_before_settings_were_told_is_replayed_and_the_doubt_is_said(use: Any) -> None:
+    info = replace(SECOND, second=replace(SECOND.second or AdapterInfo("", "", 1), revision="bbbbbbbbbbbb"))
+    (made,) = (result.receipt for result in answer(ScriptedEngine(info=info), request(uses=(use,))))
+    *_, last = replay(ScriptedEngine(info=ADAPTER_SETTINGS), Receipt.from_json(made.to_json()))
+    (again,) = last.results or ()
+    assert (again.use, again.text, again.notes) == (use, made.output, (SETTINGS_UNKNOWN,))
+    base = receipt(uses=("base",))
+    *_, last = replay(ScriptedEngine(info=ADAPTER_SETTINGS), base)
+    assert [each.notes for each in last.results or ()] == [()]
 
 
 def test_a_receipt_replays_where_its_adapter_is_loaded_in_the_other_place() -> None:

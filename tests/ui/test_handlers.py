@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import threading
 import time
@@ -176,6 +177,9 @@ def test_replay_says_whether_the_text_is_the_same(tab_of: Callable[[str], Built]
     said = [*replay(page[column.receipt], PAGE)][-1][column.replayed]
     assert "Another text" in said
     assert "&lt;b&gt;" in said
+    old = json.dumps(json.loads(page[column.receipt]) | {"adapter_revision": engine.info.adapter_revision})
+    engine.info = dataclasses.replace(engine.info, adapter_revision=f"{engine.info.adapter_revision}-11111111")
+    assert "does not tell the settings of its adapter" in [*replay(old, PAGE)][-1][column.replayed]
     assert "not a receipt" in [*replay("[]", PAGE)][-1][column.replayed]
 
 

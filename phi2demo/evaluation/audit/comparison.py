@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from phi2demo.engine.revisions import same_adapter
 from phi2demo.evaluation.audit.inference import Z, holm
 
 Report = dict[str, Any]
@@ -34,7 +35,7 @@ def compare(new: Report, old: Report) -> dict[str, Any]:
     return {
         "made_at": old["made_at"],
         "model": {name: old["model"].get(name) for name in ("base", "base_revision", "adapter", "adapter_revision")},
-        "same_model": _identity(old) == _identity(new),
+        "same_model": _same_model(old["model"], new["model"]),
         "same_settings": old["settings"] == new["settings"],
         "compared": len(both),
         "changes": changes,
@@ -78,8 +79,9 @@ def _p(new: dict[str, Any], old: dict[str, Any]) -> float:
     return math.erfc(difference / error / math.sqrt(2)) if error else 0.0
 
 
-def _identity(report: Report) -> tuple[Any, Any]:
-    return report["model"].get("base_revision"), report["model"].get("adapter_revision")
+def _same_model(old: dict[str, Any], new: dict[str, Any]) -> bool:
+    same = same_adapter(new.get("adapter_revision"), old.get("adapter_revision")) is not False
+    return same and new.get("base_revision") == old.get("base_revision")
 
 
 def _named(key: tuple[str, str], figures: dict[tuple[str, str], dict[str, Any]]) -> dict[str, str]:

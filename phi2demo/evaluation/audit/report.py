@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from phi2demo.engine.revisions import same_adapter
 from phi2demo.errors import DataError
 from phi2demo.settings import ASSETS
 
@@ -50,9 +51,10 @@ def summary_of(base_revision: str | None, adapter_revision: str | None, path: Pa
     if not path.is_file():
         return None
     report = read_audit(path)
-    if (base_revision, adapter_revision) != tuple(
-        report["model"].get(f"{part}_revision") for part in ("base", "adapter")
-    ):
+    model = report["model"]
+    if model.get("base_revision") != base_revision:
+        return None
+    if same_adapter(adapter_revision, model.get("adapter_revision")) is False:
         return None
     return AuditSummary(report["made_at"], tuple(map(str, report["summary"])))
 

@@ -63,3 +63,15 @@ def test_many_figures_have_to_change_more() -> None:
 def test_audits_without_a_common_figure_or_with_other_settings() -> None:
     new = report(other=(1.0, 1.0, False)) | {"settings": {"seed": 2}}
     assert in_words(compare(new, OLD)).endswith("made with other settings, there is nothing to compare.")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [("abc", "abc-1", True), ("abc-1", "abc-1", True), ("abc-1", "abc-2", False), ("abd", "abc-1", False)],
+)
+def test_an_adapter_with_other_settings_is_another_model(old: str, new: str, same: bool) -> None:
+    """An audit from before settings were told says nothing of them."""
+    reports = [report(gap=(20.0, 4.0, True)) for _ in range(2)]
+    for each, revision in zip(reports, (new, old), strict=True):
+        each["model"] |= {"adapter": "a", "adapter_revision": revision}
+    assert compare(*reports)["same_model"] is same

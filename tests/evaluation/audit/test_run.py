@@ -178,6 +178,10 @@ def test_a_summary_is_of_these_weights_or_none(tmp_path: Path) -> None:
     assert (found.made_at, found.sentences) == (report["made_at"], tuple(report["summary"]))
     assert summary_of(INFO.base_revision, "eeeeeeeeeeee", path) is None
     assert summary_of(INFO.base_revision, INFO.adapter_revision, tmp_path / "nothing.json") is None
+    assert summary_of(INFO.base_revision, f"{INFO.adapter_revision}-11111111", path) == found, "settings were not told"
+    report["model"]["adapter_revision"] = f"{INFO.adapter_revision}-22222222"
+    path.write_text(json.dumps(report), encoding="utf-8")
+    assert summary_of(INFO.base_revision, f"{INFO.adapter_revision}-11111111", path) is None
 
 
 @pytest.mark.parametrize(
