@@ -10,6 +10,7 @@ from typing import Any, TextIO
 from phi2demo.commands.items import one_line
 from phi2demo.engine.engine import Engine
 from phi2demo.errors import InputError
+from phi2demo.tasks.declarations import Declarations
 from phi2demo.tasks.run import answer_all, run
 from phi2demo.tasks.task import Progress, Request, Result
 
@@ -21,6 +22,7 @@ class Asking:
     engine: Engine
     request: Request
     """Without its text."""
+    declared: Declarations
     as_json: bool
 
     def about(self, text: str) -> Generator[Progress]:
@@ -32,7 +34,8 @@ def answer_text(asking: Asking, text: str, output: TextIO) -> None:
     """Write the answer to one text, as it comes where someone is watching."""
     stream = output.isatty() and not asking.as_json and len(asking.request.uses) == 1
     steps = asking.about(text)
-    results = _stream(steps, output) if stream else finish(steps, show=sys.stderr.isatty())
+    found = _stream(steps, output) if stream else finish(steps, show=sys.stderr.isatty())
+    results = asking.declared.noted(asking.request, found)
     if asking.as_json:
         values = [result.as_dict() for result in results]
         print(json.dumps(values if len(values) > 1 else values[0], ensure_ascii=False, indent=2), file=output)
@@ -57,7 +60,7 @@ def answer_lines(asking: Asking, lines: Sequence[str], output: TextIO) -> None:
                 print("\n".join(_blank(asking)), file=output)
                 continue
             with told_where(number):
-                results = next(answers)
+                results = asking.declared.noted(asking.request, next(answers))
             for result in results:
                 if asking.as_json:
                     print(json.dumps(result.as_dict(), ensure_ascii=False), file=output)

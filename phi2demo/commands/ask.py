@@ -12,7 +12,8 @@ from phi2demo.engine.engine import USES, Engine
 from phi2demo.errors import SettingsError
 from phi2demo.settings import ModelSettings
 from phi2demo.tasks import TASKS
-from phi2demo.tasks.declaration import Declaration, read_declaration
+from phi2demo.tasks.declaration import Declaration
+from phi2demo.tasks.declarations import read_declarations
 from phi2demo.tasks.task import AnyTask, Request
 
 LoadEngine = Callable[[ModelSettings], Engine]
@@ -49,13 +50,11 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
             with told_where(number if given.input else None):
                 task.check(replace(request, text=text))
     engine = load_engine(settings)
-    declaration = read_declaration(engine.info.adapter_folder)
-    request = replace(
-        request,
-        options=declaration.adapt(task_options(given, task, declaration)),
-        uses=request.uses if given.use else engine.info.uses[:1],
-    )
-    asking = Asking(engine, request, as_json=given.json)
+    declared = read_declarations(engine.info)
+    uses = request.uses if given.use else engine.info.uses[:1]
+    declaration = declared.of(uses)
+    request = replace(request, options=declaration.adapt(task_options(given, task, declaration)), uses=uses)
+    asking = Asking(engine, request, declared, as_json=given.json)
     with open_output(given.output) as output:
         if given.input is None:
             answer_text(asking, texts[0], output)

@@ -19,7 +19,8 @@ from phi2demo.explain.attribution import Attribution
 from phi2demo.explain.request import EVALS, METHODS, OF, UNITS, VALUES, ExplainRequest, as_output
 from phi2demo.explain.run import explain
 from phi2demo.tasks import TASKS
-from phi2demo.tasks.declaration import Declaration, read_declaration
+from phi2demo.tasks.declaration import Declaration
+from phi2demo.tasks.declarations import read_declarations
 from phi2demo.tasks.run import run
 from phi2demo.tasks.task import AnyTask, Request
 
@@ -49,7 +50,7 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
     ExplainRequest(task.name, text, options, (trial,), of=given.of or "finetuned", **chosen)
     engine = load_engine(settings)
     of = given.of or engine.info.uses[0]
-    declaration = read_declaration(engine.info.adapter_folder)
+    declaration = read_declarations(engine.info).of((of,) if of == "second" else ("finetuned",))
     asked = replace(asked, options=declaration.adapt(task_options(given, task, declaration)))
     if given.output is not None:
         request = ExplainRequest(task.name, text, asked.options, (as_output(given.output),), of=of, **chosen)

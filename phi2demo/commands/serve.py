@@ -38,13 +38,15 @@ def serve(argv: Sequence[str]) -> int:
     server = shared.server_settings(given)
     found = plan(shared.model_settings(given))
     declaration = read_declaration(found.adapter_folder)
+    second = read_declaration(found.second_source.folder) if found.second_source else None
 
     from phi2demo.cards.shelf import Shelf
     from phi2demo.ui.demo import build_demo, launch
 
     meter = Meter()
     loader = EngineLoader(lambda: MeteredEngine(_load(found), meter.computing))
-    demo = build_demo(loader, describe(found), declaration, shelf=Shelf.of_plan(found), meter=meter)
+    shelf = Shelf.of_plan(found)
+    demo = build_demo(loader, describe(found), declaration, shelf=shelf, meter=meter, second=second)
     loader.start()
     try:
         launch(demo, server)

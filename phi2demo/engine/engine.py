@@ -155,6 +155,8 @@ class AdapterInfo:
     revision: str
     """As `ModelInfo.adapter_revision`."""
     rank: int
+    folder: Path | None = None
+    """Where its files are, its declaration among them."""
 
 
 @dataclass(frozen=True)

@@ -215,7 +215,9 @@ def _info(plan: ModelPlan, model: Any, place: Place) -> ModelInfo:
 
 def _second(plan: ModelPlan) -> AdapterInfo | None:
     source, declared = plan.second_source, plan.second_config
-    return AdapterInfo(source.name, adapter_revision(source), declared.rank) if source and declared else None
+    if source is None or declared is None:
+        return None
+    return AdapterInfo(source.name, adapter_revision(source), declared.rank, source.folder)
 
 
 def _devices(model: Any) -> str:

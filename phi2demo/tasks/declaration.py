@@ -1,6 +1,7 @@
 """What an adapter says it was finetuned for: `tasks.json` in its folder. Knows nothing of the page."""
 
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,36 @@ class Declaration:
             return GenerationTaskOptions(self.modes[0])
         return TASKS[task].options_type()
 
+    def missing(self, task: str, options: TaskOptions) -> str:
+        """What of a request the model was not finetuned for, in a sentence; empty where it was for all."""
+        what = ""
+        if task not in self.tasks:
+            what = task.replace("_", " ")
+        elif isinstance(options, TranslationOptions):
+            unknown = [code for code in (options.source, options.target) if code not in self.languages]
+            what = " and ".join(map(language_name, unknown))
+        elif isinstance(options, GenerationTaskOptions) and options.mode not in self.modes:
+            what = f"the mode {MODES[options.mode]!r}"
+        elif isinstance(options, SummaryOptions) and options.length not in self.lengths and not options.by_parts:
+            what = f"summaries of {LENGTHS[options.length]}"
+        return f"This adapter was not finetuned for {what}." if what else ""
+
+    def joined(self, other: "Declaration") -> "Declaration":
+        """What this model or another was finetuned for; of two, one of which declares nothing, what the other does."""
+        if Declaration() in (self, other):
+            return self if other == Declaration() else other
+        return Declaration(
+            tasks=_either(TASKS, self.tasks, other.tasks),
+            languages=self._of_either("translation", "languages", other),
+            modes=self._of_either("generation", "modes", other),
+            lengths=self._of_either("summarization", "lengths", other),
+        )
+
+    def _of_either(self, task: str, key: str, other: "Declaration") -> tuple[str, ...]:
+        """A model that does not declare the task says nothing by its default of all there is."""
+        declared = [getattr(each, key) for each in (self, other) if task in each.tasks]
+        return _either(getattr(Declaration, key), *declared) if declared else getattr(Declaration, key)
+
     def to_json(self) -> str:
         """What `read_declaration` reads."""
         extra = {
@@ -75,6 +106,11 @@ def read_declaration(folder: Path | None) -> Declaration:
             f"{_shown(path)} cannot be read ({error!r}). It should look like "
             '{"tasks": {"translation": {"languages": ["en", "de"]}, "sentiment": {}}}.'
         ) from error
+
+
+def _either(known: Iterable[str], *given: Sequence[str]) -> tuple[str, ...]:
+    """In the order of all that is known."""
+    return tuple(each for each in known if any(each in some for some in given))
 
 
 def _listed(tasks: dict[str, Any], task: str, key: str, known: tuple[str, ...], path: Path) -> tuple[str, ...]:

@@ -14,13 +14,14 @@ from phi2demo.engine.loader import EngineLoader
 from phi2demo.errors import Phi2DemoError, SettingsError
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.declaration import Declaration
+from phi2demo.tasks.declarations import Declarations
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.question_answering import QuestionOptions
 from phi2demo.tasks.receipt import Receipt
 from phi2demo.tasks.run import replay, run
 from phi2demo.tasks.sentiment import SentimentOptions
 from phi2demo.tasks.summarization import SummaryOptions
-from phi2demo.tasks.task import AnyTask, Progress, Request, TaskOptions, check_choice
+from phi2demo.tasks.task import AnyTask, Progress, Request, Result, TaskOptions, check_choice
 from phi2demo.tasks.translation import TranslationOptions
 from phi2demo.ui.events import MODEL
 
@@ -33,14 +34,15 @@ FRAME_S = 0.2
 
 Model = Literal["finetuned", "base", "second", "both", "all"] | None
 Options = dict[str, float] | None
+Results = tuple[Result, ...]
 Answer = dict[str, Any] | list[dict[str, Any]]
 
 
 class Endpoints:
     """One method an endpoint. Generators, so that a client that leaves ends the computing."""
 
-    def __init__(self, loader: EngineLoader, declaration: Declaration) -> None:
-        self._loader, self._declaration = loader, declaration
+    def __init__(self, loader: EngineLoader, declared: Declarations) -> None:
+        self._loader, self._declared = loader, declared
 
     def generate(
         self, text: str, mode: str = "", use: Model = None, seed: int | None = None, options: Options = None
@@ -60,7 +62,7 @@ class Endpoints:
             {"text", "use", "notes", "facts", "receipt"}; for "both" and "all" a list.
         """
         yield from self._task(
-            "generation", text, lambda: GenerationTaskOptions(mode or self._declaration.modes[0]), use, seed, options
+            "generation", text, lambda of: GenerationTaskOptions(mode or of.modes[0]), use, seed, options
         )
 
     def summarize(
@@ -80,7 +82,7 @@ class Endpoints:
         Returns:
             {"text", "use", "notes", "facts", "receipt"}; for "both" and "all" a list.
         """
-        yield from self._task("summarization", text, lambda: SummaryOptions(length), use, seed, options)
+        yield from self._task("summarization", text, lambda _: SummaryOptions(length), use, seed, options)
 
     def translate(
         self,
@@ -106,7 +108,7 @@ class Endpoints:
         Returns:
             {"text", "use", "notes", "facts", "receipt"}; for "both" and "all" a list.
         """
-        yield from self._task("translation", text, lambda: TranslationOptions(source, target), use, seed, options)
+        yield from self._task("translation", text, lambda _: TranslationOptions(source, target), use, seed, options)
 
     def classify(self, text: str, use: Model = None) -> Iterator[Answer]:
         """Say whether a text is positive or negative, with the probability of each.
@@ -119,7 +121,7 @@ class Endpoints:
         Returns:
             {"text", "use", "probabilities", "notes", "facts", "receipt"}; for "both" and "all" a list.
         """
-        yield from self._task("sentiment", text, SentimentOptions, use, None, None)
+        yield from self._task("sentiment", text, lambda _: SentimentOptions(), use, None, None)
 
     def answer(
         self, text: str, question: str, use: Model = None, seed: int | None = None, options: Options = None
@@ -138,7 +140,7 @@ class Endpoints:
         Returns:
             {"text", "use", "notes", "facts", "receipt"}; for "both" and "all" a list.
         """
-        yield from self._task("question_answering", text, lambda: QuestionOptions(question), use, seed, options)
+        yield from self._task("question_answering", text, lambda _: QuestionOptions(question), use, seed, options)
 
     def replay(self, receipt: str) -> Iterator[Answer]:
         """Answer a receipt's request again.
@@ -158,43 +160,47 @@ class Endpoints:
         self,
         task: str,
         text: str,
-        task_options: Callable[[], TaskOptions],
+        task_options: Callable[[Declaration], TaskOptions],
         use: Model,
         seed: int | None,
         options: Options,
     ) -> Iterator[Answer]:
         with told_to_client():
+            uses = _uses(use)
             asked = Request(
                 task=task,
                 text=text,
-                options=self._declaration.adapt(task_options()),
+                options=self._declared.adapt(task, task_options(self._declared.of(uses)), uses),
                 generation=generation_of(TASKS[task].generation, options),
-                uses=_uses(use),
+                uses=uses,
                 seed=checked_seed(seed),
             )
             TASKS[task].check(asked)
             for answers in self._stream(
-                lambda engine: run(engine, asked if use else replace(asked, uses=engine.info.uses[:1]))
+                lambda engine: run(engine, asked if use else replace(asked, uses=engine.info.uses[:1])),
+                lambda results: self._declared.noted(asked, results),
             ):
                 yield answers if use and len(asked.uses) > 1 else answers[0]
 
-    def _stream(self, ask: Callable[[Engine], Iterator[Progress]]) -> Iterator[list[dict[str, Any]]]:
+    def _stream(
+        self, ask: Callable[[Engine], Iterator[Progress]], noted: Callable[[Results], Results] = lambda results: results
+    ) -> Iterator[list[dict[str, Any]]]:
         """Partial answers now and then, and the whole ones last. Between any two, a client that left is noticed."""
         engine = self._loader.engine(timeout_s=LOADING_TIMEOUT_S)
         shown = time.monotonic()
         with closing(ask(engine)) as steps:  # type: ignore[type-var]
             for progress in steps:
                 if progress.results is not None:
-                    yield [result.as_dict() for result in progress.results]
+                    yield [result.as_dict() for result in noted(progress.results)]
                 elif time.monotonic() - shown >= FRAME_S:
                     shown = time.monotonic()
                     yield [{"text": text, "use": use, "receipt": None} for use, text in progress.texts.items()]
 
 
-def add_endpoints(loader: EngineLoader, declaration: Declaration) -> None:
+def add_endpoints(loader: EngineLoader, declared: Declarations) -> None:
     """Add /generate, /summarize, /translate, /classify, /answer (those declared) and /replay to the current page."""
-    endpoints = Endpoints(loader, declaration)
-    names = [TASKS[task].command for task in TASKS if task in declaration.tasks]
+    endpoints = Endpoints(loader, declared)
+    names = [TASKS[task].command for task in TASKS if task in declared.either.tasks]
     for name in (*names, "replay"):
         gr.api(getattr(endpoints, name), api_name=name, concurrency_id=MODEL, concurrency_limit=1)
 

@@ -10,7 +10,7 @@ import gradio as gr
 
 from phi2demo.engine.loader import EngineLoader
 from phi2demo.evaluation.comparison import check_reference, compare
-from phi2demo.tasks.declaration import Declaration
+from phi2demo.tasks.declarations import Declarations
 from phi2demo.tasks.run import run
 from phi2demo.tasks.task import Request
 from phi2demo.ui.api import (
@@ -32,8 +32,8 @@ NAME = "compare"
 class CompareEndpoint:
     """A generator, so that a client that leaves ends the computing."""
 
-    def __init__(self, loader: EngineLoader, declaration: Declaration) -> None:
-        self._loader, self._declaration = loader, declaration
+    def __init__(self, loader: EngineLoader, declared: Declarations) -> None:
+        self._loader, self._declared = loader, declared
 
     def compare(
         self,
@@ -61,11 +61,11 @@ class CompareEndpoint:
             same, gone and new. On the way only "answers", with the text so far.
         """
         with told_to_client():
-            kind = task_of_command(task, self._declaration)
+            kind = task_of_command(task, self._declared.either)
             asked = Request(
                 task=kind.name,
                 text=text,
-                options=task_options_of(kind, task_options, self._declaration),
+                options=task_options_of(kind, task_options, self._declared.either),
                 generation=generation_of(kind.generation, options),
                 seed=checked_seed(seed),
             )
@@ -80,12 +80,12 @@ class CompareEndpoint:
         with closing(run(engine, asked)) as steps:
             for progress in steps:
                 if progress.results is not None:
-                    yield compare(asked, progress.results, reference).as_dict()
+                    yield compare(asked, self._declared.noted(asked, progress.results), reference).as_dict()
                 elif time.monotonic() - shown >= FRAME_S:
                     shown = time.monotonic()
                     yield {"answers": [{"text": text, "use": use} for use, text in progress.texts.items()]}
 
 
-def add_compare_endpoint(loader: EngineLoader, declaration: Declaration) -> None:
+def add_compare_endpoint(loader: EngineLoader, declared: Declarations) -> None:
     """Add /compare to the current page."""
-    gr.api(CompareEndpoint(loader, declaration).compare, api_name=NAME, concurrency_id=MODEL, concurrency_limit=1)
+    gr.api(CompareEndpoint(loader, declared).compare, api_name=NAME, concurrency_id=MODEL, concurrency_limit=1)

@@ -62,6 +62,7 @@ class CompareHandlers(AnswerHandlers):
 
     def _done(self, asked: Request, results: tuple[Result, ...], values: Mapping[Any, Any]) -> Updates:
         tab = self._compared
+        results = tab.declared.noted(asked, results)
         found = compare(asked, results, check_reference(asked.task, values[tab.reference]))
         updates = super()._done(asked, results, values)
         updates |= self.mark(values[tab.marks], found)

@@ -10,6 +10,7 @@ import gradio as gr
 from phi2demo.engine.engine import Use
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.declaration import Declaration
+from phi2demo.tasks.declarations import Declarations
 from phi2demo.tasks.task import Request, check_choice
 from phi2demo.ui import markup
 from phi2demo.ui.answer_column import LABELS, STATE_S, AnswerColumn, answer_column, download_as
@@ -64,6 +65,7 @@ class CompareTab:
     upload: Any
     examples: Any
     samples: list[Sample]
+    declared: Declarations
 
     @property
     def name(self) -> str:
@@ -110,8 +112,9 @@ class CompareTab:
         return replace(self.asks[task].read(values), uses=tuple(self.columns))
 
 
-def build_compare_tab(description: ModelDescription, declaration: Declaration) -> CompareTab:
-    """Lay out the tab; there have to be two models at least."""
+def build_compare_tab(description: ModelDescription, declared: Declarations) -> CompareTab:
+    """Lay out the tab, with what either adapter was finetuned for; there have to be two models at least."""
+    declaration = declared.either
     names = [name for name in TASKS if name in declaration.tasks]
     samples = read_samples(declaration)
     with gr.Column(elem_classes="task compare"):
@@ -165,7 +168,7 @@ def build_compare_tab(description: ModelDescription, declaration: Declaration) -
     groups = {name: (above[name][0], below[name][0]) for name in names}
     return CompareTab(
         task, asks, groups, reference, marks, legend, columns, found, after, written,
-        run, stop, status, upload, examples, samples,
+        run, stop, status, upload, examples, samples, declared,
     )  # fmt: skip
 
 

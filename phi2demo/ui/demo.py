@@ -13,6 +13,7 @@ from phi2demo.explain.html import STYLE as HEATMAP_STYLE
 from phi2demo.settings import ServerSettings
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.declaration import Declaration
+from phi2demo.tasks.declarations import Declarations
 from phi2demo.ui.answer_column import AnswersTab
 from phi2demo.ui.api import add_endpoints
 from phi2demo.ui.card_api import add_card_endpoint
@@ -55,14 +56,17 @@ def build_demo(
     *,
     shelf: Shelf | None = None,
     meter: Meter | None = None,
+    second: Declaration | None = None,
     reports: Path = SHELF,
 ) -> gr.Blocks:
     """Lay out the page: a header, a tab a task, and the API. Loads nothing itself.
 
+    `declaration` is the first adapter's, `second` the second's: it widens what can be compared, and gets no tab of its own.
     The Model tab shows the cards of `shelf` and is left out without one; `meter` times what the engine computes.
     `reports` is the folder of evaluation reports, with the items that are shipped in `set`.
     """
     sessions = Sessions()
+    declared = Declarations(declaration, second)
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(CACHE_S, CACHE_S)) as demo:
         build_header(demo, loader, description, declaration)
         with gr.Tabs(elem_classes="tasks", overflow_behavior="wrap") as tabs:
@@ -75,11 +79,11 @@ def build_demo(
                         answering.append(tab)
             if description.has_adapter:
                 with gr.Tab("Compare", id=COMPARE):
-                    comparing = build_compare_tab(description, declaration)
+                    comparing = build_compare_tab(description, declared)
                     connect_compare(comparing, CompareHandlers(comparing, loader, sessions))
                     answering.append(comparing)
             with gr.Tab("Explain", id=EXPLAIN) as opened:
-                explaining = build_explain_tab(tabs, description, declaration)
+                explaining = build_explain_tab(tabs, description, declared.either)
             handlers = ExplainHandlers(explaining, loader, sessions)
             filling = ExplainFilling(explaining, loader, sessions)
             connect_explain(opened, explaining, handlers, filling)
@@ -92,10 +96,10 @@ def build_demo(
             if shelf is not None:
                 with gr.Tab("Model", id=MODEL_TAB) as opened:
                     build_model_tab(opened, shelf, loader, meter or Meter())
-        add_endpoints(loader, declaration)
+        add_endpoints(loader, declared)
         if description.has_adapter:
-            add_compare_endpoint(loader, declaration)
-        add_explain_endpoint(loader, declaration)
+            add_compare_endpoint(loader, declared)
+        add_explain_endpoint(loader, declared.either)
         add_evaluate_endpoint(loader, declaration)
         if shelf is not None:
             add_card_endpoint(shelf)

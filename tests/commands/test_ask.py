@@ -316,6 +316,25 @@ def test_three_models_are_labelled(loader: Loader, say: Ask) -> None:
     assert say("generate", "hi", "--use", "both", "--second-adapter", "folder") == "finetuned: HI\nbase: HI!\n"
 
 
+def test_what_each_adapter_was_finetuned_for_counts_for_its_own_answer(
+    loader: Loader, say: Ask, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tasks.json").write_text('{"tasks": {"translation": {"languages": ["en", "fr"]}}}')
+    second = AdapterInfo("tiny-second", "cccccccccccc", 2, tmp_path)
+    loader.engine = ScriptedEngine(info=replace(INFO, second=second))
+    asked = ("generate", "hi", "--second-adapter", "folder", "--use")
+    assert ask.main(asked[0], [*asked[1:], "all"], load_engine=loader) == 0
+    assert capsys.readouterr().err == "note: second: This adapter was not finetuned for generation.\n"
+    source = tmp_path / "in.txt"
+    source.write_text("hi\n")
+    lines = ["--input", str(source), *asked[2:], "all", "--json"]
+    answers = [json.loads(line) for line in say("generate", *lines).splitlines()]
+    assert [len(answer["notes"]) for answer in answers] == [0, 0, 1]
+    with pytest.raises(SettingsError, match="not finetuned for German"):
+        ask.main("translate", ["hi", "--to", "de", *asked[2:], "second"], load_engine=loader)
+    assert say("translate", "hi", *asked[2:], "second") == "HI!\n"
+
+
 @pytest.mark.parametrize("use", ["second", "all"])
 def test_a_second_adapter_that_is_not_given_is_said_before_loading(loader: Loader, say: Ask, use: str) -> None:
     with pytest.raises(SettingsError, match=f"--use {use} asks a second adapter, and none is given"):

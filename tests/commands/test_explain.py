@@ -137,3 +137,13 @@ def test_the_second_adapter_is_asked(say: Say) -> None:
     assert (value["of"], value["model"]["adapter"], value["model"]["adapter_revision"]) == ("second", "b", "2")
     assert [round(unit["value"] / len(value["tokens"]), 6) for unit in value["units"]["items"]] == [0.0, 2.0]
     assert "made the second adapter write" in say(*asked, engine=PlantedEngine(learned, info=info))
+
+
+def test_the_second_adapter_is_asked_what_it_was_finetuned_for(say: Say, tmp_path: Path) -> None:
+    (tmp_path / "tasks.json").write_text('{"tasks": {"translation": {"languages": ["en", "fr"]}}}')
+    info = replace(BARE, adapter="a", adapter_revision="1", second=AdapterInfo("b", "2", 4, tmp_path))
+    engine = PlantedEngine(lambda token, text, prompt: -1.0, info=info)
+    asked = ["the train", "--task", "translate", "--of", "second", "--second-adapter", "b", "--no-trust", "--to"]
+    with pytest.raises(SettingsError, match=r"not finetuned for German; choose from en \(English\), fr \(French\)"):
+        say(*asked, "de", engine=engine)
+    assert "made the second adapter write" in say(*asked, "fr", engine=engine)

@@ -1,4 +1,5 @@
 import argparse
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -85,11 +86,15 @@ def test_the_page_is_built_around_the_model(page: Page, tiny_base: Path, tiny_ad
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_second_adapter_is_described(page: Page, tiny_adapter: Path, tiny_second: Path) -> None:
+def test_a_second_adapter_is_described(page: Page, tiny_adapter: Path, tiny_second: Path, tmp_path: Path) -> None:
+    tiny_second = Path(shutil.copytree(tiny_second, tmp_path / tiny_second.name))
+    declared = Declaration(("sentiment",))
+    (tiny_second / "tasks.json").write_text(declared.to_json())
     argv = ["--adapter", str(tiny_adapter), "--second-adapter", str(tiny_second), "--port", "7861"]
     assert serve.main("serve", argv) == 0
     _, description, _ = page.built
     assert (description.second, description.uses) == ("tiny-second", ("finetuned", "base", "second"))
+    assert page.also["second"] == declared
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -52,7 +52,7 @@ def texts(engine: LocalEngine, prompts: list[Prompt], options: GenerationOptions
 def test_what_is_loaded_is_said(both: LocalEngine, tiny_second: Path) -> None:
     second = both.info.second
     assert second is not None
-    assert (second.name, second.rank) == ("tiny-second", 3)
+    assert (second.name, second.rank, second.folder) == ("tiny-second", 3, tiny_second)
     assert second.revision.partition("-")[0] == fingerprint(tiny_second, ("adapter_model.safetensors",))
     assert both.info.uses == USES
     assert (both.info.adapter, both.info.lora_rank, both.info.parameters) == ("tiny-adapter", 4, 133_120)

@@ -15,7 +15,9 @@ from phi2demo.engine.engine import AdapterInfo, Prompt
 from phi2demo.engine.loader import EngineLoader
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.declaration import Declaration
+from phi2demo.tasks.declarations import Declarations
 from phi2demo.tasks.receipt import Receipt
+from phi2demo.ui.api import Endpoints
 from phi2demo.ui.compare_api import CompareEndpoint
 from phi2demo.ui.compare_handlers import CompareHandlers
 from phi2demo.ui.compare_tab import CompareTab, build_compare_tab, read_samples
@@ -25,6 +27,7 @@ from tests.ui.scripted import INFO, ScriptedEngine
 
 PAGE: Any = SimpleNamespace(session_hash="page")
 SECOND = AdapterInfo("scripted-second", "cccccccccccc", 8)
+DECLARED = Declarations(Declaration(), Declaration())
 SAID = {
     "base": "The train leaves.",
     "finetuned": "Der Zug fährt um acht.",
@@ -40,7 +43,7 @@ def engine() -> ScriptedEngine:
 @pytest.fixture
 def tab() -> CompareTab:
     with gr.Blocks():
-        return build_compare_tab(replace(DESCRIPTION, second=SECOND.name), Declaration())
+        return build_compare_tab(replace(DESCRIPTION, second=SECOND.name), DECLARED)
 
 
 @pytest.fixture
@@ -236,9 +239,48 @@ def test_examples_follow_the_declaration() -> None:
 
 def test_without_a_second_adapter_there_are_two_columns() -> None:
     with gr.Blocks():
-        tab = build_compare_tab(DESCRIPTION, Declaration())
+        tab = build_compare_tab(DESCRIPTION, Declarations(Declaration()))
     assert list(tab.columns) == ["base", "finetuned"]
     assert [value for _, value in tab.marks.choices] == ["base", "finetuned", "reference", "nothing"]
+
+
+TRANSLATOR = Declaration(("translation",), languages=("en", "de"))
+CRITIC = Declaration(("translation", "sentiment"), languages=("en", "fr"))
+LACKS_SENTIMENT = "This adapter was not finetuned for sentiment."
+
+
+def test_what_only_one_adapter_was_finetuned_for_is_compared_and_said(loader: EngineLoader, sessions: Sessions) -> None:
+    with gr.Blocks():
+        tab = build_compare_tab(replace(DESCRIPTION, second=SECOND.name), Declarations(TRANSLATOR, CRITIC))
+    assert [task for _, task in tab.task.choices] == ["translation", "sentiment"]
+    assert [code for _, code in tab.asks["translation"].fields["target"].choices] == ["en", "de", "fr"]
+    assert {sample.task for sample in tab.samples} == {"translation", "sentiment"}
+    handlers = CompareHandlers(tab, loader, sessions)
+    page = page_after(handlers.run(values_of(tab, "sentiment", "a great film"), PAGE))
+    noted = {use: LACKS_SENTIMENT in page[column.facts] for use, column in tab.columns.items()}
+    assert noted == {"base": False, "finetuned": True, "second": False}
+    written = json.loads(page[tab.written])
+    assert [LACKS_SENTIMENT in answer["notes"] for answer in written["answers"]] == [False, True, False]
+    page = page_after(handlers.run(values_of(tab, source="en", target="de"), PAGE))
+    noted = {use: "not finetuned for German" in page[column.facts] for use, column in tab.columns.items()}
+    assert noted == {"base": False, "finetuned": False, "second": True}
+
+
+def test_the_endpoints_say_it_too(loader: EngineLoader) -> None:
+    declared = Declarations(TRANSLATOR, CRITIC)
+    found = last(CompareEndpoint(loader, declared).compare("a great film", "classify"))
+    assert [answer["notes"] for answer in found["answers"]] == [[], [LACKS_SENTIMENT], []]
+    endpoints = Endpoints(loader, declared)
+    answers: Any = list(endpoints.classify("a great film", "all"))[-1]
+    assert [answer["notes"] for answer in answers] == [[LACKS_SENTIMENT], [], []]
+    assert last(endpoints.classify("a great film", "second"))["notes"] == []  # type: ignore[arg-type]
+    assert last(endpoints.translate("The train.", "en", "fr", "second"))["use"] == "second"  # type: ignore[arg-type]
+    with pytest.raises(gr.Error, match="not finetuned for sentiment; the second adapter was: choose second"):
+        list(endpoints.classify("a great film"))
+    with pytest.raises(gr.Error, match="not finetuned for French"):
+        list(endpoints.translate("The train.", "en", "fr"))
+    with pytest.raises(gr.Error, match="not finetuned for German"):
+        list(endpoints.translate("The train.", "en", "de", "second"))
 
 
 def last(steps: Iterator[dict[str, Any]]) -> dict[str, Any]:
@@ -247,7 +289,7 @@ def last(steps: Iterator[dict[str, Any]]) -> dict[str, Any]:
 
 
 def test_the_endpoint_gives_what_the_page_shows(loader: EngineLoader, engine: ScriptedEngine) -> None:
-    endpoint = CompareEndpoint(loader, Declaration())
+    endpoint = CompareEndpoint(loader, DECLARED)
     found = last(
         endpoint.compare(
             "The train.",
@@ -272,7 +314,7 @@ def test_the_endpoint_streams_and_asks_what_is_loaded(engine: ScriptedEngine) ->
         return "word " * 30
 
     one = ScriptedEngine(INFO, delay_s=0.03, reply=words)
-    steps = list(CompareEndpoint(started(one), Declaration()).compare("Once"))
+    steps = list(CompareEndpoint(started(one), DECLARED).compare("Once"))
     assert [answer["use"] for answer in steps[0]["answers"]] == ["base", "finetuned"]
     assert "differences" not in steps[0]
     assert "differences" in steps[-1]
@@ -292,7 +334,7 @@ def test_the_endpoint_streams_and_asks_what_is_loaded(engine: ScriptedEngine) ->
 )
 def test_the_endpoint_says_what_is_wrong(loader: EngineLoader, given: dict[str, Any], says: str) -> None:
     with pytest.raises(gr.Error, match=says):
-        last(CompareEndpoint(loader, Declaration()).compare(**{"text": "Once", **given}))
+        last(CompareEndpoint(loader, DECLARED).compare(**{"text": "Once", **given}))
 
 
 def started(engine: ScriptedEngine) -> EngineLoader:

@@ -1,0 +1,130 @@
+"""What two adapters were finetuned for: each for itself, and together."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phi2demo.engine.engine import AdapterInfo, GenerationOptions, Use
+from phi2demo.errors import ModelError, SettingsError
+from phi2demo.tasks.declaration import FILE, Declaration
+from phi2demo.tasks.declarations import Declarations, read_declarations
+from phi2demo.tasks.generation import GenerationTaskOptions
+from phi2demo.tasks.run import answer
+from phi2demo.tasks.sentiment import SentimentOptions
+from phi2demo.tasks.summarization import SummaryOptions
+from phi2demo.tasks.task import Request, TaskOptions
+from phi2demo.tasks.translation import TranslationOptions
+from tests.tasks.scripted import INFO, ScriptedEngine
+
+NOTHING = Declaration()
+GERMAN = Declaration(("generation", "translation"), languages=("en", "de"), modes=("continue",))
+FRENCH = Declaration(("summarization", "translation", "sentiment"), languages=("en", "fr"), lengths=("sentence",))
+SHORT = Declaration(("summarization",), lengths=("sentence", "short"))
+SECOND = replace(INFO, second=AdapterInfo("tiny-second", "cccccccccccc", 2))
+
+
+def test_together_they_offer_what_either_was_finetuned_for() -> None:
+    both = Declarations(GERMAN, FRENCH).either
+    assert both.tasks == ("generation", "summarization", "translation", "sentiment")
+    assert (both.languages, both.modes, both.lengths) == (("en", "de", "fr"), ("continue",), ("sentence",))
+    assert both == Declarations(FRENCH, GERMAN).either
+    assert Declarations(FRENCH, SHORT).either.lengths == ("sentence", "short")
+    assert Declarations(GERMAN).either == GERMAN
+
+
+@pytest.mark.parametrize(("first", "second"), [(GERMAN, NOTHING), (NOTHING, GERMAN), (GERMAN, GERMAN)])
+def test_who_declares_nothing_adds_nothing(first: Declaration, second: Declaration) -> None:
+    assert Declarations(first, second).either == GERMAN
+
+
+@pytest.mark.parametrize(
+    ("uses", "expected"),
+    [
+        (("finetuned",), GERMAN), (("base",), GERMAN), (("finetuned", "base"), GERMAN), (("second",), FRENCH),
+        (("base", "finetuned", "second"), Declarations(GERMAN, FRENCH).either),
+    ],
+)  # fmt: skip
+def test_each_is_asked_what_it_was_finetuned_for(uses: tuple[Use, ...], expected: Declaration) -> None:
+    assert Declarations(GERMAN, FRENCH).of(uses) == expected
+    assert Declarations(GERMAN).of(uses) == GERMAN
+
+
+@pytest.mark.parametrize(
+    ("declaration", "task", "options", "missing"),
+    [
+        (GERMAN, "sentiment", SentimentOptions(), "sentiment"),
+        (FRENCH, "generation", GenerationTaskOptions("continue"), "generation"),
+        (GERMAN, "generation", GenerationTaskOptions("continue"), ""),
+        (GERMAN, "generation", GenerationTaskOptions("instruct"), "the mode 'Follow my instruction'"),
+        (GERMAN, "translation", TranslationOptions("en", "de"), ""),
+        (GERMAN, "translation", TranslationOptions("en", "fr"), "French"),
+        (GERMAN, "translation", TranslationOptions("it", "fr"), "Italian and French"),
+        (FRENCH, "summarization", SummaryOptions("medium"), "summaries of a short paragraph"),
+        (FRENCH, "summarization", SummaryOptions("medium", by_parts=True), ""),
+        (FRENCH, "summarization", SummaryOptions("sentence"), ""),
+        (NOTHING, "translation", TranslationOptions("it", "fr"), ""),
+    ],
+)
+def test_what_of_a_request_a_model_was_not_finetuned_for(
+    declaration: Declaration, task: str, options: TaskOptions, missing: str
+) -> None:
+    expected = f"This adapter was not finetuned for {missing}." if missing else ""
+    assert declaration.missing(task, options) == expected
+
+
+def notes(declared: Declarations, task: str, options: TaskOptions) -> dict[Use, tuple[str, ...]]:
+    asked = Request(task, "Some text.", options, GenerationOptions(max_new_tokens=9), ("base", "finetuned", "second"))
+    results = answer(ScriptedEngine(info=SECOND), asked)
+    own = {result.use: result.notes for result in results}
+    found = {result.use: result.notes for result in declared.noted(asked, results)}
+    assert all(found[use][len(found[use]) - len(own[use]) :] == own[use] for use in own), "the answer's own notes stay"
+    return {use: found[use][: len(found[use]) - len(own[use])] for use in own}
+
+
+def test_only_the_answer_of_the_adapter_that_lacks_it_is_noted() -> None:
+    declared = Declarations(GERMAN, FRENCH)
+    lacks = ("This adapter was not finetuned for sentiment.",)
+    assert notes(declared, "sentiment", SentimentOptions()) == {"base": (), "finetuned": lacks, "second": ()}
+    french = notes(declared, "translation", TranslationOptions("en", "fr"))
+    assert french == {"base": (), "finetuned": ("This adapter was not finetuned for French.",), "second": ()}
+    german = notes(declared, "translation", TranslationOptions("en", "de"))
+    assert german == {"base": (), "finetuned": (), "second": ("This adapter was not finetuned for German.",)}
+    for silent in (Declarations(NOTHING, NOTHING), Declarations(NOTHING)):
+        assert not any(notes(silent, "sentiment", SentimentOptions()).values())
+
+
+def test_a_length_that_one_was_finetuned_for_is_asked_as_it_is() -> None:
+    either = Declarations(FRENCH, SHORT).either
+    assert either.adapt(SummaryOptions("short")) == SummaryOptions("short")
+    assert either.adapt(SummaryOptions("medium")) == SummaryOptions("medium", by_parts=True)
+    lacks = ("This adapter was not finetuned for summaries of two or three sentences.",)
+    assert notes(Declarations(FRENCH, SHORT), "summarization", SummaryOptions("short"))["finetuned"] == lacks
+
+
+def test_what_only_the_other_was_finetuned_for_is_refused_with_its_name() -> None:
+    declared = Declarations(GERMAN, FRENCH)
+    with pytest.raises(SettingsError, match="not finetuned for sentiment; the second adapter was: choose second"):
+        declared.adapt("sentiment", SentimentOptions(), ("finetuned", "base"))
+    with pytest.raises(SettingsError, match="not finetuned for generation; the first adapter was: choose finetuned"):
+        declared.adapt("generation", GenerationTaskOptions(), ("second",))
+    with pytest.raises(SettingsError, match=r"not finetuned for German; choose from en \(English\), fr \(French\)"):
+        declared.adapt("translation", TranslationOptions("en", "de"), ("second",))
+    every: tuple[Use, ...] = ("finetuned", "base", "second")
+    assert declared.adapt("sentiment", SentimentOptions(), every) == SentimentOptions()
+
+
+def test_they_are_read_from_the_folders_of_what_is_loaded(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("first", "second")]
+    for folder, declaration in zip(folders, (GERMAN, FRENCH), strict=True):
+        folder.mkdir()
+        (folder / FILE).write_text(declaration.to_json())
+    info: Any = replace(INFO, adapter_folder=folders[0], second=AdapterInfo("s", "c", 2, folders[1]))
+    read = read_declarations(info)
+    assert (read.of(("finetuned",)).tasks, read.of(("second",)).tasks) == (GERMAN.tasks, FRENCH.tasks)
+    assert read_declarations(INFO) == Declarations(NOTHING)
+    (folders[1] / FILE).write_text(json.dumps({"tasks": {"dancing": {}}}))
+    with pytest.raises(ModelError, match=r"second/tasks\.json: tasks is \['dancing'\]"):
+        read_declarations(info)
