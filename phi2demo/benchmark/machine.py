@@ -9,7 +9,7 @@ from typing import Any
 from phi2demo.errors import SettingsError
 
 
-def describe_machine(device: str, dtype: str, parameters: int) -> dict[str, Any]:
+def describe_machine(device: str, dtype: str) -> dict[str, Any]:
     """Processor or GPU, threads, number formats and versions."""
     import torch
 
@@ -20,7 +20,7 @@ def describe_machine(device: str, dtype: str, parameters: int) -> dict[str, Any]
         "device": torch.cuda.get_device_name(device) if cuda else _processor(),
         "kind": device,
         "dtype": dtype,
-        "fast_dtype": choose_fast_dtype(device.partition(":")[0], dtype, parameters),
+        "fast_dtype": choose_fast_dtype(device.partition(":")[0], dtype),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),

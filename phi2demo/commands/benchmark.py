@@ -39,7 +39,7 @@ def main(command: str, argv: Sequence[str]) -> int:
         repeats=given.repeats,
         report=lambda line: print(line, file=sys.stderr, flush=True),
     )
-    result = replace(result, machine=describe_machine(loaded.info.device, loaded.info.dtype, loaded.info.parameters))
+    result = replace(result, machine=describe_machine(loaded.info.device, loaded.info.dtype))
     print(json.dumps(result.as_dict(), ensure_ascii=False, indent=2) if given.json else _table(result))
     return 0
 

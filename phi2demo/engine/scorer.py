@@ -31,8 +31,7 @@ class Scorer:
         self._model, self._forward, self._base = model, forward, base
         parameter = next(model.parameters())
         self._device, self._dtype = parameter.device, parameter.dtype
-        size = sum(part.numel() for part in model.parameters())
-        fast_dtype = choose_fast_dtype(self._device.type, str(self._dtype).removeprefix("torch."), size)
+        fast_dtype = choose_fast_dtype(self._device.type, str(self._dtype).removeprefix("torch."))
         self._fast_dtype: torch.dtype = getattr(torch, fast_dtype)
         self._packable = supports(model)
         if self._packable:

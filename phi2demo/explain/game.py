@@ -11,9 +11,10 @@ from threading import Event
 import numpy as np
 from numpy.typing import NDArray
 
-from phi2demo.engine.engine import Engine, Prompt, Use
+from phi2demo.engine.devices import choose_fast_dtype
+from phi2demo.engine.engine import Engine, ModelInfo, Prompt, Use
 from phi2demo.errors import StoppedError
-from phi2demo.explain.attribution import Values
+from phi2demo.explain.attribution import Rounding, Values
 from phi2demo.explain.request import ExplainRequest
 from phi2demo.explain.segments import Unit
 
@@ -21,28 +22,32 @@ CHUNK_S = 0.4
 """Aimed at between two reports of progress."""
 FIRST_CHUNK, MAX_CHUNK = 16, 512
 CACHE_ROWS = 50_000
+COMPARED = 16
+"""Masked texts that are scored both with and without rounding, at least, to say how far rounding is off."""
 
 _Key = tuple[Use, str, tuple[int, ...]]
+_Row = NDArray[np.float64]
 
 
 class ScoreCache:
     """Log-probabilities of outputs under prompts. Give the same one to explanations of one model to share what is known."""
 
     def __init__(self) -> None:
-        self._rows: dict[_Key, NDArray[np.float64]] = {}
+        self._rows: dict[tuple[_Key, bool], _Row] = {}
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    def get(self, key: _Key) -> NDArray[np.float64] | None:
-        """(output tokens,), or None."""
-        return self._rows.get(key)
+    def get(self, key: _Key, *, rounded: bool = False) -> _Row | None:
+        """(output tokens,), or None; what was scored without rounding serves `rounded` too."""
+        found = self._rows.get((key, False))
+        return self._rows.get((key, True)) if found is None and rounded else found
 
-    def put(self, key: _Key, values: NDArray[np.float64]) -> None:
+    def put(self, key: _Key, values: _Row, *, rounded: bool = False) -> None:
         """Remember; the oldest goes where there are too many."""
         while len(self._rows) >= CACHE_ROWS:
             del self._rows[next(iter(self._rows))]
-        self._rows[key] = values
+        self._rows[key, rounded] = values
 
 
 @dataclass(frozen=True)
@@ -82,12 +87,16 @@ class Game:
         self._cache, self._cancel = cache, cancel
         self.report = report
         """Called after every chunk."""
+        self.rounded = request.fast and narrows(engine.info)
+        """Whether masks are scored in a narrower format than the model's."""
         self.calls = 0
         self.seconds = 0.0
         """Spent scoring."""
         self._units: tuple[Unit, ...] = ()
         self.known: dict[bytes, Values] = {}
         """Values by mask, as packed by `key_of`; of the present units alone."""
+        self._errors: dict[bytes, Values] = {}
+        """Of rounded values, by mask, where both are known."""
 
     @property
     def units(self) -> tuple[Unit, ...]:
@@ -98,23 +107,47 @@ class Game:
     def units(self, units: tuple[Unit, ...]) -> None:
         self._units = units
         self.known = {}
+        self._errors = {}
 
     def __call__(self, masks: NDArray[np.bool_]) -> Values:
         """(masks, units) to (masks, columns), in nats. Raises StoppedError once the game is cancelled."""
+        return self._play(masks, rounded=self.rounded)
+
+    def without_rounding(self, masks: NDArray[np.bool_]) -> Values:
+        """The same in the model's own format; these masks are known by these values from now on."""
+        return self._play(masks, rounded=False)
+
+    def _play(self, masks: NDArray[np.bool_], *, rounded: bool) -> Values:
         if self._cancel.is_set():
             raise StoppedError("Stopped.")
         masks = np.asarray(masks, dtype=bool)
         keys = [[self._key(mask, output) for output in self._outputs] for mask in masks]
-        self._score([key for row in keys for key in row])
+        self._score([key for row in keys for key in row], rounded=rounded)
         values = np.zeros((len(masks), self._columns))
         for at, row in enumerate(keys):
             for output, key in zip(self._outputs, row, strict=True):
-                found = self._cache.get(key)
+                found = self._cache.get(key, rounded=rounded)
                 assert found is not None
                 chosen = self._valued(found[output.first : output.last])
                 values[at, output.column : output.column + len(chosen)] += output.sign * chosen
-            self.known[key_of(masks[at])] = values[at]
+            name = key_of(masks[at])
+            if self.rounded and not rounded and name in self.known:
+                self._errors.setdefault(name, self.known[name] - values[at])
+            self.known[name] = values[at]
         return values
+
+    def rounding(self, *, seed: int) -> Rounding | None:
+        """The error of rounded values, over no fewer than `COMPARED` masks where so many are known; None without them."""
+        if not self.rounded:
+            return None
+        others = [name for name in self.known if name not in self._errors]
+        missing = max(COMPARED - len(self._errors), 0)
+        chosen = np.random.default_rng(seed).permutation(len(others))[:missing]
+        if len(chosen):
+            packed = np.array([np.frombuffer(others[at], dtype=np.uint8) for at in chosen])
+            self.without_rounding(np.unpackbits(packed, axis=1, count=len(self._units)).astype(bool))
+        errors = np.array(list(self._errors.values()))
+        return Rounding(float(np.sqrt((errors**2).mean())), len(errors))
 
     def lookup(self, mask: NDArray[np.bool_]) -> Values | None:
         """The values of a mask that was asked for before."""
@@ -139,9 +172,9 @@ class Game:
         certain = np.minimum(log_probabilities, -1e-7)  # the log-odds of a certain token are infinite
         return np.asarray(certain - np.log(-np.expm1(certain)), dtype=np.float64)
 
-    def _score(self, keys: Sequence[_Key]) -> None:
+    def _score(self, keys: Sequence[_Key], *, rounded: bool) -> None:
         """Score what is not known, chunk by chunk, so that progress is seen."""
-        missing = [key for key in dict.fromkeys(keys) if self._cache.get(key) is None]
+        missing = [key for key in dict.fromkeys(keys) if self._cache.get(key, rounded=rounded) is None]
         while missing:
             size = FIRST_CHUNK
             if self.seconds > 0:
@@ -149,12 +182,17 @@ class Game:
             chunk, missing = missing[:size], missing[size:]
             started = time.monotonic()
             prompts = [Prompt(text, use) for use, text, _ in chunk]
-            scores = self._engine.score(prompts, [ids for _, _, ids in chunk], cancel=self._cancel)
+            scores = self._engine.score(prompts, [ids for _, _, ids in chunk], fast=rounded, cancel=self._cancel)
             self.seconds += time.monotonic() - started
             self.calls += len(chunk)
             for key, score in zip(chunk, scores, strict=True):
-                self._cache.put(key, np.array(score.log_probabilities, dtype=np.float64))
+                self._cache.put(key, np.array(score.log_probabilities, dtype=np.float64), rounded=rounded)
             self.report()
+
+
+def narrows(model: ModelInfo) -> bool:
+    """Whether a request to be fast changes the format that this model is scored in."""
+    return choose_fast_dtype(model.device.partition(":")[0], model.dtype) != model.dtype
 
 
 def key_of(mask: NDArray[np.bool_]) -> bytes:

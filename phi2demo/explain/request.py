@@ -70,6 +70,8 @@ class ExplainRequest:
     """Masked texts that the method may ask for, those of the trust figures not counted."""
     trust: bool = True
     """Whether to measure deletion, insertion and agreement too."""
+    fast: bool = False
+    """Score in bfloat16 where the machine is faster for it; how far that is off is measured and said."""
     seed: int = 0
     _task: AnyTask = field(init=False, repr=False, compare=False)
 

@@ -52,7 +52,7 @@ class UnitMasker:
         return [(self.shape[1],)]
 
 
-def partition_values(game: PlayGame, tree: Values, *, max_evals: int, seed: int) -> ShapleyValues:
+def partition_values(game: PlayGame, tree: Values, *, max_evals: int, seed: int, batch: int = BATCH) -> ShapleyValues:
     """Owen values over a tree, opened where the credit is greatest, with about `max_evals` masked texts.
 
     shap's PartitionExplainer (Owen, 1977; Lundberg and Lee, 2017).
@@ -62,7 +62,7 @@ def partition_values(game: PlayGame, tree: Values, *, max_evals: int, seed: int)
     units = len(tree) + 1
     with _seeded(seed):
         explainer = PartitionExplainer(game, UnitMasker(units, tree))
-        found = explainer(_input(units), max_evals=max_evals, batch_size=BATCH, silent=True)
+        found = explainer(_input(units), max_evals=max_evals, batch_size=batch, silent=True)
     return ShapleyValues(_values(found))
 
 

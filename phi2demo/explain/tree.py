@@ -99,13 +99,13 @@ def owen_values(tree: NDArray[np.float64], known: Known) -> OwenValues | None:
     whole text is not known yet.
     """
     units = len(tree) + 1
-    members = _members(tree)
+    under = members(tree)
     nothing = np.zeros(units, dtype=bool)
     low, high = known(nothing), known(~nothing)
     if low is None or high is None:
         return None
-    credit = np.zeros((len(members), len(low)))
-    closed = np.zeros(len(members), dtype=bool)
+    credit = np.zeros((len(under), len(low)))
+    closed = np.zeros(len(under), dtype=bool)
     stack = [(2 * units - 2, nothing, low, high, 1.0)]
     while stack:
         node, context, low, high, weight = stack.pop()
@@ -113,7 +113,7 @@ def owen_values(tree: NDArray[np.float64], known: Known) -> OwenValues | None:
             credit[node] += (high - low) * weight
             continue
         left, right = int(tree[node - units, 0]), int(tree[node - units, 1])
-        with_left, with_right = context | members[left], context | members[right]
+        with_left, with_right = context | under[left], context | under[right]
         left_value, right_value = known(with_left), known(with_right)
         if left_value is None or right_value is None:
             credit[node] += (high - low) * weight
@@ -125,10 +125,10 @@ def owen_values(tree: NDArray[np.float64], known: Known) -> OwenValues | None:
             (left, with_right, right_value, high, weight / 2),
             (right, with_left, left_value, high, weight / 2),
         ]
-    return _spread(tree, members, credit, closed)
+    return _spread(tree, under, credit, closed)
 
 
-def _members(tree: NDArray[np.float64]) -> NDArray[np.bool_]:
+def members(tree: NDArray[np.float64]) -> NDArray[np.bool_]:
     """(nodes, units): which leaves are under a node."""
     units = len(tree) + 1
     members = np.zeros((units + len(tree), units), dtype=bool)

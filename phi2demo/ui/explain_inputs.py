@@ -66,6 +66,7 @@ class ExplainInputs:
     max_evals: Any
     seed: Any
     trust: Any
+    fast: Any
     carried: Any
     """The output with its tokens; None where it was typed."""
     target: Any
@@ -80,7 +81,7 @@ class ExplainInputs:
 
     def settings(self) -> list[Any]:
         """What changes the estimate."""
-        return [*([self.model] if self.model else []), self.units, self.method, self.max_evals, self.trust]
+        return [*([self.model] if self.model else []), self.units, self.method, self.max_evals, self.trust, self.fast]
 
     def outputs(self, values: Mapping[Any, Any]) -> tuple[Output, ...]:
         """The output as generated where it is still the one that came from a task's tab, else as typed."""
@@ -115,6 +116,7 @@ class ExplainInputs:
             mask=values[self.mask] or "",
             max_evals=_whole("Masked texts", values[self.max_evals], *EVALS),
             trust=bool(values[self.trust]),
+            fast=bool(values[self.fast]),
             seed=_whole("The seed", values[self.seed], 0, MAX_SEED),
         )
 
@@ -199,6 +201,10 @@ def _rare() -> dict[str, Any]:
             value=True, label="Measure how far to believe it", elem_classes="option", render=False,
             info="Deletion, insertion, and agreement with the other method",
         ),
+        "fast": gr.Checkbox(
+            value=False, label="Round to be faster", elem_classes="option", render=False,
+            info="Multiply in bfloat16 where this machine is faster for it; the error is measured and shown",
+        ),
         "carried": gr.State(None, render=False),
         "target": gr.State(None, render=False),
     }  # fmt: skip
@@ -212,6 +218,7 @@ def rare_inputs(inputs: ExplainInputs) -> None:
             for component in (inputs.mask, inputs.max_evals, inputs.seed):
                 component.render()
         inputs.trust.render()
+        inputs.fast.render()
     inputs.carried.render()
     inputs.target.render()
 

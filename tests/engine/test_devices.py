@@ -144,17 +144,19 @@ def test_the_limit_of_a_container_counts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("device", "native", "parameters", "expected"),
+    ("device", "dtype", "native", "expected"),
     [
-        ("cpu", True, 30_000_000, "float32"),
-        ("cpu", True, 3_000_000_000, "bfloat16"),
-        ("cpu", False, 3_000_000_000, "float32"),
-        ("cuda", True, 30_000_000, "bfloat16"),
-        ("cuda", False, 30_000_000, "float32"),
+        ("cpu", "float32", True, "bfloat16"),
+        ("cpu", "float32", False, "float32"),
+        ("cuda", "float32", True, "bfloat16"),
+        ("cuda", "float32", False, "float32"),
+        ("cuda", "float16", True, "float16"),
+        ("cpu", "bfloat16", True, "bfloat16"),
+        ("cpu", "bfloat16", False, "bfloat16"),
     ],
 )
 def test_fast_scoring_is_narrow_where_it_pays(
-    monkeypatch: pytest.MonkeyPatch, device: str, native: bool, parameters: int, expected: str
+    monkeypatch: pytest.MonkeyPatch, device: str, dtype: str, native: bool, expected: str
 ) -> None:
     monkeypatch.setattr(devices, "has_bfloat16", lambda device: native)
-    assert choose_fast_dtype(device, "float32", parameters) == expected
+    assert choose_fast_dtype(device, dtype) == expected
