@@ -53,6 +53,7 @@ WITH_TORCH = {
     "phi2demo.engine.scorer",
     "phi2demo.engine.scoring",
     "phi2demo.engine.watch",
+    "phi2demo.training.merged_phi",
     "phi2demo.training.optimizers",
 }
 """What is made of torch itself, imported once a model is really loaded or trained."""

@@ -10,7 +10,7 @@ from phi2demo.emissions.footprint import WORLD, Emissions, Hardware, estimate
 from phi2demo.tasks.declaration import Declaration
 from phi2demo.tasks.languages import LANGUAGES
 from phi2demo.training.corpus import KINDS
-from phi2demo.training.instructions import FORMS
+from phi2demo.training.instructions import KINDS_TAUGHT
 from phi2demo.training.record import Record, Stage
 
 AUTHOR = "The phi2demo authors"
@@ -123,7 +123,7 @@ def trained_on(record: Record) -> list[str]:
         if stage.weights:
             names |= dict.fromkeys(stage.weights)
         else:
-            kinds = FORMS if stage.kind == "finetuning" else KINDS
+            kinds = KINDS_TAUGHT if stage.kind == "finetuning" else KINDS
             used = (report.name for report in stage.cleaning if report.kept.get("train") and report.kind in kinds)
             names |= dict.fromkeys(used)
     return list(names)

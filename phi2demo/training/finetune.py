@@ -2,7 +2,7 @@
 
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,15 +15,17 @@ from phi2demo.errors import DataError, SettingsError
 from phi2demo.settings import EMBEDDED_MODEL, ModelSettings
 from phi2demo.tasks.declaration import FILE, Declaration
 from phi2demo.training import record
+from phi2demo.training.batch import Batch
 from phi2demo.training.corpus import Source, Split, read_corpus
-from phi2demo.training.instructions import FORMS
+from phi2demo.training.instructions import FORMS, KINDS_TAUGHT, REPLAY
 from phi2demo.training.loop import LoopSettings, Schedule, describe, target_loss, train
-from phi2demo.training.mixture import Mixture, task_weights
+from phi2demo.training.mixture import EMPHASIS, Mixture, task_weights
 from phi2demo.training.precision import Precision, make_accelerator
 from phi2demo.training.software import versions
 
 if TYPE_CHECKING:
     import torch
+    from accelerate import Accelerator
     from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -152,6 +154,7 @@ def finetune(settings: FinetuneSettings) -> Path:
         validate=partial(_validate, model, held_out, settings.part_tokens, accelerator.device)
         if held_out.tasks
         else None,
+        gradients=_gradients(model, settings, accelerator),
         identity=_identity(settings, max_length, taught.sources),
         label="finetune",
     )
@@ -193,7 +196,7 @@ def _mixture(
 ) -> Mixture:
     """Of the data sets with rows in the split. DataError where no task can be trained on them."""
     weights = task_weights(settings.mix)
-    usable = [s for s in sources if s.rows[split] and s.rows["train"] and s.kind in FORMS]
+    usable = [s for s in sources if s.rows[split] and s.rows["train"] and s.kind in KINDS_TAUGHT]
     mixture = Mixture(usable, weights, tokenizer, max_length, settings.batch_size, settings.seed, split)
     if split == "train" and not mixture.tasks:
         tasks = ", ".join(f"{task}={weight}" for task, weight in weights.items())
@@ -202,7 +205,8 @@ def _mixture(
 
 
 def _steps(settings: FinetuneSettings, taught: Mixture) -> int:
-    rows = sum(len(source.rows["train"]) for source in taught.sources if taught.weights[FORMS[source.kind][0]] > 0)
+    kinds = {FORMS[task][0] for task in taught.tasks}
+    rows = sum(len(source.rows["train"]) for source in taught.sources if source.kind in kinds)
     return round(rows * (settings.epochs or 0) / settings.batch_size)
 
 
@@ -260,6 +264,18 @@ def _adapt(model: "PreTrainedModel", settings: FinetuneSettings) -> "PeftModel":
         raise SettingsError(f"--targets {','.join(settings.targets)} does not fit {settings.model}: {error}") from error
 
 
+def _gradients(
+    model: "PeftModel", settings: FinetuneSettings, accelerator: "Accelerator"
+) -> Callable[[Batch], "torch.Tensor"] | None:
+    """A faster way to the same gradients, where there is one."""
+    from phi2demo.training.merged_phi import MergedPhi, fits
+
+    if accelerator.num_processes > 1 or settings.gradient_checkpointing or not fits(model, accelerator.device):
+        return None
+    merged = MergedPhi(model)
+    return lambda batch: merged.add_gradients(batch, part_tokens=settings.part_tokens, accelerator=accelerator)
+
+
 def _identity(settings: FinetuneSettings, max_length: int, sources: Any) -> dict[str, Any]:
     """What a resumed run must share with the one it goes on with, besides the loop's settings."""
     names = ("model", "revision", "batch_size", "mix", "rank", "alpha", "targets")
@@ -277,7 +293,7 @@ def _validate(model: "PeftModel", held_out: Mixture, part_tokens: int, device: "
             batch = held_out.sample(task, VALIDATION_EXAMPLES)
             parts = batch.parts(part_tokens)
             losses[task] = sum(float(target_loss(model, part, device)) for part in parts) / batch.total_weight
-    shares = {task: held_out.weights[task] for task in losses}
+    shares = {task: held_out.weights[task] * EMPHASIS.get(task, 1.0) for task in losses}
     return {"all": sum(shares[task] * losses[task] for task in losses) / sum(shares.values())} | losses
 
 
@@ -302,7 +318,7 @@ def _save(
     config.save_pretrained(settings.output)
     tokenizer.save_pretrained(settings.output)
     declared = Declaration(
-        tasks=taught.tasks,
+        tasks=tuple(task for task in taught.tasks if task != REPLAY),
         languages=taught.languages or Declaration.languages,
         modes=("continue",),
         lengths=("sentence",),

@@ -1,6 +1,7 @@
 """Corpus rows as examples of what the app asks for: the task's own prompt, and the output to learn. Knows no tokens ids.
 
-Prompts come from `TASKS[name].prompt`, so that training and the app cannot drift apart.
+Prompts come from `TASKS[name].prompt`, so that training and the app cannot drift apart. One more kind of example,
+`REPLAY`, is prose as it is: without some of what it was pretrained on a model would forget it.
 """
 
 from collections.abc import Callable
@@ -20,6 +21,10 @@ from phi2demo.training.corpus import Row
 
 CONTINUATION_TOKENS = 160
 """At most, in what a model learns to go on with."""
+REPLAY = "replay"
+"""Where a task stands: texts as they are, which no tab asks for."""
+REPLAY_TOKENS = 256
+"""At most, of such a text."""
 MIN_DOCUMENT_TOKENS = 32
 """A document that would be cut shorter than this teaches nothing about summaries."""
 MAX_OPENING_SENTENCES = 3
@@ -31,9 +36,11 @@ class Example:
     """One thing asked and answered."""
 
     prompt: str
-    """The whole template, up to `Output:`."""
+    """The whole template, up to `Output:`; empty where a text begins."""
     output: str
     """What comes after it, without the space before and the end token behind."""
+    ended: bool = True
+    """Whether the end token stands behind it."""
 
 
 Form = Callable[[Row, np.random.Generator, Budget], Example | None]
@@ -76,22 +83,42 @@ def _question_answering(row: Row, random: np.random.Generator, budget: Budget) -
 
 def _generation(row: Row, random: np.random.Generator, budget: Budget) -> Example | None:
     """One to three sentences from the start of the text or of a paragraph; the sentences after them are the output."""
+    sentences, _ = _sentences(row, random)
+    opening = int(random.integers(1, MAX_OPENING_SENTENCES + 1))
+    output = "".join(_within(sentences[opening:], CONTINUATION_TOKENS, budget)).strip()
+    if not output:
+        return None
+    text = "".join(sentences[:opening]).strip()
+    return _example("generation", text, GenerationTaskOptions("continue"), output)
+
+
+def _replay(row: Row, random: np.random.Generator, budget: Budget) -> Example | None:
+    """The sentences from the start of the text or of a paragraph."""
+    sentences, whole = _sentences(row, random)
+    kept = _within(sentences, min(REPLAY_TOKENS, budget.tokens - 1), budget)
+    output = "".join(kept).strip()
+    return Example("", output, ended=whole and len(kept) == len(sentences)) if output else None
+
+
+def _sentences(row: Row, random: np.random.Generator) -> tuple[list[str], bool]:
+    """Those from the start of the text or of a paragraph, and whether these are all to its end."""
     paragraphs = row["text"].splitlines()
     first = 0 if random.random() < 0.5 else int(random.integers(len(paragraphs)))
     sentences = split_sentences("\n".join(paragraphs[first:])[:_READ_CHARACTERS])
     if sum(map(len, sentences)) == _READ_CHARACTERS:
-        sentences.pop()  # cut off in its middle
-    opening = int(random.integers(1, MAX_OPENING_SENTENCES + 1))
-    output, tokens = "", 0
-    for sentence in sentences[opening:]:
+        return sentences[:-1], False  # the last is cut off in its middle
+    return sentences, True
+
+
+def _within(sentences: list[str], limit: int, budget: Budget) -> list[str]:
+    """The first of them, of at most `limit` tokens together."""
+    kept, tokens = [], 0
+    for sentence in sentences:
         tokens += budget.count_tokens(sentence)
-        if tokens > CONTINUATION_TOKENS:
+        if tokens > limit:
             break
-        output += sentence
-    if not output.strip():
-        return None
-    text = "".join(sentences[:opening]).strip()
-    return _example("generation", text, GenerationTaskOptions("continue"), output.strip())
+        kept.append(sentence)
+    return kept
 
 
 FORMS: dict[str, tuple[str, Form]] = {
@@ -99,6 +126,9 @@ FORMS: dict[str, tuple[str, Form]] = {
     "summarization": ("summarization", _summarization),
     "sentiment": ("sentiment", _sentiment),
     "question_answering": ("question_answering", _question_answering),
-    "prose": ("generation", _generation),
+    "generation": ("prose", _generation),
+    REPLAY: ("prose", _replay),
 }
-"""Kind of row: (task it teaches, form). Simplification is no task of the app."""
+"""Task: (kind of row that teaches it, form). Simplification is no task of the app."""
+KINDS_TAUGHT = frozenset(kind for kind, _ in FORMS.values())
+"""Kinds of rows that finetuning uses."""

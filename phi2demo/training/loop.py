@@ -92,6 +92,7 @@ def train(
     accelerator: "Accelerator",
     *,
     validate: Callable[[], dict[str, float]] | None = None,
+    gradients: Callable[[Batch], "torch.Tensor"] | None = None,
     identity: dict[str, Any] | None = None,
     label: str = "train",
 ) -> TrainingState:
@@ -100,8 +101,9 @@ def train(
     Writes `folder/log.jsonl`, one object per `log_every` steps, and checkpoints every `checkpoint_minutes`.
     `identity` is what must not change between a run and its resumption; SettingsError where it did. `validate` gives
     held-out losses every `validate_every` steps; with `patience`, training ends early once the one named "all" falls no
-    more, and the model is left with the weights for which it was lowest. Raises StoppedError on Ctrl-C or SIGTERM, once
-    a checkpoint is saved.
+    more, and the model is left with the weights for which it was lowest. `gradients`, for a single process, adds those
+    of a batch's mean loss to the parameters in place of the model's own and returns that loss. Raises StoppedError on
+    Ctrl-C or SIGTERM, once a checkpoint is saved.
     """
     import torch
 
@@ -132,7 +134,7 @@ def train(
     with Interruption() as interruption, closing(log):
         while state.step < settings.steps and not _exhausted(state, settings):
             batch = batches.at(state.step)
-            loss = _step(wrapped, optimizer, batch, settings, state.step, accelerator)
+            loss = _step(wrapped, optimizer, batch, settings, state.step, accelerator, gradients)
             state.step += 1
             state.tokens += batch.tokens
             log.add(loss, tokens=batch.tokens, seconds=clock.lap())
@@ -215,8 +217,28 @@ def _step(
     settings: LoopSettings,
     step: int,
     accelerator: "Accelerator",
+    gradients: Callable[[Batch], "torch.Tensor"] | None,
 ) -> float:
-    """One optimizer step over the batch of all processes; returns its mean loss.
+    """One optimizer step over the batch of all processes; returns its mean loss."""
+    total = _gradients(model, batch, settings, accelerator) if gradients is None else gradients(batch)
+    for group in optimizer.param_groups:
+        group["lr"] = settings.learning_rate_at(step)
+    norm = accelerator.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], settings.clip_norm)
+    if accelerator.scaler is None and not math.isfinite(norm):  # a scaler passes over such a step by itself
+        raise SettingsError(
+            f"The gradient of step {step + 1} is {float(norm)}: training has diverged. "
+            "Give a lower --learning-rate or --precision fp32, and another --output folder."
+        )
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    total = accelerator.reduce(total, reduction="sum")
+    return float(total)
+
+
+def _gradients(
+    model: "torch.nn.Module", batch: Batch, settings: LoopSettings, accelerator: "Accelerator"
+) -> "torch.Tensor":
+    """Add those of the mean loss of the batch; returns this process's share of it.
 
     Each process takes its rows of the batch, and each loss is divided by the weight of the WHOLE batch, so that the
     gradient does not depend on how many processes or parts it was cut into.
@@ -235,18 +257,7 @@ def _step(
             loss = target_loss(model, part, accelerator.device) / batch.total_weight
             accelerator.backward(loss * world)
         total += loss.detach()
-    for group in optimizer.param_groups:
-        group["lr"] = settings.learning_rate_at(step)
-    norm = accelerator.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], settings.clip_norm)
-    if accelerator.scaler is None and not math.isfinite(norm):  # a scaler passes over such a step by itself
-        raise SettingsError(
-            f"The gradient of step {step + 1} is {float(norm)}: training has diverged. "
-            "Give a lower --learning-rate or --precision fp32, and another --output folder."
-        )
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    total = accelerator.reduce(total, reduction="sum")
-    return float(total)
+    return total
 
 
 def target_loss(model: "torch.nn.Module", batch: Batch, device: "torch.device") -> "torch.Tensor":

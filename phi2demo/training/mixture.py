@@ -12,19 +12,23 @@ from phi2demo.tasks.languages import LANGUAGES
 from phi2demo.tasks.task import Budget
 from phi2demo.training.batch import Batch
 from phi2demo.training.corpus import Source, Split
-from phi2demo.training.instructions import FORMS, Example
+from phi2demo.training.instructions import FORMS, REPLAY, Example
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 TASK_WEIGHTS = {
-    "translation": 0.45,
-    "generation": 0.15,
-    "summarization": 0.12,
-    "sentiment": 0.18,
-    "question_answering": 0.10,
+    "translation": 0.70,
+    "generation": 0.07,
+    "summarization": 0.05,
+    "sentiment": 0.07,
+    "question_answering": 0.04,
+    REPLAY: 0.07,
 }
-"""Share of the examples of each task, and with it of the loss; shares of tasks without data go to the others."""
+"""Share of the examples of each task; shares of tasks without data go to the others."""
+
+EMPHASIS = {"generation": 2.0, "summarization": 1.5, "question_answering": 1.5, REPLAY: 2.0}
+"""How much more than others an example weighs in the loss: of long ones few are drawn, as each takes more time."""
 
 SOURCE_WEIGHTS = {
     "tinystories": 3.0,
@@ -83,7 +87,8 @@ class Mixture:
         found: dict[str, float] = {}
         for task in self.tasks:
             parts = {source.name: source_weight(source.name) for source in self._sources_of[task]}
-            found |= {name: self.weights[task] * part / sum(parts.values()) for name, part in parts.items()}
+            for name, part in parts.items():
+                found[name] = found.get(name, 0.0) + self.weights[task] * part / sum(parts.values())
         return {name: share / sum(found.values()) for name, share in found.items()}
 
     @property
@@ -104,7 +109,7 @@ class Mixture:
             source = sources[random.choice(len(parts), p=parts / parts.sum())]
             rows = source.rows[self.split]
             row = rows[int(random.integers(len(rows)))]
-            example = FORMS[source.kind][1](row, random, self._budget)
+            example = FORMS[chosen][1](row, random, self._budget)
             tokens = example and self._tokenize(chosen, example)
             if tokens:
                 return tokens
@@ -114,8 +119,11 @@ class Mixture:
         )
 
     def _tokenize(self, task: str, example: Example) -> Tokens | None:
-        prompt, output = self._ids(example.prompt), self._ids(f" {example.output}")
-        ids = [*prompt, *output, self._end_id]
+        if example.prompt:
+            prompt, output = self._ids(example.prompt), self._ids(f" {example.output}")
+        else:  # a text begins where another one ends
+            prompt, output = [self._end_id], self._ids(example.output)
+        ids = [*prompt, *output, *([self._end_id] if example.ended else [])]
         return Tokens(task, ids, len(prompt)) if len(ids) <= self.max_length else None
 
     def _ids(self, text: str) -> list[int]:
@@ -124,7 +132,7 @@ class Mixture:
 
     @cached_property
     def _sources_of(self) -> dict[str, list[Source]]:
-        return {task: [s for s in self.sources if FORMS[s.kind][0] == task] for task in TASK_WEIGHTS}
+        return {task: [s for s in self.sources if s.kind == FORMS[task][0]] for task in TASK_WEIGHTS}
 
     @cached_property
     def _budget(self) -> Budget:
@@ -145,8 +153,8 @@ class Mixture:
 def collate(examples: Sequence[Tokens], pad_id: int) -> Batch:
     """Rows padded on the right, with targets on the outputs only.
 
-    A task's share of the loss is its share of the rows, whatever the length of its outputs: each target weighs
-    (rows of its task in the batch) / (targets of its task in the batch).
+    A task's share of the loss is its share of the rows times its `EMPHASIS`, whatever the length of its outputs: each
+    target weighs emphasis * (rows of its task in the batch) / (targets of its task in the batch).
     """
     import torch
 
@@ -162,7 +170,9 @@ def collate(examples: Sequence[Tokens], pad_id: int) -> Batch:
         read = len(example.ids) - 1
         inputs[row, :read], mask[row, :read] = example.ids[:-1], 1
         labels[row, example.prompt_length - 1 : read] = example.ids[example.prompt_length :]
-        weights[row, example.prompt_length - 1 : read] = rows[example.task] / targets[example.task]
+        weights[row, example.prompt_length - 1 : read] = (
+            EMPHASIS.get(example.task, 1.0) * rows[example.task] / targets[example.task]
+        )
     return Batch(*map(torch.from_numpy, (inputs, labels, mask, weights)))
 
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from phi2demo.tasks.task import Budget
-from phi2demo.training.instructions import CONTINUATION_TOKENS, FORMS, Example
+from phi2demo.training.instructions import CONTINUATION_TOKENS, FORMS, REPLAY, REPLAY_TOKENS, Example
 
 WORDS = Budget(lambda text: len(text.split()), 1024)
 
 
-def make(kind: str, row: dict[str, Any], *, seed: int = 0, budget: Budget = WORDS) -> Example | None:
-    return FORMS[kind][1](row, np.random.default_rng(seed), budget)
+def make(task: str, row: dict[str, Any], *, seed: int = 0, budget: Budget = WORDS) -> Example | None:
+    return FORMS[task][1](row, np.random.default_rng(seed), budget)
 
 
 def test_translation_goes_both_ways() -> None:
@@ -59,7 +59,7 @@ def test_question_answering_learns_the_first_answer() -> None:
 
 def test_generation_goes_on_with_the_opening() -> None:
     text = "One is here. Two is here. Three is here. Four is here. Five is here."
-    found = {make("prose", {"text": text}, seed=seed) for seed in range(30)}
+    found = {make("generation", {"text": text}, seed=seed) for seed in range(30)}
     assert found == {
         Example(f"Instruct: Continue the following text.\n{text[:cut]}\nOutput:", text[cut + 1 :])
         for cut in (12, 25, 40)
@@ -68,7 +68,7 @@ def test_generation_goes_on_with_the_opening() -> None:
 
 def test_generation_may_start_at_any_paragraph() -> None:
     paragraphs = [f"Paragraph {n} begins. It goes on. It goes on and on. It ends." for n in range(4)]
-    found = [make("prose", {"text": "\n".join(paragraphs)}, seed=seed) for seed in range(60)]
+    found = [make("generation", {"text": "\n".join(paragraphs)}, seed=seed) for seed in range(60)]
     starts = {example.prompt.splitlines()[1].split()[1] for example in found if example}
     assert starts == {"0", "1", "2", "3"}
 
@@ -76,11 +76,29 @@ def test_generation_may_start_at_any_paragraph() -> None:
 def test_a_continuation_is_bounded_and_ends_with_a_sentence() -> None:
     text = " ".join(f"This is sentence {n} of the tale." for n in range(200))
     for seed in range(10):
-        example = make("prose", {"text": text}, seed=seed)
+        example = make("generation", {"text": text}, seed=seed)
         assert example is not None
         assert CONTINUATION_TOKENS - 7 < len(example.output.split()) <= CONTINUATION_TOKENS
         assert example.output.endswith("of the tale.")
 
 
 def test_a_text_without_a_second_sentence_gives_nothing() -> None:
-    assert make("prose", {"text": "Only one sentence."}) is None
+    assert make("generation", {"text": "Only one sentence."}) is None
+
+
+def test_replay_is_the_text_itself_and_its_end() -> None:
+    text = "One is here. Two is here.\nThree is here."
+    found = {make(REPLAY, {"text": text}, seed=seed) for seed in range(30)}
+    assert found == {Example("", text), Example("", "Three is here.")}
+
+
+def test_the_replay_of_a_long_text_is_bounded_and_does_not_end() -> None:
+    text = " ".join(f"This is sentence {n} of the tale." for n in range(1000))
+    example = make(REPLAY, {"text": text})
+    assert example is not None
+    assert text.startswith(example.output)
+    assert REPLAY_TOKENS - 7 < len(example.output.split()) <= REPLAY_TOKENS
+    assert not example.ended
+    short = make(REPLAY, {"text": text}, budget=Budget(WORDS.count_tokens, 50))
+    assert short is not None
+    assert 42 < len(short.output.split()) < 50

@@ -7,7 +7,8 @@ import torch
 
 from phi2demo.errors import DataError, SettingsError
 from phi2demo.training.corpus import Source, read_corpus
-from phi2demo.training.mixture import TASK_WEIGHTS, Mixture, Tokens, collate, source_weight, task_weights
+from phi2demo.training.instructions import REPLAY
+from phi2demo.training.mixture import EMPHASIS, TASK_WEIGHTS, Mixture, Tokens, collate, source_weight, task_weights
 from phi2demo.training.tokenizer import train_tokenizer
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def test_a_batch_follows_from_seed_and_step(mixture: Mixture) -> None:
 
 
 def test_targets_are_the_output_and_its_end(mixture: Mixture, tokenizer: "PreTrainedTokenizerFast") -> None:
-    batch = mixture.at(0)
+    batch = replace(mixture, weights=task_weights({REPLAY: 0})).at(0)
     assert batch.attention_mask is not None
     for ids, labels, mask in zip(batch.input_ids, batch.labels, batch.attention_mask, strict=True):
         prompt, _, output = tokenizer.decode(ids[: int(mask.sum())]).rpartition("Output:")
@@ -61,9 +62,21 @@ def test_a_task_weighs_in_the_loss_what_it_does_in_the_rows() -> None:
 
     batch = collate([example("generation", 90), example("translation", 5), example("translation", 15)], pad_id=0)
     assert batch.weights is not None
-    assert batch.weights.sum(1).tolist() == pytest.approx([1, 0.5, 1.5])
+    assert batch.weights.sum(1).tolist() == pytest.approx([EMPHASIS["generation"], 0.5, 1.5])
     assert torch.equal(batch.weights > 0, batch.labels != -100)
-    assert batch.total_weight == pytest.approx(3)
+    assert batch.total_weight == pytest.approx(EMPHASIS["generation"] + 2)
+
+
+def test_replayed_prose_begins_at_an_end_token_and_is_learned_whole(
+    mixture: Mixture, tokenizer: "PreTrainedTokenizerFast"
+) -> None:
+    batch = mixture.sample(REPLAY, 4)
+    assert batch.attention_mask is not None
+    for ids, labels, mask in zip(batch.input_ids, batch.labels, batch.attention_mask, strict=True):
+        read = int(mask.sum())
+        assert ids[0] == tokenizer.eos_token_id
+        assert torch.equal(ids[1:read], labels[: read - 1])
+        assert "Instruct:" not in tokenizer.decode(ids)
 
 
 def test_padding_is_on_the_right_and_masked() -> None:
