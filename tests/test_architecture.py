@@ -44,6 +44,8 @@ NEVER = {
 HEAVY = ("torch", "transformers", "peft", "accelerate", "gradio", "shap", "lime")
 
 WITH_TORCH = {
+    "phi2demo.engine.decoder",
+    "phi2demo.engine.generator",
     "phi2demo.engine.halting",
     "phi2demo.engine.local",
     "phi2demo.engine.packed_scoring",
@@ -52,6 +54,7 @@ WITH_TORCH = {
     "phi2demo.engine.sampling",
     "phi2demo.engine.scorer",
     "phi2demo.engine.scoring",
+    "phi2demo.engine.search",
     "phi2demo.engine.watch",
     "phi2demo.training.merged_phi",
     "phi2demo.training.optimizers",

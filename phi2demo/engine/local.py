@@ -4,17 +4,16 @@ import logging
 import queue
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-from transformers import DynamicCache, StoppingCriteriaList
 
 from phi2demo.engine.engine import GenerationOptions, ModelInfo, Output, Prompt, Score, Snapshot, Tokens
+from phi2demo.engine.generator import BASE, Generator, Job, mixing, remove_mixing_hooks
 from phi2demo.engine.halting import holding
 from phi2demo.engine.loading import ADAPTER, SECOND, LoadedModel, ModelPlan, load
-from phi2demo.engine.sampling import logits_processors
-from phi2demo.engine.scorer import Scorer
+from phi2demo.engine.phi_weights import WeightCopies
+from phi2demo.engine.scorer import Scorer, free_bytes
 from phi2demo.engine.scoring import ScoringRow
 from phi2demo.engine.spans import covering, decoded
 from phi2demo.engine.watch import Watch, halted_by
@@ -25,12 +24,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-BASE = "__base__"
-"""PEFT's name for rows of a mixed batch that no adapter touches."""
 HEARTBEAT_S = 0.2
 """How often a silent stream gives sign of life, so that its reader can be closed."""
-PREFILL_FLOP = 3e10
-"""Work between two looks at the stop button while a prompt is read on a CPU: well under a second on two cores."""
 
 
 class LocalEngine:
@@ -46,7 +41,9 @@ class LocalEngine:
         self._end_ids = frozenset(loaded.end_token_ids)
         self._pad_id = loaded.pad_token_id
         self._device = next(self._model.parameters()).device
-        self._scorer = Scorer(self._model, self._forward, base=BASE)
+        copies = WeightCopies(self._model, base=BASE, free=lambda: free_bytes(self._device))
+        self._scorer = Scorer(self._model, self._forward, copies)
+        self._generator = Generator(self._model, self._info, copies, pad_id=self._pad_id)
         self._lock = threading.Lock()
 
     @classmethod
@@ -98,7 +95,7 @@ class LocalEngine:
                 yield watch.finish(None)
                 return
             yield watch.snapshot()
-        job = _Job(batch, adapters, options, [prompt.seed for prompt in prompts], max_new_tokens, watch)
+        job = Job(batch, adapters, options, [prompt.seed for prompt in prompts], max_new_tokens, self._end_ids, watch)
         thread = threading.Thread(target=self._work, args=(job, reports), name="generate", daemon=True)
         try:
             thread.start()
@@ -183,10 +180,6 @@ class LocalEngine:
         self._info.check_use(prompt.use)
         return {"finetuned": ADAPTER, "second": SECOND, "base": BASE}[prompt.use]
 
-    def _mixing(self, adapters: list[str]) -> dict[str, Any]:
-        """The argument by which PEFT mixes a batch; none where there is no adapter or every row wants it."""
-        return {} if self._info.adapter is None or set(adapters) == {ADAPTER} else {"adapter_names": adapters}
-
     def _forward(
         self,
         *,
@@ -201,88 +194,26 @@ class LocalEngine:
                 attention_mask=attention_mask,
                 logits_to_keep=logits_to_keep,
                 use_cache=False,
-                **self._mixing(adapters),
+                **mixing(self._info, adapters),
             )
         finally:
-            _remove_mixing_hooks(self._model)
+            remove_mixing_hooks(self._model)
         logits: torch.Tensor = output.logits
         return logits
 
-    def _work(self, job: "_Job", reports: "queue.SimpleQueue[Snapshot | BaseException]") -> None:
+    def _work(self, job: Job, reports: "queue.SimpleQueue[Snapshot | BaseException]") -> None:
         """Runs in a thread of its own and holds the lock; whatever happens, the reader hears of it."""
         try:
             with torch.inference_mode():
-                last = self._generate(job)
+                last = self._generator.generate(job)
         except Exception as error:  # it has to reach the person, not this thread's end
             _log.exception("generation failed")
             reports.put(_explained(error))
         else:
             reports.put(last)
         finally:
-            _remove_mixing_hooks(self._model)
+            remove_mixing_hooks(self._model)
             self._lock.release()
-
-    def _generate(self, job: "_Job") -> Snapshot:
-        options, length = job.options, job.batch["input_ids"].shape[1]
-        cache = self._prefill(job) if options.num_beams == 1 else None
-        if job.watch.halt_reason():
-            return job.watch.finish(None)
-        output = self._model.generate(
-            **job.batch,
-            **self._mixing(job.adapters),
-            **({"past_key_values": cache} if cache is not None else {}),
-            logits_processor=logits_processors(options, job.seeds, prompt_length=length),
-            stopping_criteria=StoppingCriteriaList([job.watch]),
-            max_new_tokens=job.max_new_tokens,
-            num_beams=options.num_beams,
-            do_sample=False,
-            early_stopping=options.num_beams > 1,
-            pad_token_id=self._pad_id,
-            eos_token_id=sorted(self._end_ids),
-            use_cache=True,
-        )
-        return job.watch.finish(output[:, length:].tolist())
-
-    def _prefill(self, job: "_Job") -> DynamicCache | None:
-        """Read all of the prompts but their last token, in chunks short enough for Stop to be heard between them."""
-        input_ids, mask = job.batch["input_ids"], job.batch["attention_mask"]
-        rows, length = input_ids.shape
-        chunk = length
-        if self._device.type == "cpu":
-            chunk = max(16, int(PREFILL_FLOP / (2 * self._info.parameters * rows)))
-        if length <= chunk:
-            return None
-        cache = DynamicCache()
-        positions = (mask.cumsum(1) - 1).clamp_min(0)
-        for start in range(0, length - 1, chunk):
-            if job.watch.halt_reason():
-                break
-            end = min(start + chunk, length - 1)
-            self._model(
-                input_ids=input_ids[:, start:end],
-                attention_mask=mask[:, :end],
-                position_ids=positions[:, start:end],
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-                **self._mixing(job.adapters),
-            )
-        return cache
-
-
-@dataclass(frozen=True)
-class _Job:
-    """One batch on its way through the generating thread."""
-
-    batch: "BatchEncoding"
-    """Left-padded, on the device."""
-    adapters: list[str]
-    """Of each row."""
-    options: GenerationOptions
-    seeds: list[int]
-    max_new_tokens: int
-    """As asked for, or what the context has left."""
-    watch: Watch
 
 
 def _read(reports: "queue.SimpleQueue[Snapshot | BaseException]", watch: Watch) -> Iterator[Snapshot]:
@@ -307,15 +238,3 @@ def _explained(error: Exception) -> Exception:
     if isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error):
         return ModelError("The device ran out of memory for this text. Shorten it, or ask for fewer new tokens.")
     return ModelError(f"The model failed while generating ({type(error).__name__}: {error}). The log says more.")
-
-
-def _remove_mixing_hooks(model: torch.nn.Module) -> None:
-    """Remove the pre-forward hooks that PEFT leaves behind where a mixed batch ended in an exception.
-
-    PEFT 0.21 removes them after the `yield` of a context manager without `finally`; the next plain batch would fail.
-    """
-    for module in model.modules():
-        for key, hook in list(module._forward_pre_hooks.items()):
-            if getattr(getattr(hook, "func", None), "__name__", "") == "_adapter_names_pre_forward_hook":
-                del module._forward_pre_hooks[key]
-                module._forward_pre_hooks_with_kwargs.pop(key, None)

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from phi2demo.engine.halting import check
 from phi2demo.engine.packing import Group, Pack, make_pack
-from phi2demo.engine.phi_weights import PhiWeights
+from phi2demo.engine.phi_weights import PhiWeights, turn_pairs
 from phi2demo.engine.prefix_tree import PrefixTree
 
 TABLE_TOKENS = 1024
@@ -32,16 +32,14 @@ which takes as long as multiplying a few dozen of them with a small model."""
 class PackedPhi:
     """One Phi with the keys and values of prefixes it has read. Not to be used by two threads at once."""
 
-    def __init__(self, weights: PhiWeights, config: Any, rotary: tuple[torch.Tensor, torch.Tensor], *, slots: int):
-        """`rotary` is cosine and sine by position, (context, rotated width); `slots` bounds the tokens kept."""
+    def __init__(self, weights: PhiWeights, config: Any, turns: torch.Tensor, *, slots: int):
+        """`turns` are by position (see `turns_of`); `slots` bounds the tokens kept."""
         self._weights = weights
         self._heads, self._groups = config.num_attention_heads, config.num_key_value_heads
         self._width = config.hidden_size // self._heads
-        self._device = rotary[0].device
+        self._device = turns.device
         self._dtype = torch.float32 if self._device.type == "cpu" else weights.dtype  # of attention: a CPU has no other
-        half = rotary[0].shape[-1] // 2
-        cos, sin = (part[:, None, :half].float() for part in rotary)
-        self._turns = torch.complex(cos, sin)  # by position, (context, 1, pairs of numbers)
+        self._turns = turns
         self._slots = slots
         self._tree = PrefixTree()
         self._table = _FirstLayerTable(weights)
@@ -113,7 +111,7 @@ class PackedPhi:
 
     def _keep(self, keys_values: torch.Tensor, turns: torch.Tensor, into: torch.Tensor) -> None:
         pairs = keys_values.float().view(-1, 2, self._groups, self._width)
-        _turn(pairs[:, 0], turns)
+        turn_pairs(pairs[:, 0], turns)
         into.copy_(pairs)
 
     def _attend(
@@ -121,7 +119,7 @@ class PackedPhi:
     ) -> None:
         """Puts the attended values in the place of `queries`, (queries, heads x width)."""
         turned = queries.float().view(-1, self._heads, self._width)
-        _turn(turned, turns)
+        turn_pairs(turned, turns)
         turned = turned.to(self._dtype)
         for group in groups:
             rows = len(group.keys)
@@ -216,9 +214,3 @@ def _stacked(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     one, two, three = (torch.cat(pair) for pair in zip(above, below, strict=True))
     return one, two, three
-
-
-def _turn(heads: torch.Tensor, turns: torch.Tensor) -> None:
-    """Partial rotary embedding (Su et al., 2021), in place, of (tokens, heads, width) where what is turned is paired."""
-    pairs = heads[..., : 2 * turns.shape[-1]].view(*heads.shape[:-1], -1, 2)
-    torch.view_as_complex(pairs).mul_(turns)

@@ -98,6 +98,42 @@ def copied_bytes(model: nn.Module, dtype: torch.dtype) -> int:
     return sum(int(module.weight.numel()) for module in linears) * dtype.itemsize
 
 
+def turn_pairs(heads: torch.Tensor, turns: torch.Tensor) -> None:
+    """Partial rotary embedding (Su et al., 2021), in place, of (..., heads, width) whose turned numbers are neighbours.
+
+    `turns` has a complex number for each pair, (..., 1, pairs).
+    """
+    pairs = heads[..., : 2 * turns.shape[-1]].view(*heads.shape[:-1], -1, 2)
+    torch.view_as_complex(pairs).mul_(turns)
+
+
+def turns_of(model: nn.Module) -> torch.Tensor:
+    """By position in the context, (context, 1, pairs)."""
+    base = base_of(model)
+    device = next(base.parameters()).device
+    positions = torch.arange(base.config.max_position_embeddings, device=device)[None]
+    cos, sin = base.model.rotary_emb(torch.zeros(1, device=device), positions)
+    half = cos.shape[-1] // 2
+    return torch.complex(*(part[0, :, None, :half].float() for part in (cos, sin)))
+
+
+class WeightCopies:
+    """Copies of the weights of one model, made when they are first asked for and memory has room for them."""
+
+    def __init__(self, model: nn.Module, *, base: str, free: Callable[[], int]) -> None:
+        """`base` names what no adapter touches; `free` says how many bytes there are."""
+        self._model, self._base, self._free = model, base, free
+        self._copies: dict[tuple[str, torch.dtype], PhiWeights | None] = {}
+
+    def get(self, adapter: str, dtype: torch.dtype) -> PhiWeights | None:
+        """Of an adapter in `dtype`; None where memory is too short for a copy."""
+        if (adapter, dtype) not in self._copies:
+            room = copied_bytes(self._model, dtype) <= self._free() // 2
+            name = None if adapter == self._base else adapter
+            self._copies[adapter, dtype] = read_weights(self._model, adapter=name, dtype=dtype) if room else None
+        return self._copies[adapter, dtype]
+
+
 def _read_layer(layer: Any, adapter: str | None, dtype: torch.dtype, activation: str) -> Layer:
     attention, mlp = layer.self_attn, layer.mlp
     keys, queries = attention.k_proj, attention.q_proj

@@ -11,7 +11,7 @@ from phi2demo.engine.engine import Score
 from phi2demo.engine.halting import halting
 from phi2demo.engine.packed_scoring import Limits, score_packed
 from phi2demo.engine.phi import PackedPhi
-from phi2demo.engine.phi_weights import base_of, copied_bytes, read_weights, supports
+from phi2demo.engine.phi_weights import WeightCopies, base_of, supports, turns_of
 from phi2demo.engine.scoring import ScoringRow, score_rows
 
 LAYER_FLOP = 3e10
@@ -26,9 +26,9 @@ MEGABYTE = 1 << 20
 class Scorer:
     """Scores rows of one loaded model; keeps copies of its weights and the keys and values of prompts between calls."""
 
-    def __init__(self, model: torch.nn.Module, forward: Callable[..., Any], *, base: str) -> None:
-        """`forward` runs plain batches (see `score_rows`); rows whose adapter is `base` are scored without any."""
-        self._model, self._forward, self._base = model, forward, base
+    def __init__(self, model: torch.nn.Module, forward: Callable[..., Any], copies: WeightCopies) -> None:
+        """`forward` runs plain batches (see `score_rows`); `copies` is read where the model is such a Phi."""
+        self._model, self._forward, self._copies = model, forward, copies
         parameter = next(model.parameters())
         self._device, self._dtype = parameter.device, parameter.dtype
         fast_dtype = choose_fast_dtype(self._device.type, str(self._dtype).removeprefix("torch."))
@@ -73,17 +73,14 @@ class Scorer:
 
     def _pack(self, adapter: str, dtype: torch.dtype) -> PackedPhi | None:
         """None where memory is too short for a copy of the weights."""
-        if copied_bytes(self._model, dtype) > self._free() // 2:
+        weights = self._copies.get(adapter, dtype)
+        if weights is None:
             return None
-        base = base_of(self._model)
-        weights = read_weights(self._model, adapter=None if adapter == self._base else adapter, dtype=dtype)
-        context = base.config.max_position_embeddings
-        positions = torch.arange(context, device=self._device)[None]
-        cos, sin = base.model.rotary_emb(torch.zeros(1, device=self._device), positions)
-        per_token = len(base.model.layers) * self._key_bytes(dtype)
-        slots = min(self._share(256 * MEGABYTE), self._free() // 4) // per_token
-        least = context + 2 * self._limits(dtype).tokens
-        return PackedPhi(weights, base.config, (cos[0], sin[0]), slots=max(slots, least))
+        config = base_of(self._model).config
+        per_token = config.num_hidden_layers * self._key_bytes(dtype)
+        slots = min(self._share(256 * MEGABYTE), free_bytes(self._device) // 4) // per_token
+        least = config.max_position_embeddings + 2 * self._limits(dtype).tokens
+        return PackedPhi(weights, config, turns_of(self._model), slots=max(slots, least))
 
     def _limits(self, dtype: torch.dtype) -> Limits:
         config = base_of(self._model).config
@@ -104,7 +101,7 @@ class Scorer:
         """Bytes that one purpose may take: `on_cpu`, or 16 times as much of a GPU's own memory."""
         return on_cpu if self._device.type == "cpu" else 16 * on_cpu
 
-    def _free(self) -> int:
-        if self._device.type == "cuda":
-            return int(torch.cuda.mem_get_info(self._device)[0])
-        return free_memory()
+
+def free_bytes(device: torch.device) -> int:
+    """Of the memory that a model on `device` computes in."""
+    return int(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else free_memory()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional
 
-from phi2demo.engine.phi_weights import GELU_BY_TANH, base_of, supports
+from phi2demo.engine.phi_weights import GELU_BY_TANH, base_of, supports, turns_of
 from phi2demo.training.batch import Batch
 from phi2demo.training.packs import Pack, make_packs
 
@@ -44,10 +44,8 @@ class MergedPhi:
         base = base_of(model)
         self._base, self._config = base, base.config
         self._layers = [_Layer(layer, base.config.hidden_act) for layer in base.model.layers]
-        positions = torch.arange(base.config.max_position_embeddings)[None]
-        cos, sin = base.model.rotary_emb(torch.zeros(1), positions)
-        half = cos.shape[-1] // 2
-        self._turns = cos[0, :, None, :half], sin[0, :, None, :half]
+        turns = turns_of(model)
+        self._turns = turns.real.contiguous(), turns.imag.contiguous()
 
     def add_gradients(self, batch: Batch, *, part_tokens: int, accelerator: "Accelerator") -> torch.Tensor:
         """Add those of the weighted mean loss of `batch` to the adapter's parameters; returns that loss.

@@ -3,10 +3,12 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from phi2demo.engine.decoder import PhiDecoder
 from phi2demo.engine.engine import GenerationOptions, Prompt, Snapshot
 from phi2demo.engine.loading import plan
 from phi2demo.engine.local import LocalEngine
@@ -19,15 +21,23 @@ SAMPLED = GenerationOptions(max_new_tokens=12, temperature=1.0, top_p=0.9)
 LONG = GenerationOptions(max_new_tokens=200)
 
 
-@pytest.fixture(scope="module")
-def engine(tiny_base: Path, tiny_adapter: Path) -> LocalEngine:
-    return LocalEngine.load(plan(ModelSettings(adapter=str(tiny_adapter), device="cpu")))
+@pytest.fixture(scope="module", params=["decoder", "transformers"])
+def engine(request: pytest.FixtureRequest, tiny_base: Path, tiny_adapter: Path) -> LocalEngine:
+    return made_for(request.param, tiny_adapter)
 
 
-@pytest.fixture(scope="module")
-def endless(tiny_base: Path, tiny_adapter: Path) -> LocalEngine:
+def made_for(writer: str, adapter: Path) -> LocalEngine:
+    """Writes with its own decoder, as it would by itself, or with transformers."""
+    made = LocalEngine.load(plan(ModelSettings(adapter=str(adapter), device="cpu")))
+    assert made._generator._decodable
+    made._generator._decodable = writer == "decoder"
+    return made
+
+
+@pytest.fixture(scope="module", params=["decoder", "transformers"])
+def endless(request: pytest.FixtureRequest, tiny_base: Path, tiny_adapter: Path) -> LocalEngine:
     """The same model, which never ends by itself."""
-    made = LocalEngine.load(plan(ModelSettings(adapter=str(tiny_adapter), device="cpu")))
+    made = made_for(request.param, tiny_adapter)
     made._end_ids = frozenset({511})
     with torch.no_grad():
         made._model.get_base_model().lm_head.bias[511] = -1e9
@@ -146,17 +156,18 @@ def test_a_time_limit_ends_it(endless: LocalEngine, monkeypatch: pytest.MonkeyPa
 
 
 def slow(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch, *, seconds: float) -> None:
-    slow_module(engine._model.get_base_model().model.layers[0], monkeypatch, seconds=seconds)
+    slow_down(engine._model.get_base_model().model.layers[0], "forward", monkeypatch, seconds=seconds)
+    slow_down(PhiDecoder, "read", monkeypatch, seconds=seconds)
 
 
-def slow_module(module: torch.nn.Module, monkeypatch: pytest.MonkeyPatch, *, seconds: float) -> None:
-    forward = module.forward
+def slow_down(owner: Any, name: str, monkeypatch: pytest.MonkeyPatch, *, seconds: float) -> None:
+    called = getattr(owner, name)
 
     def delayed(*args: object, **kwargs: object) -> object:
         time.sleep(seconds)
-        return forward(*args, **kwargs)
+        return called(*args, **kwargs)
 
-    monkeypatch.setattr(module, "forward", delayed)
+    monkeypatch.setattr(owner, name, delayed)
 
 
 def test_cancelling_ends_it_within_a_second_with_what_there_is(
@@ -191,12 +202,12 @@ def test_a_long_prompt_is_read_in_chunks_that_give_the_same_text(
 ) -> None:
     rows = [Prompt("The train leaves. " * 12, use, 5) for use in ("finetuned", "base")] + [Prompt(TEXTS[0], "base", 5)]
     whole = texts(engine, rows, SAMPLED)
-    monkeypatch.setattr("phi2demo.engine.local.PREFILL_FLOP", 1.0)
+    monkeypatch.setattr("phi2demo.engine.generator.PREFILL_FLOP", 1.0)
     assert texts(engine, rows, SAMPLED) == whole
 
 
 def test_stop_is_heard_while_a_long_prompt_is_read(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("phi2demo.engine.local.PREFILL_FLOP", 1.0)
+    monkeypatch.setattr("phi2demo.engine.generator.PREFILL_FLOP", 1.0)
     slow(engine, monkeypatch, seconds=0.3)
     stream = engine.stream([Prompt("The train leaves. " * 25)], GREEDY)
     next(stream)
@@ -217,6 +228,7 @@ def test_an_error_while_generating_reaches_the_reader_and_the_next_request_works
 
         layer = engine._model.get_base_model().model.layers[1]
         broken.setattr(layer, "forward", fail)
+        broken.setattr(PhiDecoder, "read", fail)
         with pytest.raises(ModelError, match="planted"):
             last(engine.stream(pair, GREEDY))
         broken.setattr(engine._scorer, "_packable", False)
@@ -328,7 +340,7 @@ def test_plain_scoring_stops_within_a_second(engine: LocalEngine, monkeypatch: p
         patch.setattr(engine._scorer, "_packable", False)
         for module in engine._model.get_base_model().modules():
             if not any(module.children()):
-                slow_module(module, patch, seconds=0.3)
+                slow_down(module, "forward", patch, seconds=0.3)
         timer = threading.Timer(0.5, cancel.set)
         timer.start()
         started = time.monotonic()

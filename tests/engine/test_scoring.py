@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -16,9 +17,11 @@ from hypothesis import strategies as st
 
 from phi2demo.engine import packed_scoring, phi, scorer
 from phi2demo.engine.engine import Prompt, Score
+from phi2demo.engine.generator import BASE
 from phi2demo.engine.loading import plan
-from phi2demo.engine.local import BASE, LocalEngine
+from phi2demo.engine.local import LocalEngine
 from phi2demo.engine.packed_scoring import Limits
+from phi2demo.engine.phi_weights import WeightCopies
 from phi2demo.engine.scoring import ScoringRow, log_probabilities
 from phi2demo.errors import StoppedError
 from phi2demo.settings import ModelSettings
@@ -47,6 +50,10 @@ def reference(engine: LocalEngine) -> Reference:
         return seen[row]
 
     return compute
+
+
+def scorer_for(model: torch.nn.Module, forward: Any, *, free: int = 1 << 40) -> scorer.Scorer:
+    return scorer.Scorer(model, forward, WeightCopies(model, base=BASE, free=lambda: free))
 
 
 def check(scores: list[Score], rows: list[ScoringRow], reference: Reference) -> None:
@@ -81,7 +88,7 @@ def test_a_second_call_that_reads_kept_prefixes_gives_the_same(engine: LocalEngi
 
 
 def test_a_store_that_grows_keeps_what_it_holds(engine: LocalEngine, reference: Reference) -> None:
-    made = scorer.Scorer(engine._model, engine._forward, base=BASE)
+    made = scorer_for(engine._model, engine._forward)
     first, second = rows_of(11, count=6), rows_of(11, count=30)
     made.score(first, fast=False, cancel=None)
     packed = [each for each in made._packed.values() if each is not None]
@@ -110,7 +117,7 @@ def test_any_rows_score_as_each_alone(engine: LocalEngine, reference: Reference,
 def test_more_than_fits_a_pass_is_scored_in_several(
     engine: LocalEngine, reference: Reference, monkeypatch: pytest.MonkeyPatch, tokens: int
 ) -> None:
-    made = scorer.Scorer(engine._model, engine._forward, base=BASE)
+    made = scorer_for(engine._model, engine._forward)
     monkeypatch.setattr(made, "_limits", lambda dtype: Limits(tokens=tokens, keys=60, logits=3))
     passes: list[int] = []
     hidden = phi.PackedPhi.hidden
@@ -128,7 +135,7 @@ def test_more_than_fits_a_pass_is_scored_in_several(
 def test_a_full_store_begins_anew(engine: LocalEngine, reference: Reference, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(phi, "FIRST_SLOTS", 8)
     monkeypatch.setattr(phi, "TABLE_TOKENS", 30)
-    made = scorer.Scorer(engine._model, engine._forward, base=BASE)
+    made = scorer_for(engine._model, engine._forward)
     monkeypatch.setattr(made, "_limits", lambda dtype: Limits(tokens=40, keys=400, logits=100))
     packed = made._phi("default", torch.float32)
     assert packed is not None
@@ -176,8 +183,7 @@ def test_what_cannot_be_packed_is_scored_in_plain_batches(
 def test_without_memory_for_copies_rows_are_scored_in_plain_batches(
     engine: LocalEngine, reference: Reference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = scorer.Scorer(engine._model, engine._forward, base=BASE)
-    monkeypatch.setattr(made, "_free", lambda: 1000)
+    made = scorer_for(engine._model, engine._forward, free=1000)
     monkeypatch.setattr(scorer, "score_packed", None)
     rows = rows_of(50, count=4)
     check(made.score(rows, fast=False, cancel=None), rows, reference)
@@ -207,7 +213,7 @@ def test_other_shapes_of_phi(change: dict[str, object]) -> None:
     def forward(*, adapters: list[str], **inputs: torch.Tensor) -> torch.Tensor:
         return model(**inputs).logits
 
-    made = scorer.Scorer(model, forward, base=BASE)
+    made = scorer_for(model, forward)
     assert made._packable == (
         change.keys() <= {"intermediate_size", "num_key_value_heads", "hidden_act", "rope_parameters"}
     )
@@ -228,7 +234,7 @@ def test_a_torch_without_the_private_operators_scores_the_same(
     engine: LocalEngine, reference: Reference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.ops, "mkldnn", SimpleNamespace())
-    made = scorer.Scorer(engine._model, engine._forward, base=BASE)
+    made = scorer_for(engine._model, engine._forward)
     rows = rows_of(80, count=12)
     check(made.score(rows, fast=False, cancel=None), rows, reference)
     assert all(made._packed.values()), "packed all the same"
@@ -237,7 +243,7 @@ def test_a_torch_without_the_private_operators_scores_the_same(
 @pytest.mark.parametrize("packable", [True, False])
 def test_fast_scores_are_near(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch, packable: bool) -> None:
     monkeypatch.setattr(scorer, "choose_fast_dtype", lambda *given: "bfloat16")
-    made = scorer.Scorer(engine._model, engine._forward, base=BASE)
+    made = scorer_for(engine._model, engine._forward)
     made._packable = packable
     rows = rows_of(60, count=12)
     with torch.inference_mode():
@@ -254,12 +260,12 @@ def test_fast_scores_are_near(engine: LocalEngine, monkeypatch: pytest.MonkeyPat
 
 def test_fast_is_exact_where_bfloat16_does_not_pay(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scorer, "choose_fast_dtype", lambda device, dtype: dtype)
-    made, rows = scorer.Scorer(engine._model, engine._forward, base=BASE), rows_of(60, count=4)
+    made, rows = scorer_for(engine._model, engine._forward), rows_of(60, count=4)
     assert made.score(rows, fast=True, cancel=None) == made.score(rows, fast=False, cancel=None)
 
 
 def test_stop_is_heard_within_a_second(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = scorer.Scorer(engine._model, engine._forward, base=BASE)
+    made = scorer_for(engine._model, engine._forward)
     monkeypatch.setattr(made, "_limits", lambda dtype: Limits(tokens=30, keys=100, logits=10))
     rows = rows_of(70, count=40)
     expected = engine._scorer.score(rows, fast=False, cancel=None)

@@ -1,0 +1,138 @@
+"""A small Phi on a CPU that writes token by token: LoRA merged, keys and values kept in place. Knows no way of choosing.
+
+`transformers` copies all keys and values to append one, and LoRA's many small multiplications cost a small model more
+than its own; nothing else differs, but for rounding.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from phi2demo.engine.phi_weights import PhiWeights, turn_pairs
+
+GROWTH = 64
+"""Tokens for which room is made at first, beyond the prompt; a store that is full grows by half."""
+
+
+class PhiDecoder:
+    """The rows of a batch under one Phi, with the keys and values of all they have read; left-padded, so that they align."""
+
+    def __init__(self, weights: PhiWeights, config: Any, turns: torch.Tensor, padding: torch.Tensor) -> None:
+        """`turns` is a complex number for each position and rotated pair, (context, 1, pairs); `padding` by row."""
+        self._weights, self._turns, self._padding = weights, turns, padding
+        self._heads, self._groups = config.num_attention_heads, config.num_key_value_heads
+        self._width = config.hidden_size // self._heads
+        self._length = self._own = 0
+        self._store = [torch.empty(2, len(padding), self._groups, 0, self._width) for _ in weights.layers]
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+        return len(self._padding)
+
+    def read(self, ids: torch.Tensor) -> torch.Tensor:
+        """The logits (rows, vocabulary) after the last of the next tokens (rows, tokens)."""
+        start, end = self._length, self._length + ids.shape[1]
+        self._make_room(end)
+        positions = (torch.arange(start, end) - self._padding[:, None]).clamp_min_(0)
+        turns, mask = self._turns[positions], self._mask(start, end)
+        x = self._weights.embed(ids).float()
+        for layer, store in zip(self._weights.layers, self._store, strict=True):
+            normed = layer.norm(x)
+            pairs = layer.keys_values(normed).view(*ids.shape, 2, self._groups, self._width)
+            turn_pairs(pairs[:, :, 0], turns)
+            store[:, :, :, start:end] = pairs.permute(2, 0, 3, 1, 4)
+            if store is self._store[-1]:  # nothing is read of its other tokens
+                normed, x, turns = normed[:, -1:], x[:, -1:], turns[:, -1:]
+                mask = None if mask is None else mask[:, :, -1:]
+            queries = layer.queries(normed).view(len(normed), -1, self._heads, self._width)
+            turn_pairs(queries, turns)
+            attended = functional.scaled_dot_product_attention(
+                queries.transpose(1, 2),
+                store[0, :, :, :end],
+                store[1, :, :, :end],
+                attn_mask=mask,
+                enable_gqa=self._heads != self._groups,
+            )
+            x = x + layer.attended(attended.transpose(1, 2).flatten(2)) + layer.outer(layer.inner(normed))
+        self._length = end
+        return self._weights.head(self._weights.final_norm(x[:, -1]))
+
+    def keep(self, index: torch.Tensor) -> None:
+        """Go on with these rows alone."""
+        self._padding = self._padding[index]
+        self._store = [store[:, index, :, : self._length] for store in self._store]
+
+    def repeat(self, times: int) -> None:
+        """Go on with each row so many times: all that is read until here is their common beginning."""
+        self.keep(torch.arange(self.rows).repeat_interleave(times))
+        self._own = self._length
+
+    def swap(self, index: torch.Tensor) -> None:
+        """Put rows in the place of others with the same common beginning."""
+        if torch.equal(index, torch.arange(len(index))):
+            return
+        for store in self._store:
+            store[:, :, :, self._own : self._length] = store[:, index, :, self._own : self._length]
+
+    def _mask(self, start: int, end: int) -> torch.Tensor | None:
+        """What each new token sees, (rows or 1, 1, tokens, all tokens); None where that is all."""
+        padded = bool(self._padding.any())
+        if not padded and end == start + 1:
+            return None
+        keys, queries = torch.arange(end), torch.arange(start, end)[:, None]
+        visible = (keys <= queries)[None]
+        if padded:  # padding sees itself: attention over nothing is no number
+            visible = (visible & (keys >= self._padding[:, None, None])) | (keys == queries)
+        return visible[:, None]
+
+    def _make_room(self, length: int) -> None:
+        room = self._store[0].shape[3]
+        if length <= room:
+            return
+        grown = max(length + GROWTH, room + room // 2)
+        for number, old in enumerate(self._store):
+            shape = (2, self.rows, self._groups, grown, self._width)
+            self._store[number] = torch.empty(shape)
+            self._store[number][:, :, :, : self._length] = old[:, :, :, : self._length]
+
+
+class MixedDecoder:
+    """Rows of several adapters, in the order of the batch; each adapter's rows are computed together."""
+
+    def __init__(self, parts: Sequence[tuple[PhiDecoder, torch.Tensor]]) -> None:
+        """Decoders, each with the numbers of its rows in the batch."""
+        self._parts = list(parts)
+
+    def read(self, ids: torch.Tensor) -> torch.Tensor:
+        """See `PhiDecoder.read`."""
+        if len(self._parts) == 1:
+            return self._parts[0][0].read(ids)
+        found = [(rows, decoder.read(ids[rows])) for decoder, rows in self._parts]
+        logits = found[0][1].new_empty(len(ids), found[0][1].shape[1])
+        for rows, part in found:
+            logits[rows] = part
+        return logits
+
+    def keep(self, index: torch.Tensor) -> None:
+        """See `PhiDecoder.keep`."""
+        kept = []
+        for decoder, rows in self._parts:
+            mine = torch.isin(index, rows).nonzero()[:, 0]
+            if len(mine):
+                decoder.keep(torch.searchsorted(rows, index[mine]))
+                kept.append((decoder, mine))
+        self._parts = kept
+
+    def repeat(self, times: int) -> None:
+        """See `PhiDecoder.repeat`."""
+        for number, (decoder, rows) in enumerate(self._parts):
+            decoder.repeat(times)
+            self._parts[number] = decoder, (rows[:, None] * times + torch.arange(times)).flatten()
+
+    def swap(self, index: torch.Tensor) -> None:
+        """See `PhiDecoder.swap`."""
+        for decoder, rows in self._parts:
+            decoder.swap(torch.searchsorted(rows, index[rows]))

@@ -1,0 +1,170 @@
+"""Choose how a batch is written: by our own decoder where the model is a small Phi on a CPU, else by `transformers`."""
+
+import inspect
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import DynamicCache, LogitsProcessorList, StoppingCriteriaList
+
+from phi2demo.engine.decoder import MixedDecoder, PhiDecoder
+from phi2demo.engine.engine import GenerationOptions, ModelInfo, Snapshot
+from phi2demo.engine.loading import ADAPTER
+from phi2demo.engine.phi_weights import PhiWeights, WeightCopies, base_of, supports, turns_of
+from phi2demo.engine.sampling import logits_processors
+from phi2demo.engine.search import Ends, beam_search, greedy
+from phi2demo.engine.watch import Watch
+
+if TYPE_CHECKING:
+    from transformers import BatchEncoding
+
+BASE = "__base__"
+"""PEFT's name for rows of a mixed batch that no adapter touches."""
+PREFILL_FLOP = 3e10
+"""Work between two looks at the stop button while a prompt is read on a CPU: well under a second on two cores."""
+LARGEST = 300_000_000
+"""Parameters of a model that is worth a second copy of its weights: a larger one waits for memory, not for Python."""
+HARMLESS = {
+    "_from_model_config", "transformers_version", "use_cache", "bos_token_id", "eos_token_id", "pad_token_id",
+    "max_length", "max_new_tokens", "do_sample", "temperature", "top_p", "top_k", "output_attentions",
+    "output_hidden_states", "output_scores", "output_logits", "return_dict_in_generate",
+}  # fmt: skip
+"""What a model's generation config may say without changing what is chosen: all else of it is left to `transformers`."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One batch on its way through the generating thread."""
+
+    batch: "BatchEncoding"
+    """Left-padded, on the device."""
+    adapters: list[str]
+    """Of each row."""
+    options: GenerationOptions
+    seeds: list[int]
+    max_new_tokens: int
+    """As asked for, or what the context has left."""
+    end_ids: frozenset[int]
+    watch: Watch
+
+
+class Generator:
+    """Writes with one loaded model; not to be used by two threads at once."""
+
+    def __init__(self, model: torch.nn.Module, info: ModelInfo, copies: WeightCopies, *, pad_id: int) -> None:
+        self._model: Any = model
+        self._info, self._copies, self._pad_id = info, copies, pad_id
+        parameter = next(model.parameters())
+        self._device = parameter.device
+        self._decodable = (
+            self._device.type == "cpu"
+            and parameter.dtype == torch.float32
+            and info.parameters <= LARGEST
+            and supports(model)
+            and set(base_of(model).generation_config.to_diff_dict()) <= HARMLESS
+        )
+
+    def generate(self, job: Job) -> Snapshot:
+        """All rows to their ends, as `job.watch` tells them; its last snapshot."""
+        length = job.batch["input_ids"].shape[1]
+        process = logits_processors(job.options, job.seeds, prompt_length=length)
+        weights = self._weights(job)
+        if weights is not None:
+            return job.watch.finish(self._decode(job, weights, process))
+        cache = self._prefill(job) if job.options.num_beams == 1 else None
+        if job.watch.halt_reason():
+            return job.watch.finish(None)
+        output = self._model.generate(
+            **job.batch,
+            **mixing(self._info, job.adapters),
+            **(self._keeping(cache) if cache is not None else {}),
+            logits_processor=process,
+            stopping_criteria=StoppingCriteriaList([job.watch]),
+            max_new_tokens=job.max_new_tokens,
+            num_beams=job.options.num_beams,
+            do_sample=False,
+            early_stopping=job.options.num_beams > 1,
+            pad_token_id=self._pad_id,
+            eos_token_id=sorted(job.end_ids),
+            use_cache=True,
+        )
+        return job.watch.finish(output[:, length:].tolist())
+
+    def _weights(self, job: Job) -> dict[str, PhiWeights] | None:
+        """By adapter; None where the decoder cannot write this batch."""
+        if not self._decodable:
+            return None
+        found = {adapter: self._copies.get(adapter, torch.float32) for adapter in dict.fromkeys(job.adapters)}
+        weights = {adapter: each for adapter, each in found.items() if each is not None}
+        return weights if len(weights) == len(found) else None
+
+    def _decode(self, job: Job, weights: dict[str, PhiWeights], process: LogitsProcessorList) -> list[list[int]] | None:
+        """The outputs of a beam search; None where `watch` has followed every row itself, or has ended it all."""
+        ids, padding = job.batch["input_ids"], (1 - job.batch["attention_mask"]).sum(1)
+        config, turns = base_of(self._model).config, turns_of(self._model)
+        parts = []
+        for adapter, each in weights.items():
+            rows = torch.tensor([row for row, name in enumerate(job.adapters) if name == adapter])
+            parts.append((PhiDecoder(each, config, turns, padding[rows]), rows))
+        decoder = MixedDecoder(parts)
+        for chunk in torch.split(ids, self._chunk(*ids.shape), dim=1):
+            if job.watch.halt_reason():
+                return None
+            logits = decoder.read(chunk)
+        ends = Ends(job.end_ids, self._pad_id, job.max_new_tokens)
+        if job.options.num_beams > 1:
+            return beam_search(decoder, logits, ids, process, job.watch, ends, beams=job.options.num_beams)
+        greedy(decoder, logits, ids, process, job.watch, ends)
+        return None
+
+    def _chunk(self, rows: int, length: int) -> int:
+        """Tokens of each prompt to read before the next look at the stop button."""
+        if self._device.type != "cpu":
+            return length
+        return max(16, int(PREFILL_FLOP / (2 * self._info.parameters * rows)))
+
+    def _keeping(self, cache: DynamicCache) -> dict[str, DynamicCache]:
+        """`cache` by the name that the model's forward has for it: transformers 5.24 gave it another."""
+        names = inspect.signature(base_of(self._model).forward).parameters
+        return {"cache" if "cache" in names else "past_key_values": cache}
+
+    def _prefill(self, job: Job) -> DynamicCache | None:
+        """Read all of the prompts but their last token, in chunks short enough for Stop to be heard between them."""
+        input_ids, mask = job.batch["input_ids"], job.batch["attention_mask"]
+        rows, length = input_ids.shape
+        chunk = self._chunk(rows, length)
+        if length <= chunk:
+            return None
+        cache = DynamicCache()
+        positions = (mask.cumsum(1) - 1).clamp_min(0)
+        for start in range(0, length - 1, chunk):
+            if job.watch.halt_reason():
+                break
+            end = min(start + chunk, length - 1)
+            self._model(
+                input_ids=input_ids[:, start:end],
+                attention_mask=mask[:, :end],
+                position_ids=positions[:, start:end],
+                use_cache=True,
+                logits_to_keep=1,
+                **self._keeping(cache),
+                **mixing(self._info, job.adapters),
+            )
+        return cache
+
+
+def mixing(info: ModelInfo, adapters: list[str]) -> dict[str, Any]:
+    """The argument by which PEFT mixes a batch; none where there is no adapter or every row wants it."""
+    return {} if info.adapter is None or set(adapters) == {ADAPTER} else {"adapter_names": adapters}
+
+
+def remove_mixing_hooks(model: torch.nn.Module) -> None:
+    """Remove the pre-forward hooks that PEFT leaves behind where a mixed batch ended in an exception.
+
+    PEFT 0.21 removes them after the `yield` of a context manager without `finally`; the next plain batch would fail.
+    """
+    for module in model.modules():
+        for key, hook in list(module._forward_pre_hooks.items()):
+            if getattr(getattr(hook, "func", None), "__name__", "") == "_adapter_names_pre_forward_hook":
+                del module._forward_pre_hooks[key]
+                module._forward_pre_hooks_with_kwargs.pop(key, None)

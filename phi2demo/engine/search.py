@@ -1,0 +1,172 @@
+"""Choose tokens one after the other, greedily or by beams, as `transformers` does. Knows no model.
+
+Rows that are done are no longer computed.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from phi2demo.engine.watch import Watch
+
+Process = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""Tokens so far with prompts (rows, tokens) and scores (rows, vocabulary) to the scores to choose by."""
+
+SPARE = 0.75
+"""Share of the rows computed that have to be left before the others' keys and values are dropped, which takes time."""
+
+
+class Decoder(Protocol):
+    """Rows of tokens under a model; see `PhiDecoder`."""
+
+    def read(self, ids: torch.Tensor) -> torch.Tensor:
+        """Logits after the next tokens."""
+        ...
+
+    def keep(self, index: torch.Tensor) -> None:
+        """Go on with these rows alone."""
+        ...
+
+    def repeat(self, times: int) -> None:
+        """Go on with each row so many times."""
+        ...
+
+    def swap(self, index: torch.Tensor) -> None:
+        """Put rows in the place of others."""
+        ...
+
+
+@dataclass(frozen=True)
+class Ends:
+    """When a row is over."""
+
+    ids: frozenset[int]
+    """End tokens."""
+    pad_id: int
+    max_new_tokens: int
+
+
+def greedy(
+    decoder: Decoder, logits: torch.Tensor, ids: torch.Tensor, process: Process, watch: Watch, ends: Ends
+) -> None:
+    """Add the token of the greatest processed score to every row until `watch` says that it is done.
+
+    `logits` are those after `ids`, the left-padded prompts.
+    """
+    rows = len(ids)
+    done = torch.zeros(rows, dtype=torch.bool)
+    active = torch.arange(rows)
+    while True:
+        scores = (
+            logits if len(active) == rows else logits.new_zeros(rows, logits.shape[1]).index_copy_(0, active, logits)
+        )
+        chosen = process(ids, scores).argmax(-1).masked_fill_(done, ends.pad_id)
+        ids = torch.cat([ids, chosen[:, None]], dim=1)
+        done = done | watch(ids, scores)  # type: ignore[arg-type]
+        if done.all():
+            return
+        left = (~done[active]).nonzero()[:, 0]
+        if len(left) <= SPARE * len(active):
+            decoder.keep(left)
+            active = active[left]
+        logits = decoder.read(chosen[active, None])
+
+
+def beam_search(
+    decoder: Decoder, logits: torch.Tensor, ids: torch.Tensor, process: Process, watch: Watch, ends: Ends, *, beams: int
+) -> list[list[int]]:
+    """For every row the output of the greatest mean log-probability among those that `beams` beams end with first.
+
+    That is the beam search of `transformers` with `early_stopping=True` and a length penalty of 1: a row is done when
+    as many outputs have ended among its best candidates as it has beams.
+    """
+    state = _Beams(ids, beams, ends)
+    decoder.repeat(beams)
+    logits = logits.repeat_interleave(beams, dim=0)
+    while True:
+        scores = process(state.tokens, logits.log_softmax(-1))
+        origins = state.step(scores, watch)
+        left = state.open()
+        if not len(left):
+            return state.outputs()
+        if len(left) <= SPARE * state.rows:
+            decoder.keep(state.keep(left, origins))
+        else:
+            decoder.swap(origins)
+        logits = decoder.read(state.newest)
+
+
+class _Beams:
+    """What beam search knows of all rows; `active` are those still computed, the tensors are theirs alone."""
+
+    def __init__(self, ids: torch.Tensor, beams: int, ends: Ends) -> None:
+        rows = len(ids)
+        self._beams, self._ends = beams, ends
+        self._end_ids = torch.tensor(sorted(ends.ids), dtype=torch.long)
+        self._width = max(2, 1 + len(ends.ids)) * beams  # candidates: as many as may end, and as many to go on with
+        self._active = list(range(rows))
+        self._prompts = ids
+        self._running = torch.zeros(rows, beams, 0, dtype=torch.long)
+        self._scores = torch.full((rows, beams), -1e9)
+        self._scores[:, 0] = 0.0  # all beams are the same before the first token
+        self._ended: list[list[tuple[float, list[int]]]] = [[] for _ in range(rows)]
+
+    @property
+    def rows(self) -> int:
+        """Computed ones."""
+        return len(self._active)
+
+    @property
+    def tokens(self) -> torch.Tensor:
+        """Prompts and beams, (rows x beams, tokens)."""
+        prompts = self._prompts.repeat_interleave(self._beams, dim=0)
+        return torch.cat([prompts, self._running.flatten(0, 1)], dim=1)
+
+    @property
+    def newest(self) -> torch.Tensor:
+        """The last token of each beam, (rows x beams, 1)."""
+        return self._running[:, :, -1].reshape(-1, 1)
+
+    def step(self, scores: torch.Tensor, watch: Watch) -> torch.Tensor:
+        """Choose the next tokens; returns which row of the batch each beam goes on from."""
+        rows, length = self.rows, self._running.shape[2] + 1
+        totals = (scores.view(rows, self._beams, -1) + self._scores[:, :, None]).flatten(1)
+        best, at = torch.topk(totals, self._width)
+        origin, token = at // scores.shape[1], at % scores.shape[1]
+        candidates = torch.cat([_taken(self._running, origin), token[:, :, None]], dim=2)
+        halted = bool(watch(candidates.flatten(0, 1), scores)[0]) or length == self._ends.max_new_tokens  # type: ignore[arg-type]
+        ended = torch.isin(token, self._end_ids) | halted
+        self._collect(candidates, best / length, ended)
+        going = best + ended * -1e9
+        chosen = torch.topk(going, self._beams)[1]
+        self._running, self._scores = _taken(candidates, chosen), going.gather(1, chosen)
+        return (origin.gather(1, chosen) + self._beams * torch.arange(rows)[:, None]).flatten()
+
+    def open(self) -> list[int]:
+        """Which of the rows computed are not done."""
+        return [at for at, row in enumerate(self._active) if len(self._ended[row]) < self._beams]
+
+    def keep(self, left: list[int], origins: torch.Tensor) -> torch.Tensor:
+        """Compute these alone; returns the rows of the batch that their beams go on from."""
+        index = torch.tensor(left)
+        self._active = [self._active[at] for at in left]
+        self._prompts, self._running, self._scores = self._prompts[index], self._running[index], self._scores[index]
+        return origins.view(-1, self._beams)[index].flatten()
+
+    def outputs(self) -> list[list[int]]:
+        """The best of each row."""
+        return [max(ended, key=lambda each: each[0])[1] for ended in self._ended]
+
+    def _collect(self, candidates: torch.Tensor, means: torch.Tensor, ended: torch.Tensor) -> None:
+        """Only what ends among a row's `beams` best counts."""
+        still_open = set(self.open())
+        for at, rank in ended[:, : self._beams].nonzero().tolist():
+            if at in still_open:
+                self._ended[self._active[at]].append((float(means[at, rank]), candidates[at, rank].tolist()))
+
+
+def _taken(beams: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """Of (rows, beams, tokens) the beams of `index` (rows, chosen)."""
+    return beams.gather(1, index[:, :, None].expand(-1, -1, beams.shape[2]))

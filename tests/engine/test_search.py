@@ -1,0 +1,218 @@
+"""Our decoder and searches beside those of transformers, on small random Phis."""
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import DynamicCache, PhiConfig, PhiForCausalLM
+
+from phi2demo.engine.decoder import MixedDecoder, PhiDecoder
+from phi2demo.engine.engine import GenerationOptions
+from phi2demo.engine.phi_weights import base_of, read_weights, turns_of
+from phi2demo.engine.sampling import logits_processors
+from phi2demo.engine.search import Ends, beam_search, greedy
+from phi2demo.engine.watch import Watch
+
+END, PAD = 3, 1
+
+
+def make_model(**config: Any) -> PeftModel:
+    """Its outputs end now and then."""
+    torch.manual_seed(0)
+    shape = {"vocab_size": 48, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3}
+    given = {"num_attention_heads": 4, "max_position_embeddings": 128, "initializer_range": 0.35}
+    base = PhiForCausalLM(PhiConfig(**shape | given | config, bos_token_id=END, eos_token_id=END, pad_token_id=PAD))
+    model = get_peft_model(base.eval(), LoraConfig(r=4, target_modules=["q_proj", "k_proj", "v_proj", "dense", "fc1"]))
+    with torch.no_grad():
+        base.lm_head.bias[END] += 2.0
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.2)
+    return model
+
+
+@pytest.fixture(scope="module", params=[{}, {"num_key_value_heads": 2, "partial_rotary_factor": 0.25}])
+def model(request: pytest.FixtureRequest) -> PeftModel:
+    return make_model(**request.param)
+
+
+class Tokenizer:
+    """Tokens as numbers."""
+
+    def decode(self, ids: Sequence[int], **_: object) -> str:
+        return " ".join(map(str, ids))
+
+
+def make_prompts(lengths: Sequence[int], seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids and mask, padded on the left."""
+    random = torch.Generator().manual_seed(seed)
+    longest = max(lengths)
+    ids, mask = torch.full((len(lengths), longest), PAD), torch.zeros(len(lengths), longest, dtype=torch.long)
+    for row, length in enumerate(lengths):
+        ids[row, longest - length :] = torch.randint(4, 48, (length,), generator=random)
+        mask[row, longest - length :] = 1
+    return ids, mask
+
+
+def decoder_for(model: PeftModel, padding: torch.Tensor, adapters: Sequence[str | None]) -> MixedDecoder:
+    parts = []
+    for adapter in dict.fromkeys(adapters):
+        rows = torch.tensor([row for row, name in enumerate(adapters) if name == adapter])
+        weights = read_weights(model, adapter=adapter, dtype=torch.float32)
+        parts.append((PhiDecoder(weights, base_of(model).config, turns_of(model), padding[rows]), rows))
+    return MixedDecoder(parts)
+
+
+def watch_for(options: GenerationOptions, rows: int, *, halt_at: int | None = None) -> Watch:
+    looked = iter(range(10_000))
+    return Watch(
+        Tokenizer(),  # type: ignore[arg-type]
+        options,
+        prompt_tokens=[1] * rows,
+        max_new_tokens=options.max_new_tokens,
+        end_ids=frozenset({END}),
+        halted=lambda: halt_at is not None and next(looked) >= halt_at,
+        report=lambda _: None,
+    )
+
+
+def ours(
+    model: PeftModel,
+    ids: torch.Tensor,
+    mask: torch.Tensor,
+    options: GenerationOptions,
+    adapters: Sequence[str | None],
+    *,
+    halt_at: int | None = None,
+) -> list[list[int]]:
+    watch = watch_for(options, len(ids), halt_at=halt_at)
+    process = logits_processors(options, list(range(len(ids))), prompt_length=ids.shape[1])
+    ends = Ends(frozenset({END}), PAD, options.max_new_tokens)
+    with torch.inference_mode():
+        decoder = decoder_for(model, (1 - mask).sum(1), adapters)
+        logits = decoder.read(ids)
+        if options.num_beams > 1:
+            outputs = beam_search(decoder, logits, ids, process, watch, ends, beams=options.num_beams)
+            found = watch.finish(outputs)
+        else:
+            greedy(decoder, logits, ids, process, watch, ends)
+            found = watch.finish(None)
+    return [list(completion.token_ids) for completion in found.completions or ()]
+
+
+def theirs(
+    model: PeftModel, ids: torch.Tensor, mask: torch.Tensor, options: GenerationOptions, adapters: Sequence[str | None]
+) -> list[list[int]]:
+    """Each row's own run of transformers under its adapter, without padding."""
+    outputs = []
+    for row, adapter in enumerate(adapters):
+        own = ids[row][mask[row].bool()][None]
+        given: dict[str, Any] = {
+            "attention_mask": torch.ones_like(own),
+            "logits_processor": logits_processors(options, [row], prompt_length=own.shape[1]),
+            "max_new_tokens": options.max_new_tokens,
+            "num_beams": options.num_beams,
+            "early_stopping": options.num_beams > 1,
+            "do_sample": False,
+        }
+        with torch.inference_mode():
+            if adapter is None:
+                with model.disable_adapter():
+                    made = model.generate(own, **given)
+            else:
+                made = model.generate(own, **given)
+        tokens = made[0, own.shape[1] :].tolist()
+        outputs.append(tokens[: tokens.index(END) + 1] if END in tokens else tokens)
+    return outputs
+
+
+ADAPTERS = ("default", None, "default", "default", None, None, "default", "default")
+LENGTHS = (5, 12, 1, 7, 7, 12, 3, 9)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        GenerationOptions(max_new_tokens=30),
+        GenerationOptions(max_new_tokens=30, repetition_penalty=1.5),
+        GenerationOptions(max_new_tokens=30, no_repeat_ngram_size=2),
+        GenerationOptions(max_new_tokens=30, temperature=1.0, top_p=0.9),
+        GenerationOptions(max_new_tokens=30, num_beams=2),
+        GenerationOptions(max_new_tokens=30, num_beams=4),
+        GenerationOptions(max_new_tokens=3, num_beams=5),
+        GenerationOptions(max_new_tokens=20, num_beams=3, repetition_penalty=1.5, no_repeat_ngram_size=2),
+    ],
+)
+@pytest.mark.parametrize("seed", range(3))
+def test_every_row_of_a_mixed_batch_is_what_transformers_writes_alone(
+    model: PeftModel, options: GenerationOptions, seed: int
+) -> None:
+    ids, mask = make_prompts(LENGTHS, seed)
+    expected = theirs(model, ids, mask, options, ADAPTERS)
+    assert ours(model, ids, mask, options, ADAPTERS) == expected
+    if options.temperature > 0:
+        assert len({len(tokens) for tokens in expected}) > 2, "rows end at different times"
+
+
+def test_logits_are_those_of_transformers_token_by_token(model: PeftModel) -> None:
+    ids, mask = make_prompts((6, 11, 4), 0)
+    positions = (mask.cumsum(1) - 1).clamp_min(0)
+    more = torch.randint(4, 48, (3, 90), generator=torch.Generator().manual_seed(1))
+    cache = DynamicCache()
+    with torch.inference_mode():
+        decoder = decoder_for(model, (1 - mask).sum(1), ["default"] * 3)
+        found = [decoder.read(chunk) for chunk in (ids[:, :4], ids[:, 4:])][-1]
+        name = "cache" if "cache" in inspect.signature(base_of(model).forward).parameters else "past_key_values"
+        given: dict[str, Any] = {name: cache, "use_cache": True, "logits_to_keep": 1}
+        expected = model(input_ids=ids, attention_mask=mask, position_ids=positions, **given).logits[:, -1]
+        assert torch.allclose(found, expected, atol=1e-4)
+        for step in range(90):  # beyond the room that is made at first
+            mask = torch.cat([mask, torch.ones(3, 1, dtype=torch.long)], dim=1)
+            at = (mask.sum(1) - 1)[:, None]
+            token = more[:, step : step + 1]
+            expected = model(input_ids=token, attention_mask=mask, position_ids=at, **given).logits[:, -1]
+            assert torch.allclose(decoder.read(token), expected, atol=1e-4)
+
+
+def test_kept_and_swapped_rows_go_on_as_themselves(model: PeftModel) -> None:
+    ids, mask = make_prompts((6, 6, 2), 3)
+    token = torch.tensor([[5], [6], [7]])
+    with torch.inference_mode():
+
+        def fresh() -> MixedDecoder:
+            made = decoder_for(model, (1 - mask).sum(1), ["default", None, "default"])
+            made.read(ids)
+            return made
+
+        plain = fresh()
+        first, second = plain.read(token), plain.read(token)
+        kept = fresh()
+        assert torch.allclose(kept.read(token), first)
+        kept.keep(torch.tensor([0, 2]))
+        assert torch.allclose(kept.read(token[[0, 2]]), second[[0, 2]], atol=1e-5)
+        kept.keep(torch.tensor([1]))
+        assert kept.read(token[2:]).shape == (1, 48)
+        doubled = fresh()
+        doubled.repeat(2)
+        twice = doubled.read(torch.tensor([[5], [9], [9], [6], [7], [9]]))
+        assert torch.allclose(twice[[0, 3, 4]], first, atol=1e-5)
+        doubled.swap(torch.tensor([0, 0, 3, 3, 4, 4]))
+        after = doubled.read(token.repeat_interleave(2, dim=0))
+        assert torch.allclose(after, second.repeat_interleave(2, dim=0), atol=1e-5)
+
+
+@pytest.mark.parametrize("beams", [1, 4])
+def test_what_is_stopped_keeps_what_there_is(model: PeftModel, beams: int) -> None:
+    ids, mask = make_prompts((4, 6), 5)
+    options = GenerationOptions(max_new_tokens=60, num_beams=beams)
+    with torch.no_grad():
+        bias = base_of(model).lm_head.bias
+        before = bias[END].item()
+        bias[END] = -1e9
+    found = ours(model, ids, mask, options, ["default", "default"], halt_at=7)
+    with torch.no_grad():
+        bias[END] = before
+    assert [len(tokens) for tokens in found] == [8, 8]
