@@ -1,8 +1,11 @@
 import json
+from pathlib import Path
 
 import pytest
 
+from phi2demo.benchmark import finetuning, generating
 from phi2demo.commands import benchmark
+from phi2demo.engine.engine import GenerationOptions
 from phi2demo.errors import SettingsError
 
 FEW = ["explain", "--shape", "small", "--texts", "1", "--max-evals", "6", "--device", "cpu"]
@@ -33,9 +36,25 @@ def test_a_table_for_people(capsys: pytest.CaptureFixture[str]) -> None:
         (["explain", "--texts", "0"], "--texts 0"),
         (["explain", "--shape", "small", "--model", "x"], "leave --model"),
         (["explain", "--threads", "0"], "--threads 0"),
+        (["generate", "--shape", "small"], "for explain alone"),
         (["sort"], "invalid choice"),
     ],
 )
 def test_what_is_refused(argv: list[str], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         benchmark.main("benchmark", argv)
+
+
+def test_writing_and_finetuning_are_measured_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tiny_base: Path
+) -> None:
+    few = generating.Batch("one", ("The train",), GenerationOptions(max_new_tokens=3))
+    monkeypatch.setattr(generating, "make_batches", lambda: (few,))
+    assert benchmark.main("benchmark", ["generate", "--model", str(tiny_base), "--device", "cpu"]) == 0
+    shown = capsys.readouterr()
+    assert "1/1" in shown.out
+    assert "batch 1 of 1: one" in shown.err
+    monkeypatch.setattr(finetuning, "ROWS", 8)
+    argv = ["finetune", "--model", str(tiny_base), "--device", "cpu", "--rank", "2"]
+    assert benchmark.main("benchmark", argv) == 0
+    assert "times faster, off by" in capsys.readouterr().out

@@ -1,0 +1,50 @@
+"""The comparison with transformers, on a tiny model and with few tokens."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from phi2demo.benchmark.generating import Batch, compare, make_batches
+from phi2demo.engine.engine import GenerationOptions
+from phi2demo.engine.loading import LoadedModel, load, plan
+from phi2demo.engine.local import LocalEngine
+from phi2demo.errors import SettingsError
+from phi2demo.settings import ModelSettings
+
+FEW = (
+    Batch("one", ("The train leaves",), GenerationOptions(max_new_tokens=5)),
+    Batch("three", ("It rained", "A small model reads", "The cat"), GenerationOptions(max_new_tokens=4, num_beams=2)),
+)
+
+
+@pytest.fixture(scope="module")
+def loaded(tiny_base: Path, tiny_adapter: Path) -> LoadedModel:
+    return load(plan(ModelSettings(adapter=str(tiny_adapter), device="cpu")))
+
+
+def test_both_sides_write_the_same_and_seconds_add_up(loaded: LoadedModel) -> None:
+    lines: list[str] = []
+    result = compare(loaded, LocalEngine(loaded), FEW, repeats=2, report=lines.append)
+    assert (result.same, result.rows) == (4, 4)
+    assert [each.new_tokens <= 4 * each.rows + 1 for each in result.batches] == [True, True]
+    assert result.ratio == pytest.approx(result.peer_seconds / result.ours_seconds)
+    assert result.peer_seconds == pytest.approx(sum(each.peer_seconds for each in result.batches))
+    assert len(lines) == 2
+
+
+def test_another_model_on_our_side_is_seen(loaded: LoadedModel, tiny_base: Path) -> None:
+    base = LocalEngine.load(plan(ModelSettings(model=str(tiny_base), device="cpu")))
+    longer = replace(FEW[0], options=GenerationOptions(max_new_tokens=20))
+    assert compare(loaded, base, [longer]).same == 0
+
+
+def test_nothing_to_measure_is_refused(loaded: LoadedModel) -> None:
+    with pytest.raises(SettingsError, match="at least 1 of each"):
+        compare(loaded, LocalEngine(loaded), FEW, repeats=0)
+
+
+def test_batches_are_the_tasks_as_the_app_asks_them() -> None:
+    batches = make_batches()
+    assert [len(batch.prompts) for batch in batches] == [1, 1, 2, 16, 16]
+    assert all(prompt.startswith("Instruct: ") and prompt.endswith("Output:") for b in batches for prompt in b.prompts)
