@@ -60,6 +60,7 @@ def _values(facts: Facts) -> dict[str, Any]:
         "snippet": snippet(facts),
         "data": training.data_table(facts),
         "task_shares": training.task_shares(record) if record else "",
+        "emphasis": training.emphasis(record) if record else "",
         "stages": training.stage_list(record) if record else "",
         "settings": training.settings_table(record) if record else "",
         "speeds": training.speeds_table(record) if record else "",

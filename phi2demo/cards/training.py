@@ -80,6 +80,15 @@ def task_shares(record: Record) -> str:
     return ", ".join(f"{task.replace('_', ' ')} {share:.0%}" for task, share in record.last.tasks.items())
 
 
+def emphasis(record: Record) -> str:
+    """How much more an example of some tasks weighs in the loss than one of others; empty where all weigh the same."""
+    weights: dict[str, float] = record.last.settings.get("emphasis") or {}
+    named = [
+        f"{task.replace('_', ' ')} {number(weight)}" for task, weight in weights.items() if task in record.last.tasks
+    ]
+    return f"{', '.join(named)}, all others 1" if named else ""
+
+
 def settings_table(record: Record) -> str:
     """One row for each setting that any stage has, one column for each stage."""
     rows: list[tuple[object, ...]] = []

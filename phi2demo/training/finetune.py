@@ -162,7 +162,7 @@ def finetune(settings: FinetuneSettings) -> Path:
         told = describe(state, accelerator)
         stage = record.make_stage(
             "finetuning",
-            asdict(settings) | asdict(loop) | {"max_length": max_length},
+            asdict(settings) | asdict(loop) | {"max_length": max_length, "emphasis": EMPHASIS},
             told,
             settings.output / "log.jsonl",
             hardware=detect(told["device"], told["processes"]),
