@@ -101,6 +101,8 @@ class Completion:
     """As generated, with the end token where there was one."""
     prompt_tokens: int
     stop_reason: StopReason
+    seconds: float | None = None
+    """From the start of its batch to its own end; None where only the end of the batch is known."""
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,7 @@ def beam_search(
     while True:
         scores = process(state.tokens, logits.log_softmax(-1))
         origins = state.step(scores, watch)
+        watch.mark_ended(state.ended)
         left = state.open()
         if not len(left):
             return state.outputs()
@@ -143,6 +144,11 @@ class _Beams:
         chosen = torch.topk(going, self._beams)[1]
         self._running, self._scores = _taken(candidates, chosen), going.gather(1, chosen)
         return (origin.gather(1, chosen) + self._beams * torch.arange(rows)[:, None]).flatten()
+
+    @property
+    def ended(self) -> list[int]:
+        """Rows of the whole batch that are done."""
+        return [row for row, ended in enumerate(self._ended) if len(ended) >= self._beams]
 
     def open(self) -> list[int]:
         """Which of the rows computed are not done."""

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -38,6 +38,7 @@ class Watch(StoppingCriteria):
         self._halted, self._report = halted, report
         self._ids: list[list[int]] = [[] for _ in prompt_tokens]
         self._reasons: list[StopReason | None] = [None for _ in prompt_tokens]
+        self._ended_s: list[float | None] = [None for _ in prompt_tokens]
         self._started = time.monotonic()
         self._first_token_s: float | None = None
         self._reported_at = 0.0
@@ -74,6 +75,11 @@ class Watch(StoppingCriteria):
             return "stopped"
         return "time" if self.seconds > self._options.time_limit_s else None
 
+    def mark_ended(self, rows: Iterable[int]) -> None:
+        """Note that these have ended by now; beam search knows it, the tokens that it tries do not tell."""
+        for row in rows:
+            self._ended_s[row] = self._ended_s[row] or self.seconds
+
     def snapshot(self) -> Snapshot:
         """The texts so far."""
         beams = self._options.num_beams > 1
@@ -89,8 +95,10 @@ class Watch(StoppingCriteria):
                 ended = bool(self._ids[row]) and self._ids[row][-1] in self._end_ids
                 self._reasons[row] = self._reasons[row] or ("end" if ended else self._length_reason())
         completions = tuple(
-            Completion(self._text(ids), tuple(ids), prompt_tokens, reason or self.halt_reason() or "length")
-            for ids, reason, prompt_tokens in zip(self._ids, self._reasons, self._prompt_tokens, strict=True)
+            Completion(self._text(ids), tuple(ids), prompt_tokens, reason or self.halt_reason() or "length", ended_s)
+            for ids, reason, prompt_tokens, ended_s in zip(
+                self._ids, self._reasons, self._prompt_tokens, self._ended_s, strict=True
+            )
         )
         texts = tuple(completion.text for completion in completions)
         return Snapshot(texts, sum(map(len, self._ids)), self.seconds, self._first_token_s, completions)
@@ -106,6 +114,7 @@ class Watch(StoppingCriteria):
                 self._reasons[row] = "stop string"
             elif len(self._ids[row]) >= self._max_new_tokens:
                 self._reasons[row] = self._length_reason()
+        self.mark_ended(row for row, reason in enumerate(self._reasons) if reason is not None)
 
     def _length_reason(self) -> StopReason:
         return "length" if self._max_new_tokens == self._options.max_new_tokens else "context"

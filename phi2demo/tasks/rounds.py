@@ -48,6 +48,8 @@ class _Strand:
     request: Request
     use: Use
     rounds: list[_Round]
+    seconds: float = 0.0
+    """From the start of all to its newest answer."""
 
     @property
     def current(self) -> _Round:
@@ -78,6 +80,8 @@ class Rounds:
         self._pieces_at_once = max(1, BATCH_PIECES // len(requests))
         self._started = time.monotonic()
         self._first_token_s: float | None = None
+        self._batch_at = 0.0
+        """Seconds after the start at which the batch that runs began."""
         self._new_tokens = 0
         self._batch_size = 0
         self._done = 0
@@ -100,8 +104,7 @@ class Rounds:
             active = [strand for strand in active if self._ended is None and self._next_round(strand)]
             if not active:
                 break
-        seconds = time.monotonic() - self._started  # before notes, which may load the language detector
-        results = tuple(self._result(strand, seconds) for strand in strands)
+        results = tuple(map(self._result, strands))
         last = self._progress(shown, max(1, self._done), max(1, self._done), "Done")
         yield replace(last, texts={strand.use: strand.final.text for strand in shown}, results=results)
 
@@ -135,7 +138,7 @@ class Rounds:
         self._done += size
 
     def _batch(self, jobs: Sequence[tuple[_Strand, int]], number: int) -> Generator[Snapshot]:
-        left = self._generation.time_limit_s * len(self._requests) - (time.monotonic() - self._started)
+        left = self._generation.time_limit_s * len(self._requests) - self._seconds
         if left <= 0 or self._cancel.is_set():
             self._ended = "stopped" if self._cancel.is_set() else "time"
             return
@@ -148,7 +151,8 @@ class Rounds:
             for strand, index in jobs
         ]
         self._batch_size = max(self._batch_size, len(prompts))
-        before, offset = self._new_tokens, time.monotonic() - self._started
+        before, offset = self._new_tokens, self._seconds
+        self._batch_at = offset
         low, high = RANGES["time_limit_s"]
         options = replace(self._generation, time_limit_s=min(max(low, left), high))
         with _closing(self._engine.stream(prompts, options, cancel=self._cancel)) as stream:
@@ -165,6 +169,9 @@ class Rounds:
                 current.partial = [self._task.clean(snapshot.texts[at]) for at in rows]
                 continue
             completions = [snapshot.completions[at] for at in rows]
+            ends = [completion.seconds for completion in completions]
+            known = [end for end in ends if end is not None]
+            strand.seconds = self._batch_at + max(known) if len(known) == len(ends) else self._seconds
             current.partial = []
             current.completions += completions
             current.outputs += [self._task.clean(completion.text) for completion in completions]
@@ -174,9 +181,14 @@ class Rounds:
 
     def _progress(self, shown: Sequence[_Strand], done: int, total: int, stage: str) -> Progress:
         texts = {strand.use: strand.text for strand in shown}
-        return Progress(texts, done, total, stage, self._new_tokens, time.monotonic() - self._started)
+        return Progress(texts, done, total, stage, self._new_tokens, self._seconds)
 
-    def _result(self, strand: _Strand, seconds: float) -> Result:
+    @property
+    def _seconds(self) -> float:
+        """Since the start."""
+        return time.monotonic() - self._started
+
+    def _result(self, strand: _Strand) -> Result:
         request, final = strand.request, strand.final
         completions = [completion for each in strand.rounds for completion in each.completions]
         reasons = {completion.stop_reason for completion in completions}
@@ -192,7 +204,7 @@ class Rounds:
             prompt_tokens=sum(completion.prompt_tokens for completion in completions),
             new_tokens=sum(len(completion.token_ids) for completion in completions),
             first_token_s=self._first_token_s,
-            seconds=seconds,
+            seconds=strand.seconds,
             stop_reason=next(reason for reason in _WORST_FIRST if reason in reasons),
             pieces=len(completions),
         )

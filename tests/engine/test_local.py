@@ -123,6 +123,21 @@ def test_new_tokens_are_limited_and_said(endless: LocalEngine) -> None:
     assert completion.stop_reason == "length"
 
 
+@pytest.mark.parametrize("beams", [1, 3])
+def test_a_row_says_when_it_ended_itself(engine: LocalEngine, beams: int) -> None:
+    """The first row meets its stop or end long before the second; beams of transformers do not tell."""
+    engine_ends = GenerationOptions(max_new_tokens=40, num_beams=beams)
+    snapshot = last(engine.stream([Prompt(text) for text in TEXTS], engine_ends))
+    seconds = [completion.seconds for completion in snapshot.completions or ()]
+    if beams > 1 and not engine._generator._decodable:
+        assert seconds == [None] * 3
+        return
+    lengths = [len(completion.token_ids) for completion in snapshot.completions or ()]
+    assert all(second is not None and 0 < second <= snapshot.seconds for second in seconds)
+    if beams == 1:
+        assert sorted(range(3), key=lengths.__getitem__) == sorted(range(3), key=lambda row: seconds[row] or 0)
+
+
 def test_a_full_context_is_said(endless: LocalEngine) -> None:
     prompt = "The train leaves. " * 20
     options = GenerationOptions(max_new_tokens=2000)

@@ -1,10 +1,11 @@
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from threading import Event
 
 import pytest
 
-from phi2demo.engine.engine import GenerationOptions, Prompt
+from phi2demo.engine.engine import GenerationOptions, Prompt, Snapshot
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.rounds import BATCH_PIECES, row_seed
@@ -254,3 +255,20 @@ def test_a_continuation_is_one_prompt_with_the_seed_itself(engine: ScriptedEngin
     (prompts,) = engine.batches
     assert prompts == [Prompt("Instruct: Continue the following text.\nOnce upon a time\nOutput:", "finetuned", 11)]
     assert engine.options[0].stop == ("\nInstruct:", "\nOutput:")
+
+
+def test_each_model_of_a_pair_takes_its_own_time(engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: every finetuned row ended after 0.01 s, every base row after 0.02 s of its batch."""
+    stream = engine.stream
+
+    def timed(prompts: list[Prompt], *rest: object, **options: object) -> Iterator[Snapshot]:
+        for snapshot in stream(prompts, *rest, **options):  # type: ignore[arg-type]
+            ended = snapshot.completions and tuple(
+                replace(each, seconds=0.01 if prompt.use == "finetuned" else 0.02)
+                for each, prompt in zip(snapshot.completions, prompts, strict=True)
+            )
+            yield replace(snapshot, completions=ended)
+
+    monkeypatch.setattr(engine, "stream", timed)
+    finetuned, base = answer(engine, translation("One. Two.", uses=("finetuned", "base")))
+    assert base.receipt.seconds - finetuned.receipt.seconds == pytest.approx(0.01, abs=1.1e-3)
