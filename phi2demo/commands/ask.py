@@ -7,7 +7,7 @@ from dataclasses import replace
 from phi2demo.commands import arguments as shared
 from phi2demo.commands.answers import Asking, answer_lines, answer_text, told_where
 from phi2demo.commands.items import PIPE, open_output, read_lines, read_text
-from phi2demo.commands.task_arguments import add_task_arguments, task_options
+from phi2demo.commands.task_arguments import add_base_form, add_task_arguments, task_options
 from phi2demo.engine.engine import USES, Engine
 from phi2demo.errors import SettingsError
 from phi2demo.settings import ModelSettings
@@ -53,7 +53,12 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
     declared = read_declarations(engine.info)
     uses = request.uses if given.use else engine.info.uses[:1]
     declaration = declared.of(uses)
-    request = replace(request, options=declaration.adapt(task_options(given, task, declaration)), uses=uses)
+    request = replace(
+        request,
+        options=declaration.adapt(task_options(given, task, declaration)),
+        uses=uses,
+        base_form=given.base_form or declared.base_form,
+    )
     asking = Asking(engine, request, declared, as_json=given.json)
     with open_output(given.output) as output:
         if given.input is None:
@@ -79,6 +84,7 @@ def _parser(task: AnyTask) -> shared.Parser:
     parser.add_argument("--json", action="store_true", help="with notes and receipt; a line each with --input")
     parser.add_argument("--use", choices=USES, help="default: finetuned where there is an adapter, else base")
     parser.add_argument("--seed", type=int, help="makes a sampled answer the same again; default: a random one")
+    add_base_form(parser)
     add_task_arguments(parser, task)
     if not task.labels:
         shared.add_generation_arguments(parser, task.generation)

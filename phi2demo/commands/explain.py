@@ -11,7 +11,7 @@ from phi2demo.commands import arguments as shared
 from phi2demo.commands.answers import finish
 from phi2demo.commands.ask import LoadEngine, load_local
 from phi2demo.commands.items import PIPE, open_output, read_text
-from phi2demo.commands.task_arguments import add_task_arguments, task_options
+from phi2demo.commands.task_arguments import add_base_form, add_task_arguments, task_options
 from phi2demo.engine.engine import Engine, Use
 from phi2demo.errors import SettingsError
 from phi2demo.explain import report, words
@@ -50,9 +50,12 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
     ExplainRequest(task.name, text, options, (trial,), of=given.of or "finetuned", **chosen)
     engine = load_engine(settings)
     of = given.of or engine.info.uses[0]
-    declaration = read_declarations(engine.info).of((of,) if of == "second" else ("finetuned",))
-    asked = replace(asked, options=declaration.adapt(task_options(given, task, declaration)))
+    declared = read_declarations(engine.info)
+    declaration = declared.of((of,) if of == "second" else ("finetuned",))
+    form = given.base_form or declared.base_form
+    asked = replace(asked, options=declaration.adapt(task_options(given, task, declaration)), base_form=form)
     if given.output is not None:
+        chosen["base_form"] = form
         request = ExplainRequest(task.name, text, asked.options, (as_output(given.output),), of=of, **chosen)
     else:
         use: Use = "finetuned" if of == "difference" else of
@@ -190,6 +193,7 @@ def _parser(command: str, task: AnyTask) -> shared.Parser:
     parser.add_argument("--json", action="store_true", help="everything, as JSON")
     parser.add_argument("--html", metavar="FILE", help="write one standalone page")
     parser.add_argument("--csv", metavar="FILE", help="write a row a unit")
+    add_base_form(parser)
     add_task_arguments(parser, task)
     if not task.labels:
         shared.add_generation_arguments(parser, replace(task.generation, temperature=0.0))

@@ -15,6 +15,7 @@ from phi2demo.engine.revisions import adapter_revision, base_revision
 from phi2demo.engine.sources import Source
 from phi2demo.errors import SettingsError
 from phi2demo.tasks.declaration import read_declaration
+from phi2demo.tasks.form import best_form
 from phi2demo.tasks.languages import detect_language
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def describe(found: ModelPlan) -> "ModelDescription":
         second=found.second,
         base_revision=base_revision(base) if _is_quick(base) else None,
         adapter_revision=adapter_revision(adapter) if adapter and _is_quick(adapter) else None,
+        base_form=best_form(found.base_folder),
     )
 
 

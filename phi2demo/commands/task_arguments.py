@@ -3,6 +3,7 @@
 import argparse
 
 from phi2demo.tasks.declaration import Declaration
+from phi2demo.tasks.form import FORMS
 from phi2demo.tasks.generation import MODES, GenerationTaskOptions
 from phi2demo.tasks.languages import LANGUAGES
 from phi2demo.tasks.question_answering import QuestionOptions
@@ -24,6 +25,16 @@ def add_task_arguments(parser: argparse.ArgumentParser, task: AnyTask) -> None:
             parser.add_argument("--to", dest="target", choices=LANGUAGES, metavar="CODE", help="another of them")
         case "question_answering":
             parser.add_argument("--question", required=True, help="what is asked about the text")
+
+
+def add_base_form(parser: argparse.ArgumentParser) -> None:
+    """How the base is asked."""
+    parser.add_argument(
+        "--base-form",
+        choices=FORMS,
+        help="how the base is asked: plain, a text to go on with, or template, with the instruction; "
+        "default: as it was pretrained",
+    )
 
 
 def task_options(given: argparse.Namespace, task: AnyTask, declaration: Declaration) -> TaskOptions:

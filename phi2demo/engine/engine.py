@@ -89,6 +89,8 @@ class Prompt:
     use: Use = "finetuned"
     seed: int = 0
     """Of this row's own random generator: a row samples the same text alone and in any batch."""
+    stop: tuple[str, ...] = ()
+    """Strings that end this row, beside those of the options."""
 
 
 @dataclass(frozen=True)
@@ -184,6 +186,8 @@ class ModelInfo:
     lora_rank: int | None = None
     second: AdapterInfo | None = None
     """On the same base, to compare with."""
+    base_folder: Path | None = None
+    """Where the base's files are, as far as they are in one."""
 
     @property
     def uses(self) -> tuple[Use, ...]:

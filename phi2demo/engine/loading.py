@@ -202,6 +202,7 @@ def _info(plan: ModelPlan, model: Any, place: Place) -> ModelInfo:
         adapter=plan.adapter,
         adapter_revision=adapter_revision(adapter) if adapter else None,
         adapter_folder=plan.adapter_folder,
+        base_folder=plan.base_folder,
         parameters=sum(tensor.numel() for name, tensor in model.named_parameters() if ".lora_" not in name),
         layers=plan.layers or config.num_hidden_layers,
         hidden_size=plan.hidden_size or config.hidden_size,

@@ -85,6 +85,7 @@ class LocalEngine:
             self._tokenizer,
             options,
             prompt_tokens=batch["attention_mask"].sum(1).tolist(),
+            stops=[prompt.stop for prompt in prompts],
             max_new_tokens=max_new_tokens,
             end_ids=self._end_ids,
             halted=halted_by(closed, *([cancel] if cancel else [])),

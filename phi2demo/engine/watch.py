@@ -28,6 +28,7 @@ class Watch(StoppingCriteria):
         options: GenerationOptions,
         *,
         prompt_tokens: Sequence[int],
+        stops: Sequence[tuple[str, ...]],
         max_new_tokens: int,
         end_ids: frozenset[int],
         halted: Callable[[], bool],
@@ -43,7 +44,7 @@ class Watch(StoppingCriteria):
         self._first_token_s: float | None = None
         self._reported_at = 0.0
         self._steps = 0
-        self._longest_stop = max((len(text.encode()) for text in options.stop), default=0)
+        self._stops = [(*options.stop, *own) for own in stops]
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor, **_: object) -> torch.BoolTensor:
         """Which rows are done, of shape (rows x beams,)."""
@@ -84,7 +85,7 @@ class Watch(StoppingCriteria):
         """The texts so far."""
         beams = self._options.num_beams > 1
         count = self._steps * len(self._ids) if beams else sum(map(len, self._ids))
-        texts = tuple(self._text(ids).rstrip("\ufffd") for ids in self._ids)
+        texts = tuple(self._text(row).rstrip("\ufffd") for row in range(len(self._ids)))
         return Snapshot(texts, count, self.seconds, self._first_token_s)
 
     def finish(self, output_ids: list[list[int]] | None) -> Snapshot:
@@ -95,9 +96,9 @@ class Watch(StoppingCriteria):
                 ended = bool(self._ids[row]) and self._ids[row][-1] in self._end_ids
                 self._reasons[row] = self._reasons[row] or ("end" if ended else self._length_reason())
         completions = tuple(
-            Completion(self._text(ids), tuple(ids), prompt_tokens, reason or self.halt_reason() or "length", ended_s)
-            for ids, reason, prompt_tokens, ended_s in zip(
-                self._ids, self._reasons, self._prompt_tokens, self._ended_s, strict=True
+            Completion(self._text(row), tuple(ids), prompt_tokens, reason or self.halt_reason() or "length", ended_s)
+            for row, (ids, reason, prompt_tokens, ended_s) in enumerate(
+                zip(self._ids, self._reasons, self._prompt_tokens, self._ended_s, strict=True)
             )
         )
         texts = tuple(completion.text for completion in completions)
@@ -110,7 +111,7 @@ class Watch(StoppingCriteria):
             self._ids[row].append(token)
             if token in self._end_ids:
                 self._reasons[row] = "end"
-            elif self._at_stop_string(self._ids[row]):
+            elif self._at_stop_string(row):
                 self._reasons[row] = "stop string"
             elif len(self._ids[row]) >= self._max_new_tokens:
                 self._reasons[row] = self._length_reason()
@@ -119,15 +120,16 @@ class Watch(StoppingCriteria):
     def _length_reason(self) -> StopReason:
         return "length" if self._max_new_tokens == self._options.max_new_tokens else "context"
 
-    def _at_stop_string(self, ids: list[int]) -> bool:
-        if not self._longest_stop:
+    def _at_stop_string(self, row: int) -> bool:
+        longest = max((len(text.encode()) for text in self._stops[row]), default=0)
+        if not longest:
             return False
-        tail = self._decode(ids[-(self._longest_stop + 4) :])  # a token holds at least one byte
-        return any(text in tail for text in self._options.stop)
+        tail = self._decode(self._ids[row][-(longest + 4) :])  # a token holds at least one byte
+        return any(text in tail for text in self._stops[row])
 
-    def _text(self, ids: list[int]) -> str:
-        text = self._decode([token for token in ids if token not in self._end_ids])
-        starts = [at for at in (text.find(stop) for stop in self._options.stop) if at >= 0]
+    def _text(self, row: int) -> str:
+        text = self._decode([token for token in self._ids[row] if token not in self._end_ids])
+        starts = [at for at in (text.find(stop) for stop in self._stops[row]) if at >= 0]
         return text[: min(starts)] if starts else text
 
     def _decode(self, ids: list[int]) -> str:

@@ -46,7 +46,7 @@ def package_versions() -> dict[str, str]:
 def describe_model(engine: Engine) -> dict[str, Any]:
     """The model as loaded, as JSON values, without the folders of a machine, and without a second adapter: none is asked."""
     described = asdict(engine.info)
-    return {name: value for name, value in described.items() if name not in ("adapter_folder", "second")}
+    return {name: value for name, value in described.items() if name not in ("base_folder", "adapter_folder", "second")}
 
 
 def hash_weights(folders: Iterable[Path | None]) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """How an item is asked: the finetuned model by the task's template, its base by the same and in its plain form.
 
-The plain form is the text that the base was pretrained on, up to where the answer begins; it is cut out of that very
-text (`training.plain`), so that the two cannot drift apart.
+The plain form is the text that the base was pretrained on, up to where the answer begins.
 """
 
 import math
@@ -24,7 +23,6 @@ from phi2demo.tasks.summarization import SummaryOptions
 from phi2demo.tasks.task import Request, Result, TaskOptions
 from phi2demo.tasks.translation import TranslationOptions
 from phi2demo.training.corpus import Row
-from phi2demo.training.plain import PLAIN_FORMS
 
 FormName = Literal["finetuned", "base_template", "base_plain"]
 FORMS: tuple[FormName, ...] = ("finetuned", "base_template", "base_plain")
@@ -104,7 +102,7 @@ class PlainForm(Form):
 
     def prompt(self, item: Item) -> str:
         """The pretraining text up to the answer."""
-        return plain_prompt(item.row, self.measure.kind)
+        return plain_prompt(item.row, self.measure.task)
 
     def answer(self, items: Sequence[Item]) -> list[Answer]:
         """Documents are cut at a sentence end where they are too long; what else does not fit has no answer."""
@@ -120,7 +118,7 @@ class PlainForm(Form):
         if labels:
             return self._label(texts, labels)
         prompts = [Prompt(text, "base", self.seed) for text in texts]
-        options = replace(self.generation, stop=("\n",))
+        options = replace(self.generation, stop=TASKS[self.measure.task].plain_stop)
         *_, last = self.engine.stream(prompts, options)
         assert last.completions is not None
         return [
@@ -233,18 +231,10 @@ def asked_of(row: Row, task: str) -> tuple[str, TaskOptions]:
     return asked[task]()
 
 
-def plain_prompt(row: Row, kind: str) -> str:
-    """The plain form's text of a row without its answer and the space before it."""
-    answers: dict[str, Callable[[], str]] = {
-        "translation": lambda: row["target"],
-        "summarization": lambda: row["summary"],
-        "question_answering": lambda: row["answers"][0]["text"],
-        "sentiment": lambda: "positive" if int(row["label"]) == 1 else "negative",
-    }
-    answer = answers[kind]()
-    text = PLAIN_FORMS[kind](row)[0]
-    assert text.endswith(f" {answer}"), f"the first plain form of {kind} does not end in its answer"
-    return text.removesuffix(f" {answer}")
+def plain_prompt(row: Row, task: str) -> str:
+    """The plain form's text of a row, up to where its answer begins."""
+    text, options = asked_of(row, task)
+    return TASKS[task].plain(text, options)
 
 
 def _answer(result: Result) -> Answer:

@@ -128,6 +128,7 @@ class Attribution:
             "options": asdict(request.options),
             "output": self.output,
             "of": request.of,
+            "base_form": request.base_form,
             "target": list(request.target) if request.target else None,
             "instead": request.instead,
             "method": request.method,

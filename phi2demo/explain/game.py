@@ -164,7 +164,7 @@ class Game:
         return _joined(parts, self._request.mask)
 
     def _key(self, mask: NDArray[np.bool_], output: ScoredOutput) -> _Key:
-        return output.use, self._request.prompt(self.masked(mask, output.piece)), output.ids
+        return output.use, self._request.prompt(self.masked(mask, output.piece), output.use), output.ids
 
     def _valued(self, log_probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
         if self._request.value == "log-probability":

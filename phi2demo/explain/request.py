@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 from phi2demo.engine.engine import MAX_SEED, USES, Engine, Output, Use
 from phi2demo.errors import InputError, SettingsError
 from phi2demo.explain.segments import UnitKind
+from phi2demo.tasks.form import FORMS, Form
 from phi2demo.tasks.run import task_named
 from phi2demo.tasks.task import AnyTask, Request, Result, TaskOptions, check_choice, check_text
 
@@ -72,6 +73,8 @@ class ExplainRequest:
     """Whether to measure deletion, insertion and agreement too."""
     fast: bool = False
     """Score in bfloat16 where the machine is faster for it; how far that is off is measured and said."""
+    base_form: Form = "template"
+    """How the base is asked, where it is: see `Request`."""
     seed: int = 0
     _task: AnyTask = field(init=False, repr=False, compare=False)
 
@@ -87,6 +90,7 @@ class ExplainRequest:
             ("method", self.method, METHODS),
             ("units", self.units, UNITS),
             ("value", self.value, VALUES),
+            ("base_form", self.base_form, FORMS),
         ):
             check_choice(name, value, choices)
         if self.instead is not None:
@@ -109,16 +113,17 @@ class ExplainRequest:
         outputs = tuple(
             _without_end(engine, raw, found) if found else raw for raw, found in zip(result.raw, ids, strict=True)
         )
-        return cls(request.task, request.text, request.options, outputs, **({"of": result.use} | settings))
+        told = {"of": result.use, "base_form": request.base_form}
+        return cls(request.task, request.text, request.options, outputs, **(told | settings))
 
     @property
     def uses(self) -> tuple[Use, ...]:
         """The weights that are asked."""
         return USES["both"] if self.of == "difference" else (self.of,)
 
-    def prompt(self, text: str) -> str:
-        """The task's own prompt around a text."""
-        return self._task.prompt(text, self.options)
+    def prompt(self, text: str, use: Use) -> str:
+        """The task's own prompt around a text, as these weights are asked."""
+        return self._task.prompt(text, self.options, self.base_form if use == "base" else "template")
 
 
 def as_output(text: str) -> str:

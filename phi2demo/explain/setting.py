@@ -153,10 +153,11 @@ def _pieces(
             f"The output has {len(read)} pieces, but the task cuts this text into {len(cut.texts)}. "
             "Explain the text that the output was made from."
         )
-    prompt = request.prompt(text)
-    if not budget.fits(prompt):
+    prompts = [request.prompt(text, use) for use in request.uses]
+    if not all(map(budget.fits, prompts)):
+        longest = max(map(engine.count_tokens, prompts))
         raise InputError(
-            f"Text, instruction and output have {engine.count_tokens(prompt) + reserved} tokens together; an explanation "
+            f"Text, instruction and output have {longest + reserved} tokens together; an explanation "
             f"reads them in one go, and this model reads at most {engine.info.context}. Explain a shorter part of it."
         )
     return whole, (

@@ -2,6 +2,7 @@
 
 from phi2demo.explain.attribution import Attribution, Curve
 from phi2demo.explain.request import METHODS, VALUES
+from phi2demo.tasks.form import FORMS
 
 
 def question(attribution: Attribution) -> str:
@@ -23,7 +24,8 @@ def settings(attribution: Attribution) -> str:
         if request.mask
         else f"hidden {attribution.kind} dropped"
     )
-    return f"{METHODS[request.method]}, {VALUES[request.value]} in nats, {hidden}"
+    base = f", the base asked {FORMS[request.base_form].lower()}" if "base" in request.uses else ""
+    return f"{METHODS[request.method]}, {VALUES[request.value]} in nats, {hidden}{base}"
 
 
 def effect(attribution: Attribution) -> str:

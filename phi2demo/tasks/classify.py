@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Generator, Sequence
 
-from phi2demo.engine.engine import Engine, Prompt, Score
+from phi2demo.engine.engine import Engine, Prompt, Score, Use
 from phi2demo.tasks.receipt import make_receipt
 from phi2demo.tasks.task import AnyTask, Budget, Progress, Request, Result
 
@@ -19,11 +19,11 @@ def classify(engine: Engine, task: AnyTask, requests: Sequence[Request]) -> Gene
     assert all(request.uses == uses for request in requests)
     yield Progress(dict.fromkeys(uses, ""), 0, 1, task.title, 0, 0.0)
     outputs = [f" {label}" for label in task.labels]
-    prompts = _prompts(engine, task, requests, outputs)
     asked = [(request, use) for request in requests for use in uses]
+    prompts = _prompts(engine, task, asked, outputs)
     rows = [
         Prompt(prompt, use, request.seed or 0)
-        for (request, use), prompt in zip(asked, (p for p in prompts for _ in uses), strict=True)
+        for (request, use), prompt in zip(asked, prompts, strict=True)
         for _ in outputs
     ]
     scores = engine.score(rows, outputs * len(asked))
@@ -39,7 +39,7 @@ def classify(engine: Engine, task: AnyTask, requests: Sequence[Request]) -> Gene
             seed=request.seed,
             output=best,
             batch_size=len(rows),
-            prompt_tokens=engine.count_tokens(prompts[at // len(uses)]),
+            prompt_tokens=engine.count_tokens(prompts[at]),
             new_tokens=0,
             first_token_s=None,
             seconds=seconds,
@@ -52,14 +52,14 @@ def classify(engine: Engine, task: AnyTask, requests: Sequence[Request]) -> Gene
     yield Progress(texts, 1, 1, "Done", 0, time.monotonic() - started, tuple(results))
 
 
-def _prompts(engine: Engine, task: AnyTask, requests: Sequence[Request], outputs: Sequence[str]) -> list[str]:
-    """One a request; InputError where one does not fit together with its label."""
+def _prompts(engine: Engine, task: AnyTask, asked: Sequence[tuple[Request, Use]], outputs: Sequence[str]) -> list[str]:
+    """InputError where one does not fit together with its label."""
     reserved = max(map(engine.count_tokens, outputs)) + 1
     budget = Budget(engine.count_tokens, engine.info.context - reserved)
     prompts = []
-    for request in requests:
+    for request, use in asked:
         (text,) = task.pieces(request.text, request.options, budget).texts
-        prompts.append(task.prompt(text, request.options))
+        prompts.append(task.prompt(text, request.options, request.form_of(use)))
     return prompts
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from phi2demo.engine.engine import ModelInfo, Use
 from phi2demo.errors import SettingsError
 from phi2demo.tasks.declaration import Declaration, read_declaration
+from phi2demo.tasks.form import Form, best_form
 from phi2demo.tasks.task import Request, Result, TaskOptions
 
 
@@ -20,6 +21,8 @@ class Declarations:
 
     first: Declaration
     second: Declaration | None = None
+    base_form: Form = "template"
+    """How the base is asked unless a person says otherwise."""
 
     @property
     def either(self) -> Declaration:
@@ -57,4 +60,4 @@ class Declarations:
 def read_declarations(info: ModelInfo) -> Declarations:
     """Of what is loaded; ModelError where a tasks.json is malformed."""
     second = read_declaration(info.second.folder) if info.second else None
-    return Declarations(read_declaration(info.adapter_folder), second)
+    return Declarations(read_declaration(info.adapter_folder), second, best_form(info.base_folder))

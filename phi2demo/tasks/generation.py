@@ -29,7 +29,12 @@ class Generation(Task[GenerationTaskOptions]):
     input_label = "Your text"
     options_type = GenerationTaskOptions
     generation: ClassVar = GenerationOptions(max_new_tokens=200, temperature=0.7, top_p=0.95, repetition_penalty=1.1)
+    plain_stop: ClassVar = ()
 
     def instruction(self, text: str, options: GenerationTaskOptions) -> str:
         """The text itself, or the wish to have it continued."""
         return text if options.mode == "instruct" else f"Continue the following text.\n{text}"
+
+    def plain(self, text: str, options: GenerationTaskOptions) -> str:
+        """The text itself."""
+        return text

@@ -35,6 +35,10 @@ class QuestionAnswering(Task[QuestionOptions]):
         """Text first, question last: next to where the answer begins."""
         return f"Answer the question from the following text.\n{text}\nQuestion: {options.question.strip()}"
 
+    def plain(self, text: str, options: QuestionOptions) -> str:
+        """As the instruction, with what stands before the answer."""
+        return f"{text}\n\nQuestion: {options.question.strip()}\nAnswer:"
+
     def check(self, request: Request) -> Request:
         """Also refuses an empty or very long question."""
         request = super().check(request)

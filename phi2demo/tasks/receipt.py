@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_h
 from phi2demo import __version__
 from phi2demo.engine.engine import ModelInfo, Use
 from phi2demo.errors import InputError
+from phi2demo.tasks.form import Form
 
 if TYPE_CHECKING:
     from phi2demo.tasks.task import Request
@@ -53,6 +54,8 @@ class Receipt:
     pieces: int
     made_at: str
     """UTC, ISO 8601."""
+    form: Form = "template"
+    """How the model was asked; receipts did not say it at first, when it was always the template."""
     format: int = FORMAT
 
     def to_json(self) -> str:
@@ -71,6 +74,7 @@ class Receipt:
         if values.get("format") != FORMAT:
             raise InputError(f"The receipt has format {values.get('format')!r}; this version reads format {FORMAT}.")
         hints = get_type_hints(cls)
+        values.setdefault("form", cls.form)
         if astray := sorted(values.keys() ^ hints.keys()):
             raise _no_receipt(f"the field {astray[0]} is {'unknown' if astray[0] in values else 'missing'}")
         for name, hint in hints.items():
@@ -86,6 +90,7 @@ def make_receipt(
     adapter, adapter_revision = info.adapter_of(use)
     return Receipt(
         use=use,
+        form=request.form_of(use),
         task=request.task,
         text=request.text,
         options=asdict(request.options),

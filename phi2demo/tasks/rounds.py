@@ -142,14 +142,7 @@ class Rounds:
         if left <= 0 or self._cancel.is_set():
             self._ended = "stopped" if self._cancel.is_set() else "time"
             return
-        prompts = [
-            Prompt(
-                self._task.prompt(strand.current.pieces.texts[index], strand.request.options),
-                strand.use,
-                row_seed(strand.request.seed or 0, number, index),
-            )
-            for strand, index in jobs
-        ]
+        prompts = [self._prompt(strand, number, index) for strand, index in jobs]
         self._batch_size = max(self._batch_size, len(prompts))
         before, offset = self._new_tokens, self._seconds
         self._batch_at = offset
@@ -161,6 +154,12 @@ class Rounds:
                 if self._first_token_s is None and snapshot.first_token_s is not None:
                     self._first_token_s = offset + snapshot.first_token_s
                 yield snapshot
+
+    def _prompt(self, strand: _Strand, number: int, index: int) -> Prompt:
+        request, form = strand.request, strand.request.form_of(strand.use)
+        text = self._task.prompt(strand.current.pieces.texts[index], request.options, form)
+        stop = self._task.plain_stop if form == "plain" else ()
+        return Prompt(text, strand.use, row_seed(request.seed or 0, number, index), stop)
 
     def _take(self, jobs: Sequence[tuple[_Strand, int]], snapshot: Snapshot) -> None:
         for strand in {id(strand): strand for strand, _ in jobs}.values():

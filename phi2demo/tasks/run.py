@@ -80,6 +80,7 @@ def request_of(receipt: Receipt) -> Request:
             generation=GenerationOptions(**generation),
             uses=(receipt.use,),
             seed=receipt.seed,
+            base_form=receipt.form,
         )
     except TypeError as error:
         raise InputError(f"The receipt's options do not fit this version: {error}.") from error

@@ -26,3 +26,7 @@ class Sentiment(Task[SentimentOptions]):
     def instruction(self, text: str, options: SentimentOptions) -> str:
         """Asks for one of the labels."""
         return f"Is the sentiment of the following text positive or negative?\n{text}"
+
+    def plain(self, text: str, options: SentimentOptions) -> str:
+        """A review, then the label."""
+        return f"Review: {text}\nSentiment:"

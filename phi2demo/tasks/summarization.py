@@ -50,6 +50,10 @@ class Summarization(Task[SummaryOptions]):
         length = LENGTHS["sentence" if options.by_parts else options.length]
         return f"Summarize the following text in {length}.\n{text}"
 
+    def plain(self, text: str, options: SummaryOptions) -> str:
+        """A summary of one line, whatever length is asked for."""
+        return f"{text}\n\nIn short:"
+
     def pieces(self, text: str, options: SummaryOptions, budget: Budget) -> Pieces:
         """Parts cut at sentence ends: as few as fit, or as many as the summary should have sentences."""
         room = budget.tokens - budget.count_tokens(self.prompt("", options)) - SEAM_TOKENS

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Generic, TypeVar, get_args
 
 from phi2demo.engine.engine import MAX_SEED, GenerationOptions, Use
 from phi2demo.errors import InputError, SettingsError
+from phi2demo.tasks.form import FORMS, Form
 from phi2demo.tasks.receipt import Receipt
 
 MAX_CHARACTERS = 1_000_000
@@ -34,6 +35,12 @@ class Request:
     """One, or several for side by side."""
     seed: int | None = None
     """None: one is drawn, and the receipt says which."""
+    base_form: Form = "template"
+    """How the base is asked, where it is."""
+
+    def form_of(self, use: Use) -> Form:
+        """How these weights are asked: adapters by the template that they were finetuned on."""
+        return self.base_form if use == "base" else "template"
 
 
 @dataclass(frozen=True)
@@ -131,13 +138,21 @@ class Task(ABC, Generic[O]):
     """Where a task classifies: the outputs to choose from, by their probability."""
     stop: ClassVar[tuple[str, ...]] = ("\nInstruct:", "\nOutput:")
     """What a model trained on the template would go on with."""
+    plain_stop: ClassVar[tuple[str, ...]] = ("\n",)
+    """Where the answer in the plain form ends."""
 
     @abstractmethod
     def instruction(self, text: str, options: O) -> str:
         """What stands between `Instruct: ` and `Output:`."""
 
-    def prompt(self, text: str, options: O) -> str:
-        """The template around `text`: the same in the app, in evaluation and in training."""
+    @abstractmethod
+    def plain(self, text: str, options: O) -> str:
+        """A text that holds the answer next: up to there the one that `pretrain` makes of an example."""
+
+    def prompt(self, text: str, options: O, form: Form = "template") -> str:
+        """The template around `text`, the same in the app, in evaluation and in training; or its plain form."""
+        if form == "plain":
+            return self.plain(text, options)
         return f"Instruct: {self.instruction(text, options)}\nOutput:"
 
     def pieces(self, text: str, options: O, budget: Budget) -> Pieces:
@@ -178,6 +193,7 @@ class Task(ABC, Generic[O]):
                 f"{self.name} takes {self.options_type.__name__}, not {type(request.options).__name__}."
             )
         _check_uses(request.uses)
+        check_choice("base_form", request.base_form, FORMS)
         seed = request.seed
         if seed is not None and (type(seed) is not int or not 0 <= seed <= MAX_SEED):
             raise SettingsError(f"The seed is {seed!r}; give a whole number from 0 to {MAX_SEED}, or none.")

@@ -15,6 +15,7 @@ from phi2demo.errors import Phi2DemoError, SettingsError
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.declaration import Declaration
 from phi2demo.tasks.declarations import Declarations
+from phi2demo.tasks.form import Form
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.question_answering import QuestionOptions
 from phi2demo.tasks.receipt import Receipt
@@ -33,6 +34,7 @@ FRAME_S = 0.2
 """Partial answers come at most this often."""
 
 Model = Literal["finetuned", "base", "second", "both", "all"] | None
+BaseForm = Form | None
 Options = dict[str, float] | None
 Results = tuple[Result, ...]
 Answer = dict[str, Any] | list[dict[str, Any]]
@@ -45,7 +47,13 @@ class Endpoints:
         self._loader, self._declared = loader, declared
 
     def generate(
-        self, text: str, mode: str = "", use: Model = None, seed: int | None = None, options: Options = None
+        self,
+        text: str,
+        mode: str = "",
+        use: Model = None,
+        seed: int | None = None,
+        options: Options = None,
+        base_form: BaseForm = None,
     ) -> Iterator[Answer]:
         """Continue a text, or follow an instruction.
 
@@ -57,16 +65,24 @@ class Endpoints:
             seed: A whole number that makes a sampled answer the same again; null: random, said in the receipt.
             options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty,
                 no_repeat_ngram_size, num_beams, time_limit_s.
+            base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null: as
+                it was pretrained.
 
         Returns:
             {"text", "use", "notes", "facts", "receipt"}; for "both" and "all" a list.
         """
         yield from self._task(
-            "generation", text, lambda of: GenerationTaskOptions(mode or of.modes[0]), use, seed, options
+            "generation", text, lambda of: GenerationTaskOptions(mode or of.modes[0]), use, seed, options, base_form
         )
 
     def summarize(
-        self, text: str, length: str = "sentence", use: Model = None, seed: int | None = None, options: Options = None
+        self,
+        text: str,
+        length: str = "sentence",
+        use: Model = None,
+        seed: int | None = None,
+        options: Options = None,
+        base_form: BaseForm = None,
     ) -> Iterator[Answer]:
         """Summarize a text; one longer than the context is summarized part by part.
 
@@ -78,11 +94,13 @@ class Endpoints:
             seed: A whole number that makes a sampled answer the same again; null: random, said in the receipt.
             options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty,
                 no_repeat_ngram_size, num_beams, time_limit_s.
+            base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null: as
+                it was pretrained.
 
         Returns:
             {"text", "use", "notes", "facts", "receipt"}; for "both" and "all" a list.
         """
-        yield from self._task("summarization", text, lambda _: SummaryOptions(length), use, seed, options)
+        yield from self._task("summarization", text, lambda _: SummaryOptions(length), use, seed, options, base_form)
 
     def translate(
         self,
@@ -92,6 +110,7 @@ class Endpoints:
         use: Model = None,
         seed: int | None = None,
         options: Options = None,
+        base_form: BaseForm = None,
     ) -> Iterator[Answer]:
         """Translate a text sentence by sentence, keeping its lines.
 
@@ -104,27 +123,39 @@ class Endpoints:
             seed: A whole number that makes a sampled answer the same again; null: random, said in the receipt.
             options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty,
                 no_repeat_ngram_size, num_beams, time_limit_s.
+            base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null: as
+                it was pretrained.
 
         Returns:
             {"text", "use", "notes", "facts", "receipt"}; for "both" and "all" a list.
         """
-        yield from self._task("translation", text, lambda _: TranslationOptions(source, target), use, seed, options)
+        yield from self._task(
+            "translation", text, lambda _: TranslationOptions(source, target), use, seed, options, base_form
+        )
 
-    def classify(self, text: str, use: Model = None) -> Iterator[Answer]:
+    def classify(self, text: str, use: Model = None, base_form: BaseForm = None) -> Iterator[Answer]:
         """Say whether a text is positive or negative, with the probability of each.
 
         Parameters:
             text: A review or an opinion.
             use: "finetuned", "base", "second" (the second adapter), "both" (the first two) or "all"; null: finetuned
                 where there is an adapter.
+            base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null: as
+                it was pretrained.
 
         Returns:
             {"text", "use", "probabilities", "notes", "facts", "receipt"}; for "both" and "all" a list.
         """
-        yield from self._task("sentiment", text, lambda _: SentimentOptions(), use, None, None)
+        yield from self._task("sentiment", text, lambda _: SentimentOptions(), use, None, None, base_form)
 
     def answer(
-        self, text: str, question: str, use: Model = None, seed: int | None = None, options: Options = None
+        self,
+        text: str,
+        question: str,
+        use: Model = None,
+        seed: int | None = None,
+        options: Options = None,
+        base_form: BaseForm = None,
     ) -> Iterator[Answer]:
         """Answer a question from a text.
 
@@ -136,11 +167,15 @@ class Endpoints:
             seed: A whole number that makes a sampled answer the same again; null: random, said in the receipt.
             options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty,
                 no_repeat_ngram_size, num_beams, time_limit_s.
+            base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null: as
+                it was pretrained.
 
         Returns:
             {"text", "use", "notes", "facts", "receipt"}; for "both" and "all" a list.
         """
-        yield from self._task("question_answering", text, lambda _: QuestionOptions(question), use, seed, options)
+        yield from self._task(
+            "question_answering", text, lambda _: QuestionOptions(question), use, seed, options, base_form
+        )
 
     def replay(self, receipt: str) -> Iterator[Answer]:
         """Answer a receipt's request again.
@@ -164,6 +199,7 @@ class Endpoints:
         use: Model,
         seed: int | None,
         options: Options,
+        base_form: BaseForm,
     ) -> Iterator[Answer]:
         with told_to_client():
             uses = _uses(use)
@@ -174,6 +210,7 @@ class Endpoints:
                 generation=generation_of(TASKS[task].generation, options),
                 uses=uses,
                 seed=checked_seed(seed),
+                base_form=self._declared.base_form if base_form is None else base_form,
             )
             TASKS[task].check(asked)
             for answers in self._stream(

@@ -16,6 +16,7 @@ from phi2demo.tasks.task import Request
 from phi2demo.ui.api import (
     FRAME_S,
     LOADING_TIMEOUT_S,
+    BaseForm,
     Options,
     checked_seed,
     generation_of,
@@ -43,6 +44,7 @@ class CompareEndpoint:
         reference: str | None = None,
         seed: int | None = None,
         options: Options = None,
+        base_form: BaseForm = None,
     ) -> Iterator[dict[str, Any]]:
         """Ask every loaded model the same, and hold the answers against each other and against a good one.
 
@@ -54,6 +56,8 @@ class CompareEndpoint:
             seed: A whole number that makes sampled answers the same again; null: random, said in the receipts.
             options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty,
                 no_repeat_ngram_size, num_beams, time_limit_s.
+            base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null: as
+                it was pretrained.
 
         Returns:
             {"format", "task", "text", "options", "reference", "answers", "differences"}: each answer as its own endpoint
@@ -68,6 +72,7 @@ class CompareEndpoint:
                 options=task_options_of(kind, task_options, self._declared.either),
                 generation=generation_of(kind.generation, options),
                 seed=checked_seed(seed),
+                base_form=self._declared.base_form if base_form is None else base_form,
             )
             asked = kind.check(asked)
             good = check_reference(kind.name, reference)

@@ -16,7 +16,7 @@ from phi2demo.ui import markup
 from phi2demo.ui.answer_column import LABELS, STATE_S, AnswerColumn, answer_column, download_as
 from phi2demo.ui.description import ModelDescription
 from phi2demo.ui.examples import FOLDER
-from phi2demo.ui.fields import fields_above, fields_below
+from phi2demo.ui.fields import base_form_field, fields_above, fields_below
 from phi2demo.ui.options import option_inputs
 from phi2demo.ui.task_tab import AskInputs, examples_to_try, input_box
 
@@ -143,6 +143,7 @@ def build_compare_tab(description: ModelDescription, declared: Declarations) -> 
                         placeholder="Every answer is then measured against it …",
                         elem_classes="reference",
                     )
+            base_form = base_form_field(description.base_form, visible=True)
             with gr.Row(elem_classes="actions"):
                 run = gr.Button("Compare", variant="primary", elem_classes="run", min_width=0, scale=0)
                 stop = gr.Button("Stop", elem_classes="stop", interactive=False, min_width=0, scale=0)
@@ -163,7 +164,8 @@ def build_compare_tab(description: ModelDescription, declared: Declarations) -> 
             found = gr.State(None, time_to_live=STATE_S)
             after, written = _downloads()
     asks = {
-        name: AskInputs(text, counter, above[name][1], None, below[name][1], declaration, TASKS[name]) for name in names
+        name: AskInputs(text, counter, above[name][1], None, base_form, below[name][1], declaration, TASKS[name])
+        for name in names
     }
     groups = {name: (above[name][0], below[name][0]) for name in names}
     return CompareTab(

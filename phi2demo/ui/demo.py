@@ -66,7 +66,7 @@ def build_demo(
     `reports` is the folder of evaluation reports, with the items that are shipped in `set`.
     """
     sessions = Sessions()
-    declared = Declarations(declaration, second)
+    declared = Declarations(declaration, second, description.base_form)
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(CACHE_S, CACHE_S)) as demo:
         build_header(demo, loader, description, declaration)
         with gr.Tabs(elem_classes="tasks", overflow_behavior="wrap") as tabs:
@@ -99,7 +99,7 @@ def build_demo(
         add_endpoints(loader, declared)
         if description.has_adapter:
             add_compare_endpoint(loader, declared)
-        add_explain_endpoint(loader, declared.either)
+        add_explain_endpoint(loader, declared)
         add_evaluate_endpoint(loader, declaration)
         if shelf is not None:
             add_card_endpoint(shelf)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from phi2demo.engine.engine import USES, Use
+from phi2demo.tasks.form import Form
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class ModelDescription:
     """As `ModelInfo`'s; None where only the loaded weights can tell."""
     adapter_revision: str | None = None
     """The same of the adapter."""
+    base_form: Form = "template"
+    """How the base is asked unless a person says otherwise."""
 
     @property
     def has_adapter(self) -> bool:

@@ -18,7 +18,8 @@ def connect(tab: TaskTab, handlers: TabHandlers) -> None:
     """Connect the events of a task's tab."""
     connect_answers(tab, handlers)
     if tab.ask.use:
-        tab.ask.use.change(handlers.switch, tab.ask.use, [column.box for column in tab.columns.values()], **AT_ONCE)
+        shown = [*(column.box for column in tab.columns.values()), tab.ask.base_form]
+        tab.ask.use.change(handlers.switch, tab.ask.use, shown, **AT_ONCE)
     if tab.swap is not None:
         text, fields, answer = tab.ask.text, tab.ask.fields, next(iter(tab.columns.values())).text
         tab.swap.click(

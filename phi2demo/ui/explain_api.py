@@ -12,10 +12,11 @@ from phi2demo.engine.engine import Engine, Use
 from phi2demo.engine.loader import EngineLoader
 from phi2demo.explain.request import OF, ExplainRequest, as_output
 from phi2demo.explain.run import explain
-from phi2demo.tasks.declaration import Declaration
+from phi2demo.tasks.declarations import Declarations
+from phi2demo.tasks.form import Form
 from phi2demo.tasks.run import run
 from phi2demo.tasks.task import AnyTask, Request, TaskOptions, check_choice, check_text
-from phi2demo.ui.api import FRAME_S, LOADING_TIMEOUT_S, task_of_command, task_options_of, told_to_client
+from phi2demo.ui.api import FRAME_S, LOADING_TIMEOUT_S, BaseForm, task_of_command, task_options_of, told_to_client
 from phi2demo.ui.events import MODEL
 
 NAME = "explain"
@@ -24,8 +25,8 @@ NAME = "explain"
 class ExplainEndpoint:
     """A generator, so that a client that leaves ends the computing."""
 
-    def __init__(self, loader: EngineLoader, declaration: Declaration) -> None:
-        self._loader, self._declaration = loader, declaration
+    def __init__(self, loader: EngineLoader, declared: Declarations) -> None:
+        self._loader, self._declared = loader, declared
 
     def explain(
         self,
@@ -44,6 +45,7 @@ class ExplainEndpoint:
         seed: int = 0,
         trust: bool = True,
         fast: bool = False,
+        base_form: BaseForm = None,
     ) -> Iterator[dict[str, Any]]:
         """Say which parts of a text made the model write an output, or a part of it, and how far to believe that.
 
@@ -65,6 +67,8 @@ class ExplainEndpoint:
             seed: The same number, the same explanation.
             trust: Whether to measure deletion, insertion and the agreement of SHAP and LIME too.
             fast: Whether to score in bfloat16 where the machine is faster for it; "trust" then says how far that is off.
+            base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null: as
+                it was pretrained.
 
         Returns:
             {"text", "output", "units", "tokens", "values", "base_value", "full_value", "trust", "notes", "model", ...}:
@@ -72,11 +76,13 @@ class ExplainEndpoint:
             {"stage", "calls", "estimate", "seconds"}.
         """
         with told_to_client():
-            kind = task_of_command(task, self._declaration)
-            options = task_options_of(kind, task_options, self._declaration)
+            kind = task_of_command(task, self._declared.either)
+            options = task_options_of(kind, task_options, self._declared.either)
+            form = self._declared.base_form if base_form is None else base_form
             settings = {
                 "target": _span(target), "instead": instead, "method": method, "units": units, "value": value,
                 "mask": mask, "max_evals": max_evals, "seed": seed, "trust": trust, "fast": fast,
+                "base_form": form,
             }  # fmt: skip
             check_text(text)
             engine = self._loader.engine(timeout_s=LOADING_TIMEOUT_S)
@@ -88,19 +94,19 @@ class ExplainEndpoint:
             yield from _steps(engine, asked)
 
 
-def add_explain_endpoint(loader: EngineLoader, declaration: Declaration) -> None:
+def add_explain_endpoint(loader: EngineLoader, declared: Declarations) -> None:
     """Add /explain to the current page."""
-    gr.api(ExplainEndpoint(loader, declaration).explain, api_name=NAME, concurrency_id=MODEL, concurrency_limit=1)
+    gr.api(ExplainEndpoint(loader, declared).explain, api_name=NAME, concurrency_id=MODEL, concurrency_limit=1)
 
 
 def _answered(
-    engine: Engine, task: AnyTask, text: str, options: TaskOptions, *, of: str, **settings: Any
+    engine: Engine, task: AnyTask, text: str, options: TaskOptions, *, of: str, base_form: Form, **settings: Any
 ) -> Generator[dict[str, Any], None, ExplainRequest]:
     """Ask the model first; returns the request to explain what it answered."""
     check_choice("of", of, OF)
     greedy = replace(task.generation, temperature=0.0)
     use = cast(Use, "finetuned" if of == "difference" else of)
-    asked = task.check(Request(task.name, text, options, greedy, uses=(use,)))
+    asked = task.check(Request(task.name, text, options, greedy, uses=(use,), base_form=base_form))
     shown = time.monotonic()
     with closing(run(engine, asked)) as steps:
         for progress in steps:

@@ -28,6 +28,8 @@ def connect_explain(opened: Any, tab: ExplainTab, handlers: ExplainHandlers, fil
         )
         ran.failure(handlers.refused, None, [tab.status, tab.stop], **AT_ONCE)
     tab.stop.click(handlers.stop, None, [tab.stop, tab.status], **AT_ONCE)
+    if ask.model:
+        ask.model.change(filling.switch, ask.model, ask.base_form, **AT_ONCE)
     fields = [ask.target, tab.picker, tab.hint, *ask.groups.values()]
     for changed in (ask.output.change, ask.task.input):
         changed(filling.typed, ask.all(), fields, trigger_mode="always_last", **AT_ONCE)

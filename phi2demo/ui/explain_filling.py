@@ -52,6 +52,7 @@ class ExplainFilling:
             **_cleared(tab, heatmap.picker(tokens)),
             **tab.ask.filled(asked.task, explained.text, result.text, asked.options),
             **({tab.ask.model: result.use} if tab.ask.model else {}),
+            tab.ask.base_form: asked.base_form,
             tab.ask.carried: carried,
             tab.ask.instead: others[0] if others else "",
         }
@@ -61,6 +62,10 @@ class ExplainFilling:
         tab, sample = self._tab, self._tab.samples[index]
         filled = tab.ask.filled(sample.task, sample.text, sample.output, sample.options)
         return _cleared(tab, heatmap.NO_OUTPUT) | filled | {tab.ask.instead: sample.instead}
+
+    def switch(self, model: str) -> Updates:
+        """Show how the base is asked where it is."""
+        return {self._tab.ask.base_form: gr.Radio(visible=model in ("base", "difference"))}
 
     def typed(self, values: Mapping[Any, Any]) -> Updates:
         """Another output or task: its tokens to pick from, and the fields of the task."""

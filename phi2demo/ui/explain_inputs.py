@@ -13,7 +13,7 @@ from phi2demo.tasks import TASKS
 from phi2demo.tasks.declaration import Declaration
 from phi2demo.tasks.task import Request, Result, TaskOptions, check_choice, check_text
 from phi2demo.ui.description import ModelDescription
-from phi2demo.ui.fields import Fields, fields_above, fields_below
+from phi2demo.ui.fields import Fields, base_form_field, fields_above, fields_below
 
 _MODELS = {"finetuned": "Finetuned", "base": "Base", "second": "Second adapter", "difference": "Difference"}
 _UNITS = [("Automatic", "auto"), *((name.capitalize(), name) for name in UNITS if name != "auto")]
@@ -58,6 +58,7 @@ class ExplainInputs:
     output: Any
     model: Any
     """None where only one model can be asked."""
+    base_form: Any
     units: Any
     method: Any
     instead: Any
@@ -81,7 +82,8 @@ class ExplainInputs:
 
     def settings(self) -> list[Any]:
         """What changes the estimate."""
-        return [*([self.model] if self.model else []), self.units, self.method, self.max_evals, self.trust, self.fast]
+        model = [self.model] if self.model else []
+        return [*model, self.base_form, self.units, self.method, self.max_evals, self.trust, self.fast]
 
     def outputs(self, values: Mapping[Any, Any]) -> tuple[Output, ...]:
         """The output as generated where it is still the one that came from a task's tab, else as typed."""
@@ -117,6 +119,7 @@ class ExplainInputs:
             max_evals=_whole("Masked texts", values[self.max_evals], *EVALS),
             trust=bool(values[self.trust]),
             fast=bool(values[self.fast]),
+            base_form=values[self.base_form],
             seed=_whole("The seed", values[self.seed], 0, MAX_SEED),
         )
 
@@ -166,6 +169,7 @@ def explain_inputs(description: ModelDescription, declaration: Declaration) -> E
     if description.has_adapter:
         offered = [(label, name) for name, label in _MODELS.items() if name != "second" or description.second]
         model = gr.Radio(offered, value="finetuned", label="Model", elem_classes="choice")
+    base_form = base_form_field(description.base_form, visible=model is None)
     with gr.Row(elem_classes="pair", equal_height=True):
         units = gr.Dropdown(_UNITS, value="auto", label="Hide one by one", min_width=120)
         method = gr.Dropdown(_METHODS, value="auto", label="Method", min_width=120)
@@ -175,7 +179,18 @@ def explain_inputs(description: ModelDescription, declaration: Declaration) -> E
         placeholder="Why this output and not …?",
     )
     return ExplainInputs(
-        task, groups, fields, text, output, model, units, method, instead, **_rare(), declaration=declaration
+        task,
+        groups,
+        fields,
+        text,
+        output,
+        model,
+        base_form,
+        units,
+        method,
+        instead,
+        **_rare(),
+        declaration=declaration,
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import gradio as gr
 
 from phi2demo.tasks.declaration import Declaration
+from phi2demo.tasks.form import FORMS, Form
 from phi2demo.tasks.generation import MODES
 from phi2demo.tasks.languages import LANGUAGES
 from phi2demo.tasks.summarization import LENGTHS
@@ -38,6 +39,13 @@ def fields_below(task: AnyTask, declaration: Declaration) -> Fields:
         "question_answering": _question,
     }
     return lay_out[task.name](declaration) if task.name in lay_out else {}
+
+
+def base_form_field(start: Form, *, visible: bool) -> Any:
+    """How the base is asked, shown where it is."""
+    info = "It was pretrained on plain texts: an instruction is new to it" if start == "plain" else None
+    choices = [(label, form) for form, label in FORMS.items()]
+    return gr.Radio(choices, value=start, label="Ask the base", info=info, elem_classes="choice", visible=visible)
 
 
 def _mode(declaration: Declaration) -> Fields:

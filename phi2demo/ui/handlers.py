@@ -210,8 +210,9 @@ class TabHandlers(AnswerHandlers):
         return {fields["source"]: target, fields["target"]: source, self._task_tab.ask.text: output or text}
 
     def switch(self, use: str) -> Updates:
-        """Show the columns of the models that are to answer."""
-        return {column.box: gr.Column(visible=name in USES[use]) for name, column in self._task_tab.columns.items()}
+        """Show the columns of the models that are to answer, and how the base is asked where it is one of them."""
+        columns = {column.box: gr.Column(visible=name in USES[use]) for name, column in self._task_tab.columns.items()}
+        return {**columns, self._task_tab.ask.base_form: gr.Radio(visible="base" in USES[use])}
 
 
 def wait_for_weights(loader: EngineLoader, status: Any, cancel: Event) -> Generator[Updates, None, Engine | None]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from html import escape
 from typing import Literal
 
+from phi2demo.tasks.form import FORMS
 from phi2demo.tasks.receipt import Receipt
 from phi2demo.tasks.task import Progress, Result
 
@@ -53,6 +54,8 @@ def facts(result: Result) -> str:
             ENDINGS.get(receipt.stop_reason, receipt.stop_reason),
             *result.facts,
         ]
+    if result.use == "base":
+        parts.append(f"asked {FORMS[receipt.form].lower()}")
     notes = "".join(f"<li>{escape(note)}</li>" for note in result.notes)
     return f'<p class="facts">{_separated(parts)}</p>' + (f'<ul class="notes">{notes}</ul>' if notes else "")
 
@@ -74,6 +77,7 @@ def receipt_table(receipt: Receipt) -> str:
         ("Answered by", f"{receipt.base} {receipt.base_revision}"),
         ("With adapter", _adapter(receipt)),
         ("On", f"{receipt.device}, {receipt.dtype}"),
+        ("Asked", FORMS[receipt.form].lower()),
         ("Seed", str(receipt.seed)),
         *((name.replace("_", " ").capitalize(), _value(value)) for name, value in receipt.options.items()),
         *((name.replace("_", " ").capitalize(), _value(value)) for name, value in receipt.generation.items()),

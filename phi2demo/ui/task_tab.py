@@ -14,7 +14,7 @@ from phi2demo.ui import markup
 from phi2demo.ui.answer_column import AnswerColumn, answer_column
 from phi2demo.ui.description import ModelDescription
 from phi2demo.ui.examples import Example, read_examples
-from phi2demo.ui.fields import Fields, fields_above, fields_below
+from phi2demo.ui.fields import Fields, base_form_field, fields_above, fields_below
 from phi2demo.ui.files import SUFFIXES
 from phi2demo.ui.options import OptionInputs, option_inputs
 
@@ -39,13 +39,15 @@ class AskInputs:
     fields: Fields
     use: Any
     """None where only one model can answer."""
+    base_form: Any
     options: OptionInputs
     declaration: Declaration
     task: AnyTask
 
     def all(self) -> set[Any]:
         """Every component, as the inputs of an event."""
-        return {self.text, *self.fields.values(), *({self.use} if self.use else ()), *self.options.all()}
+        use = {self.use} if self.use else set()
+        return {self.text, *self.fields.values(), *use, self.base_form, *self.options.all()}
 
     def read(self, values: Mapping[Any, Any]) -> Request:
         """The request that the values ask for; SettingsError where an option is out of range."""
@@ -62,6 +64,7 @@ class AskInputs:
             generation=generation,
             uses=USES[use],
             seed=seed,
+            base_form=values[self.base_form],
         )
 
 
@@ -123,6 +126,7 @@ def build_task_tab(task: AnyTask, description: ModelDescription, declaration: De
             )
             fields = above | fields_below(task, declaration)
             use = _switch(description)
+            base_form = base_form_field(description.base_form, visible=not description.has_adapter)
             with gr.Row(elem_classes="actions"):
                 label = _RUN_LABELS.get(task.name, task.title)
                 run = gr.Button(label, variant="primary", elem_classes="run", min_width=0, scale=0)
@@ -135,7 +139,7 @@ def build_task_tab(task: AnyTask, description: ModelDescription, declaration: De
             gr.Row(elem_classes="columns", equal_height=False),
         ):
             columns = _columns(task, description)
-    ask = AskInputs(text, counter, fields, use, options, declaration, task)
+    ask = AskInputs(text, counter, fields, use, base_form, options, declaration, task)
     return TaskTab(task, ask, run, stop, status, columns, upload, swap, examples, samples)
 
 

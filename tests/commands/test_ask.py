@@ -100,6 +100,23 @@ def test_a_bare_base_answers_as_base(loader: Loader, say: Ask) -> None:
         say("generate", "hi", "--use", "both")
 
 
+def test_the_base_is_asked_as_its_folder_tells_or_as_said(loader: Loader, say: Ask, tmp_path: Path) -> None:
+    (tmp_path / "pretraining.json").write_text("{}", encoding="utf-8")
+    for info, given, asked in (
+        (BARE, [], "Instruct: Continue the following text.\nhi\nOutput:"),
+        (BARE, ["--base-form", "plain"], "hi"),
+        (replace(BARE, base_folder=tmp_path), [], "hi"),
+        (
+            replace(BARE, base_folder=tmp_path),
+            ["--base-form", "template"],
+            "Instruct: Continue the following text.\nhi\nOutput:",
+        ),
+    ):
+        loader.engine = ScriptedEngine(info=info)
+        say("generate", "hi", *given)
+        assert loader.engine.batches[0][0].text == asked
+
+
 def test_options_reach_the_engine(loader: Loader, say: Ask) -> None:
     options = "--max-new-tokens 9 --temperature 0.5 --top-p 0.9 --top-k 5 --repetition-penalty 1.2 --time-limit 7.5"
     say("generate", "hi", *options.split(), "--stop", "END", "--stop", ".", "--seed", "3", "--mode", "instruct")

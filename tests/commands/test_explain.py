@@ -82,6 +82,18 @@ def test_each_task_is_explained_as_it_answers(say: Say, engine: PlantedEngine) -
     assert answered["options"] == {"question": "What?"}
 
 
+def test_the_base_is_asked_as_said(say: Say) -> None:
+    engine = PlantedEngine(rewards({"train": 2.0}))
+    given = ("the train", "--output", "yes", "--units", "words", "--no-trust")
+    value = json.loads(say(*given, "--of", "difference", "--base-form", "plain", "--json", engine=engine))
+    assert value["base_form"] == "plain"
+    texts = {use: [prompt.text for prompt, _ in engine.scored if prompt.use == use] for use in ("finetuned", "base")}
+    assert all(text.startswith("Instruct: ") for text in texts["finetuned"])
+    assert "the train" in texts["base"]
+    assert not any("Instruct: " in text for text in texts["base"])
+    assert "the base asked as plain text" in say(*given, "--of", "base", "--base-form", "plain", engine=engine)
+
+
 def test_what_finetuning_changed_and_a_bare_base(say: Say) -> None:
     def learned(token: str, text: str, prompt: Prompt) -> float:
         return -3.0 + (2.0 if prompt.use == "finetuned" and "train" in text else 0.0)

@@ -160,6 +160,15 @@ def test_a_stop_string_ends_a_row_and_is_not_shown(endless: LocalEngine) -> None
     assert completion.text == whole[: whole.index(stop)]
 
 
+@pytest.mark.parametrize("beams", [1, 3])
+def test_a_row_has_stop_strings_of_its_own(endless: LocalEngine, beams: int) -> None:
+    options = GenerationOptions(max_new_tokens=12, num_beams=beams)
+    whole, other = texts(endless, [Prompt(text) for text in TEXTS[:2]], options)
+    stop = whole[4:7]
+    completions = last(endless.stream([Prompt(TEXTS[0], stop=(stop,)), Prompt(TEXTS[1])], options)).completions or ()
+    assert [completion.text for completion in completions] == [whole[: whole.index(stop)], other]
+
+
 def test_a_time_limit_ends_it(endless: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     slow(endless, monkeypatch, seconds=0.05)
     options = GenerationOptions(max_new_tokens=200, time_limit_s=1.0)

@@ -72,6 +72,7 @@ def watch_for(options: GenerationOptions, rows: int, *, halt_at: int | None = No
         Tokenizer(),  # type: ignore[arg-type]
         options,
         prompt_tokens=[1] * rows,
+        stops=[()] * rows,
         max_new_tokens=options.max_new_tokens,
         end_ids=frozenset({END}),
         halted=lambda: halt_at is not None and next(looked) >= halt_at,

@@ -125,6 +125,10 @@ def test_they_are_read_from_the_folders_of_what_is_loaded(tmp_path: Path) -> Non
     read = read_declarations(info)
     assert (read.of(("finetuned",)).tasks, read.of(("second",)).tasks) == (GERMAN.tasks, FRENCH.tasks)
     assert read_declarations(INFO) == Declarations(NOTHING)
+    base = tmp_path / "base"
+    base.mkdir()
+    (base / "pretraining.json").write_text("{}")
+    assert read_declarations(replace(INFO, base_folder=base)) == Declarations(NOTHING, base_form="plain")
     (folders[1] / FILE).write_text(json.dumps({"tasks": {"dancing": {}}}))
     with pytest.raises(ModelError, match=r"second/tasks\.json: tasks is \['dancing'\]"):
         read_declarations(info)

@@ -65,6 +65,20 @@ def test_both_gives_a_list(client: Any) -> None:
     assert {answer["receipt"]["seed"] for answer in answers} == {7}
 
 
+def test_the_base_is_asked_as_said(client: Any, error: type[Exception]) -> None:
+    for given, form in (({}, "template"), ({"base_form": "plain"}, "plain"), ({"base_form": "template"}, "template")):
+        answer = client.predict("Good morning.", use="base", **given, api_name="/translate")
+        assert answer["receipt"]["form"] == form
+        compared = client.predict("Good morning.", task="translate", **given, api_name="/compare")
+        assert {each["use"]: each["receipt"]["form"] for each in compared["answers"]}["base"] == form
+        explained = client.predict(
+            "Good morning.", "Guten Morgen.", task="translate", of="base", trust=False, **given, api_name="/explain"
+        )
+        assert explained["base_form"] == form
+    with pytest.raises(error, match="base_form is 'other'"):
+        client.predict("Good morning.", use="base", base_form="other", api_name="/translate")
+
+
 def test_a_comparison_has_every_answer_with_its_scores(client: Any) -> None:
     found = client.predict(
         "Good morning.",

@@ -57,6 +57,15 @@ def test_partial_values_come_on_the_way(page: ExplainPage, engine: ScriptedEngin
     assert "word3" in seen[-1]
 
 
+def test_the_base_is_asked_as_chosen(page: ExplainPage) -> None:
+    for model, shown in (("finetuned", False), ("base", True), ("difference", True), ("second", False)):
+        assert page.filling.switch(model)[page.tab.ask.base_form].visible is shown
+    page.fill(TEXT, OUTPUT, units="words", model="base", base_form="plain")
+    page.explain()
+    assert page.state[page.tab.found].request.base_form == "plain"
+    assert "the base asked as plain text" in page.html("settings")
+
+
 def test_a_token_is_shown_without_asking_the_model_again(page: ExplainPage, engine: ScriptedEngine) -> None:
     page.fill(TEXT, OUTPUT, units="words")
     page.explain()

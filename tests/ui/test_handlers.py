@@ -62,6 +62,27 @@ def test_side_by_side_fills_both_columns(tab_of: Callable[[str], Built]) -> None
     assert page[tab.columns["base"].text].startswith("base")
 
 
+@pytest.mark.parametrize(
+    ("form", "says"), [("plain", "asked as plain text"), ("template", "asked with the instruction")]
+)
+def test_the_base_is_asked_as_chosen_and_its_answer_says_how(
+    tab_of: Callable[[str], Built], form: str, says: str
+) -> None:
+    tab, handlers = tab_of("translation")
+    values = values_of(tab, "The train leaves.", use="both") | {tab.ask.base_form: form}
+    page, _ = states(tab, handlers.run(values, PAGE))
+    assert says in page[tab.columns["base"].facts]
+    assert "asked" not in page[tab.columns["finetuned"].facts]
+    assert json.loads(page[tab.columns["base"].receipt])["form"] == form
+
+
+def test_how_the_base_is_asked_is_shown_where_it_is_asked(tab_of: Callable[[str], Built]) -> None:
+    tab, handlers = tab_of("translation")
+    assert tab.ask.base_form.visible is False
+    shown = {use: handlers.switch(use)[tab.ask.base_form].visible for use in ("finetuned", "base", "both")}
+    assert shown == {"finetuned": False, "base": True, "both": True}
+
+
 def test_a_label_comes_with_its_probabilities(tab_of: Callable[[str], Built]) -> None:
     tab, handlers = tab_of("sentiment")
     page, _ = states(tab, handlers.run(values_of(tab, "a great film"), PAGE))
