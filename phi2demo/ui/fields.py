@@ -43,9 +43,9 @@ def fields_below(task: AnyTask, declaration: Declaration) -> Fields:
 
 def base_form_field(start: Form, *, visible: bool) -> Any:
     """How the base is asked, shown where it is."""
-    info = "It was pretrained on plain texts: an instruction is new to it" if start == "plain" else None
-    choices = [(label, form) for form, label in FORMS.items()]
-    return gr.Radio(choices, value=start, label="Ask the base", info=info, elem_classes="choice", visible=visible)
+    labels = FORMS | ({"plain": "As it was pretrained"} if start == "plain" else {})
+    choices = [(label, form) for form, label in labels.items()]
+    return gr.Radio(choices, value=start, label="Ask the base", elem_classes="choice", visible=visible)
 
 
 def _mode(declaration: Declaration) -> Fields:

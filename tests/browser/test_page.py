@@ -103,8 +103,25 @@ def test_side_by_side_shows_both(page: Any) -> None:
     until(lambda: status(page) == "Done")
     assert answer(page, 0).startswith("finetuned")
     assert answer(page, 1).startswith("base")
+    assert seen(page, ".facts").all_inner_texts()[1].endswith("asked with the instruction")
     seen(page, ".choice span:text-is('Base')").click()
     until(lambda: seen(page, ".output-text").count() == 1)
+
+
+def test_how_the_base_is_asked_is_chosen_and_carried_to_why(page: Any) -> None:
+    open_tab(page, "Translate")
+    assert seen(page, ".choice:has-text('Ask the base')").count() == 0
+    seen(page, "label:has-text('Side by side')").click()
+    seen(page, ".choice:has-text('Ask the base') label:has-text('As plain text')").click()
+    ask(page, "The train leaves.")
+    until(lambda: status(page) == "Done")
+    facts = seen(page, ".facts").all_inner_texts()
+    assert [text.endswith("asked as plain text") for text in facts] == [False, True]
+    seen(page, "button:has-text('Why these words?')").nth(1).click()
+    chosen = ".choice:has-text('Ask the base') label:has-text('As plain text') input:checked"
+    until(lambda: page.get_by_role("tab", name="Explain", exact=True).get_attribute("aria-selected") == "true")
+    until(lambda: seen(page, ".choice:has-text('Ask the base')").count() == 1)
+    assert page.locator(f".explain {chosen}").count() == 1
 
 
 def test_swap_turns_the_languages_and_takes_the_answer_along(page: Any) -> None:
