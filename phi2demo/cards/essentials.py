@@ -146,13 +146,21 @@ def _figures(card: ShelfCard) -> tuple[Figure, ...]:
 
 
 def _carbon(card: ShelfCard) -> tuple[tuple[str, str], ...]:
-    """Of the training record, base included; where that does not tell, as the card says."""
+    """Of the training records, base included; where they do not tell, as the card says of this model alone."""
     facts = card.facts
     told = totals(facts)
-    co2e = f"{told['co2e']}, estimated" if told["co2e"] != NOT_MEASURED else _stated_carbon(card)
-    rows = [("In training", co2e)]
+    if told["co2e"] != NOT_MEASURED:
+        return (
+            ("In training", f"{told['co2e']}, estimated"),
+            ("Hours", told["hours"] + (", those of its base included" if facts.base_record else "")),
+            ("Electricity of", told["region"]),
+        )
+    rows = [("In training", _stated_carbon(card))]
+    for title, record in (("Hours", facts.record), ("Hours of its base, not in that figure", facts.base_record)):
+        if record:
+            rows.append((title, f"{sum(stage.hours for stage in record.stages):.2f}"))
     if facts.record or facts.base_record:
-        rows += [("Hours", told["hours"]), ("Electricity of", told["region"])]
+        rows.append(("Electricity of", told["region"]))
     return tuple(rows)
 
 

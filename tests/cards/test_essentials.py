@@ -6,8 +6,9 @@ import pytest
 from phi2demo.cards.essentials import Essentials, Source, essentials_of
 from phi2demo.cards.facts import Facts
 from phi2demo.cards.shelf import FILE, Place, read_card
+from phi2demo.training.record import Record
 
-from .reports import ADAPTER, BASE, adapter_facts, base_facts
+from .reports import ADAPTER, BASE, adapter_facts, base_facts, stage
 
 
 def essentials(folder: Path, facts: Facts, text: str = "") -> Essentials:
@@ -71,6 +72,17 @@ model-index:
     assert (shape["Licence"], shape["On the hub"]) == ("apache-2.0", "https://huggingface.co/someone/theirs")
     assert (found.bibtex, found.cited_by_card) == ("@article{theirs, title={T}}", True)
     assert found.apa.startswith("someone. (n.d.).")
+
+
+def test_hours_belong_to_the_figure_they_stand_by(tmp_path: Path) -> None:
+    whole = dict(essentials(tmp_path, adapter_facts()).carbon)
+    assert whole["Hours"].endswith(", those of its base included")
+    unknown = Record((stage(hardware=None, emissions=None),))
+    text = "---\nco2_eq_emissions: {emissions: 29, source: s}\n---\n# T\n"
+    apart = dict(essentials(tmp_path, adapter_facts(base_record=unknown), text).carbon)
+    assert apart["In training"] == "0.029 kg CO2e (the front matter of its card)"
+    assert apart["Hours"] == f"{stage().hours:.2f}"
+    assert apart["Hours of its base, not in that figure"] == f"{stage().hours:.2f}"
 
 
 @pytest.mark.parametrize(
