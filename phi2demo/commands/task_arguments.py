@@ -33,7 +33,7 @@ def add_base_form(parser: argparse.ArgumentParser) -> None:
         "--base-form",
         choices=FORMS,
         help="how the base is asked: plain, a text to go on with, or template, with the instruction; "
-        "default: as it was pretrained",
+        "default: plain where its folder records that it was pretrained so",
     )
 
 

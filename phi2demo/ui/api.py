@@ -65,8 +65,8 @@ class Endpoints:
             seed: A whole number that makes a sampled answer the same again; null: random, said in the receipt.
             options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty,
                 no_repeat_ngram_size, num_beams, time_limit_s.
-            base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null: as
-                it was pretrained.
+            base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null:
+                plain where its folder records that it was pretrained so.
 
         Returns:
             {"text", "use", "notes", "facts", "receipt"}; for "both" and "all" a list.
@@ -94,8 +94,8 @@ class Endpoints:
             seed: A whole number that makes a sampled answer the same again; null: random, said in the receipt.
             options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty,
                 no_repeat_ngram_size, num_beams, time_limit_s.
-            base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null: as
-                it was pretrained.
+            base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null:
+                plain where its folder records that it was pretrained so.
 
         Returns:
             {"text", "use", "notes", "facts", "receipt"}; for "both" and "all" a list.
@@ -123,8 +123,8 @@ class Endpoints:
             seed: A whole number that makes a sampled answer the same again; null: random, said in the receipt.
             options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty,
                 no_repeat_ngram_size, num_beams, time_limit_s.
-            base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null: as
-                it was pretrained.
+            base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null:
+                plain where its folder records that it was pretrained so.
 
         Returns:
             {"text", "use", "notes", "facts", "receipt"}; for "both" and "all" a list.
@@ -140,8 +140,8 @@ class Endpoints:
             text: A review or an opinion.
             use: "finetuned", "base", "second" (the second adapter), "both" (the first two) or "all"; null: finetuned
                 where there is an adapter.
-            base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null: as
-                it was pretrained.
+            base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null:
+                plain where its folder records that it was pretrained so.
 
         Returns:
             {"text", "use", "probabilities", "notes", "facts", "receipt"}; for "both" and "all" a list.
@@ -167,8 +167,8 @@ class Endpoints:
             seed: A whole number that makes a sampled answer the same again; null: random, said in the receipt.
             options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty,
                 no_repeat_ngram_size, num_beams, time_limit_s.
-            base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null: as
-                it was pretrained.
+            base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null:
+                plain where its folder records that it was pretrained so.
 
         Returns:
             {"text", "use", "notes", "facts", "receipt"}; for "both" and "all" a list.

@@ -67,8 +67,8 @@ class ExplainEndpoint:
             seed: The same number, the same explanation.
             trust: Whether to measure deletion, insertion and the agreement of SHAP and LIME too.
             fast: Whether to score in bfloat16 where the machine is faster for it; "trust" then says how far that is off.
-            base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null: as
-                it was pretrained.
+            base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null:
+                plain where its folder records that it was pretrained so.
 
         Returns:
             {"text", "output", "units", "tokens", "values", "base_value", "full_value", "trust", "notes", "model", ...}:
