@@ -79,7 +79,7 @@ def _values(facts: Facts) -> dict[str, Any]:
         "slicing": slicing_lines(facts),
         "environment": results.environment_lines(facts),
         "speed": results.speed_line(facts),
-        "ablation": results.ablation_table(facts),
+        "ablation": results.ablation_tables(facts),
         "audit": audit_summary(facts),
         "examination": audit_table(facts),
         "failures": results.failures_list(facts),

@@ -76,8 +76,8 @@ class Facts:
     """As `audit` writes it."""
     shipped: frozenset[str] = frozenset()
     """SHA-256 of the files of the demo's own evaluation set."""
-    ablation: Mapping[str, Any] | None = None
-    """A table: rows, each by column, with an optional note."""
+    ablations: tuple[Mapping[str, Any], ...] = ()
+    """Tables: rows, each by column, with an optional note."""
     samples: Sequence[Sample] = ()
     failures: Sequence[Failure] = ()
     author: Author = field(default_factory=Author)

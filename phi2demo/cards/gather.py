@@ -44,7 +44,7 @@ class Inputs:
     """Of evaluations."""
     audit: Path | None = None
     """Of an audit."""
-    ablation: Path | None = None
+    ablations: tuple[Path, ...] = ()
     samples: Path | None = None
     failures: Path | None = None
     """A JSON-lines file; or a folder of items that are free to show, of which the worst in the reports are taken."""
@@ -65,7 +65,7 @@ def gather(inputs: Inputs) -> Facts:
         reports=[_report(path, found) for path in inputs.reports],
         audit=_audit(inputs.audit, found) if inputs.audit else None,
         shipped=frozenset(map(sha256_of, sorted(SHIPPED_SET.glob("*.jsonl")))),
-        ablation=_ablation(inputs.ablation) if inputs.ablation else None,
+        ablations=tuple(map(_ablation, inputs.ablations)),
         samples=read_samples(inputs.samples) if inputs.samples else (),
         failures=_failures(inputs.failures, inputs.reports) if inputs.failures else (),
         author=inputs.author,

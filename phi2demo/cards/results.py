@@ -1,6 +1,6 @@
 """The parts of a card that tell of the evaluation: the report's own table, its summary, and the ablation."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from phi2demo.cards.data_sets import DataSet, find_data_set
@@ -125,14 +125,16 @@ def environment_lines(facts: Facts) -> str:
     return "\n".join(dict.fromkeys(lines))
 
 
-def ablation_table(facts: Facts) -> str:
-    """The rows of the ablation as they are given, after its note."""
-    if not facts.ablation:
-        return ""
-    rows = facts.ablation["rows"]
+def ablation_tables(facts: Facts) -> str:
+    """The rows of each ablation as they are given, after its note."""
+    return "\n\n".join(map(_ablation, facts.ablations))
+
+
+def _ablation(ablation: Mapping[str, Any]) -> str:
+    rows = ablation["rows"]
     head = list(dict.fromkeys(name for row in rows for name in row))
     text = table(head, [[row.get(name, "") or " " for name in head] for row in rows])
-    return f"{facts.ablation.get('note', '')}\n\n{text}".strip()
+    return f"{ablation.get('note', '')}\n\n{text}".strip()
 
 
 def failures_list(facts: Facts) -> str:

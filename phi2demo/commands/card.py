@@ -36,7 +36,7 @@ def write_card(argv: Sequence[str]) -> int:
         name=given.name,
         reports=tuple(map(Path, given.report)),
         audit=_path(given.audit),
-        ablation=_path(given.ablation),
+        ablations=tuple(map(Path, given.ablation)),
         samples=_path(given.samples),
         failures=_path(given.failures),
         region=check_region(given.region) if given.region else None,
@@ -84,7 +84,13 @@ def _card_parser() -> argparse.ArgumentParser:
         "--report", action="append", default=[], metavar="FILE", help="report.json of evaluate; may be repeated"
     )
     parser.add_argument("--audit", metavar="FILE", help="audit.json of the audit command")
-    parser.add_argument("--ablation", metavar="FILE", help="JSON list of objects, a row each")
+    parser.add_argument(
+        "--ablation",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="JSON list of objects, a row each; may be repeated",
+    )
     parser.add_argument("--samples", metavar="FILE", help="JSON lines of the samples command")
     parser.add_argument(
         "--failures",

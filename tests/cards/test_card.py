@@ -195,7 +195,10 @@ def test_pictures_and_samples_and_failures_and_ablation() -> None:
         adapter_facts(
             samples=[Sample("Once", 3, "a <b>fox</b>\nran | away_", "finetuned"), Sample("End", 4, "")],
             failures=[Failure("Where?", "Nein", "Wo?", "A wrong word")],
-            ablation={"note": "On held-out text.", "rows": [{"mix": "a", "loss": 3.25}, {"mix": "b", "tokens": 1000}]},
+            ablations=(
+                {"note": "On held-out text.", "rows": [{"mix": "a", "loss": 3.25}, {"mix": "b", "tokens": 1000}]},
+                {"note": "By shape.", "rows": [{"layers": 6}]},
+            ),
         )
     )
     assert card.pictures.keys() == {CURVE}
@@ -204,8 +207,8 @@ def test_pictures_and_samples_and_failures_and_ablation() -> None:
     assert "(seed 4) **End** (nothing: the text ended there)" in card.text
     assert "- A wrong word\n  - Asked: Where?\n  - Answered: Nein\n  - Right: Wo?" in card.text
     assert (
-        "On held-out text.\n\n| mix | loss | tokens |\n| --- | --- | --- |\n| a | 3.25 |  |\n| b |  | 1,000 |"
-        in card.text
+        "On held-out text.\n\n| mix | loss | tokens |\n| --- | --- | --- |\n| a | 3.25 |  |\n| b |  | 1,000 |\n\n"
+        "By shape.\n\n| layers |\n| --- |\n| 6 |" in card.text
     )
 
 
