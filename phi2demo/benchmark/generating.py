@@ -81,12 +81,13 @@ def make_batches() -> tuple[Batch, ...]:
         for row in _rows("summaries.test.jsonl")
     ]
     stories = [TASKS["generation"].prompt(text, GenerationTaskOptions("continue")) for text in OPENINGS]
-    beams = GenerationOptions(max_new_tokens=48, num_beams=4)
+    number = TASKS["translation"].generation.num_beams
+    beams = GenerationOptions(max_new_tokens=48, num_beams=number)
     return (
-        Batch("one sentence, 4 beams", tuple(sentences[:1]), beams),
+        Batch(f"one sentence, {number} beams", tuple(sentences[:1]), beams),
         Batch("one story, greedy", tuple(stories[:1]), GenerationOptions(max_new_tokens=100)),
         Batch("two stories, greedy", tuple(stories), GenerationOptions(max_new_tokens=100)),
-        Batch("16 sentences, 4 beams", tuple(sentences[:16]), beams),
+        Batch(f"16 sentences, {number} beams", tuple(sentences[:16]), beams),
         Batch("16 summaries, greedy", tuple(documents[:16]), GenerationOptions(max_new_tokens=64)),
     )
 
