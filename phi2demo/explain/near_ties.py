@@ -114,10 +114,11 @@ def _doubtful(walked: _Walked, chosen: list[_Group], left: list[_Group]) -> list
         near = sorted([*chosen, *left], key=lambda group: abs(walked.credit(group) - cut))[:FIRST]
     else:
         error = float(np.sqrt((np.array(list(walked.errors.values())) ** 2).mean(0).max()))
-        least = min(walked.credit(group) - walked.doubt(group, error) for group in chosen)
-        most = max(walked.credit(group) + walked.doubt(group, error) for group in left)
-        near = [group for group in chosen if walked.credit(group) - walked.doubt(group, error) <= most]
-        near += [group for group in left if walked.credit(group) + walked.doubt(group, error) >= least]
+        lowest = [walked.credit(group) - walked.doubt(group, error) for group in chosen]
+        highest = [walked.credit(group) + walked.doubt(group, error) for group in left]
+        least, most = min(lowest), max(highest)
+        near = [group for group, low in zip(chosen, lowest, strict=True) if low <= most]
+        near += [group for group, high in zip(left, highest, strict=True) if high >= least]
     keys = dict.fromkeys(key for group in near for key in (group.low, group.high))
     return [key for key in keys if key not in walked.errors]
 

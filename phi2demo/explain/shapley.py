@@ -18,6 +18,9 @@ BATCH = 64
 """Masked texts that the partition explainer asks for together. It decides in which order a tree is opened, hence the
 values of a tree that is cut short: a constant, so that these do not depend on the machine."""
 
+DENSE_BYTES = 1 << 26
+"""Of the largest tree that is kept as an array: about 5,800 units."""
+
 _shap_lock = threading.Lock()
 """shap draws from numpy's global generator."""
 
@@ -62,6 +65,7 @@ def partition_values(game: PlayGame, tree: Values, *, max_evals: int, seed: int,
     units = len(tree) + 1
     with _seeded(seed):
         explainer = PartitionExplainer(game, UnitMasker(units, tree))
+        _make_dense(explainer)
         found = explainer(_input(units), max_evals=max_evals, batch_size=batch, silent=True)
     return ShapleyValues(_values(found))
 
@@ -96,6 +100,13 @@ def permutation_values(game: PlayGame, units: int, *, max_evals: int, seed: int)
         found = explainer(_input(units), max_evals=max(max_evals, length), batch_size=length, silent=True)
     error = np.std(walked, axis=0, ddof=1) / np.sqrt(len(walked)) if len(walked) > 1 else None
     return ShapleyValues(_values(found), error)
+
+
+def _make_dense(explainer: Any) -> None:
+    """Which units a node of the tree has, as an array: shap takes a row of a sparse matrix for every mask, which is slow."""
+    nodes = getattr(explainer, "_mask_matrix", None)  # private: another shap may lack it
+    if hasattr(nodes, "toarray") and nodes.shape[0] * nodes.shape[1] <= DENSE_BYTES:
+        explainer._mask_matrix = nodes.toarray()
 
 
 def warm_up() -> None:

@@ -62,3 +62,10 @@ def test_a_seed_decides_and_numpy_s_own_generator_is_left_alone() -> None:
     assert np.random.rand(3).tolist() == expected.tolist()
     assert once == again
     assert once != other
+
+
+def test_a_tree_kept_as_an_array_gives_the_same_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    game, tree = Table(10, columns=3), linkage(split("word " * 10, "words"))
+    dense = partition_values(game, tree, max_evals=40, seed=0).values
+    monkeypatch.setattr("phi2demo.explain.shapley.DENSE_BYTES", 0)
+    assert np.array_equal(dense, partition_values(game, tree, max_evals=40, seed=0).values)
