@@ -104,7 +104,7 @@ def permutation_values(game: PlayGame, units: int, *, max_evals: int, seed: int)
 
 def _make_dense(explainer: Any) -> None:
     """Which units a node of the tree has, as an array: shap takes a row of a sparse matrix for every mask, which is slow."""
-    nodes = getattr(explainer, "_mask_matrix", None)  # private: another shap may lack it
+    nodes: Any = getattr(explainer, "_mask_matrix", None)  # private: another shap may lack it
     if hasattr(nodes, "toarray") and nodes.shape[0] * nodes.shape[1] <= DENSE_BYTES:
         explainer._mask_matrix = nodes.toarray()
 
