@@ -17,11 +17,11 @@ _BY_EXAMPLE = ("chrf", "rougeL", "f1", "accuracy")
 """Metrics that say something of one example; the first that a measure has ranks its answers."""
 
 
-def choose_failures(reports: Sequence[Path], data: Path, *, count: int = COUNT) -> list[Failure]:
+def choose_failures(reports: Sequence[Path], data: Path, *, adapter: bool = True, count: int = COUNT) -> list[Failure]:
     """The worst answers that `evaluate` kept beside its reports, to the items in `data`, at most one of each task.
 
-    Of answers that are equally bad, the one with the longest reference is taken. Raises DataError where no report is
-    of the files in `data`.
+    An adapter's own where there are some, else the base's in its plain form. Of answers that are equally bad, the one
+    with the longest reference is taken. Raises DataError where no report is of the files in `data`.
     """
     worst: dict[str, Failure] = {}
     for report in reports:
@@ -31,7 +31,8 @@ def choose_failures(reports: Sequence[Path], data: Path, *, count: int = COUNT) 
             measure = measures.get(row["name"])
             if measure is None or measure.task in worst or measure.file.sha256 != row["data"]["sha256"]:
                 continue
-            form = "finetuned" if any("finetuned" in figure["scores"] for figure in row["figures"]) else "base_plain"
+            finetuned = adapter and any("finetuned" in figure["scores"] for figure in row["figures"])
+            form = "finetuned" if finetuned else "base_plain"
             path = report.parent / "outputs" / f"{measure.name}.{form}.jsonl"
             metric = _metric(measure)
             if metric is not None and path.is_file():

@@ -67,7 +67,7 @@ def gather(inputs: Inputs) -> Facts:
         shipped=frozenset(map(sha256_of, sorted(SHIPPED_SET.glob("*.jsonl")))),
         ablations=tuple(map(_ablation, inputs.ablations)),
         samples=read_samples(inputs.samples) if inputs.samples else (),
-        failures=_failures(inputs.failures, inputs.reports) if inputs.failures else (),
+        failures=_failures(inputs, adapter=found.adapter is not None),
         author=inputs.author,
         license=inputs.license,
         region=inputs.region,
@@ -169,12 +169,15 @@ def _adapter_config(adapter: Source) -> dict[str, Any]:
     return read_json(adapter.folder / "adapter_config.json", name=adapter.name)
 
 
-def _failures(path: Path, reports: tuple[Path, ...]) -> list[Failure]:
+def _failures(inputs: Inputs, *, adapter: bool) -> list[Failure]:
+    path = inputs.failures
+    if path is None:
+        return []
     if not path.is_dir():
         return read_failures(path)
-    if not reports:
+    if not inputs.reports:
         raise SettingsError(f"--failures {path} is a folder: give the --report of an evaluation on it too.")
-    return choose_failures(reports, path)
+    return choose_failures(inputs.reports, path, adapter=adapter)
 
 
 def _ablation(path: Path) -> Mapping[str, Any]:

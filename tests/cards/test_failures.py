@@ -54,6 +54,14 @@ def test_the_worst_answer_of_each_task_is_chosen(folders: tuple[Path, Path]) -> 
     assert sentiment.note == "Sentiment, accuracy 0.0: the worst of 2"
 
 
+def test_a_base_shows_its_own(folders: tuple[Path, Path]) -> None:
+    report, data = folders
+    rows = [{"index": at, "output": text, "seconds": 1.0} for at, text in enumerate(["negative", "negative"])]
+    write_lines(report.parent / "outputs" / "sentiment.reviews.base_plain.jsonl", [{"asked": "x"}, *rows])
+    (only,) = choose_failures([report], data, adapter=False)
+    assert (only.output, only.reference) == ("negative", "positive")
+
+
 def test_texts_of_other_files_are_not_shown(folders: tuple[Path, Path]) -> None:
     report, data = folders
     path = data / "own.en-de.test.jsonl"
