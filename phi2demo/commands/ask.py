@@ -57,7 +57,7 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
         request,
         options=declaration.adapt(task_options(given, task, declaration)),
         uses=uses,
-        base_form=given.base_form or declared.base_form,
+        base_form=declared.form(given.base_form),
     )
     asking = Asking(engine, request, declared, as_json=given.json)
     with open_output(given.output) as output:

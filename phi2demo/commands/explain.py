@@ -52,7 +52,7 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
     of = given.of or engine.info.uses[0]
     declared = read_declarations(engine.info)
     declaration = declared.of((of,) if of == "second" else ("finetuned",))
-    form = given.base_form or declared.base_form
+    form = declared.form(given.base_form)
     asked = replace(asked, options=declaration.adapt(task_options(given, task, declaration)), base_form=form)
     if given.output is not None:
         chosen["base_form"] = form

@@ -45,6 +45,7 @@ class Watch(StoppingCriteria):
         self._reported_at = 0.0
         self._steps = 0
         self._stops = [(*options.stop, *own) for own in stops]
+        self._longest_stops = [max((len(text.encode()) for text in texts), default=0) for texts in self._stops]
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor, **_: object) -> torch.BoolTensor:
         """Which rows are done, of shape (rows x beams,)."""
@@ -121,7 +122,7 @@ class Watch(StoppingCriteria):
         return "length" if self._max_new_tokens == self._options.max_new_tokens else "context"
 
     def _at_stop_string(self, row: int) -> bool:
-        longest = max((len(text.encode()) for text in self._stops[row]), default=0)
+        longest = self._longest_stops[row]
         if not longest:
             return False
         tail = self._decode(self._ids[row][-(longest + 4) :])  # a token holds at least one byte

@@ -24,6 +24,10 @@ class Declarations:
     base_form: Form = "template"
     """How the base is asked unless a person says otherwise."""
 
+    def form(self, given: Form | None) -> Form:
+        """How the base is asked: as given, where something is."""
+        return self.base_form if given is None else given
+
     @property
     def either(self) -> Declaration:
         """What at least one of the two was finetuned for; what the other declares, where one declares nothing."""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Generic, TypeVar, get_args
 
 from phi2demo.engine.engine import MAX_SEED, GenerationOptions, Use
 from phi2demo.errors import InputError, SettingsError
-from phi2demo.tasks.form import FORMS, Form
+from phi2demo.tasks.form import FORMS, Form, form_of
 from phi2demo.tasks.receipt import Receipt
 
 MAX_CHARACTERS = 1_000_000
@@ -39,8 +39,8 @@ class Request:
     """How the base is asked, where it is."""
 
     def form_of(self, use: Use) -> Form:
-        """How these weights are asked: adapters by the template that they were finetuned on."""
-        return self.base_form if use == "base" else "template"
+        """How these weights are asked."""
+        return form_of(use, self.base_form)
 
 
 @dataclass(frozen=True)

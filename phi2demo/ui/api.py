@@ -210,7 +210,7 @@ class Endpoints:
                 generation=generation_of(TASKS[task].generation, options),
                 uses=uses,
                 seed=checked_seed(seed),
-                base_form=self._declared.base_form if base_form is None else base_form,
+                base_form=self._declared.form(base_form),
             )
             TASKS[task].check(asked)
             for answers in self._stream(

@@ -72,7 +72,7 @@ class CompareEndpoint:
                 options=task_options_of(kind, task_options, self._declared.either),
                 generation=generation_of(kind.generation, options),
                 seed=checked_seed(seed),
-                base_form=self._declared.base_form if base_form is None else base_form,
+                base_form=self._declared.form(base_form),
             )
             asked = kind.check(asked)
             good = check_reference(kind.name, reference)

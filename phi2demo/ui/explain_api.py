@@ -78,7 +78,7 @@ class ExplainEndpoint:
         with told_to_client():
             kind = task_of_command(task, self._declared.either)
             options = task_options_of(kind, task_options, self._declared.either)
-            form = self._declared.base_form if base_form is None else base_form
+            form = self._declared.form(base_form)
             settings = {
                 "target": _span(target), "instead": instead, "method": method, "units": units, "value": value,
                 "mask": mask, "max_evals": max_evals, "seed": seed, "trust": trust, "fast": fast,
