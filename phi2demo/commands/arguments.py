@@ -82,6 +82,8 @@ def add_generation_arguments(parser: argparse.ArgumentParser, defaults: Generati
     """How tokens are chosen and when to stop; the defaults are the task's."""
     group = parser.add_argument_group("generation")
     for name, (low, high) in RANGES.items():
+        if name == "reverse_weight" and not defaults.reverse_weight:  # of a task that cannot be asked the other way
+            continue
         group.add_argument(
             option(name.removesuffix("_s")),
             dest=name,

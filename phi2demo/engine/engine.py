@@ -47,6 +47,9 @@ class GenerationOptions:
     """No run of so many tokens stands twice in the output (Paulus et al., 2018); 0 allows all."""
     num_beams: int = 1
     """Above 1, beam search: no sampling, no text while it runs."""
+    reverse_weight: float = 0.0
+    """Above 0, a task that can be asked the other way round also weighs how likely the person's text is given an output
+    when it chooses among what the beams end with; see `tasks.reranking`. An engine alone gives the likeliest."""
     stop: tuple[str, ...] = ()
     """Strings that end the output; they are not part of it."""
     time_limit_s: float = 120.0
@@ -74,6 +77,7 @@ RANGES: dict[str, tuple[int, int] | tuple[float, float]] = {
     "repetition_penalty": (1.0, 2.0),
     "no_repeat_ngram_size": (0, 10),
     "num_beams": (1, 8),
+    "reverse_weight": (0.0, 2.0),
     "time_limit_s": (1.0, 3600.0),
 }
 """The least and the greatest value of each option; int bounds mean whole numbers."""
@@ -94,6 +98,15 @@ class Prompt:
 
 
 @dataclass(frozen=True)
+class Candidate:
+    """One of the outputs that the beams of a row ended with; fields as those of `Completion`."""
+
+    text: str
+    token_ids: tuple[int, ...]
+    stop_reason: StopReason
+
+
+@dataclass(frozen=True)
 class Completion:
     """What one row became."""
 
@@ -105,6 +118,8 @@ class Completion:
     stop_reason: StopReason
     seconds: float | None = None
     """From the start of its batch to its own end; None where only the end of the batch is known."""
+    candidates: tuple[Candidate, ...] = ()
+    """Under beam search as many as there are beams, the likeliest a token first: what this one was chosen from."""
 
 
 @dataclass(frozen=True)

@@ -82,13 +82,14 @@ class Generator:
             stopping_criteria=StoppingCriteriaList([job.watch]),
             max_new_tokens=job.max_new_tokens,
             num_beams=job.options.num_beams,
+            num_return_sequences=job.options.num_beams,
             do_sample=False,
             early_stopping=job.options.num_beams > 1,
             pad_token_id=self._pad_id,
             eos_token_id=sorted(job.end_ids),
             use_cache=True,
         )
-        return job.watch.finish(output[:, length:].tolist())
+        return job.watch.finish(output[:, length:].unflatten(0, (-1, job.options.num_beams)).tolist())
 
     def _weights(self, job: Job) -> dict[str, PhiWeights] | None:
         """By adapter; None where the decoder cannot write this batch."""
@@ -98,8 +99,10 @@ class Generator:
         weights = {adapter: each for adapter, each in found.items() if each is not None}
         return weights if len(weights) == len(found) else None
 
-    def _decode(self, job: Job, weights: dict[str, PhiWeights], process: LogitsProcessorList) -> list[list[int]] | None:
-        """The outputs of a beam search; None where `watch` has followed every row itself, or has ended it all."""
+    def _decode(
+        self, job: Job, weights: dict[str, PhiWeights], process: LogitsProcessorList
+    ) -> list[list[list[int]]] | None:
+        """The outputs of a beam search by row; None where `watch` has followed every row itself, or has ended it all."""
         ids, padding = job.batch["input_ids"], (1 - job.batch["attention_mask"]).sum(1)
         config, turns = base_of(self._model).config, turns_of(self._model)
         parts = []

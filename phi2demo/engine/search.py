@@ -76,8 +76,8 @@ def greedy(
 
 def beam_search(
     decoder: Decoder, logits: torch.Tensor, ids: torch.Tensor, process: Process, watch: Watch, ends: Ends, *, beams: int
-) -> list[list[int]]:
-    """For every row the output of the greatest mean log-probability among those that `beams` beams end with first.
+) -> list[list[list[int]]]:
+    """For every row as many outputs as there are beams: those that ended first, by their mean log-probability, best first.
 
     That is the beam search of `transformers` with `early_stopping=True` and a length penalty of 1: a row is done when
     as many outputs have ended among its best candidates as it has beams.
@@ -161,9 +161,10 @@ class _Beams:
         self._prompts, self._running, self._scores = self._prompts[index], self._running[index], self._scores[index]
         return origins.view(-1, self._beams)[index].flatten()
 
-    def outputs(self) -> list[list[int]]:
-        """The best of each row."""
-        return [max(ended, key=lambda each: each[0])[1] for ended in self._ended]
+    def outputs(self) -> list[list[list[int]]]:
+        """Of each row, best first."""
+        ranked = [sorted(ended, key=lambda each: -each[0]) for ended in self._ended]
+        return [[ids for _, ids in ended[: self._beams]] for ended in ranked]
 
     def _collect(self, candidates: torch.Tensor, means: torch.Tensor, ended: torch.Tensor) -> None:
         """Only what ends among a row's `beams` best counts."""

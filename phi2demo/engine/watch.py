@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from transformers import StoppingCriteria
 
-from phi2demo.engine.engine import Completion, GenerationOptions, Snapshot, StopReason
+from phi2demo.engine.engine import Candidate, Completion, GenerationOptions, Snapshot, StopReason
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -89,17 +89,21 @@ class Watch(StoppingCriteria):
         texts = tuple(self._text(row).rstrip("\ufffd") for row in range(len(self._ids)))
         return Snapshot(texts, count, self.seconds, self._first_token_s)
 
-    def finish(self, output_ids: list[list[int]] | None) -> Snapshot:
-        """The last snapshot; `output_ids` are what beam search decided on, without prompts, or None if it never ran."""
-        if output_ids is not None and self._options.num_beams > 1:
-            for row, ids in enumerate(output_ids):
-                self._ids[row] = self._until_end(ids)
-                ended = bool(self._ids[row]) and self._ids[row][-1] in self._end_ids
-                self._reasons[row] = self._reasons[row] or ("end" if ended else self._length_reason())
+    def finish(self, outputs: list[list[list[int]]] | None) -> Snapshot:
+        """The last snapshot; `outputs` are those of a beam search by row, best first, or None if none ran to its end."""
+        candidates: list[tuple[Candidate, ...]] = [() for _ in self._ids]
+        if outputs is not None and self._options.num_beams > 1:
+            for row, each in enumerate(outputs):
+                found = tuple(self._candidate(row, ids) for ids in each)
+                self._ids[row] = list(found[0].token_ids)
+                if self._reasons[row] is None:
+                    self._reasons[row], candidates[row] = found[0].stop_reason, found
         completions = tuple(
-            Completion(self._text(row), tuple(ids), prompt_tokens, reason or self.halt_reason() or "length", ended_s)
-            for row, (ids, reason, prompt_tokens, ended_s) in enumerate(
-                zip(self._ids, self._reasons, self._prompt_tokens, self._ended_s, strict=True)
+            Completion(
+                self._text(row), tuple(ids), prompt_tokens, reason or self.halt_reason() or "length", ended_s, found
+            )
+            for row, (ids, reason, prompt_tokens, ended_s, found) in enumerate(
+                zip(self._ids, self._reasons, self._prompt_tokens, self._ended_s, candidates, strict=True)
             )
         )
         texts = tuple(completion.text for completion in completions)
@@ -125,11 +129,28 @@ class Watch(StoppingCriteria):
         longest = self._longest_stops[row]
         if not longest:
             return False
-        tail = self._decode(self._ids[row][-(longest + 4) :])  # a token holds at least one byte
-        return any(text in tail for text in self._stops[row])
+        return self._holds_stop_string(row, self._ids[row][-(longest + 4) :])  # a token holds at least one byte
+
+    def _holds_stop_string(self, row: int, ids: list[int]) -> bool:
+        text = self._decode(ids)
+        return any(stop in text for stop in self._stops[row])
+
+    def _candidate(self, row: int, ids: list[int]) -> Candidate:
+        """Up to the end token or to the token that completes a stop string: beams run on behind the latter."""
+        ids = self._until_end(ids)
+        stopped = self._holds_stop_string(row, ids)
+        if stopped:
+            ids = next(ids[:end] for end in range(1, len(ids) + 1) if self._holds_stop_string(row, ids[:end]))
+        ended = bool(ids) and ids[-1] in self._end_ids
+        reason: StopReason = "stop string" if stopped else "end" if ended else self._length_reason()
+        return Candidate(self._shown(row, ids), tuple(ids), reason)
 
     def _text(self, row: int) -> str:
-        text = self._decode([token for token in self._ids[row] if token not in self._end_ids])
+        return self._shown(row, self._ids[row])
+
+    def _shown(self, row: int, ids: list[int]) -> str:
+        """Without end tokens, up to the first stop string."""
+        text = self._decode([token for token in ids if token not in self._end_ids])
         starts = [at for at in (text.find(stop) for stop in self._stops[row]) if at >= 0]
         return text[: min(starts)] if starts else text
 

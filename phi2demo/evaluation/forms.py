@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
-from phi2demo.engine.engine import Engine, GenerationOptions, Prompt, Use
+from phi2demo.engine.engine import Completion, Engine, GenerationOptions, Prompt, Use
 from phi2demo.errors import InputError
 from phi2demo.evaluation.datasets import Item, Measure
 from phi2demo.evaluation.likelihood import text_bits
@@ -17,6 +17,7 @@ from phi2demo.tasks import TASKS
 from phi2demo.tasks.documents import pack
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.question_answering import QuestionOptions
+from phi2demo.tasks.reranking import choose, reversible
 from phi2demo.tasks.run import answer_all
 from phi2demo.tasks.sentiment import SentimentOptions
 from phi2demo.tasks.summarization import SummaryOptions
@@ -106,25 +107,33 @@ class PlainForm(Form):
 
     def answer(self, items: Sequence[Item]) -> list[Answer]:
         """Documents are cut at a sentence end where they are too long; what else does not fit has no answer."""
-        labels = TASKS[self.measure.task].labels
         prompts = {at: self._fitting(item) for at, item in enumerate(items)}
         fitting = {at: prompt for at, prompt in prompts.items() if prompt is not None}
-        found = dict(zip(fitting, self._ask(list(fitting.values()), labels), strict=True))
+        found = dict(zip(fitting, self._ask(list(fitting.values()), [items[at].row for at in fitting]), strict=True))
         return [found.get(at, Answer("", {"unanswered": "does not fit the context"})) for at in range(len(items))]
 
-    def _ask(self, texts: Sequence[str], labels: Sequence[str]) -> list[Answer]:
+    def _ask(self, texts: Sequence[str], rows: Sequence[Row]) -> list[Answer]:
+        task = TASKS[self.measure.task]
         if not texts:
             return []
-        if labels:
-            return self._label(texts, labels)
+        if task.labels:
+            return self._label(texts, task.labels)
         prompts = [Prompt(text, "base", self.seed) for text in texts]
-        options = replace(self.generation, stop=TASKS[self.measure.task].plain_stop)
+        options = replace(self.generation, stop=task.plain_stop)
         *_, last = self.engine.stream(prompts, options)
         assert last.completions is not None
+        chosen = [self._chosen(*each) for each in zip(prompts, rows, last.completions, strict=True)]
         return [
-            Answer(each.text.strip().partition("\n")[0].strip(), {"new_tokens": len(each.token_ids)})
-            for each in last.completions
+            Answer(each.text.strip().partition("\n")[0].strip(), {"new_tokens": len(each.token_ids)}) for each in chosen
         ]
+
+    def _chosen(self, prompt: Prompt, row: Row, completion: Completion) -> Completion:
+        """Among the candidates as the app chooses."""
+        text, options = asked_of(row, self.measure.task)
+        asked = reversible(TASKS[self.measure.task], text, options, "plain", prompt)
+        if asked is None or not self.generation.reverse_weight:
+            return completion
+        return choose(self.engine, asked, completion, weight=self.generation.reverse_weight)[0]
 
     def _label(self, texts: Sequence[str], labels: Sequence[str]) -> list[Answer]:
         prompts = [Prompt(text, "base") for text in texts for _ in labels]

@@ -8,7 +8,9 @@ from threading import Event
 from typing import TypeVar
 
 from phi2demo.engine.engine import MAX_SEED, RANGES, Completion, Engine, Prompt, Snapshot, StopReason, Use
+from phi2demo.errors import StoppedError
 from phi2demo.tasks.receipt import Receipt, make_receipt
+from phi2demo.tasks.reranking import Ranked, choose, reversible
 from phi2demo.tasks.task import AnyTask, Budget, Pieces, Progress, Request, Result
 
 BATCH_PIECES = 8
@@ -26,6 +28,8 @@ class _Round:
     outputs: list[str] = field(default_factory=list)
     """Cleaned, of the pieces that are done."""
     completions: list[Completion] = field(default_factory=list)
+    alternatives: list[tuple[Ranked, ...]] = field(default_factory=list)
+    """Of the pieces that are done."""
     partial: list[str] = field(default_factory=list)
     """Cleaned, of the pieces that are running."""
 
@@ -138,22 +142,70 @@ class Rounds:
         self._done += size
 
     def _batch(self, jobs: Sequence[tuple[_Strand, int]], number: int) -> Generator[Snapshot]:
-        left = self._generation.time_limit_s * len(self._requests) - self._seconds
-        if left <= 0 or self._cancel.is_set():
-            self._ended = "stopped" if self._cancel.is_set() else "time"
+        self._ended = self._cut_short()
+        if self._ended:
             return
         prompts = [self._prompt(strand, number, index) for strand, index in jobs]
         self._batch_size = max(self._batch_size, len(prompts))
         before, offset = self._new_tokens, self._seconds
         self._batch_at = offset
         low, high = RANGES["time_limit_s"]
-        options = replace(self._generation, time_limit_s=min(max(low, left), high))
+        options = replace(self._generation, time_limit_s=min(max(low, self._left_s), high))
         with _closing(self._engine.stream(prompts, options, cancel=self._cancel)) as stream:
             for snapshot in stream:
                 self._new_tokens = before + snapshot.new_tokens
                 if self._first_token_s is None and snapshot.first_token_s is not None:
                     self._first_token_s = offset + snapshot.first_token_s
-                yield snapshot
+                if snapshot.completions is None:
+                    yield snapshot
+                else:
+                    yield from self._chosen(jobs, prompts, snapshot, snapshot.completions)
+
+    def _chosen(
+        self,
+        jobs: Sequence[tuple[_Strand, int]],
+        prompts: Sequence[Prompt],
+        last: Snapshot,
+        found: Sequence[Completion],
+    ) -> Generator[Snapshot]:
+        """`last` with what was chosen among the candidates of each row, and a sign of life after each that took time."""
+        completions = []
+        for (strand, index), prompt, completion in zip(jobs, prompts, found, strict=True):
+            chosen, ranked = self._choose(strand, index, prompt, completion)
+            strand.current.alternatives.append(ranked)
+            completions.append(chosen)
+            if ranked:
+                yield replace(last, completions=None)
+        yield replace(last, completions=tuple(completions))
+
+    def _choose(
+        self, strand: _Strand, index: int, prompt: Prompt, completion: Completion
+    ) -> tuple[Completion, tuple[Ranked, ...]]:
+        """Where there is no time for it, the likeliest stays, and the reason says so."""
+        request, weight = strand.request, self._generation.reverse_weight
+        text, form = strand.current.pieces.texts[index], request.form_of(strand.use)
+        asked = reversible(self._task, text, request.options, form, prompt)
+        if asked is None or not weight or not completion.candidates:
+            return completion, ()
+        reason = self._cut_short()
+        if reason is None:
+            try:
+                chosen, ranked = choose(self._engine, asked, completion, weight=weight, cancel=self._cancel)
+                return replace(chosen, seconds=self._seconds - self._batch_at), ranked
+            except StoppedError:
+                reason = "stopped"
+        return replace(completion, stop_reason=reason), ()
+
+    def _cut_short(self) -> StopReason | None:
+        """Why nothing more is to be computed."""
+        if self._cancel.is_set():
+            return "stopped"
+        return "time" if self._left_s <= 0 else None
+
+    @property
+    def _left_s(self) -> float:
+        """Of the time limit of all requests."""
+        return self._generation.time_limit_s * len(self._requests) - self._seconds
 
     def _prompt(self, strand: _Strand, number: int, index: int) -> Prompt:
         request, form = strand.request, strand.request.form_of(strand.use)
@@ -212,7 +264,10 @@ class Rounds:
         raw = tuple(completion.text for completion in final.completions)
         notes = (*notes, *_empty_notes(final), *_ending_notes(receipt, final.pieces.noun))
         token_ids = tuple(completion.token_ids for completion in final.completions)
-        return Result(strand.use, final.text, raw, receipt, notes, facts, token_ids=token_ids)
+        alternatives = tuple(final.alternatives)
+        return Result(
+            strand.use, final.text, raw, receipt, notes, facts, token_ids=token_ids, alternatives=alternatives
+        )
 
 
 def row_seed(seed: int, number: int, index: int) -> int:

@@ -10,6 +10,7 @@ from phi2demo.engine.engine import MAX_SEED, GenerationOptions, Use
 from phi2demo.errors import InputError, SettingsError
 from phi2demo.tasks.form import FORMS, Form, form_of
 from phi2demo.tasks.receipt import Receipt
+from phi2demo.tasks.reranking import Ranked
 
 MAX_CHARACTERS = 1_000_000
 """A text longer than this is refused before anything reads it: a million characters are about 350 pages."""
@@ -61,17 +62,26 @@ class Result:
     """Of the labels, for a task that classifies."""
     token_ids: tuple[tuple[int, ...], ...] = ()
     """Of `raw`, as generated, with the tokens that ended each piece; none where the output was chosen, not generated."""
+    alternatives: tuple[tuple[Ranked, ...], ...] = ()
+    """Of each piece what it was chosen among, best first; none where nothing else was weighed."""
 
     def as_dict(self) -> dict[str, Any]:
-        """What a program gets: text, use, notes, facts and receipt as JSON values, and probabilities where there are."""
-        answer = {
+        """What a program gets, as JSON values: text, use, notes, facts and receipt, and what else there is.
+
+        That is the probabilities of labels, and the alternatives of each piece.
+        """
+        answer: dict[str, Any] = {
             "text": self.text,
             "use": self.use,
             "notes": list(self.notes),
             "facts": list(self.facts),
             "receipt": asdict(self.receipt),
         }
-        return answer | ({"probabilities": self.probabilities} if self.probabilities else {})
+        if self.probabilities:
+            answer["probabilities"] = self.probabilities
+        if any(self.alternatives):
+            answer["alternatives"] = [[each.as_dict() for each in piece] for piece in self.alternatives]
+        return answer
 
 
 @dataclass(frozen=True)
@@ -170,6 +180,10 @@ class Task(ABC, Generic[O]):
         """A further round over the answers (summaries of summaries), or None where they are the result."""
         return None
 
+    def reverse(self, options: O) -> O | None:
+        """The options that ask for the text back, given an answer; None where a text does not follow from its answer."""
+        return None
+
     def clean(self, raw: str) -> str:
         """The answer as shown."""
         return raw.strip()
@@ -194,6 +208,9 @@ class Task(ABC, Generic[O]):
             )
         _check_uses(request.uses)
         check_choice("base_form", request.base_form, FORMS)
+        anything: AnyTask = self
+        if request.generation.reverse_weight and anything.reverse(request.options) is None:
+            raise SettingsError(f"{self.name} cannot be asked the other way round: leave reverse_weight at 0.")
         seed = request.seed
         if seed is not None and (type(seed) is not int or not 0 <= seed <= MAX_SEED):
             raise SettingsError(f"The seed is {seed!r}; give a whole number from 0 to {MAX_SEED}, or none.")

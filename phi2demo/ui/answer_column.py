@@ -33,6 +33,8 @@ class AnswerColumn:
     after: Any
     """Shown once there is an answer: all that follows."""
     facts: Any
+    alternatives: Any
+    """What else was weighed; empty where nothing was."""
     details: Any
     receipt: Any
     """The receipt as JSON, out of sight: what is downloaded and replayed."""
@@ -50,6 +52,7 @@ class AnswerColumn:
             self.answered,
             self.after,
             self.facts,
+            self.alternatives,
             self.details,
             self.receipt,
             self.replayed,
@@ -142,6 +145,7 @@ def answer_column(name: str, use: Use, *, lines: int, file: str, bars: bool, vis
         with gr.Column(visible=False, elem_classes="after") as after:
             facts = gr.HTML("", apply_default_css=False)
             gr.HTML(_CAUTION, elem_classes="caution", apply_default_css=False)
+            others = gr.HTML("", apply_default_css=False)
             with gr.Accordion("Receipt", open=False, elem_classes="details"):
                 details = gr.HTML("", apply_default_css=False)
                 with gr.Row(elem_classes="receipt-actions"):
@@ -153,7 +157,7 @@ def answer_column(name: str, use: Use, *, lines: int, file: str, bars: bool, vis
     save_receipt.click(None, receipt, js=download_as(f"{file}-receipt.json"), api_visibility="private")
     save_text.click(None, text, js=download_as(f"{file}.txt"), api_visibility="private")
     return AnswerColumn(
-        box, text, marked, score, chances, why, answered, after, facts, details, receipt, replay, replayed
+        box, text, marked, score, chances, why, answered, after, facts, others, details, receipt, replay, replayed
     )
 
 

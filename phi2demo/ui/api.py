@@ -122,12 +122,13 @@ class Endpoints:
                 where there is an adapter.
             seed: A whole number that makes a sampled answer the same again; null: random, said in the receipt.
             options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty,
-                no_repeat_ngram_size, num_beams, time_limit_s.
+                no_repeat_ngram_size, num_beams, reverse_weight, time_limit_s.
             base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null:
                 plain where its folder records that it was pretrained so.
 
         Returns:
-            {"text", "use", "notes", "facts", "receipt"}; for "both" and "all" a list.
+            {"text", "use", "notes", "facts", "receipt", "alternatives"}; for "both" and "all" a list. The alternatives
+            are, of each sentence, what it was chosen among; missing where num_beams is 1 or reverse_weight 0.
         """
         yield from self._task(
             "translation", text, lambda _: TranslationOptions(source, target), use, seed, options, base_form

@@ -19,6 +19,7 @@ from phi2demo.tasks.receipt import Receipt
 from phi2demo.tasks.run import SETTINGS_UNKNOWN, replay, run, task_named
 from phi2demo.tasks.task import MAX_CHARACTERS, Progress, Request, Result
 from phi2demo.ui import markup
+from phi2demo.ui.alternatives import alternatives
 from phi2demo.ui.answer_column import AnswerColumn, AnswersTab
 from phi2demo.ui.explain_inputs import Answered
 from phi2demo.ui.files import read_document
@@ -161,6 +162,7 @@ class AnswerHandlers(ABC):
                 column.text: result.text,
                 column.bars: markup.bars(result.probabilities),
                 column.facts: markup.facts(result),
+                column.alternatives: alternatives(result.alternatives),
                 column.details: markup.receipt_table(result.receipt),
                 column.receipt: result.receipt.to_json(),
                 column.replayed: "",

@@ -20,9 +20,11 @@ _NUMBERS = {
     "top_k": ("Top-k", "Of so many tokens, 0 is all"),
     "no_repeat_ngram_size": ("No repeats of", "Runs of so many tokens stand once in the output; 0 allows all"),
     "num_beams": ("Beams", "Above 1: slower, no streaming"),
+    "reverse_weight": ("Weight of translating back", "Of the beams' outputs, rather one that gives your text back"),
     "time_limit_s": ("Time limit in seconds", "It ends with what there is"),
 }
-_WITH_BEAMS = ("summarization", "translation")
+_ONLY_IN = {"num_beams": ("summarization", "translation"), "reverse_weight": ("translation",)}
+"""Tasks that offer an option, where not all do."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def option_inputs(task: AnyTask) -> OptionInputs:
             )
         with gr.Row(elem_classes="option-grid"):
             for name, (label, info) in _NUMBERS.items():
-                if name != "num_beams" or task.name in _WITH_BEAMS:
+                if task.name in _ONLY_IN.get(name, (task.name,)):
                     components[name] = gr.Number(
                         value=getattr(task.generation, name), label=label, info=info, elem_classes="option"
                     )

@@ -167,6 +167,12 @@ def test_a_row_has_stop_strings_of_its_own(endless: LocalEngine, beams: int) -> 
     stop = whole[4:7]
     completions = last(endless.stream([Prompt(TEXTS[0], stop=(stop,)), Prompt(TEXTS[1])], options)).completions or ()
     assert [completion.text for completion in completions] == [whole[: whole.index(stop)], other]
+    assert [completion.stop_reason for completion in completions] == ["stop string", "length"]
+    assert stop in (engine_text := endless.tokens(completions[0].token_ids).text)
+    assert stop not in endless.tokens(completions[0].token_ids[:-1]).text, engine_text
+    for candidate in completions[0].candidates:
+        assert (candidate.stop_reason == "stop string") == (stop in endless.tokens(candidate.token_ids).text)
+        assert stop not in candidate.text
 
 
 def test_a_time_limit_ends_it(endless: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -293,6 +299,20 @@ def test_a_waiting_request_can_be_cancelled(endless: LocalEngine, monkeypatch: p
     cancel.set()
     assert (last(second).completions or ())[0].stop_reason == "stopped"
     first.close()  # type: ignore[attr-defined]
+
+
+def test_beams_give_as_many_candidates_as_there_are(engine: LocalEngine) -> None:
+    rows = [Prompt(text, use) for text, use in zip(TEXTS, ("finetuned", "base", "finetuned"), strict=False)]
+    snapshot = last(engine.stream(rows, GenerationOptions(max_new_tokens=12, num_beams=4)))
+    for prompt, completion in zip(rows, snapshot.completions or (), strict=True):
+        assert len(completion.candidates) == 4
+        assert completion.candidates[0].text == completion.text
+        assert len({each.token_ids for each in completion.candidates}) == 4
+        outputs = [each.token_ids for each in completion.candidates]
+        scores = engine.score([prompt] * 4, outputs)
+        means = [score.total / len(score.token_ids) for score in scores]
+        assert means == sorted(means, reverse=True)
+    assert all(not each.candidates for each in last(engine.stream(rows, GREEDY)).completions or ())
 
 
 @pytest.mark.parametrize("uses", [("finetuned", "base"), ("finetuned",)])

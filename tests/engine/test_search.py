@@ -10,7 +10,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import DynamicCache, PhiConfig, PhiForCausalLM
 
 from phi2demo.engine.decoder import MixedDecoder, PhiDecoder
-from phi2demo.engine.engine import GenerationOptions
+from phi2demo.engine.engine import Completion, GenerationOptions
 from phi2demo.engine.phi_weights import base_of, read_weights, turns_of
 from phi2demo.engine.sampling import logits_processors
 from phi2demo.engine.search import Ends, beam_search, greedy
@@ -89,6 +89,17 @@ def ours(
     *,
     halt_at: int | None = None,
 ) -> list[list[int]]:
+    return [list(completion.token_ids) for completion in completions(model, ids, mask, options, adapters, halt_at)]
+
+
+def completions(
+    model: PeftModel,
+    ids: torch.Tensor,
+    mask: torch.Tensor,
+    options: GenerationOptions,
+    adapters: Sequence[str | None],
+    halt_at: int | None = None,
+) -> tuple[Completion, ...]:
     watch = watch_for(options, len(ids), halt_at=halt_at)
     process = logits_processors(options, list(range(len(ids))), prompt_length=ids.shape[1])
     ends = Ends(frozenset({END}), PAD, options.max_new_tokens)
@@ -101,13 +112,26 @@ def ours(
         else:
             greedy(decoder, logits, ids, process, watch, ends)
             found = watch.finish(None)
-    return [list(completion.token_ids) for completion in found.completions or ()]
+    return found.completions or ()
 
 
 def theirs(
     model: PeftModel, ids: torch.Tensor, mask: torch.Tensor, options: GenerationOptions, adapters: Sequence[str | None]
 ) -> list[list[int]]:
     """Each row's own run of transformers under its adapter, without padding."""
+    return [row[0] for row in all_of_theirs(model, ids, mask, options, adapters, count=1)]
+
+
+def all_of_theirs(
+    model: PeftModel,
+    ids: torch.Tensor,
+    mask: torch.Tensor,
+    options: GenerationOptions,
+    adapters: Sequence[str | None],
+    *,
+    count: int,
+) -> list[list[list[int]]]:
+    """So many outputs of each row, best first."""
     outputs = []
     for row, adapter in enumerate(adapters):
         own = ids[row][mask[row].bool()][None]
@@ -116,6 +140,7 @@ def theirs(
             "logits_processor": logits_processors(options, [row], prompt_length=own.shape[1]),
             "max_new_tokens": options.max_new_tokens,
             "num_beams": options.num_beams,
+            "num_return_sequences": count,
             "early_stopping": options.num_beams > 1,
             "do_sample": False,
         }
@@ -125,8 +150,8 @@ def theirs(
                     made = model.generate(own, **given)
             else:
                 made = model.generate(own, **given)
-        tokens = made[0, own.shape[1] :].tolist()
-        outputs.append(tokens[: tokens.index(END) + 1] if END in tokens else tokens)
+        found = made[:, own.shape[1] :].tolist()
+        outputs.append([tokens[: tokens.index(END) + 1] if END in tokens else tokens for tokens in found])
     return outputs
 
 
@@ -156,6 +181,19 @@ def test_every_row_of_a_mixed_batch_is_what_transformers_writes_alone(
     assert ours(model, ids, mask, options, ADAPTERS) == expected
     if options.temperature > 0:
         assert len({len(tokens) for tokens in expected}) > 2, "rows end at different times"
+
+
+@pytest.mark.parametrize("beams", [2, 5])
+def test_the_candidates_of_a_row_are_what_transformers_returns_alone(model: PeftModel, beams: int) -> None:
+    ids, mask = make_prompts(LENGTHS, 4)
+    options = GenerationOptions(max_new_tokens=20, num_beams=beams)
+    expected = all_of_theirs(model, ids, mask, options, ADAPTERS, count=beams)
+    found = completions(model, ids, mask, options, ADAPTERS)
+    assert [[list(each.token_ids) for each in row.candidates] for row in found] == expected
+    for row in found:
+        first = row.candidates[0]
+        assert (row.text, row.token_ids, row.stop_reason) == (first.text, first.token_ids, first.stop_reason)
+    assert {each.stop_reason for row in found for each in row.candidates} == {"end", "length"}
 
 
 def test_logits_are_those_of_transformers_token_by_token(model: PeftModel) -> None:
@@ -217,3 +255,4 @@ def test_what_is_stopped_keeps_what_there_is(model: PeftModel, beams: int) -> No
     with torch.no_grad():
         bias[END] = before
     assert [len(tokens) for tokens in found] == [8, 8]
+    assert all(not row.candidates for row in completions(model, ids, mask, options, ["default"] * 2, halt_at=2))

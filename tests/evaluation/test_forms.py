@@ -14,6 +14,7 @@ from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.summarization import SummaryOptions
 from phi2demo.training.corpus import Row
 from phi2demo.training.plain import PLAIN_FORMS
+from tests.tasks.beams import BeamEngine, candidate
 from tests.tasks.scripted import INFO, ScriptedEngine
 
 ROWS: dict[str, Row] = {
@@ -74,6 +75,22 @@ def test_the_plain_form_takes_the_first_line() -> None:
     ((prompt,),) = engine.batches
     assert (prompt.text, prompt.use) == ("English: Hi.\nGerman:", "base")
     assert engine.options[0].stop == ("\n",)
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_every_form_chooses_by_the_way_back(name: FormName) -> None:
+    likely, faithful = candidate("Er schläft."), candidate("Der Hund schläft.")
+    text = "The dog sleeps."
+    likes: dict[str | tuple[str, str], float] = {"Er schläft.": -1.0, "Der Hund schläft.": -2.0}
+    likes |= {("Der Hund schläft.", text): -3.0, ("Er schläft.", text): -20.0}
+    measure = measure_of("translation", ROWS["translation"] | {"source": text})
+    form = make_form(name, BeamEngine({text: [likely, faithful]}, likes), measure, seed=0)
+    assert form is not None
+    assert form.generation.reverse_weight == TASKS["translation"].generation.reverse_weight > 0
+    (found,) = form.answer(measure.items)
+    assert found.output == "Der Hund schläft."
+    plain = replace(form, generation=replace(form.generation, reverse_weight=0.0))
+    assert plain.answer(measure.items)[0].output == "Er schläft."
 
 
 def test_plain_labels_are_chosen_by_probability() -> None:

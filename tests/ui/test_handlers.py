@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
+from phi2demo.engine.engine import Candidate
 from phi2demo.engine.loader import EngineLoader
+from phi2demo.tasks import TASKS
+from phi2demo.tasks.reranking import Ranked
 from phi2demo.ui.handlers import TabHandlers
 from phi2demo.ui.sessions import Sessions
 from phi2demo.ui.task_tab import TaskTab
@@ -216,6 +219,30 @@ def test_a_file_fills_the_input_and_its_copy_is_deleted(tab_of: Callable[[str], 
     assert "PNG image" in page[tab.status]
     assert tab.ask.text not in page
     assert not path.exists()
+
+
+def test_what_was_weighed_stands_under_the_answer(tab_of: Callable[[str], Built]) -> None:
+    tab, handlers = tab_of("translation")
+    column = tab.columns["finetuned"]
+    found = Candidate(" Bonjour.", (1, 2), "end"), Candidate(" Salut.", (3, 4), "end")
+    pieces = (tuple(Ranked(each, each.text.strip(), -1.0, -2.0, -1.3) for each in found),)
+    page, _ = states(tab, handlers.run(values_of(tab, "Hello."), PAGE))
+    assert page[column.alternatives] == ""
+    assert column.alternatives in column.shown()
+    answered = page[column.answered]
+    results = (dataclasses.replace(answered.result, alternatives=pieces),)
+    shown = handlers._done(answered.asked, results, {})
+    assert "Bonjour." in shown[column.alternatives]
+    assert "Salut." in shown[column.alternatives]
+
+
+def test_only_translation_offers_the_way_back(tab_of: Callable[[str], Built]) -> None:
+    offers = {task: "reverse_weight" in tab_of(task)[0].ask.options.components for task in TASKS}
+    assert offers == {task: task == "translation" for task in TASKS}
+    tab, _ = tab_of("translation")
+    read = tab.read(values_of(tab, "Hello.", reverse_weight=0.5))
+    assert read.generation.reverse_weight == 0.5
+    assert tab.read(values_of(tab, "Hello.")).generation == TASKS["translation"].generation
 
 
 def test_swap_turns_the_languages_and_takes_the_answer_along(tab_of: Callable[[str], Built]) -> None:

@@ -1,0 +1,41 @@
+import re
+
+from phi2demo.engine.engine import Candidate
+from phi2demo.tasks.reranking import Ranked
+from phi2demo.ui.alternatives import SHOWN, alternatives
+
+
+def ranked(text: str, forward: float, score: float, *, tokens: int = 4) -> Ranked:
+    return Ranked(Candidate(f" {text}", tuple(range(tokens)), "end"), text, forward, -6.25, score)
+
+
+PIECE = (ranked("Der Hund schläft.", -2.0, -1.0), ranked("Er schläft.", -1.5, -5.0))
+
+
+def test_nothing_is_shown_where_nothing_was_weighed() -> None:
+    assert alternatives(()) == alternatives(((), ())) == ""
+
+
+def test_the_best_is_first_and_the_likeliest_is_marked() -> None:
+    html = alternatives((PIECE,))
+    rows = re.findall(r"<tr.*?</tr>", html)[1:]
+    assert [re.sub("(<.*?>)+", "|", row) for row in rows] == [
+        "|Der Hund schläft. |chosen|\N{MINUS SIGN}2.0|\N{MINUS SIGN}6.2|\N{MINUS SIGN}1.0|",
+        "|Er schläft. |likeliest a token|\N{MINUS SIGN}1.5|\N{MINUS SIGN}6.2|\N{MINUS SIGN}5.0|",
+    ]
+    assert "chosen, likeliest a token" in alternatives((PIECE[:1],))
+
+
+def test_likely_is_meant_a_token() -> None:
+    long = ranked("Der große Hund schläft.", -2.4, -2.0, tokens=12)
+    assert re.search(r"Der große Hund schläft\. <small>likeliest a token", alternatives(((*PIECE, long),)))
+
+
+def test_a_long_text_shows_its_first_sentences() -> None:
+    html = alternatives([PIECE] * (SHOWN + 3))
+    assert html.count("<table") == SHOWN
+    assert "3 more sentences" in html
+
+
+def test_outputs_are_escaped() -> None:
+    assert "<script" not in alternatives(((ranked("<script>x</script>", -1, -1), PIECE[0]),))
