@@ -47,6 +47,8 @@ class GenerationOptions:
     """No run of so many tokens stands twice in the output (Paulus et al., 2018); 0 allows all."""
     num_beams: int = 1
     """Above 1, beam search: no sampling, no text while it runs."""
+    guidance_scale: float = 1.0
+    """Above 1, what the person's text makes likelier is preferred; see `engine.guidance`. Twice the rows to compute."""
     reverse_weight: float = 0.0
     """Above 0, a task that can be asked the other way round also weighs how likely the person's text is given an output
     when it chooses among what the beams end with; see `tasks.reranking`. An engine alone gives the likeliest."""
@@ -77,6 +79,7 @@ RANGES: dict[str, tuple[int, int] | tuple[float, float]] = {
     "repetition_penalty": (1.0, 2.0),
     "no_repeat_ngram_size": (0, 10),
     "num_beams": (1, 8),
+    "guidance_scale": (1.0, 5.0),
     "reverse_weight": (0.0, 2.0),
     "time_limit_s": (1.0, 3600.0),
 }
@@ -95,6 +98,8 @@ class Prompt:
     """Of this row's own random generator: a row samples the same text alone and in any batch."""
     stop: tuple[str, ...] = ()
     """Strings that end this row, beside those of the options."""
+    without: str = ""
+    """The same prompt without the person's text, for guidance; where it is empty, the row is not guided."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from transformers import DynamicCache, LogitsProcessorList, StoppingCriteriaList
 
 from phi2demo.engine.decoder import MixedDecoder, PhiDecoder
 from phi2demo.engine.engine import GenerationOptions, ModelInfo, Snapshot
+from phi2demo.engine.guidance import WatchWithoutGuides
 from phi2demo.engine.loading import ADAPTER
 from phi2demo.engine.phi_weights import PhiWeights, WeightCopies, base_of, supports, turns_of
 from phi2demo.engine.sampling import logits_processors
@@ -37,15 +38,27 @@ class Job:
     """One batch on its way through the generating thread."""
 
     batch: "BatchEncoding"
-    """Left-padded, on the device."""
+    """Left-padded, on the device; with guides, they stand behind the rows."""
     adapters: list[str]
-    """Of each row."""
+    """Of each row and guide."""
     options: GenerationOptions
     seeds: list[int]
+    """Of each row and guide."""
     max_new_tokens: int
     """As asked for, or what the context has left."""
     end_ids: frozenset[int]
     watch: Watch
+    """Of the rows alone."""
+
+    @property
+    def rows(self) -> int:
+        """Without guides."""
+        return len(self.adapters) // 2 if self.options.guidance_scale > 1 else len(self.adapters)
+
+    @property
+    def follower(self) -> Watch | WatchWithoutGuides:
+        """What sees every row and guide."""
+        return self.watch if self.rows == len(self.adapters) else WatchWithoutGuides(self.watch, self.rows)
 
 
 class Generator:
@@ -79,7 +92,7 @@ class Generator:
             **mixing(self._info, job.adapters),
             **(self._keeping(cache) if cache is not None else {}),
             logits_processor=process,
-            stopping_criteria=StoppingCriteriaList([job.watch]),
+            stopping_criteria=StoppingCriteriaList([job.follower]),
             max_new_tokens=job.max_new_tokens,
             num_beams=job.options.num_beams,
             num_return_sequences=job.options.num_beams,
@@ -89,7 +102,7 @@ class Generator:
             eos_token_id=sorted(job.end_ids),
             use_cache=True,
         )
-        return job.watch.finish(output[:, length:].unflatten(0, (-1, job.options.num_beams)).tolist())
+        return job.watch.finish(output[:, length:].unflatten(0, (-1, job.options.num_beams))[: job.rows].tolist())
 
     def _weights(self, job: Job) -> dict[str, PhiWeights] | None:
         """By adapter; None where the decoder cannot write this batch."""
@@ -105,19 +118,23 @@ class Generator:
         """The outputs of a beam search by row; None where `watch` has followed every row itself, or has ended it all."""
         ids, padding = job.batch["input_ids"], (1 - job.batch["attention_mask"]).sum(1)
         config, turns = base_of(self._model).config, turns_of(self._model)
+        kinds = [(adapter, row >= job.rows) for row, adapter in enumerate(job.adapters)]
+        logits = torch.empty(len(ids), config.vocab_size)
         parts = []
-        for adapter, each in weights.items():
-            rows = torch.tensor([row for row, name in enumerate(job.adapters) if name == adapter])
-            parts.append((PhiDecoder(each, config, turns, padding[rows]), rows))
-        decoder = MixedDecoder(parts)
-        for chunk in torch.split(ids, self._chunk(*ids.shape), dim=1):
-            if job.watch.halt_reason():
-                return None
-            logits = decoder.read(chunk)
-        ends = Ends(job.end_ids, self._pad_id, job.max_new_tokens)
+        for kind in dict.fromkeys(kinds):
+            rows = torch.tensor([row for row, each in enumerate(kinds) if each == kind])
+            start = int(padding[rows].min())  # guides are shorter than their rows
+            decoder = PhiDecoder(weights[kind[0]], config, turns, padding[rows] - start)
+            for chunk in torch.split(ids[rows, start:], self._chunk(len(rows), ids.shape[1] - start), dim=1):
+                if job.watch.halt_reason():
+                    return None
+                logits[rows] = decoder.read(chunk)
+            parts.append((decoder, rows))
+        mixed, ends = MixedDecoder(parts), Ends(job.end_ids, self._pad_id, job.max_new_tokens)
         if job.options.num_beams > 1:
-            return beam_search(decoder, logits, ids, process, job.watch, ends, beams=job.options.num_beams)
-        greedy(decoder, logits, ids, process, job.watch, ends)
+            found = beam_search(mixed, logits, ids, process, job.follower, ends, beams=job.options.num_beams)
+            return found[: job.rows]
+        greedy(mixed, logits, ids, process, job.follower, ends)
         return None
 
     def _chunk(self, rows: int, length: int) -> int:

@@ -14,14 +14,18 @@ from transformers import (
 )
 
 from phi2demo.engine.engine import GenerationOptions
+from phi2demo.engine.guidance import Guidance
 
 
 def logits_processors(options: GenerationOptions, seeds: Sequence[int], *, prompt_length: int) -> LogitsProcessorList:
     """Processors after which the greatest score is the chosen token, sampled or greedy.
 
     `prompt_length` is the padded length of the batch's prompts: what stands there is not held against a repetition.
+    Guides, where the options want them, are rows too, each with the seed of its row.
     """
     processors = LogitsProcessorList()
+    if options.guidance_scale > 1:
+        processors.append(Guidance(options.guidance_scale))
     if options.repetition_penalty > 1:
         penalty = RepetitionPenaltyLogitsProcessor(options.repetition_penalty)
         processors.append(OutputOnly(penalty, prompt_length))

@@ -3,19 +3,29 @@
 Rows that are done are no longer computed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-
-from phi2demo.engine.watch import Watch
 
 Process = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Tokens so far with prompts (rows, tokens) and scores (rows, vocabulary) to the scores to choose by."""
 
 SPARE = 0.75
 """Share of the rows computed that have to be left before the others' keys and values are dropped, which takes time."""
+
+
+class Watch(Protocol):
+    """Follows the rows; see `engine.watch` and `engine.guidance`."""
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.BoolTensor:
+        """Which rows are done, (rows x beams,)."""
+        ...
+
+    def mark_ended(self, rows: Iterable[int]) -> None:
+        """Take note that these are."""
+        ...
 
 
 class Decoder(Protocol):

@@ -118,7 +118,7 @@ class PlainForm(Form):
             return []
         if task.labels:
             return self._label(texts, task.labels)
-        prompts = [Prompt(text, "base", self.seed) for text in texts]
+        prompts = [self._prompt(text, row) for text, row in zip(texts, rows, strict=True)]
         options = replace(self.generation, stop=task.plain_stop)
         *_, last = self.engine.stream(prompts, options)
         assert last.completions is not None
@@ -126,6 +126,12 @@ class PlainForm(Form):
         return [
             Answer(each.text.strip().partition("\n")[0].strip(), {"new_tokens": len(each.token_ids)}) for each in chosen
         ]
+
+    def _prompt(self, text: str, row: Row) -> Prompt:
+        _, options = asked_of(row, self.measure.task)
+        guided = self.generation.guidance_scale > 1
+        without = TASKS[self.measure.task].without(options, "plain") if guided else ""
+        return Prompt(text, "base", self.seed, without=without)
 
     def _chosen(self, prompt: Prompt, row: Row, completion: Completion) -> Completion:
         """Among the candidates as the app chooses."""

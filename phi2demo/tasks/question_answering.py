@@ -29,7 +29,8 @@ class QuestionAnswering(Task[QuestionOptions]):
     title = "Ask"
     input_label = "The text to ask about"
     options_type = QuestionOptions
-    generation: ClassVar = GenerationOptions(max_new_tokens=48)
+    # on 400 held-out questions of SQuAD a guidance of 1.5 gave the embedded model 15.0 F1 instead of 11.6, 2 gave 12.3
+    generation: ClassVar = GenerationOptions(max_new_tokens=48, guidance_scale=1.5)
 
     def instruction(self, text: str, options: QuestionOptions) -> str:
         """Text first, question last: next to where the answer begins."""

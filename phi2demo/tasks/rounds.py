@@ -211,7 +211,8 @@ class Rounds:
         request, form = strand.request, strand.request.form_of(strand.use)
         text = self._task.prompt(strand.current.pieces.texts[index], request.options, form)
         stop = self._task.plain_stop if form == "plain" else ()
-        return Prompt(text, strand.use, row_seed(request.seed or 0, number, index), stop)
+        without = self._task.without(request.options, form) if self._generation.guidance_scale > 1 else ""
+        return Prompt(text, strand.use, row_seed(request.seed or 0, number, index), stop, without)
 
     def _take(self, jobs: Sequence[tuple[_Strand, int]], snapshot: Snapshot) -> None:
         for strand in {id(strand): strand for strand, _ in jobs}.values():

@@ -165,6 +165,10 @@ class Task(ABC, Generic[O]):
             return self.plain(text, options)
         return f"Instruct: {self.instruction(text, options)}\nOutput:"
 
+    def without(self, options: O, form: Form = "template") -> str:
+        """The prompt without a text: what guidance holds the text's own prompt against. Empty where nothing is left."""
+        return self.prompt("", options, form)
+
     def pieces(self, text: str, options: O, budget: Budget) -> Pieces:
         """Cut a text into prompts that fit; one piece unless the task splits. InputError where it does not fit."""
         prompt = self.prompt(text, options)

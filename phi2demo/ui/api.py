@@ -64,7 +64,7 @@ class Endpoints:
                 where there is an adapter.
             seed: A whole number that makes a sampled answer the same again; null: random, said in the receipt.
             options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty,
-                no_repeat_ngram_size, num_beams, time_limit_s.
+                no_repeat_ngram_size, num_beams, guidance_scale, time_limit_s.
             base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null:
                 plain where its folder records that it was pretrained so.
 
@@ -93,7 +93,7 @@ class Endpoints:
                 where there is an adapter.
             seed: A whole number that makes a sampled answer the same again; null: random, said in the receipt.
             options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty,
-                no_repeat_ngram_size, num_beams, time_limit_s.
+                no_repeat_ngram_size, num_beams, guidance_scale, time_limit_s.
             base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null:
                 plain where its folder records that it was pretrained so.
 
@@ -122,7 +122,7 @@ class Endpoints:
                 where there is an adapter.
             seed: A whole number that makes a sampled answer the same again; null: random, said in the receipt.
             options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty,
-                no_repeat_ngram_size, num_beams, reverse_weight, time_limit_s.
+                no_repeat_ngram_size, num_beams, guidance_scale, reverse_weight, time_limit_s.
             base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null:
                 plain where its folder records that it was pretrained so.
 
@@ -167,7 +167,7 @@ class Endpoints:
                 where there is an adapter.
             seed: A whole number that makes a sampled answer the same again; null: random, said in the receipt.
             options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty,
-                no_repeat_ngram_size, num_beams, time_limit_s.
+                no_repeat_ngram_size, num_beams, guidance_scale, time_limit_s.
             base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null:
                 plain where its folder records that it was pretrained so.
 

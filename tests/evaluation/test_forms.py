@@ -93,6 +93,22 @@ def test_every_form_chooses_by_the_way_back(name: FormName) -> None:
     assert plain.answer(measure.items)[0].output == "Er schläft."
 
 
+@pytest.mark.parametrize("kind", ["summarization", "question_answering"])
+def test_every_form_is_guided_by_its_own_prompt_without_the_text(kind: str) -> None:
+    without = {}
+    for name in FORMS:
+        engine = ScriptedEngine()
+        form = make_form(name, engine, measure_of(kind, ROWS[kind]), seed=0)
+        assert form is not None
+        form.answer(form.measure.items)
+        assert engine.options[0].guidance_scale == TASKS[kind].generation.guidance_scale > 1
+        without[name] = engine.batches[0][0].without
+    assert without["finetuned"] == without["base_template"]
+    row = ROWS[kind] | ({"document": ""} if kind == "summarization" else {"context": ""})
+    assert without["base_plain"] == plain_prompt(row, kind)
+    assert without["finetuned"].startswith("Instruct: ")
+
+
 def test_plain_labels_are_chosen_by_probability() -> None:
     class Likes(ScriptedEngine):
         def score(self, prompts: Sequence[Prompt], outputs: Sequence[str]) -> list[Score]:

@@ -5,13 +5,15 @@ from threading import Event
 
 import pytest
 
-from phi2demo.engine.engine import GenerationOptions, Prompt, Snapshot
+from phi2demo.engine.engine import GenerationOptions, Prompt, Snapshot, Use
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.generation import GenerationTaskOptions
+from phi2demo.tasks.question_answering import QuestionOptions
+from phi2demo.tasks.receipt import Receipt
 from phi2demo.tasks.rounds import BATCH_PIECES, row_seed
-from phi2demo.tasks.run import answer, run
+from phi2demo.tasks.run import answer, replay, run
 from phi2demo.tasks.summarization import SummaryOptions
-from phi2demo.tasks.task import Progress, Request
+from phi2demo.tasks.task import Progress, Request, TaskOptions
 from phi2demo.tasks.translation import TranslationOptions
 from tests.tasks.scripted import ScriptedEngine, body
 
@@ -241,6 +243,42 @@ def test_an_output_that_was_cut_says_so(engine: ScriptedEngine, text: str, note:
     (result,) = answer(engine, translation(text, generation=GenerationOptions(max_new_tokens=2)))
     assert result.receipt.stop_reason == "length"
     assert result.notes == (note,)
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "use", "without"),
+    [
+        (
+            "summarization",
+            SummaryOptions(),
+            "finetuned",
+            "Instruct: Summarize the following text in one sentence.\n\nOutput:",
+        ),
+        ("summarization", SummaryOptions(), "base", "\n\nIn short:"),
+        ("question_answering", QuestionOptions("Who?"), "base", "\n\nQuestion: Who?\nAnswer:"),
+        ("generation", GenerationTaskOptions("instruct"), "finetuned", "Instruct: \nOutput:"),
+        ("generation", GenerationTaskOptions(), "base", ""),
+    ],
+)
+def test_guided_rows_come_with_their_prompt_without_the_text(
+    engine: ScriptedEngine, task: str, options: TaskOptions, use: Use, without: str
+) -> None:
+    guided = Request(task, "Tom came.", options, replace(GREEDY, guidance_scale=1.5), (use,), 5, base_form="plain")
+    answer(engine, guided)
+    answer(engine, replace(guided, generation=GREEDY))
+    assert [[prompt.without for prompt in batch] for batch in engine.batches] == [[without], [""]]
+    assert engine.options[0].guidance_scale == 1.5
+
+
+def test_summaries_and_answers_are_guided_and_a_receipt_from_before_is_not(engine: ScriptedEngine) -> None:
+    scales = {name: task.generation.guidance_scale for name, task in TASKS.items()}
+    guided = {"summarization", "question_answering"}
+    assert scales == {name: 1.5 if name in guided else 1.0 for name in TASKS}
+    (made,) = answer(engine, summary("Tom came.", generation=TASKS["summarization"].generation))
+    assert made.receipt.generation["guidance_scale"] == 1.5
+    del made.receipt.generation["guidance_scale"]
+    list(replay(engine, Receipt.from_json(made.receipt.to_json())))
+    assert [options.guidance_scale for options in engine.options] == [1.5, 1.0]
 
 
 def test_row_seeds_differ() -> None:
