@@ -72,6 +72,7 @@ def _values(facts: Facts) -> dict[str, Any]:
         "emissions_method": training.emissions_method(facts),
         "testing": results.testing_table(facts),
         "metrics": results.metric_lines(facts),
+        "decoding": results.decoding_lines(facts),
         "forms": results.forms_line(facts),
         "results": results.results_table(facts),
         "summary": results.summary(facts),

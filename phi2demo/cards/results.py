@@ -1,15 +1,20 @@
 """The parts of a card that tell of the evaluation: the report's own table, its summary, and the ablation."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from phi2demo.cards.data_sets import DataSet, find_data_set
 from phi2demo.cards.facts import Facts
 from phi2demo.cards.markdown import NOT_MEASURED, bullets, plain, table
+from phi2demo.engine.engine import GenerationOptions
 from phi2demo.evaluation.report import FORM_TITLES, to_markdown
+from phi2demo.tasks import TASKS
 
 SIGNIFICANT = 0.05
 EVEN = "no sure difference"
+_BOUNDS = ("max_new_tokens", "time_limit_s", "stop")
+"""Settings of a generation that choose no token."""
 SHIPPED = DataSet("The demo's own evaluation set", "CC0-1.0", "The phi2demo authors")
 
 
@@ -80,6 +85,25 @@ def metric_lines(facts: Facts) -> str:
         if figure["signature"] not in signatures:
             signatures.append(figure["signature"])
     return bullets(f"{title}: {'; '.join(f'`{each}`' for each in signatures)}" for title, signatures in found.items())
+
+
+def decoding_lines(facts: Facts) -> str:
+    """How the outputs of each task were decoded, where that was measured: what differs from greedy decoding."""
+    plain_settings = asdict(GenerationOptions())
+    found: dict[str, list[str]] = {}
+    for told in measures_of(facts):
+        settings = told.get("generation")
+        if settings is None or TASKS[told["task"]].labels:
+            continue
+        changed = [
+            f"{name} {value:g}"
+            for name, value in settings.items()
+            if name not in _BOUNDS and value != plain_settings.get(name)
+        ]
+        said, lines = f"`{', '.join(changed)}`" if changed else "greedy", found.setdefault(told["task"], [])
+        if said not in lines:
+            lines.append(said)
+    return bullets(f"{task.replace('_', ' ')}: {'; '.join(lines)}" for task, lines in found.items())
 
 
 def summary(facts: Facts) -> str:

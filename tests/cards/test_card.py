@@ -1,5 +1,5 @@
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,11 @@ from phi2demo.cards.card import CURVE, make_card
 from phi2demo.cards.facts import Author, Facts
 from phi2demo.cards.samples import Failure, Sample
 from phi2demo.emissions.footprint import Hardware, estimate
+from phi2demo.engine.engine import GenerationOptions
 from phi2demo.tasks.declaration import Declaration
 from phi2demo.training.record import Record
 
-from .reports import ADAPTER, AUDIT, BASE, HARDWARE, adapter_facts, base_facts, report, sliced_report, stage
+from .reports import ADAPTER, AUDIT, BASE, HARDWARE, adapter_facts, base_facts, measure, report, sliced_report, stage
 
 TEMPLATE = Path(huggingface_hub.__file__).parent / "templates" / "modelcard_template.md"
 BARE = [Facts(BASE), Facts(ADAPTER)]
@@ -102,6 +103,21 @@ def test_what_was_measured_is_told() -> None:
     assert "Tatoeba, English-German" in section(text, "#### Testing Data")
     assert "40.5 tokens per second (finetuned" in section(text, "#### Speeds, Sizes, Times")
     assert "torch 2.13.0" in section(text, "#### Software")
+
+
+def test_how_the_outputs_were_decoded_is_told() -> None:
+    assert "decoded" not in section(make_card(adapter_facts()).text, "#### Metrics")
+    told = report()
+    beams = GenerationOptions(max_new_tokens=40, num_beams=6, reverse_weight=0.3, stop=("END",))
+    told["measures"][0]["generation"] = asdict(beams)
+    told["measures"][1]["generation"] = asdict(GenerationOptions())
+    greedy = {**measure("question_answering.qa"), "generation": asdict(GenerationOptions(time_limit_s=3600.0))}
+    old = {**measure("translation.old"), "generation": {"num_beams": 4, "max_new_tokens": 9}}
+    told["measures"] += [greedy, old]
+    said = section(make_card(adapter_facts(reports=[told])).text, "#### Metrics")
+    assert "- translation: `num_beams 6, reverse_weight 0.3`; `num_beams 4`" in said
+    assert "- question answering: greedy" in said
+    assert "sentiment:" not in said
 
 
 def test_a_metric_of_which_less_is_better() -> None:
