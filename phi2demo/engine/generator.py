@@ -116,26 +116,35 @@ class Generator:
         self, job: Job, weights: dict[str, PhiWeights], process: LogitsProcessorList
     ) -> list[list[list[int]]] | None:
         """The outputs of a beam search by row; None where `watch` has followed every row itself, or has ended it all."""
+        read = self._read(job, weights)
+        if read is None:
+            return None
+        decoder, logits = read
+        ids, ends = job.batch["input_ids"], Ends(job.end_ids, self._pad_id, job.max_new_tokens)
+        if job.options.num_beams > 1:
+            found = beam_search(decoder, logits, ids, process, job.follower, ends, beams=job.options.num_beams)
+            return found[: job.rows]
+        greedy(decoder, logits, ids, process, job.follower, ends)
+        return None
+
+    def _read(self, job: Job, weights: dict[str, PhiWeights]) -> tuple[MixedDecoder, torch.Tensor] | None:
+        """The prompts read, and the logits after them; None where `watch` ends it. Guides, which are shorter, by themselves."""
         ids, padding = job.batch["input_ids"], (1 - job.batch["attention_mask"]).sum(1)
         config, turns = base_of(self._model).config, turns_of(self._model)
         kinds = [(adapter, row >= job.rows) for row, adapter in enumerate(job.adapters)]
-        logits = torch.empty(len(ids), config.vocab_size)
-        parts = []
+        parts, found = [], []
         for kind in dict.fromkeys(kinds):
             rows = torch.tensor([row for row, each in enumerate(kinds) if each == kind])
-            start = int(padding[rows].min())  # guides are shorter than their rows
+            start = int(padding[rows].min())
             decoder = PhiDecoder(weights[kind[0]], config, turns, padding[rows] - start)
             for chunk in torch.split(ids[rows, start:], self._chunk(len(rows), ids.shape[1] - start), dim=1):
                 if job.watch.halt_reason():
                     return None
-                logits[rows] = decoder.read(chunk)
+                logits = decoder.read(chunk)
             parts.append((decoder, rows))
-        mixed, ends = MixedDecoder(parts), Ends(job.end_ids, self._pad_id, job.max_new_tokens)
-        if job.options.num_beams > 1:
-            found = beam_search(mixed, logits, ids, process, job.follower, ends, beams=job.options.num_beams)
-            return found[: job.rows]
-        greedy(mixed, logits, ids, process, job.follower, ends)
-        return None
+            found.append(logits)
+        order = torch.cat([rows for _, rows in parts]).argsort()
+        return MixedDecoder(parts), torch.cat(found)[order]
 
     def _chunk(self, rows: int, length: int) -> int:
         """Tokens of each prompt to read before the next look at the stop button."""

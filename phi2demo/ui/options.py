@@ -14,7 +14,7 @@ _SLIDERS = {
     "temperature": ("Temperature", "0 takes the likeliest token, higher is more surprising", 0.05),
     "top_p": ("Top-p", "The likeliest tokens that share this probability", 0.01),
     "repetition_penalty": ("Repetition penalty", "Above 1, words already used become less likely", 0.05),
-    "guidance_scale": ("Guidance", "Above 1, rather words that your text makes likelier than no text would", 0.05),
+    "guidance_scale": ("Guidance", "Above 1, slower: rather words that your text makes likelier", 0.05),
 }
 _NUMBERS = {
     "max_new_tokens": ("New tokens at most", "About ¾ of a word each"),
