@@ -26,6 +26,7 @@ LENGTH_BONUS = 0.3
 """Nats a token; this and the next were chosen with the `reverse_weight` of translation, on the same held-out pairs."""
 COPY_COST = 1.0
 """Nats a word."""
+_WHOLE = ("end", "stop string")
 _WORD = re.compile(r"[^\W\d_]+")
 
 
@@ -91,12 +92,13 @@ def rank(
 ) -> tuple[Ranked, ...]:
     """The candidates that differ once cleaned, best first; none where there are not two, or they do not fit the context.
 
-    Raises StoppedError within a second of `cancel`.
+    Those that were cut at a limit are left out: half a sentence cannot be turned back. Raises StoppedError within a
+    second of `cancel`.
     """
     different: dict[str, Candidate] = {}
     for candidate in candidates:
         text = asked.clean(candidate.text)
-        if text:
+        if text and candidate.stop_reason in _WHOLE:
             different.setdefault(text, candidate)
     count = len(different)
     if count < 2:

@@ -84,6 +84,8 @@ def test_the_way_back_is_asked_of_the_same_weights_in_the_same_form(form: Form, 
         [FAITHFUL],
         [FAITHFUL, replace(FAITHFUL, text="  Der Hund\n schläft. ", token_ids=(1, 2))],
         [FAITHFUL, replace(FAITHFUL, text="  ", token_ids=(3,))],
+        [FAITHFUL, replace(LIKELY, stop_reason="length")],
+        [replace(FAITHFUL, stop_reason="context"), LIKELY],
     ],
 )
 def test_what_leaves_no_choice_is_not_scored(candidates: list[object]) -> None:
