@@ -123,6 +123,35 @@ def test_side_by_side_gives_the_two_texts_of_two_runs(client: Any) -> None:
 
 
 @pytest.mark.slow
+def test_a_translation_comes_with_what_else_was_weighed(client: Any) -> None:
+    told = client.predict("My sister has two cats. The children play in the garden.", api_name="/translate")
+    assert len(told["alternatives"]) == 2
+    assert " ".join(piece[0]["text"] for piece in told["alternatives"]) == told["text"]
+    for piece in told["alternatives"]:
+        scores = [each["score"] for each in piece]
+        assert len(piece) > 1
+        assert scores == sorted(scores, reverse=True)
+        assert all(each["log_probability"] < 0 and each["reverse_log_probability"] < 0 for each in piece)
+    again = client.predict(json.dumps(told["receipt"]), api_name="/replay")
+    assert again["same"]
+    assert again["alternatives"] == told["alternatives"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("use", ["finetuned", "base"])
+def test_guidance_changes_a_summary_and_is_replayed(client: Any, use: str) -> None:
+    text = (
+        "The old mill by the river was built in 1820. For a hundred years farmers brought their grain to it. Then a flood "
+        "broke the dam, and the mill stood still. Last year a group of young people repaired the wheel."
+    )
+    guided = client.predict(text, use=use, options={"guidance_scale": 2.5}, api_name="/summarize")
+    plain = client.predict(text, use=use, options={"guidance_scale": 1.0}, api_name="/summarize")
+    assert guided["text"] != plain["text"]
+    for answer in (guided, plain):
+        assert client.predict(json.dumps(answer["receipt"]), api_name="/replay")["same"]
+
+
+@pytest.mark.slow
 def test_a_file_of_two_hundred_lines_keeps_its_lines(tmp_path: Path) -> None:
     lines = [
         ["I have no time today.", "", "Where is the station?", "My name is Anna. I am 30."][at % 4] for at in range(200)

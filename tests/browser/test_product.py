@@ -40,7 +40,21 @@ def test_an_example_is_translated_side_by_side(page: Any) -> None:
     seen(page, ".examples .gallery-item").first.click()  # which runs it
     until(lambda: status(page) == "Done", timeout_s=60)
     assert answer(page, 0).strip()
-    assert answer(page, 0) != answer(page, 1)
+    assert answer(page, 1).strip()
+    facts = [line.inner_text() for line in seen(page, ".facts").all()]
+    assert ["asked" in line for line in facts] == [False, True], "the second is the base's"
+
+
+def test_what_else_it_could_have_said_is_a_click_away(page: Any) -> None:
+    open_tab(page, "Translate")
+    ask(page, "My sister has two cats. The children play in the garden.")
+    until(lambda: status(page) == "Done", timeout_s=60)
+    assert seen(page, ".alternatives table").count() == 0
+    seen(page, ".alternatives summary").click()
+    until(lambda: seen(page, ".alternatives table").count() == 1)
+    chosen = [row.inner_text() for row in seen(page, ".alternatives tr.chosen th").all()]
+    assert [line.split(" chosen")[0].strip() for line in chosen] == answer(page).replace(". ", ".\n").split("\n")
+    assert seen(page, ".alternatives tbody tr").count() > len(chosen)
 
 
 def test_lines_are_kept(page: Any) -> None:
