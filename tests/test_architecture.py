@@ -46,6 +46,7 @@ HEAVY = ("torch", "transformers", "peft", "accelerate", "gradio", "shap", "lime"
 WITH_TORCH = {
     "phi2demo.engine.decoder",
     "phi2demo.engine.generator",
+    "phi2demo.engine.guidance",
     "phi2demo.engine.halting",
     "phi2demo.engine.local",
     "phi2demo.engine.packed_scoring",
