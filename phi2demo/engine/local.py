@@ -78,8 +78,9 @@ class LocalEngine:
         self, prompts: Sequence[Prompt], options: GenerationOptions, *, cancel: threading.Event | None = None
     ) -> Iterator[Snapshot]:
         """Generate all rows in one batch; see `Engine.stream`."""
-        guides = [replace(each, text=each.without or each.text) for each in prompts]
-        rows = [*prompts, *guides] if options.guidance_scale > 1 else prompts
+        rows = list(prompts)
+        if options.guidance_scale > 1:
+            rows += [replace(each, text=each.without or each.text) for each in prompts]
         batch, adapters, room = self._encode(rows)
         max_new_tokens = min(options.max_new_tokens, room)
         closed = threading.Event()

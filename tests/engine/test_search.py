@@ -80,16 +80,8 @@ def watch_for(options: GenerationOptions, rows: int, *, halt_at: int | None = No
     )
 
 
-def ours(
-    model: PeftModel,
-    ids: torch.Tensor,
-    mask: torch.Tensor,
-    options: GenerationOptions,
-    adapters: Sequence[str | None],
-    *,
-    halt_at: int | None = None,
-) -> list[list[int]]:
-    return [list(completion.token_ids) for completion in completions(model, ids, mask, options, adapters, halt_at)]
+def tokens(found: Sequence[Completion]) -> list[list[int]]:
+    return [list(completion.token_ids) for completion in found]
 
 
 def completions(
@@ -178,7 +170,7 @@ def test_every_row_of_a_mixed_batch_is_what_transformers_writes_alone(
 ) -> None:
     ids, mask = make_prompts(LENGTHS, seed)
     expected = theirs(model, ids, mask, options, ADAPTERS)
-    assert ours(model, ids, mask, options, ADAPTERS) == expected
+    assert tokens(completions(model, ids, mask, options, ADAPTERS)) == expected
     if options.temperature > 0:
         assert len({len(tokens) for tokens in expected}) > 2, "rows end at different times"
 
@@ -251,7 +243,7 @@ def test_what_is_stopped_keeps_what_there_is(model: PeftModel, beams: int) -> No
         bias = base_of(model).lm_head.bias
         before = bias[END].item()
         bias[END] = -1e9
-    found = ours(model, ids, mask, options, ["default", "default"], halt_at=7)
+    found = tokens(completions(model, ids, mask, options, ["default", "default"], halt_at=7))
     with torch.no_grad():
         bias[END] = before
     assert [len(tokens) for tokens in found] == [8, 8]
