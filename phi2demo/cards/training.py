@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from phi2demo.cards.data_sets import GAP_SENTENCES, DataSet
 from phi2demo.cards.facts import Facts
 from phi2demo.cards.markdown import NOT_MEASURED, NOT_RECORDED, bullets, number, table
+from phi2demo.cards.utilization import utilization
 from phi2demo.emissions.footprint import total
 from phi2demo.evaluation.report import in_cell
 from phi2demo.training.corpus import CleaningReport
@@ -17,6 +18,7 @@ _SETTINGS = {
     "schedule": "schedule",
     "warmup_share": "warm-up, share of the steps",
     "weight_decay": "weight decay",
+    "dropout": "dropout",
     "clip_norm": "gradient norm clipped at",
     "batch_size": "examples in a step",
     "max_length": "tokens of an example, at most",
@@ -114,6 +116,10 @@ def speeds_table(record: Record) -> str:
         ("tokens per second", *(stage.tokens_per_s and round(stage.tokens_per_s) for stage in stages)),
         ("processes", *(stage.processes for stage in stages)),
     ]
+    shares = [utilization(stage) for stage in stages]
+    if any(shares):
+        cells = [f"{share:.1%}" if share else NOT_MEASURED for share in shares]
+        rows.append(("share of the GPU's dense bfloat16 rate", *cells))
     return table((" ", *stage_names(record)), rows)
 
 

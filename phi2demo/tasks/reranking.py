@@ -3,10 +3,11 @@
 The noisy channel of Yee et al., "Simple and Effective Noisy Channel Modeling for Neural Machine Translation" (2019),
 with one model in both directions: an output y of a text x is worth
 
-    log p(y | x) + reverse_weight * log p(x | y) + LENGTH_BONUS * |y| - COPY_COST * |x & y|
+    log p(y | x) + reverse_weight * log p(x | y) + LENGTH_SHARE * c * |y| - COPY_COST * |x & y|
 
-where |y| are its tokens, without which short outputs would win, and |x & y| the different words that it has in common
-with the text: what was copied is easily turned back, whatever it means.
+where |y| are its tokens and c what one costs in the surest of the outputs (its mean -log p), without which short outputs
+would win, and |x & y| the different words that it has in common with the text: what was copied is easily turned back,
+whatever it means.
 """
 
 import re
@@ -22,8 +23,8 @@ from phi2demo.tasks.form import Form
 if TYPE_CHECKING:
     from phi2demo.tasks.task import AnyTask, TaskOptions
 
-LENGTH_BONUS = 0.3
-"""Nats a token; this and the next were chosen with the `reverse_weight` of translation, on the same held-out pairs."""
+LENGTH_SHARE = 0.7
+"""Of what a token costs; this and the next were chosen with the `reverse_weight` of translation, on the same held-out pairs."""
 COPY_COST = 1.0
 """Nats a word."""
 _WHOLE = ("end", "stop string")
@@ -112,9 +113,11 @@ def rank(
         totals = [score.total for score in engine.score(prompts, outputs, cancel=cancel)]
     except InputError:  # a long text with a long answer: it was answered, so it is no error of the person's
         return ()
+    tokens = [len(candidate.token_ids) for candidate in different.values()]
+    bonus = LENGTH_SHARE * min(-total / length for total, length in zip(totals[:count], tokens, strict=True))
     own, ranked = _words(asked.text), []
     for (text, candidate), forward, reverse in zip(different.items(), totals[:count], totals[count:], strict=True):
-        beside = LENGTH_BONUS * len(candidate.token_ids) - COPY_COST * len(own & _words(text))
+        beside = bonus * len(candidate.token_ids) - COPY_COST * len(own & _words(text))
         ranked.append(Ranked(candidate, text, forward, reverse, forward + weight * reverse + beside))
     return tuple(sorted(ranked, key=lambda each: -each.score))
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 KEPT = 2
-FREE_TO_CHANGE = ("checkpoint_minutes", "log_every", "validate_every", "part_tokens", "compile")
+FREE_TO_CHANGE = ("checkpoint_minutes", "log_every", "validate_every", "part_tokens", "compile", "workers")
 """Settings that a resumed run may change: they do not change what is computed, save for rounding."""
 
 

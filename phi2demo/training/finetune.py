@@ -20,6 +20,7 @@ from phi2demo.training.corpus import Source, Split, read_corpus
 from phi2demo.training.instructions import FORMS, KINDS_TAUGHT, REPLAY
 from phi2demo.training.loop import LoopSettings, Schedule, describe, target_loss, train
 from phi2demo.training.mixture import EMPHASIS, Mixture, task_weights
+from phi2demo.training.packs import PackedBatches
 from phi2demo.training.precision import Precision, make_accelerator
 from phi2demo.training.software import versions
 
@@ -76,6 +77,10 @@ class FinetuneSettings:
     """How the learning rate falls."""
     precision: Precision = "auto"
     """Of the autocast; auto: bf16 where the device computes in it, else fp32."""
+    dropout: float = 0.0
+    """Share of the activations that a step leaves out."""
+    workers: int = 0
+    """Processes that make batches ahead: a GPU would wait for a single one."""
     gradient_checkpointing: bool = False
     """Compute activations twice instead of holding them: less memory, a third more time."""
     seed: int = 0
@@ -115,6 +120,8 @@ class FinetuneSettings:
             schedule=self.schedule,
             weight_decay=0.0,
             precision=self.precision,
+            dropout=self.dropout,
+            workers=self.workers,
             part_tokens=self.part_tokens,
             seed=self.seed,
             checkpoint_minutes=self.checkpoint_minutes,
@@ -145,16 +152,18 @@ def finetune(settings: FinetuneSettings) -> Path:
     steps = settings.steps or _steps(settings, taught)
     loop = settings.loop(steps, 1e-3 if model.num_parameters() <= SMALL else 2e-4)
     settings.output.mkdir(parents=True, exist_ok=True)
+    gradients = _gradients(model, settings, accelerator)
+    full_rows = max_length if accelerator.device.type == "cuda" else None
     state = train(
         model,
-        taught,
+        taught if gradients is None else PackedBatches(taught, settings.part_tokens, full_rows),
         loop,
         settings.output,
         accelerator,
         validate=partial(_validate, model, held_out, settings.part_tokens, accelerator.device)
         if held_out.tasks
         else None,
-        gradients=_gradients(model, settings, accelerator),
+        gradients=gradients,
         identity=_identity(settings, max_length, taught.sources),
         label="finetune",
     )
@@ -231,11 +240,6 @@ def _load_base(base: ModelPlan, settings: FinetuneSettings, device: "torch.devic
         dtype=torch.bfloat16 if large else torch.float32,
         use_safetensors=True,
     )
-    for module in model.modules():  # Phi-2's config asks for some: a resumed run would then not repeat itself
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
-        if hasattr(module, "attention_dropout"):
-            module.attention_dropout = 0.0
     if settings.gradient_checkpointing:
         model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
     return model
@@ -272,7 +276,7 @@ def _gradients(
 
     if accelerator.num_processes > 1 or settings.gradient_checkpointing or not fits(model, accelerator.device):
         return None
-    merged = MergedPhi(model)
+    merged = MergedPhi(model.to(accelerator.device), dropout=settings.dropout)
     return lambda batch: merged.add_gradients(batch, part_tokens=settings.part_tokens, accelerator=accelerator)
 
 

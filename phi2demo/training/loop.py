@@ -1,6 +1,6 @@
 """The training loop that pretraining and finetuning share. Knows nothing of where batches come from.
 
-A batch follows from the step alone, the model has no dropout, and the optimizer's state is saved whole: a run that was
+A batch and what dropout leaves out follow from the step alone, and the optimizer's state is saved whole: a run that was
 killed and resumed has the loss curve of one that was not.
 """
 
@@ -9,12 +9,15 @@ import time
 from collections.abc import Callable
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from phi2demo.errors import SettingsError
+from phi2demo.training.ahead import batches_from
 from phi2demo.training.batch import Batch, Batches
 from phi2demo.training.checkpoints import Checkpoints, TrainingState
+from phi2demo.training.dropout import seed_step, set_dropout
 from phi2demo.training.interruption import Interruption, StoppedError
 from phi2demo.training.log import Log
 from phi2demo.training.precision import Precision
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
 Schedule = Literal["linear", "cosine", "constant"]
 OptimizerName = Literal["adamw", "muon"]
+Entropy = Callable[["torch.Tensor", "torch.Tensor"], "torch.Tensor"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,8 @@ class LoopSettings:
     warmup_share: float = 0.02
     """Of all steps, over which the learning rate rises from 0."""
     weight_decay: float = 0.1
+    dropout: float = 0.0
+    """Share of the activations that a step leaves out."""
     clip_norm: float = 1.0
     precision: Precision = "auto"
     """Of the autocast; see `make_accelerator`."""
@@ -52,6 +58,8 @@ class LoopSettings:
     """Validations in a row without a lower loss after which training ends early; None goes on to the last step."""
     compile: bool = False
     """torch.compile the model: faster on fixed shapes; needs a C++ compiler."""
+    workers: int = 0
+    """Processes that make batches ahead of the steps; 0 makes each in the training process."""
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -62,6 +70,10 @@ class LoopSettings:
             raise SettingsError(f"--schedule {self.schedule}: give one of {', '.join(get_args(Schedule))}.")
         if self.optimizer not in get_args(OptimizerName):
             raise SettingsError(f"--optimizer {self.optimizer}: give one of {', '.join(get_args(OptimizerName))}.")
+        if not 0 <= self.dropout < 1:
+            raise SettingsError(f"--dropout {self.dropout}: give a share from 0 to below 1.")
+        if self.workers < 0:
+            raise SettingsError(f"--workers {self.workers}: give a whole number from 0.")
         if self.checkpoint_minutes <= 0:
             raise SettingsError(f"--checkpoint-minutes {self.checkpoint_minutes}: give a number above 0.")
         if self.patience is not None and self.patience < 1:
@@ -117,8 +129,10 @@ def train(
     optimizer = accelerator.prepare(bare)
     checkpoints = Checkpoints(folder / "checkpoints", model, bare, accelerator)
     state = checkpoints.resume(asdict(settings) | (identity or {}))
+    entropy: Entropy = cross_entropy
     if settings.compile:
         wrapped.compile(dynamic=False)
+        entropy = torch.compile(cross_entropy, dynamic=False)
     log = Log(
         folder / "log.jsonl",
         state,
@@ -128,13 +142,18 @@ def train(
         main=accelerator.is_main_process,
         label=label,
     )
+    compute = gradients or partial(_gradients, wrapped, entropy, settings, accelerator)
+    set_dropout(model, settings.dropout)
     wrapped.train()
+    coming = batches_from(batches, state.step, settings.steps, workers=settings.workers)
     clock = _Clock(state)
     saved_at = time.monotonic()
     with Interruption() as interruption, closing(log):
         while state.step < settings.steps and not _exhausted(state, settings):
-            batch = batches.at(state.step)
-            loss = _step(wrapped, optimizer, batch, settings, state.step, accelerator, gradients)
+            batch = next(coming)
+            if settings.dropout:
+                seed_step(settings.seed, state.step, accelerator.process_index)
+            loss = _step(wrapped, optimizer, batch, settings, state.step, accelerator, compute)
             state.step += 1
             state.tokens += batch.tokens
             log.add(loss, tokens=batch.tokens, seconds=clock.lap())
@@ -168,8 +187,11 @@ def _validate(
     checkpoints: Checkpoints,
 ) -> None:
     """Log the losses on held-out examples; with patience, keep the weights where the one of all is the lowest so far."""
+    import torch
+
     model.eval()
-    losses = validate()
+    with torch.compiler.set_stance("force_eager") if settings.compile else nullcontext():  # shapes of their own
+        losses = validate()
     log.validation(losses)
     model.train()
     lowest = state.lowest_loss
@@ -217,26 +239,27 @@ def _step(
     settings: LoopSettings,
     step: int,
     accelerator: "Accelerator",
-    gradients: Callable[[Batch], "torch.Tensor"] | None,
+    gradients: Callable[[Batch], "torch.Tensor"],
 ) -> float:
     """One optimizer step over the batch of all processes; returns its mean loss."""
-    total = _gradients(model, batch, settings, accelerator) if gradients is None else gradients(batch)
+    total = gradients(batch)
     for group in optimizer.param_groups:
         group["lr"] = settings.learning_rate_at(step)
     norm = accelerator.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], settings.clip_norm)
-    if accelerator.scaler is None and not math.isfinite(norm):  # a scaler passes over such a step by itself
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    # Asked after the step, lest a GPU wait for it; a scaler passes over such a step by itself.
+    if accelerator.scaler is None and not math.isfinite(norm):
         raise SettingsError(
             f"The gradient of step {step + 1} is {float(norm)}: training has diverged. "
             "Give a lower --learning-rate or --precision fp32, and another --output folder."
         )
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
     total = accelerator.reduce(total, reduction="sum")
     return float(total)
 
 
 def _gradients(
-    model: "torch.nn.Module", batch: Batch, settings: LoopSettings, accelerator: "Accelerator"
+    model: "torch.nn.Module", entropy: Entropy, settings: LoopSettings, accelerator: "Accelerator", batch: Batch
 ) -> "torch.Tensor":
     """Add those of the mean loss of the batch; returns this process's share of it.
 
@@ -254,29 +277,33 @@ def _gradients(
     total = torch.zeros((), device=accelerator.device)
     for number, part in enumerate(parts, 1):
         with accelerator.autocast(), _sync(accelerator, model, last=number == len(parts)):
-            loss = target_loss(model, part, accelerator.device) / batch.total_weight
+            loss = target_loss(model, part, accelerator.device, entropy) / batch.total_weight
             accelerator.backward(loss * world)
         total += loss.detach()
     return total
 
 
-def target_loss(model: "torch.nn.Module", batch: Batch, device: "torch.device") -> "torch.Tensor":
+def target_loss(
+    model: "torch.nn.Module", batch: Batch, device: "torch.device", entropy: Entropy | None = None
+) -> "torch.Tensor":
     """Weighted sum of the cross-entropy of a batch's targets (`labels` are already shifted).
 
-    Logits are computed where there are targets and nowhere else.
+    Logits are computed where there are targets and nowhere else. `entropy` stands for `cross_entropy`, compiled.
     """
-    import torch
-
     mask = None if batch.attention_mask is None else batch.attention_mask.to(device)
-    wanted, labels = batch.labels != -100, batch.labels.to(device)
+    wanted = batch.labels != -100
+    labels = batch.labels[wanted].to(device)
     keep = {} if wanted.all() else {"logits_to_keep": wanted.to(device)}
     logits = model(input_ids=batch.input_ids.to(device), attention_mask=mask, use_cache=False, **keep).logits
-    losses = torch.nn.functional.cross_entropy(
-        logits.flatten(0, -2).float(),
-        labels[wanted.to(device)],
-        reduction="none" if batch.weights is not None else "sum",
-    )
-    return losses if batch.weights is None else (losses * batch.weights[wanted].to(device)).sum()
+    losses = (entropy or cross_entropy)(logits.flatten(0, -2), labels)
+    return losses.sum() if batch.weights is None else (losses * batch.weights[wanted].to(device)).sum()
+
+
+def cross_entropy(logits: "torch.Tensor", labels: "torch.Tensor") -> "torch.Tensor":
+    """Of each target, in float32; logits of shape (targets, vocabulary)."""
+    import torch
+
+    return torch.nn.functional.cross_entropy(logits.float(), labels, reduction="none")
 
 
 def _sync(accelerator: "Accelerator", model: "torch.nn.Module", last: bool) -> Any:

@@ -10,16 +10,20 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from phi2demo.engine.phi_weights import GELU_BY_TANH, base_of, supports, turns_of
 from phi2demo.training.batch import Batch
-from phi2demo.training.packs import Pack, make_packs
+from phi2demo.training.packs import Pack, PackedBatch, make_packs
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
     from peft import PeftModel
 
+KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+"""All but cuDNN's, which plans anew for every number of rows."""
 LARGEST = 100_000_000
 """Parameters of a base for which this saves time; a larger one would need memory for a second copy of its matrices."""
 
@@ -29,7 +33,7 @@ def fits(model: "PeftModel", device: torch.device) -> bool:
     base = base_of(model)
     return (
         supports(model)
-        and device.type == "cpu"
+        and device.type in ("cpu", "cuda")
         and base.num_parameters() <= LARGEST
         and base.config.num_key_value_heads == base.config.num_attention_heads
         and not hasattr(base.model.embed_tokens, "base_layer")
@@ -40,9 +44,10 @@ def fits(model: "PeftModel", device: torch.device) -> bool:
 class MergedPhi:
     """A Phi with a LoRA adapter, in training."""
 
-    def __init__(self, model: "PeftModel") -> None:
+    def __init__(self, model: "PeftModel", *, dropout: float = 0.0) -> None:
+        """`model` is where it is to be trained. `dropout` is that of `set_dropout`."""
         base = base_of(model)
-        self._base, self._config = base, base.config
+        self._base, self._config, self._dropout = base, base.config, dropout
         self._layers = [_Layer(layer, base.config.hidden_act) for layer in base.model.layers]
         turns = turns_of(model)
         self._turns = turns.real.contiguous(), turns.imag.contiguous()
@@ -52,11 +57,11 @@ class MergedPhi:
 
         No more than `part_tokens` tokens (or one row) are computed at once.
         """
-        total = torch.zeros(())
+        total = torch.zeros((), device=self._base.device)
         for layer in self._layers:
             layer.merge()
-        for pack in make_packs(batch, part_tokens):
-            with accelerator.autocast():
+        for pack in batch.packs if isinstance(batch, PackedBatch) else make_packs(batch, part_tokens):
+            with accelerator.autocast(), sdpa_kernel(KERNELS):
                 loss = self.loss(pack) / batch.total_weight
             accelerator.backward(loss)
             total += loss.detach()
@@ -69,25 +74,42 @@ class MergedPhi:
         states = self._hidden(pack)
         head = self._base.lm_head
         logits = functional.linear(states, head.weight, head.bias).float()
-        losses = functional.cross_entropy(logits, torch.from_numpy(pack.labels), reduction="none")
-        return (losses * torch.from_numpy(pack.weights)).sum()
+        losses = functional.cross_entropy(logits, self._moved(pack.labels), reduction="none")
+        return (losses * self._moved(pack.weights)).sum()
+
+    def _moved(self, numbers: NDArray[Any]) -> torch.Tensor:
+        """To where the model is."""
+        return torch.from_numpy(numbers).to(self._base.device)
 
     def _hidden(self, pack: Pack) -> torch.Tensor:
         """Normed last hidden states at the targets, (targets, hidden size)."""
-        x = self._base.model.embed_tokens(torch.from_numpy(pack.tokens))
-        positions, targets = torch.from_numpy(pack.positions), torch.from_numpy(pack.targets)
+        x = self._dropped(self._base.model.embed_tokens(self._moved(pack.tokens)))
+        positions, targets = self._moved(pack.positions), self._moved(pack.targets)
         turns = self._turns[0][positions], self._turns[1][positions]
-        masks = [
-            _mask(pack.prefixes[part.prefix], part.length) if part.prefix is not None else None for part in pack.parts
-        ]
+        masks = self._masks(pack)
         for layer in self._layers:
             normed = layer.norm(x)
             attended = self._attend(layer.keys_queries_values(normed), turns, pack, masks)
             if layer is self._layers[-1]:  # nothing else is read of it
                 normed, attended, x = (part.index_select(0, targets) for part in (normed, attended, x))
-            x = x + layer.attended(attended) + layer.mlp(normed)
+            x = x + self._dropped(layer.attended(attended)) + self._dropped(layer.mlp(normed))
         norm = self._base.model.final_layernorm
         return functional.layer_norm(x, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
+
+    def _dropped(self, x: torch.Tensor) -> torch.Tensor:
+        return functional.dropout(x, self._dropout) if self._dropout else x
+
+    def _masks(self, pack: Pack) -> list[torch.Tensor | None]:
+        """Of each part; None where it is causal and nothing more."""
+        device = self._base.device
+        if pack.texts is not None:
+            (part,) = pack.parts
+            texts = self._moved(pack.texts).view(part.rows, 1, part.length)
+            return [_added((texts.mT != texts) | _later(0, part.length, device))[:, None]]
+        return [
+            _added(_later(pack.prefixes[part.prefix], part.length, device)) if part.prefix is not None else None
+            for part in pack.parts
+        ]
 
     def _attend(
         self,
@@ -218,7 +240,11 @@ def _attention(
     return attended.transpose(1, 2).reshape(-1, queries.shape[2] * queries.shape[3])
 
 
-def _mask(before: int, length: int) -> torch.Tensor:
-    """Added to the scores of `length` tokens over themselves and so many before them."""
-    hidden = torch.ones(length, before + length, dtype=torch.bool).triu(before + 1)
-    return torch.zeros(hidden.shape).masked_fill_(hidden, float("-inf"))
+def _later(before: int, length: int, device: torch.device) -> torch.Tensor:
+    """Which of themselves and so many before them come after each of `length` tokens."""
+    return torch.ones(length, before + length, dtype=torch.bool, device=device).triu(before + 1)
+
+
+def _added(hidden: torch.Tensor) -> torch.Tensor:
+    """What is added to the scores so that none goes to the hidden ones."""
+    return torch.zeros(hidden.shape, device=hidden.device).masked_fill_(hidden, float("-inf"))

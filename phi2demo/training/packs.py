@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from phi2demo.training.batch import Batch
+from phi2demo.training.batch import Batch, Batches
 
 LEAST_SHARED = 4
 """Tokens from which a common beginning is worth a piece of its own."""
@@ -48,6 +48,30 @@ class Pack:
     """What, by target."""
     weights: NDArray[np.float32]
     """Of each target in the loss."""
+    texts: NDArray[np.int64] | None = None
+    """Which text each token is of, where a row of a part holds several one after the other."""
+
+
+@dataclass(frozen=True)
+class PackedBatch(Batch):
+    """A batch with its packs, which a worker process has made."""
+
+    packs: Sequence[Pack] = ()
+
+
+@dataclass(frozen=True)
+class PackedBatches:
+    """Batches with their packs of at most `tokens` tokens: full rows where `length` says how long they are."""
+
+    batches: Batches
+    tokens: int
+    length: int | None = None
+
+    def at(self, step: int) -> PackedBatch:
+        """The batch of a step."""
+        batch = self.batches.at(step)
+        packs = make_packs(batch, self.tokens) if self.length is None else make_rows(batch, self.tokens, self.length)
+        return PackedBatch(batch.input_ids, batch.labels, batch.attention_mask, batch.weights, packs)
 
 
 @dataclass(frozen=True)
@@ -75,6 +99,39 @@ def make_packs(batch: Batch, tokens: int) -> list[Pack]:
         packs[-1].append((prefix, rows))
         room -= size
     return [_pack(parts) for parts in packs]
+
+
+def make_rows(batch: Batch, tokens: int, length: int) -> list[Pack]:
+    """The rows of `batch` one after the other in rows of `length` tokens, no shorter than any, few of them half empty.
+
+    One part a pack, as a GPU wants few and large ones: first-fit decreasing (Johnson, 1973), without shared beginnings.
+    """
+    bins: list[list[_Row]] = []
+    room: list[int] = []
+    for row in sorted(_rows(batch), key=lambda row: -len(row.ids)):
+        at = next((at for at, free in enumerate(room) if free >= len(row.ids)), len(bins))
+        if at == len(bins):
+            bins.append([])
+            room.append(length)
+        bins[at].append(row)
+        room[at] -= len(row.ids)
+    count = max(1, tokens // length)
+    return [_full_rows(bins[start : start + count], length) for start in range(0, len(bins), count)]
+
+
+def _full_rows(bins: Sequence[Sequence[_Row]], length: int) -> Pack:
+    shape = (len(bins), length)
+    tokens, positions, texts = np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.full(shape, -1, np.int64)
+    labels, weights = np.full(shape, -100, np.int64), np.zeros(shape, np.float32)
+    for number, rows in enumerate(bins):
+        start = 0
+        for text, row in enumerate(rows):
+            place = (number, slice(start, start := start + len(row.ids)))
+            tokens[place], positions[place], texts[place] = row.ids, np.arange(len(row.ids)), text
+            labels[place], weights[place] = row.labels, row.weights
+    targets = np.flatnonzero(labels != -100)
+    chosen = labels.ravel()[targets], weights.ravel()[targets]
+    return Pack(tokens.ravel(), positions.ravel(), (), (Part(None, *shape),), targets, *chosen, texts.ravel())
 
 
 def _rows(batch: Batch) -> Iterator[_Row]:

@@ -80,8 +80,8 @@ PRESETS = {
         heads=6,
         vocab_size=16384,
         context=1024,
-        tokens=400_000_000,
-        learning_rate=2e-3,
-        phases=(Phase(0.85, 512, 128), Phase(0.15, 1024, 64)),
+        tokens=380_000_000,
+        learning_rate=2.5e-3,
+        phases=(Phase(1.0, 1024, 96),),
     ),
 }

@@ -61,6 +61,8 @@ class PretrainSettings:
     """How the learning rate falls."""
     precision: Precision = "auto"
     """Of the autocast; auto: bf16 where the device computes in it, else fp32."""
+    dropout: float = 0.0
+    """Share of the activations that a step leaves out; 0.1 where texts are seen many times, lest they be learned by heart."""
     seed: int = 0
     """Of the first weights and of the order of the examples."""
     part_tokens: int | None = None
@@ -73,6 +75,8 @@ class PretrainSettings:
     """cpu, cuda or mps; the best there is where not given."""
     compile: bool = False
     """Compile the model with torch: faster, after a minute; needs a C++ compiler."""
+    workers: int = 0
+    """Processes that make batches ahead: a GPU would wait for a single one."""
     region: str = WORLD
     """Whose electricity is used, for the estimate of emissions: a country in English, or the world average."""
 
@@ -95,11 +99,13 @@ class PretrainSettings:
             optimizer=self.optimizer,
             schedule=self.schedule,
             precision=self.precision,
+            dropout=self.dropout,
             part_tokens=self.part_tokens,
             seed=self.seed,
             checkpoint_minutes=self.checkpoint_minutes,
             validate_every=self.validate_every,
             compile=self.compile,
+            workers=self.workers,
         )
 
 

@@ -8,7 +8,7 @@ from phi2demo.errors import InputError, SettingsError, StoppedError
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.form import Form
 from phi2demo.tasks.receipt import Receipt
-from phi2demo.tasks.reranking import COPY_COST, LENGTH_BONUS, Reversible, choose, rank, reversible
+from phi2demo.tasks.reranking import COPY_COST, LENGTH_SHARE, Reversible, choose, rank, reversible
 from phi2demo.tasks.run import answer, replay, run
 from phi2demo.tasks.summarization import SummaryOptions
 from phi2demo.tasks.task import Request, Result
@@ -45,7 +45,7 @@ def test_the_score_weighs_both_ways_length_and_copies() -> None:
     engine = BeamEngine({TEXT: [LIKELY, FAITHFUL, COPIED]}, LIKES)
     ranked = rank(engine, asked(), [LIKELY, FAITHFUL, COPIED], weight=0.3)
     assert [each.text for each in ranked] == ["Der Hund schläft.", "Der dog schläft.", "Er schläft."]
-    bonus = 2 * LENGTH_BONUS
+    bonus = 2 * LENGTH_SHARE * 0.5  # the surest ends with 1 nat in 2 tokens
     assert [each.score for each in ranked] == pytest.approx(
         [-2 - 0.3 * 3 + bonus, -2 - 0.3 * 0.5 + bonus - COPY_COST, -1 - 0.3 * 20 + bonus]
     )
@@ -55,7 +55,7 @@ def test_the_score_weighs_both_ways_length_and_copies() -> None:
 
 def test_a_longer_output_may_cost_its_tokens() -> None:
     short, long = candidate("Ja.", tokens=2), candidate("Ja, gewiss.", tokens=6)
-    likes: dict[str | tuple[str, str], float] = {"Ja.": -1.0, "Ja, gewiss.": -2.0}
+    likes: dict[str | tuple[str, str], float] = {"Ja.": -1.0, "Ja, gewiss.": -1.6}
     likes |= {("Ja.", TEXT): -5.0, ("Ja, gewiss.", TEXT): -5.0}
     ranked = rank(BeamEngine({TEXT: [short, long]}, likes), asked(), [short, long], weight=0.3)
     assert ranked[0].candidate == long

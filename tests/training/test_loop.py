@@ -83,6 +83,8 @@ def test_learning_rates(schedule: Any, rates: dict[int, float]) -> None:
         ({"schedule": "square"}, "--schedule square: give one of linear, cosine, constant"),
         ({"checkpoint_minutes": 0}, "--checkpoint-minutes 0: give a number above 0"),
         ({"part_tokens": 0}, "--part-tokens 0: give a whole number from 1"),
+        ({"dropout": 1.0}, "--dropout 1.0: give a share from 0 to below 1"),
+        ({"workers": -1}, "--workers -1: give a whole number from 0"),
     ],
 )
 def test_settings_out_of_range(changes: dict[str, Any], message: str) -> None:
@@ -216,21 +218,41 @@ def test_time_of_loading_does_not_count(tmp_path: Path) -> None:
     assert state.tokens == rows[-1]["tokens"] == sum(RandomBatches().at(step).tokens for step in range(12))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_saves_and_the_same_command_goes_on(tmp_path: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize(("number", "dropout"), [(signal.SIGINT, 0.0), (signal.SIGTERM, 0.0), (signal.SIGINT, 0.2)])
+def test_a_signal_saves_and_the_same_command_goes_on(tmp_path: Path, number: signal.Signals, dropout: float) -> None:
+    settings = replace(SETTINGS, dropout=dropout)
+
     def interrupt(step: int) -> None:
         if step == 6:
             signal.raise_signal(number)
 
     usual = signal.getsignal(number)
     with pytest.raises(StoppedError, match=r"Stopped after step 7 of 12.*Repeat the same command to go on"):
-        run(tmp_path / "broken", batches=RandomBatches(interrupt))
+        run(tmp_path / "broken", settings, batches=RandomBatches(interrupt))
     assert signal.getsignal(number) is usual
-    model, state = run(tmp_path / "broken")
-    unbroken, _ = run(tmp_path / "unbroken")
+    model, state = run(tmp_path / "broken", settings)
+    unbroken, _ = run(tmp_path / "unbroken", settings)
     assert state.step == 12
     assert_same(model, unbroken)
     assert losses(tmp_path / "broken") == losses(tmp_path / "unbroken")
+
+
+def test_dropout_is_of_training_alone_and_workers_change_nothing(tmp_path: Path) -> None:
+    batch, seen = RandomBatches().at(0), []
+
+    def validate() -> dict[str, float]:
+        with torch.no_grad():
+            seen.append([float(target_loss(model, batch, torch.device("cpu"))) for _ in range(2)])
+        return {"all": 1.0}
+
+    settings = replace(SETTINGS, dropout=0.5)
+    model = make_model()
+    train(model, RandomBatches(), settings, tmp_path / "a", make_accelerator("fp32", device="cpu"), validate=validate)
+    assert all(one == other for one, other in seen)
+    again, _ = run(tmp_path / "b", replace(settings, workers=2))
+    assert_same(model, again)
+    run(tmp_path / "without")
+    assert losses(tmp_path / "a") == losses(tmp_path / "b") != losses(tmp_path / "without")
 
 
 def test_a_finished_run_has_nothing_left_to_do(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from phi2demo.training.batch import Batch
 from phi2demo.training.loop import target_loss
 from phi2demo.training.merged_phi import MergedPhi, fits
 from phi2demo.training.mixture import Tokens, collate
+from phi2demo.training.packs import PackedBatches
 
 CPU = torch.device("cpu")
 ALL = ("q_proj", "k_proj", "v_proj", "dense", "fc1", "fc2")
@@ -47,6 +48,15 @@ def make_batch() -> Batch:
     return collate(examples, pad_id=0)
 
 
+class One:
+    def at(self, step: int) -> Batch:
+        return make_batch()
+
+
+def packed(tokens: int, length: int | None) -> PackedBatches:
+    return PackedBatches(One(), tokens, length)
+
+
 def gradients(model: PeftModel) -> dict[str, torch.Tensor]:
     found = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
     model.zero_grad()
@@ -62,10 +72,11 @@ def gradients(model: PeftModel) -> dict[str, torch.Tensor]:
     ],
 )
 @pytest.mark.parametrize("part_tokens", [1, 60, 10_000])
+@pytest.mark.parametrize("length", [None, 40])
 def test_gradients_and_loss_are_those_of_lora(
-    targets: tuple[str, ...], config: dict[str, Any], part_tokens: int
+    targets: tuple[str, ...], config: dict[str, Any], part_tokens: int, length: int | None
 ) -> None:
-    model, batch = make_model(*targets, **config), make_batch()
+    model, batch = make_model(*targets, **config), packed(part_tokens, length).at(0)
     expected_loss = target_loss(model, batch, CPU) / batch.total_weight
     expected_loss.backward()
     expected = gradients(model)
@@ -95,9 +106,10 @@ def test_gradients_add_up_and_follow_the_parameters() -> None:
     assert float(merged.add_gradients(batch, part_tokens=500, accelerator=accelerator)) < first
 
 
-def test_only_a_small_phi_on_a_cpu_is_computed_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_a_small_phi_is_computed_so(monkeypatch: pytest.MonkeyPatch) -> None:
     assert fits(make_model(*ALL), CPU)
-    assert not fits(make_model(*ALL), torch.device("cuda"))
+    assert fits(make_model(*ALL), torch.device("cuda"))
+    assert not fits(make_model(*ALL), torch.device("mps"))
     assert not fits(make_model(*ALL, num_key_value_heads=1), CPU)
     assert not fits(make_model(*ALL, qk_layernorm=True), CPU)
     assert not fits(make_model(*ALL, "embed_tokens"), CPU)
@@ -105,3 +117,17 @@ def test_only_a_small_phi_on_a_cpu_is_computed_so(monkeypatch: pytest.MonkeyPatc
     assert not fits(get_peft_model(llama, LoraConfig(target_modules=["q_proj"])), CPU)
     monkeypatch.setattr("phi2demo.training.merged_phi.LARGEST", 1000)
     assert not fits(make_model(*ALL), CPU)
+
+
+@pytest.mark.parametrize("length", [None, 40])
+def test_dropout_leaves_out_what_the_seed_says(length: int | None) -> None:
+    model, batch = make_model(*ALL), packed(60, length).at(0)
+
+    def loss(dropout: float, seed: int) -> float:
+        torch.manual_seed(seed)
+        merged = MergedPhi(model, dropout=dropout)
+        return float(merged.add_gradients(batch, part_tokens=60, accelerator=Accelerator(cpu=True)))
+
+    assert loss(0.2, 1) == loss(0.2, 1)
+    assert len({loss(0.0, 1), loss(0.2, 1), loss(0.2, 2)}) == 3
+    assert loss(0.0, 1) == loss(0.0, 2)

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from phi2demo.training.batch import Batch
-from phi2demo.training.packs import LEAST_SHARED, Pack, make_packs
+from phi2demo.training.packs import LEAST_SHARED, Pack, make_packs, make_rows
 
 PROMPT = [7, 7, 7, 7, 7, 7]
 OTHER = [9, 9, 9, 9, 9, 9]
@@ -75,3 +75,17 @@ def test_a_longer_beginning_of_many_beats_a_shorter_one_of_more() -> None:
 def test_without_mask_and_weights_every_token_counts() -> None:
     (pack,) = make_packs(Batch(torch.tensor([[1, 2], [3, 4]]), torch.tensor([[2, 3], [4, 5]])), 100)
     assert (pack.labels.tolist(), pack.weights.tolist()) == ([2, 3, 4, 5], [1, 1, 1, 1])
+
+
+@pytest.mark.parametrize("tokens", [1, 24, 1000])
+def test_rows_one_after_the_other_keep_every_target_and_their_places(tokens: int) -> None:
+    rows = [([*PROMPT, 1, 2], 6), ([3] * 11, 4), ([4, 5], 1), ([6], 0), ([*OTHER, 8, 8, 8], 2)]
+    batch = batch_of(*rows)
+    packs = make_rows(batch, tokens, 12)
+    assert read_back(packs) == read_back(make_packs(batch, 1))
+    assert sum(part.rows for pack in packs for part in pack.parts) == 3  # 11 + 1, 9 + 2 and 8 of 12 tokens
+    for pack in packs:
+        assert pack.texts is not None
+        assert len(pack.tokens) <= max(12, tokens)
+        starts = np.flatnonzero((pack.positions == 0) & (pack.texts >= 0))
+        assert len({(at // 12, pack.texts[at]) for at in starts}) == len(starts)
