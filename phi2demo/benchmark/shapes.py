@@ -22,7 +22,7 @@ SHAPES: dict[str, dict[str, int]] = {
         "hidden_size": 64,
         "intermediate_size": 128,
         "num_attention_heads": 4,
-        "vocab_size": 8192,
+        "vocab_size": 16384,
     },
 }
 """By name; `small` is for trying the command itself."""

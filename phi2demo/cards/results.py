@@ -144,7 +144,8 @@ def environment_lines(facts: Facts) -> str:
         versions = ", ".join(f"{name} {version}" for name, version in environment["versions"].items())
         lines.append(
             f"Measured on {report['made_at'][:10]} with Python {environment['python']}, {versions}; batches of "
-            f"{settings['batch_size']}, {settings['resamples']:,} resamples, seed {settings['seed']}."
+            f"{settings['batch_size']}, {settings['resamples']:,} resamples, seed {settings['seed']}. "
+            f"{environment.get('note', '')}".strip()
         )
     return "\n".join(dict.fromkeys(lines))
 

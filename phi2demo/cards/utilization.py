@@ -25,7 +25,7 @@ def utilization(stage: Stage) -> float | None:
     phases = stage.settings.get("phases")
     if stage.hardware is None or rate is None or preset is None or not phases or not stage.tokens_per_s:
         return None
-    flop = sum(phase["share"] * token_flop(preset, phase["length"]) for phase in phases)
+    flop = sum(float(phase["share"]) * token_flop(preset, phase["length"]) for phase in phases)
     return stage.tokens_per_s * flop / (rate * stage.hardware.gpus)
 
 

@@ -5,6 +5,7 @@ than its own; nothing else differs, but for rounding.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -32,33 +33,40 @@ class PhiDecoder:
         """How many there are."""
         return len(self._padding)
 
+    @property
+    def weights(self) -> PhiWeights:
+        """What it computes with."""
+        return self._weights
+
     def read(self, ids: torch.Tensor) -> torch.Tensor:
         """The logits (rows, vocabulary) after the last of the next tokens (rows, tokens)."""
-        start, end = self._length, self._length + ids.shape[1]
+        return read_together([self], ids)
+
+    def begin(self, tokens: int) -> "_Reading":
+        """What each layer of a reading of the next tokens needs to know."""
+        start, end = self._length, self._length + tokens
         self._make_room(end)
         positions = (torch.arange(start, end) - self._padding[:, None]).clamp_min_(0)
-        turns, mask = self._turns[positions], self._mask(start, end)
-        x = self._weights.embed(ids).float()
-        for layer, store in zip(self._weights.layers, self._store, strict=True):
-            normed = layer.norm(x)
-            pairs = layer.keys_values(normed).view(*ids.shape, 2, self._groups, self._width)
-            turn_pairs(pairs[:, :, 0], turns)
-            store[:, :, :, start:end] = pairs.permute(2, 0, 3, 1, 4)
-            if store is self._store[-1]:  # nothing is read of its other tokens
-                normed, x, turns = normed[:, -1:], x[:, -1:], turns[:, -1:]
-                mask = None if mask is None else mask[:, :, -1:]
-            queries = layer.queries(normed).view(len(normed), -1, self._heads, self._width)
-            turn_pairs(queries, turns)
-            attended = functional.scaled_dot_product_attention(
-                queries.transpose(1, 2),
-                store[0, :, :, :end],
-                store[1, :, :, :end],
-                attn_mask=mask,
-                enable_gqa=self._heads != self._groups,
-            )
-            x = x + layer.attended(attended.transpose(1, 2).flatten(2)) + layer.outer(layer.inner(normed))
         self._length = end
-        return self._weights.head(self._weights.final_norm(x[:, -1]))
+        return _Reading(start, end, self._turns[positions], self._mask(start, end))
+
+    def attend(self, number: int, reading: "_Reading", joint: torch.Tensor, queries: torch.Tensor) -> torch.Tensor:
+        """What a layer's queries (rows, tokens or the last of them, hidden size) attend to, once its keys and values are kept."""
+        store, turns, mask = self._store[number], reading.turns, reading.mask
+        pairs = joint.view(*joint.shape[:2], 2, self._groups, self._width)
+        turn_pairs(pairs[:, :, 0], turns)
+        store[:, :, :, reading.start : reading.end] = pairs.permute(2, 0, 3, 1, 4)
+        asked = queries.shape[1]
+        turned = queries.view(self.rows, asked, self._heads, self._width)
+        turn_pairs(turned, turns[:, -asked:])
+        attended = functional.scaled_dot_product_attention(
+            turned.transpose(1, 2),
+            store[0, :, :, : reading.end],
+            store[1, :, :, : reading.end],
+            attn_mask=None if mask is None else mask[:, :, -asked:],
+            enable_gqa=self._heads != self._groups,
+        )
+        return attended.transpose(1, 2).flatten(2)
 
     def keep(self, index: torch.Tensor) -> None:
         """Go on with these rows alone."""
@@ -99,6 +107,36 @@ class PhiDecoder:
             self._store[number][:, :, :, : self._length] = old[:, :, :, : self._length]
 
 
+@dataclass(frozen=True)
+class _Reading:
+    """The next tokens of a decoder's rows: where they stand, how they are turned, and what each of them sees."""
+
+    start: int
+    end: int
+    turns: torch.Tensor
+    mask: torch.Tensor | None
+
+
+def read_together(decoders: Sequence[PhiDecoder], ids: torch.Tensor) -> torch.Tensor:
+    """The logits (rows, vocabulary) after the next tokens (rows, tokens) of all decoders' rows, one decoder after the other.
+
+    They have the same weights, which are multiplied once for all: only the attention is each decoder's own.
+    """
+    weights, sizes = decoders[0].weights, [decoder.rows for decoder in decoders]
+    readings = [decoder.begin(ids.shape[1]) for decoder in decoders]
+    x = weights.embed(ids).float()
+    for number, layer in enumerate(weights.layers):
+        normed = layer.norm(x)
+        joint = layer.keys_values(normed)
+        if number == len(weights.layers) - 1:  # nothing is read of its other tokens
+            normed, x = normed[:, -1:], x[:, -1:]
+        shared = torch.split(joint, sizes), torch.split(layer.queries(normed), sizes)
+        parts = zip(decoders, readings, *shared, strict=True)
+        attended = torch.cat([decoder.attend(number, reading, *each) for decoder, reading, *each in parts])
+        x = x + layer.attended(attended) + layer.outer(layer.inner(normed))
+    return weights.head(weights.final_norm(x[:, -1]))
+
+
 class MixedDecoder:
     """Rows of several adapters, in the order of the batch; each adapter's rows are computed together."""
 
@@ -110,7 +148,13 @@ class MixedDecoder:
         """See `PhiDecoder.read`."""
         if len(self._parts) == 1:
             return self._parts[0][0].read(ids)
-        found = [(rows, decoder.read(ids[rows])) for decoder, rows in self._parts]
+        groups: dict[int, list[tuple[PhiDecoder, torch.Tensor]]] = {}
+        for decoder, rows in self._parts:
+            groups.setdefault(id(decoder.weights), []).append((decoder, rows))
+        found = []
+        for parts in groups.values():
+            together = torch.cat([rows for _, rows in parts])
+            found.append((together, read_together([decoder for decoder, _ in parts], ids[together])))
         logits = found[0][1].new_empty(len(ids), found[0][1].shape[1])
         for rows, part in found:
             logits[rows] = part

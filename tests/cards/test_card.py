@@ -120,6 +120,22 @@ def test_how_the_outputs_were_decoded_is_told() -> None:
     assert "sentiment:" not in said
 
 
+def test_what_a_report_notes_of_where_it_was_made_is_told() -> None:
+    told = report()
+    assert "seed 12345.\n" in make_card(adapter_facts(reports=[told])).text
+    told["environment"]["note"] = "Its answers are those of a GPU."
+    assert "seed 12345. Its answers are those of a GPU.\n" in make_card(adapter_facts(reports=[told])).text
+
+
+def test_the_share_of_a_gpus_rate_is_told_where_it_is_known() -> None:
+    gpu = Hardware("NVIDIA H100 80GB HBM3", 1, 2.0, gpus=1)
+    phases = [{"rows": 96, "length": 1024, "share": 1.0}]
+    known = stage(settings={"preset": "mini", "phases": phases}, hardware=gpu, tokens=720_000_000, hours=0.2)
+    speeds = section(make_card(base_facts(record=Record((known,)))).text, "#### Speeds, Sizes, Times")
+    assert "| share of the GPU's dense bfloat16 rate | 22.4% |" in speeds
+    assert "dense bfloat16" not in make_card(base_facts()).text
+
+
 def test_a_metric_of_which_less_is_better() -> None:
     told = report()
     told["measures"] = told["measures"][:1]

@@ -9,7 +9,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import DynamicCache, PhiConfig, PhiForCausalLM
 
-from phi2demo.engine.decoder import MixedDecoder, PhiDecoder
+from phi2demo.engine.decoder import MixedDecoder, PhiDecoder, read_together
 from phi2demo.engine.engine import Completion, GenerationOptions
 from phi2demo.engine.phi_weights import base_of, read_weights, turns_of
 from phi2demo.engine.sampling import logits_processors
@@ -206,6 +206,26 @@ def test_logits_are_those_of_transformers_token_by_token(model: PeftModel) -> No
             token = more[:, step : step + 1]
             expected = model(input_ids=token, attention_mask=mask, position_ids=at, **given).logits[:, -1]
             assert torch.allclose(decoder.read(token), expected, atol=1e-4)
+
+
+def test_decoders_of_the_same_weights_are_read_together_as_each_alone(model: PeftModel) -> None:
+    """Of prompts of other lengths, which each decoder has read by itself."""
+    weights = read_weights(model, adapter="default", dtype=torch.float32)
+    prompts = [make_prompts(lengths, 7) for lengths in ((9, 4), (3,))]
+
+    def fresh() -> list[PhiDecoder]:
+        made = []
+        for ids, mask in prompts:
+            made.append(PhiDecoder(weights, base_of(model).config, turns_of(model), (1 - mask).sum(1)))
+            made[-1].read(ids)
+        return made
+
+    token = torch.tensor([[5], [6], [7]])
+    with torch.inference_mode():
+        alone, together = fresh(), fresh()
+        for _ in range(3):
+            expected = torch.cat([alone[0].read(token[:2]), alone[1].read(token[2:])])
+            assert torch.allclose(read_together(together, token), expected, atol=1e-5)
 
 
 def test_kept_and_swapped_rows_go_on_as_themselves(model: PeftModel) -> None:
