@@ -101,7 +101,7 @@ def test_an_answer_is_explained_over_the_text_as_typed(client: Any, of: str) -> 
 def test_concurrent_clients_get_what_each_gets_alone(address: str) -> None:
     from gradio_client import Client
 
-    text = "My sister has two cats, and they sleep all day. Where is the station?"
+    text = "The old man sold his boat because he could no longer row it across the lake."
     jobs = [{"use": use, "target": target} for use in ("finetuned", "base") for target in ("de", "fr")]
 
     def ask(job: dict[str, str]) -> str:
