@@ -106,4 +106,4 @@ def test_deletion_beats_chance_and_values_come_near_exact_ones(engine: Engine) -
     assert len(compared) >= 8
     assert means["auto"] >= 0.9
     assert means["permutation"] >= 0.9
-    assert means["partition"] >= 0.7, "Owen values are another solution of the game: near, not the same"
+    assert means["partition"] >= 0.8, "Owen values are another solution of the game: near, not the same"
