@@ -10,12 +10,12 @@ TEXT = "Where is the station?"
 
 
 def snippet(facts: Facts) -> str:
-    """Python, to be run from where the model's path starts."""
+    """Python, to be run from where the model's path starts; an adapter's tokenizer is its base's, as in the app."""
     note = "  # with peft installed" if facts.model.is_adapter else ""
     name = facts.model.name
     return (
         f"from transformers import AutoModelForCausalLM, AutoTokenizer{note}\n\n"
-        f'tokenizer = AutoTokenizer.from_pretrained("{name}")\n'
+        f'tokenizer = AutoTokenizer.from_pretrained("{facts.model.base}")\n'
         f'model = AutoModelForCausalLM.from_pretrained("{name}")\n'
         f"prompt = {_quoted(prompt(facts))}\n"
         'batch = tokenizer(prompt, return_tensors="pt")\n'
