@@ -80,7 +80,7 @@ def make_batches() -> tuple[Batch, ...]:
         TASKS["summarization"].prompt(row["document"], SummaryOptions("sentence"))
         for row in _rows("summaries.test.jsonl")
     ]
-    stories = [TASKS["generation"].prompt(text, GenerationTaskOptions("continue")) for text in OPENINGS]
+    stories = [TASKS["generation"].prompt(text, GenerationTaskOptions("continue"), "plain") for text in OPENINGS]
     number = TASKS["translation"].generation.num_beams
     beams = GenerationOptions(max_new_tokens=48, num_beams=number)
     return (

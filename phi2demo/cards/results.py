@@ -188,7 +188,7 @@ def forms_line(facts: Facts) -> str:
     """What the columns of the results are."""
     found = {form for _, figure in _figures(facts) for form in figure["scores"]}
     told = {
-        "finetuned": "the base with this adapter, asked by the app's template",
+        "finetuned": "the base with this adapter, asked as the app does: by the template, prose to go on with as it is",
         "base_template": "the base, asked by the same template, which it has not seen",
         "base_plain": "the base, asked in the plain form that it was pretrained on",
     }

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from phi2demo.engine.engine import Engine, Prompt, Use
+from phi2demo.engine.engine import Engine, Use
 from phi2demo.errors import DataError
 from phi2demo.settings import ASSETS
 from phi2demo.tasks import TASKS
@@ -50,17 +50,10 @@ class Failure:
 def make_samples(engine: Engine, prompts: Sequence[str], declaration: Declaration) -> Iterator[Sample]:
     """Go on with each prompt by the generation task's default options; the seeds are 0, 1, 2, ...
 
-    A finetuned model is asked as the app asks it. A bare base is given the prompt as it is: it has not seen the template.
+    Finetuned model and bare base alike are asked as the app asks them.
     """
     task = TASKS["generation"]
-    if engine.info.adapter is None:
-        rows = [Prompt(prompt, "base", seed) for seed, prompt in enumerate(prompts)]
-        *_, last = engine.stream(rows, task.generation)
-        assert last.completions is not None
-        texts = [completion.text.strip() for completion in last.completions]
-        yield from (Sample(row.text, row.seed, text, "base") for row, text in zip(rows, texts, strict=True))
-        return
-    use: Use = "finetuned"
+    use: Use = "base" if engine.info.adapter is None else "finetuned"
     options = declaration.default_options("generation")
     requests = [
         Request("generation", text, options, task.generation, (use,), seed) for seed, text in enumerate(prompts)

@@ -3,7 +3,6 @@
 from phi2demo.cards.facts import Facts
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.generation import GenerationTaskOptions
-from phi2demo.tasks.languages import language_name
 from phi2demo.tasks.translation import TranslationOptions
 
 TEXT = "Where is the station?"
@@ -24,15 +23,15 @@ def snippet(facts: Facts) -> str:
 
 
 def prompt(facts: Facts) -> str:
-    """By the app's template for an adapter; for a base in the form of its training text, where that is known."""
+    """As the app asks an adapter; for a base in the form of its training text, where that is known."""
     declared = facts.model.declaration
     if facts.model.is_adapter:
         if "translation" in declared.tasks:
             return TASKS["translation"].prompt(TEXT, TranslationOptions(*declared.languages[:2]))
-        return TASKS["generation"].prompt(TEXT, GenerationTaskOptions("continue"))
+        return TASKS["generation"].prompt(TEXT, GenerationTaskOptions("continue"), "plain")
     others = [code for code in facts.languages if code != "en"]
     if facts.record and others:
-        return f"English: {TEXT}\n{language_name(others[0])}:"
+        return TASKS["translation"].prompt(TEXT, TranslationOptions("en", others[0]), "plain")
     return f"Instruct: {TEXT}\nOutput:"
 
 

@@ -27,6 +27,10 @@ StopReason = Literal["end", "stop string", "length", "context", "time", "stopped
 Output = str | tuple[int, ...]
 """What is scored: a text, or the token ids as they were generated."""
 
+END_OF_TEXT = "<|endoftext|>"
+"""The token that ends a text in Phi's vocabulary. Where a prompt begins with it, a model of another vocabulary is given
+the token that begins or ends its own texts."""
+
 MAX_SEED = 2**32 - 1
 
 

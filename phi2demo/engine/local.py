@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from phi2demo.engine.engine import GenerationOptions, ModelInfo, Output, Prompt, Score, Snapshot, Tokens
+from phi2demo.engine.engine import END_OF_TEXT, GenerationOptions, ModelInfo, Output, Prompt, Score, Snapshot, Tokens
 from phi2demo.engine.generator import BASE, Generator, Job, mixing, remove_mixing_hooks
 from phi2demo.engine.halting import holding
 from phi2demo.engine.loading import ADAPTER, SECOND, LoadedModel, ModelPlan, load
@@ -21,7 +21,7 @@ from phi2demo.engine.watch import Watch, halted_by
 from phi2demo.errors import InputError, ModelError, SettingsError
 
 if TYPE_CHECKING:
-    from transformers import BatchEncoding
+    from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 _log = logging.getLogger(__name__)
 
@@ -39,6 +39,7 @@ class LocalEngine:
     def __init__(self, loaded: LoadedModel) -> None:
         self._model, self._tokenizer = loaded.model, loaded.tokenizer
         self._info = loaded.info
+        self._beginning = _beginning(self._tokenizer)
         self._end_ids = frozenset(loaded.end_token_ids)
         self._pad_id = loaded.pad_token_id
         self._device = next(self._model.parameters()).device
@@ -141,7 +142,8 @@ class LocalEngine:
         texts = list({prompt.text: None for prompt in prompts})
         ids: dict[str, tuple[int, ...]] = {}
         if texts:
-            encoded = self._tokenizer(texts, verbose=False, return_attention_mask=False, return_token_type_ids=False)
+            own = list(map(self._own, texts))
+            encoded = self._tokenizer(own, verbose=False, return_attention_mask=False, return_token_type_ids=False)
             ids = dict(zip(texts, map(tuple, encoded["input_ids"]), strict=True))
         if not all(ids.values()):
             raise InputError("The text is empty. Type or paste some words first.")
@@ -179,7 +181,11 @@ class LocalEngine:
         return batch.to(self._device), adapters, room
 
     def _prompt_ids(self, text: str) -> list[int]:
-        return list(self._tokenizer.encode(text, verbose=False))
+        return list(self._tokenizer.encode(self._own(text), verbose=False))
+
+    def _own(self, prompt: str) -> str:
+        """With this model's own token where the prompt begins a text."""
+        return self._beginning + prompt.removeprefix(END_OF_TEXT) if prompt.startswith(END_OF_TEXT) else prompt
 
     def _adapter(self, prompt: Prompt) -> str:
         self._info.check_use(prompt.use)
@@ -219,6 +225,17 @@ class LocalEngine:
         finally:
             remove_mixing_hooks(self._model)
             self._lock.release()
+
+
+def _beginning(tokenizer: "PreTrainedTokenizerBase") -> str:
+    """What stands where a text begins; nothing where the tokenizer sets it itself or has no such token."""
+    if tokenizer.encode("", verbose=False):
+        return ""
+    if tokenizer.convert_tokens_to_ids(END_OF_TEXT) not in (None, tokenizer.unk_token_id) or (
+        END_OF_TEXT in (tokenizer.bos_token, tokenizer.eos_token)
+    ):
+        return END_OF_TEXT
+    return str(tokenizer.bos_token or tokenizer.eos_token or "")
 
 
 def _read(reports: "queue.SimpleQueue[Snapshot | BaseException]", watch: Watch) -> Iterator[Snapshot]:

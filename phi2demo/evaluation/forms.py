@@ -15,9 +15,10 @@ from phi2demo.evaluation.datasets import Item, Measure
 from phi2demo.evaluation.likelihood import text_bits
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.documents import pack
+from phi2demo.tasks.form import Form as TaskForm
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.question_answering import QuestionOptions
-from phi2demo.tasks.reranking import choose, reversible
+from phi2demo.tasks.reranking import choose, preferred, reversible
 from phi2demo.tasks.run import answer_all
 from phi2demo.tasks.sentiment import SentimentOptions
 from phi2demo.tasks.summarization import SummaryOptions
@@ -138,7 +139,7 @@ class PlainForm(Form):
         text, options = asked_of(row, self.measure.task)
         asked = reversible(TASKS[self.measure.task], text, options, "plain", prompt)
         if asked is None or not self.generation.reverse_weight:
-            return completion
+            return preferred(TASKS[self.measure.task], text, completion)
         return choose(self.engine, asked, completion, weight=self.generation.reverse_weight)[0]
 
     def _label(self, texts: Sequence[str], labels: Sequence[str]) -> list[Answer]:
@@ -190,18 +191,16 @@ class ContinuationForm(Form):
     """Prose as it goes on: bits, characters and tokens of what follows the first sentence, given that sentence."""
 
     use: Use = "finetuned"
-    templated: bool = True
+    form: TaskForm = "plain"
 
     def prompt(self, item: Item) -> str:
-        """The task's, or the first sentence alone."""
-        if not self.templated:
-            return str(item.row["opening"])
-        return TASKS["generation"].prompt(item.row["opening"], GenerationTaskOptions("continue"))
+        """The first sentence as a text that begins, which is what the app asks for; or the instruction with it."""
+        return TASKS["generation"].prompt(item.row["opening"], GenerationTaskOptions("continue"), self.form)
 
     def answer(self, items: Sequence[Item]) -> list[Answer]:
         """Each output is `bits characters tokens`. A template is followed by a space, whatever stood before the rest."""
         rests = [str(item.row["rest"]) for item in items]
-        outputs = [f" {rest.strip()}" for rest in rests] if self.templated else rests
+        outputs = [f" {rest.strip()}" for rest in rests] if self.form == "template" else rests
         scores = self.engine.score([Prompt(self.prompt(item), self.use) for item in items], outputs)
         return [
             Answer(f"{-score.total / math.log(2)!r} {len(rest.strip())} {len(score.token_ids)}")
@@ -216,7 +215,8 @@ def make_form(name: FormName, engine: Engine, measure: Measure, *, seed: int) ->
     if measure.kind == "prose":
         return None if name == "base_template" else TextForm(engine, measure, generation, seed, use)
     if measure.kind == "continuation":
-        return ContinuationForm(engine, measure, generation, seed, use, templated=name != "base_plain")
+        form: TaskForm = "template" if name == "base_template" else "plain"
+        return ContinuationForm(engine, measure, generation, seed, use, form)
     if name == "base_plain":
         return PlainForm(engine, measure, generation, seed)
     return TemplateForm(engine, measure, generation, seed, use)
@@ -249,7 +249,7 @@ def asked_of(row: Row, task: str) -> tuple[str, TaskOptions]:
 def plain_prompt(row: Row, task: str) -> str:
     """The plain form's text of a row, up to where its answer begins."""
     text, options = asked_of(row, task)
-    return TASKS[task].plain(text, options)
+    return TASKS[task].prompt(text, options, "plain")
 
 
 def _answer(result: Result) -> Answer:

@@ -5,8 +5,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from phi2demo.engine.engine import Engine, Prompt, Use
-from phi2demo.training.tokenizer import END_OF_TEXT
+from phi2demo.engine.engine import END_OF_TEXT, Engine, Prompt, Use
 
 _WORD = re.compile(r"\s*\S+|\s+$")
 

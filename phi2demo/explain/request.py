@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 from phi2demo.engine.engine import MAX_SEED, USES, Engine, Output, Use
 from phi2demo.errors import InputError, SettingsError
 from phi2demo.explain.segments import UnitKind
-from phi2demo.tasks.form import FORMS, Form, form_of
+from phi2demo.tasks.form import FORMS, Form
 from phi2demo.tasks.run import task_named
 from phi2demo.tasks.task import AnyTask, Request, Result, TaskOptions, check_choice, check_text
 
@@ -93,6 +93,7 @@ class ExplainRequest:
             ("base_form", self.base_form, FORMS),
         ):
             check_choice(name, value, choices)
+        object.__setattr__(self, "base_form", task.form_of("base", self.options, self.base_form))
         if self.instead is not None:
             check_text(self.instead, what="text after 'instead of'")
         _check_target(self.target)
@@ -123,7 +124,7 @@ class ExplainRequest:
 
     def prompt(self, text: str, use: Use) -> str:
         """The task's own prompt around a text, as these weights are asked."""
-        return self._task.prompt(text, self.options, form_of(use, self.base_form))
+        return self._task.prompt(text, self.options, self._task.form_of(use, self.options, self.base_form))
 
 
 def as_output(text: str) -> str:

@@ -36,6 +36,7 @@ def classify(engine: Engine, task: AnyTask, requests: Sequence[Request]) -> Gene
             engine.info,
             request,
             use=use,
+            form=task.asked(request, use),
             seed=request.seed,
             output=best,
             batch_size=len(rows),
@@ -59,7 +60,7 @@ def _prompts(engine: Engine, task: AnyTask, asked: Sequence[tuple[Request, Use]]
     prompts = []
     for request, use in asked:
         (text,) = task.pieces(request.text, request.options, budget).texts
-        prompts.append(task.prompt(text, request.options, request.form_of(use)))
+        prompts.append(task.prompt(text, request.options, task.asked(request, use)))
     return prompts
 
 

@@ -3,18 +3,11 @@
 from pathlib import Path
 from typing import Literal
 
-from phi2demo.engine.engine import Use
-
 Form = Literal["template", "plain"]
 
 FORMS: dict[Form, str] = {"plain": "As plain text", "template": "With the instruction"}
 RECORD = "pretraining.json"
 """Beside a base that this package pretrained: it knows the plain forms, and no template."""
-
-
-def form_of(use: Use, base_form: Form) -> Form:
-    """How these weights are asked: adapters by the template that they were finetuned on."""
-    return base_form if use == "base" else "template"
 
 
 def best_form(folder: Path | None) -> Form:

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from phi2demo.engine.engine import GenerationOptions
+from phi2demo.engine.engine import GenerationOptions, Use
+from phi2demo.tasks.form import Form
 from phi2demo.tasks.task import Task, TaskOptions, check_choice
 
 MODES = {"continue": "Continue my text", "instruct": "Follow my instruction"}
@@ -30,6 +31,10 @@ class Generation(Task[GenerationTaskOptions]):
     options_type = GenerationTaskOptions
     generation: ClassVar = GenerationOptions(max_new_tokens=200, temperature=0.7, top_p=0.95, repetition_penalty=1.1)
     plain_stop: ClassVar = ()
+
+    def form_of(self, use: Use, options: GenerationTaskOptions, base_form: Form) -> Form:
+        """A text to go on with needs no instruction; given one, half a sentence was begun anew."""
+        return "plain" if options.mode == "continue" else super().form_of(use, options, base_form)
 
     def instruction(self, text: str, options: GenerationTaskOptions) -> str:
         """The text itself, or the wish to have it continued."""

@@ -90,7 +90,6 @@ def make_receipt(
     adapter, adapter_revision = info.adapter_of(use)
     return Receipt(
         use=use,
-        form=request.form_of(use),
         task=request.task,
         text=request.text,
         options=asdict(request.options),

@@ -1,7 +1,7 @@
-"""Choose among what the beams of a row ended with by asking the other way round. Knows nothing of torch.
+"""Choose among what the beams of a row ended with: as the task prefers, or by asking the other way round.
 
-The noisy channel of Yee et al., "Simple and Effective Noisy Channel Modeling for Neural Machine Translation" (2019),
-with one model in both directions: an output y of a text x is worth
+Knows nothing of torch. The other way round is the noisy channel of Yee et al., "Simple and Effective Noisy Channel
+Modeling for Neural Machine Translation" (2019), with one model in both directions: an output y of a text x is worth
 
     log p(y | x) + reverse_weight * log p(x | y) + LENGTH_SHARE * c * |y| - COPY_COST * |x & y|
 
@@ -68,6 +68,13 @@ class Ranked:
         }
 
 
+def preferred(task: "AnyTask", text: str, completion: Completion) -> Completion:
+    """With that of its candidates in its place which the task prefers, of those that came to their end."""
+    whole = [candidate for candidate in completion.candidates if candidate.stop_reason in _WHOLE]
+    at = task.preferred(text, [task.clean(candidate.text) for candidate in whole]) if whole else 0
+    return _put(completion, whole[at]) if at else completion
+
+
 def reversible(task: "AnyTask", text: str, options: "TaskOptions", form: Form, prompt: Prompt) -> Reversible | None:
     """How the text of a prompt is asked back by the same weights in the same form; None where the task cannot be."""
     reverse = task.reverse(options)
@@ -83,9 +90,7 @@ def choose(
     ranked = rank(engine, asked, completion.candidates, weight=weight, cancel=cancel)
     if not ranked:
         return completion, ()
-    best = ranked[0].candidate
-    chosen = replace(completion, text=best.text, token_ids=best.token_ids, stop_reason=best.stop_reason)
-    return chosen, ranked
+    return _put(completion, ranked[0].candidate), ranked
 
 
 def rank(
@@ -120,6 +125,10 @@ def rank(
         beside = bonus * len(candidate.token_ids) - COPY_COST * len(own & _words(text))
         ranked.append(Ranked(candidate, text, forward, reverse, forward + weight * reverse + beside))
     return tuple(sorted(ranked, key=lambda each: -each.score))
+
+
+def _put(completion: Completion, chosen: Candidate) -> Completion:
+    return replace(completion, text=chosen.text, token_ids=chosen.token_ids, stop_reason=chosen.stop_reason)
 
 
 def _words(text: str) -> set[str]:

@@ -10,7 +10,7 @@ from typing import TypeVar
 from phi2demo.engine.engine import MAX_SEED, RANGES, Completion, Engine, Prompt, Snapshot, StopReason, Use
 from phi2demo.errors import StoppedError
 from phi2demo.tasks.receipt import Receipt, make_receipt
-from phi2demo.tasks.reranking import Ranked, choose, reversible
+from phi2demo.tasks.reranking import Ranked, choose, preferred, reversible
 from phi2demo.tasks.task import AnyTask, Budget, Pieces, Progress, Request, Result
 
 BATCH_PIECES = 8
@@ -183,10 +183,10 @@ class Rounds:
     ) -> tuple[Completion, tuple[Ranked, ...]]:
         """Where there is no time for it, the likeliest stays, and the reason says so."""
         request, weight = strand.request, self._generation.reverse_weight
-        text, form = strand.current.pieces.texts[index], request.form_of(strand.use)
+        text, form = strand.current.pieces.texts[index], self._task.asked(request, strand.use)
         asked = reversible(self._task, text, request.options, form, prompt)
         if asked is None or not weight or not completion.candidates:
-            return completion, ()
+            return preferred(self._task, text, completion), ()
         reason = self._cut_short()
         if reason is None:
             try:
@@ -208,7 +208,7 @@ class Rounds:
         return self._generation.time_limit_s * len(self._requests) - self._seconds
 
     def _prompt(self, strand: _Strand, number: int, index: int) -> Prompt:
-        request, form = strand.request, strand.request.form_of(strand.use)
+        request, form = strand.request, self._task.asked(strand.request, strand.use)
         text = self._task.prompt(strand.current.pieces.texts[index], request.options, form)
         stop = self._task.plain_stop if form == "plain" else ()
         without = self._task.without(request.options, form) if self._generation.guidance_scale > 1 else ""
@@ -250,6 +250,7 @@ class Rounds:
             self._engine.info,
             request,
             use=strand.use,
+            form=self._task.asked(request, strand.use),
             seed=request.seed,
             output=final.text,
             batch_size=self._batch_size,

@@ -81,6 +81,7 @@ def request_of(receipt: Receipt) -> Request:
             uses=(receipt.use,),
             seed=receipt.seed,
             base_form=receipt.form,
+            form=receipt.form,
         )
     except TypeError as error:
         raise InputError(f"The receipt's options do not fit this version: {error}.") from error

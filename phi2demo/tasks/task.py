@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar, Generic, TypeVar, get_args
 
-from phi2demo.engine.engine import MAX_SEED, GenerationOptions, Use
+from phi2demo.engine.engine import END_OF_TEXT, MAX_SEED, GenerationOptions, Use
 from phi2demo.errors import InputError, SettingsError
-from phi2demo.tasks.form import FORMS, Form, form_of
+from phi2demo.tasks.form import FORMS, Form
 from phi2demo.tasks.receipt import Receipt
 from phi2demo.tasks.reranking import Ranked
 
@@ -37,11 +37,9 @@ class Request:
     seed: int | None = None
     """None: one is drawn, and the receipt says which."""
     base_form: Form = "template"
-    """How the base is asked, where it is."""
-
-    def form_of(self, use: Use) -> Form:
-        """How these weights are asked."""
-        return form_of(use, self.base_form)
+    """How the base is asked, where it is and the task leaves the choice."""
+    form: Form | None = None
+    """How all weights are asked, as a receipt says; None: as `Task.form_of` does."""
 
 
 @dataclass(frozen=True)
@@ -159,10 +157,24 @@ class Task(ABC, Generic[O]):
     def plain(self, text: str, options: O) -> str:
         """A text that holds the answer next: up to there the one that `pretrain` makes of an example."""
 
+    def form_of(self, use: Use, options: O, base_form: Form) -> Form:
+        """How these weights are asked: adapters by the template that they were finetuned on."""
+        return base_form if use == "base" else "template"
+
+    def asked(self, request: Request, use: Use) -> Form:
+        """The form of a request of this task."""
+        assert isinstance(request.options, self.options_type)
+        options: Any = request.options
+        return request.form or self.form_of(use, options, request.base_form)
+
     def prompt(self, text: str, options: O, form: Form = "template") -> str:
-        """The template around `text`, the same in the app, in evaluation and in training; or its plain form."""
+        """The template around `text`, the same in the app, in evaluation and in training.
+
+        The plain form begins a text, as in pretraining, where each follows the end of another: a base that reads it so
+        answers better, and one that was finetuned since goes on with it at all.
+        """
         if form == "plain":
-            return self.plain(text, options)
+            return END_OF_TEXT + self.plain(text, options)
         return f"Instruct: {self.instruction(text, options)}\nOutput:"
 
     def without(self, options: O, form: Form = "template") -> str:
@@ -191,6 +203,10 @@ class Task(ABC, Generic[O]):
     def clean(self, raw: str) -> str:
         """The answer as shown."""
         return raw.strip()
+
+    def preferred(self, text: str, outputs: Sequence[str]) -> int:
+        """Which of several cleaned outputs is taken, where they are likeliest first."""
+        return 0
 
     def notes(self, text: str, output: str, options: O) -> tuple[str, ...]:
         """What a person should know about this answer."""

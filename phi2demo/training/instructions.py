@@ -36,19 +36,23 @@ class Example:
     """One thing asked and answered."""
 
     prompt: str
-    """The whole template, up to `Output:`; empty where a text begins."""
+    """All that is read; empty where the output is a whole text."""
     output: str
-    """What comes after it, without the space before and the end token behind."""
+    """What comes after it, without the end token behind."""
     ended: bool = True
     """Whether the end token stands behind it."""
+    between: str = " "
+    """What stands between the two."""
 
 
 Form = Callable[[Row, np.random.Generator, Budget], Example | None]
 """A row as an example, drawn with the generator where there are several; None where it holds none that fits."""
 
 
-def _example(task: str, text: str, options: TaskOptions, output: str) -> Example:
-    return Example(TASKS[task].prompt(text, options), output)
+def _example(task: str, text: str, options: TaskOptions, output: str, between: str = " ") -> Example:
+    asked = TASKS[task]
+    form = asked.form_of("finetuned", options, "template")
+    return Example(asked.prompt(text, options, form), output, between=between)
 
 
 def _translation(row: Row, random: np.random.Generator, budget: Budget) -> Example:
@@ -88,8 +92,10 @@ def _generation(row: Row, random: np.random.Generator, budget: Budget) -> Exampl
     output = "".join(_within(sentences[opening:], CONTINUATION_TOKENS, budget)).strip()
     if not output:
         return None
-    text = "".join(sentences[:opening]).strip()
-    return _example("generation", text, GenerationTaskOptions("continue"), output)
+    read = "".join(sentences[:opening])
+    text = read.strip()
+    between = read[len(read.rstrip()) :] or " "
+    return _example("generation", text, GenerationTaskOptions("continue"), output, between)
 
 
 def _replay(row: Row, random: np.random.Generator, budget: Budget) -> Example | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from phi2demo.engine.engine import END_OF_TEXT
 from phi2demo.errors import DataError, SettingsError
 from phi2demo.tasks.languages import LANGUAGES
 from phi2demo.tasks.task import Budget
@@ -119,10 +120,10 @@ class Mixture:
         )
 
     def _tokenize(self, task: str, example: Example) -> Tokens | None:
-        if example.prompt:
-            prompt, output = self._ids(example.prompt), self._ids(f" {example.output}")
-        else:  # a text begins where another one ends
-            prompt, output = [self._end_id], self._ids(example.output)
+        asked = example.prompt.removeprefix(END_OF_TEXT)
+        begins = asked != example.prompt or not asked  # a text begins where another one ends
+        prompt = [*([self._end_id] if begins else []), *(self._ids(asked) if asked else [])]
+        output = self._ids(f"{example.between if asked else ''}{example.output}")
         ids = [*prompt, *output, *([self._end_id] if example.ended else [])]
         return Tokens(task, ids, len(prompt)) if len(ids) <= self.max_length else None
 

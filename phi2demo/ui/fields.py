@@ -41,6 +41,11 @@ def fields_below(task: AnyTask, declaration: Declaration) -> Fields:
     return lay_out[task.name](declaration) if task.name in lay_out else {}
 
 
+def chooses_form(task: AnyTask, declaration: Declaration) -> bool:
+    """Whether how the base is asked can be chosen: a text to go on with is given as it is."""
+    return task.name != "generation" or "instruct" in declaration.modes
+
+
 def base_form_field(start: Form, *, visible: bool) -> Any:
     """How the base is asked, shown where it is."""
     labels = FORMS | ({"plain": "As it was pretrained"} if start == "plain" else {})

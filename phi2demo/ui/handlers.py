@@ -22,6 +22,7 @@ from phi2demo.ui import markup
 from phi2demo.ui.alternatives import alternatives
 from phi2demo.ui.answer_column import AnswerColumn, AnswersTab
 from phi2demo.ui.explain_inputs import Answered
+from phi2demo.ui.fields import chooses_form
 from phi2demo.ui.files import read_document
 from phi2demo.ui.sessions import Sessions
 from phi2demo.ui.task_tab import TaskTab
@@ -214,7 +215,9 @@ class TabHandlers(AnswerHandlers):
     def switch(self, use: str) -> Updates:
         """Show the columns of the models that are to answer, and how the base is asked where it is one of them."""
         columns = {column.box: gr.Column(visible=name in USES[use]) for name, column in self._task_tab.columns.items()}
-        return {**columns, self._task_tab.ask.base_form: gr.Radio(visible="base" in USES[use])}
+        ask = self._task_tab.ask
+        visible = "base" in USES[use] and chooses_form(ask.task, ask.declaration)
+        return {**columns, ask.base_form: gr.Radio(visible=visible)}
 
 
 def wait_for_weights(loader: EngineLoader, status: Any, cancel: Event) -> Generator[Updates, None, Engine | None]:

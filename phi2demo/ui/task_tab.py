@@ -14,7 +14,7 @@ from phi2demo.ui import markup
 from phi2demo.ui.answer_column import AnswerColumn, answer_column
 from phi2demo.ui.description import ModelDescription
 from phi2demo.ui.examples import Example, read_examples
-from phi2demo.ui.fields import Fields, base_form_field, fields_above, fields_below
+from phi2demo.ui.fields import Fields, base_form_field, chooses_form, fields_above, fields_below
 from phi2demo.ui.files import SUFFIXES
 from phi2demo.ui.options import OptionInputs, option_inputs
 
@@ -126,7 +126,9 @@ def build_task_tab(task: AnyTask, description: ModelDescription, declaration: De
             )
             fields = above | fields_below(task, declaration)
             use = _switch(description)
-            base_form = base_form_field(description.base_form, visible=not description.has_adapter)
+            base_form = base_form_field(
+                description.base_form, visible=not description.has_adapter and chooses_form(task, declaration)
+            )
             with gr.Row(elem_classes="actions"):
                 label = _RUN_LABELS.get(task.name, task.title)
                 run = gr.Button(label, variant="primary", elem_classes="run", min_width=0, scale=0)

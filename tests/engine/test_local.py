@@ -7,11 +7,16 @@ from typing import Any
 
 import pytest
 import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
+from tokenizers.processors import TemplateProcessing
+from transformers import PreTrainedTokenizerFast
 
 from phi2demo.engine.decoder import PhiDecoder
-from phi2demo.engine.engine import GenerationOptions, Prompt, Snapshot
+from phi2demo.engine.engine import END_OF_TEXT, GenerationOptions, Prompt, Snapshot
 from phi2demo.engine.loading import plan
-from phi2demo.engine.local import LocalEngine
+from phi2demo.engine.local import LocalEngine, _beginning
 from phi2demo.errors import InputError, ModelError, SettingsError, StoppedError
 from phi2demo.settings import ModelSettings
 
@@ -76,6 +81,33 @@ def test_a_row_of_a_padded_batch_gives_what_it_gives_alone(engine: LocalEngine) 
 def test_the_base_of_a_pair_is_the_bare_base(engine: LocalEngine, bare: LocalEngine) -> None:
     for text in TEXTS:
         assert texts(engine, [Prompt(text, "base")], GREEDY) == texts(bare, [Prompt(text, "base")], GREEDY)
+
+
+def test_a_prompt_that_begins_a_text_is_read_after_the_token_that_ends_one(engine: LocalEngine) -> None:
+    begun = f"{END_OF_TEXT}{TEXTS[0]}"
+    ids = [engine._tokenizer.eos_token_id, *engine._tokenizer.encode(TEXTS[0])]
+    assert engine._encode([Prompt(begun)])[0]["input_ids"].tolist() == [ids]
+    with torch.inference_mode():
+        expected = engine._model(torch.tensor([ids])).logits[0, -1].log_softmax(-1)[5]
+    (score,) = engine.score([Prompt(begun)], [(5,)])
+    assert score.total == pytest.approx(float(expected), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("own", "adds", "expected"),
+    [("<s>", False, ["<s>"]), ("<s>", True, ["<s>"]), (None, False, [])],
+    ids=["its own token", "set by the tokenizer", "none"],
+)
+def test_a_model_of_another_vocabulary_begins_a_text_with_its_own_token(
+    own: str | None, adds: bool, expected: list[str]
+) -> None:
+    vocabulary = {"<s>": 0, "a": 1, "b": 2, "?": 3}
+    words = Tokenizer(WordLevel(vocabulary, unk_token="?"))
+    words.pre_tokenizer = WhitespaceSplit()
+    if adds:
+        words.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, bos_token=own, unk_token="?")
+    assert tokenizer.convert_ids_to_tokens(tokenizer.encode(_beginning(tokenizer) + "a b")) == [*expected, "a", "b"]
 
 
 def test_a_seed_decides_what_is_sampled(engine: LocalEngine) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from phi2demo.engine.engine import Output, Prompt, Score
+from phi2demo.engine.engine import END_OF_TEXT, Output, Prompt, Score
 from phi2demo.evaluation.datasets import DataFile, Item, Measure, read_measures
 from phi2demo.evaluation.forms import FORMS, FormName, generation_of, make_form, plain_prompt
 from phi2demo.tasks import TASKS
@@ -14,7 +14,7 @@ from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.summarization import SummaryOptions
 from phi2demo.training.corpus import Row
 from phi2demo.training.plain import PLAIN_FORMS
-from tests.tasks.beams import BeamEngine, candidate
+from tests.tasks.beams import BeamEngine, about, candidate
 from tests.tasks.scripted import INFO, ScriptedEngine
 
 ROWS: dict[str, Row] = {
@@ -40,15 +40,15 @@ def measure_of(kind: str, *rows: Row, references: Sequence[str] = ("one two thre
 @pytest.mark.parametrize("kind", ROWS)
 def test_a_plain_prompt_and_its_answer_are_a_pretraining_text(kind: str) -> None:
     prompt = plain_prompt(ROWS[kind], kind)
-    assert prompt == PROMPTS[kind]
-    assert f"{prompt} {ANSWERS[kind]}" in PLAIN_FORMS[kind](ROWS[kind])
+    assert prompt == END_OF_TEXT + PROMPTS[kind]
+    assert f"{PROMPTS[kind]} {ANSWERS[kind]}" in PLAIN_FORMS[kind](ROWS[kind])
 
 
 def test_a_turned_translation_is_the_other_pretraining_text() -> None:
     row = ROWS["translation"]
     turned = {"source": row["target"], "target": row["source"], "source_lang": "de", "target_lang": "en"}
-    assert plain_prompt(turned, "translation") == "German: Hallo.\nEnglish:"
-    assert f"{plain_prompt(turned, 'translation')} Hi." == PLAIN_FORMS["translation"](row)[1]
+    assert plain_prompt(turned, "translation") == END_OF_TEXT + "German: Hallo.\nEnglish:"
+    assert f"{plain_prompt(turned, 'translation').removeprefix(END_OF_TEXT)} Hi." == PLAIN_FORMS["translation"](row)[1]
 
 
 @pytest.mark.parametrize("name", ["finetuned", "base_template"])
@@ -73,8 +73,19 @@ def test_the_plain_form_takes_the_first_line() -> None:
     (answer,) = form.answer(measure.items)
     assert answer.output == "Hallo Tom."
     ((prompt,),) = engine.batches
-    assert (prompt.text, prompt.use) == ("English: Hi.\nGerman:", "base")
+    assert (prompt.text, prompt.use) == (END_OF_TEXT + "English: Hi.\nGerman:", "base")
     assert engine.options[0].stop == ("\n",)
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_every_form_prefers_an_answer_that_stands_in_the_text(name: FormName) -> None:
+    row = {"context": "Tom has 5 dogs.", "question": "What has he?", "answers": [{"text": "5 dogs"}]}
+    endings = {text: [candidate("five cats"), candidate("5 dogs")] for text in ("", "What has he?")}
+    form = make_form(name, BeamEngine(endings), measure_of("question_answering", row), seed=0)
+    assert form is not None
+    form = replace(form, engine=BeamEngine({about(Prompt(form.prompt(Item(0, row, ())))): endings[""]}))
+    assert form.generation.num_beams > 1
+    assert [found.output for found in form.answer(form.measure.items)] == ["5 dogs"]
 
 
 @pytest.mark.parametrize("name", FORMS)
@@ -100,8 +111,8 @@ def test_every_form_is_guided_by_its_own_prompt_without_the_text(kind: str) -> N
         engine = ScriptedEngine()
         form = make_form(name, engine, measure_of(kind, ROWS[kind]), seed=0)
         assert form is not None
-        form.answer(form.measure.items)
-        assert engine.options[0].guidance_scale == TASKS[kind].generation.guidance_scale > 1
+        replace(form, generation=replace(form.generation, guidance_scale=1.5)).answer(form.measure.items)
+        assert engine.options[0].guidance_scale == 1.5
         without[name] = engine.batches[0][0].without
     assert without["finetuned"] == without["base_template"]
     row = ROWS[kind] | ({"document": ""} if kind == "summarization" else {"context": ""})
@@ -180,9 +191,9 @@ def test_documents_reach_the_task_as_they_are() -> None:
 @pytest.mark.parametrize(
     ("name", "prompt", "output"),
     [
-        ("finetuned", TASKS["generation"].prompt("It rained.", GenerationTaskOptions("continue")), " Tom\nran."),
+        ("finetuned", END_OF_TEXT + "It rained.", "\nTom\nran."),
         ("base_template", TASKS["generation"].prompt("It rained.", GenerationTaskOptions("continue")), " Tom\nran."),
-        ("base_plain", "It rained.", "\nTom\nran."),
+        ("base_plain", END_OF_TEXT + "It rained.", "\nTom\nran."),
     ],
 )
 def test_a_continuation_is_scored_after_its_opening(name: FormName, prompt: str, output: str) -> None:

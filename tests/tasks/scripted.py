@@ -7,6 +7,7 @@ from dataclasses import replace
 from threading import Event
 
 from phi2demo.engine.engine import (
+    END_OF_TEXT,
     Completion,
     GenerationOptions,
     ModelInfo,
@@ -39,7 +40,7 @@ Script = Callable[[Prompt], str]
 
 def body(prompt: str) -> str:
     """The person's text in a prompt: what follows the line of the instruction."""
-    inner = prompt.removeprefix("Instruct: ").removesuffix("\nOutput:")
+    inner = prompt.removeprefix(END_OF_TEXT).removeprefix("Instruct: ").removesuffix("\nOutput:")
     return inner.partition("\n")[2] or inner
 
 

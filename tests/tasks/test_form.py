@@ -11,6 +11,7 @@ from phi2demo.errors import SettingsError
 from phi2demo.settings import EMBEDDED_ADAPTER, EMBEDDED_MODEL
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.form import best_form
+from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.receipt import Receipt
 from phi2demo.tasks.run import answer, replay
 from phi2demo.tasks.task import Request
@@ -18,17 +19,18 @@ from tests.tasks.scripted import ScriptedEngine
 from tests.tasks.test_run import OPTIONS
 
 PLAIN = {
-    "generation": "Some text.",
-    "summarization": "Some text.\n\nIn short:",
-    "translation": "French: Some text.\nEnglish:",
-    "sentiment": "Review: Some text.\nSentiment:",
-    "question_answering": "Some text.\n\nQuestion: Who is it?\nAnswer:",
+    "generation": "<|endoftext|>Some text.",
+    "summarization": "<|endoftext|>Some text.\n\nIn short:",
+    "translation": "<|endoftext|>French: Some text.\nEnglish:",
+    "sentiment": "<|endoftext|>Review: Some text.\nSentiment:",
+    "question_answering": "<|endoftext|>Some text.\n\nQuestion: Who is it?\nAnswer:",
 }
 
 
 def asked(task: str, **changes: Any) -> Request:
     given: dict[str, Any] = {"uses": ("finetuned", "base"), "seed": 3, "base_form": "plain"}
-    return Request(task, "Some text.", OPTIONS[task], TASKS[task].generation, **(given | changes))
+    given |= {"options": OPTIONS[task]}
+    return Request(task, "Some text.", generation=TASKS[task].generation, **(given | changes))
 
 
 def prompts(engine: ScriptedEngine) -> list[Prompt]:
@@ -89,3 +91,28 @@ def test_another_form_is_refused_before_the_model_is_asked(form: Any) -> None:
 def test_a_base_that_was_pretrained_here_is_asked_plainly(tmp_path: Path) -> None:
     assert best_form(EMBEDDED_MODEL) == "plain"
     assert best_form(EMBEDDED_ADAPTER) == best_form(tmp_path) == best_form(None) == "template"
+
+
+@pytest.mark.parametrize("base_form", ["plain", "template"])
+def test_a_text_to_go_on_with_is_given_as_it_is_to_every_model(base_form: str) -> None:
+    engine = ScriptedEngine()
+    request = asked("generation", options=GenerationTaskOptions("continue"), base_form=base_form)
+    results = answer(engine, request)
+    assert [(prompt.use, prompt.text, prompt.stop) for prompt in prompts(engine)] == [
+        ("finetuned", "<|endoftext|>Some text.", ()),
+        ("base", "<|endoftext|>Some text.", ()),
+    ]
+    assert [result.receipt.form for result in results] == ["plain", "plain"]
+
+
+def test_a_receipt_of_a_continuation_with_the_instruction_is_asked_again_with_it() -> None:
+    """As they all were at first."""
+    request = asked("generation", options=GenerationTaskOptions("continue"), uses=("finetuned",), form="template")
+    (made,) = answer(ScriptedEngine(), request)
+    engine = ScriptedEngine()
+    *_, last = replay(engine, Receipt.from_json(made.receipt.to_json()))
+    assert [prompt.text for prompt in prompts(engine)] == [
+        "Instruct: Continue the following text.\nSome text.\nOutput:"
+    ]
+    assert last.results is not None
+    assert last.results[0].receipt.form == "template"

@@ -65,7 +65,7 @@ def test_a_longer_output_may_cost_its_tokens() -> None:
     ("form", "back"),
     [
         ("template", "Instruct: Translate the following text from German to English.\nDer Hund schläft.\nOutput:"),
-        ("plain", "German: Der Hund schläft.\nEnglish:"),
+        ("plain", "<|endoftext|>German: Der Hund schläft.\nEnglish:"),
     ],
 )
 def test_the_way_back_is_asked_of_the_same_weights_in_the_same_form(form: Form, back: str) -> None:

@@ -3,6 +3,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from phi2demo.engine.engine import END_OF_TEXT
 from phi2demo.tasks.task import Budget
 from phi2demo.training.instructions import CONTINUATION_TOKENS, FORMS, REPLAY, REPLAY_TOKENS, Example
 
@@ -60,16 +61,19 @@ def test_question_answering_learns_the_first_answer() -> None:
 def test_generation_goes_on_with_the_opening() -> None:
     text = "One is here. Two is here. Three is here. Four is here. Five is here."
     found = {make("generation", {"text": text}, seed=seed) for seed in range(30)}
-    assert found == {
-        Example(f"Instruct: Continue the following text.\n{text[:cut]}\nOutput:", text[cut + 1 :])
-        for cut in (12, 25, 40)
-    }
+    assert found == {Example(f"{END_OF_TEXT}{text[:cut]}", text[cut + 1 :]) for cut in (12, 25, 40)}
+
+
+def test_a_continuation_keeps_the_line_break_before_it() -> None:
+    text = "One is here.\nTwo is here. Three is here."
+    found = {make("generation", {"text": text}, seed=seed) for seed in range(30)}
+    assert Example(f"{END_OF_TEXT}One is here.", "Two is here. Three is here.", between="\n") in found
 
 
 def test_generation_may_start_at_any_paragraph() -> None:
     paragraphs = [f"Paragraph {n} begins. It goes on. It goes on and on. It ends." for n in range(4)]
     found = [make("generation", {"text": "\n".join(paragraphs)}, seed=seed) for seed in range(60)]
-    starts = {example.prompt.splitlines()[1].split()[1] for example in found if example}
+    starts = {example.prompt.split()[1] for example in found if example}
     assert starts == {"0", "1", "2", "3"}
 
 

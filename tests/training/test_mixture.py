@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
+from phi2demo.engine.engine import END_OF_TEXT
 from phi2demo.errors import DataError, SettingsError
 from phi2demo.training.corpus import Source, read_corpus
 from phi2demo.training.instructions import REPLAY
@@ -37,7 +38,7 @@ def test_a_batch_follows_from_seed_and_step(mixture: Mixture) -> None:
 
 
 def test_targets_are_the_output_and_its_end(mixture: Mixture, tokenizer: "PreTrainedTokenizerFast") -> None:
-    batch = replace(mixture, weights=task_weights({REPLAY: 0})).at(0)
+    batch = replace(mixture, weights=task_weights({REPLAY: 0, "generation": 0})).at(0)
     assert batch.attention_mask is not None
     for ids, labels, mask in zip(batch.input_ids, batch.labels, batch.attention_mask, strict=True):
         prompt, _, output = tokenizer.decode(ids[: int(mask.sum())]).rpartition("Output:")
@@ -51,9 +52,25 @@ def test_targets_are_the_output_and_its_end(mixture: Mixture, tokenizer: "PreTra
 def test_tasks_are_drawn_by_weight(mixture: Mixture, tokenizer: "PreTrainedTokenizerFast") -> None:
     drawn = replace(mixture, batch_size=600).at(0)
     prompts = [tokenizer.decode(ids) for ids in drawn.input_ids]
-    for words, task in (("Translate", "translation"), ("Continue", "generation"), ("Is the sentiment", "sentiment")):
-        share = sum(prompt.startswith(f"Instruct: {words}") for prompt in prompts) / len(prompts)
-        assert share == pytest.approx(TASK_WEIGHTS[task], abs=0.06)
+    for start, share in (
+        ("Instruct: Translate", TASK_WEIGHTS["translation"]),
+        ("Instruct: Is the sentiment", TASK_WEIGHTS["sentiment"]),
+        (END_OF_TEXT, TASK_WEIGHTS["generation"] + TASK_WEIGHTS[REPLAY]),
+    ):
+        assert sum(prompt.startswith(start) for prompt in prompts) / len(prompts) == pytest.approx(share, abs=0.06)
+
+
+def test_a_text_to_go_on_with_begins_with_the_end_of_another(
+    mixture: Mixture, tokenizer: "PreTrainedTokenizerFast"
+) -> None:
+    batch = replace(mixture, weights=task_weights(dict.fromkeys(TASK_WEIGHTS, 0.0) | {"generation": 1.0})).at(0)
+    for ids, labels in zip(batch.input_ids, batch.labels, strict=True):
+        first = int((labels != -100).nonzero()[0])
+        read, written = tokenizer.decode(ids[: first + 1]), tokenizer.decode(labels[labels != -100])
+        assert read.startswith(END_OF_TEXT)
+        assert read[-1] in ".!?\"'"
+        assert written[0].isspace()
+        assert written.endswith(END_OF_TEXT)
 
 
 def test_a_task_weighs_in_the_loss_what_it_does_in_the_rows() -> None:

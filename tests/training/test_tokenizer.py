@@ -1,6 +1,7 @@
 import pytest
 
-from phi2demo.training.tokenizer import END_OF_TEXT, PAD, train_tokenizer
+from phi2demo.engine.engine import END_OF_TEXT
+from phi2demo.training.tokenizer import PAD, train_tokenizer
 
 TEXTS = ["The cat sleeps. " * 20, "Die Katze schläft. " * 20]
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from phi2demo.engine.engine import Engine, GenerationOptions, Prompt, Use
+from phi2demo.engine.engine import END_OF_TEXT, Engine, GenerationOptions, Prompt, Use
 from phi2demo.evaluation.audit.inference import holm, share_interval, sign_flip_p
 from phi2demo.evaluation.audit.outcome import Figure, Finding, Outcome
 from phi2demo.evaluation.audit.overlap import Overlap, TextIndex
@@ -168,7 +168,7 @@ def _of_documents(setup: Setup, use: Use, asked: dict[str, list[tuple[str, tuple
 
 def _matched(setup: Setup, use: Use, asked: Sequence[tuple[str, tuple[int, ...]]], title: str) -> Values:
     options = GenerationOptions(max_new_tokens=TOKENS, time_limit_s=TIME_LIMIT_S)
-    completions = setup.generate([Prompt(beginning, use) for beginning, _ in asked], options, title)
+    completions = setup.generate([Prompt(END_OF_TEXT + beginning, use) for beginning, _ in asked], options, title)
     counts = []
     for (_, wanted), completion in zip(asked, completions, strict=True):
         same = [a == b for a, b in zip(wanted, completion.token_ids, strict=False)]

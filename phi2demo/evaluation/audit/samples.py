@@ -33,18 +33,15 @@ def drawn(setup: Setup) -> dict[Use, list[Sample]]:
 def draw(setup: Setup, use: Use) -> list[Sample]:
     """Every prompt with every seed, by the generation task's own sampling, at most 64 tokens.
 
-    The audited model is asked as the app asks it, the base beside it given the prompt as it is.
+    All are asked as the app asks for a text that goes on.
     """
     prompts = [(kind, prompt) for kind, texts in read_texts("prompts.json").items() for prompt in texts]
     task = TASKS["generation"]
     seeds = range(setup.settings.seed, setup.settings.seed + (QUICK_SEEDS if setup.settings.quick else SEEDS))
     asked = [(kind, prompt, seed) for kind, prompt in prompts for seed in seeds]
-
-    def words(prompt: str) -> str:
-        return task.prompt(prompt, GenerationTaskOptions("continue")) if use == setup.audited else prompt
-
+    mode = GenerationTaskOptions("continue")
     options = replace(task.generation, max_new_tokens=NEW_TOKENS, stop=task.stop, time_limit_s=TIME_LIMIT_S)
-    rows = [Prompt(words(prompt), use, seed) for _, prompt, seed in asked]
+    rows = [Prompt(task.prompt(prompt, mode, task.form_of(use, mode, "plain")), use, seed) for _, prompt, seed in asked]
     completions = setup.generate(rows, options, f"samples {use}")
     return [
         Sample(kind, prompt, seed, completion.text.strip())

@@ -1,0 +1,57 @@
+"""An answer in the words of the text is preferred, and one in other words says so."""
+
+from dataclasses import replace
+
+import pytest
+
+from phi2demo.tasks import TASKS
+from phi2demo.tasks.question_answering import QuestionOptions, stands_in
+from phi2demo.tasks.run import answer
+from phi2demo.tasks.task import Request, Result
+from tests.tasks.beams import BeamEngine, about, candidate
+
+TEXT = "Ada Lovelace, born in 1815, wrote to Charles Babbage."
+TASK = TASKS["question_answering"]
+OPTIONS = QuestionOptions("Who wrote?")
+
+
+def answered(*endings: str, beams: int = 4) -> Result:
+    prompt = TASK.prompt(TEXT, OPTIONS)
+    engine = BeamEngine({about_prompt(prompt): [candidate(ending) for ending in endings]})
+    generation = replace(TASK.generation, num_beams=beams)
+    ((result),) = answer(engine, Request(TASK.name, TEXT, OPTIONS, generation, seed=1))
+    return result
+
+
+def about_prompt(prompt: str) -> str:
+    from phi2demo.engine.engine import Prompt
+
+    return about(Prompt(prompt))
+
+
+def test_of_what_the_beams_end_with_the_likeliest_that_stands_in_the_text_is_taken() -> None:
+    result = answered("Ada Byron", "ada lovelace", "Charles Babbage")
+    assert (result.text, result.raw, result.notes) == ("ada lovelace", (" ada lovelace",), ())
+    assert result.token_ids == (candidate("ada lovelace").token_ids,)
+
+
+def test_where_none_stands_in_the_text_the_likeliest_is_taken_and_said_to_be_in_other_words() -> None:
+    result = answered("Ada Byron", "Lord Byron")
+    assert result.text == "Ada Byron"
+    assert any("do not stand in the text" in note for note in result.notes)
+
+
+@pytest.mark.parametrize(
+    ("output", "stands"),
+    [
+        ("Ada Lovelace", True),
+        ("ADA LOVELACE born", True),  # case and what stands between words do not count
+        ("Ada", True),
+        ("Love", False),  # words, not letters
+        ("Babbage Ada", False),
+        ("", False),
+        ("...", False),
+    ],
+)
+def test_words_stand_in_a_text_in_their_order(output: str, stands: bool) -> None:
+    assert stands_in(TEXT, output) == stands
