@@ -1,13 +1,14 @@
 """Summarization: in a sentence, short or medium; a long document part by part, then a summary of the summaries."""
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from phi2demo.engine.engine import GenerationOptions
 from phi2demo.errors import InputError, SettingsError
-from phi2demo.tasks.documents import balance, count_words, pack
+from phi2demo.tasks.documents import balance, count_words, pack, split_sentences
 from phi2demo.tasks.task import Budget, Pieces, Task, TaskOptions, check_choice
 
 LENGTHS = {"sentence": "one sentence", "short": "two or three sentences", "medium": "a short paragraph"}
@@ -17,6 +18,7 @@ MIN_PART_WORDS = 40
 """A part is not cut smaller for the sake of more sentences."""
 SEAM_TOKENS = 4
 """Text and template may take this many tokens more together than apart."""
+_WORD = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]\w*")
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,18 @@ class Summarization(Task[SummaryOptions]):
             return None
         pieces = self.pieces(merged, options, budget)
         return pieces if len(pieces.texts) < len(outputs) else None
+
+    def notes(self, text: str, output: str, options: SummaryOptions) -> tuple[str, ...]:
+        """Names and numbers that were made up; the first word of a sentence is no name for its capital."""
+        known = {word.casefold() for word in _WORD.findall(text)}
+        made_up = dict.fromkeys(
+            word
+            for sentence in split_sentences(output)
+            for at, word in enumerate(_WORD.findall(sentence))
+            if (word[0].isdigit() or (at and word[0].isupper())) and word.casefold() not in known
+        )
+        listed = list(made_up)[:10]
+        return (f"Names and numbers of the summary that the text lacks: {', '.join(listed)}.",) if listed else ()
 
     def facts(self, text: str, output: str) -> tuple[str, ...]:
         """Words in, words out, compression."""

@@ -24,7 +24,10 @@ _NUMBERS = {
     "reverse_weight": ("Weight of translating back", "Of the beams' outputs, rather one that gives your text back"),
     "time_limit_s": ("Time limit in seconds", "It ends with what there is"),
 }
-_ONLY_IN = {"num_beams": ("summarization", "translation"), "reverse_weight": ("translation",)}
+_ONLY_IN = {
+    "num_beams": ("summarization", "translation", "question_answering"),
+    "reverse_weight": ("translation",),
+}
 """Tasks that offer an option, where not all do."""
 
 

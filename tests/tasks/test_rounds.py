@@ -254,10 +254,10 @@ def test_an_output_that_was_cut_says_so(engine: ScriptedEngine, text: str, note:
             "finetuned",
             "Instruct: Summarize the following text in one sentence.\n\nOutput:",
         ),
-        ("summarization", SummaryOptions(), "base", "\n\nIn short:"),
-        ("question_answering", QuestionOptions("Who?"), "base", "\n\nQuestion: Who?\nAnswer:"),
+        ("summarization", SummaryOptions(), "base", "<|endoftext|>\n\nIn short:"),
+        ("question_answering", QuestionOptions("Who?"), "base", "<|endoftext|>\n\nQuestion: Who?\nAnswer:"),
         ("generation", GenerationTaskOptions("instruct"), "finetuned", "Instruct: \nOutput:"),
-        ("generation", GenerationTaskOptions(), "base", ""),
+        ("generation", GenerationTaskOptions(), "base", "<|endoftext|>"),
     ],
 )
 def test_guided_rows_come_with_their_prompt_without_the_text(
@@ -270,10 +270,9 @@ def test_guided_rows_come_with_their_prompt_without_the_text(
     assert engine.options[0].guidance_scale == 1.5
 
 
-def test_summaries_and_answers_are_guided_and_a_receipt_from_before_is_not(engine: ScriptedEngine) -> None:
+def test_summaries_are_guided_and_a_receipt_from_before_is_not(engine: ScriptedEngine) -> None:
     scales = {name: task.generation.guidance_scale for name, task in TASKS.items()}
-    guided = {"summarization", "question_answering"}
-    assert scales == {name: 1.5 if name in guided else 1.0 for name in TASKS}
+    assert scales == {name: 1.5 if name == "summarization" else 1.0 for name in TASKS}
     (made,) = answer(engine, summary("Tom came.", generation=TASKS["summarization"].generation))
     assert made.receipt.generation["guidance_scale"] == 1.5
     del made.receipt.generation["guidance_scale"]
@@ -291,7 +290,7 @@ def test_a_continuation_is_one_prompt_with_the_seed_itself(engine: ScriptedEngin
     request = Request("generation", "Once upon a time", GenerationTaskOptions(), GREEDY, seed=11)
     answer(engine, request)
     (prompts,) = engine.batches
-    assert prompts == [Prompt("Instruct: Continue the following text.\nOnce upon a time\nOutput:", "finetuned", 11)]
+    assert prompts == [Prompt("<|endoftext|>Once upon a time", "finetuned", 11)]
     assert engine.options[0].stop == ("\nInstruct:", "\nOutput:")
 
 

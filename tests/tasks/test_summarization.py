@@ -40,3 +40,18 @@ def test_facts() -> None:
     assert facts("one two three four", "one two") == ("4 words in, 2 words out", "compression 2.0 to 1")
     assert facts("one two", "") == ("2 words in, no words out",)
     assert facts("word " * 1234, "x")[0] == "1,234 words in, 1 words out"
+
+
+@pytest.mark.parametrize(
+    ("summary", "lacks"),
+    [
+        ("The bridge in Bern was built in 1903.", "1903"),
+        ("Nice old bridge. Large too.", ""),  # capitals of sentences are no names
+        ("A bridge by Anna Keller, near BERN.", "Anna, Keller"),
+        ("It has 1,200 stones and 3.5 arches.", "3.5"),
+    ],
+)
+def test_names_and_numbers_that_the_text_lacks_are_said(summary: str, lacks: str) -> None:
+    text = "The old bridge of Bern has 1,200 stones; it was built in 1905."
+    notes = Summarization().notes(text, summary, SummaryOptions())
+    assert notes == ((f"Names and numbers of the summary that the text lacks: {lacks}.",) if lacks else ())

@@ -42,13 +42,13 @@ def sessions() -> Sessions:
 
 
 @pytest.fixture
-def tab_of(loader: EngineLoader, sessions: Sessions) -> Callable[[str], tuple[TaskTab, TabHandlers]]:
-    """Tab and handlers of a task."""
+def tab_of(loader: EngineLoader, sessions: Sessions) -> Callable[..., tuple[TaskTab, TabHandlers]]:
+    """Tab and handlers of a task, of a model that declares nothing or what is given."""
     import gradio as gr
 
-    def build(task: str) -> tuple[TaskTab, TabHandlers]:
+    def build(task: str, declaration: Declaration | None = None) -> tuple[TaskTab, TabHandlers]:
         with gr.Blocks():
-            tab = build_task_tab(TASKS[task], DESCRIPTION, Declaration())
+            tab = build_task_tab(TASKS[task], DESCRIPTION, declaration or Declaration())
         return tab, TabHandlers(tab, loader, sessions)
 
     return build

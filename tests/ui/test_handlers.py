@@ -12,6 +12,7 @@ import pytest
 from phi2demo.engine.engine import Candidate
 from phi2demo.engine.loader import EngineLoader
 from phi2demo.tasks import TASKS
+from phi2demo.tasks.declaration import Declaration
 from phi2demo.tasks.reranking import Ranked
 from phi2demo.ui.handlers import TabHandlers
 from phi2demo.ui.sessions import Sessions
@@ -84,6 +85,15 @@ def test_how_the_base_is_asked_is_shown_where_it_is_asked(tab_of: Callable[[str]
     assert tab.ask.base_form.visible is False
     shown = {use: handlers.switch(use)[tab.ask.base_form].visible for use in ("finetuned", "base", "both")}
     assert shown == {"finetuned": False, "base": True, "both": True}
+
+
+def test_how_the_base_is_asked_is_not_shown_where_it_goes_on_with_a_text_as_it_is(
+    tab_of: Callable[..., Built],
+) -> None:
+    tab, handlers = tab_of("generation", Declaration(modes=("continue",)))
+    assert handlers.switch("both")[tab.ask.base_form].visible is False
+    tab, handlers = tab_of("generation")
+    assert handlers.switch("both")[tab.ask.base_form].visible is True
 
 
 def test_a_label_comes_with_its_probabilities(tab_of: Callable[[str], Built]) -> None:
