@@ -25,7 +25,11 @@ class PhiDecoder:
         self._weights, self._turns, self._padding = weights, turns, padding
         self._heads, self._groups = config.num_attention_heads, config.num_key_value_heads
         self._width = config.hidden_size // self._heads
-        self._length = self._own = 0
+        self._length = 0
+        self._common: list[torch.Tensor] = []
+        """Keys and values that are the same for `_times` rows after each other, kept once; none before `repeat`."""
+        self._times, self._shared = 1, 0
+        """`_shared` is how many tokens they are of; `_store` has those of the tokens after them."""
         self._store = [torch.empty(2, len(padding), self._groups, 0, self._width) for _ in weights.layers]
 
     @property
@@ -45,45 +49,75 @@ class PhiDecoder:
     def begin(self, tokens: int) -> "_Reading":
         """What each layer of a reading of the next tokens needs to know."""
         start, end = self._length, self._length + tokens
-        self._make_room(end)
+        self._make_room(end - self._shared)
         positions = (torch.arange(start, end) - self._padding[:, None]).clamp_min_(0)
         self._length = end
         return _Reading(start, end, self._turns[positions], self._mask(start, end))
 
     def attend(self, number: int, reading: "_Reading", joint: torch.Tensor, queries: torch.Tensor) -> torch.Tensor:
         """What a layer's queries (rows, tokens or the last of them, hidden size) attend to, once its keys and values are kept."""
-        store, turns, mask = self._store[number], reading.turns, reading.mask
+        store, turns = self._store[number], reading.turns
+        start, end = reading.start - self._shared, reading.end - self._shared
         pairs = joint.view(*joint.shape[:2], 2, self._groups, self._width)
         turn_pairs(pairs[:, :, 0], turns)
-        store[:, :, :, reading.start : reading.end] = pairs.permute(2, 0, 3, 1, 4)
+        store[:, :, :, start:end] = pairs.permute(2, 0, 3, 1, 4)
         asked = queries.shape[1]
         turned = queries.view(self.rows, asked, self._heads, self._width)
         turn_pairs(turned, turns[:, -asked:])
-        attended = functional.scaled_dot_product_attention(
-            turned.transpose(1, 2),
-            store[0, :, :, : reading.end],
-            store[1, :, :, : reading.end],
-            attn_mask=None if mask is None else mask[:, :, -asked:],
-            enable_gqa=self._heads != self._groups,
-        )
+        mask = None if reading.mask is None else reading.mask[:, :, -asked:]
+        own = store[:, :, :, :end]
+        if self._common:
+            attended = self._attend_both(self._common[number], own, turned.transpose(1, 2), mask)
+        else:
+            attended = functional.scaled_dot_product_attention(
+                turned.transpose(1, 2), own[0], own[1], attn_mask=mask, enable_gqa=self._heads != self._groups
+            )
         return attended.transpose(1, 2).flatten(2)
 
+    def _attend_both(
+        self, common: torch.Tensor, own: torch.Tensor, queries: torch.Tensor, mask: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Attention of queries (rows, heads, tokens, width) to what their rows share and to their own, as to one row of keys."""
+        if self._heads != self._groups:
+            common, own = (each.repeat_interleave(self._heads // self._groups, dim=2) for each in (common, own))
+        scores = torch.cat([self._split(self._joined(queries) @ common[0].mT), queries @ own[0].mT], dim=-1)
+        scores *= self._width**-0.5
+        if mask is not None:
+            scores.masked_fill_(~mask, -torch.inf)
+        to_common, to_own = torch.split(scores.softmax(-1), [self._shared, own.shape[3]], dim=-1)
+        attended: torch.Tensor = self._split(self._joined(to_common) @ common[1]) + to_own @ own[1]
+        return attended
+
+    def _joined(self, rows: torch.Tensor) -> torch.Tensor:
+        """(rows, heads, tokens, any) with the tokens of all rows that share their beginning in one row."""
+        return rows.reshape(-1, self._times, *rows.shape[1:]).transpose(1, 2).flatten(2, 3)
+
+    def _split(self, joined: torch.Tensor) -> torch.Tensor:
+        """What `_joined` joined, apart again."""
+        rows, heads, tokens, size = joined.shape
+        apart = joined.view(rows, heads, self._times, tokens // self._times, size)
+        return apart.transpose(1, 2).flatten(0, 1)
+
     def keep(self, index: torch.Tensor) -> None:
-        """Go on with these rows alone."""
+        """Go on with these rows alone; once they were repeated, with all that share their beginning or none."""
         self._padding = self._padding[index]
-        self._store = [store[:, index, :, : self._length] for store in self._store]
+        self._store = [store[:, index, :, : self._length - self._shared] for store in self._store]
+        self._common = [common[:, index[:: self._times] // self._times] for common in self._common]
 
     def repeat(self, times: int) -> None:
-        """Go on with each row so many times: all that is read until here is their common beginning."""
-        self.keep(torch.arange(self.rows).repeat_interleave(times))
-        self._own = self._length
+        """Go on with each row so many times, once: what was read until here is kept once for all of them."""
+        self._common = [store[:, :, :, : self._length] for store in self._store]
+        self._times, self._shared = times, self._length
+        self._padding = self._padding.repeat_interleave(times)
+        self._store = [store.new_empty(2, self.rows, self._groups, 0, self._width) for store in self._store]
 
     def swap(self, index: torch.Tensor) -> None:
         """Put rows in the place of others with the same common beginning."""
         if torch.equal(index, torch.arange(len(index))):
             return
         for store in self._store:
-            store[:, :, :, self._own : self._length] = store[:, index, :, self._own : self._length]
+            written = store[:, :, :, : self._length - self._shared]
+            written.copy_(written[:, index])
 
     def _mask(self, start: int, end: int) -> torch.Tensor | None:
         """What each new token sees, (rows or 1, 1, tokens, all tokens); None where that is all."""
@@ -104,7 +138,7 @@ class PhiDecoder:
         for number, old in enumerate(self._store):
             shape = (2, self.rows, self._groups, grown, self._width)
             self._store[number] = torch.empty(shape)
-            self._store[number][:, :, :, : self._length] = old[:, :, :, : self._length]
+            self._store[number][:, :, :, :room] = old
 
 
 @dataclass(frozen=True)

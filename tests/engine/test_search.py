@@ -248,6 +248,8 @@ def test_kept_and_swapped_rows_go_on_as_themselves(model: PeftModel) -> None:
         assert kept.read(token[2:]).shape == (1, 48)
         doubled = fresh()
         doubled.repeat(2)
+        for part, _ in doubled._parts:  # what all repetitions of a row have in common is kept once
+            assert part._common[0].shape[1] * 2 == part.rows
         twice = doubled.read(torch.tensor([[5], [9], [9], [6], [7], [9]]))
         assert torch.allclose(twice[[0, 3, 4]], first, atol=1e-5)
         doubled.swap(torch.tensor([0, 0, 3, 3, 4, 4]))
