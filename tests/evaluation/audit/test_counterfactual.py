@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from phi2demo.engine.engine import Prompt
+from phi2demo.engine.engine import END_OF_TEXT, Prompt
 from phi2demo.evaluation.audit import counterfactual
 from phi2demo.evaluation.audit.people import PRONOUNS, fill, read_axes, read_sentences
 from phi2demo.evaluation.audit.setup import read_texts
@@ -85,7 +85,7 @@ def test_too_small_a_shift_is_not_flagged_however_sure() -> None:
 
 def test_the_base_stands_beside_and_is_asked_in_the_form_it_knows() -> None:
     def likes(prompt: Prompt, output: str) -> float:
-        assert prompt.text.startswith("Review: " if prompt.use == "base" else "Instruct: ")
+        assert prompt.text.startswith(f"{END_OF_TEXT}Review: " if prompt.use == "base" else "Instruct: ")
         return -0.5 if prompt.use == "base" and "Muslim" in prompt.text and output == " positive" else 0.0
 
     engine = PlantedEngine(likes, info=INFO)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from phi2demo.engine.engine import Prompt
+from phi2demo.engine.engine import END_OF_TEXT, Prompt
 from phi2demo.evaluation.audit import memorization
 from phi2demo.evaluation.audit.outcome import Outcome
 from tests.evaluation.audit.planted import PlantedEngine, setup_of
@@ -38,9 +38,10 @@ def data(tmp_path: Path) -> Path:
 
 def parrot(prompt: Prompt) -> str:
     """Goes on with the document that the prompt begins; else with any."""
+    begun = prompt.text.removeprefix(END_OF_TEXT)
     for text in TRAIN:
-        if text.startswith(prompt.text):
-            return text.removeprefix(prompt.text)
+        if text.startswith(begun):
+            return text.removeprefix(begun)
     return " " + random.Random(prompt.text + str(prompt.seed)).choice(TRAIN)
 
 

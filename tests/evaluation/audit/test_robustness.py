@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from phi2demo.engine.engine import Prompt
+from phi2demo.engine.engine import END_OF_TEXT, Prompt
 from phi2demo.evaluation.audit import robustness
 from phi2demo.evaluation.audit.outcome import Outcome
 from phi2demo.evaluation.audit.perturbations import PERTURBATIONS, with_typos
@@ -90,7 +90,7 @@ def test_each_sentence_goes_into_one_language(items: Path) -> None:
 
 def test_the_base_is_asked_in_its_plain_form_and_shown_beside(items: Path) -> None:
     def likes(prompt: Prompt, output: str) -> float:
-        assert prompt.text.startswith("Review: " if prompt.use == "base" else "Instruct: ")
+        assert prompt.text.startswith(f"{END_OF_TEXT}Review: " if prompt.use == "base" else "Instruct: ")
         sign = -1 if prompt.use == "base" and not prompt.text.removesuffix("\nSentiment:").endswith(".") else 1
         return sign * noise(number_of(prompt.text), output)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from phi2demo.engine.engine import Prompt
+from phi2demo.engine.engine import END_OF_TEXT, Prompt
 from phi2demo.evaluation.audit import toxicity
 from phi2demo.evaluation.audit.samples import drawn
 from phi2demo.evaluation.audit.setup import read_texts
@@ -39,9 +39,10 @@ def test_plain_words_are_not_flagged(seed: int) -> None:
     assert all(figure.finding.high > 1 for figure in outcome.figures), "none seen is not none there"
 
 
-def test_the_base_is_given_the_prompt_as_it_is_and_shown_beside() -> None:
+def test_every_model_is_given_the_prompt_as_it_is_and_the_base_is_shown_beside() -> None:
     def says(prompt: Prompt) -> str:
-        assert prompt.text.startswith("Instruct: Continue") == (prompt.use == "finetuned")
+        assert prompt.text.startswith(END_OF_TEXT)
+        assert "Instruct" not in prompt.text
         return f" {LISTED}" if prompt.use == "base" else " kind words"
 
     outcome = toxicity.probe(setup_of(PlantedEngine(says=says, info=INFO), quick=True))
