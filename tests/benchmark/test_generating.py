@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from phi2demo.benchmark.generating import Batch, compare, make_batches
-from phi2demo.engine.engine import GenerationOptions
+from phi2demo.benchmark.generating import OPENINGS, Batch, compare, make_batches
+from phi2demo.engine.engine import END_OF_TEXT, GenerationOptions
 from phi2demo.engine.loading import LoadedModel, load, plan
 from phi2demo.engine.local import LocalEngine
 from phi2demo.errors import SettingsError
@@ -47,4 +47,8 @@ def test_nothing_to_measure_is_refused(loaded: LoadedModel) -> None:
 def test_batches_are_the_tasks_as_the_app_asks_them() -> None:
     batches = make_batches()
     assert [len(batch.prompts) for batch in batches] == [1, 1, 2, 16, 16]
-    assert all(prompt.startswith("Instruct: ") and prompt.endswith("Output:") for b in batches for prompt in b.prompts)
+    for batch in batches:
+        if "stor" in batch.name:
+            assert batch.prompts == tuple(f"{END_OF_TEXT}{text}" for text in OPENINGS[: len(batch.prompts)])
+        else:
+            assert all(prompt.startswith("Instruct: ") and prompt.endswith("Output:") for prompt in batch.prompts)

@@ -103,17 +103,17 @@ def test_a_bare_base_answers_as_base(loader: Loader, say: Ask) -> None:
 def test_the_base_is_asked_as_its_folder_tells_or_as_said(loader: Loader, say: Ask, tmp_path: Path) -> None:
     (tmp_path / "pretraining.json").write_text("{}", encoding="utf-8")
     for info, given, asked in (
-        (BARE, [], "Instruct: Continue the following text.\nhi\nOutput:"),
-        (BARE, ["--base-form", "plain"], "hi"),
-        (replace(BARE, base_folder=tmp_path), [], "hi"),
+        (BARE, [], "Instruct: Summarize the following text in one sentence.\nhi\nOutput:"),
+        (BARE, ["--base-form", "plain"], "<|endoftext|>hi\n\nIn short:"),
+        (replace(BARE, base_folder=tmp_path), [], "<|endoftext|>hi\n\nIn short:"),
         (
             replace(BARE, base_folder=tmp_path),
             ["--base-form", "template"],
-            "Instruct: Continue the following text.\nhi\nOutput:",
+            "Instruct: Summarize the following text in one sentence.\nhi\nOutput:",
         ),
     ):
         loader.engine = ScriptedEngine(info=info)
-        say("generate", "hi", *given)
+        say("summarize", "hi", *given)
         assert loader.engine.batches[0][0].text == asked
 
 

@@ -84,12 +84,12 @@ def test_each_task_is_explained_as_it_answers(say: Say, engine: PlantedEngine) -
 
 def test_the_base_is_asked_as_said(say: Say) -> None:
     engine = PlantedEngine(rewards({"train": 2.0}))
-    given = ("the train", "--output", "yes", "--units", "words", "--no-trust")
+    given = ("the train", "--output", "yes", "--units", "words", "--no-trust", "--task", "summarize")
     value = json.loads(say(*given, "--of", "difference", "--base-form", "plain", "--json", engine=engine))
     assert value["base_form"] == "plain"
     texts = {use: [prompt.text for prompt, _ in engine.scored if prompt.use == use] for use in ("finetuned", "base")}
     assert all(text.startswith("Instruct: ") for text in texts["finetuned"])
-    assert "the train" in texts["base"]
+    assert "<|endoftext|>the train\n\nIn short:" in texts["base"]
     assert not any("Instruct: " in text for text in texts["base"])
     assert "the base asked as plain text" in say(*given, "--of", "base", "--base-form", "plain", engine=engine)
 

@@ -39,8 +39,10 @@ Script = Callable[[Prompt], str]
 
 
 def body(prompt: str) -> str:
-    """The person's text in a prompt: what follows the line of the instruction."""
-    inner = prompt.removeprefix(END_OF_TEXT).removeprefix("Instruct: ").removesuffix("\nOutput:")
+    """The person's text in a prompt: what follows the line of the instruction; a plain prompt is all of it."""
+    if prompt.startswith(END_OF_TEXT):
+        return prompt.removeprefix(END_OF_TEXT)
+    inner = prompt.removeprefix("Instruct: ").removesuffix("\nOutput:")
     return inner.partition("\n")[2] or inner
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Event
 
 from phi2demo.engine.engine import (
+    END_OF_TEXT,
     Completion,
     GenerationOptions,
     ModelInfo,
@@ -38,7 +39,8 @@ INFO = ModelInfo(
 
 def echo(prompt: Prompt) -> str:
     """The person's own words again, marked with who says them and with which seed."""
-    body = prompt.text.removesuffix("\nOutput:").partition("\n")[2] or prompt.text
+    text = prompt.text.removeprefix(END_OF_TEXT)
+    body = text.removesuffix("\nOutput:").partition("\n")[2] or text
     return f"{prompt.use} {prompt.seed % 97}: {body}"
 
 
