@@ -18,6 +18,7 @@ MIN_PART_WORDS = 40
 """A part is not cut smaller for the sake of more sentences."""
 SEAM_TOKENS = 4
 """Text and template may take this many tokens more together than apart."""
+_OPENING = "\"'“„«‘‚(:–—-"
 _WORD = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]\w*")
 
 
@@ -84,13 +85,13 @@ class Summarization(Task[SummaryOptions]):
         return pieces if len(pieces.texts) < len(outputs) else None
 
     def notes(self, text: str, output: str, options: SummaryOptions) -> tuple[str, ...]:
-        """Names and numbers that were made up; the first word of a sentence is no name for its capital."""
+        """Names and numbers that were made up; the first word of a sentence or a quotation is no name for its capital."""
         known = {word.casefold() for word in _WORD.findall(text)}
+        found = (word for sentence in split_sentences(output) for word in _WORD.finditer(sentence))
         made_up = dict.fromkeys(
-            word
-            for sentence in split_sentences(output)
-            for at, word in enumerate(_WORD.findall(sentence))
-            if (word[0].isdigit() or (at and word[0].isupper())) and word.casefold() not in known
+            word[0]
+            for word in found
+            if word[0].casefold() not in known and (word[0][0].isdigit() or (word[0][0].isupper() and _inside(word)))
         )
         listed = list(made_up)[:10]
         return (f"Names and numbers of the summary that the text lacks: {', '.join(listed)}.",) if listed else ()
@@ -101,6 +102,12 @@ class Summarization(Task[SummaryOptions]):
         if not after:
             return (f"{before:,} words in, no words out",)
         return (f"{before:,} words in, {after:,} words out", f"compression {before / after:.1f} to 1")
+
+
+def _inside(word: re.Match[str]) -> bool:
+    """Whether a word begins neither its sentence nor a quotation."""
+    before = word.string[: word.start()].rstrip(" ")
+    return bool(before) and before[-1] not in _OPENING
 
 
 def _later(parts: int, wanted: int, *, shrink: float) -> int:
