@@ -104,6 +104,8 @@ class ReportValue:
     limit: int | None
     """Rows of each set, where not all were asked."""
     measures: tuple[MeasureValue, ...]
+    note: str = ""
+    """How it was made, where that takes more words."""
 
     @property
     def forms(self) -> tuple[FormName, ...]:
@@ -137,6 +139,7 @@ def as_report(report: object, *, name: str = "The file") -> ReportValue:
     try:
         found = _Fields(report, "report")
         model, settings = found.inner("model"), found.inner("settings")
+        environment = found.optional("environment", found.inner)
         return ReportValue(
             made_at=found.text("made_at"),
             base=model.text("base"),
@@ -147,6 +150,7 @@ def as_report(report: object, *, name: str = "The file") -> ReportValue:
             dtype=model.text("dtype"),
             limit=settings.optional("limit", settings.count),
             measures=tuple(_measure(each) for each in found.several("measures", at_most=MAX_MEASURES)),
+            note=(environment and environment.optional("note", environment.text)) or "",
         )
     except _WrongError as error:
         raise DataError(

@@ -43,6 +43,8 @@ def about(report: ReportValue, *, info: ModelInfo | None, live: bool = False) ->
     day, _, clock = report.made_at.partition("T")
     parts = [f"Made {day} {clock[:5]}", f"of {weights}", f"on {report.device.upper()}, {report.dtype}", asked]
     line = f'<p class="facts">{"".join(f"<span>{escape(part)}</span>" for part in parts)}</p>'
+    if report.note:
+        line += note(report.note)
     if live:
         return line
     if info is None:

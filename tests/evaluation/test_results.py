@@ -199,3 +199,10 @@ def test_files_to_take_away(data: Path) -> None:
     assert packed == to_zip({"a.txt": "ä"})
     with zipfile.ZipFile(io.BytesIO(packed)) as archive:
         assert archive.read("a.txt").decode() == "ä"
+
+
+def test_how_a_report_was_made_is_read_where_it_says_so() -> None:
+    assert as_report(small()).note == as_report(small() | {"environment": {"threads": 2}}).note == ""
+    assert as_report(small() | {"environment": {"note": "Half of it elsewhere."}}).note == "Half of it elsewhere."
+    with pytest.raises(DataError, match="note"):
+        as_report(small() | {"environment": {"note": 5}})

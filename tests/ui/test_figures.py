@@ -7,6 +7,7 @@ from phi2demo.evaluation.results import as_report
 from phi2demo.ui import figures, slice_table
 from phi2demo.ui.example_cards import differing
 from tests.evaluation.test_results import small
+from tests.tasks.scripted import INFO
 
 
 def with_figure(**changes: Any) -> Any:
@@ -120,3 +121,8 @@ def test_words_that_the_good_answer_lacks_are_marked(text: str, references: list
     shown = differing(text, references)
     assert re.findall(r"<mark>(.*?)</mark>", shown, re.S) == marked
     assert re.sub(r"</?mark>", "", shown) == escape(text)
+
+
+def test_the_page_shows_how_a_report_was_made() -> None:
+    told = as_report(small() | {"environment": {"note": "Half <b>elsewhere</b>."}})
+    assert "Half &lt;b&gt;elsewhere&lt;/b&gt;." in figures.about(told, info=INFO)
