@@ -123,7 +123,7 @@ class PlainForm(Form):
         options = replace(self.generation, stop=task.plain_stop)
         *_, last = self.engine.stream(prompts, options)
         assert last.completions is not None
-        chosen = [self._chosen(*each) for each in zip(prompts, rows, last.completions, strict=True)]
+        chosen = self._chosen(prompts, rows, last.completions)
         return [
             Answer(each.text.strip().partition("\n")[0].strip(), {"new_tokens": len(each.token_ids)}) for each in chosen
         ]
@@ -134,13 +134,19 @@ class PlainForm(Form):
         without = TASKS[self.measure.task].without(options, "plain") if guided else ""
         return Prompt(text, "base", self.seed, without=without)
 
-    def _chosen(self, prompt: Prompt, row: Row, completion: Completion) -> Completion:
-        """Among the candidates as the app chooses."""
-        text, options = asked_of(row, self.measure.task)
-        asked = reversible(TASKS[self.measure.task], text, options, "plain", prompt)
-        if asked is None or not self.generation.reverse_weight:
-            return preferred(TASKS[self.measure.task], text, completion)
-        return choose(self.engine, asked, completion, weight=self.generation.reverse_weight)[0]
+    def _chosen(
+        self, prompts: Sequence[Prompt], rows: Sequence[Row], completions: Sequence[Completion]
+    ) -> list[Completion]:
+        """Among the candidates of each as the app chooses."""
+        task, weight = TASKS[self.measure.task], self.generation.reverse_weight
+        found = []
+        for prompt, row, completion in zip(prompts, rows, completions, strict=True):
+            text, options = asked_of(row, self.measure.task)
+            found.append((reversible(task, text, options, "plain", prompt), text, completion))
+        weighed = [(asked, completion) for asked, _, completion in found if asked is not None]
+        if weight and len(weighed) == len(found):
+            return [completion for completion, _ in choose(self.engine, weighed, weight=weight)]
+        return [preferred(task, text, completion) for _, text, completion in found]
 
     def _label(self, texts: Sequence[str], labels: Sequence[str]) -> list[Answer]:
         prompts = [Prompt(text, "base") for text in texts for _ in labels]

@@ -11,7 +11,7 @@ whatever it means.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from threading import Event
 from typing import TYPE_CHECKING
@@ -84,47 +84,81 @@ def reversible(task: "AnyTask", text: str, options: "TaskOptions", form: Form, p
 
 
 def choose(
-    engine: Engine, asked: Reversible, completion: Completion, *, weight: float, cancel: Event | None = None
-) -> tuple[Completion, tuple[Ranked, ...]]:
-    """The best of the completion's candidates in its place, and all of them as `rank` gives them."""
-    ranked = rank(engine, asked, completion.candidates, weight=weight, cancel=cancel)
-    if not ranked:
-        return completion, ()
-    return _put(completion, ranked[0].candidate), ranked
+    engine: Engine,
+    found: Sequence[tuple[Reversible, Completion]],
+    *,
+    weight: float,
+    cancel: Event | None = None,
+) -> list[tuple[Completion, tuple[Ranked, ...]]]:
+    """Of each completion the best of its candidates in its place, and all of them as `rank` gives them."""
+    asked = [(text, completion.candidates) for text, completion in found]
+    return [
+        (_put(completion, ranked[0].candidate), ranked) if ranked else (completion, ())
+        for (_, completion), ranked in zip(found, rank(engine, asked, weight=weight, cancel=cancel), strict=True)
+    ]
 
 
 def rank(
-    engine: Engine, asked: Reversible, candidates: Sequence[Candidate], *, weight: float, cancel: Event | None = None
-) -> tuple[Ranked, ...]:
-    """The candidates that differ once cleaned, best first; none where there are not two, or they do not fit the context.
+    engine: Engine,
+    asked: Sequence[tuple[Reversible, Sequence[Candidate]]],
+    *,
+    weight: float,
+    cancel: Event | None = None,
+) -> list[tuple[Ranked, ...]]:
+    """Of each text the candidates that differ once cleaned, best first, all scored together.
 
-    Those that were cut at a limit are left out: half a sentence cannot be turned back. Raises StoppedError within a
-    second of `cancel`.
+    There are none where there are not two, or they do not fit the context. Those that were cut at a limit are left out:
+    half a sentence cannot be turned back. Raises StoppedError within a second of `cancel`.
     """
-    different: dict[str, Candidate] = {}
-    for candidate in candidates:
-        text = asked.clean(candidate.text)
-        if text and candidate.stop_reason in _WHOLE:
-            different.setdefault(text, candidate)
-    count = len(different)
-    if count < 2:
-        return ()
-    prompts = [*[asked.prompt] * count, *map(asked.back, different)]
-    outputs: list[Output] = [
-        *(candidate.token_ids for candidate in different.values()),
-        *[f" {asked.text.strip()}"] * count,
-    ]
+    contests = [_Contest.of(*each) for each in asked]
+    rows = [row for contest in contests for row in contest.rows()]
+    if not rows:
+        return [() for _ in asked]
     try:
-        totals = [score.total for score in engine.score(prompts, outputs, cancel=cancel)]
+        scores = iter(engine.score(*map(list, zip(*rows, strict=True)), cancel=cancel))
     except InputError:  # a long text with a long answer: it was answered, so it is no error of the person's
-        return ()
-    tokens = [len(candidate.token_ids) for candidate in different.values()]
-    bonus = LENGTH_SHARE * min(-total / length for total, length in zip(totals[:count], tokens, strict=True))
-    own, ranked = _words(asked.text), []
-    for (text, candidate), forward, reverse in zip(different.items(), totals[:count], totals[count:], strict=True):
-        beside = bonus * len(candidate.token_ids) - COPY_COST * len(own & _words(text))
-        ranked.append(Ranked(candidate, text, forward, reverse, forward + weight * reverse + beside))
-    return tuple(sorted(ranked, key=lambda each: -each.score))
+        if len(asked) == 1:
+            return [()]
+        return [ranked for each in asked for ranked in rank(engine, [each], weight=weight, cancel=cancel)]
+    return [contest.decided([next(scores).total for _ in contest.rows()], weight) for contest in contests]
+
+
+@dataclass(frozen=True)
+class _Contest:
+    """Candidates of one text, by what they are once cleaned; none where there are not two."""
+
+    asked: Reversible
+    candidates: Mapping[str, Candidate]
+
+    @classmethod
+    def of(cls, asked: Reversible, candidates: Sequence[Candidate]) -> "_Contest":
+        """Of those that came to their end."""
+        different: dict[str, Candidate] = {}
+        for candidate in candidates:
+            text = asked.clean(candidate.text)
+            if text and candidate.stop_reason in _WHOLE:
+                different.setdefault(text, candidate)
+        return cls(asked, different if len(different) > 1 else {})
+
+    def rows(self) -> list[tuple[Prompt, Output]]:
+        """What is to be scored: every candidate given the text, then the text given every candidate."""
+        forward = [(self.asked.prompt, candidate.token_ids) for candidate in self.candidates.values()]
+        return [*forward, *((self.asked.back(text), f" {self.asked.text.strip()}") for text in self.candidates)]
+
+    def decided(self, totals: Sequence[float], weight: float) -> tuple[Ranked, ...]:
+        """By the log-probabilities of the rows."""
+        count = len(self.candidates)
+        if not count:
+            return ()
+        tokens = [len(candidate.token_ids) for candidate in self.candidates.values()]
+        bonus = LENGTH_SHARE * min(-total / length for total, length in zip(totals[:count], tokens, strict=True))
+        own, ranked = _words(self.asked.text), []
+        for (text, candidate), forward, back in zip(
+            self.candidates.items(), totals[:count], totals[count:], strict=True
+        ):
+            beside = bonus * len(candidate.token_ids) - COPY_COST * len(own & _words(text))
+            ranked.append(Ranked(candidate, text, forward, back, forward + weight * back + beside))
+        return tuple(sorted(ranked, key=lambda each: -each.score))
 
 
 def _put(completion: Completion, chosen: Candidate) -> Completion:

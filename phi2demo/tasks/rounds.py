@@ -10,11 +10,13 @@ from typing import TypeVar
 from phi2demo.engine.engine import MAX_SEED, RANGES, Completion, Engine, Prompt, Snapshot, StopReason, Use
 from phi2demo.errors import StoppedError
 from phi2demo.tasks.receipt import Receipt, make_receipt
-from phi2demo.tasks.reranking import Ranked, choose, preferred, reversible
+from phi2demo.tasks.reranking import Ranked, Reversible, choose, preferred, reversible
 from phi2demo.tasks.task import AnyTask, Budget, Pieces, Progress, Request, Result
 
 BATCH_PIECES = 8
 """Sentences, parts or requests that are generated together, for each use."""
+CHOSEN_TOGETHER = 8
+"""Rows whose candidates are scored together."""
 _WORST_FIRST: tuple[StopReason, ...] = ("stopped", "time", "context", "length", "stop string", "end")
 _T = TypeVar("_T")
 _CUT_SHORT: tuple[StopReason, ...] = ("stopped", "time")
@@ -168,33 +170,48 @@ class Rounds:
         last: Snapshot,
         found: Sequence[Completion],
     ) -> Generator[Snapshot]:
-        """`last` with what was chosen among the candidates of each row, and a sign of life after each that took time."""
-        completions = []
-        for (strand, index), prompt, completion in zip(jobs, prompts, found, strict=True):
-            chosen, ranked = self._choose(strand, index, prompt, completion)
-            strand.current.alternatives.append(ranked)
-            completions.append(chosen)
-            if ranked:
+        """`last` with what was chosen among the candidates of each row, and signs of life while that takes time."""
+        completions: list[Completion] = []
+        rows = list(zip(jobs, prompts, found, strict=True))
+        for start in range(0, len(rows), CHOSEN_TOGETHER):
+            part = rows[start : start + CHOSEN_TOGETHER]
+            chosen = self._choose(part)
+            for ((strand, _), _, _), (completion, ranked) in zip(part, chosen, strict=True):
+                strand.current.alternatives.append(ranked)
+                completions.append(completion)
+            if any(ranked for _, ranked in chosen):
                 yield replace(last, completions=None)
         yield replace(last, completions=tuple(completions))
 
     def _choose(
-        self, strand: _Strand, index: int, prompt: Prompt, completion: Completion
-    ) -> tuple[Completion, tuple[Ranked, ...]]:
+        self, rows: Sequence[tuple[tuple[_Strand, int], Prompt, Completion]]
+    ) -> list[tuple[Completion, tuple[Ranked, ...]]]:
         """Where there is no time for it, the likeliest stays, and the reason says so."""
-        request, weight = strand.request, self._generation.reverse_weight
-        text, form = strand.current.pieces.texts[index], self._task.asked(request, strand.use)
-        asked = reversible(self._task, text, request.options, form, prompt)
-        if asked is None or not weight or not completion.candidates:
-            return preferred(self._task, text, completion), ()
+        weight = self._generation.reverse_weight
+        chosen: list[tuple[Completion, tuple[Ranked, ...]]] = []
+        weighed: dict[int, tuple[Reversible, Completion]] = {}
+        for at, ((strand, index), prompt, completion) in enumerate(rows):
+            request, text = strand.request, strand.current.pieces.texts[index]
+            form = self._task.asked(request, strand.use)
+            asked = reversible(self._task, text, request.options, form, prompt)
+            if asked is not None and weight and completion.candidates:
+                weighed[at] = asked, completion
+            chosen.append((preferred(self._task, text, completion), ()))
+        if not weighed:
+            return chosen
         reason = self._cut_short()
         if reason is None:
             try:
-                chosen, ranked = choose(self._engine, asked, completion, weight=weight, cancel=self._cancel)
-                return replace(chosen, seconds=self._seconds - self._batch_at), ranked
+                best = choose(self._engine, list(weighed.values()), weight=weight, cancel=self._cancel)
+                seconds = self._seconds - self._batch_at
+                for at, (completion, ranked) in zip(weighed, best, strict=True):
+                    chosen[at] = replace(completion, seconds=seconds), ranked
+                return chosen
             except StoppedError:
                 reason = "stopped"
-        return replace(completion, stop_reason=reason), ()
+        for at, (_, completion) in weighed.items():
+            chosen[at] = replace(completion, stop_reason=reason), ()
+        return chosen
 
     def _cut_short(self) -> StopReason | None:
         """Why nothing more is to be computed."""

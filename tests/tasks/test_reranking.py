@@ -1,14 +1,15 @@
+from collections.abc import Sequence
 from dataclasses import replace
 from threading import Event
 
 import pytest
 
-from phi2demo.engine.engine import Completion, GenerationOptions, Output, Prompt
+from phi2demo.engine.engine import Candidate, Completion, GenerationOptions, Output, Prompt, Score
 from phi2demo.errors import InputError, SettingsError, StoppedError
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.form import Form
 from phi2demo.tasks.receipt import Receipt
-from phi2demo.tasks.reranking import COPY_COST, LENGTH_SHARE, Reversible, choose, rank, reversible
+from phi2demo.tasks.reranking import COPY_COST, LENGTH_SHARE, Ranked, Reversible, choose, rank, reversible
 from phi2demo.tasks.run import answer, replay, run
 from phi2demo.tasks.summarization import SummaryOptions
 from phi2demo.tasks.task import Request, Result
@@ -37,13 +38,32 @@ def asked(form: Form = "template", prompt: Prompt = PROMPT) -> Reversible:
     return found
 
 
+def alone(
+    engine: BeamEngine,
+    asked: Reversible,
+    candidates: Sequence[Candidate],
+    *,
+    weight: float,
+    cancel: Event | None = None,
+) -> tuple[Ranked, ...]:
+    """The ranking of one text's candidates."""
+    (ranked,) = rank(engine, [(asked, candidates)], weight=weight, cancel=cancel)
+    return ranked
+
+
+@pytest.fixture
+def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every row chooses for itself."""
+    monkeypatch.setattr("phi2demo.tasks.rounds.CHOSEN_TOGETHER", 1)
+
+
 def request(text: str = TEXT, **changes: object) -> Request:
     return replace(Request("translation", text, OPTIONS, BEAMS, seed=1), **changes)  # type: ignore[arg-type]
 
 
 def test_the_score_weighs_both_ways_length_and_copies() -> None:
     engine = BeamEngine({TEXT: [LIKELY, FAITHFUL, COPIED]}, LIKES)
-    ranked = rank(engine, asked(), [LIKELY, FAITHFUL, COPIED], weight=0.3)
+    ranked = alone(engine, asked(), [LIKELY, FAITHFUL, COPIED], weight=0.3)
     assert [each.text for each in ranked] == ["Der Hund schläft.", "Der dog schläft.", "Er schläft."]
     bonus = 2 * LENGTH_SHARE * 0.5  # the surest ends with 1 nat in 2 tokens
     assert [each.score for each in ranked] == pytest.approx(
@@ -57,7 +77,7 @@ def test_a_longer_output_may_cost_its_tokens() -> None:
     short, long = candidate("Ja.", tokens=2), candidate("Ja, gewiss.", tokens=6)
     likes: dict[str | tuple[str, str], float] = {"Ja.": -1.0, "Ja, gewiss.": -1.6}
     likes |= {("Ja.", TEXT): -5.0, ("Ja, gewiss.", TEXT): -5.0}
-    ranked = rank(BeamEngine({TEXT: [short, long]}, likes), asked(), [short, long], weight=0.3)
+    ranked = alone(BeamEngine({TEXT: [short, long]}, likes), asked(), [short, long], weight=0.3)
     assert ranked[0].candidate == long
 
 
@@ -71,7 +91,7 @@ def test_a_longer_output_may_cost_its_tokens() -> None:
 def test_the_way_back_is_asked_of_the_same_weights_in_the_same_form(form: Form, back: str) -> None:
     prompt = Prompt(TASK.prompt(TEXT, OPTIONS, form), "base", seed=7, stop=("\n",))
     engine = BeamEngine({TEXT: [LIKELY, FAITHFUL]}, LIKES)
-    rank(engine, asked(form, prompt), [LIKELY, FAITHFUL], weight=0.3)
+    alone(engine, asked(form, prompt), [LIKELY, FAITHFUL], weight=0.3)
     assert (prompt, FAITHFUL.token_ids) in engine.scored
     assert (Prompt(back, "base"), f" {TEXT}") in engine.scored
     assert len(engine.scored) == 4
@@ -90,14 +110,14 @@ def test_the_way_back_is_asked_of_the_same_weights_in_the_same_form(form: Form, 
 )
 def test_what_leaves_no_choice_is_not_scored(candidates: list[object]) -> None:
     engine = BeamEngine({}, LIKES)
-    assert rank(engine, asked(), candidates, weight=0.3) == ()  # type: ignore[arg-type]
+    assert alone(engine, asked(), candidates, weight=0.3) == ()  # type: ignore[arg-type]
     assert engine.scored == []
 
 
 def test_of_outputs_that_are_the_same_once_cleaned_the_likeliest_stands() -> None:
     twin = replace(FAITHFUL, text="Der  Hund schläft.", token_ids=(9, 9, 9))
     engine = BeamEngine({TEXT: [FAITHFUL, twin, LIKELY]}, LIKES)
-    ranked = rank(engine, asked(), [FAITHFUL, twin, LIKELY], weight=0.3)
+    ranked = alone(engine, asked(), [FAITHFUL, twin, LIKELY], weight=0.3)
     assert [each.candidate for each in ranked] == [FAITHFUL, LIKELY]
 
 
@@ -107,7 +127,40 @@ def test_what_does_not_fit_the_context_stays_as_it_was() -> None:
             raise InputError("Text and output have 300 tokens together.")
 
     completion = Completion(LIKELY.text, LIKELY.token_ids, 5, "end", candidates=(LIKELY, FAITHFUL))
-    assert choose(Full({}), asked(), completion, weight=0.3) == (completion, ())
+    assert choose(Full({}), [(asked(), completion)] * 2, weight=0.3) == [(completion, ())] * 2
+
+
+def test_many_texts_are_ranked_together_as_each_alone() -> None:
+    calls = []
+
+    class Counts(BeamEngine):
+        def score(self, prompts: Sequence[Prompt], *rest: object, **more: object) -> list[Score]:  # type: ignore[override]
+            calls.append(len(prompts))
+            return super().score(prompts, *rest, **more)  # type: ignore[arg-type]
+
+    engine = Counts({TEXT: [LIKELY, FAITHFUL, COPIED]}, LIKES)
+    given: list[tuple[Reversible, list[Candidate]]] = [
+        (asked(), [LIKELY, FAITHFUL]), (asked(), [LIKELY]), (asked(), [COPIED, LIKELY, FAITHFUL]), (asked(), [])
+    ]  # fmt: skip
+    together = rank(engine, given, weight=0.3)
+    assert calls == [10]
+    assert together == [alone(engine, *each, weight=0.3) for each in given]
+    assert [len(ranked) for ranked in together] == [2, 0, 3, 0]
+
+
+def test_a_text_that_does_not_fit_the_context_keeps_no_other_from_being_ranked() -> None:
+    long = replace(asked(), prompt=replace(PROMPT, text="long"))
+
+    class Small(BeamEngine):
+        def score(self, prompts: Sequence[Prompt], *rest: object, **more: object) -> list[Score]:  # type: ignore[override]
+            if any(prompt.text == "long" for prompt in prompts):
+                raise InputError("Text and output have 300 tokens together.")
+            return super().score(prompts, *rest, **more)  # type: ignore[arg-type]
+
+    engine = Small({TEXT: [LIKELY, FAITHFUL]}, LIKES)
+    candidates = [LIKELY, FAITHFUL]
+    ranked = rank(engine, [(asked(), candidates), (long, candidates), (asked(), candidates)], weight=0.3)
+    assert [len(each) for each in ranked] == [2, 0, 2]
 
 
 def test_other_tasks_have_no_way_back() -> None:
@@ -162,6 +215,7 @@ def results_of(engine: BeamEngine, cancel: Event, **changes: object) -> Result:
     return result
 
 
+@pytest.mark.usefixtures("one_by_one")
 def test_stopping_while_it_chooses_keeps_what_there_is() -> None:
     engine, cancel = BeamEngine({TEXT: [LIKELY, FAITHFUL]}, LIKES), Event()
     engine.on_score = lambda: cancel.set() if engine.scored else None
@@ -171,6 +225,7 @@ def test_stopping_while_it_chooses_keeps_what_there_is() -> None:
     assert [len(piece) for piece in result.alternatives] == [2, 0]
 
 
+@pytest.mark.usefixtures("one_by_one")
 def test_time_that_is_over_while_it_chooses_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = BeamEngine({TEXT: [LIKELY, FAITHFUL]}, LIKES)
     now = [0.0]
@@ -182,6 +237,7 @@ def test_time_that_is_over_while_it_chooses_is_said(monkeypatch: pytest.MonkeyPa
     assert result.receipt.seconds == 2.0
 
 
+@pytest.mark.usefixtures("one_by_one")
 def test_choosing_gives_signs_of_life_and_leaves_the_text_to_be_seen() -> None:
     engine = BeamEngine({TEXT: [LIKELY, FAITHFUL]}, LIKES)
     steps = run(engine, request(f"{TEXT}\n{TEXT}"))
@@ -210,11 +266,11 @@ def test_stopping_reaches_the_engine() -> None:
     cancel = Event()
     cancel.set()
     with pytest.raises(StoppedError):
-        rank(BeamEngine({TEXT: [LIKELY, FAITHFUL]}), asked(), [LIKELY, FAITHFUL], weight=0.3, cancel=cancel)
+        alone(BeamEngine({TEXT: [LIKELY, FAITHFUL]}), asked(), [LIKELY, FAITHFUL], weight=0.3, cancel=cancel)
 
 
 def test_equal_scores_keep_the_order_of_the_beams() -> None:
     first, second = candidate("Eins."), candidate("Zwei.")
     outputs: list[Output] = [first.token_ids, second.token_ids]
     engine = BeamEngine({TEXT: [first, second]})
-    assert [each.candidate.token_ids for each in rank(engine, asked(), [first, second], weight=0.3)] == outputs
+    assert [each.candidate.token_ids for each in alone(engine, asked(), [first, second], weight=0.3)] == outputs
