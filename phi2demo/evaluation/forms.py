@@ -125,7 +125,10 @@ class PlainForm(Form):
         assert last.completions is not None
         chosen = self._chosen(prompts, rows, last.completions)
         return [
-            Answer(each.text.strip().partition("\n")[0].strip(), {"new_tokens": len(each.token_ids)}) for each in chosen
+            Answer(
+                task.kept(each.text.strip().partition("\n")[0], options).strip(), {"new_tokens": len(each.token_ids)}
+            )
+            for each, (_, options) in zip(chosen, (asked_of(row, self.measure.task) for row in rows), strict=True)
         ]
 
     def _prompt(self, text: str, row: Row) -> Prompt:

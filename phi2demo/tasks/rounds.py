@@ -235,9 +235,10 @@ class Rounds:
         for strand in {id(strand): strand for strand, _ in jobs}.values():
             rows, current = [at for at, job in enumerate(jobs) if job[0] is strand], strand.current
             if snapshot.completions is None:
-                current.partial = [self._task.clean(snapshot.texts[at]) for at in rows]
+                texts = (self._task.kept(snapshot.texts[at], strand.request.options) for at in rows)
+                current.partial = [self._task.clean(text) for text in texts]
                 continue
-            completions = [snapshot.completions[at] for at in rows]
+            completions = [self._kept(strand, snapshot.completions[at]) for at in rows]
             ends = [completion.seconds for completion in completions]
             known = [end for end in ends if end is not None]
             strand.seconds = self._batch_at + max(known) if len(known) == len(ends) else self._seconds
@@ -247,6 +248,15 @@ class Rounds:
             for completion in completions:
                 if completion.stop_reason in _CUT_SHORT:
                     self._ended = completion.stop_reason
+
+    def _kept(self, strand: _Strand, completion: Completion) -> Completion:
+        """What the task keeps of it, with the tokens of that; whatever ended the rest, that came to its end."""
+        text = self._task.kept(completion.text, strand.request.options)
+        if len(text) == len(completion.text):
+            return completion
+        spans = self._engine.tokens(completion.token_ids).spans
+        count = sum(start < len(text) for start, _ in spans)
+        return replace(completion, text=text, token_ids=completion.token_ids[:count], stop_reason="end")
 
     def _progress(self, shown: Sequence[_Strand], done: int, total: int, stage: str) -> Progress:
         texts = {strand.use: strand.text for strand in shown}

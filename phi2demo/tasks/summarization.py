@@ -18,7 +18,7 @@ MIN_PART_WORDS = 40
 """A part is not cut smaller for the sake of more sentences."""
 SEAM_TOKENS = 4
 """Text and template may take this many tokens more together than apart."""
-_OPENING = "\"'“„«‘‚(:–—-"
+_OPENING = ".!?…\"'“„«‘‚(:–—-"
 _WORD = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]\w*")
 
 
@@ -83,6 +83,13 @@ class Summarization(Task[SummaryOptions]):
             return None
         pieces = self.pieces(merged, options, budget)
         return pieces if len(pieces.texts) < len(outputs) else None
+
+    def kept(self, output: str, options: SummaryOptions) -> str:
+        """The first sentence, where one was asked for."""
+        if not options.by_parts and options.length != "sentence":
+            return output
+        first = next((sentence for sentence in split_sentences(output) if sentence.strip()), "")
+        return output[: output.index(first) + len(first.rstrip())] if first else output
 
     def notes(self, text: str, output: str, options: SummaryOptions) -> tuple[str, ...]:
         """Names and numbers that were made up; the first word of a sentence or a quotation is no name for its capital."""

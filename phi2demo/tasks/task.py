@@ -204,6 +204,10 @@ class Task(ABC, Generic[O]):
         """The answer as shown."""
         return raw.strip()
 
+    def kept(self, output: str, options: O) -> str:
+        """The beginning of an output, not yet cleaned, that is an answer to what was asked; what follows is dropped."""
+        return output
+
     def preferred(self, text: str, outputs: Sequence[str]) -> int:
         """Which of several cleaned outputs is taken, where they are likeliest first."""
         return 0

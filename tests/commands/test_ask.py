@@ -56,7 +56,7 @@ def test_each_command_prints_its_answer(say: Ask) -> None:
 
 
 def test_200_lines_in_200_lines_out(say: Ask, tmp_path: Path) -> None:
-    lines = [f"line {n}. and more" if n % 9 else "  " for n in range(200)]
+    lines = [f"line {n}, and more" if n % 9 else "  " for n in range(200)]
     source, target = tmp_path / "in.txt", tmp_path / "out.txt"
     source.write_text("\n".join(lines) + "\n", encoding="utf-8")
     for command in ("translate", "summarize", "generate"):

@@ -16,6 +16,7 @@ from phi2demo.engine.engine import (
     Score,
     Snapshot,
     StopReason,
+    Tokens,
 )
 from phi2demo.errors import StoppedError
 
@@ -74,6 +75,10 @@ class ScriptedEngine:
 
     def count_tokens(self, text: str) -> int:
         return len(re.findall(r"\w+|[^\w\s]|\n", text))
+
+    def tokens(self, text: str | Sequence[int]) -> Tokens:
+        """A token a letter: which words ids stand for is not known here."""
+        return Tokens(str(text), tuple(range(len(text))), tuple((at, at + 1) for at in range(len(text))))
 
     def stream(
         self, prompts: Sequence[Prompt], options: GenerationOptions, *, cancel: Event | None = None

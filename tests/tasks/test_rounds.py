@@ -1,11 +1,13 @@
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import accumulate
 from threading import Event
+from typing import Any
 
 import pytest
 
-from phi2demo.engine.engine import GenerationOptions, Prompt, Snapshot, Use
+from phi2demo.engine.engine import Completion, GenerationOptions, Prompt, Snapshot, Tokens, Use
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.question_answering import QuestionOptions
@@ -80,7 +82,7 @@ def test_a_pair_says_what_two_single_requests_say(engine: ScriptedEngine, task: 
 
 def summarizer(prompt: Prompt) -> str:
     """The first three words of the text; the base says more."""
-    return " " + " ".join(body(prompt.text).split()[: 3 if prompt.use == "finetuned" else 40])
+    return " " + " ".join(body(prompt.text).replace(".", "").split()[: 3 if prompt.use == "finetuned" else 40])
 
 
 def steps_of(engine: ScriptedEngine, request: Request) -> list[Progress]:
@@ -309,3 +311,27 @@ def test_each_model_of_a_pair_takes_its_own_time(engine: ScriptedEngine, monkeyp
     monkeypatch.setattr(engine, "stream", timed)
     finetuned, base = answer(engine, translation("One. Two.", uses=("finetuned", "base")))
     assert base.receipt.seconds - finetuned.receipt.seconds == pytest.approx(0.01, abs=1.1e-3)
+
+
+def test_what_runs_on_after_one_sentence_is_dropped_with_its_tokens() -> None:
+    words = (" A", " bridge.", " It", " is", " old.")
+
+    class Spans(ScriptedEngine):
+        def tokens(self, text: str | Sequence[int]) -> Tokens:
+            assert text == tuple(range(len(words)))
+            ends = list(accumulate(map(len, words)))
+            return Tokens("".join(words), tuple(text), tuple(zip([0, *ends], ends, strict=False)))
+
+        def _completion(self, prompt: Prompt, output: list[str], made: int, reason: Any) -> Completion:
+            made_so_far = super()._completion(prompt, output, made, reason)
+            return replace(made_so_far, token_ids=tuple(range(len(words))))
+
+    engine = Spans(lambda prompt: "".join(words), stop_reason="length")
+    request = Request("summarization", "A text.", SummaryOptions("sentence"), GREEDY, seed=1)
+    seen = [progress.texts["finetuned"] for progress in run(engine, request)]
+    (result,) = answer(engine, request)
+    assert (result.text, result.raw, result.token_ids) == ("A bridge.", (" A bridge.",), ((0, 1),))
+    assert (result.receipt.new_tokens, result.receipt.stop_reason) == (2, "end")
+    assert max(seen, key=len) == "A bridge."
+    (longer,) = answer(engine, replace(request, options=SummaryOptions("short")))
+    assert longer.text == "A bridge. It is old."

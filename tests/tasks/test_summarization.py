@@ -56,3 +56,17 @@ def test_names_and_numbers_that_the_text_lacks_are_said(summary: str, lacks: str
     text = "The old bridge of Bern has 1,200 stones; it was built in 1905."
     notes = Summarization().notes(text, summary, SummaryOptions())
     assert notes == ((f"Names and numbers of the summary that the text lacks: {lacks}.",) if lacks else ())
+
+
+@pytest.mark.parametrize(
+    ("options", "output", "kept"),
+    [
+        (SummaryOptions("sentence"), " A bridge in Bern. It is old.\nAnd long.", " A bridge in Bern."),
+        (SummaryOptions("medium", by_parts=True), "\n One.\nTwo.", "\n One."),
+        (SummaryOptions("sentence"), " About 3.5 metres, e.g. in Bern", " About 3.5 metres, e.g. in Bern"),
+        (SummaryOptions("short"), " One. Two. Three.", " One. Two. Three."),
+        (SummaryOptions("sentence"), " \n", " \n"),
+    ],
+)
+def test_of_a_summary_in_one_sentence_the_first_is_kept(options: SummaryOptions, output: str, kept: str) -> None:
+    assert Summarization().kept(output, options) == kept
