@@ -103,7 +103,7 @@ def test_side_by_side_shows_both(page: Any) -> None:
     until(lambda: status(page) == "Done")
     assert answer(page, 0).startswith("finetuned")
     assert answer(page, 1).startswith("base")
-    assert seen(page, ".facts").all_inner_texts()[1].endswith("asked with the instruction")
+    assert seen(page, ".facts").all_inner_texts()[1].endswith("asked as plain text")
     seen(page, ".choice span:text-is('Base')").click()
     until(lambda: seen(page, ".output-text").count() == 1)
 

@@ -1,13 +1,16 @@
+from dataclasses import replace
 from threading import Event
 
 import numpy as np
 import pytest
 
+from phi2demo.engine.engine import END_OF_TEXT
 from phi2demo.errors import StoppedError
 from phi2demo.explain.game import Game, ScoreCache
 from phi2demo.explain.request import ExplainRequest
 from phi2demo.explain.segments import UnitKind
 from phi2demo.explain.setting import resolve, units_of
+from phi2demo.tasks.summarization import SummaryOptions
 from phi2demo.tasks.translation import TranslationOptions
 from tests.explain.planted import PlantedEngine, asked, rewards
 
@@ -65,7 +68,13 @@ def test_a_masked_text_is_asked_for_in_the_task_s_own_prompt(engine: PlantedEngi
     request = asked("one two three")
     game_of(engine, request)(np.array([mask("101"), mask("111")]))
     assert [prompt.text for prompt, _ in engine.scored] == [
-        f"Instruct: Continue the following text.\n{text}\nOutput:" for text in ("one three", "one two three")
+        f"{END_OF_TEXT}{text}" for text in ("one three", "one two three")
+    ]
+    engine.scored.clear()
+    request = replace(request, task="summarization", options=SummaryOptions())
+    game_of(engine, request)(np.array([mask("101")]))
+    assert [prompt.text for prompt, _ in engine.scored] == [
+        "Instruct: Summarize the following text in one sentence.\none three\nOutput:"
     ]
 
 
