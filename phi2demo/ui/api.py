@@ -1,5 +1,6 @@
 """The tasks as named endpoints: plain values in, text with its receipt out."""
 
+import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -178,17 +179,17 @@ class Endpoints:
             "question_answering", text, lambda _: QuestionOptions(question), use, seed, options, base_form
         )
 
-    def replay(self, receipt: str) -> Iterator[Answer]:
+    def replay(self, receipt: str | dict[str, Any]) -> Iterator[Answer]:
         """Answer a receipt's request again.
 
         Parameters:
-            receipt: The JSON of a receipt, as an answer or the page's "Download receipt" gave it.
+            receipt: A receipt as an answer gave it, or its JSON as the page's "Download receipt" did.
 
         Returns:
             {"same", "text", "use", "notes", "facts", "receipt"}; "same" says whether the text is the receipt's own.
         """
         with told_to_client():
-            before = Receipt.from_json(receipt)
+            before = Receipt.from_json(receipt if isinstance(receipt, str) else json.dumps(receipt))
             for answers in self._stream(lambda engine: replay(engine, before)):
                 yield {**answers[0], "same": answers[0]["text"] == before.output}
 

@@ -105,6 +105,7 @@ def test_a_receipt_replays(client: Any) -> None:
 
     receipt = client.predict(text="Once", api_name="/generate")["receipt"]
     again = client.predict(json.dumps(receipt), api_name="/replay")
+    assert client.predict(receipt, api_name="/replay")["text"] == again["text"]
     assert again["same"] is True
     assert again["text"] == receipt["output"]
 
