@@ -18,7 +18,7 @@ MIN_PART_WORDS = 40
 """A part is not cut smaller for the sake of more sentences."""
 SEAM_TOKENS = 4
 """Text and template may take this many tokens more together than apart."""
-_OPENING = ".!?…\"'“„«‘‚(:–—-"
+_OPENING = "\n.!?…\"'“„«‘‚(:–—-"
 _WORD = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]\w*")
 
 
@@ -94,10 +94,9 @@ class Summarization(Task[SummaryOptions]):
     def notes(self, text: str, output: str, options: SummaryOptions) -> tuple[str, ...]:
         """Names and numbers that were made up; the first word of a sentence or a quotation is no name for its capital."""
         known = {word.casefold() for word in _WORD.findall(text)}
-        found = (word for sentence in split_sentences(output) for word in _WORD.finditer(sentence))
         made_up = dict.fromkeys(
             word[0]
-            for word in found
+            for word in _WORD.finditer(output)
             if word[0].casefold() not in known and (word[0][0].isdigit() or (word[0][0].isupper() and _inside(word)))
         )
         listed = list(made_up)[:10]

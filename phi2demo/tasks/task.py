@@ -170,8 +170,8 @@ class Task(ABC, Generic[O]):
     def prompt(self, text: str, options: O, form: Form = "template") -> str:
         """The template around `text`, the same in the app, in evaluation and in training.
 
-        The plain form begins a text, as in pretraining, where each follows the end of another: a base that reads it so
-        answers better, and one that was finetuned since goes on with it at all.
+        The plain form begins a text, as in pretraining, where each follows the end of another: read so, a text is
+        likelier gone on with as it should be.
         """
         if form == "plain":
             return END_OF_TEXT + self.plain(text, options)

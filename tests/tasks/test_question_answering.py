@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from phi2demo.engine.engine import Prompt
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.question_answering import QuestionOptions, stands_in
 from phi2demo.tasks.run import answer
@@ -16,17 +17,11 @@ OPTIONS = QuestionOptions("Who wrote?")
 
 
 def answered(*endings: str, beams: int = 4) -> Result:
-    prompt = TASK.prompt(TEXT, OPTIONS)
-    engine = BeamEngine({about_prompt(prompt): [candidate(ending) for ending in endings]})
+    prompt = Prompt(TASK.prompt(TEXT, OPTIONS))
+    engine = BeamEngine({about(prompt): [candidate(ending) for ending in endings]})
     generation = replace(TASK.generation, num_beams=beams)
     ((result),) = answer(engine, Request(TASK.name, TEXT, OPTIONS, generation, seed=1))
     return result
-
-
-def about_prompt(prompt: str) -> str:
-    from phi2demo.engine.engine import Prompt
-
-    return about(Prompt(prompt))
 
 
 def test_of_what_the_beams_end_with_the_likeliest_that_stands_in_the_text_is_taken() -> None:

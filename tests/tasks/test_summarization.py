@@ -48,6 +48,7 @@ def test_facts() -> None:
         ("The bridge in Bern was built in 1903.", "1903"),
         ("Nice old bridge. Large too.", ""),  # capitals of sentences are no names
         ('He said: "Old it is." And: “Built well.”', ""),
+        ("It is old.\nNice, too.", ""),
         ("A bridge by Anna Keller, near BERN.", "Anna, Keller"),
         ("It has 1,200 stones and 3.5 arches.", "3.5"),
     ],
