@@ -44,6 +44,7 @@ NEVER = {
 HEAVY = ("torch", "transformers", "peft", "accelerate", "gradio", "shap", "lime")
 
 WITH_TORCH = {
+    "phi2demo.engine.copying",
     "phi2demo.engine.decoder",
     "phi2demo.engine.generator",
     "phi2demo.engine.guidance",

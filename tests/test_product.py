@@ -7,12 +7,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from phi2demo.evaluation.shelf import SHELF
 from phi2demo.settings import EMBEDDED_ADAPTER, EMBEDDED_MODEL
+from phi2demo.tasks.declaration import read_declaration
 from tests.servers import serving
 
 ROOT = Path(__file__).parent.parent
@@ -186,3 +189,17 @@ def test_a_document_over_the_context_is_summarized_part_by_part() -> None:
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["receipt"]["pieces"] > 2
     assert time.monotonic() - started < 120
+
+
+def test_what_was_measured_is_decoded_as_the_adapter_says_now() -> None:
+    """But for the bound on new tokens, which each data set has of its own, and the time limit."""
+    measures = json.loads((SHELF / "report.json").read_text(encoding="utf-8"))["measures"]
+    declared, compared = read_declaration(EMBEDDED_ADAPTER), set()
+    for measure in measures:
+        if measure["generation"] and measure["task"] != "sentiment":
+            chosen = asdict(declared.generation(measure["task"]))
+            free = {"max_new_tokens", "time_limit_s", "stop"}
+            said = {name: measure["generation"].get(name, 0.0) for name in chosen.keys() - free}
+            assert said == {name: chosen[name] for name in said}, measure["name"]
+            compared.add(measure["task"])
+    assert compared == {"translation", "summarization", "question_answering"}

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from phi2demo.engine.loading import LoadedModel
     from phi2demo.engine.local import LocalEngine
 
+BEAMS = 6
+"""As the embedded adapter translates."""
 OPENINGS = ("Once upon a time there was a little fox who", "When the last train had left, the station")
 
 
@@ -81,13 +83,12 @@ def make_batches() -> tuple[Batch, ...]:
         for row in _rows("summaries.test.jsonl")
     ]
     stories = [TASKS["generation"].prompt(text, GenerationTaskOptions("continue"), "plain") for text in OPENINGS]
-    number = TASKS["translation"].generation.num_beams
-    beams = GenerationOptions(max_new_tokens=48, num_beams=number)
+    beams = GenerationOptions(max_new_tokens=48, num_beams=BEAMS)
     return (
-        Batch(f"one sentence, {number} beams", tuple(sentences[:1]), beams),
+        Batch(f"one sentence, {BEAMS} beams", tuple(sentences[:1]), beams),
         Batch("one story, greedy", tuple(stories[:1]), GenerationOptions(max_new_tokens=100)),
         Batch("two stories, greedy", tuple(stories), GenerationOptions(max_new_tokens=100)),
-        Batch(f"16 sentences, {number} beams", tuple(sentences[:16]), beams),
+        Batch(f"16 sentences, {BEAMS} beams", tuple(sentences[:16]), beams),
         Batch("16 summaries, greedy", tuple(documents[:16]), GenerationOptions(max_new_tokens=64)),
     )
 

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 from phi2demo.engine.engine import Engine, Use
 from phi2demo.errors import DataError
 from phi2demo.settings import ASSETS
-from phi2demo.tasks import TASKS
 from phi2demo.tasks.declaration import Declaration
 from phi2demo.tasks.run import answer_all
 from phi2demo.tasks.task import Request
@@ -48,16 +47,14 @@ class Failure:
 
 
 def make_samples(engine: Engine, prompts: Sequence[str], declaration: Declaration) -> Iterator[Sample]:
-    """Go on with each prompt by the generation task's default options; the seeds are 0, 1, 2, ...
+    """Go on with each prompt by the options that the generation tab starts with; the seeds are 0, 1, 2, ...
 
     Finetuned model and bare base alike are asked as the app asks them.
     """
-    task = TASKS["generation"]
+    chosen = declaration.generation("generation")
     use: Use = "base" if engine.info.adapter is None else "finetuned"
     options = declaration.default_options("generation")
-    requests = [
-        Request("generation", text, options, task.generation, (use,), seed) for seed, text in enumerate(prompts)
-    ]
+    requests = [Request("generation", text, options, chosen, (use,), seed) for seed, text in enumerate(prompts)]
     for request, (result,) in zip(requests, answer_all(engine, requests), strict=True):
         yield Sample(request.text, request.seed or 0, result.text, use)
 

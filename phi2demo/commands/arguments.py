@@ -78,11 +78,11 @@ def server_settings(arguments: argparse.Namespace, environment: Mapping[str, str
     return server_settings_from(_over(environment, arguments, ("host", "port", "share", "auth", "public")))
 
 
-def add_generation_arguments(parser: argparse.ArgumentParser, defaults: GenerationOptions) -> None:
-    """How tokens are chosen and when to stop; the defaults are the task's."""
-    group = parser.add_argument_group("generation")
+def add_generation_arguments(parser: argparse.ArgumentParser, defaults: GenerationOptions, *, reversible: bool) -> None:
+    """How tokens are chosen and when to stop; the defaults are the task's, unless an adapter says otherwise."""
+    group = parser.add_argument_group("generation", "The defaults are those of an adapter that declares none.")
     for name, (low, high) in RANGES.items():
-        if name == "reverse_weight" and not defaults.reverse_weight:  # of a task that cannot be asked the other way
+        if name == "reverse_weight" and not reversible:
             continue
         group.add_argument(
             option(name.removesuffix("_s")),

@@ -56,6 +56,7 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
     request = replace(
         request,
         options=declaration.adapt(task_options(given, task, declaration)),
+        generation=shared.generation_options(given, declaration.generation(task.name)),
         uses=uses,
         base_form=declared.form(given.base_form),
     )
@@ -87,6 +88,6 @@ def _parser(task: AnyTask) -> shared.Parser:
     add_base_form(parser)
     add_task_arguments(parser, task)
     if not task.labels:
-        shared.add_generation_arguments(parser, task.generation)
+        shared.add_generation_arguments(parser, task.generation, reversible=task.reversible)
     shared.add_model_arguments(parser, second=True)
     return parser

@@ -12,7 +12,7 @@ from phi2demo.commands.answers import finish
 from phi2demo.commands.ask import LoadEngine, load_local
 from phi2demo.commands.items import PIPE, open_output, read_text
 from phi2demo.commands.task_arguments import add_base_form, add_task_arguments, task_options
-from phi2demo.engine.engine import Engine, Use
+from phi2demo.engine.engine import Engine, GenerationOptions, Use
 from phi2demo.errors import SettingsError
 from phi2demo.explain import report, words
 from phi2demo.explain.attribution import Attribution
@@ -44,16 +44,20 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
     options = task_options(given, task, Declaration())
     chosen = {name: value for name in _SETTINGS if (value := getattr(given, name)) is not None}
     chosen["target"] = _span(given.span)
-    greedy = shared.generation_options(given, replace(task.generation, temperature=0.0))
-    asked = task.check(Request(task.name, text, options, greedy))
+    asked = task.check(Request(task.name, text, options, _greedy(given, task.generation)))
     trial = as_output("?" if given.output is None else given.output)
     ExplainRequest(task.name, text, options, (trial,), of=given.of or "finetuned", **chosen)
     engine = load_engine(settings)
     of = given.of or engine.info.uses[0]
     declared = read_declarations(engine.info)
-    declaration = declared.of((of,) if of == "second" else ("finetuned",))
+    declaration = declared.asked_of(of)
     form = declared.form(given.base_form)
-    asked = replace(asked, options=declaration.adapt(task_options(given, task, declaration)), base_form=form)
+    asked = replace(
+        asked,
+        options=declaration.adapt(task_options(given, task, declaration)),
+        generation=_greedy(given, declaration.generation(task.name)),
+        base_form=form,
+    )
     if given.output is not None:
         chosen["base_form"] = form
         request = ExplainRequest(task.name, text, asked.options, (as_output(given.output),), of=of, **chosen)
@@ -70,6 +74,11 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
     elif PIPE not in (given.html, given.csv):
         print("\n".join(_lines(attribution)))
     return 0
+
+
+def _greedy(given: argparse.Namespace, defaults: GenerationOptions) -> GenerationOptions:
+    """As given; nothing is sampled unless a person says so."""
+    return shared.generation_options(given, replace(defaults, temperature=0.0))
 
 
 def _answered(engine: Engine, asked: Request, **settings: object) -> ExplainRequest:
@@ -196,6 +205,6 @@ def _parser(command: str, task: AnyTask) -> shared.Parser:
     add_base_form(parser)
     add_task_arguments(parser, task)
     if not task.labels:
-        shared.add_generation_arguments(parser, replace(task.generation, temperature=0.0))
+        shared.add_generation_arguments(parser, replace(task.generation, temperature=0.0), reversible=task.reversible)
     shared.add_model_arguments(parser, second=True)
     return parser

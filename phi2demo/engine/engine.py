@@ -53,6 +53,8 @@ class GenerationOptions:
     """Above 1, beam search: no sampling, no text while it runs."""
     guidance_scale: float = 1.0
     """Above 1, what the person's text makes likelier is preferred; see `engine.guidance`. Twice the rows to compute."""
+    copy_bias: float = 0.0
+    """Nats by which what stands in the prompt is preferred; see `engine.copying`."""
     reverse_weight: float = 0.0
     """Above 0, a task that can be asked the other way round also weighs how likely the person's text is given an output
     when it chooses among what the beams end with; see `tasks.reranking`. An engine alone gives the likeliest."""
@@ -84,6 +86,7 @@ RANGES: dict[str, tuple[int, int] | tuple[float, float]] = {
     "no_repeat_ngram_size": (0, 10),
     "num_beams": (1, 8),
     "guidance_scale": (1.0, 5.0),
+    "copy_bias": (0.0, 10.0),
     "reverse_weight": (0.0, 2.0),
     "time_limit_s": (1.0, 3600.0),
 }

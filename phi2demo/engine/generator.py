@@ -1,12 +1,14 @@
 """Choose how a batch is written: by our own decoder where the model is a small Phi on a CPU, else by `transformers`."""
 
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import DynamicCache, LogitsProcessorList, StoppingCriteriaList
 
+from phi2demo.engine.copying import Vocabulary
 from phi2demo.engine.decoder import MixedDecoder, PhiDecoder
 from phi2demo.engine.engine import GenerationOptions, ModelInfo, Snapshot
 from phi2demo.engine.guidance import WatchWithoutGuides
@@ -64,9 +66,18 @@ class Job:
 class Generator:
     """Writes with one loaded model; not to be used by two threads at once."""
 
-    def __init__(self, model: torch.nn.Module, info: ModelInfo, copies: WeightCopies, *, pad_id: int) -> None:
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        info: ModelInfo,
+        copies: WeightCopies,
+        *,
+        pad_id: int,
+        vocabulary: Callable[[], Vocabulary],
+    ) -> None:
+        """`vocabulary` is asked for by batches with a bias towards their prompts."""
         self._model: Any = model
-        self._info, self._copies, self._pad_id = info, copies, pad_id
+        self._info, self._copies, self._pad_id, self._vocabulary = info, copies, pad_id, vocabulary
         parameter = next(model.parameters())
         self._device = parameter.device
         self._decodable = (
@@ -80,7 +91,7 @@ class Generator:
     def generate(self, job: Job) -> Snapshot:
         """All rows to their ends, as `job.watch` tells them; its last snapshot."""
         length = job.batch["input_ids"].shape[1]
-        process = logits_processors(job.options, job.seeds, prompt_length=length)
+        process = logits_processors(job.options, job.seeds, prompt_length=length, vocabulary=self._vocabulary)
         weights = self._weights(job)
         if weights is not None:
             return job.watch.finish(self._decode(job, weights, process))

@@ -5,10 +5,12 @@ import queue
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import torch
 
+from phi2demo.engine.copying import Vocabulary
 from phi2demo.engine.engine import END_OF_TEXT, GenerationOptions, ModelInfo, Output, Prompt, Score, Snapshot, Tokens
 from phi2demo.engine.generator import BASE, Generator, Job, mixing, remove_mixing_hooks
 from phi2demo.engine.halting import holding
@@ -45,7 +47,8 @@ class LocalEngine:
         self._device = next(self._model.parameters()).device
         copies = WeightCopies(self._model, base=BASE, free=lambda: free_bytes(self._device))
         self._scorer = Scorer(self._model, self._forward, copies)
-        self._generator = Generator(self._model, self._info, copies, pad_id=self._pad_id)
+        vocabulary = cache(partial(Vocabulary.of, self._tokenizer, self._end_ids, self._pad_id))
+        self._generator = Generator(self._model, self._info, copies, pad_id=self._pad_id, vocabulary=vocabulary)
         self._lock = threading.Lock()
 
     @classmethod

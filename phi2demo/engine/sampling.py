@@ -1,6 +1,6 @@
 """How the next token is chosen: one random generator per row, so that a row does not depend on its neighbours."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from transformers import (
@@ -13,19 +13,25 @@ from transformers import (
     TopPLogitsWarper,
 )
 
+from phi2demo.engine.copying import CopyBias, Vocabulary
 from phi2demo.engine.engine import GenerationOptions
 from phi2demo.engine.guidance import Guidance
 
 
-def logits_processors(options: GenerationOptions, seeds: Sequence[int], *, prompt_length: int) -> LogitsProcessorList:
+def logits_processors(
+    options: GenerationOptions, seeds: Sequence[int], *, prompt_length: int, vocabulary: Callable[[], Vocabulary]
+) -> LogitsProcessorList:
     """Processors after which the greatest score is the chosen token, sampled or greedy.
 
     `prompt_length` is the padded length of the batch's prompts: what stands there is not held against a repetition.
+    `vocabulary` is asked for only where the options have a bias: finding it takes a moment.
     Guides, where the options want them, are rows too, each with the seed of its row.
     """
     processors = LogitsProcessorList()
     if options.guidance_scale > 1:
         processors.append(Guidance(options.guidance_scale))
+    if options.copy_bias > 0:
+        processors.append(CopyBias(options.copy_bias, prompt_length, vocabulary(), guided=options.guidance_scale > 1))
     if options.repetition_penalty > 1:
         penalty = RepetitionPenaltyLogitsProcessor(options.repetition_penalty)
         processors.append(OutputOnly(penalty, prompt_length))

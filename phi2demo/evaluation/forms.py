@@ -14,6 +14,7 @@ from phi2demo.errors import InputError
 from phi2demo.evaluation.datasets import Item, Measure
 from phi2demo.evaluation.likelihood import text_bits
 from phi2demo.tasks import TASKS
+from phi2demo.tasks.declaration import read_declaration
 from phi2demo.tasks.documents import pack
 from phi2demo.tasks.form import Form as TaskForm
 from phi2demo.tasks.generation import GenerationTaskOptions
@@ -232,13 +233,13 @@ def make_form(name: FormName, engine: Engine, measure: Measure, *, seed: int) ->
 
 
 def generation_of(measure: Measure, engine: Engine) -> GenerationOptions:
-    """The task's shipped decoding, with room for 1.5 times the longest reference and 16 tokens more, the same for all.
+    """The decoding that the app starts with, with room for 1.5 times the longest reference and 16 tokens more, for all.
 
     A base does not know where an answer to a template ends: without the bound it runs on to the task's own limit.
     """
     if measure.kind in SCORED:
         return GenerationOptions()
-    shipped = TASKS[measure.task].generation
+    shipped = read_declaration(engine.info.adapter_folder).generation(measure.task)
     longest = max(engine.count_tokens(f" {text}") for item in measure.items for text in item.references)
     bound = min(shipped.max_new_tokens, math.ceil(1.5 * longest) + 16)
     return replace(shipped, max_new_tokens=bound, time_limit_s=TIME_LIMIT_S)

@@ -1,11 +1,12 @@
 """What an adapter says it was finetuned for: `tasks.json` in its folder. Knows nothing of the page."""
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from phi2demo.engine.engine import GenerationOptions
 from phi2demo.errors import ModelError, SettingsError
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.generation import MODES, GenerationTaskOptions
@@ -15,6 +16,8 @@ from phi2demo.tasks.task import TaskOptions
 from phi2demo.tasks.translation import TranslationOptions
 
 FILE = "tasks.json"
+_DECODING = tuple(each.name for each in fields(GenerationOptions) if each.name not in ("stop", "time_limit_s"))
+"""What an adapter may say of how tokens are chosen: the rest is the task's or the person's."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,12 @@ class Declaration:
     """Of generation."""
     lengths: tuple[str, ...] = tuple(LENGTHS)
     """Of summaries that the model was finetuned on; others are put together from these."""
+    decoding: Mapping[str, GenerationOptions] = field(default_factory=dict)
+    """Of the tasks for which the adapter says how its tokens are best chosen."""
+
+    def generation(self, task: str) -> GenerationOptions:
+        """How the tokens of a task are chosen unless a person says otherwise."""
+        return self.decoding.get(task, TASKS[task].generation)
 
     def adapt(self, options: TaskOptions) -> TaskOptions:
         """The options as this model can follow them; SettingsError for a language it was not finetuned for."""
@@ -71,7 +80,13 @@ class Declaration:
             languages=self._of_either("translation", "languages", other),
             modes=self._of_either("generation", "modes", other),
             lengths=self._of_either("summarization", "lengths", other),
+            decoding=self._decoding_beside(other),
         )
+
+    def _decoding_beside(self, other: "Declaration") -> dict[str, GenerationOptions]:
+        """This model's own; the other's for what only the other was finetuned for."""
+        theirs = {task: options for task, options in other.decoding.items() if task not in self.tasks}
+        return {**theirs, **self.decoding}
 
     def _of_either(self, task: str, key: str, other: "Declaration") -> tuple[str, ...]:
         """A model that does not declare the task says nothing by its default of all there is."""
@@ -85,7 +100,14 @@ class Declaration:
             "translation": {"languages": list(self.languages)},
             "summarization": {"lengths": list(self.lengths)},
         }
-        return json.dumps({"tasks": {task: extra.get(task, {}) for task in self.tasks}}, indent=2) + "\n"
+        said = {task: extra.get(task, {}) | self._said_of_decoding(task) for task in self.tasks}
+        return json.dumps({"tasks": said}, indent=2) + "\n"
+
+    def _said_of_decoding(self, task: str) -> dict[str, Any]:
+        """Only what is not the task's own anyway."""
+        own, chosen = TASKS[task].generation, self.generation(task)
+        other = {name: getattr(chosen, name) for name in _DECODING if getattr(chosen, name) != getattr(own, name)}
+        return {"decoding": other} if other else {}
 
 
 def read_declaration(folder: Path | None) -> Declaration:
@@ -100,6 +122,7 @@ def read_declaration(folder: Path | None) -> Declaration:
             languages=_listed(tasks, "translation", "languages", tuple(LANGUAGES), path),
             modes=_listed(tasks, "generation", "modes", tuple(MODES), path),
             lengths=_listed(tasks, "summarization", "lengths", tuple(LENGTHS), path),
+            decoding={task: _decoding(task, of["decoding"], path) for task, of in tasks.items() if "decoding" in of},
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(
@@ -116,6 +139,19 @@ def _either(known: Iterable[str], *given: Sequence[str]) -> tuple[str, ...]:
 def _listed(tasks: dict[str, Any], task: str, key: str, known: tuple[str, ...], path: Path) -> tuple[str, ...]:
     values = tasks.get(task, {}).get(key)
     return known if values is None else _known(key, values, known, path)
+
+
+def _decoding(task: str, given: dict[str, Any], path: Path) -> GenerationOptions:
+    """The task's own with those given."""
+    if unknown := [name for name in given if name not in _DECODING]:
+        raise ModelError(f"{_shown(path)}: decoding of {task} has {unknown}; it takes {', '.join(_DECODING)}.")
+    try:
+        options = replace(TASKS[task].generation, **given)
+    except SettingsError as error:
+        raise ModelError(f"{_shown(path)}: decoding of {task}: {error}") from error
+    if options.reverse_weight and not TASKS[task].reversible:
+        raise ModelError(f"{_shown(path)}: decoding of {task}: only what can be asked both ways has a reverse_weight.")
+    return options
 
 
 def _known(key: str, values: list[str], known: tuple[str, ...], path: Path) -> tuple[str, ...]:

@@ -39,6 +39,10 @@ class Declarations:
             return self.first
         return self.either if "finetuned" in uses else self.second
 
+    def asked_of(self, use: str) -> Declaration:
+        """What these weights alone are asked for, or the difference that finetuning made."""
+        return self.of(("second",) if use == "second" else ("finetuned",))
+
     def adapt(self, task: str, options: TaskOptions, uses: Sequence[Use]) -> TaskOptions:
         """The options as these models can follow them; SettingsError for what none of them was finetuned for."""
         declaration = self.of(uses)

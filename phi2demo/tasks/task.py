@@ -141,7 +141,7 @@ class Task(ABC, Generic[O]):
     input_label: ClassVar[str]
     options_type: ClassVar[type[TaskOptions]]
     generation: ClassVar[GenerationOptions]
-    """The defaults of this task."""
+    """How tokens are chosen where an adapter says nothing of it."""
     labels: ClassVar[tuple[str, ...]] = ()
     """Where a task classifies: the outputs to choose from, by their probability."""
     stop: ClassVar[tuple[str, ...]] = ("\nInstruct:", "\nOutput:")
@@ -200,6 +200,12 @@ class Task(ABC, Generic[O]):
         """The options that ask for the text back, given an answer; None where a text does not follow from its answer."""
         return None
 
+    @property
+    def reversible(self) -> bool:
+        """Whether a text follows from its answer."""
+        anything: AnyTask = self
+        return anything.reverse(self.options_type()) is not None
+
     def clean(self, raw: str) -> str:
         """The answer as shown."""
         return raw.strip()
@@ -232,8 +238,7 @@ class Task(ABC, Generic[O]):
             )
         _check_uses(request.uses)
         check_choice("base_form", request.base_form, FORMS)
-        anything: AnyTask = self
-        if request.generation.reverse_weight and anything.reverse(request.options) is None:
+        if request.generation.reverse_weight and not self.reversible:
             raise SettingsError(f"{self.name} cannot be asked the other way round: leave reverse_weight at 0.")
         seed = request.seed
         if seed is not None and (type(seed) is not int or not 0 <= seed <= MAX_SEED):

@@ -65,7 +65,7 @@ class Endpoints:
                 where there is an adapter.
             seed: A whole number that makes a sampled answer the same again; null: random, said in the receipt.
             options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty,
-                no_repeat_ngram_size, num_beams, guidance_scale, time_limit_s.
+                no_repeat_ngram_size, num_beams, guidance_scale, copy_bias, time_limit_s.
             base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null:
                 plain where its folder records that it was pretrained so.
 
@@ -94,7 +94,7 @@ class Endpoints:
                 where there is an adapter.
             seed: A whole number that makes a sampled answer the same again; null: random, said in the receipt.
             options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty,
-                no_repeat_ngram_size, num_beams, guidance_scale, time_limit_s.
+                no_repeat_ngram_size, num_beams, guidance_scale, copy_bias, time_limit_s.
             base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null:
                 plain where its folder records that it was pretrained so.
 
@@ -123,7 +123,7 @@ class Endpoints:
                 where there is an adapter.
             seed: A whole number that makes a sampled answer the same again; null: random, said in the receipt.
             options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty,
-                no_repeat_ngram_size, num_beams, guidance_scale, reverse_weight, time_limit_s.
+                no_repeat_ngram_size, num_beams, guidance_scale, copy_bias, reverse_weight, time_limit_s.
             base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null:
                 plain where its folder records that it was pretrained so.
 
@@ -168,7 +168,7 @@ class Endpoints:
                 where there is an adapter.
             seed: A whole number that makes a sampled answer the same again; null: random, said in the receipt.
             options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty,
-                no_repeat_ngram_size, num_beams, guidance_scale, time_limit_s.
+                no_repeat_ngram_size, num_beams, guidance_scale, copy_bias, time_limit_s.
             base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null:
                 plain where its folder records that it was pretrained so.
 
@@ -205,11 +205,12 @@ class Endpoints:
     ) -> Iterator[Answer]:
         with told_to_client():
             uses = _uses(use)
+            declaration = self._declared.of(uses)
             asked = Request(
                 task=task,
                 text=text,
-                options=self._declared.adapt(task, task_options(self._declared.of(uses)), uses),
-                generation=generation_of(TASKS[task].generation, options),
+                options=self._declared.adapt(task, task_options(declaration), uses),
+                generation=generation_of(declaration.generation(task), options),
                 uses=uses,
                 seed=checked_seed(seed),
                 base_form=self._declared.form(base_form),

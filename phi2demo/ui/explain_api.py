@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import gradio as gr
 
-from phi2demo.engine.engine import Engine, Use
+from phi2demo.engine.engine import Engine, GenerationOptions, Use
 from phi2demo.engine.loader import EngineLoader
 from phi2demo.explain.request import OF, ExplainRequest, as_output
 from phi2demo.explain.run import explain
@@ -88,7 +88,8 @@ class ExplainEndpoint:
             engine = self._loader.engine(timeout_s=LOADING_TIMEOUT_S)
             chosen = of if of is not None else engine.info.uses[0]
             if output is None:
-                asked = yield from _answered(engine, kind, text, options, of=chosen, **settings)
+                greedy = replace(self._declared.asked_of(chosen).generation(kind.name), temperature=0.0)
+                asked = yield from _answered(engine, kind, text, options, greedy, of=chosen, **settings)
             else:
                 asked = ExplainRequest(kind.name, text, options, (_output(output),), of=chosen, **settings)  # type: ignore[arg-type]
             yield from _steps(engine, asked)
@@ -100,11 +101,18 @@ def add_explain_endpoint(loader: EngineLoader, declared: Declarations) -> None:
 
 
 def _answered(
-    engine: Engine, task: AnyTask, text: str, options: TaskOptions, *, of: str, base_form: Form, **settings: Any
+    engine: Engine,
+    task: AnyTask,
+    text: str,
+    options: TaskOptions,
+    greedy: GenerationOptions,
+    *,
+    of: str,
+    base_form: Form,
+    **settings: Any,
 ) -> Generator[dict[str, Any], None, ExplainRequest]:
     """Ask the model first; returns the request to explain what it answered."""
     check_choice("of", of, OF)
-    greedy = replace(task.generation, temperature=0.0)
     use = cast(Use, "finetuned" if of == "difference" else of)
     asked = task.check(Request(task.name, text, options, greedy, uses=(use,), base_form=base_form))
     shown = time.monotonic()

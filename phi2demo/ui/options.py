@@ -15,6 +15,7 @@ _SLIDERS = {
     "top_p": ("Top-p", "The likeliest tokens that share this probability", 0.01),
     "repetition_penalty": ("Repetition penalty", "Above 1, words already used become less likely", 0.05),
     "guidance_scale": ("Guidance", "Above 1, slower: rather words that your text makes likelier", 0.05),
+    "copy_bias": ("Copying", "Above 0: rather words that your text has", 0.25),
 }
 _NUMBERS = {
     "max_new_tokens": ("New tokens at most", "About ¾ of a word each"),
@@ -50,10 +51,10 @@ class OptionInputs:
         return replace(self.defaults, **given), _seed(values[self.seed]) if self.seed else None
 
 
-def option_inputs(task: AnyTask) -> OptionInputs:
-    """Lay out the options of a task in a folded panel."""
+def option_inputs(task: AnyTask, defaults: GenerationOptions) -> OptionInputs:
+    """Lay out the options of a task in a folded panel; they start with `defaults`."""
     if task.labels:
-        return OptionInputs({}, None, task.generation)
+        return OptionInputs({}, None, defaults)
     components: dict[str, Any] = {}
     with gr.Accordion("Options", open=False, elem_classes="options"):
         for name, (label, info, step) in _SLIDERS.items():
@@ -61,7 +62,7 @@ def option_inputs(task: AnyTask) -> OptionInputs:
             components[name] = gr.Slider(
                 low,
                 high,
-                value=getattr(task.generation, name),
+                value=getattr(defaults, name),
                 step=step,
                 label=label,
                 info=info,
@@ -72,7 +73,7 @@ def option_inputs(task: AnyTask) -> OptionInputs:
             for name, (label, info) in _NUMBERS.items():
                 if task.name in _ONLY_IN.get(name, (task.name,)):
                     components[name] = gr.Number(
-                        value=getattr(task.generation, name), label=label, info=info, elem_classes="option"
+                        value=getattr(defaults, name), label=label, info=info, elem_classes="option"
                     )
             seed = gr.Textbox(
                 label="Seed",
@@ -81,7 +82,7 @@ def option_inputs(task: AnyTask) -> OptionInputs:
                 max_lines=1,
                 elem_classes="option",
             )
-    return OptionInputs(components, seed, task.generation)
+    return OptionInputs(components, seed, defaults)
 
 
 def _seed(typed: str | None) -> int | None:

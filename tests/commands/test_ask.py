@@ -160,6 +160,20 @@ def test_the_adapter_says_how_it_is_asked(loader: Loader, say: Ask, tmp_path: Pa
     assert json.loads(say("summarize", "hi", "--length", "short", "--json"))["receipt"]["options"]["by_parts"] is True
 
 
+def test_the_adapter_says_how_its_tokens_are_chosen(loader: Loader, say: Ask, tmp_path: Path) -> None:
+    """What is said on the command line counts more."""
+    from dataclasses import replace
+
+    decoding = {"num_beams": 5, "copy_bias": 1.5}
+    (tmp_path / "tasks.json").write_text(json.dumps({"tasks": {"summarization": {"decoding": decoding}}}))
+    loader.engine = ScriptedEngine(info=replace(loader.engine.info, adapter_folder=tmp_path))
+    say("summarize", "hi")
+    say("summarize", "hi", "--num-beams", "2")
+    say("summarize", "hi", "--copy-bias", "0")
+    used = [(options.num_beams, options.copy_bias) for options in loader.engine.options]
+    assert used == [(5, 1.5), (2, 1.5), (5, 0.0)]
+
+
 def test_which_model(loader: Loader, say: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PHI2DEMO_ADAPTER", "from/environment")
     monkeypatch.setenv("PHI2DEMO_DEVICE", "nonsense")

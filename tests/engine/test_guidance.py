@@ -28,7 +28,9 @@ def by_hand(engine: LocalEngine, prompt: Prompt, options: GenerationOptions) -> 
     model: Any = engine._model
     given, guide = (engine._tokenizer.encode(text) for text in (prompt.text, prompt.without or prompt.text))
     penalties = GenerationOptions(repetition_penalty=options.repetition_penalty)
-    process = logits_processors(penalties, [prompt.seed], prompt_length=len(given))
+    process = logits_processors(
+        penalties, [prompt.seed], prompt_length=len(given), vocabulary=engine._generator._vocabulary
+    )
     made: list[int] = []
     with torch.inference_mode():
         for _ in range(options.max_new_tokens):

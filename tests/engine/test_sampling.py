@@ -2,6 +2,7 @@
 
 import torch
 
+from phi2demo.engine.copying import Vocabulary
 from phi2demo.engine.engine import GenerationOptions
 from phi2demo.engine.sampling import logits_processors
 
@@ -9,8 +10,12 @@ PROMPT = [5, 6, 7, 5, 6]
 VOCABULARY = 10
 
 
+def vocabulary() -> Vocabulary:
+    raise AssertionError("only a bias has to know it")
+
+
 def scores_after(output: list[int], options: GenerationOptions) -> list[float]:
-    processors = logits_processors(options, [0], prompt_length=len(PROMPT))
+    processors = logits_processors(options, [0], prompt_length=len(PROMPT), vocabulary=vocabulary)
     return processors(torch.tensor([PROMPT + output]), torch.ones(1, VOCABULARY))[0].tolist()
 
 
@@ -31,4 +36,4 @@ def test_only_tokens_of_the_output_are_penalized() -> None:
 
 
 def test_nothing_is_changed_where_nothing_is_asked() -> None:
-    assert len(logits_processors(GenerationOptions(), [0], prompt_length=5)) == 0
+    assert len(logits_processors(GenerationOptions(), [0], prompt_length=5, vocabulary=vocabulary)) == 0

@@ -9,6 +9,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import DynamicCache, PhiConfig, PhiForCausalLM
 
+from phi2demo.engine.copying import Vocabulary
 from phi2demo.engine.decoder import MixedDecoder, PhiDecoder, read_together
 from phi2demo.engine.engine import Completion, GenerationOptions
 from phi2demo.engine.phi_weights import base_of, read_weights, turns_of
@@ -37,6 +38,11 @@ def make_model(**config: Any) -> PeftModel:
 @pytest.fixture(scope="module", params=[{}, {"num_key_value_heads": 2, "partial_rotary_factor": 0.25}])
 def model(request: pytest.FixtureRequest) -> PeftModel:
     return make_model(**request.param)
+
+
+def vocabulary() -> Vocabulary:
+    """Without words that every text needs but its end."""
+    return Vocabulary(torch.tensor([END]), PAD)
 
 
 class Tokenizer:
@@ -93,7 +99,7 @@ def completions(
     halt_at: int | None = None,
 ) -> tuple[Completion, ...]:
     watch = watch_for(options, len(ids), halt_at=halt_at)
-    process = logits_processors(options, list(range(len(ids))), prompt_length=ids.shape[1])
+    process = logits_processors(options, list(range(len(ids))), prompt_length=ids.shape[1], vocabulary=vocabulary)
     ends = Ends(frozenset({END}), PAD, options.max_new_tokens)
     with torch.inference_mode():
         decoder = decoder_for(model, (1 - mask).sum(1), adapters)
@@ -129,7 +135,7 @@ def all_of_theirs(
         own = ids[row][mask[row].bool()][None]
         given: dict[str, Any] = {
             "attention_mask": torch.ones_like(own),
-            "logits_processor": logits_processors(options, [row], prompt_length=own.shape[1]),
+            "logits_processor": logits_processors(options, [row], prompt_length=own.shape[1], vocabulary=vocabulary),
             "max_new_tokens": options.max_new_tokens,
             "num_beams": options.num_beams,
             "num_return_sequences": count,

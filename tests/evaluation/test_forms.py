@@ -1,3 +1,4 @@
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,6 +11,7 @@ from phi2demo.engine.engine import END_OF_TEXT, Output, Prompt, Score
 from phi2demo.evaluation.datasets import DataFile, Item, Measure, read_measures
 from phi2demo.evaluation.forms import FORMS, FormName, generation_of, make_form, plain_prompt
 from phi2demo.tasks import TASKS
+from phi2demo.tasks.declaration import FILE
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.summarization import SummaryOptions
 from phi2demo.training.corpus import Row
@@ -83,8 +85,8 @@ def test_every_form_prefers_an_answer_that_stands_in_the_text(name: FormName) ->
     endings = [candidate("five cats"), candidate("5 dogs")]
     form = make_form(name, ScriptedEngine(), measure_of("question_answering", row), seed=0)
     assert form is not None
-    form = replace(form, engine=BeamEngine({about(Prompt(form.prompt(form.measure.items[0]))): endings}))
-    assert form.generation.num_beams > 1
+    engine = BeamEngine({about(Prompt(form.prompt(form.measure.items[0]))): endings})
+    form = replace(form, engine=engine, generation=replace(form.generation, num_beams=2))
     assert [found.output for found in form.answer(form.measure.items)] == ["5 dogs"]
 
 
@@ -97,7 +99,7 @@ def test_every_form_chooses_by_the_way_back(name: FormName) -> None:
     measure = measure_of("translation", ROWS["translation"] | {"source": text})
     form = make_form(name, BeamEngine({text: [likely, faithful]}, likes), measure, seed=0)
     assert form is not None
-    assert form.generation.reverse_weight == TASKS["translation"].generation.reverse_weight > 0
+    form = replace(form, generation=replace(form.generation, num_beams=2, reverse_weight=0.3))
     (found,) = form.answer(measure.items)
     assert found.output == "Der Hund schläft."
     plain = replace(form, generation=replace(form.generation, reverse_weight=0.0))
@@ -170,6 +172,20 @@ def test_the_bound_on_new_tokens_is_the_same_for_all_forms() -> None:
     long = measure_of("translation", ROWS["translation"], references=["word " * 500])
     shipped = TASKS["translation"].generation
     assert generation_of(long, ScriptedEngine()) == replace(shipped, time_limit_s=3600.0)
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_every_form_is_asked_as_the_adapter_says(name: FormName, tmp_path: Path) -> None:
+    said = {"num_beams": 4, "guidance_scale": 1.5, "copy_bias": 1.0}
+    (tmp_path / FILE).write_text(json.dumps({"tasks": {"summarization": {"decoding": said}}}))
+    form = make_form(
+        name,
+        ScriptedEngine(info=replace(INFO, adapter_folder=tmp_path)),
+        measure_of("summarization", ROWS["summarization"]),
+        seed=0,
+    )
+    assert form is not None
+    assert {option: getattr(form.generation, option) for option in said} == said
 
 
 def test_prose_has_no_template(data: Path) -> None:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,10 @@ def test_nothing_declared_is_everything(tmp_path: Path) -> None:
         Declaration(tasks=("sentiment",)),
         Declaration(("generation", "translation"), languages=("en", "de"), modes=("instruct",)),
         Declaration(("summarization",), lengths=("sentence",)),
+        Declaration(
+            ("generation", "translation"),
+            decoding={"translation": replace(TASKS["translation"].generation, num_beams=5, reverse_weight=0.25)},
+        ),
     ],
 )
 def test_round_trip(declaration: Declaration, tmp_path: Path) -> None:
@@ -69,6 +74,14 @@ def test_order_and_repetition_do_not_matter(tmp_path: Path) -> None:
         {"tasks": {"generation": {"modes": []}}},
         {"tasks": {"generation": {"modes": ["sing"]}}},
         {"tasks": {"summarization": {"lengths": [1]}}},
+        {"tasks": {"summarization": {"decoding": []}}},
+        {"tasks": {"summarization": {"decoding": {"beams": 4}}}},
+        {"tasks": {"summarization": {"decoding": {"stop": ["."]}}}},
+        {"tasks": {"summarization": {"decoding": {"time_limit_s": 5}}}},
+        {"tasks": {"summarization": {"decoding": {"num_beams": 99}}}},
+        {"tasks": {"summarization": {"decoding": {"num_beams": "4"}}}},
+        {"tasks": {"summarization": {"decoding": {"num_beams": 4, "temperature": 1.0}}}},
+        {"tasks": {"summarization": {"decoding": {"reverse_weight": 0.3}}}},
     ],
 )
 def test_malformed_declarations_are_refused_without_the_folders_of_the_machine(value: Any, tmp_path: Path) -> None:
@@ -91,6 +104,23 @@ def test_lengths_that_a_model_was_not_taught_are_put_together() -> None:
     assert taught.adapt(short) == SummaryOptions("short", by_parts=True)
     assert taught.adapt(SummaryOptions("sentence")) == SummaryOptions("sentence")
     assert taught.adapt(GenerationTaskOptions()) == GenerationTaskOptions()
+
+
+def test_an_adapter_says_how_its_tokens_are_chosen(tmp_path: Path) -> None:
+    said = {"num_beams": 6, "reverse_weight": 0.3, "max_new_tokens": 64}
+    read = read_declaration(write(tmp_path, {"tasks": {"translation": {"decoding": said}, "summarization": {}}}))
+    own = TASKS["translation"].generation
+    assert read.generation("translation") == replace(own, num_beams=6, reverse_weight=0.3, max_new_tokens=64) != own
+    assert read.generation("summarization") == TASKS["summarization"].generation
+    assert Declaration().generation("translation") == own
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_without_a_word_of_an_adapter_nothing_is_tuned_to_one(task: str) -> None:
+    """What one model gains by may be what another loses by, or waits for: beams, guidance, a bias."""
+    chosen = TASKS[task].generation
+    plain = (chosen.num_beams, chosen.guidance_scale, chosen.copy_bias, chosen.reverse_weight)
+    assert plain == (1, 1.0, 0.0, 0.0)
 
 
 def test_what_a_tab_starts_with() -> None:

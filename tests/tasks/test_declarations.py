@@ -9,6 +9,7 @@ import pytest
 
 from phi2demo.engine.engine import AdapterInfo, GenerationOptions, Use
 from phi2demo.errors import ModelError, SettingsError
+from phi2demo.tasks import TASKS
 from phi2demo.tasks.declaration import FILE, Declaration
 from phi2demo.tasks.declarations import Declarations, read_declarations
 from phi2demo.tasks.generation import GenerationTaskOptions
@@ -102,6 +103,19 @@ def test_a_length_that_one_was_finetuned_for_is_asked_as_it_is() -> None:
     assert either.adapt(SummaryOptions("medium")) == SummaryOptions("medium", by_parts=True)
     lacks = ("This adapter was not finetuned for summaries of two or three sentences.",)
     assert notes(Declarations(FRENCH, SHORT), "summarization", SummaryOptions("short"))["finetuned"] == lacks
+
+
+def test_of_two_adapters_the_first_says_how_tokens_are_chosen() -> None:
+    one, other = (replace(TASKS["translation"].generation, num_beams=beams) for beams in (2, 4))
+    label = replace(TASKS["sentiment"].generation, max_new_tokens=3)
+    first = replace(GERMAN, decoding={"translation": one})
+    second = replace(FRENCH, decoding={"translation": other, "sentiment": label})
+    declared = Declarations(first, second)
+    assert declared.either.decoding == {"translation": one, "sentiment": label}
+    assert declared.asked_of("second").generation("translation") == other
+    assert declared.asked_of("difference").generation("translation") == one
+    silent = Declarations(GERMAN, second).either
+    assert silent.generation("translation") == TASKS["translation"].generation, "nothing said is said too"
 
 
 def test_what_only_the_other_was_finetuned_for_is_refused_with_its_name() -> None:

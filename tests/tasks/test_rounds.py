@@ -272,14 +272,16 @@ def test_guided_rows_come_with_their_prompt_without_the_text(
     assert engine.options[0].guidance_scale == 1.5
 
 
-def test_summaries_are_guided_and_a_receipt_from_before_is_not(engine: ScriptedEngine) -> None:
-    scales = {name: task.generation.guidance_scale for name, task in TASKS.items()}
-    assert scales == {name: 1.5 if name == "summarization" else 1.0 for name in TASKS}
-    (made,) = answer(engine, summary("Tom came.", generation=TASKS["summarization"].generation))
-    assert made.receipt.generation["guidance_scale"] == 1.5
-    del made.receipt.generation["guidance_scale"]
+@pytest.mark.parametrize(("option", "given", "before"), [("guidance_scale", 1.5, 1.0), ("copy_bias", 2.0, 0.0)])
+def test_a_receipt_from_before_an_option_is_replayed_without(
+    engine: ScriptedEngine, option: str, given: float, before: float
+) -> None:
+    chosen: dict[str, Any] = {option: given}
+    (made,) = answer(engine, summary("Tom came.", generation=replace(GREEDY, **chosen)))
+    assert made.receipt.generation[option] == given
+    del made.receipt.generation[option]
     list(replay(engine, Receipt.from_json(made.receipt.to_json())))
-    assert [options.guidance_scale for options in engine.options] == [1.5, 1.0]
+    assert [getattr(options, option) for options in engine.options] == [given, before]
 
 
 def test_row_seeds_differ() -> None:

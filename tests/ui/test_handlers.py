@@ -246,6 +246,15 @@ def test_what_was_weighed_stands_under_the_answer(tab_of: Callable[[str], Built]
     assert "Salut." in shown[column.alternatives]
 
 
+def test_options_start_as_the_adapter_says(tab_of: Callable[..., Built]) -> None:
+    said = dataclasses.replace(TASKS["summarization"].generation, num_beams=3, guidance_scale=1.25, copy_bias=1.5)
+    tab, _ = tab_of("summarization", Declaration(decoding={"summarization": said}))
+    shown = {name: component.value for name, component in tab.ask.options.components.items()}
+    assert (shown["num_beams"], shown["guidance_scale"], shown["copy_bias"]) == (3, 1.25, 1.5)
+    assert tab.read(values_of(tab, "Hello.")).generation == said
+    assert tab.read(values_of(tab, "Hello.", copy_bias=0.0, num_beams=None)).generation.num_beams == 3, "emptied"
+
+
 def test_only_translation_offers_the_way_back(tab_of: Callable[[str], Built]) -> None:
     offers = {task: "reverse_weight" in tab_of(task)[0].ask.options.components for task in TASKS}
     assert offers == {task: task == "translation" for task in TASKS}
