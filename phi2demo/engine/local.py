@@ -231,14 +231,14 @@ class LocalEngine:
 
 
 def _beginning(tokenizer: "PreTrainedTokenizerBase") -> str:
-    """What stands where a text begins; nothing where the tokenizer sets it itself or has no such token."""
+    """What stands where a text begins: nothing where the tokenizer sets it itself, a line break where it has no token."""
     if tokenizer.encode("", verbose=False):
         return ""
     if tokenizer.convert_tokens_to_ids(END_OF_TEXT) not in (None, tokenizer.unk_token_id) or (
         END_OF_TEXT in (tokenizer.bos_token, tokenizer.eos_token)
     ):
         return END_OF_TEXT
-    return str(tokenizer.bos_token or tokenizer.eos_token or "")
+    return str(tokenizer.bos_token or tokenizer.eos_token or "\n")
 
 
 def _read(reports: "queue.SimpleQueue[Snapshot | BaseException]", watch: Watch) -> Iterator[Snapshot]:

@@ -146,11 +146,11 @@ class PlainForm(Form):
         found = []
         for prompt, row, completion in zip(prompts, rows, completions, strict=True):
             text, options = asked_of(row, self.measure.task)
-            found.append((reversible(task, text, options, "plain", prompt), text, completion))
-        weighed = [(asked, completion) for asked, _, completion in found if asked is not None]
+            found.append((reversible(task, text, options, "plain", prompt), text, options, completion))
+        weighed = [(asked, completion) for asked, _, _, completion in found if asked is not None]
         if weight and len(weighed) == len(found):
             return [completion for completion, _ in choose(self.engine, weighed, weight=weight)]
-        return [preferred(task, text, completion) for _, text, completion in found]
+        return [preferred(task, text, options, completion) for _, text, options, completion in found]
 
     def _label(self, texts: Sequence[str], labels: Sequence[str]) -> list[Answer]:
         prompts = [Prompt(text, "base") for text in texts for _ in labels]

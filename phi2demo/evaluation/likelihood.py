@@ -27,11 +27,10 @@ def text_bits(engine: Engine, texts: Sequence[str], *, use: Use) -> list[Likelih
     from the start, each later one after the part before it, so that every token is scored once and, but for the first
     part's, after at least half a context of what precedes it.
     """
-    start = END_OF_TEXT if engine.count_tokens(END_OF_TEXT) == 1 else "\n"
     prompts, outputs, owners = [], [], []
     for owner, text in enumerate(texts):
         parts = cut(text, count=engine.count_tokens, limit=engine.info.context - 1, part=engine.info.context // 2 - 1)
-        for before, part in zip((start, *parts), parts, strict=False):
+        for before, part in zip((END_OF_TEXT, *parts), parts, strict=False):
             prompts.append(Prompt(before, use))
             outputs.append(part)
             owners.append(owner)

@@ -68,10 +68,10 @@ class Ranked:
         }
 
 
-def preferred(task: "AnyTask", text: str, completion: Completion) -> Completion:
+def preferred(task: "AnyTask", text: str, options: "TaskOptions", completion: Completion) -> Completion:
     """With that of its candidates in its place which the task prefers, of those that came to their end."""
     whole = [candidate for candidate in completion.candidates if candidate.stop_reason in _WHOLE]
-    at = task.preferred(text, [task.clean(candidate.text) for candidate in whole]) if whole else 0
+    at = task.preferred(text, [task.clean(task.kept(each.text, options)) for each in whole]) if whole else 0
     return _put(completion, whole[at]) if at else completion
 
 

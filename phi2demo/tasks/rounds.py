@@ -196,7 +196,7 @@ class Rounds:
             asked = reversible(self._task, text, request.options, form, prompt)
             if asked is not None and weight and completion.candidates:
                 weighed[at] = asked, completion
-            chosen.append((preferred(self._task, text, completion), ()))
+            chosen.append((preferred(self._task, text, request.options, completion), ()))
         if not weighed:
             return chosen
         reason = self._cut_short()

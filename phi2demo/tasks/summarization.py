@@ -86,15 +86,14 @@ class Summarization(Task[SummaryOptions]):
         first = next((sentence for sentence in split_sentences(output) if sentence.strip()), "")
         return output[: output.index(first) + len(first.rstrip())] if first else output
 
+    def preferred(self, text: str, outputs: Sequence[str]) -> int:
+        """The likeliest of those with the fewest made-up names and numbers."""
+        counts = [len(made_up(text, output)) for output in outputs]
+        return counts.index(min(counts))
+
     def notes(self, text: str, output: str, options: SummaryOptions) -> tuple[str, ...]:
-        """Names and numbers that were made up; the first word of a sentence or a quotation is no name for its capital."""
-        known = {word.casefold() for word in _WORD.findall(text)}
-        made_up = dict.fromkeys(
-            word[0]
-            for word in _WORD.finditer(output)
-            if word[0].casefold() not in known and (word[0][0].isdigit() or (word[0][0].isupper() and _inside(word)))
-        )
-        listed = list(made_up)[:10]
+        """Names and numbers that were made up."""
+        listed = made_up(text, output)[:10]
         return (f"Names and numbers of the summary that the text lacks: {', '.join(listed)}.",) if listed else ()
 
     def facts(self, text: str, output: str) -> tuple[str, ...]:
@@ -103,6 +102,20 @@ class Summarization(Task[SummaryOptions]):
         if not after:
             return (f"{before:,} words in, no words out",)
         return (f"{before:,} words in, {after:,} words out", f"compression {before / after:.1f} to 1")
+
+
+def made_up(text: str, output: str) -> list[str]:
+    """Names and numbers of an output that its text lacks, each once.
+
+    The first word of a sentence or a quotation is no name for its capital.
+    """
+    known = {word.casefold() for word in _WORD.findall(text)}
+    found = dict.fromkeys(
+        word[0]
+        for word in _WORD.finditer(output)
+        if word[0].casefold() not in known and (word[0][0].isdigit() or (word[0][0].isupper() and _inside(word)))
+    )
+    return list(found)
 
 
 def _inside(word: re.Match[str]) -> bool:

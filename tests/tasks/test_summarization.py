@@ -1,8 +1,11 @@
 import pytest
 
+from phi2demo.engine.engine import GenerationOptions
 from phi2demo.tasks.documents import count_words
+from phi2demo.tasks.run import answer
 from phi2demo.tasks.summarization import SENTENCES, Summarization, SummaryOptions
-from phi2demo.tasks.task import Budget
+from phi2demo.tasks.task import Budget, Request, Result
+from tests.tasks.beams import BeamEngine, candidate
 
 BUDGET = Budget(lambda text: len(text.split()), 200, 60)
 SENTENCE = "Here are some five words. "
@@ -71,3 +74,32 @@ def test_names_and_numbers_that_the_text_lacks_are_said(summary: str, lacks: str
 )
 def test_of_a_summary_in_one_sentence_the_first_is_kept(options: SummaryOptions, output: str, kept: str) -> None:
     assert Summarization().kept(output, options) == kept
+
+
+TEXT = "The Elda rises near Sorn and flows for 214 kilometres to the sea."
+
+
+def chosen(*endings: str, length: str = "sentence") -> Result:
+    engine = BeamEngine({TEXT: [candidate(ending, tokens=len(ending)) for ending in endings]})
+    request = Request("summarization", TEXT, SummaryOptions(length), GenerationOptions(num_beams=len(endings)), seed=1)
+    ((result),) = answer(engine, request)
+    return result
+
+
+@pytest.mark.parametrize(
+    ("endings", "taken"),
+    [
+        (("It is 300 kilometres long.", "It flows to the sea.", "It rises near Sorn."), "It flows to the sea."),
+        (("It is 300 kilometres long.", "Near Bonn it meets the Rhine.", "It is 9 km."), "It is 300 kilometres long."),
+        (("It rises near Sorn.", "It flows to the sea."), "It rises near Sorn."),
+    ],
+    ids=["the likeliest that makes none up", "none is without", "all are without"],
+)
+def test_of_what_beams_end_with_that_is_taken_which_makes_up_the_fewest(endings: tuple[str, ...], taken: str) -> None:
+    assert chosen(*endings).text == taken
+
+
+def test_what_is_not_kept_does_not_count() -> None:
+    run_on = "It flows to the sea. The Rhine has 1,230 kilometres."
+    assert chosen(run_on, "It rises near Sorn.").text == "It flows to the sea."
+    assert chosen(run_on, "It rises near Sorn.", length="short").text == "It rises near Sorn."
