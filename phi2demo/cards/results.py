@@ -8,7 +8,9 @@ from phi2demo.cards.data_sets import DataSet, find_data_set
 from phi2demo.cards.facts import Facts
 from phi2demo.cards.markdown import NOT_MEASURED, bullets, plain, table
 from phi2demo.engine.engine import GenerationOptions
+from phi2demo.evaluation.by_task import to_markdown as by_task
 from phi2demo.evaluation.report import FORM_TITLES, to_markdown
+from phi2demo.evaluation.results import as_measures
 from phi2demo.tasks import TASKS
 
 SIGNIFICANT = 0.05
@@ -58,6 +60,11 @@ def results_table(facts: Facts) -> str:
     """As the evaluation writes it."""
     measures = measures_of(facts)
     return to_markdown({"measures": measures}) if measures else ""
+
+
+def task_table(facts: Facts) -> str:
+    """Finetuned against base over all sets of each task; empty where no task has several."""
+    return by_task(as_measures(measures_of(facts)))
 
 
 def testing_table(facts: Facts) -> str:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from phi2demo.commands import arguments as shared
 from phi2demo.commands.ask import LoadEngine, load_local
@@ -24,7 +24,6 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
     from phi2demo.evaluation.evaluate import EvaluationSettings, assist, evaluate
     from phi2demo.evaluation.hub_data import fetch
     from phi2demo.evaluation.processes import joined
-    from phi2demo.evaluation.report import to_markdown
 
     parser = _parser(command)
     given = parser.parse_args(argv)
@@ -57,9 +56,19 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
             return 0
         weights = hash_weights((found.base_folder, found.adapter_folder))
         report = evaluate(engine, settings, weights=weights, processes=processes)
-    print(json.dumps(report, ensure_ascii=False, indent=1) if given.json else to_markdown(report, slices=given.slices))
+    print(json.dumps(report, ensure_ascii=False, indent=1) if given.json else _tables(report, slices=given.slices))
     print(f"saved in {settings.output}", file=sys.stderr)
     return 0
+
+
+def _tables(report: dict[str, Any], *, slices: bool) -> str:
+    """Every figure, then what they come to by task."""
+    from phi2demo.evaluation.by_task import to_markdown as by_task
+    from phi2demo.evaluation.report import to_markdown
+    from phi2demo.evaluation.results import as_measures
+
+    tables = (to_markdown(report, slices=slices), by_task(as_measures(report["measures"])))
+    return "\n\n".join(filter(None, tables))
 
 
 def _hub_data(given: argparse.Namespace) -> "HubData":

@@ -1,7 +1,7 @@
 """A report read back as values, every field checked: it may be a file that somebody uploaded. Knows no model."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -45,6 +45,11 @@ class DifferenceValue:
         return self.p < 0.05
 
 
+def gain_of(difference: DifferenceValue, *, higher_is_better: bool) -> float:
+    """The difference, positive where finetuning made it better."""
+    return difference.value if higher_is_better else -difference.value
+
+
 @dataclass(frozen=True)
 class FigureValue:
     """One metric of one measure or slice."""
@@ -61,9 +66,7 @@ class FigureValue:
     @property
     def gain(self) -> float | None:
         """The difference, positive where finetuning made it better."""
-        if self.difference is None:
-            return None
-        return self.difference.value if self.higher_is_better else -self.difference.value
+        return None if self.difference is None else gain_of(self.difference, higher_is_better=self.higher_is_better)
 
 
 @dataclass(frozen=True)
@@ -156,6 +159,14 @@ def as_report(report: object, *, name: str = "The file") -> ReportValue:
         raise DataError(
             f"{name} is no report of an evaluation: {error}. Give a report.json of python -m phi2demo evaluate."
         ) from error
+
+
+def as_measures(measures: Sequence[object], *, name: str = "The file") -> tuple[MeasureValue, ...]:
+    """The measures of one or several reports, checked; DataError says which field is missing or wrong."""
+    try:
+        return tuple(_measure(_Fields(each, f"measures[{at}]")) for at, each in enumerate(measures))
+    except _WrongError as error:
+        raise DataError(f"{name} has a measure that is none of an evaluation: {error}.") from error
 
 
 class _WrongError(Exception):

@@ -16,7 +16,19 @@ from phi2demo.engine.engine import GenerationOptions
 from phi2demo.tasks.declaration import Declaration
 from phi2demo.training.record import Record
 
-from .reports import ADAPTER, AUDIT, BASE, HARDWARE, adapter_facts, base_facts, measure, report, sliced_report, stage
+from .reports import (
+    ADAPTER,
+    AUDIT,
+    BASE,
+    HARDWARE,
+    adapter_facts,
+    base_facts,
+    figure,
+    measure,
+    report,
+    sliced_report,
+    stage,
+)
 
 TEMPLATE = Path(huggingface_hub.__file__).parent / "templates" / "modelcard_template.md"
 BARE = [Facts(BASE), Facts(ADAPTER)]
@@ -103,6 +115,16 @@ def test_what_was_measured_is_told() -> None:
     assert "Tatoeba, English-German" in section(text, "#### Testing Data")
     assert "40.5 tokens per second (finetuned" in section(text, "#### Speeds, Sizes, Times")
     assert "torch 2.13.0" in section(text, "#### Software")
+
+
+def test_what_the_sets_of_a_task_come_to_is_told() -> None:
+    assert "meta-analysis" not in section(make_card(adapter_facts()).text, "#### Summary"), "one set a task"
+    told = report()
+    told["measures"].append(measure("translation.other.en-de", figure("bleu", "BLEU", 22, 20, p=0.3)))
+    summary = section(make_card(adapter_facts(reports=[told])).text, "#### Summary")
+    assert "| translation | BLEU | 2 | 3,236 | +4.2 (+1.0 to +7.4) | 0.009 | better |" in summary
+    assert "| sentiment | accuracy | 1 | 1,618 |" in summary
+    assert "meta-analysis" not in make_card(base_facts(reports=[told])).text
 
 
 def test_how_the_outputs_were_decoded_is_told() -> None:

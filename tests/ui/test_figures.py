@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from phi2demo.evaluation.results import as_report
-from phi2demo.ui import figures, slice_table
+from phi2demo.ui import figures, slice_table, task_table
 from phi2demo.ui.example_cards import differing
 from tests.evaluation.test_results import small
 from tests.tasks.scripted import INFO
@@ -46,6 +46,19 @@ def test_a_few_items_have_no_p(n: int, p: str) -> None:
     report["measures"][0] |= {"n": n}
     report["measures"][0]["figures"][0]["difference"] |= {"p": 0.01}
     assert f'<td class="number">{p}</td>' in figures.table(as_report(report))
+
+
+def test_several_sets_of_a_task_are_told_together() -> None:
+    report = small()
+    assert task_table.gains(as_report(report)) == "", "one set says it itself"
+    (measure,) = report["measures"]
+    measure |= {"n": 40}
+    measure["figures"][0]["difference"] |= {"value": 2.0, "low": -0.5, "high": 4.5}
+    report["measures"] += [measure | {"name": measure["name"] + "<b>"}] * 2
+    table = task_table.gains(as_report(report))
+    assert '<span class="better">+2.0</span> <small>+0.6 to +3.4</small>' in table
+    assert '<td class="number">3</td><td class="number">120</td>' in table
+    assert "<b>" not in table
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,116 @@
+"""Finetuned against base over all sets of a task: what each set alone may be too small to tell.
+
+A fixed-effect meta-analysis (Borenstein et al., "A basic introduction to fixed-effect and random-effects models for
+meta-analysis", 2010): the differences of the sets, weighted by the inverse of their variances, as their 95 % intervals
+tell them. It takes the sets to be independent, and the task to gain as much on each.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+from phi2demo.evaluation.report import in_cell
+from phi2demo.evaluation.results import DifferenceValue, FigureValue, MeasureValue, gain_of
+from phi2demo.evaluation.slices import LEAST_TO_RANK
+
+QUANTILE = NormalDist().inv_cdf(0.975)
+
+
+@dataclass(frozen=True)
+class TaskFigure:
+    """One metric over all sets of one task."""
+
+    task: str
+    """What the names of its measures begin with."""
+    title: str
+    """Of the metric."""
+    higher_is_better: bool
+    digits: int
+    sets: int
+    n: int
+    """Items of all sets."""
+    difference: DifferenceValue
+    """Finetuned less the base's better form on each set; of a single set, its own."""
+
+    @property
+    def gain(self) -> float:
+        """The difference, positive where finetuning made it better."""
+        return gain_of(self.difference, higher_is_better=self.higher_is_better)
+
+    @property
+    def verdict(self) -> str:
+        """better, worse, or no sure difference."""
+        if not self.difference.is_clear or not self.gain:
+            return "no sure difference"
+        return "better" if self.gain > 0 else "worse"
+
+
+def by_task(measures: Sequence[MeasureValue]) -> tuple[TaskFigure, ...]:
+    """The metrics that all sets of a task share, task by task; none of a task whose sets have too few items together."""
+    found: list[TaskFigure] = []
+    for task in dict.fromkeys(_task(measure) for measure in measures):
+        own = [measure for measure in measures if _task(measure) == task and _compared(measure)]
+        if sum(measure.n for measure in own) >= LEAST_TO_RANK:
+            found += _of_task(task, own)
+    return tuple(found)
+
+
+def to_markdown(measures: Sequence[MeasureValue]) -> str:
+    """A row for each task and metric; empty where no task has several sets."""
+    figures = by_task(measures)
+    if all(figure.sets < 2 for figure in figures):
+        return ""
+    head = ("task", "metric", "sets", "n", "difference", "p", "finetuned")
+    rows = [head, ("---",) * len(head), *map(_cells, figures)]
+    return "\n".join(f"| {' | '.join(map(in_cell, row))} |" for row in rows)
+
+
+def _cells(figure: TaskFigure) -> tuple[str, ...]:
+    value, low, high = (
+        f"{each:+.{figure.digits}f}"
+        for each in (figure.difference.value, figure.difference.low, figure.difference.high)
+    )
+    title = figure.title if figure.higher_is_better else f"{figure.title} (lower is better)"
+    difference, p = f"{value} ({low} to {high})", p_value(figure.difference.p)
+    return figure.task, title, str(figure.sets), f"{figure.n:,}", difference, p, figure.verdict
+
+
+def p_value(p: float) -> str:
+    """To three digits; never as nothing."""
+    return f"{p:.3f}" if p >= 0.0005 else "< 0.001"
+
+
+def _of_task(task: str, measures: Sequence[MeasureValue]) -> Iterator[TaskFigure]:
+    tables = [{figure.metric: figure for figure in _compared(measure)} for measure in measures]
+    for metric, first in tables[0].items():
+        if all(metric in table for table in tables):
+            figures = [table[metric] for table in tables]
+            n = sum(measure.n for measure in measures)
+            difference = combined([figure.difference for figure in figures if figure.difference])
+            yield TaskFigure(task, first.title, first.higher_is_better, first.digits, len(figures), n, difference)
+
+
+def combined(differences: Sequence[DifferenceValue]) -> DifferenceValue:
+    """One difference of several; a set whose interval is a point tells nothing of its variance and is left out.
+
+    Raises ValueError where there are none.
+    """
+    if not differences:
+        raise ValueError("there is no difference to combine")
+    told = [each for each in differences if each.high > each.low]
+    if len(differences) == 1 or not told:
+        return differences[0]
+    weights = [(2 * QUANTILE / (each.high - each.low)) ** 2 for each in told]
+    value = sum(weight * each.value for weight, each in zip(weights, told, strict=True)) / sum(weights)
+    error = 1 / math.sqrt(sum(weights))
+    p = math.erfc(abs(value) / error / math.sqrt(2))
+    return DifferenceValue(value, value - QUANTILE * error, value + QUANTILE * error, p)
+
+
+def _compared(measure: MeasureValue) -> list[FigureValue]:
+    return [figure for figure in measure.figures if figure.difference]
+
+
+def _task(measure: MeasureValue) -> str:
+    return measure.name.partition(".")[0]

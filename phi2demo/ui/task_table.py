@@ -1,0 +1,45 @@
+"""What finetuning changed over all sets of a task: a table, escaped HTML."""
+
+from collections.abc import Iterator
+from html import escape
+
+from phi2demo.evaluation.by_task import TaskFigure, by_task, p_value
+from phi2demo.evaluation.results import ReportValue
+from phi2demo.ui.figures import NUMBER, number, scrolling
+from phi2demo.ui.markup import note
+
+_HEADS = ("Task", "Metric", "Sets", "n", "Difference", "p")
+_KINDS = {"better": "better", "worse": "worse"}
+
+
+def gains(report: ReportValue) -> str:
+    """A row for each task and metric; empty where no task has several sets."""
+    figures = by_task(report.measures)
+    if all(figure.sets < 2 for figure in figures):
+        return ""
+    head = "".join(f'<th scope="col"{"" if at < 2 else NUMBER}>{name}</th>' for at, name in enumerate(_HEADS))
+    body = "".join(_rows(figures))
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return (
+        '<div class="figures"><h3>Finetuned against base, over all sets of a task</h3></div>'
+        + scrolling(table, "Figures by task")
+        + note("The sets’ differences, weighted by how surely each is known (fixed-effect meta-analysis).")
+    )
+
+
+def _rows(figures: tuple[TaskFigure, ...]) -> Iterator[str]:
+    for at, figure in enumerate(figures):
+        begins = at == 0 or figures[at - 1].task != figure.task
+        name = escape(figure.task.replace("_", " ").capitalize()) if begins else ""
+        title = figure.title if figure.higher_is_better else f"{figure.title} (lower is better)"
+        found = figure.difference
+        value, low, high = (number(each, figure.digits, signed=True) for each in (found.value, found.low, found.high))
+        kind = _KINDS.get(figure.verdict, "unclear")
+        cells = (
+            str(figure.sets),
+            f"{figure.n:,}",
+            f'<span class="{kind}">{value}</span> <small>{low} to {high}</small>',
+            escape(p_value(found.p)),
+        )
+        numbers = "".join(f'<td class="number">{cell}</td>' for cell in cells)
+        yield f'<tr><th scope="row">{name}</th><td>{escape(title)}</td>{numbers}</tr>'
