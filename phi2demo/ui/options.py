@@ -27,6 +27,7 @@ _NUMBERS = {
 }
 _ONLY_IN = {
     "num_beams": ("summarization", "translation", "question_answering"),
+    "copy_bias": ("summarization", "question_answering"),
     "reverse_weight": ("translation",),
 }
 """Tasks that offer an option, where not all do."""
@@ -58,6 +59,8 @@ def option_inputs(task: AnyTask, defaults: GenerationOptions) -> OptionInputs:
     components: dict[str, Any] = {}
     with gr.Accordion("Options", open=False, elem_classes="options"):
         for name, (label, info, step) in _SLIDERS.items():
+            if not _offered(name, task):
+                continue
             low, high = RANGES[name]
             components[name] = gr.Slider(
                 low,
@@ -71,7 +74,7 @@ def option_inputs(task: AnyTask, defaults: GenerationOptions) -> OptionInputs:
             )
         with gr.Row(elem_classes="option-grid"):
             for name, (label, info) in _NUMBERS.items():
-                if task.name in _ONLY_IN.get(name, (task.name,)):
+                if _offered(name, task):
                     components[name] = gr.Number(
                         value=getattr(defaults, name), label=label, info=info, elem_classes="option"
                     )
@@ -83,6 +86,10 @@ def option_inputs(task: AnyTask, defaults: GenerationOptions) -> OptionInputs:
                 elem_classes="option",
             )
     return OptionInputs(components, seed, defaults)
+
+
+def _offered(name: str, task: AnyTask) -> bool:
+    return task.name in _ONLY_IN.get(name, (task.name,))
 
 
 def _seed(typed: str | None) -> int | None:
