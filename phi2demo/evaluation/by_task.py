@@ -2,7 +2,8 @@
 
 A fixed-effect meta-analysis (Borenstein et al., "A basic introduction to fixed-effect and random-effects models for
 meta-analysis", 2010): the differences of the sets, weighted by the inverse of their variances, as their 95 % intervals
-tell them. It takes the sets to be independent, and the task to gain as much on each.
+tell them. It takes the sets to be independent, and the task to gain as much on each; how far that is from what was found,
+I squared tells (Higgins and Thompson, "Quantifying heterogeneity in a meta-analysis", 2002).
 """
 
 import math
@@ -32,6 +33,8 @@ class TaskFigure:
     """Items of all sets."""
     difference: DifferenceValue
     """Finetuned less the base's better form on each set; of a single set, its own."""
+    heterogeneity: float
+    """I squared, from 0 to 1: the share of what the sets differ by that is more than chance."""
 
     @property
     def gain(self) -> float:
@@ -61,7 +64,7 @@ def to_markdown(measures: Sequence[MeasureValue]) -> str:
     figures = by_task(measures)
     if all(figure.sets < 2 for figure in figures):
         return ""
-    head = ("task", "metric", "sets", "n", "difference", "p", "finetuned")
+    head = ("task", "metric", "sets", "n", "difference", "p", "finetuned", "I²")
     rows = [head, ("---",) * len(head), *map(_cells, figures)]
     return "\n".join(f"| {' | '.join(map(in_cell, row))} |" for row in rows)
 
@@ -73,7 +76,8 @@ def _cells(figure: TaskFigure) -> tuple[str, ...]:
     )
     title = figure.title if figure.higher_is_better else f"{figure.title} (lower is better)"
     difference, p = f"{value} ({low} to {high})", p_value(figure.difference.p)
-    return figure.task, title, str(figure.sets), f"{figure.n:,}", difference, p, figure.verdict
+    told = (figure.task, title, str(figure.sets), f"{figure.n:,}", difference, p, figure.verdict)
+    return (*told, percent(figure))
 
 
 def p_value(p: float) -> str:
@@ -87,8 +91,9 @@ def _of_task(task: str, measures: Sequence[MeasureValue]) -> Iterator[TaskFigure
         if all(metric in table for table in tables):
             figures = [table[metric] for table in tables]
             n = sum(measure.n for measure in measures)
-            difference = combined([figure.difference for figure in figures if figure.difference])
-            yield TaskFigure(task, first.title, first.higher_is_better, first.digits, len(figures), n, difference)
+            differences = [figure.difference for figure in figures if figure.difference]
+            told = (combined(differences), heterogeneity(differences))
+            yield TaskFigure(task, first.title, first.higher_is_better, first.digits, len(figures), n, *told)
 
 
 def combined(differences: Sequence[DifferenceValue]) -> DifferenceValue:
@@ -98,14 +103,38 @@ def combined(differences: Sequence[DifferenceValue]) -> DifferenceValue:
     """
     if not differences:
         raise ValueError("there is no difference to combine")
-    told = [each for each in differences if each.high > each.low]
+    told = _told(differences)
     if len(differences) == 1 or not told:
         return differences[0]
-    weights = [(2 * QUANTILE / (each.high - each.low)) ** 2 for each in told]
+    weights = list(map(_weight, told))
     value = sum(weight * each.value for weight, each in zip(weights, told, strict=True)) / sum(weights)
     error = 1 / math.sqrt(sum(weights))
     p = math.erfc(abs(value) / error / math.sqrt(2))
     return DifferenceValue(value, value - QUANTILE * error, value + QUANTILE * error, p)
+
+
+def heterogeneity(differences: Sequence[DifferenceValue]) -> float:
+    """I squared, from Cochran's Q of those that have an interval; 0 where fewer than two have."""
+    told = _told(differences)
+    if len(told) < 2:
+        return 0.0
+    mean = combined(told).value
+    q = sum(_weight(each) * (each.value - mean) ** 2 for each in told)
+    return max(0.0, 1 - (len(told) - 1) / q) if q else 0.0
+
+
+def percent(figure: TaskFigure) -> str:
+    """I squared as it is shown; nothing for a single set."""
+    return f"{100 * figure.heterogeneity:.0f} %" if figure.sets > 1 else ""
+
+
+def _told(differences: Sequence[DifferenceValue]) -> list[DifferenceValue]:
+    return [each for each in differences if each.high > each.low]
+
+
+def _weight(difference: DifferenceValue) -> float:
+    """The inverse of its variance."""
+    return (2 * QUANTILE / (difference.high - difference.low)) ** 2
 
 
 def _compared(measure: MeasureValue) -> list[FigureValue]:

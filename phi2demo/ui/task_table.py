@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from html import escape
 
-from phi2demo.evaluation.by_task import TaskFigure, by_task, p_value
+from phi2demo.evaluation.by_task import TaskFigure, by_task, p_value, percent
 from phi2demo.evaluation.results import ReportValue
 from phi2demo.ui.figures import NUMBER, number, scrolling
 from phi2demo.ui.markup import note
 
-_HEADS = ("Task", "Metric", "Sets", "n", "Difference", "p")
+_HEADS = ("Task", "Metric", "Sets", "n", "Difference", "p", "I²")
 _KINDS = {"better": "better", "worse": "worse"}
 
 
@@ -23,7 +23,10 @@ def gains(report: ReportValue) -> str:
     return (
         '<div class="figures"><h3>Finetuned against base, over all sets of a task</h3></div>'
         + scrolling(table, "Figures by task")
-        + note("The sets’ differences, weighted by how surely each is known (fixed-effect meta-analysis).")
+        + note(
+            "The sets’ differences, weighted by how surely each is known (fixed-effect meta-analysis). I² is the share of "
+            "what the sets differ by that is more than chance: where it is high, look at the sets themselves."
+        )
     )
 
 
@@ -40,6 +43,7 @@ def _rows(figures: tuple[TaskFigure, ...]) -> Iterator[str]:
             f"{figure.n:,}",
             f'<span class="{kind}">{value}</span> <small>{low} to {high}</small>',
             escape(p_value(found.p)),
+            percent(figure),
         )
         numbers = "".join(f'<td class="number">{cell}</td>' for cell in cells)
         yield f'<tr><th scope="row">{name}</th><td>{escape(title)}</td>{numbers}</tr>'

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from phi2demo.errors import DataError
-from phi2demo.evaluation.by_task import by_task, combined, p_value, to_markdown
+from phi2demo.evaluation.by_task import by_task, combined, heterogeneity, p_value, to_markdown
 from phi2demo.evaluation.results import DifferenceValue, FigureValue, MeasureValue, ScoreValue, as_measures
 from phi2demo.evaluation.statistics import Resamples
 from tests.evaluation.test_report import FIGURE
@@ -50,6 +50,14 @@ def test_a_difference_without_an_interval_is_left_out() -> None:
     assert combined([nothing, nothing]) == nothing
     with pytest.raises(ValueError, match="no difference"):
         combined([])
+
+
+def test_how_much_the_sets_differ() -> None:
+    """Q = 4 (3 - 2.6)^2 / s^2 + (1 - 2.6)^2 / s^2 with s = 2 / 1.96, by hand."""
+    q = (4 * 0.4**2 + 1.6**2) * (1.959964 / 2) ** 2
+    assert heterogeneity([SURE, UNSURE]) == pytest.approx(1 - 1 / q)
+    assert heterogeneity([SURE, SURE]) == heterogeneity([SURE]) == heterogeneity([]) == 0.0
+    assert heterogeneity([SURE, replace(SURE, value=3.1, low=2.1, high=4.1)]) == 0.0, "less than chance gives"
 
 
 def mean_of(sums: Any) -> float:
@@ -104,7 +112,7 @@ def test_the_table_says_what_the_sets_come_to() -> None:
     raw = {"task": "translation", "n": 1000, "data": {"sha256": "0"}, "figures": [FIGURE]}
     measures = as_measures([raw | {"name": "translation.a"}, raw | {"name": "translation.b"}])
     _, _, row = to_markdown(measures).split("\n")
-    assert row == "| translation | BLEU | 2 | 2,000 | +4.8 (+2.3 to +7.3) | < 0.001 | better |"
+    assert row == "| translation | BLEU | 2 | 2,000 | +4.8 (+2.3 to +7.3) | < 0.001 | better | 0 % |"
     assert to_markdown(measures[:1]) == "", "one set says it itself"
     with pytest.raises(DataError, match=r"measures\[0\]\.n is None"):
         as_measures([{"name": "x", "task": "y", "data": {"sha256": "0"}}])
