@@ -21,7 +21,7 @@ def gains(report: ReportValue) -> str:
     body = "".join(_rows(figures))
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     return (
-        '<div class="figures"><h3>Finetuned against base, over all sets of a task</h3></div>'
+        '<div class="figures below"><h3>Finetuned against base, over all sets of a task</h3></div>'
         + scrolling(table, "Figures by task")
         + note(
             "The sets’ differences, weighted by how surely each is known (fixed-effect meta-analysis). I² is the share of "
