@@ -1,7 +1,8 @@
 """What finetuning changed over all sets of a task: a table, escaped HTML."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html import escape
+from itertools import groupby
 
 from phi2demo.evaluation.by_task import TaskFigure, by_task, p_value, percent
 from phi2demo.evaluation.results import ReportValue
@@ -9,7 +10,6 @@ from phi2demo.ui.figures import NUMBER, number, scrolling
 from phi2demo.ui.markup import note
 
 _HEADS = ("Task", "Metric", "Sets", "n", "Difference", "p", "I²")
-_KINDS = {"better": "better", "worse": "worse"}
 
 
 def gains(report: ReportValue) -> str:
@@ -18,8 +18,10 @@ def gains(report: ReportValue) -> str:
     if all(figure.sets < 2 for figure in figures):
         return ""
     head = "".join(f'<th scope="col"{"" if at < 2 else NUMBER}>{name}</th>' for at, name in enumerate(_HEADS))
-    body = "".join(_rows(figures))
-    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    bodies = (
+        f"<tbody>{''.join(_rows(list(group)))}</tbody>" for _, group in groupby(figures, key=lambda each: each.task)
+    )
+    table = f"<table><thead><tr>{head}</tr></thead>{''.join(bodies)}</table>"
     return (
         '<div class="figures below"><h3>Finetuned against base, over all sets of a task</h3></div>'
         + scrolling(table, "Figures by task")
@@ -30,14 +32,15 @@ def gains(report: ReportValue) -> str:
     )
 
 
-def _rows(figures: tuple[TaskFigure, ...]) -> Iterator[str]:
+def _rows(figures: Sequence[TaskFigure]) -> Iterator[str]:
+    """Of one task."""
+    name = escape(figures[0].task.replace("_", " ").capitalize())
     for at, figure in enumerate(figures):
-        begins = at == 0 or figures[at - 1].task != figure.task
-        name = escape(figure.task.replace("_", " ").capitalize()) if begins else ""
+        first = f'<th scope="rowgroup" rowspan="{len(figures)}">{name}</th>' if at == 0 else ""
         title = figure.title if figure.higher_is_better else f"{figure.title} (lower is better)"
         found = figure.difference
         value, low, high = (number(each, figure.digits, signed=True) for each in (found.value, found.low, found.high))
-        kind = _KINDS.get(figure.verdict, "unclear")
+        kind = figure.verdict if figure.verdict in ("better", "worse") else "unclear"
         cells = (
             str(figure.sets),
             f"{figure.n:,}",
@@ -46,4 +49,4 @@ def _rows(figures: tuple[TaskFigure, ...]) -> Iterator[str]:
             percent(figure),
         )
         numbers = "".join(f'<td class="number">{cell}</td>' for cell in cells)
-        yield f'<tr><th scope="row">{name}</th><td>{escape(title)}</td>{numbers}</tr>'
+        yield f"<tr>{first}<td>{escape(title)}</td>{numbers}</tr>"
