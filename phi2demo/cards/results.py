@@ -8,13 +8,13 @@ from phi2demo.cards.data_sets import DataSet, find_data_set
 from phi2demo.cards.facts import Facts
 from phi2demo.cards.markdown import NOT_MEASURED, bullets, plain, table
 from phi2demo.engine.engine import GenerationOptions
+from phi2demo.evaluation.by_task import EVEN
 from phi2demo.evaluation.by_task import to_markdown as by_task
 from phi2demo.evaluation.report import FORM_TITLES, to_markdown
 from phi2demo.evaluation.results import as_measures
 from phi2demo.tasks import TASKS
 
 SIGNIFICANT = 0.05
-EVEN = "no sure difference"
 _BOUNDS = ("max_new_tokens", "time_limit_s", "stop")
 """Settings of a generation that choose no token."""
 SHIPPED = DataSet("The demo's own evaluation set", "CC0-1.0", "The phi2demo authors")

@@ -1,9 +1,9 @@
 """Finetuned against base over all sets of a task: what each set alone may be too small to tell.
 
-A fixed-effect meta-analysis (Borenstein et al., "A basic introduction to fixed-effect and random-effects models for
-meta-analysis", 2010): the differences of the sets, weighted by the inverse of their variances, as their 95 % intervals
-tell them. It takes the sets to be independent, and the task to gain as much on each; how far that is from what was found,
-I squared tells (Higgins and Thompson, "Quantifying heterogeneity in a meta-analysis", 2002).
+A random-effects meta-analysis (DerSimonian and Laird, "Meta-analysis in clinical trials", 1986): the differences of the
+sets, weighted by the inverse of their variances, which are what their 95 % intervals tell and how far the gains of the task
+differ from set to set. It takes the sets to be independent. How much of what they differ by is more than chance, I squared
+tells (Higgins and Thompson, "Quantifying heterogeneity in a meta-analysis", 2002).
 """
 
 import math
@@ -15,6 +15,7 @@ from phi2demo.evaluation.report import in_cell
 from phi2demo.evaluation.results import DifferenceValue, FigureValue, MeasureValue, gain_of
 from phi2demo.evaluation.slices import LEAST_TO_RANK
 
+EVEN = "no sure difference"
 QUANTILE = NormalDist().inv_cdf(0.975)
 
 
@@ -43,9 +44,9 @@ class TaskFigure:
 
     @property
     def verdict(self) -> str:
-        """better, worse, or no sure difference."""
+        """better, worse, or EVEN."""
         if not self.difference.is_clear or not self.gain:
-            return "no sure difference"
+            return EVEN
         return "better" if self.gain > 0 else "worse"
 
 
@@ -106,7 +107,8 @@ def combined(differences: Sequence[DifferenceValue]) -> DifferenceValue:
     told = _told(differences)
     if len(differences) == 1 or not told:
         return differences[0]
-    weights = list(map(_weight, told))
+    between = _between(told)
+    weights = [1 / (1 / _weight(each) + between) for each in told]
     value = sum(weight * each.value for weight, each in zip(weights, told, strict=True)) / sum(weights)
     error = 1 / math.sqrt(sum(weights))
     p = math.erfc(abs(value) / error / math.sqrt(2))
@@ -116,10 +118,7 @@ def combined(differences: Sequence[DifferenceValue]) -> DifferenceValue:
 def heterogeneity(differences: Sequence[DifferenceValue]) -> float:
     """I squared, from Cochran's Q of those that have an interval; 0 where fewer than two have."""
     told = _told(differences)
-    if len(told) < 2:
-        return 0.0
-    mean = combined(told).value
-    q = sum(_weight(each) * (each.value - mean) ** 2 for each in told)
+    q = _q(told)
     return max(0.0, 1 - (len(told) - 1) / q) if q else 0.0
 
 
@@ -130,6 +129,22 @@ def percent(figure: TaskFigure) -> str:
 
 def _told(differences: Sequence[DifferenceValue]) -> list[DifferenceValue]:
     return [each for each in differences if each.high > each.low]
+
+
+def _q(told: Sequence[DifferenceValue]) -> float:
+    """Cochran's Q: squared distances from the mean of the sets, in variances of each."""
+    weights = list(map(_weight, told))
+    mean = sum(weight * each.value for weight, each in zip(weights, told, strict=True)) / sum(weights) if told else 0.0
+    return sum(weight * (each.value - mean) ** 2 for weight, each in zip(weights, told, strict=True))
+
+
+def _between(told: Sequence[DifferenceValue]) -> float:
+    """The variance of the gains between sets."""
+    if len(told) < 2:
+        return 0.0
+    weights = list(map(_weight, told))
+    scale = sum(weights) - sum(weight**2 for weight in weights) / sum(weights)
+    return max(0.0, (_q(told) - (len(told) - 1)) / scale)
 
 
 def _weight(difference: DifferenceValue) -> float:

@@ -28,7 +28,6 @@ _NUMBERS = {
 _ONLY_IN = {
     "num_beams": ("summarization", "translation", "question_answering"),
     "copy_bias": ("summarization", "question_answering"),
-    "reverse_weight": ("translation",),
 }
 """Tasks that offer an option, where not all do."""
 
@@ -89,7 +88,7 @@ def option_inputs(task: AnyTask, defaults: GenerationOptions) -> OptionInputs:
 
 
 def _offered(name: str, task: AnyTask) -> bool:
-    return task.name in _ONLY_IN.get(name, (task.name,))
+    return task.reversible if name == "reverse_weight" else task.name in _ONLY_IN.get(name, (task.name,))
 
 
 def _seed(typed: str | None) -> int | None:

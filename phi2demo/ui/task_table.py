@@ -26,8 +26,9 @@ def gains(report: ReportValue) -> str:
         '<div class="figures below"><h3>Finetuned against base, over all sets of a task</h3></div>'
         + scrolling(table, "Figures by task")
         + note(
-            "The sets’ differences, weighted by how surely each is known (fixed-effect meta-analysis). I² is the share of "
-            "what the sets differ by that is more than chance: where it is high, look at the sets themselves."
+            "The sets’ differences, weighted by how surely each is known and how far they differ (random-effects "
+            "meta-analysis). I² is the share of what they differ by that is more than chance: where it is high, look at the "
+            "sets themselves."
         )
     )
 

@@ -28,13 +28,22 @@ UNSURE = DifferenceValue(1.0, -1.0, 3.0, 0.3)
 
 
 def test_surer_sets_count_more() -> None:
-    """Twice the interval, a quarter of the weight: (4 x 3 + 1 x 1) / 5, by hand."""
-    found = combined([SURE, UNSURE])
-    assert found.value == pytest.approx(2.6)
+    """Where both gain alike: twice the interval, a quarter of the weight, (4 x 3 + 1 x 2.5) / 5, by hand."""
+    found = combined([SURE, replace(UNSURE, value=2.5, low=0.5, high=4.5)])
+    assert found.value == pytest.approx(2.9)
     assert found.high - found.low == pytest.approx(2 / np.sqrt(1.25))
     assert (found.low + found.high) / 2 == pytest.approx(found.value)
     assert found.p < 0.001
     assert combined([UNSURE]) == UNSURE, "a single set has its own test"
+
+
+def test_sets_that_differ_count_more_alike_and_say_less() -> None:
+    """Variances 0.2603 and 1.0412 of the sets and, from Q = 3.0732, 1.3492 between them, by hand."""
+    found = combined([SURE, UNSURE])
+    assert found.value == pytest.approx((3 / 1.6095 + 1 / 2.3904) / (1 / 1.6095 + 1 / 2.3904), abs=1e-3)
+    assert found.high - found.low == pytest.approx(2 * 1.96 / np.sqrt(1 / 1.6095 + 1 / 2.3904), abs=1e-3)
+    contrary = [DifferenceValue(4.0, 3.0, 5.0, 0.001), DifferenceValue(-1.0, -2.0, 0.0, 0.04)]
+    assert not combined(contrary).is_clear, "two sets that say the contrary do not make a task"
 
 
 def test_two_unsure_sets_may_be_sure_together_and_two_contrary_ones_are_not() -> None:
@@ -65,9 +74,9 @@ def mean_of(sums: Any) -> float:
 
 
 def test_it_agrees_with_a_bootstrap_over_both_sets() -> None:
-    """Means of two planted sets of unlike sizes: resampled together, and combined from their own intervals."""
+    """Two planted sets of one mean and unlike sizes: resampled together, and combined from their own intervals."""
     random = np.random.default_rng(0)
-    sets = [random.normal(mean, 1.0, size=(size, 1)) for mean, size in ((0.2, 300), (0.1, 900))]
+    sets = [random.normal(mean, 1.0, size=(size, 1)) for mean, size in ((0.15, 300), (0.15, 900))]
     own, drawn = [], []
     for number, values in enumerate(sets):
         resamples = Resamples.draw(len(values), seed=number)
