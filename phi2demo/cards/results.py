@@ -99,14 +99,15 @@ def decoding_lines(facts: Facts) -> str:
     plain_settings = asdict(GenerationOptions())
     found: dict[str, list[str]] = {}
     for told in measures_of(facts):
-        settings = told.get("generation")
-        if settings is None or TASKS[told["task"]].labels:
-            continue
+        settings = told.get("generation") or {}
         changed = [
             f"{name} {value:g}"
             for name, value in settings.items()
             if name not in _BOUNDS and value != plain_settings.get(name)
         ]
+        written = "num_beams" in settings and not TASKS[told["task"]].labels
+        if not changed and not written:
+            continue
         said, lines = f"`{', '.join(changed)}`" if changed else "greedy", found.setdefault(told["task"], [])
         if said not in lines:
             lines.append(said)

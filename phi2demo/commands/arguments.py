@@ -78,11 +78,16 @@ def server_settings(arguments: argparse.Namespace, environment: Mapping[str, str
     return server_settings_from(_over(environment, arguments, ("host", "port", "share", "auth", "public")))
 
 
-def add_generation_arguments(parser: argparse.ArgumentParser, defaults: GenerationOptions, *, reversible: bool) -> None:
-    """How tokens are chosen and when to stop; the defaults are the task's, unless an adapter says otherwise."""
+def add_generation_arguments(
+    parser: argparse.ArgumentParser, defaults: GenerationOptions, *, reversible: bool, labels: bool = False
+) -> None:
+    """How tokens are chosen and when to stop; the defaults are the task's, unless an adapter says otherwise.
+
+    Where a task only chooses among `labels`, no tokens are.
+    """
     group = parser.add_argument_group("generation", "The defaults are those of an adapter that declares none.")
     for name, (low, high) in RANGES.items():
-        if name == "reverse_weight" and not reversible:
+        if (name == "reverse_weight" and not reversible) or (labels and name != "adapter_strength"):
             continue
         group.add_argument(
             option(name.removesuffix("_s")),
@@ -91,7 +96,8 @@ def add_generation_arguments(parser: argparse.ArgumentParser, defaults: Generati
             metavar="SECONDS" if name.endswith("_s") else "N",
             help=f"{low} to {high}; default: {getattr(defaults, name)}",
         )
-    group.add_argument("--stop", action="append", metavar="TEXT", help="ends the output before it; may be repeated")
+    if not labels:
+        group.add_argument("--stop", action="append", metavar="TEXT", help="ends the output before it; may be repeated")
 
 
 def generation_options(arguments: argparse.Namespace, defaults: GenerationOptions) -> GenerationOptions:

@@ -59,7 +59,7 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
         base_form=form,
     )
     if given.output is not None:
-        chosen["base_form"] = form
+        chosen |= {"base_form": form, "adapter_strength": asked.generation.adapter_strength}
         request = ExplainRequest(task.name, text, asked.options, (as_output(given.output),), of=of, **chosen)
     else:
         use: Use = "finetuned" if of == "difference" else of
@@ -204,7 +204,8 @@ def _parser(command: str, task: AnyTask) -> shared.Parser:
     parser.add_argument("--csv", metavar="FILE", help="write a row a unit")
     add_base_form(parser)
     add_task_arguments(parser, task)
-    if not task.labels:
-        shared.add_generation_arguments(parser, replace(task.generation, temperature=0.0), reversible=task.reversible)
+    shared.add_generation_arguments(
+        parser, replace(task.generation, temperature=0.0), reversible=task.reversible, labels=bool(task.labels)
+    )
     shared.add_model_arguments(parser, second=True)
     return parser

@@ -58,6 +58,8 @@ class GenerationOptions:
     reverse_weight: float = 0.0
     """Above 0, a task that can be asked the other way round also weighs how likely the person's text is given an output
     when it chooses among what the beams end with; see `tasks.reranking`. An engine alone gives the likeliest."""
+    adapter_strength: float = 1.0
+    """How much of an adapter is added to its base: 0 is the base, 1 as it was finetuned; see `engine.strength`."""
     stop: tuple[str, ...] = ()
     """Strings that end the output; they are not part of it."""
     time_limit_s: float = 120.0
@@ -88,6 +90,7 @@ RANGES: dict[str, tuple[int, int] | tuple[float, float]] = {
     "guidance_scale": (1.0, 5.0),
     "copy_bias": (0.0, 10.0),
     "reverse_weight": (0.0, 2.0),
+    "adapter_strength": (0.0, 2.0),
     "time_limit_s": (1.0, 3600.0),
 }
 """The least and the greatest value of each option; int bounds mean whole numbers."""
@@ -274,15 +277,16 @@ class Engine(Protocol):
         prompts: Sequence[Prompt],
         outputs: Sequence[Output],
         *,
+        adapter_strength: float = 1.0,
         fast: bool = False,
         cancel: Event | None = None,
     ) -> list[Score]:
         """Log-probability of every output under its prompt, in the order given.
 
-        `fast` multiplies in bfloat16 where it pays, with errors of up to about 0.05 a token. Setting `cancel`
-        ends it within a second with StoppedError; nothing of the batch is returned. Raises InputError
-        where a prompt or an output is empty, or both together do not fit the context, SettingsError where a row wants
-        an adapter that is not loaded.
+        `adapter_strength` is as in `GenerationOptions`. `fast` multiplies in bfloat16 where it pays, with errors of up
+        to about 0.05 a token. Setting `cancel` ends it within a second with StoppedError; nothing of the batch is
+        returned. Raises InputError where a prompt or an output is empty, or both together do not fit the context,
+        SettingsError where a row wants an adapter that is not loaded.
         """
         ...
 

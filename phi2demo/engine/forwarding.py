@@ -32,10 +32,16 @@ class ForwardingEngine:
         return self._engine.stream(prompts, options, cancel=cancel)
 
     def score(
-        self, prompts: Sequence[Prompt], outputs: Sequence[Output], *, fast: bool = False, cancel: Event | None = None
+        self,
+        prompts: Sequence[Prompt],
+        outputs: Sequence[Output],
+        *,
+        adapter_strength: float = 1.0,
+        fast: bool = False,
+        cancel: Event | None = None,
     ) -> list[Score]:
         """Of the engine."""
-        return self._engine.score(prompts, outputs, fast=fast, cancel=cancel)
+        return self._engine.score(prompts, outputs, adapter_strength=adapter_strength, fast=fast, cancel=cancel)
 
     def forget(self) -> None:
         """Of the engine."""

@@ -16,13 +16,12 @@ from phi2demo.engine.loading import ADAPTER
 from phi2demo.engine.phi_weights import PhiWeights, WeightCopies, base_of, supports, turns_of
 from phi2demo.engine.sampling import logits_processors
 from phi2demo.engine.search import Ends, beam_search, greedy
+from phi2demo.engine.strength import scaled
 from phi2demo.engine.watch import Watch
 
 if TYPE_CHECKING:
     from transformers import BatchEncoding
 
-BASE = "__base__"
-"""PEFT's name for rows of a mixed batch that no adapter touches."""
 PREFILL_FLOP = 3e10
 """Work between two looks at the stop button while a prompt is read on a CPU: well under a second on two cores."""
 LARGEST = 300_000_000
@@ -95,6 +94,11 @@ class Generator:
         weights = self._weights(job)
         if weights is not None:
             return job.watch.finish(self._decode(job, weights, process))
+        with scaled(self._model, job.options.adapter_strength):
+            return self._by_transformers(job, process)
+
+    def _by_transformers(self, job: Job, process: LogitsProcessorList) -> Snapshot:
+        length = job.batch["input_ids"].shape[1]
         cache = self._prefill(job) if job.options.num_beams == 1 else None
         if job.watch.halt_reason():
             return job.watch.finish(None)
@@ -119,7 +123,11 @@ class Generator:
         """By adapter; None where the decoder cannot write this batch."""
         if not self._decodable:
             return None
-        found = {adapter: self._copies.get(adapter, torch.float32) for adapter in dict.fromkeys(job.adapters)}
+        strength = job.options.adapter_strength
+        found = {
+            adapter: self._copies.get(adapter, torch.float32, strength=strength)
+            for adapter in dict.fromkeys(job.adapters)
+        }
         weights = {adapter: each for adapter, each in found.items() if each is not None}
         return weights if len(weights) == len(found) else None
 

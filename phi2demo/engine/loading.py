@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 ADAPTER, SECOND = "default", "second"
 """PEFT's names for the adapters of a plan."""
+BASE = "__base__"
+"""PEFT's name for rows of a mixed batch that no adapter touches."""
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ import torch
 
 from phi2demo.engine.copying import Vocabulary
 from phi2demo.engine.engine import END_OF_TEXT, GenerationOptions, ModelInfo, Output, Prompt, Score, Snapshot, Tokens
-from phi2demo.engine.generator import BASE, Generator, Job, mixing, remove_mixing_hooks
+from phi2demo.engine.generator import Generator, Job, mixing, remove_mixing_hooks
 from phi2demo.engine.halting import holding
-from phi2demo.engine.loading import ADAPTER, SECOND, LoadedModel, ModelPlan, load
+from phi2demo.engine.loading import ADAPTER, BASE, SECOND, LoadedModel, ModelPlan, load
 from phi2demo.engine.phi_weights import WeightCopies
 from phi2demo.engine.scorer import Scorer, free_bytes
 from phi2demo.engine.scoring import ScoringRow
@@ -122,6 +122,7 @@ class LocalEngine:
         prompts: Sequence[Prompt],
         outputs: Sequence[Output],
         *,
+        adapter_strength: float = 1.0,
         fast: bool = False,
         cancel: threading.Event | None = None,
     ) -> list[Score]:
@@ -134,7 +135,7 @@ class LocalEngine:
                 "Shorten the text."
             )
         with holding(self._lock, cancel), torch.inference_mode():
-            return self._scorer.score(rows, fast=fast, cancel=cancel)
+            return self._scorer.score(rows, strength=adapter_strength, fast=fast, cancel=cancel)
 
     def forget(self) -> None:
         """Drop the keys and values of prompts that scoring keeps between calls."""

@@ -23,8 +23,14 @@ class MeteredEngine(ForwardingEngine):
             yield from super().stream(prompts, options, cancel=cancel)
 
     def score(
-        self, prompts: Sequence[Prompt], outputs: Sequence[Output], *, fast: bool = False, cancel: Event | None = None
+        self,
+        prompts: Sequence[Prompt],
+        outputs: Sequence[Output],
+        *,
+        adapter_strength: float = 1.0,
+        fast: bool = False,
+        cancel: Event | None = None,
     ) -> list[Score]:
         """Timed."""
         with self._computing():
-            return super().score(prompts, outputs, fast=fast, cancel=cancel)
+            return super().score(prompts, outputs, adapter_strength=adapter_strength, fast=fast, cancel=cancel)

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from phi2demo.engine.strength import recalled, scaled
+
 Linear = Callable[[torch.Tensor], torch.Tensor]
 """(tokens, inputs) to (tokens, outputs), with its bias."""
 
@@ -123,15 +125,19 @@ class WeightCopies:
     def __init__(self, model: nn.Module, *, base: str, free: Callable[[], int]) -> None:
         """`base` names what no adapter touches; `free` says how many bytes there are."""
         self._model, self._base, self._free = model, base, free
-        self._copies: dict[tuple[str, torch.dtype], PhiWeights | None] = {}
+        self._copies: dict[tuple[str, torch.dtype], dict[float, PhiWeights | None]] = {}
 
-    def get(self, adapter: str, dtype: torch.dtype) -> PhiWeights | None:
-        """Of an adapter in `dtype`; None where memory is too short for a copy."""
-        if (adapter, dtype) not in self._copies:
-            room = copied_bytes(self._model, dtype) <= self._free() // 2
-            name = None if adapter == self._base else adapter
-            self._copies[adapter, dtype] = read_weights(self._model, adapter=name, dtype=dtype) if room else None
-        return self._copies[adapter, dtype]
+    def get(self, adapter: str, dtype: torch.dtype, *, strength: float = 1.0) -> PhiWeights | None:
+        """Of an adapter in `dtype`; None where memory is too short for a copy. The base is the same at any strength."""
+        name = None if adapter == self._base else adapter
+
+        def read() -> PhiWeights | None:
+            if copied_bytes(self._model, dtype) > self._free() // 2:
+                return None
+            with scaled(self._model, strength):
+                return read_weights(self._model, adapter=name, dtype=dtype)
+
+        return recalled(self._copies.setdefault((adapter, dtype), {}), strength if name else 1.0, read)
 
 
 def _read_layer(layer: Any, adapter: str | None, dtype: torch.dtype, activation: str) -> Layer:

@@ -9,10 +9,12 @@ import torch
 from phi2demo.engine.devices import choose_fast_dtype, free_memory
 from phi2demo.engine.engine import Score
 from phi2demo.engine.halting import halting
+from phi2demo.engine.loading import BASE
 from phi2demo.engine.packed_scoring import Limits, score_packed
 from phi2demo.engine.phi import PackedPhi
 from phi2demo.engine.phi_weights import WeightCopies, base_of, supports, turns_of
 from phi2demo.engine.scoring import ScoringRow, score_rows
+from phi2demo.engine.strength import recalled, scaled
 
 LAYER_FLOP = 3e10
 """Work of one layer on a CPU, between two looks at the stop button: well under a second on two cores."""
@@ -37,43 +39,48 @@ class Scorer:
         if self._packable:
             layer = base_of(model).model.layers[0]
             self._layer_parameters = sum(part.numel() for part in layer.parameters())
-        self._packed: dict[tuple[str, torch.dtype], PackedPhi | None] = {}
+        self._packed: dict[tuple[str, torch.dtype], dict[float, PackedPhi | None]] = {}
 
-    def score(self, rows: Sequence[ScoringRow], *, fast: bool, cancel: Event | None) -> list[Score]:
+    def score(
+        self, rows: Sequence[ScoringRow], *, fast: bool, cancel: Event | None, strength: float = 1.0
+    ) -> list[Score]:
         """Log-probability of every output token, in the order of `rows`; equal rows are computed once.
 
-        `fast` multiplies in bfloat16 where it pays. Raises StoppedError.
+        `strength` is the adapter's. `fast` multiplies in bfloat16 where it pays. Raises StoppedError.
         """
         dtype = self._fast_dtype if fast else self._dtype
         scores: dict[ScoringRow, Score] = {}
         for adapter in sorted({row.adapter for row in rows}):
-            phi = self._phi(adapter, dtype)
+            phi = self._phi(adapter, strength, dtype)
             if phi is not None:
                 mine = list({row: None for row in rows if row.adapter == adapter})
                 scores.update(zip(mine, score_packed(phi, mine, self._limits(dtype), cancel), strict=True))
         others = list({row: None for row in rows if row not in scores})
         if others:
             narrow = torch.autocast(self._device.type, torch.bfloat16, enabled=dtype != self._dtype)
-            with halting(self._model, cancel), narrow:
+            with halting(self._model, cancel), scaled(self._model, strength), narrow:
                 scores.update(zip(others, score_rows(self._forward, others, device=self._device), strict=True))
         return [scores[row] for row in rows]
 
     def forget(self) -> None:
         """Drop the keys and values of prompts, as if none had been scored."""
-        for phi in self._packed.values():
-            if phi is not None:
-                phi.forget()
+        for phi in self.packed():
+            phi.forget()
 
-    def _phi(self, adapter: str, dtype: torch.dtype) -> PackedPhi | None:
+    def packed(self) -> list[PackedPhi]:
+        """What is kept between calls."""
+        return [phi for strengths in self._packed.values() for phi in strengths.values() if phi is not None]
+
+    def _phi(self, adapter: str, strength: float, dtype: torch.dtype) -> PackedPhi | None:
         if not self._packable:
             return None
-        if (adapter, dtype) not in self._packed:
-            self._packed[adapter, dtype] = self._pack(adapter, dtype)
-        return self._packed[adapter, dtype]
+        kept = self._packed.setdefault((adapter, dtype), {})
+        strength = 1.0 if adapter == BASE else strength
+        return recalled(kept, strength, lambda: self._pack(adapter, strength, dtype))
 
-    def _pack(self, adapter: str, dtype: torch.dtype) -> PackedPhi | None:
+    def _pack(self, adapter: str, strength: float, dtype: torch.dtype) -> PackedPhi | None:
         """None where memory is too short for a copy of the weights."""
-        weights = self._copies.get(adapter, dtype)
+        weights = self._copies.get(adapter, dtype, strength=strength)
         if weights is None:
             return None
         config = base_of(self._model).config

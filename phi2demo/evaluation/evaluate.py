@@ -15,7 +15,7 @@ from phi2demo.evaluation.claim import claimed
 from phi2demo.evaluation.datasets import EvaluationSplit, Measure, Skipped, read_measures, select
 from phi2demo.evaluation.environment import describe_environment, describe_model, measure_speed
 from phi2demo.evaluation.figures import Scored
-from phi2demo.evaluation.forms import FORMS, SCORED, FormName
+from phi2demo.evaluation.forms import FORMS, FormName
 from phi2demo.evaluation.hub_data import HubData
 from phi2demo.evaluation.peers import Peers
 from phi2demo.evaluation.processes import ALONE, Processes
@@ -138,14 +138,13 @@ def _describe(
 ) -> dict[str, Any]:
     outputs = {job.name: job.open().outputs for job in jobs}
     seconds = {name: sum(output.seconds for output in found) for name, found in outputs.items()}
-    generation = jobs[0].form.generation if jobs else None
     scored = Scored.of(measure, {name: [output.output for output in found] for name, found in outputs.items()})
     return {
         "name": measure.name,
         "task": measure.task,
         "data": asdict(measure.file),
         "n": len(measure.items),
-        "generation": asdict(generation) if generation and measure.kind not in SCORED else None,
+        "generation": jobs[0].form.settings if jobs else None,
         "unanswered": {name: sum("unanswered" in o.details for o in found) for name, found in outputs.items()},
         "figures": scored.figures(
             Resamples.draw(len(measure.items), resamples=settings.resamples, seed=settings.seed),

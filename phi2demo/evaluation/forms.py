@@ -6,7 +6,7 @@ The plain form is the text that the base was pretrained on, up to where the answ
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 from phi2demo.engine.engine import Completion, Engine, GenerationOptions, Prompt, Use
@@ -57,6 +57,13 @@ class Form(ABC):
     measure: Measure
     generation: GenerationOptions
     seed: int = 0
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What a report says of how the model was asked, as JSON values."""
+        if self.measure.kind in SCORED:
+            return {"adapter_strength": self.generation.adapter_strength}
+        return asdict(self.generation)
 
     @abstractmethod
     def prompt(self, item: Item) -> str:
@@ -149,7 +156,7 @@ class PlainForm(Form):
             found.append((reversible(task, text, options, "plain", prompt), text, options, completion))
         weighed = [(asked, completion) for asked, _, _, completion in found if asked is not None]
         if weight and len(weighed) == len(found):
-            return [completion for completion, _ in choose(self.engine, weighed, weight=weight)]
+            return [completion for completion, _ in choose(self.engine, weighed, self.generation)]
         return [preferred(task, text, options, completion) for _, text, options, completion in found]
 
     def _label(self, texts: Sequence[str], labels: Sequence[str]) -> list[Answer]:
@@ -192,7 +199,7 @@ class TextForm(Form):
     def answer(self, items: Sequence[Item]) -> list[Answer]:
         """Each output is `bits characters tokens`."""
         texts = [self.prompt(item) for item in items]
-        found = text_bits(self.engine, texts, use=self.use)
+        found = text_bits(self.engine, texts, use=self.use, adapter_strength=self.generation.adapter_strength)
         return [Answer(f"{each.bits!r} {len(text)} {each.tokens}") for each, text in zip(found, texts, strict=True)]
 
 
@@ -211,7 +218,8 @@ class ContinuationForm(Form):
         """Each output is `bits characters tokens`. A template is followed by a space, whatever stood before the rest."""
         rests = [str(item.row["rest"]) for item in items]
         outputs = [f" {rest.strip()}" for rest in rests] if self.form == "template" else rests
-        scores = self.engine.score([Prompt(self.prompt(item), self.use) for item in items], outputs)
+        prompts = [Prompt(self.prompt(item), self.use) for item in items]
+        scores = self.engine.score(prompts, outputs, adapter_strength=self.generation.adapter_strength)
         return [
             Answer(f"{-score.total / math.log(2)!r} {len(rest.strip())} {len(score.token_ids)}")
             for score, rest in zip(scores, rests, strict=True)
@@ -237,9 +245,10 @@ def generation_of(measure: Measure, engine: Engine) -> GenerationOptions:
 
     A base does not know where an answer to a template ends: without the bound it runs on to the task's own limit.
     """
+    task = "generation" if measure.kind in SCORED else measure.task
+    shipped = read_declaration(engine.info.adapter_folder).generation(task)
     if measure.kind in SCORED:
-        return GenerationOptions()
-    shipped = read_declaration(engine.info.adapter_folder).generation(measure.task)
+        return GenerationOptions(adapter_strength=shipped.adapter_strength)
     longest = max(engine.count_tokens(f" {text}") for item in measure.items for text in item.references)
     bound = min(shipped.max_new_tokens, math.ceil(1.5 * longest) + 16)
     return replace(shipped, max_new_tokens=bound, time_limit_s=TIME_LIMIT_S)

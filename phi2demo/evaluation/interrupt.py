@@ -24,11 +24,17 @@ class Interruptible(ForwardingEngine):
         self._check()
 
     def score(
-        self, prompts: Sequence[Prompt], outputs: Sequence[Output], *, fast: bool = False, cancel: Event | None = None
+        self,
+        prompts: Sequence[Prompt],
+        outputs: Sequence[Output],
+        *,
+        adapter_strength: float = 1.0,
+        fast: bool = False,
+        cancel: Event | None = None,
     ) -> list[Score]:
         """Broken off by the event, too."""
         self._check()
-        return super().score(prompts, outputs, fast=fast, cancel=self._cancel)
+        return super().score(prompts, outputs, adapter_strength=adapter_strength, fast=fast, cancel=self._cancel)
 
     def _check(self) -> None:
         if self._cancel.is_set():

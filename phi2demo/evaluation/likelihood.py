@@ -20,7 +20,7 @@ class Likelihood:
     """That it was scored as."""
 
 
-def text_bits(engine: Engine, texts: Sequence[str], *, use: Use) -> list[Likelihood]:
+def text_bits(engine: Engine, texts: Sequence[str], *, use: Use, adapter_strength: float = 1.0) -> list[Likelihood]:
     """Of each whole text, the first token given the end of another text.
 
     A text longer than the context is cut between words into parts of about half a context. The first part is scored
@@ -35,7 +35,8 @@ def text_bits(engine: Engine, texts: Sequence[str], *, use: Use) -> list[Likelih
             outputs.append(part)
             owners.append(owner)
     bits, tokens = [0.0] * len(texts), [0] * len(texts)
-    for owner, score in zip(owners, engine.score(prompts, outputs), strict=True):
+    scores = engine.score(prompts, outputs, adapter_strength=adapter_strength)
+    for owner, score in zip(owners, scores, strict=True):
         bits[owner] -= score.total / math.log(2)
         tokens[owner] += len(score.token_ids)
     return [Likelihood(*each) for each in zip(bits, tokens, strict=True)]

@@ -7,7 +7,7 @@ from typing import Any
 from phi2demo.evaluation.datasets import Item, Measure
 from phi2demo.evaluation.examples import Example, examples_of
 from phi2demo.evaluation.figures import Scored
-from phi2demo.evaluation.forms import SCORED, Answer, Form, FormName
+from phi2demo.evaluation.forms import Answer, Form, FormName
 from phi2demo.evaluation.metrics import metrics_for
 from phi2demo.evaluation.statistics import Resamples
 
@@ -91,7 +91,6 @@ class Tally:
         """The measure as a report has it; there has to be something that can be compared."""
         items = self.common
         part, rows = self.drawn.part(items), [row for row in self.rows if row.index in {item.index for item in items}]
-        generation = next(iter(self.forms.values())).generation
         scored = Scored.of(part, self._outputs(items))
         seconds = {name: sum(row.seconds for row in rows if row.form == name) for name in self.forms}
         return {
@@ -100,7 +99,7 @@ class Tally:
             "data": asdict(part.file),
             "n": len(items),
             "indexes": [item.index for item in items],
-            "generation": asdict(generation) if part.kind not in SCORED else None,
+            "generation": next(iter(self.forms.values())).settings,
             "unanswered": {
                 name: sum("unanswered" in row.details for row in rows if row.form == name) for name in self.forms
             },

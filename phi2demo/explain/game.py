@@ -25,7 +25,7 @@ CACHE_ROWS = 50_000
 COMPARED = 16
 """Masked texts that are scored both with and without rounding, at least, to say how far rounding is off."""
 
-_Key = tuple[Use, str, tuple[int, ...]]
+_Key = tuple[Use, float, str, tuple[int, ...]]
 _Row = NDArray[np.float64]
 
 
@@ -164,7 +164,8 @@ class Game:
         return _joined(parts, self._request.mask)
 
     def _key(self, mask: NDArray[np.bool_], output: ScoredOutput) -> _Key:
-        return output.use, self._request.prompt(self.masked(mask, output.piece), output.use), output.ids
+        strength = 1.0 if output.use == "base" else self._request.adapter_strength
+        return output.use, strength, self._request.prompt(self.masked(mask, output.piece), output.use), output.ids
 
     def _valued(self, log_probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
         if self._request.value == "log-probability":
@@ -181,8 +182,13 @@ class Game:
                 size = int(min(max(self.calls / self.seconds * CHUNK_S, FIRST_CHUNK), MAX_CHUNK))
             chunk, missing = missing[:size], missing[size:]
             started = time.monotonic()
-            prompts = [Prompt(text, use) for use, text, _ in chunk]
-            scores = self._engine.score(prompts, [ids for _, _, ids in chunk], fast=rounded, cancel=self._cancel)
+            scores = self._engine.score(
+                [Prompt(text, use) for use, _, text, _ in chunk],
+                [ids for *_, ids in chunk],
+                adapter_strength=self._request.adapter_strength,
+                fast=rounded,
+                cancel=self._cancel,
+            )
             self.seconds += time.monotonic() - started
             self.calls += len(chunk)
             for key, score in zip(chunk, scores, strict=True):

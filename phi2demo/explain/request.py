@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from phi2demo.engine.engine import MAX_SEED, USES, Engine, Output, Use
+from phi2demo.engine.engine import MAX_SEED, RANGES, USES, Engine, Output, Use
 from phi2demo.errors import InputError, SettingsError
 from phi2demo.explain.segments import UnitKind
 from phi2demo.tasks.form import FORMS, Form
@@ -75,6 +75,8 @@ class ExplainRequest:
     """Score in bfloat16 where the machine is faster for it; how far that is off is measured and said."""
     base_form: Form = "template"
     """How the base is asked, where it is: see `Request`."""
+    adapter_strength: float = 1.0
+    """That the output was answered with: see `GenerationOptions`."""
     seed: int = 0
     _task: AnyTask = field(init=False, repr=False, compare=False)
 
@@ -101,6 +103,9 @@ class ExplainRequest:
             raise SettingsError(
                 f"mask is {self.mask!r}; give a text of one line and at most {MAX_MASK_CHARACTERS} characters, or none."
             )
+        low, high = RANGES["adapter_strength"]
+        if type(self.adapter_strength) not in (int, float) or not low <= self.adapter_strength <= high:
+            raise SettingsError(f"adapter_strength is {self.adapter_strength!r}; give a number from {low} to {high}.")
         _check_whole("max_evals", self.max_evals, *EVALS)
         _check_whole("seed", self.seed, 0, MAX_SEED)
 
@@ -114,7 +119,11 @@ class ExplainRequest:
         outputs = tuple(
             _without_end(engine, raw, found) if found else raw for raw, found in zip(result.raw, ids, strict=True)
         )
-        told = {"of": result.use, "base_form": request.base_form}
+        told = {
+            "of": result.use,
+            "base_form": request.base_form,
+            "adapter_strength": request.generation.adapter_strength,
+        }
         return cls(request.task, request.text, request.options, outputs, **(told | settings))
 
     @property

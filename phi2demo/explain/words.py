@@ -25,7 +25,9 @@ def settings(attribution: Attribution) -> str:
         else f"hidden {attribution.kind} dropped"
     )
     base = f", the base asked {FORMS[request.base_form].lower()}" if "base" in request.uses else ""
-    return f"{METHODS[request.method]}, {VALUES[request.value]} in nats, {hidden}{base}"
+    adapted = request.adapter_strength != 1 and request.uses != ("base",)
+    strength = f", the adapter at {request.adapter_strength:g} of its strength" if adapted else ""
+    return f"{METHODS[request.method]}, {VALUES[request.value]} in nats, {hidden}{base}{strength}"
 
 
 def effect(attribution: Attribution) -> str:

@@ -16,7 +16,7 @@ def classify(engine: Engine, task: AnyTask, requests: Sequence[Request]) -> Gene
     """
     started = time.monotonic()
     uses = requests[0].uses
-    assert all(request.uses == uses for request in requests)
+    assert all((request.uses, request.generation) == (uses, requests[0].generation) for request in requests)
     yield Progress(dict.fromkeys(uses, ""), 0, 1, task.title, 0, 0.0)
     outputs = [f" {label}" for label in task.labels]
     asked = [(request, use) for request in requests for use in uses]
@@ -26,7 +26,8 @@ def classify(engine: Engine, task: AnyTask, requests: Sequence[Request]) -> Gene
         for (request, use), prompt in zip(asked, prompts, strict=True)
         for _ in outputs
     ]
-    scores = engine.score(rows, outputs * len(asked))
+    strength = requests[0].generation.adapter_strength
+    scores = engine.score(rows, outputs * len(asked), adapter_strength=strength)
     seconds = time.monotonic() - started
     results = []
     for at, (request, use) in enumerate(asked):

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from threading import Event
 from typing import TYPE_CHECKING
 
-from phi2demo.engine.engine import Candidate, Completion, Engine, Output, Prompt
+from phi2demo.engine.engine import Candidate, Completion, Engine, GenerationOptions, Output, Prompt
 from phi2demo.errors import InputError
 from phi2demo.tasks.form import Form
 
@@ -86,41 +86,45 @@ def reversible(task: "AnyTask", text: str, options: "TaskOptions", form: Form, p
 def choose(
     engine: Engine,
     found: Sequence[tuple[Reversible, Completion]],
+    options: GenerationOptions,
     *,
-    weight: float,
     cancel: Event | None = None,
 ) -> list[tuple[Completion, tuple[Ranked, ...]]]:
     """Of each completion the best of its candidates in its place, and all of them as `rank` gives them."""
     asked = [(text, completion.candidates) for text, completion in found]
     return [
         (_put(completion, ranked[0].candidate), ranked) if ranked else (completion, ())
-        for (_, completion), ranked in zip(found, rank(engine, asked, weight=weight, cancel=cancel), strict=True)
+        for (_, completion), ranked in zip(found, rank(engine, asked, options, cancel=cancel), strict=True)
     ]
 
 
 def rank(
     engine: Engine,
     asked: Sequence[tuple[Reversible, Sequence[Candidate]]],
+    options: GenerationOptions,
     *,
-    weight: float,
     cancel: Event | None = None,
 ) -> list[tuple[Ranked, ...]]:
     """Of each text the candidates that differ once cleaned, best first, all scored together.
 
     There are none where there are not two, or they do not fit the context. Those that were cut at a limit are left out:
-    half a sentence cannot be turned back. Raises StoppedError within a second of `cancel`.
+    half a sentence cannot be turned back. Of the options, `reverse_weight` and `adapter_strength` count. Raises
+    StoppedError within a second of `cancel`.
     """
     contests = [_Contest.of(*each) for each in asked]
     rows = [row for contest in contests for row in contest.rows()]
     if not rows:
         return [() for _ in asked]
     try:
-        scores = iter(engine.score(*map(list, zip(*rows, strict=True)), cancel=cancel))
+        prompts, outputs = map(list, zip(*rows, strict=True))
+        scores = iter(engine.score(prompts, outputs, adapter_strength=options.adapter_strength, cancel=cancel))
     except InputError:  # a long text with a long answer: it was answered, so it is no error of the person's
         if len(asked) == 1:
             return [()]
-        return [ranked for each in asked for ranked in rank(engine, [each], weight=weight, cancel=cancel)]
-    return [contest.decided([next(scores).total for _ in contest.rows()], weight) for contest in contests]
+        return [ranked for each in asked for ranked in rank(engine, [each], options, cancel=cancel)]
+    return [
+        contest.decided([next(scores).total for _ in contest.rows()], options.reverse_weight) for contest in contests
+    ]
 
 
 @dataclass(frozen=True)

@@ -202,7 +202,7 @@ class Rounds:
         reason = self._cut_short()
         if reason is None:
             try:
-                best = choose(self._engine, list(weighed.values()), weight=weight, cancel=self._cancel)
+                best = choose(self._engine, list(weighed.values()), self._generation, cancel=self._cancel)
                 seconds = self._seconds - self._batch_at
                 for at, (completion, ranked) in zip(weighed, best, strict=True):
                     chosen[at] = replace(completion, seconds=seconds), ranked

@@ -65,7 +65,7 @@ class Endpoints:
                 where there is an adapter.
             seed: A whole number that makes a sampled answer the same again; null: random, said in the receipt.
             options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty,
-                no_repeat_ngram_size, num_beams, guidance_scale, copy_bias, time_limit_s.
+                no_repeat_ngram_size, num_beams, guidance_scale, copy_bias, adapter_strength, time_limit_s.
             base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null:
                 plain where its folder records that it was pretrained so.
 
@@ -94,7 +94,7 @@ class Endpoints:
                 where there is an adapter.
             seed: A whole number that makes a sampled answer the same again; null: random, said in the receipt.
             options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty,
-                no_repeat_ngram_size, num_beams, guidance_scale, copy_bias, time_limit_s.
+                no_repeat_ngram_size, num_beams, guidance_scale, copy_bias, adapter_strength, time_limit_s.
             base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null:
                 plain where its folder records that it was pretrained so.
 
@@ -123,7 +123,8 @@ class Endpoints:
                 where there is an adapter.
             seed: A whole number that makes a sampled answer the same again; null: random, said in the receipt.
             options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty,
-                no_repeat_ngram_size, num_beams, guidance_scale, copy_bias, reverse_weight, time_limit_s.
+                no_repeat_ngram_size, num_beams, guidance_scale, copy_bias, reverse_weight, adapter_strength,
+                time_limit_s.
             base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null:
                 plain where its folder records that it was pretrained so.
 
@@ -135,7 +136,9 @@ class Endpoints:
             "translation", text, lambda _: TranslationOptions(source, target), use, seed, options, base_form
         )
 
-    def classify(self, text: str, use: Model = None, base_form: BaseForm = None) -> Iterator[Answer]:
+    def classify(
+        self, text: str, use: Model = None, base_form: BaseForm = None, options: Options = None
+    ) -> Iterator[Answer]:
         """Say whether a text is positive or negative, with the probability of each.
 
         Parameters:
@@ -144,11 +147,12 @@ class Endpoints:
                 where there is an adapter.
             base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null:
                 plain where its folder records that it was pretrained so.
+            options: adapter_strength alone, as no tokens are chosen.
 
         Returns:
             {"text", "use", "probabilities", "notes", "facts", "receipt"}; for "both" and "all" a list.
         """
-        yield from self._task("sentiment", text, lambda _: SentimentOptions(), use, None, None, base_form)
+        yield from self._task("sentiment", text, lambda _: SentimentOptions(), use, None, options, base_form)
 
     def answer(
         self,
@@ -168,7 +172,7 @@ class Endpoints:
                 where there is an adapter.
             seed: A whole number that makes a sampled answer the same again; null: random, said in the receipt.
             options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty,
-                no_repeat_ngram_size, num_beams, guidance_scale, copy_bias, time_limit_s.
+                no_repeat_ngram_size, num_beams, guidance_scale, copy_bias, adapter_strength, time_limit_s.
             base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null:
                 plain where its folder records that it was pretrained so.
 

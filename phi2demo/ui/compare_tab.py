@@ -151,7 +151,9 @@ def build_compare_tab(description: ModelDescription, declared: Declarations) -> 
             below = {}
             for name in names:
                 with gr.Column(visible=name == names[0], elem_classes="fields options-group") as group:
-                    below[name] = group, option_inputs(TASKS[name], declaration.generation(name))
+                    defaults = declaration.generation(name)
+                    inputs = option_inputs(TASKS[name], defaults, has_adapter=description.has_adapter)
+                    below[name] = group, inputs
             examples = examples_to_try([(sample.label, sample.text) for sample in samples])
         with gr.Column(elem_classes="answers"):
             marks, legend = _marks(description)

@@ -87,10 +87,12 @@ class ExplainEndpoint:
             check_text(text)
             engine = self._loader.engine(timeout_s=LOADING_TIMEOUT_S)
             chosen = of if of is not None else engine.info.uses[0]
+            generation = self._declared.asked_of(chosen).generation(kind.name)
             if output is None:
-                greedy = replace(self._declared.asked_of(chosen).generation(kind.name), temperature=0.0)
+                greedy = replace(generation, temperature=0.0)
                 asked = yield from _answered(engine, kind, text, options, greedy, of=chosen, **settings)
             else:
+                settings["adapter_strength"] = generation.adapter_strength
                 asked = ExplainRequest(kind.name, text, options, (_output(output),), of=chosen, **settings)  # type: ignore[arg-type]
             yield from _steps(engine, asked)
 

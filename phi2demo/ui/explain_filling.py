@@ -45,7 +45,9 @@ class ExplainFilling:
             tokens = output_tokens(engine, explained.outputs)
         except Phi2DemoError as error:
             return opened | _ended(tab, str(error))
-        carried = Carried(asked.task, asked.options, result.text, explained.outputs, result.use)
+        carried = Carried(
+            asked.task, asked.options, result.text, explained.outputs, result.use, explained.adapter_strength
+        )
         others = [label for label in TASKS[asked.task].labels if label != result.text]
         return {
             **opened,

@@ -44,6 +44,7 @@ class Carried:
     shown: str
     outputs: tuple[Output, ...]
     use: Use
+    adapter_strength: float
 
 
 @dataclass(frozen=True)
@@ -120,8 +121,16 @@ class ExplainInputs:
             trust=bool(values[self.trust]),
             fast=bool(values[self.fast]),
             base_form=values[self.base_form],
+            adapter_strength=self._adapter_strength(task, values),
             seed=_whole("The seed", values[self.seed], 0, MAX_SEED),
         )
+
+    def _adapter_strength(self, task: str, values: Mapping[Any, Any]) -> float:
+        """Of the answer that was carried here; of what was typed, that which the task is asked with."""
+        carried: Carried | None = values[self.carried]
+        if carried is not None and carried.task == task:
+            return carried.adapter_strength
+        return self.declaration.generation(task).adapter_strength
 
     def _options(self, task: str, values: Mapping[Any, Any]) -> TaskOptions:
         carried: Carried | None = values[self.carried]

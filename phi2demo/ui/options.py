@@ -16,6 +16,7 @@ _SLIDERS = {
     "repetition_penalty": ("Repetition penalty", "Above 1, words already used become less likely", 0.05),
     "guidance_scale": ("Guidance", "Above 1, slower: rather words that your text makes likelier", 0.05),
     "copy_bias": ("Copying", "Above 0: rather words that your text has", 0.25),
+    "adapter_strength": ("Strength of the finetuning", "0 is the base, 1 as it was finetuned, between: a blend", 0.05),
 }
 _NUMBERS = {
     "max_new_tokens": ("New tokens at most", "About ¾ of a word each"),
@@ -34,7 +35,7 @@ _ONLY_IN = {
 
 @dataclass(frozen=True)
 class OptionInputs:
-    """The components of one tab, by option; none for a task that only chooses a label."""
+    """The components of one tab, by option; a task that only chooses a label has no seed."""
 
     components: dict[str, Any]
     seed: Any
@@ -51,14 +52,15 @@ class OptionInputs:
         return replace(self.defaults, **given), _seed(values[self.seed]) if self.seed else None
 
 
-def option_inputs(task: AnyTask, defaults: GenerationOptions) -> OptionInputs:
+def option_inputs(task: AnyTask, defaults: GenerationOptions, *, has_adapter: bool) -> OptionInputs:
     """Lay out the options of a task in a folded panel; they start with `defaults`."""
-    if task.labels:
+    if task.labels and not has_adapter:
         return OptionInputs({}, None, defaults)
     components: dict[str, Any] = {}
+    seed = None
     with gr.Accordion("Options", open=False, elem_classes="options"):
         for name, (label, info, step) in _SLIDERS.items():
-            if not _offered(name, task):
+            if not _offered(name, task, has_adapter):
                 continue
             low, high = RANGES[name]
             components[name] = gr.Slider(
@@ -71,23 +73,28 @@ def option_inputs(task: AnyTask, defaults: GenerationOptions) -> OptionInputs:
                 buttons=[],
                 elem_classes="option",
             )
-        with gr.Row(elem_classes="option-grid"):
-            for name, (label, info) in _NUMBERS.items():
-                if _offered(name, task):
-                    components[name] = gr.Number(
-                        value=getattr(defaults, name), label=label, info=info, elem_classes="option"
-                    )
-            seed = gr.Textbox(
-                label="Seed",
-                info="The same number, the same text",
-                placeholder="random",
-                max_lines=1,
-                elem_classes="option",
-            )
+        if not task.labels:
+            with gr.Row(elem_classes="option-grid"):
+                for name, (label, info) in _NUMBERS.items():
+                    if _offered(name, task, has_adapter):
+                        components[name] = gr.Number(
+                            value=getattr(defaults, name), label=label, info=info, elem_classes="option"
+                        )
+                seed = gr.Textbox(
+                    label="Seed",
+                    info="The same number, the same text",
+                    placeholder="random",
+                    max_lines=1,
+                    elem_classes="option",
+                )
     return OptionInputs(components, seed, defaults)
 
 
-def _offered(name: str, task: AnyTask) -> bool:
+def _offered(name: str, task: AnyTask, has_adapter: bool) -> bool:
+    if name == "adapter_strength":
+        return has_adapter
+    if task.labels:
+        return False
     return task.reversible if name == "reverse_weight" else task.name in _ONLY_IN.get(name, (task.name,))
 
 

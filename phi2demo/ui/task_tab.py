@@ -134,7 +134,7 @@ def build_task_tab(task: AnyTask, description: ModelDescription, declaration: De
                 run = gr.Button(label, variant="primary", elem_classes="run", min_width=0, scale=0)
                 stop = gr.Button("Stop", elem_classes="stop", interactive=False, min_width=0, scale=0)
             status = gr.HTML(markup.KEYS, elem_classes="status-line", apply_default_css=False)
-            options = option_inputs(task, declaration.generation(task.name))
+            options = option_inputs(task, declaration.generation(task.name), has_adapter=description.has_adapter)
             examples = examples_to_try([(sample.label, sample.text) for sample in samples])
         with (
             gr.Column(scale=7, min_width=300, elem_classes="answers"),

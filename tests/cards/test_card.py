@@ -135,11 +135,15 @@ def test_how_the_outputs_were_decoded_is_told() -> None:
     told["measures"][1]["generation"] = asdict(GenerationOptions())
     greedy = {**measure("question_answering.qa"), "generation": asdict(GenerationOptions(time_limit_s=3600.0))}
     old = {**measure("translation.old"), "generation": {"num_beams": 4, "max_new_tokens": 9}}
-    told["measures"] += [greedy, old]
+    prose = {**measure("prose.tales"), "generation": {"adapter_strength": 0.5}}
+    whole = {**measure("generation.tales"), "generation": {"adapter_strength": 1.0}}
+    told["measures"] += [greedy, old, prose, whole]
     said = section(make_card(adapter_facts(reports=[told])).text, "#### Metrics")
     assert "- translation: `num_beams 6, reverse_weight 0.3`; `num_beams 4`" in said
     assert "- question answering: greedy" in said
+    assert "- prose: `adapter_strength 0.5`" in said
     assert "sentiment:" not in said
+    assert "generation:" not in said
 
 
 def test_what_a_report_notes_of_where_it_was_made_is_told() -> None:

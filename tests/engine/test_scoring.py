@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 
 from phi2demo.engine import packed_scoring, phi, scorer
 from phi2demo.engine.engine import Prompt, Score
-from phi2demo.engine.generator import BASE
-from phi2demo.engine.loading import plan
+from phi2demo.engine.loading import BASE, plan
 from phi2demo.engine.local import LocalEngine
 from phi2demo.engine.packed_scoring import Limits
 from phi2demo.engine.phi_weights import WeightCopies
@@ -91,7 +90,7 @@ def test_a_store_that_grows_keeps_what_it_holds(engine: LocalEngine, reference: 
     made = scorer_for(engine._model, engine._forward)
     first, second = rows_of(11, count=6), rows_of(11, count=30)
     made.score(first, fast=False, cancel=None)
-    packed = [each for each in made._packed.values() if each is not None]
+    packed = made.packed()
     for each in packed:  # on a CPU a store has its full size from the start
         each._store = [store[: len(each._tree)].clone() for store in each._store]
     small = [len(each._store[0]) for each in packed]
@@ -137,7 +136,7 @@ def test_a_full_store_begins_anew(engine: LocalEngine, reference: Reference, mon
     monkeypatch.setattr(phi, "TABLE_TOKENS", 30)
     made = scorer_for(engine._model, engine._forward)
     monkeypatch.setattr(made, "_limits", lambda dtype: Limits(tokens=40, keys=400, logits=100))
-    packed = made._phi("default", torch.float32)
+    packed = made._phi("default", 1.0, torch.float32)
     assert packed is not None
     packed._slots = 120
     for seed in range(30, 36):
@@ -150,7 +149,7 @@ def test_what_was_forgotten_is_computed_anew(engine: LocalEngine, reference: Ref
     rows = rows_of(90, count=8)
     engine._scorer.score(rows, fast=False, cancel=None)
     engine.forget()
-    assert not any(len(packed._tree) for packed in engine._scorer._packed.values() if packed)
+    assert not any(len(packed._tree) for packed in engine._scorer.packed())
     check(engine._scorer.score(rows, fast=False, cancel=None), rows, reference)
 
 
@@ -237,7 +236,7 @@ def test_a_torch_without_the_private_operators_scores_the_same(
     made = scorer_for(engine._model, engine._forward)
     rows = rows_of(80, count=12)
     check(made.score(rows, fast=False, cancel=None), rows, reference)
-    assert all(made._packed.values()), "packed all the same"
+    assert made.packed(), "packed all the same"
 
 
 @pytest.mark.parametrize("packable", [True, False])

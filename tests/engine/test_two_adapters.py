@@ -110,7 +110,7 @@ def test_an_adapter_that_changes_the_embedding_is_not_scored_with_the_others(tin
     engine = engine_of(adapter=one, second_adapter=two, device="cpu")
     prompts, outputs = [Prompt(TEXTS[0], use) for use in USES], [" at eight"] * 3
     packed = engine.score(prompts, outputs)
-    assert all(phi is not None for phi in engine._scorer._packed.values())
+    assert len(engine._scorer.packed()) == len(USES)
     engine._scorer._packable = False
     for one_way, other in zip(packed, engine.score(prompts, outputs), strict=True):
         assert list(one_way.log_probabilities) == pytest.approx(list(other.log_probabilities), abs=1e-5)

@@ -124,7 +124,7 @@ def test_every_form_is_guided_by_its_own_prompt_without_the_text(kind: str) -> N
 
 def test_plain_labels_are_chosen_by_probability() -> None:
     class Likes(ScriptedEngine):
-        def score(self, prompts: Sequence[Prompt], outputs: Sequence[str]) -> list[Score]:
+        def score(self, prompts: Sequence[Prompt], outputs: Sequence[str], **_: object) -> list[Score]:
             liked = [
                 (" positive" in output) == ("good" in prompt.text)
                 for prompt, output in zip(prompts, outputs, strict=True)

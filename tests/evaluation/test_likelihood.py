@@ -14,7 +14,10 @@ LONG = "It rained all day.\n\nSo the 12 children, who stayed at home, read books
 class Counting(ScriptedEngine):
     """Each token of the output has one nat; what was asked is kept."""
 
-    def score(self, prompts: Sequence[Prompt], outputs: Sequence[str]) -> list[Score]:
+    def score(  # type: ignore[override]
+        self, prompts: Sequence[Prompt], outputs: Sequence[str], *, adapter_strength: float = 1.0
+    ) -> list[Score]:
+        self.strength = adapter_strength
         self.asked = list(zip([prompt.text for prompt in prompts], outputs, strict=True))
         counts = [self.count_tokens(output) for output in outputs]
         return [Score((0,) * count, (-1.0,) * count) for count in counts]

@@ -56,6 +56,7 @@ class PlantedEngine(ScriptedEngine):
         prompts: Sequence[Prompt],
         outputs: Sequence[Output],
         *,
+        adapter_strength: float = 1.0,
         fast: bool = False,
         cancel: Event | None = None,
     ) -> list[Score]:

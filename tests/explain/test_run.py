@@ -229,6 +229,7 @@ def test_words_are_taken_where_there_are_too_many_tokens() -> None:
             prompts: Sequence[Prompt],
             outputs: Sequence[Output],
             *,
+            adapter_strength: float = 1.0,
             fast: bool = False,
             cancel: threading.Event | None = None,
         ) -> list[Score]:

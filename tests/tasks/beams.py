@@ -49,7 +49,13 @@ class BeamEngine(ScriptedEngine):
             yield snapshot
 
     def score(
-        self, prompts: Sequence[Prompt], outputs: Sequence[Output], *, fast: bool = False, cancel: Event | None = None
+        self,
+        prompts: Sequence[Prompt],
+        outputs: Sequence[Output],
+        *,
+        adapter_strength: float = 1.0,
+        fast: bool = False,
+        cancel: Event | None = None,
     ) -> list[Score]:
         self.on_score()
         if cancel is not None and cancel.is_set():

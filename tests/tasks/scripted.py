@@ -60,6 +60,8 @@ class ScriptedEngine:
         self._info, self._script, self._stop_reason = info, script, stop_reason
         self.batches: list[list[Prompt]] = []
         self.options: list[GenerationOptions] = []
+        self.strengths: list[float] = []
+        """That scores were asked with."""
         self.running = 0
         """Streams that are neither finished nor closed."""
         self.snapshots = 0
@@ -113,6 +115,7 @@ class ScriptedEngine:
         prompts: Sequence[Prompt],
         outputs: Sequence[Output],
         *,
+        adapter_strength: float = 1.0,
         fast: bool = False,
         cancel: Event | None = None,
     ) -> list[Score]:
@@ -120,6 +123,7 @@ class ScriptedEngine:
         if cancel is not None and cancel.is_set():
             raise StoppedError("Stopped.")
         self.batches.append(list(prompts))
+        self.strengths.append(adapter_strength)
         scores = []
         for prompt, output in zip(prompts, outputs, strict=True):
             if isinstance(output, tuple):

@@ -36,7 +36,9 @@ def test_both_models_in_one_batch(engine: ScriptedEngine) -> None:
 def test_very_unlikely_labels_do_not_underflow(engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     score = engine.score
     monkeypatch.setattr(
-        engine, "score", lambda *given: [replace(s, log_probabilities=(-1e6 + s.total,)) for s in score(*given)]
+        engine,
+        "score",
+        lambda *given, **more: [replace(s, log_probabilities=(-1e6 + s.total,)) for s in score(*given, **more)],
     )
     (result,) = answer(engine, REQUEST)
     assert sum(result.probabilities.values()) == pytest.approx(1)

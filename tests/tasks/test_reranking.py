@@ -47,7 +47,7 @@ def alone(
     cancel: Event | None = None,
 ) -> tuple[Ranked, ...]:
     """The ranking of one text's candidates."""
-    (ranked,) = rank(engine, [(asked, candidates)], weight=weight, cancel=cancel)
+    (ranked,) = rank(engine, [(asked, candidates)], replace(BEAMS, reverse_weight=weight), cancel=cancel)
     return ranked
 
 
@@ -127,7 +127,7 @@ def test_what_does_not_fit_the_context_stays_as_it_was() -> None:
             raise InputError("Text and output have 300 tokens together.")
 
     completion = Completion(LIKELY.text, LIKELY.token_ids, 5, "end", candidates=(LIKELY, FAITHFUL))
-    assert choose(Full({}), [(asked(), completion)] * 2, weight=0.3) == [(completion, ())] * 2
+    assert choose(Full({}), [(asked(), completion)] * 2, BEAMS) == [(completion, ())] * 2
 
 
 def test_many_texts_are_ranked_together_as_each_alone() -> None:
@@ -142,7 +142,7 @@ def test_many_texts_are_ranked_together_as_each_alone() -> None:
     given: list[tuple[Reversible, list[Candidate]]] = [
         (asked(), [LIKELY, FAITHFUL]), (asked(), [LIKELY]), (asked(), [COPIED, LIKELY, FAITHFUL]), (asked(), [])
     ]  # fmt: skip
-    together = rank(engine, given, weight=0.3)
+    together = rank(engine, given, BEAMS)
     assert calls == [10]
     assert together == [alone(engine, *each, weight=0.3) for each in given]
     assert [len(ranked) for ranked in together] == [2, 0, 3, 0]
@@ -159,7 +159,7 @@ def test_a_text_that_does_not_fit_the_context_keeps_no_other_from_being_ranked()
 
     engine = Small({TEXT: [LIKELY, FAITHFUL]}, LIKES)
     candidates = [LIKELY, FAITHFUL]
-    ranked = rank(engine, [(asked(), candidates), (long, candidates), (asked(), candidates)], weight=0.3)
+    ranked = rank(engine, [(asked(), candidates), (long, candidates), (asked(), candidates)], BEAMS)
     assert [len(each) for each in ranked] == [2, 0, 2]
 
 

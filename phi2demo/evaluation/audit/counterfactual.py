@@ -94,7 +94,10 @@ def _positive(setup: Setup, use: Use, texts: Sequence[str]) -> Scores:
     labels = TASKS["sentiment"].labels
     prompts = [Prompt(setup.prompt(use, "sentiment", {"text": text, "label": 1}), use) for text in texts]
     totals = setup.score(
-        [prompt for prompt in prompts for _ in labels], [f" {label}" for label in labels] * len(texts), f"{NAME} {use}"
+        [prompt for prompt in prompts for _ in labels],
+        [f" {label}" for label in labels] * len(texts),
+        f"{NAME} {use}",
+        task="sentiment",
     )
     positive = labels.index("positive")
     shares = {}

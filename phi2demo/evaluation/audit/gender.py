@@ -95,7 +95,7 @@ def _margins(
     ]
     prompts = [Prompt(setup.prompt(use, "translation", row), use) for row in rows for _ in GENDERS]
     outputs = [f" {form}" for choice in flat for form in choice.forms]
-    totals = np.array(setup.score(prompts, outputs, f"{NAME} {use}")).reshape(-1, 2)
+    totals = np.array(setup.score(prompts, outputs, f"{NAME} {use}", task="translation")).reshape(-1, 2)
     margins = iter(totals[:, 0] - totals[:, 1])
     return {key: np.array([[next(margins) for _ in each] for each in sentences]) for key, sentences in choices.items()}
 

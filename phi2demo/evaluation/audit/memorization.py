@@ -167,7 +167,8 @@ def _of_documents(setup: Setup, use: Use, asked: dict[str, list[tuple[str, tuple
 
 
 def _matched(setup: Setup, use: Use, asked: Sequence[tuple[str, tuple[int, ...]]], title: str) -> Values:
-    options = GenerationOptions(max_new_tokens=TOKENS, time_limit_s=TIME_LIMIT_S)
+    strength = setup.generation("generation").adapter_strength
+    options = GenerationOptions(max_new_tokens=TOKENS, adapter_strength=strength, time_limit_s=TIME_LIMIT_S)
     completions = setup.generate([Prompt(END_OF_TEXT + beginning, use) for beginning, _ in asked], options, title)
     counts = []
     for (_, wanted), completion in zip(asked, completions, strict=True):

@@ -7,7 +7,6 @@ from phi2demo.engine.engine import Prompt, Use
 from phi2demo.evaluation.audit.setup import Setup, read_texts
 from phi2demo.evaluation.forms import TIME_LIMIT_S
 from phi2demo.tasks import TASKS
-from phi2demo.tasks.declaration import read_declaration
 from phi2demo.tasks.generation import GenerationTaskOptions
 
 SEEDS = 5
@@ -41,8 +40,7 @@ def draw(setup: Setup, use: Use) -> list[Sample]:
     seeds = range(setup.settings.seed, setup.settings.seed + (QUICK_SEEDS if setup.settings.quick else SEEDS))
     asked = [(kind, prompt, seed) for kind, prompt in prompts for seed in seeds]
     mode = GenerationTaskOptions("continue")
-    declared = read_declaration(setup.engine.info.adapter_folder).generation(task.name)
-    options = replace(declared, max_new_tokens=NEW_TOKENS, stop=task.stop, time_limit_s=TIME_LIMIT_S)
+    options = replace(setup.generation(task.name), max_new_tokens=NEW_TOKENS, stop=task.stop, time_limit_s=TIME_LIMIT_S)
     rows = [Prompt(task.prompt(prompt, mode, task.form_of(use, mode, "plain")), use, seed) for _, prompt, seed in asked]
     completions = setup.generate(rows, options, f"samples {use}")
     return [

@@ -13,6 +13,7 @@ from phi2demo.evaluation.forms import plain_prompt
 from phi2demo.evaluation.statistics import RESAMPLES, SEED
 from phi2demo.settings import ASSETS
 from phi2demo.tasks import TASKS
+from phi2demo.tasks.declaration import read_declaration
 from phi2demo.tasks.sentiment import SentimentOptions
 from phi2demo.tasks.translation import TranslationOptions
 
@@ -94,14 +95,20 @@ class Setup:
             return TASKS[task].prompt(row["text"], SentimentOptions())
         return TASKS[task].prompt(row["source"], TranslationOptions(row["source_lang"], row["target_lang"]))
 
-    def score(self, prompts: Sequence[Prompt], outputs: Sequence[str], title: str) -> list[float]:
-        """Log-probability of each output, in nats."""
+    def score(self, prompts: Sequence[Prompt], outputs: Sequence[str], title: str, *, task: str) -> list[float]:
+        """Log-probability of each output, in nats, as the app asks for the task."""
+        strength = self.generation(task).adapter_strength
         totals: list[float] = []
         starts = range(0, len(prompts), SCORED_TOGETHER)
         for start in self.track(starts, title):
             end = start + SCORED_TOGETHER
-            totals += [score.total for score in self.engine.score(prompts[start:end], outputs[start:end])]
+            scores = self.engine.score(prompts[start:end], outputs[start:end], adapter_strength=strength)
+            totals += [score.total for score in scores]
         return totals
+
+    def generation(self, task: str) -> GenerationOptions:
+        """How the app chooses the tokens of a task."""
+        return read_declaration(self.engine.info.adapter_folder).generation(task)
 
     def generate(self, prompts: Sequence[Prompt], options: GenerationOptions, title: str) -> list[Completion]:
         """What becomes of each prompt."""

@@ -61,7 +61,13 @@ class PlantedEngine:
         yield Snapshot(texts, sum(len(c.token_ids) for c in completions), 0.0, 0.0, tuple(completions))
 
     def score(
-        self, prompts: Sequence[Prompt], outputs: Sequence[Output], *, fast: bool = False, cancel: Event | None = None
+        self,
+        prompts: Sequence[Prompt],
+        outputs: Sequence[Output],
+        *,
+        adapter_strength: float = 1.0,
+        fast: bool = False,
+        cancel: Event | None = None,
     ) -> list[Score]:
         self.asked += len(prompts)
         return [Score((0,), (self.likes(p, str(o)),)) for p, o in zip(prompts, outputs, strict=True)]

@@ -1,0 +1,52 @@
+"""How much of an adapter is added to its base: of W + s * BA the factor s. Knows nothing of tokens.
+
+Between base and finetuned weights often lie better ones than both, above all where finetuning has begun to learn its
+examples by heart: Wortsman et al., "Robust fine-tuning of zero-shot models" (2022).
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from torch import nn
+
+KEPT = 2
+"""Strengths of one adapter of which is kept what was computed from them: a task's own and 1."""
+
+T = TypeVar("T")
+
+
+@contextmanager
+def scaled(model: "nn.Module", strength: float) -> Iterator[None]:
+    """All adapters of a PEFT model at `strength` times what they are; the base's own rows are never touched.
+
+    For one thread at a time: the engine's lock sees to it.
+    """
+    if strength == 1:
+        yield
+        return
+    before = [
+        (found, dict(found))
+        for module in model.modules()
+        if isinstance(found := getattr(module, "scaling", None), dict)
+    ]
+    try:
+        for found, own in before:
+            found.update({name: scale * strength for name, scale in own.items()})
+        yield
+    finally:
+        for found, own in before:
+            found.update(own)
+
+
+def recalled(kept: dict[float, T], strength: float, make: Callable[[], T]) -> T:
+    """What is kept for `strength`, or made and kept: of no more than `KEPT` strengths, the newest last."""
+    if strength in kept:
+        value = kept.pop(strength)
+    else:
+        while len(kept) >= KEPT:
+            del kept[next(iter(kept))]
+        value = make()
+    kept[strength] = value
+    return value

@@ -1,0 +1,143 @@
+"""An adapter at part of its strength: as one whose own settings say so, on every path, and nothing of it stays behind."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from phi2demo.engine.engine import GenerationOptions, Prompt, Use
+from phi2demo.engine.local import LocalEngine
+from phi2demo.engine.strength import KEPT, recalled, scaled
+from tests.conftest import make_adapter
+from tests.engine.test_local import made_for, texts
+from tests.engine.test_two_adapters import engine_of
+
+PROMPTS = [
+    Prompt("The train leaves the station and", "finetuned", seed=1),
+    Prompt("A small model", "base", seed=2),
+    Prompt("It rained", "finetuned", seed=3),
+]
+OUTPUTS = [" at eight in the morning.", " reads a text", " all day, so"]
+WAYS = [
+    GenerationOptions(max_new_tokens=12),
+    GenerationOptions(max_new_tokens=12, temperature=1.0),
+    GenerationOptions(max_new_tokens=8, num_beams=3),
+    GenerationOptions(max_new_tokens=12, guidance_scale=1.5),
+]
+
+
+@pytest.fixture(params=["decoder", "transformers"])
+def engine(request: pytest.FixtureRequest, tiny_adapter: Path) -> LocalEngine:
+    made = made_for(request.param, tiny_adapter)
+    made._scorer._packable = request.param == "decoder"
+    return made
+
+
+def weakened(adapter: Path, folder: Path, strength: float) -> LocalEngine:
+    """An engine with a copy of the adapter whose own scale is that of the strength."""
+    shutil.copytree(adapter, folder)
+    path = folder / "adapter_config.json"
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(settings | {"lora_alpha": settings["lora_alpha"] * strength}), encoding="utf-8")
+    return engine_of(adapter=folder, device="cpu")
+
+
+def totals(engine: LocalEngine, prompts: list[Prompt] = PROMPTS, **settings: Any) -> list[float]:
+    return [score.total for score in engine.score(prompts, OUTPUTS, **settings)]
+
+
+def at(strength: float, options: GenerationOptions) -> GenerationOptions:
+    values = {name: getattr(options, name) for name in ("max_new_tokens", "temperature", "num_beams", "guidance_scale")}
+    return GenerationOptions(**values, adapter_strength=strength)
+
+
+@pytest.mark.parametrize("strength", [0.5, 1.5])
+def test_it_is_what_an_adapter_of_that_scale_would_be(
+    engine: LocalEngine, tiny_adapter: Path, tmp_path: Path, strength: float
+) -> None:
+    other = weakened(tiny_adapter, tmp_path / "weakened", strength)
+    assert totals(engine, adapter_strength=strength) == pytest.approx(totals(other), abs=1e-4)
+    for options in WAYS:
+        assert texts(engine, PROMPTS, at(strength, options)) == texts(other, PROMPTS, options)
+
+
+def test_at_0_it_is_the_base_and_at_1_as_it_was_finetuned(engine: LocalEngine) -> None:
+    based = [Prompt(prompt.text, "base", prompt.seed) for prompt in PROMPTS]
+    assert totals(engine, adapter_strength=0.0) == pytest.approx(totals(engine, based), abs=1e-5)
+    assert totals(engine, adapter_strength=1.0) == totals(engine)
+    full, half = totals(engine), totals(engine, adapter_strength=0.5)
+    assert [abs(a - b) > 0.1 for a, b in zip(full, half, strict=True)] == [True, False, True], "the base stays as it is"
+    for options in WAYS:
+        assert texts(engine, PROMPTS, at(0.0, options)) == texts(engine, based, options)
+        assert texts(engine, PROMPTS, at(0.5, options)) != texts(engine, PROMPTS, options)
+
+
+def test_nothing_of_it_stays_behind(engine: LocalEngine) -> None:
+    before = [dict(each.scaling) for each in _lora(engine)]
+    stream = engine.stream(PROMPTS, GenerationOptions(max_new_tokens=200, adapter_strength=0.25))
+    next(stream)
+    stream.close()
+    engine.score(PROMPTS, OUTPUTS, adapter_strength=0.25)
+    assert [each.scaling for each in _lora(engine)] == before
+
+
+def test_an_error_leaves_the_adapter_as_it_was(engine: LocalEngine) -> None:
+    before = [dict(each.scaling) for each in _lora(engine)]
+
+    def fail() -> None:
+        with scaled(engine._model, 0.5):
+            assert [each.scaling for each in _lora(engine)] != before
+            raise RuntimeError("planted")
+
+    with pytest.raises(RuntimeError, match="planted"):
+        fail()
+    assert [each.scaling for each in _lora(engine)] == before
+
+
+def test_a_second_adapter_is_weakened_too(tiny_adapter: Path, tiny_second: Path) -> None:
+    uses: tuple[Use, ...] = ("second", "finetuned", "second")
+    prompts = [Prompt(prompt.text, use) for prompt, use in zip(PROMPTS, uses, strict=True)]
+    engine = engine_of(adapter=tiny_adapter, second_adapter=tiny_second, device="cpu")
+    packed = totals(engine, prompts, adapter_strength=0.5)
+    engine._scorer._packable = False
+    assert totals(engine, prompts, adapter_strength=0.5) == pytest.approx(packed, abs=1e-4)
+    assert totals(engine, prompts) != pytest.approx(packed, abs=0.1)
+
+
+def test_an_adapter_of_the_embedding_is_weakened_too(tiny_base: Path, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer, PhiConfig, PhiForCausalLM
+
+    untied = tmp_path / "untied"
+    PhiForCausalLM(PhiConfig.from_pretrained(tiny_base, tie_word_embeddings=False)).save_pretrained(untied)
+    AutoTokenizer.from_pretrained(tiny_base).save_pretrained(untied)
+    adapter = make_adapter(untied, tmp_path / "adapter", seed=3, rank=2, targets=("fc1", "embed_tokens"))
+    engine = engine_of(adapter=adapter, device="cpu")
+    other = weakened(adapter, tmp_path / "weakened", 0.5)
+    assert totals(engine, adapter_strength=0.5) == pytest.approx(totals(other), abs=1e-4)
+
+
+def test_of_many_strengths_few_copies_are_kept(tiny_adapter: Path) -> None:
+    engine = engine_of(adapter=tiny_adapter, device="cpu")
+    for strength in (0.25, 0.5, 0.75, 1.0, 0.5):
+        totals(engine, adapter_strength=strength)
+    assert {key: list(kept) for key, kept in engine._scorer._packed.items()} == {
+        ("default", torch.float32): [1.0, 0.5], ("__base__", torch.float32): [1.0]
+    }  # fmt: skip
+    assert len(engine._scorer.packed()) == KEPT + 1
+
+
+def test_what_is_kept_is_made_once() -> None:
+    made: list[float] = []
+    kept: dict[float, str] = {}
+    for strength in (1.0, 0.5, 1.0, 0.25, 1.0, 0.5):
+        assert recalled(kept, strength, lambda at=strength: made.append(at) or f"{at}") == f"{strength}"  # type: ignore[misc,func-returns-value]
+    assert made == [1.0, 0.5, 0.25, 0.5], "the one that was asked longest ago goes"
+
+
+def _lora(engine: LocalEngine) -> list[Any]:
+    found: list[nn.Module] = [module for module in engine._model.modules() if hasattr(module, "scaling")]
+    return [module for module in found if isinstance(module.scaling, dict)]
