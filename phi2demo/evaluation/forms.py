@@ -89,14 +89,14 @@ class TemplateForm(Form):
         """An item that does not fit is left without an answer, as it is in the app."""
         requests = [self._request(item) for item in items]
         try:
-            results = [result for (result,) in answer_all(self.engine, requests, at_once=len(requests))]
+            results = [result for (result,) in answer_all(self.engine, requests, at_once=len(requests), listing=False)]
         except InputError:
             return [self._alone(request) for request in requests]
         return [_answer(result) for result in results]
 
     def _alone(self, request: Request) -> Answer:
         try:
-            ((result,),) = answer_all(self.engine, [request])
+            ((result,),) = answer_all(self.engine, [request], listing=False)
         except InputError as error:
             return Answer("", {"unanswered": str(error)})
         return _answer(result)

@@ -57,6 +57,10 @@ class QuestionAnswering(Task[QuestionOptions]):
         """The likeliest that stands in the text; the likeliest of all where none does."""
         return next((at for at, output in enumerate(outputs) if stands_in(text, output)), 0)
 
+    def remark(self, text: str, output: str) -> str:
+        """Whether it stands there."""
+        return "" if stands_in(text, output) else "not in the text like this"
+
     def notes(self, text: str, output: str, options: QuestionOptions) -> tuple[str, ...]:
         """An answer in other words than the text's."""
         if not output or stands_in(text, output):

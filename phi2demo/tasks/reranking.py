@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from phi2demo.engine.engine import Candidate, Completion, Engine, GenerationOptions, Output, Prompt
 from phi2demo.errors import InputError
 from phi2demo.tasks.form import Form
+from phi2demo.tasks.listing import WHOLE, Listed
 
 if TYPE_CHECKING:
     from phi2demo.tasks.task import AnyTask, TaskOptions
@@ -27,7 +28,6 @@ LENGTH_SHARE = 0.7
 """Of what a token costs; this and the next were chosen with the `reverse_weight` of translation, on the same held-out pairs."""
 COPY_COST = 1.0
 """Nats a word."""
-_WHOLE = ("end", "stop string")
 _WORD = re.compile(r"[^\W\d_]+")
 
 
@@ -45,14 +45,9 @@ class Reversible:
 
 
 @dataclass(frozen=True)
-class Ranked:
+class Ranked(Listed):
     """One candidate as both directions judge it."""
 
-    candidate: Candidate
-    text: str
-    """Cleaned."""
-    log_probability: float
-    """Of the candidate given the text, in nats."""
     reverse_log_probability: float
     """Of the text given the candidate."""
     score: float
@@ -60,17 +55,13 @@ class Ranked:
 
     def as_dict(self) -> dict[str, str | float]:
         """For JSON."""
-        return {
-            "text": self.text,
-            "log_probability": self.log_probability,
-            "reverse_log_probability": self.reverse_log_probability,
-            "score": self.score,
-        }
+        both = {"reverse_log_probability": self.reverse_log_probability, "score": self.score}
+        return super().as_dict() | both
 
 
 def preferred(task: "AnyTask", text: str, options: "TaskOptions", completion: Completion) -> Completion:
     """With that of its candidates in its place which the task prefers, of those that came to their end."""
-    whole = [candidate for candidate in completion.candidates if candidate.stop_reason in _WHOLE]
+    whole = [candidate for candidate in completion.candidates if candidate.stop_reason in WHOLE]
     at = task.preferred(text, [task.clean(task.kept(each.text, options)) for each in whole]) if whole else 0
     return _put(completion, whole[at]) if at else completion
 
@@ -140,7 +131,7 @@ class _Contest:
         different: dict[str, Candidate] = {}
         for candidate in candidates:
             text = asked.clean(candidate.text)
-            if text and candidate.stop_reason in _WHOLE:
+            if text and candidate.stop_reason in WHOLE:
                 different.setdefault(text, candidate)
         return cls(asked, different if len(different) > 1 else {})
 

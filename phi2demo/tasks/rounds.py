@@ -2,15 +2,16 @@
 
 import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from threading import Event
 from typing import TypeVar
 
 from phi2demo.engine.engine import MAX_SEED, RANGES, Completion, Engine, Prompt, Snapshot, StopReason, Use
 from phi2demo.errors import StoppedError
+from phi2demo.tasks.listing import Choice, Listed, list_outputs
 from phi2demo.tasks.receipt import Receipt, make_receipt
-from phi2demo.tasks.reranking import Ranked, Reversible, choose, preferred, reversible
+from phi2demo.tasks.reranking import Reversible, choose, preferred, reversible
 from phi2demo.tasks.task import AnyTask, Budget, Pieces, Progress, Request, Result
 
 BATCH_PIECES = 8
@@ -30,7 +31,7 @@ class _Round:
     outputs: list[str] = field(default_factory=list)
     """Cleaned, of the pieces that are done."""
     completions: list[Completion] = field(default_factory=list)
-    alternatives: list[tuple[Ranked, ...]] = field(default_factory=list)
+    alternatives: list[tuple[Listed, ...]] = field(default_factory=list)
     """Of the pieces that are done."""
     partial: list[str] = field(default_factory=list)
     """Cleaned, of the pieces that are running."""
@@ -77,8 +78,12 @@ class _Strand:
 class Rounds:
     """One generating request, or several that differ in text, options and seed alone; checked, and with seeds."""
 
-    def __init__(self, engine: Engine, task: AnyTask, requests: Sequence[Request], cancel: Event) -> None:
+    def __init__(
+        self, engine: Engine, task: AnyTask, requests: Sequence[Request], cancel: Event, *, listing: bool = True
+    ) -> None:
+        """With `listing` the results hold what else could have been said, where there was a choice."""
         self._engine, self._task, self._requests, self._cancel = engine, task, requests, cancel
+        self._listing = listing
         self._generation, self._uses = requests[0].generation, requests[0].uses
         assert all((each.generation, each.uses) == (self._generation, self._uses) for each in requests)
         reserved = min(self._generation.max_new_tokens, engine.info.context // 2)
@@ -185,10 +190,10 @@ class Rounds:
 
     def _choose(
         self, rows: Sequence[tuple[tuple[_Strand, int], Prompt, Completion]]
-    ) -> list[tuple[Completion, tuple[Ranked, ...]]]:
+    ) -> list[tuple[Completion, tuple[Listed, ...]]]:
         """Where there is no time for it, the likeliest stays, and the reason says so."""
         weight = self._generation.reverse_weight
-        chosen: list[tuple[Completion, tuple[Ranked, ...]]] = []
+        chosen: list[tuple[Completion, tuple[Listed, ...]]] = []
         weighed: dict[int, tuple[Reversible, Completion]] = {}
         for at, ((strand, index), prompt, completion) in enumerate(rows):
             request, text = strand.request, strand.current.pieces.texts[index]
@@ -198,7 +203,7 @@ class Rounds:
                 weighed[at] = asked, completion
             chosen.append((preferred(self._task, text, request.options, completion), ()))
         if not weighed:
-            return chosen
+            return self._listed(rows, [completion for completion, _ in chosen])
         reason = self._cut_short()
         if reason is None:
             try:
@@ -212,6 +217,21 @@ class Rounds:
         for at, (_, completion) in weighed.items():
             chosen[at] = replace(completion, stop_reason=reason), ()
         return chosen
+
+    def _listed(
+        self,
+        rows: Sequence[tuple[tuple[_Strand, int], Prompt, Completion]],
+        chosen: Sequence[Completion],
+    ) -> list[tuple[Completion, tuple[Listed, ...]]]:
+        """With what each was chosen among; the answers are there, so that nothing is missed where time is up."""
+        lists: list[tuple[Listed, ...]] = [() for _ in chosen]
+        if self._listing and self._cut_short() is None:
+            options = [strand.request.options for (strand, _), _, _ in rows]
+            prompts = [prompt for _, prompt, _ in rows]
+            choices = [Choice.of(self._task, *each) for each in zip(options, prompts, chosen, strict=True)]
+            with suppress(StoppedError):
+                lists = list_outputs(self._engine, choices, self._generation, cancel=self._cancel)
+        return list(zip(chosen, lists, strict=True))
 
     def _cut_short(self) -> StopReason | None:
         """Why nothing more is to be computed."""

@@ -38,9 +38,16 @@ def answer(engine: Engine, request: Request) -> tuple[Result, ...]:
 
 
 def answer_all(
-    engine: Engine, requests: Iterable[Request], *, cancel: Event | None = None, at_once: int = BATCH_PIECES
+    engine: Engine,
+    requests: Iterable[Request],
+    *,
+    cancel: Event | None = None,
+    at_once: int = BATCH_PIECES,
+    listing: bool = True,
 ) -> Generator[tuple[Result, ...]]:
     """The results of each request, in order: what `answer` gives, `at_once` computed together, hence faster.
+
+    Without `listing`, alternatives that have no part in the choice are not scored.
 
     Requests that follow each other go together where task, generation options and uses are the same. Measured times
     are those of the group. Raises as `run` does, when it comes to the request concerned.
@@ -48,12 +55,12 @@ def answer_all(
     for _, alike in groupby(requests, key=lambda request: (request.task, request.generation, request.uses)):
         while group := list(islice(alike, at_once)):
             try:
-                results = _last_results(_run_together(engine, group, cancel))
+                results = _last_results(_run_together(engine, group, cancel, listing=listing))
             except InputError:  # of one of them: the others before it shall be answered all the same
                 if len(group) == 1:
                     raise
                 for request in group:
-                    yield _last_results(_run_together(engine, [request], cancel))
+                    yield _last_results(_run_together(engine, [request], cancel, listing=listing))
                 continue
             uses = len(group[0].uses)
             yield from (results[at : at + uses] for at in range(0, len(results), uses))
@@ -134,7 +141,9 @@ def _named(base: str, base_revision: str, *adapters: tuple[str | None, str | Non
     return f"{base} {base_revision}" + (f" with adapter {listed}" if listed else " alone")
 
 
-def _run_together(engine: Engine, requests: Sequence[Request], cancel: Event | None) -> Generator[Progress]:
+def _run_together(
+    engine: Engine, requests: Sequence[Request], cancel: Event | None, *, listing: bool = True
+) -> Generator[Progress]:
     """Answer requests of one task, with the same generation options and uses, in the same batches."""
     task = task_named(requests[0].task)
     checked = [task.check(request) for request in requests]
@@ -147,7 +156,7 @@ def _run_together(engine: Engine, requests: Sequence[Request], cancel: Event | N
     if task.labels:
         yield from classify(engine, task, seeded)
     else:
-        yield from Rounds(engine, task, seeded, cancel or Event()).run()
+        yield from Rounds(engine, task, seeded, cancel or Event(), listing=listing).run()
 
 
 def _last_results(steps: Generator[Progress]) -> tuple[Result, ...]:

@@ -91,6 +91,11 @@ class Summarization(Task[SummaryOptions]):
         counts = [len(made_up(text, output)) for output in outputs]
         return counts.index(min(counts))
 
+    def remark(self, text: str, output: str) -> str:
+        """Its made-up names and numbers."""
+        listed = made_up(text, output)
+        return f"not in the text: {', '.join(listed)}" if listed else ""
+
     def notes(self, text: str, output: str, options: SummaryOptions) -> tuple[str, ...]:
         """Names and numbers that were made up."""
         listed = made_up(text, output)[:10]

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Generic, TypeVar, get_args
 from phi2demo.engine.engine import END_OF_TEXT, MAX_SEED, GenerationOptions, Use
 from phi2demo.errors import InputError, SettingsError
 from phi2demo.tasks.form import FORMS, Form
+from phi2demo.tasks.listing import Listed
 from phi2demo.tasks.receipt import Receipt
-from phi2demo.tasks.reranking import Ranked
 
 MAX_CHARACTERS = 1_000_000
 """A text longer than this is refused before anything reads it: a million characters are about 350 pages."""
@@ -60,8 +60,8 @@ class Result:
     """Of the labels, for a task that classifies."""
     token_ids: tuple[tuple[int, ...], ...] = ()
     """Of `raw`, as generated, with the tokens that ended each piece; none where the output was chosen, not generated."""
-    alternatives: tuple[tuple[Ranked, ...], ...] = ()
-    """Of each piece what it was chosen among, best first; none where nothing else was weighed."""
+    alternatives: tuple[tuple[Listed, ...], ...] = ()
+    """Of each piece what it was chosen among, the chosen one first; none where there was no choice, or nobody asked."""
 
     def as_dict(self) -> dict[str, Any]:
         """What a program gets, as JSON values: text, use, notes, facts and receipt, and what else there is.
@@ -217,6 +217,10 @@ class Task(ABC, Generic[O]):
     def preferred(self, text: str, outputs: Sequence[str]) -> int:
         """Which of several cleaned outputs is taken, where they are likeliest first."""
         return 0
+
+    def remark(self, text: str, output: str) -> str:
+        """What is told of a cleaned output beside others, where `preferred` looks at more than how likely they are."""
+        return ""
 
     def notes(self, text: str, output: str, options: O) -> tuple[str, ...]:
         """What a person should know about this answer."""

@@ -99,7 +99,8 @@ class Endpoints:
                 plain where its folder records that it was pretrained so.
 
         Returns:
-            {"text", "use", "notes", "facts", "receipt"}; for "both" and "all" a list.
+            {"text", "use", "notes", "facts", "receipt", "alternatives"}; for "both" and "all" a list. The alternatives
+            are, of each part, what it was chosen among; missing where num_beams is 1.
         """
         yield from self._task("summarization", text, lambda _: SummaryOptions(length), use, seed, options, base_form)
 
@@ -177,7 +178,8 @@ class Endpoints:
                 plain where its folder records that it was pretrained so.
 
         Returns:
-            {"text", "use", "notes", "facts", "receipt"}; for "both" and "all" a list.
+            {"text", "use", "notes", "facts", "receipt", "alternatives"}; for "both" and "all" a list. The alternatives
+            are, of each text, what it was chosen among; missing where num_beams is 1.
         """
         yield from self._task(
             "question_answering", text, lambda _: QuestionOptions(question), use, seed, options, base_form

@@ -5,6 +5,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -14,6 +15,7 @@ import gradio as gr
 from phi2demo.engine.engine import USES, Engine
 from phi2demo.engine.loader import EngineLoader
 from phi2demo.errors import Phi2DemoError
+from phi2demo.tasks import TASKS
 from phi2demo.tasks.documents import count_words
 from phi2demo.tasks.receipt import Receipt
 from phi2demo.tasks.run import SETTINGS_UNKNOWN, replay, run, task_named
@@ -163,7 +165,7 @@ class AnswerHandlers(ABC):
                 column.text: result.text,
                 column.bars: markup.bars(result.probabilities),
                 column.facts: markup.facts(result),
-                column.alternatives: alternatives(result.alternatives),
+                column.alternatives: alternatives(result.alternatives, partial(TASKS[asked.task].remark, asked.text)),
                 column.details: markup.receipt_table(result.receipt),
                 column.receipt: result.receipt.to_json(),
                 column.replayed: "",

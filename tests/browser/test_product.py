@@ -57,6 +57,18 @@ def test_what_else_it_could_have_said_is_a_click_away(page: Any) -> None:
     assert seen(page, ".alternatives tbody tr").count() > len(chosen)
 
 
+def test_how_sure_an_answer_is_stands_beside_what_else_it_could_have_been(page: Any) -> None:
+    open_tab(page, "Ask")
+    seen(page, ".examples .gallery-item").first.click()  # which runs it
+    until(lambda: status(page) == "Done", timeout_s=60)
+    seen(page, ".alternatives summary").click()
+    until(lambda: seen(page, ".alternatives table").count() == 1)
+    first, *others = [row.inner_text() for row in seen(page, ".alternatives tbody tr").all()]
+    assert first.startswith(answer(page))
+    assert "%" in first
+    assert any("not in the text" in each for each in others)
+
+
 def test_lines_are_kept(page: Any) -> None:
     open_tab(page, "Translate")
     ask(page, "I have no time today.\n\nWhere is the station?\n  My name is Anna.\n")

@@ -132,6 +132,15 @@ def test_options_reach_the_engine(loader: Loader, say: Ask) -> None:
     say("translate", "hi", "--num-beams", "2", "--reverse-weight", "0.5", "--guidance-scale", "2")
     assert loader.engine.options[2].guidance_scale == 2.0
     assert loader.engine.options[2].reverse_weight == 0.5
+    say("generate", "hi", "--adapter-strength", "0.5")
+    assert loader.engine.options[3].adapter_strength == 0.5
+
+
+def test_a_label_is_chosen_at_the_strength_asked_for(loader: Loader, say: Ask) -> None:
+    said = json.loads(say("classify", "a negative one", "--adapter-strength", "0.5", "--json"))
+    assert loader.engine.strengths == [0.5] == [said["receipt"]["generation"]["adapter_strength"]]
+    with pytest.raises(SettingsError, match="unrecognized arguments: --num-beams"):
+        say("classify", "a negative one", "--num-beams", "2")
 
 
 @pytest.mark.parametrize(

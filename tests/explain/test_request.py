@@ -97,7 +97,9 @@ def test_a_result_is_explained_by_the_tokens_that_were_generated(engine: Planted
 
     made = ExplainRequest.from_result(engine, request, replace(result, token_ids=((*ids, *cut),)), method="lime")
     assert made.outputs == (ids,), "what stood after the stop string is not explained"
-    assert (made.text, made.of, made.method) == ("a train", "finetuned", "lime")
+    assert (made.text, made.of, made.method, made.adapter_strength) == ("a train", "finetuned", "lime", 1)
+    half = replace(request, generation=replace(request.generation, adapter_strength=0.5))
+    assert ExplainRequest.from_result(engine, half, result).adapter_strength == 0.5
     assert ExplainRequest.from_result(engine, request, replace(result, token_ids=())).outputs == result.raw
 
 

@@ -60,6 +60,7 @@ class BeamEngine(ScriptedEngine):
         self.on_score()
         if cancel is not None and cancel.is_set():
             raise StoppedError("Stopped.")
+        self.strengths.append(adapter_strength)
         self.scored += zip(prompts, outputs, strict=True)
         return [Score((0,), (self._liked(*each),)) for each in zip(prompts, outputs, strict=True)]
 

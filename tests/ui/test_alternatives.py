@@ -1,6 +1,7 @@
 import re
 
 from phi2demo.engine.engine import Candidate
+from phi2demo.tasks.listing import Listed
 from phi2demo.tasks.reranking import Ranked
 from phi2demo.ui.alternatives import SHOWN, alternatives
 
@@ -34,7 +35,21 @@ def test_likely_is_meant_a_token() -> None:
 def test_a_long_text_shows_its_first_sentences() -> None:
     html = alternatives([PIECE] * (SHOWN + 3))
     assert html.count("<tbody>") == SHOWN
-    assert "3 more sentences" in html
+    assert "3 more pieces" in html
+
+
+def test_what_was_only_listed_tells_shares_and_remarks() -> None:
+    found = (("four", (1,), -2.0), ("214", (2, 3), -0.5), ("long", (4,), -20.0))
+    piece = [Listed(Candidate(f" {text}", ids, "end"), text, value) for text, ids, value in found]
+    html = alternatives((piece,), lambda output: "" if output == "214" else "not <in> the text")
+    rows = re.findall(r"<tr.*?</tr>", html)
+    assert [re.sub("(<.*?>)+", "|", row) for row in rows] == [
+        "|Output|How likely|",
+        "|four |chosen, not &lt;in&gt; the text|\N{MINUS SIGN}2.0 (14%)|",
+        "|214 |likeliest|\N{MINUS SIGN}0.5 (61%)|",
+        "|long |not &lt;in&gt; the text|\N{MINUS SIGN}20.0|",
+    ]
+    assert "given the output (back)" not in html
 
 
 def test_outputs_are_escaped() -> None:

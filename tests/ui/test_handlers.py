@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import gradio as gr
 import pytest
 
 from phi2demo.engine.engine import Candidate
@@ -15,6 +16,7 @@ from phi2demo.tasks import TASKS
 from phi2demo.tasks.declaration import Declaration
 from phi2demo.tasks.reranking import Ranked
 from phi2demo.ui.handlers import TabHandlers
+from phi2demo.ui.options import option_inputs
 from phi2demo.ui.sessions import Sessions
 from phi2demo.ui.task_tab import TaskTab
 from tests.ui.scripted import ScriptedEngine
@@ -259,6 +261,25 @@ def test_options_are_offered_where_they_make_sense(tab_of: Callable[[str], Built
     offers = {task: set(tab_of(task)[0].ask.options.components) for task in TASKS}
     assert [task for task in TASKS if "reverse_weight" in offers[task]] == ["translation"]
     assert [task for task in TASKS if "copy_bias" in offers[task]] == ["summarization", "question_answering"]
+    assert all("adapter_strength" in offered for offered in offers.values())
+    assert offers["sentiment"] == {"adapter_strength"}, "no token is chosen"
+
+
+def test_the_strength_of_the_finetuning_is_read(tab_of: Callable[..., Built]) -> None:
+    tab, _ = tab_of("sentiment")
+    assert tab.read(values_of(tab, "Good.", adapter_strength=0.25)).generation.adapter_strength == 0.25
+    assert tab.read(values_of(tab, "Good.")).generation.adapter_strength == 1
+    said = dataclasses.replace(TASKS["generation"].generation, adapter_strength=0.5)
+    tab, _ = tab_of("generation", Declaration(decoding={"generation": said}))
+    assert tab.read(values_of(tab, "Once")).generation.adapter_strength == 0.5
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_without_an_adapter_there_is_no_strength(task: str) -> None:
+    with gr.Blocks():
+        inputs = option_inputs(TASKS[task], TASKS[task].generation, has_adapter=False)
+    assert "adapter_strength" not in inputs.components
+    assert bool(inputs.components) == (task != "sentiment")
 
 
 def test_the_weight_of_the_way_back_is_read(tab_of: Callable[[str], Built]) -> None:

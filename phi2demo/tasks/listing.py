@@ -1,0 +1,75 @@
+"""What else a model could have said: the outputs of its beams, each with how likely it is. Knows nothing of torch."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from threading import Event
+from typing import TYPE_CHECKING
+
+from phi2demo.engine.engine import Candidate, Completion, Engine, GenerationOptions, Output, Prompt
+from phi2demo.errors import InputError
+
+if TYPE_CHECKING:
+    from phi2demo.tasks.task import AnyTask, TaskOptions
+
+WHOLE = ("end", "stop string")
+"""Why an output ended that came to its end."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One of the outputs that an answer was chosen among."""
+
+    candidate: Candidate
+    text: str
+    """Cleaned."""
+    log_probability: float
+    """Of the candidate given the prompt, in nats: the model's own, without guidance, bias and penalties."""
+
+    def as_dict(self) -> dict[str, str | float]:
+        """For JSON."""
+        return {"text": self.text, "log_probability": self.log_probability}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A prompt, its outputs that differ once cleaned, and the answer that was chosen among them."""
+
+    prompt: Prompt
+    outputs: Mapping[str, Candidate]
+    chosen: Completion
+
+    @classmethod
+    def of(cls, task: "AnyTask", options: "TaskOptions", prompt: Prompt, completion: Completion) -> "Choice":
+        """Of the candidates that came to their end, the likeliest of equal ones; of none where there are not two."""
+        outputs: dict[str, Candidate] = {}
+        for each in completion.candidates:
+            text = task.clean(task.kept(each.text, options))
+            if text and each.stop_reason in WHOLE:
+                outputs.setdefault(text, each)
+        return cls(prompt, outputs if len(outputs) > 1 else {}, completion)
+
+    def listed(self, totals: Sequence[float]) -> tuple[Listed, ...]:
+        """With the log-probabilities of the outputs: the chosen one first, then the likeliest."""
+        found = [Listed(each, text, total) for (text, each), total in zip(self.outputs.items(), totals, strict=True)]
+        found.sort(key=lambda each: (each.candidate.token_ids != self.chosen.token_ids, -each.log_probability))
+        return tuple(found)
+
+
+def list_outputs(
+    engine: Engine, choices: Sequence[Choice], options: GenerationOptions, *, cancel: Event | None = None
+) -> list[tuple[Listed, ...]]:
+    """What each answer was chosen among, all scored together with the options' `adapter_strength`.
+
+    Nothing where there is no choice, or it does not fit the context. Raises StoppedError within a second of `cancel`.
+    """
+    prompts = [choice.prompt for choice in choices for _ in choice.outputs]
+    outputs: list[Output] = [each.token_ids for choice in choices for each in choice.outputs.values()]
+    if not prompts:
+        return [() for _ in choices]
+    try:
+        scores = iter(engine.score(prompts, outputs, adapter_strength=options.adapter_strength, cancel=cancel))
+    except InputError:  # a long text with a long answer: it was answered, so it is no error of the person's
+        if len(choices) == 1:
+            return [()]
+        return [found for each in choices for found in list_outputs(engine, [each], options, cancel=cancel)]
+    return [choice.listed([next(scores).total for _ in choice.outputs]) for choice in choices]
