@@ -19,8 +19,8 @@ _HEADS = (
 )
 _HEADS_OF_LISTED = (_HEADS[0], ("How likely", "Log-probability of this output given your text, in nats"))
 _LEGEND = (
-    "How likely the model by itself finds each output after your text: log-probability in nats, and as a share where that is not tiny. The search "
-    "that found them also weighs the options, and what keeps to your text goes before what does not."
+    "How likely the model by itself finds each output after your text: log-probability in nats, and as a share where that "
+    "is not tiny. The search that found them also weighs the options, and what keeps to your text goes before what does not."
 )
 _LEGEND_OF_BOTH = (
     "Log-probabilities in nats: of each output given your text (forward), and of your text given the output (back). The "
