@@ -40,13 +40,17 @@ class Choice:
 
     @classmethod
     def of(cls, task: "AnyTask", options: "TaskOptions", prompt: Prompt, completion: Completion) -> "Choice":
-        """Of the candidates that came to their end, the likeliest of equal ones; of none where there are not two."""
+        """Of the candidates that came to their end, the likeliest of equal ones.
+
+        Of none where there are not two, or where the answer itself was cut short.
+        """
         outputs: dict[str, Candidate] = {}
         for each in completion.candidates:
             text = task.clean(task.kept(each.text, options))
             if text and each.stop_reason in WHOLE:
                 outputs.setdefault(text, each)
-        return cls(prompt, outputs if len(outputs) > 1 else {}, completion)
+        chosen = any(each.token_ids == completion.token_ids for each in outputs.values())
+        return cls(prompt, outputs if chosen and len(outputs) > 1 else {}, completion)
 
     def listed(self, totals: Sequence[float]) -> tuple[Listed, ...]:
         """With the log-probabilities of the outputs: the chosen one first, then the likeliest."""

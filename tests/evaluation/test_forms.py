@@ -188,6 +188,19 @@ def test_every_form_is_asked_as_the_adapter_says(name: FormName, tmp_path: Path)
     assert {option: getattr(form.generation, option) for option in said} == said
 
 
+@pytest.mark.parametrize("kind", ["prose", "continuation"])
+def test_texts_are_scored_at_the_strength_that_they_are_continued_with(kind: str, tmp_path: Path) -> None:
+    said = {"generation": {"decoding": {"adapter_strength": 0.5}}, "summarization": {}}
+    (tmp_path / FILE).write_text(json.dumps({"tasks": said}))
+    engine = ScriptedEngine(info=replace(INFO, adapter_folder=tmp_path))
+    row = {"text": "It rained. Tom ran.", "opening": "It rained.", "rest": " Tom ran."}
+    form = make_form("finetuned", engine, measure_of(kind, row), seed=0)
+    assert form is not None
+    form.answer(form.measure.items)
+    assert engine.strengths == [0.5]
+    assert form.settings == {"adapter_strength": 0.5}, "in the report"
+
+
 def test_prose_has_no_template(data: Path) -> None:
     (prose,) = [measure for measure in read_measures(data)[0] if measure.task == "prose"]
     assert make_form("base_template", ScriptedEngine(), prose, seed=0) is None

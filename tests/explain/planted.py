@@ -37,6 +37,7 @@ class PlantedEngine(ScriptedEngine):
         super().__init__(info=info)
         self._log_probability = log_probability
         self._words: dict[str, int] = {}
+        self.strengths: list[float] = []
         self.scored: list[tuple[Prompt, Output]] = []
         self.scored_fast: list[tuple[Prompt, Output]] = []
         self.seconds_a_batch = 0.0
@@ -60,6 +61,7 @@ class PlantedEngine(ScriptedEngine):
         fast: bool = False,
         cancel: Event | None = None,
     ) -> list[Score]:
+        self.strengths.append(adapter_strength)
         (self.scored_fast if fast else self.scored).extend(zip(prompts, outputs, strict=True))
         if (cancel or Event()).wait(self.seconds_a_batch) or (cancel and cancel.is_set()):
             raise StoppedError("Stopped.")

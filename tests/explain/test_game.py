@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from phi2demo.engine.engine import END_OF_TEXT
-from phi2demo.errors import StoppedError
+from phi2demo.errors import SettingsError, StoppedError
 from phi2demo.explain.game import Game, ScoreCache
 from phi2demo.explain.request import ExplainRequest
 from phi2demo.explain.segments import UnitKind
@@ -121,3 +121,15 @@ def test_a_stopped_game_asks_no_more(engine: PlantedEngine) -> None:
     with pytest.raises(StoppedError):
         game(np.array([mask("11")]))
     assert engine.scored == []
+
+
+def test_what_was_scored_at_one_strength_is_not_taken_for_another(engine: PlantedEngine) -> None:
+    cache, whole = ScoreCache(), mask("111111")[None]
+    of_both = replace(asked(TEXT), of="difference")
+    for strength in (1.0, 0.5, 1.0):
+        game_of(engine, replace(of_both, adapter_strength=strength), cache=cache)(whole)
+    assert engine.strengths == [1.0, 0.5]
+    uses = [prompt.use for prompt, _ in engine.scored]
+    assert uses == ["finetuned", "base", "finetuned"], "the base is the same at any strength"
+    with pytest.raises(SettingsError, match="adapter_strength is 3; give a number"):
+        replace(of_both, adapter_strength=3)

@@ -251,6 +251,17 @@ def test_an_answer_is_carried_with_its_tokens(
     assert len(ask.read(page.state).outputs) == 1
 
 
+def test_an_answer_is_explained_at_the_strength_that_gave_it(
+    page: ExplainPage, tab_of: Callable[[str], tuple[TaskTab, TabHandlers]]
+) -> None:
+    page.state |= page.filling.carry(answered(tab_of("sentiment"), "a great film", adapter_strength=0.5), PAGE)
+    assert page.tab.ask.read(page.state).adapter_strength == 0.5
+    page.explain()
+    assert "the adapter at 0.5 of its strength" in page.html("settings")
+    page.fill("Once", "upon a time")
+    assert page.tab.ask.read(page.state).adapter_strength == 1, "as the task is asked"
+
+
 def test_a_label_is_carried_with_the_other_one_to_compare(
     page: ExplainPage, tab_of: Callable[[str], tuple[TaskTab, TabHandlers]]
 ) -> None:
