@@ -56,6 +56,8 @@ def facts(result: Result) -> str:
         ]
     if result.use == "base":
         parts.append(f"asked {FORMS[receipt.form].lower()}")
+    elif (strength := receipt.generation.get("adapter_strength", 1.0)) != 1:
+        parts.append(f"finetuning at {strength:g} of its strength")
     notes = "".join(f"<li>{escape(note)}</li>" for note in result.notes)
     return f'<p class="facts">{_separated(parts)}</p>' + (f'<ul class="notes">{notes}</ul>' if notes else "")
 

@@ -274,6 +274,16 @@ def test_the_strength_of_the_finetuning_is_read(tab_of: Callable[..., Built]) ->
     assert tab.read(values_of(tab, "Once")).generation.adapter_strength == 0.5
 
 
+def test_an_answer_at_part_of_the_strength_says_so(tab_of: Callable[[str], Built]) -> None:
+    tab, handlers = tab_of("generation")
+    finetuned, base = (tab.columns[use].facts for use in ("finetuned", "base"))
+    page, _ = states(tab, handlers.run(values_of(tab, "Once", use="both", adapter_strength=0.5), PAGE))
+    assert "finetuning at 0.5 of its strength" in page[finetuned]
+    assert "of its strength" not in page[base]
+    page, _ = states(tab, handlers.run(values_of(tab, "Once", use="both"), PAGE))
+    assert "of its strength" not in page[finetuned]
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_without_an_adapter_there_is_no_strength(task: str) -> None:
     with gr.Blocks():
