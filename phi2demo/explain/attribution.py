@@ -129,6 +129,7 @@ class Attribution:
             "output": self.output,
             "of": request.of,
             "base_form": request.base_form,
+            "adapter_strength": request.adapter_strength,
             "target": list(request.target) if request.target else None,
             "instead": request.instead,
             "method": request.method,

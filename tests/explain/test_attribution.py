@@ -117,3 +117,12 @@ def test_words_say_what_was_asked_and_how_sure_it_is(attribution: Attribution) -
     assert words.question(contrast) == "What did finetuning change about how likely “yes” is rather than “no”?"
     assert "replaced by “...”" in words.settings(contrast)
     assert "tree opened 100%, 0.0% of the credit" in "\n".join(words.trust_lines(contrast))
+
+
+def test_the_strength_that_it_was_scored_at_is_told() -> None:
+    for strength in (1.0, 0.5):
+        found = explained(
+            PlantedEngine(rewards({"two": 3.0})), asked("one two", adapter_strength=strength, trust=False)
+        )
+        assert found.as_dict()["adapter_strength"] == strength
+        assert ("at 0.5 of its strength" in words.settings(found)) == (strength == 0.5)
