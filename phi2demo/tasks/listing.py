@@ -1,6 +1,6 @@
 """What else a model could have said: the outputs of its beams, each with how likely it is. Knows nothing of torch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Event
 from typing import TYPE_CHECKING
@@ -30,6 +30,15 @@ class Listed:
         return {"text": self.text, "log_probability": self.log_probability}
 
 
+def by_text(candidates: Sequence[Candidate], shown: Callable[[str], str]) -> dict[str, Candidate]:
+    """Those that came to their end, by what is shown of them, where that is anything; of equal ones the likeliest."""
+    found: dict[str, Candidate] = {}
+    for each in candidates:
+        if each.stop_reason in WHOLE and (text := shown(each.text)):
+            found.setdefault(text, each)
+    return found
+
+
 @dataclass(frozen=True)
 class Choice:
     """A prompt, its outputs that differ once cleaned, and the answer that was chosen among them."""
@@ -44,11 +53,7 @@ class Choice:
 
         Of none where there are not two, or where the answer itself was cut short.
         """
-        outputs: dict[str, Candidate] = {}
-        for each in completion.candidates:
-            text = task.clean(task.kept(each.text, options))
-            if text and each.stop_reason in WHOLE:
-                outputs.setdefault(text, each)
+        outputs = by_text(completion.candidates, lambda output: task.clean(task.kept(output, options)))
         chosen = any(each.token_ids == completion.token_ids for each in outputs.values())
         return cls(prompt, outputs if chosen and len(outputs) > 1 else {}, completion)
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from phi2demo.engine.engine import Candidate, Completion, Engine, GenerationOptions, Output, Prompt
 from phi2demo.errors import InputError
 from phi2demo.tasks.form import Form
-from phi2demo.tasks.listing import WHOLE, Listed
+from phi2demo.tasks.listing import WHOLE, Listed, by_text
 
 if TYPE_CHECKING:
     from phi2demo.tasks.task import AnyTask, TaskOptions
@@ -128,11 +128,7 @@ class _Contest:
     @classmethod
     def of(cls, asked: Reversible, candidates: Sequence[Candidate]) -> "_Contest":
         """Of those that came to their end."""
-        different: dict[str, Candidate] = {}
-        for candidate in candidates:
-            text = asked.clean(candidate.text)
-            if text and candidate.stop_reason in WHOLE:
-                different.setdefault(text, candidate)
+        different = by_text(candidates, asked.clean)
         return cls(asked, different if len(different) > 1 else {})
 
     def rows(self) -> list[tuple[Prompt, Output]]:
