@@ -71,6 +71,7 @@ def _values(facts: Facts) -> dict[str, Any]:
         "totals": training.totals(facts),
         "emissions_method": training.emissions_method(facts),
         "testing": results.testing_table(facts),
+        "contamination": results.contamination_table(facts),
         "metrics": results.metric_lines(facts),
         "decoding": results.decoding_lines(facts),
         "forms": results.forms_line(facts),

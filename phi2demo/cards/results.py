@@ -10,7 +10,7 @@ from phi2demo.cards.markdown import NOT_MEASURED, bullets, plain, table
 from phi2demo.engine.engine import GenerationOptions
 from phi2demo.evaluation.by_task import EVEN
 from phi2demo.evaluation.by_task import to_markdown as by_task
-from phi2demo.evaluation.report import FORM_TITLES, to_markdown
+from phi2demo.evaluation.report import FORM_TITLES, contamination_to_markdown, to_markdown
 from phi2demo.evaluation.results import as_measures
 from phi2demo.tasks import TASKS
 
@@ -65,6 +65,11 @@ def results_table(facts: Facts) -> str:
 def task_table(facts: Facts) -> str:
     """Finetuned against base over all sets of each task; empty where no task has several."""
     return by_task(as_measures(measures_of(facts)))
+
+
+def contamination_table(facts: Facts) -> str:
+    """What of the test items may have been seen before; empty where it was not looked up."""
+    return contamination_to_markdown(measures_of(facts))
 
 
 def testing_table(facts: Facts) -> str:

@@ -1,4 +1,4 @@
-"""The part of a card that tells how results differ by text length, genre and complexity."""
+"""The part of a card that tells how results differ by text length, genre, complexity and contamination."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,10 +6,10 @@ from typing import Any
 from phi2demo.cards.facts import Facts
 from phi2demo.cards.markdown import table
 from phi2demo.cards.results import base_form, measures_of
-from phi2demo.evaluation.slices import COMPLEXITIES, GENRES, LENGTHS
+from phi2demo.evaluation.slices import COMPLEXITIES, GENRES, LENGTHS, STANDINGS
 
-_TITLES = {"length": "text length", "genre": "genre", "complexity": "complexity"}
-_ORDER = (*LENGTHS, *GENRES, *COMPLEXITIES)
+_TITLES = {"length": "text length", "genre": "genre", "complexity": "complexity", "contamination": "contamination"}
+_ORDER = (*LENGTHS, *GENRES, *COMPLEXITIES, *STANDINGS)
 
 
 def slices_tables(facts: Facts) -> str:
@@ -37,6 +37,8 @@ def slicing_lines(facts: Facts) -> str:
             for name, least in zip(told["complexity"]["names"][1:], told["complexity"]["from"], strict=False)
         )
         lines.append(f"Complexity is {told['complexity']['measure']}: {steps}.")
+    if told.get("contamination", {}).get("measure"):
+        lines.append(f"Contamination is {told['contamination']['measure']}.")
     if told.get("least_to_rank"):
         lines.append(f"A slice of fewer than {told['least_to_rank']} examples is shown and not ranked.")
     return " ".join(lines)

@@ -39,6 +39,7 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
         seed=given.seed,
         resamples=given.resamples,
         peers=given.peers,
+        contamination=given.contamination,
     )
     wanted = None if settings.data.is_dir() else _hub_data(given)
     model = shared.model_settings(given)
@@ -62,12 +63,15 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
 
 
 def _tables(report: dict[str, Any], *, slices: bool) -> str:
-    """Every figure, then what they come to by task."""
+    """Every figure, what they come to by task, and what of the items may have been seen before."""
     from phi2demo.evaluation.by_task import to_markdown as by_task
-    from phi2demo.evaluation.report import to_markdown
+    from phi2demo.evaluation.report import contamination_to_markdown, to_markdown
     from phi2demo.evaluation.results import as_measures
 
-    tables = (to_markdown(report, slices=slices), by_task(as_measures(report["measures"])))
+    measures = report["measures"]
+    tables = (
+        to_markdown(report, slices=slices), by_task(as_measures(measures)), contamination_to_markdown(measures)
+    )  # fmt: skip
     return "\n\n".join(filter(None, tables))
 
 
@@ -114,7 +118,15 @@ def _parser(command: str) -> shared.Parser:
     parser.add_argument("--seed", type=int, default=SEED, metavar="N", help=f"default: {SEED}, sacrebleu's")
     parser.add_argument("--resamples", type=int, default=RESAMPLES, metavar="N", help=f"default: {RESAMPLES}")
     parser.add_argument("--no-peers", dest="peers", action="store_false", help="leave out first sentences, xz, n-grams")
-    parser.add_argument("--slices", action="store_true", help="also a table by length, genre and complexity")
+    parser.add_argument(
+        "--no-contamination",
+        dest="contamination",
+        action="store_false",
+        help="do not look the items up in the folder's training and validation files",
+    )
+    parser.add_argument(
+        "--slices", action="store_true", help="also a table by length, genre, complexity, contamination"
+    )
     parser.add_argument("--json", action="store_true", help="the report instead of its table")
     shared.add_model_arguments(parser)
     return parser

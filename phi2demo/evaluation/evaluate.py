@@ -12,6 +12,7 @@ from phi2demo.engine.engine import Engine
 from phi2demo.errors import SettingsError
 from phi2demo.evaluation.asking import Job, ask, make_jobs
 from phi2demo.evaluation.claim import claimed
+from phi2demo.evaluation.contamination import Contamination, Found
 from phi2demo.evaluation.datasets import EvaluationSplit, Measure, Skipped, read_measures, select
 from phi2demo.evaluation.environment import describe_environment, describe_model, measure_speed
 from phi2demo.evaluation.figures import Scored
@@ -53,12 +54,19 @@ class EvaluationSettings:
     """Of the bootstrap."""
     peers: bool = True
     """Also measure what the model has to beat: first sentences, xz, n-grams of bytes."""
+    contamination: bool = True
+    """Also look the items up in the training and validation files of the folder."""
 
     def __post_init__(self) -> None:
         for name, least in (("limit", 1), ("batch_size", 1), ("resamples", 100), ("seed", 0)):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise SettingsError(f"{name} is {value}; give a whole number of at least {least}.")
+        if self.output.resolve().is_relative_to(self.data.resolve()):
+            raise SettingsError(
+                f"The output folder {self.output} lies in {self.data}, where answers would be read as data. Give one "
+                "outside it."
+            )
         if unknown := [form for form in self.forms if form not in FORMS]:
             raise SettingsError(f"There is no form {unknown[0]!r}; choose from {', '.join(FORMS)}.")
 
@@ -119,10 +127,15 @@ def _plan(engine: Engine, settings: EvaluationSettings) -> _Work:
 def _report(engine: Engine, settings: EvaluationSettings, work: _Work) -> dict[str, Any]:
     """All but what it depends on."""
     peers = Peers(settings.data, settings.output / "peers.json") if settings.peers else None
+    seen = None
+    if settings.contamination:
+        print(f"looking the items up in the training and validation files of {settings.data}", file=sys.stderr)
+        seen = Contamination(settings.data, work.measures)
     described = []
     for measure in work.measures:
         print(f"scoring {measure.name}", file=sys.stderr)
-        described.append(_describe(measure, [job for job in work.jobs if job.measure is measure], peers, settings))
+        jobs = [job for job in work.jobs if job.measure is measure]
+        described.append(_describe(measure, jobs, peers, seen.of(measure) if seen else None, settings))
     return {
         "format": FORMAT,
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -134,23 +147,26 @@ def _report(engine: Engine, settings: EvaluationSettings, work: _Work) -> dict[s
 
 
 def _describe(
-    measure: Measure, jobs: Sequence[Job], peers: Peers | None, settings: EvaluationSettings
+    measure: Measure, jobs: Sequence[Job], peers: Peers | None, found: Found | None, settings: EvaluationSettings
 ) -> dict[str, Any]:
     outputs = {job.name: job.open().outputs for job in jobs}
-    seconds = {name: sum(output.seconds for output in found) for name, found in outputs.items()}
-    scored = Scored.of(measure, {name: [output.output for output in found] for name, found in outputs.items()})
+    seconds = {name: sum(output.seconds for output in each) for name, each in outputs.items()}
+    scored = Scored.of(measure, {name: [output.output for output in each] for name, each in outputs.items()})
     return {
         "name": measure.name,
         "task": measure.task,
         "data": asdict(measure.file),
         "n": len(measure.items),
         "generation": jobs[0].form.settings if jobs else None,
-        "unanswered": {name: sum("unanswered" in o.details for o in found) for name, found in outputs.items()},
+        "unanswered": {name: sum("unanswered" in o.details for o in each) for name, each in outputs.items()},
+        "contamination": found and found.as_dict(),
         "figures": scored.figures(
             Resamples.draw(len(measure.items), resamples=settings.resamples, seed=settings.seed),
             peers=peers.of(measure) if peers else {},
         ),
-        "slices": scored.slices(resamples=settings.resamples, seed=settings.seed),
+        "slices": scored.slices(
+            resamples=settings.resamples, seed=settings.seed, contamination=found.labels if found else None
+        ),
         "seconds": {name: round(value, 1) for name, value in seconds.items()},
         "items_per_s": {
             name: round(len(measure.items) / value, 2) if value else None for name, value in seconds.items()

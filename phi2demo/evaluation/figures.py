@@ -10,7 +10,7 @@ from typing import Any
 from phi2demo.evaluation.datasets import Measure
 from phi2demo.evaluation.forms import FormName
 from phi2demo.evaluation.metrics import Metric, metrics_for
-from phi2demo.evaluation.slices import slices_of
+from phi2demo.evaluation.slices import Standing, slices_of
 from phi2demo.evaluation.statistics import Drawn, Resamples, Statistics
 
 BASES: tuple[FormName, ...] = ("base_template", "base_plain")
@@ -50,8 +50,10 @@ class Scored:
             for metric, statistics in zip(self.metrics, self.statistics, strict=True)
         ]
 
-    def slices(self, *, resamples: int, seed: int) -> list[dict[str, Any]]:
-        """The figures of each slice, as JSON values, as if its items were all there are."""
+    def slices(
+        self, *, resamples: int, seed: int, contamination: Sequence[Standing] | None = None
+    ) -> list[dict[str, Any]]:
+        """The figures of each slice, as JSON values, as if its items were all there are; see `slices_of`."""
         return [
             {
                 "by": each.by,
@@ -62,7 +64,7 @@ class Scored:
                     each.indexes, Resamples.draw(len(each.indexes), resamples=resamples, seed=seed)
                 ),
             }
-            for each in slices_of(self.measure)
+            for each in slices_of(self.measure, contamination=contamination)
         ]
 
     def _figures_of(self, indexes: Sequence[int], resamples: Resamples) -> list[dict[str, Any]]:

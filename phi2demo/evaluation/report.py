@@ -1,10 +1,12 @@
 """A report as tables in Markdown. Knows no model: what it says stands in `report.json`."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from phi2demo.errors import DataError
+from phi2demo.evaluation.slices import STANDINGS
 
 FORM_TITLES = {
     "finetuned": "finetuned",
@@ -52,6 +54,31 @@ def to_markdown(report: dict[str, Any], *, slices: bool = False) -> str:
     if not sliced:
         return table
     return f"{table}\n\n{_table(['measure', 'slice', 'metric', 'n', *titles, 'difference', 'p'], sliced)}"
+
+
+def contamination_to_markdown(measures: Sequence[dict[str, Any]]) -> str:
+    """A row for each measure of which items stand in training or validation files, and a line on the others.
+
+    Empty where nothing was looked up.
+    """
+    told = {measure["name"]: measure["contamination"] for measure in measures if measure.get("contamination")}
+    if not told:
+        return ""
+    found = [name for name, each in told.items() if each["files"]]
+    clean, left = len(told) - len(found), [measure["name"] for measure in measures if measure["name"] not in told]
+    says = f"Of {clean} of the {len(told)} measures that were looked up no item stands there."
+    if left:
+        says += f" Not looked up: {', '.join(left)}."
+    head = ["measure", *STANDINGS, "held by"]
+    rows = [
+        [name, *(f"{told[name][standing]:,}" for standing in STANDINGS), _holders(told[name]["files"])]
+        for name in found
+    ]
+    return f"{_table(head, rows)}\n\n{says}" if rows else says
+
+
+def _holders(files: dict[str, int]) -> str:
+    return "; ".join(f"{name} {count:,}" for name, count in files.items())
 
 
 def _slice_rows(report: dict[str, Any], forms: list[str]) -> list[list[str]]:

@@ -12,7 +12,7 @@ from phi2demo.errors import DataError
 from phi2demo.evaluation.figures import BASES
 from phi2demo.evaluation.forms import FORMS, FormName
 from phi2demo.evaluation.report import FORM_TITLES, read_report
-from phi2demo.evaluation.slices import DIMENSIONS, Dimension
+from phi2demo.evaluation.slices import DIMENSIONS, IN_TRAINING, IN_VALIDATION, Dimension
 
 MAX_MEASURES = 1000
 MAX_TEXT = 300
@@ -81,6 +81,15 @@ class SliceValue:
 
 
 @dataclass(frozen=True)
+class ContaminationValue:
+    """How many items stand in training or validation files beside the measured one."""
+
+    in_training: int
+    in_validation: int
+    """And in no training file."""
+
+
+@dataclass(frozen=True)
 class MeasureValue:
     """What was measured on one set."""
 
@@ -91,6 +100,8 @@ class MeasureValue:
     """The first is the one that the measure is told by."""
     slices: tuple[SliceValue, ...]
     data_sha256: str
+    contamination: ContaminationValue | None = None
+    """None where it was not looked up."""
 
 
 @dataclass(frozen=True)
@@ -224,7 +235,12 @@ def _measure(found: _Fields) -> MeasureValue:
         figures=tuple(_figure(each) for each in found.several("figures")),
         slices=tuple(_slice(each) for each in found.optional("slices", found.several) or ()),
         data_sha256=data.text("sha256"),
+        contamination=_contamination(standing) if (standing := found.optional("contamination", found.inner)) else None,
     )
+
+
+def _contamination(found: _Fields) -> ContaminationValue:
+    return ContaminationValue(found.count(IN_TRAINING), found.count(IN_VALIDATION))
 
 
 def _slice(found: _Fields) -> SliceValue:

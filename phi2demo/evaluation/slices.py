@@ -1,10 +1,11 @@
-"""Which items of a measure belong together: by length, genre and complexity of the person's text. Knows no answer.
+"""Which items of a measure belong together: by length, genre and complexity of the person's text, and by whether a model
+may have been trained or chosen on it. Knows no answer.
 
 Lengths and complexities are computed from the text by the same rule for any data; a genre is what the row says of
 itself, or what is known of its data set.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -12,7 +13,7 @@ from phi2demo.evaluation.datasets import Item, Measure
 from phi2demo.tasks.documents import split_sentences
 from phi2demo.training.corpus import Row
 
-Dimension = Literal["length", "genre", "complexity"]
+Dimension = Literal["length", "genre", "complexity", "contamination"]
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
 
 LEAST_TO_RANK = 20
@@ -46,6 +47,11 @@ GENRE_OF_SET = {
 }
 """Of data sets that hold one genre and do not say so row by row."""
 
+Standing = Literal["in training", "in validation", "in neither"]
+STANDINGS: tuple[Standing, ...] = get_args(Standing)
+"""Where an item stands, in the files of the folder that it is from."""
+IN_TRAINING, IN_VALIDATION, IN_NEITHER = STANDINGS
+
 _TEXT_FIELDS = {
     "translation": ("source",),
     "summarization": ("document",),
@@ -72,12 +78,19 @@ class Slice:
         return len(self.indexes) >= LEAST_TO_RANK
 
 
-def slices_of(measure: Measure) -> list[Slice]:
-    """By length, genre, complexity, each from its first label to its last; labels that no item has are left out."""
+def slices_of(measure: Measure, *, contamination: Sequence[Standing] | None = None) -> list[Slice]:
+    """By length, genre, complexity, each from its first label to its last; labels that no item has are left out.
+
+    With the `contamination` of each item by that too, unless all are clean: their slice would be the measure.
+    """
     labels = [labels_of(item, measure) for item in measure.items]
+    if contamination is not None and set(contamination) - {IN_NEITHER}:
+        for each, standing in zip(labels, contamination, strict=True):
+            each["contamination"] = standing
     others = sorted({each["genre"] for each in labels if "genre" in each} - set(GENRES))
     orders: dict[Dimension, tuple[str, ...]] = {
         "length": LENGTHS, "genre": (*GENRES, *others), "complexity": COMPLEXITIES,
+        "contamination": STANDINGS,
     }  # fmt: skip
     found = [
         Slice(by, name, tuple(index for index, each in enumerate(labels) if each.get(by) == name))
@@ -88,7 +101,7 @@ def slices_of(measure: Measure) -> list[Slice]:
 
 
 def labels_of(item: Item, measure: Measure) -> dict[Dimension, str]:
-    """The labels of one item; without `genre` where none is known."""
+    """The labels of one item that its text and its set give; without `genre` where none is known."""
     text, language = text_of(item.row, measure.kind), str(item.row.get("source_lang", "en"))
     labels: dict[Dimension, str] = {
         "length": length_of(text, measure.kind),
@@ -147,6 +160,11 @@ def describe_slicing() -> dict[str, Any]:
             "names": list(COMPLEXITIES),
             "from": list(LIX_BOUNDS),
             "formula": f"words / sentences + 100 * words of more than {LONG_WORD} letters / words",
+        },
+        "contamination": {
+            "measure": "whether the text or a good answer stands in training or validation files beside the measured one: "
+            "of eight words and more where they hold 70 % of its runs of eight words, of fewer as a whole",
+            "names": list(STANDINGS),
         },
         "least_to_rank": LEAST_TO_RANK,
     }

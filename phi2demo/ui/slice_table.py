@@ -1,16 +1,26 @@
-"""What finetuning changed by length, genre and complexity: a heat table, escaped HTML."""
+"""What finetuning changed by length, genre, complexity and contamination: a heat table, escaped HTML."""
 
 from collections.abc import Sequence
 from html import escape
 
 from phi2demo.evaluation.results import FigureValue, MeasureValue, ReportValue, SliceValue
-from phi2demo.evaluation.slices import COMPLEXITIES, DIMENSIONS, GENRES, LEAST_TO_RANK, LENGTHS, Dimension
+from phi2demo.evaluation.slices import (
+    COMPLEXITIES,
+    DIMENSIONS,
+    GENRES,
+    LEAST_TO_RANK,
+    LENGTHS,
+    STANDINGS,
+    Dimension,
+)
 from phi2demo.ui.figures import measure_title, number, scrolling
 from phi2demo.ui.markup import note
 
 _Column = tuple[Dimension, str]
 """Dimension and label."""
-_LABELS: dict[Dimension, tuple[str, ...]] = {"length": LENGTHS, "genre": GENRES, "complexity": COMPLEXITIES}
+_LABELS: dict[Dimension, tuple[str, ...]] = {
+    "length": LENGTHS, "genre": GENRES, "complexity": COMPLEXITIES, "contamination": STANDINGS,
+}  # fmt: skip
 
 
 def heat(report: ReportValue) -> str:
@@ -25,7 +35,7 @@ def heat(report: ReportValue) -> str:
     says = "Finetuned less base by part of the set, in the measure’s first metric" if compared else "Scores by part"
     inner = f"<table><caption>{says}.</caption><thead>{_head(columns)}</thead><tbody>{rows}</tbody></table>"
     legend = _legend(compared=compared, few=any(not s.enough for m in measures for s in m.slices))
-    return f'<div class="explanation slices">{scrolling(inner, "Slices")}{legend}</div>'
+    return f'<div class="explanation slices">{scrolling(inner, "Slices")}{legend}{_contamination(measures)}</div>'
 
 
 def _columns(measures: Sequence[MeasureValue]) -> list[_Column]:
@@ -95,6 +105,21 @@ def _shown(figure: FigureValue) -> tuple[str, str, float]:
     if figure.difference.is_clear:
         text = f"<strong>{text}</strong>"
     return text, "more" if figure.gain >= 0 else "less", abs(figure.gain)
+
+
+def _contamination(measures: Sequence[MeasureValue]) -> str:
+    """What an empty cell of contamination means."""
+    looked_up = [measure for measure in measures if measure.contamination]
+    if not looked_up:
+        return ""
+    clean = sum(
+        not (m.contamination.in_training or m.contamination.in_validation) for m in looked_up if m.contamination
+    )
+    words = (
+        "Contamination: whether an item, or a good answer to it, stands in the files that the model was trained or chosen "
+        f"on. Of {clean} of {len(looked_up)} sets that were looked up no item does."
+    )
+    return note(words)
 
 
 def _legend(*, compared: bool, few: bool) -> str:

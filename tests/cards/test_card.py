@@ -324,6 +324,25 @@ def test_slices_are_tables() -> None:
     assert "Not measured" not in factors
 
 
+def test_what_the_model_may_have_seen_of_the_test_files_is_told() -> None:
+    told = sliced_report()
+    held = {"reviews.train.jsonl": 12}
+    told["measures"][0]["contamination"] = {"in training": 12, "in validation": 0, "in neither": 1606, "files": held}
+    told["slicing"]["contamination"] = {"measure": "whether it stands there", "names": []}
+    figures = told["measures"][0]["figures"]
+    told["measures"][0]["slices"] += [
+        {"by": "contamination", "name": name, "n": n, "enough": n >= 20, "figures": figures}
+        for name, n in (("in neither", 1606), ("in training", 12))
+    ]
+    text = make_card(adapter_facts(reports=[told])).text
+    data = section(text, "#### Testing Data")
+    assert "| translation.tatoeba.en-de | 12 | 0 | 1,606 | reviews.train.jsonl 12 |" in data
+    assert "Not looked up: sentiment.reviews." in data
+    assert "| by contamination | metric | in training | in neither |" in section(text, "#### Results by slice")
+    assert "Contamination is whether it stands there." in section(text, "#### Factors")
+    assert "(validation):\n\nNot measured." in section(make_card(adapter_facts()).text, "#### Testing Data")
+
+
 def test_the_slices_of_every_report_are_shown() -> None:
     own = sliced_report()
     own["measures"][0] |= {"name": "translation.everyday", "data": {**own["measures"][0]["data"], "sha256": "cd" * 32}}

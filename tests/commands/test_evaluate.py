@@ -41,6 +41,20 @@ def test_the_table_and_the_report(
     ]  # fmt: skip
 
 
+def test_what_may_have_been_seen_is_told_beside_the_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    for split, count in (("test", 6), ("train", 4)):
+        rows = [{"text": f"a good thing number {number}", "label": 1} for number in range(count)]
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (data / f"films.{split}.jsonl").write_text(text, encoding="utf-8")
+    argv = ["--data", str(data), "--output", str(tmp_path / "report"), "--resamples", "100"]
+    assert evaluate.main("evaluate", argv, load_engine=lambda settings: ScriptedEngine()) == 0
+    assert "| sentiment.films | 4 | 0 | 2 | films.train.jsonl 4 |" in capsys.readouterr().out
+    assert evaluate.main("evaluate", [*argv, "--no-contamination"], load_engine=lambda settings: ScriptedEngine()) == 0
+    assert "in training" not in capsys.readouterr().out
+
+
 def test_the_shipped_set_is_measured_where_no_data_is_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     argv = ["--output", str(tmp_path), "--tasks", "sentiment", "--resamples", "100", "--slices"]
     assert evaluate.main("evaluate", argv, load_engine=lambda settings: ScriptedEngine()) == 0
@@ -56,9 +70,10 @@ def test_the_shipped_set_is_measured_where_no_data_is_given(tmp_path: Path, caps
         ([], "required: --output"),
         (["--data", "/nowhere", "--output", "x"], "--data /nowhere is no folder"),
         (["--data", "a/b", "--output", "x", "--hub-columns", "text"], "field=column"),
-        (["--data", ".", "--output", "x", "--limit", "0"], "limit is 0"),
+        (["--data", ".", "--output", "x"], "The output folder x lies in ."),
+        (["--data", "tests", "--output", "x", "--limit", "0"], "limit is 0"),
         (["--data", ".", "--output", "x", "--split", "train"], "invalid choice: 'train'"),
-        (["--data", ".", "--output", "x", "--forms", "best"], "no form 'best'"),
+        (["--data", "tests", "--output", "x", "--forms", "best"], "no form 'best'"),
     ],
 )
 def test_refusals_come_before_a_model_is_loaded(argv: list[str], message: str) -> None:

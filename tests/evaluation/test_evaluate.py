@@ -103,6 +103,28 @@ def test_a_slice_has_the_figures_of_its_items_alone(data: Path) -> None:
         assert [bare(each) for each in alone[measure]["figures"]] == found["figures"]
 
 
+def test_what_may_have_been_seen_is_counted_and_scored_apart(data: Path) -> None:
+    seen = [review(number) for number in range(6)]
+    path = data / "sentiment" / "reviews.validation.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in seen))
+    (reviews,) = run(data, tasks=("sentiment",), peers=False)["measures"]
+    held = {"sentiment/reviews.validation.jsonl": 6}
+    assert reviews["contamination"] == {"in training": 0, "in validation": 6, "in neither": 3, "files": held}
+    clean = slice_of(reviews, "contamination", "in neither")
+    assert clean["n"] == 3
+    (data / "sentiment" / "reviews.test.jsonl").write_text(
+        "".join(json.dumps(review(number)) + "\n" for number in range(6, 9))
+    )
+    (alone,) = run(data, tasks=("sentiment",), peers=False, output=data.parent / "alone")["measures"]
+    assert [bare(each) for each in alone["figures"]] == clean["figures"]
+    assert alone["contamination"]["in neither"] == 3
+    assert not [each for each in alone["slices"] if each["by"] == "contamination"]
+    left = run(data, tasks=("sentiment",), peers=False, contamination=False, output=data.parent / "alone")["measures"][
+        0
+    ]
+    assert left["contamination"] is None
+
+
 def test_the_base_better_by_fewer_bits_is_chosen(data: Path) -> None:
     bits = figure(run(data), "prose.tales", "bits_per_character")
     assert bits["base"] == "base_plain"

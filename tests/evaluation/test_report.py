@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from phi2demo.errors import DataError
-from phi2demo.evaluation.report import read_report, to_markdown
+from phi2demo.evaluation.report import contamination_to_markdown, read_report, to_markdown
 
 FIGURE: dict[str, Any] = {
     "metric": "bleu",
@@ -57,6 +57,28 @@ def test_slices_are_told_in_a_table_of_their_own() -> None:
         f"| x | length: short | BLEU | 20 | {scores} | +4.8 to base, plain form | 0.014 |",
         f"| x | genre: e-mail | BLEU | 19 | {scores} | too few to rank |  |",
     ]
+
+
+def test_what_may_have_been_seen_is_a_table_and_a_line() -> None:
+    held = {"reviews.validation.jsonl": 795, "a|b.train.jsonl": 1}
+    seen = {"in training": 1, "in validation": 795, "in neither": 76, "files": held}
+    clean = {"in training": 0, "in validation": 0, "in neither": 9, "files": {}}
+    measures = [
+        {"name": "sentiment.sst2", "contamination": seen},
+        {"name": "prose.tales", "contamination": clean},
+        {"name": "own", "contamination": None},
+        {"name": "old"},
+    ]
+    table, line = contamination_to_markdown(measures).split("\n\n")
+    assert table.split("\n")[0] == "| measure | in training | in validation | in neither | held by |"
+    assert table.split("\n")[2:] == [
+        r"| sentiment.sst2 | 1 | 795 | 76 | reviews.validation.jsonl 795; a\|b.train.jsonl 1 |"
+    ]
+    assert line == "Of 1 of the 2 measures that were looked up no item stands there. Not looked up: own, old."
+    assert (
+        contamination_to_markdown(measures[1:2]) == "Of 1 of the 1 measures that were looked up no item stands there."
+    )
+    assert contamination_to_markdown(measures[2:]) == ""
 
 
 def test_names_of_a_person_s_own_data_do_not_break_a_table() -> None:

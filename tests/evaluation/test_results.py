@@ -10,7 +10,7 @@ from phi2demo.errors import DataError
 from phi2demo.evaluation.evaluate import EvaluationSettings, evaluate
 from phi2demo.evaluation.examples import examples_of, ordered
 from phi2demo.evaluation.export import to_csv, to_json, to_jsonl, to_zip
-from phi2demo.evaluation.results import as_report, load_report
+from phi2demo.evaluation.results import ContaminationValue, as_report, load_report
 from phi2demo.evaluation.shelf import SET_REPORT, examples_beside, kept_reports, shipped_measures
 from phi2demo.settings import ASSETS
 from tests.tasks.scripted import INFO, ScriptedEngine
@@ -49,6 +49,16 @@ def small() -> dict[str, Any]:
     model = {"base": "b", "base_revision": "aaaaaaaaaaaa", "adapter": "a", "adapter_revision": "bbbbbbbbbbbb",
              "device": "cpu", "dtype": "float32"}  # fmt: skip
     return {"made_at": "2026-11-24T00:45:07+00:00", "settings": {"limit": None}, "model": model, "measures": [measure]}
+
+
+def test_contamination_is_read_where_it_was_looked_up() -> None:
+    report = small()
+    assert as_report(report).measures[0].contamination is None
+    report["measures"][0]["contamination"] = {"in training": 2, "in validation": 5, "in neither": 33, "files": {}}
+    assert as_report(report).measures[0].contamination == ContaminationValue(2, 5)
+    report["measures"][0]["contamination"]["in training"] = "all"
+    with pytest.raises(DataError, match=r"measures\[0\]\.contamination\.in training is 'all'"):
+        as_report(report)
 
 
 def test_reports_of_this_project_read_back() -> None:

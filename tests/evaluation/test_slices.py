@@ -7,6 +7,8 @@ import pytest
 from phi2demo.evaluation.datasets import DataFile, Item, Measure, read_measures, select
 from phi2demo.evaluation.slices import (
     DIMENSIONS,
+    IN_NEITHER,
+    IN_TRAINING,
     LEAST_TO_RANK,
     complexity_of,
     describe_slicing,
@@ -95,6 +97,16 @@ def test_slices_hold_each_item_once_in_a_fixed_order() -> None:
     }
     assert [(each.by, each.name) for each in slices_of(measure)] == list(named(measure))
     assert all(not each.enough for each in slices_of(measure))
+
+
+def test_items_are_sliced_by_contamination_where_any_is_contaminated() -> None:
+    measure = measure_of([{"text": "a"}] * 3)
+    found = slices_of(measure, contamination=[IN_NEITHER, IN_TRAINING, IN_NEITHER])
+    assert [(each.name, each.indexes) for each in found if each.by == "contamination"] == [
+        (IN_TRAINING, (1,)), (IN_NEITHER, (0, 2)),
+    ]  # fmt: skip
+    assert [each for each in found if each.by != "contamination"] == slices_of(measure)
+    assert slices_of(measure, contamination=[IN_NEITHER] * 3) == slices_of(measure)
 
 
 def test_enough_begins_at_the_least() -> None:

@@ -117,6 +117,23 @@ def test_slices_are_coloured_by_gain_and_small_ones_are_grey() -> None:
     assert slice_table.heat(as_report(small() | {"measures": []})).startswith('<p class="note')
 
 
+def test_slices_of_what_was_seen_before_say_how_many_sets_are_clean() -> None:
+    report = small()
+    assert "Contamination" not in slice_table.heat(as_report(report))
+    measure = report["measures"][0]
+    part = measure["slices"][0]
+    seen = {"in training": 2, "in validation": 0, "in neither": 38, "files": {"x": 2}}
+    report["measures"] = [
+        measure | {"contamination": seen, "slices": [part | {"by": "contamination", "name": "in training"}, part]},
+        measure | {"name": "prose.x", "contamination": seen | {"in training": 0, "files": {}}},
+        measure | {"name": "prose.y"},
+    ]
+    table = slice_table.heat(as_report(report))
+    assert table.index(">Length</th>") < table.index(">Contamination</th>")
+    assert "in training" in table
+    assert "Of 1 of 2 sets that were looked up no item does." in table
+
+
 @pytest.mark.parametrize(
     ("text", "references", "marked"),
     [

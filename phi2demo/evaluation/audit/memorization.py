@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from phi2demo.engine.engine import END_OF_TEXT, Engine, GenerationOptions, Prompt, Use
 from phi2demo.evaluation.audit.inference import holm, share_interval, sign_flip_p
 from phi2demo.evaluation.audit.outcome import Figure, Finding, Outcome
-from phi2demo.evaluation.audit.overlap import Overlap, TextIndex
 from phi2demo.evaluation.audit.samples import Sample, by_prompt, drawn
 from phi2demo.evaluation.audit.setup import Setup
 from phi2demo.evaluation.forms import TIME_LIMIT_S
+from phi2demo.evaluation.overlap import Overlap, TextIndex
 from phi2demo.training.corpus import Source, Split, read_corpus
 
 NAME = "memorization"

@@ -1,14 +1,13 @@
 """Which runs of words of a text stand word for word in many others. Knows no model.
 
 Words are compared in lower case without punctuation, as in the 13-gram overlap of Brown et al., "Language Models are
-Few-Shot Learners" (2020), appendix C. Every run of eight words of the texts is a 64-bit number in one sorted array with
-its place beside it: 12 bytes a word, and while it is built about 40; 300 MB of text are some 55 million words.
+Few-Shot Learners" (2020), appendix C. Every run of eight words of the texts is a 64-bit number.
 """
 
 import re
 from array import array
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import count
 
@@ -21,6 +20,40 @@ _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 _END = 0
 """Between two texts, and a word that no text has: no run goes on there."""
 _WORD = re.compile(r"\w+")
+
+
+class Grams:
+    """Runs of GRAM words as numbers: equal for the same words, and by chance for others.
+
+    A polynomial over random 64-bit numbers, one for each word: two runs of which one is looked up share theirs by chance
+    about once in 10^11 look-ups among 10^8.
+    """
+
+    def __init__(self, numbers: Mapping[str, int]) -> None:
+        """`numbers` of words, from 1 on; a word that has none ends a run."""
+        self._numbers = numbers
+        self._values = np.random.default_rng(0).integers(2**64, size=len(numbers) + 1, dtype=np.uint64)
+
+    def number(self, words: Iterable[str]) -> list[int]:
+        """The numbers of words, one each."""
+        return [self._numbers.get(word, _END) for word in words]
+
+    def keys(self, words: NDArray[np.uint32]) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
+        """The number of each run that is within one text, and its place among `words`."""
+        size = max(0, len(words) - GRAM + 1)
+        keys, whole = np.zeros(size, dtype=np.uint64), np.ones(size, dtype=bool)
+        for at in range(GRAM if size else 0):
+            own = words[at : at + size]
+            whole &= own != _END
+            keys *= _FACTOR
+            keys += self._values[own]
+        places = np.flatnonzero(whole).astype(np.uint32)
+        return keys[places], places
+
+
+def words_of(text: str) -> list[str]:
+    """Lower-case words of letters, digits and underscores."""
+    return _WORD.findall(text.casefold())
 
 
 @dataclass(frozen=True)
@@ -58,18 +91,21 @@ class Overlap:
 
 
 class TextIndex:
-    """Texts to look runs of words up in."""
+    """Texts to look runs of words up in.
+
+    The runs are one sorted array with their places beside it: 12 bytes a word, and while it is built about 40; 300 MB of
+    text are some 55 million words.
+    """
 
     def __init__(self, texts: Iterable[str]) -> None:
         numbers: defaultdict[str, int] = defaultdict(count(_END + 1).__next__)
         found = array("I", [_END])
         for text in texts:
-            found.extend(map(numbers.__getitem__, _WORD.findall(text.casefold())))
+            found.extend(map(numbers.__getitem__, words_of(text)))
             found.append(_END)
         words = np.frombuffer(found, dtype=np.uint32)
-        self._numbers = dict(numbers)
-        self._values = np.random.default_rng(0).integers(2**64, size=len(self._numbers) + 1, dtype=np.uint64)
-        keys, places = self._keys(words)
+        self._grams = Grams(dict(numbers))
+        keys, places = self._grams.keys(words)
         order = np.argsort(keys, kind="stable")
         self._sorted, self._places = keys[order], places[order]
         self.words = int(np.count_nonzero(words))
@@ -78,9 +114,9 @@ class TextIndex:
     def look_up(self, text: str) -> Overlap:
         """The runs of `text` that are among the indexed texts, each within one of them."""
         matches = list(_WORD.finditer(text))
-        words = np.array([self._numbers.get(match[0].casefold(), _END) for match in matches], dtype=np.uint32)
+        words = np.array(self._grams.number(match[0].casefold() for match in matches), dtype=np.uint32)
         lengths = [0] * len(words)
-        keys, starts = self._keys(words)
+        keys, starts = self._grams.keys(words)
         lows, highs = np.searchsorted(self._sorted, keys, "left"), np.searchsorted(self._sorted, keys, "right")
         before: dict[int, int] = {}
         last = -1
@@ -91,19 +127,3 @@ class TextIndex:
             lengths[start + GRAM - 1] = max(before.values(), default=0)
             last = start
         return Overlap(tuple(lengths), tuple(match.span() for match in matches))
-
-    def _keys(self, words: NDArray[np.uint32]) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
-        """The number of each run of GRAM words that is within one text, and its place.
-
-        A polynomial over random 64-bit numbers, one for each word: two runs of which one is looked up share theirs by
-        chance about once in 10^11 look-ups among 10^8.
-        """
-        size = max(0, len(words) - GRAM + 1)
-        keys, whole = np.zeros(size, dtype=np.uint64), np.ones(size, dtype=bool)
-        for at in range(GRAM if size else 0):
-            own = words[at : at + size]
-            whole &= own != _END
-            keys *= _FACTOR
-            keys += self._values[own]
-        places = np.flatnonzero(whole).astype(np.uint32)
-        return keys[places], places

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from phi2demo.evaluation.audit.overlap import GRAM, Run, TextIndex
+from phi2demo.evaluation.overlap import GRAM, Run, TextIndex
 
 TALE = "Once upon a time there was a small mouse who lived under the stairs of an old house by the sea."
 
