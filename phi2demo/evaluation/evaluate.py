@@ -19,6 +19,7 @@ from phi2demo.evaluation.figures import Scored
 from phi2demo.evaluation.forms import FORMS, FormName
 from phi2demo.evaluation.hub_data import HubData
 from phi2demo.evaluation.peers import Peers
+from phi2demo.evaluation.people import second_answers
 from phi2demo.evaluation.processes import ALONE, Processes
 from phi2demo.evaluation.slices import describe_slicing
 from phi2demo.evaluation.statistics import RESAMPLES, SEED, Resamples
@@ -53,7 +54,7 @@ class EvaluationSettings:
     resamples: int = RESAMPLES
     """Of the bootstrap."""
     peers: bool = True
-    """Also measure what the model has to beat: first sentences, xz, n-grams of bytes."""
+    """Also measure what the model has to beat: first sentences, xz, n-grams of bytes; and people, where several answered."""
     contamination: bool = True
     """Also look the items up in the training and validation files of the folder."""
 
@@ -151,7 +152,9 @@ def _describe(
 ) -> dict[str, Any]:
     outputs = {job.name: job.open().outputs for job in jobs}
     seconds = {name: sum(output.seconds for output in each) for name, each in outputs.items()}
-    scored = Scored.of(measure, {name: [output.output for output in each] for name, each in outputs.items()})
+    texts = {name: [output.output for output in each] for name, each in outputs.items()}
+    scored = Scored.of(measure, texts)
+    second = second_answers(measure) if peers else None
     return {
         "name": measure.name,
         "task": measure.task,
@@ -164,6 +167,7 @@ def _describe(
             Resamples.draw(len(measure.items), resamples=settings.resamples, seed=settings.seed),
             peers=peers.of(measure) if peers else {},
         ),
+        "people": second and second.describe(texts, resamples=settings.resamples, seed=settings.seed),
         "slices": scored.slices(
             resamples=settings.resamples, seed=settings.seed, contamination=found.labels if found else None
         ),

@@ -56,6 +56,27 @@ def to_markdown(report: dict[str, Any], *, slices: bool = False) -> str:
     return f"{table}\n\n{_table(['measure', 'slice', 'metric', 'n', *titles, 'difference', 'p'], sliced)}"
 
 
+def people_to_markdown(measures: Sequence[dict[str, Any]]) -> str:
+    """What a person's answer scores against other people's, beside the models on the same items; empty without any."""
+    told = [(measure["name"], measure["people"]) for measure in measures if measure.get("people")]
+    forms = [form for form in FORM_TITLES if any(form in f["scores"] for _, people in told for f in people["figures"])]
+    rows = [
+        [
+            name,
+            _title(figure),
+            f"{people['n']:,}",
+            *(
+                _estimate(score, figure["digits"])
+                for score in (figure["peers"]["person"], *map(figure["scores"].get, forms))
+            ),
+        ]
+        for name, people in told
+        for figure in people["figures"]
+    ]
+    head = ["measure", "metric", "n", "another person", *(FORM_TITLES[form] for form in forms)]
+    return _table(head, rows) if rows else ""
+
+
 def contamination_to_markdown(measures: Sequence[dict[str, Any]]) -> str:
     """A row for each measure of which items stand in training or validation files, and a line on the others.
 

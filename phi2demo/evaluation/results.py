@@ -90,6 +90,15 @@ class ContaminationValue:
 
 
 @dataclass(frozen=True)
+class PeopleValue:
+    """What people score against one another on some items, beside the models."""
+
+    n: int
+    figures: tuple[tuple[FigureValue, ScoreValue], ...]
+    """Each with the person's score."""
+
+
+@dataclass(frozen=True)
 class MeasureValue:
     """What was measured on one set."""
 
@@ -102,6 +111,8 @@ class MeasureValue:
     data_sha256: str
     contamination: ContaminationValue | None = None
     """None where it was not looked up."""
+    people: PeopleValue | None = None
+    """None where the items have one answer each."""
 
 
 @dataclass(frozen=True)
@@ -236,7 +247,13 @@ def _measure(found: _Fields) -> MeasureValue:
         slices=tuple(_slice(each) for each in found.optional("slices", found.several) or ()),
         data_sha256=data.text("sha256"),
         contamination=_contamination(standing) if (standing := found.optional("contamination", found.inner)) else None,
+        people=_people(second) if (second := found.optional("people", found.inner)) else None,
     )
+
+
+def _people(found: _Fields) -> PeopleValue:
+    figures = ((_figure(each), _score(each.inner("peers").inner("person"))) for each in found.several("figures"))
+    return PeopleValue(found.count("n"), tuple(figures))
 
 
 def _contamination(found: _Fields) -> ContaminationValue:

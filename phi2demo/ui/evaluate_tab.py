@@ -145,7 +145,7 @@ def _figures() -> dict[str, Any]:
     about = gr.HTML("", apply_default_css=False)
     plot = gr.HTML(figures.NO_REPORT, apply_default_css=False)
     with gr.Column(visible=False, elem_classes="found") as after:
-        with gr.Accordion("By length, genre and complexity", open=True, elem_classes="details"):
+        with gr.Accordion("By part of the set", open=True, elem_classes="details"):
             slices = gr.HTML("", apply_default_css=False)
         with gr.Accordion("Single items", open=True, elem_classes="details", visible=False) as box:
             examples = _examples(box)

@@ -243,19 +243,21 @@ def _cells(measure: MeasureValue, forms: Sequence[FormName], *, compared: bool) 
             if at == 0
             else ""
         )
-        scores = (figure.scores.get(form) for form in forms)
-        texts = [f"{measure.n:,}", *(_interval(score, figure.digits) if score else "" for score in scores)]
+        cells = f'<td class="number">{measure.n:,}</td>'
+        cells += "".join(score_cell(figure.scores.get(form), figure.digits) for form in forms)
         if compared:
-            texts += list(_difference(figure, measure.n))
-        cells = "".join(f'<td class="number">{text}</td>' for text in texts)
+            cells += "".join(f'<td class="number">{text}</td>' for text in _difference(figure, measure.n))
         yield f"<tr>{first}<td>{escape(title)}</td>{cells}</tr>"
 
 
-def _interval(score: ScoreValue, digits: int) -> str:
+def score_cell(score: ScoreValue | None, digits: int) -> str:
+    """A cell of a table, with the interval below the score; empty where there is none."""
+    if score is None:
+        return '<td class="number"></td>'
     low_high = ""
     if score.low is not None and score.high is not None:
         low_high = f"<small>{number(score.low, digits)} to {number(score.high, digits)}</small>"
-    return f"{number(score.score, digits)} {low_high}"
+    return f'<td class="number">{number(score.score, digits)} {low_high}</td>'
 
 
 def _difference(figure: FigureValue, n: int) -> Iterable[str]:

@@ -343,6 +343,20 @@ def test_what_the_model_may_have_seen_of_the_test_files_is_told() -> None:
     assert "(validation):\n\nNot measured." in section(make_card(adapter_facts()).text, "#### Testing Data")
 
 
+def test_people_are_told_beside_the_models() -> None:
+    told = sliced_report()
+    figures = told["measures"][0]["figures"]
+    person = {"score": 43.8, "low": 40.0, "high": 47.0}
+    told["measures"][0]["people"] = {"n": 480, "figures": [each | {"peers": {"person": person}} for each in figures]}
+    text = section(make_card(adapter_facts(reports=[told])).text, "#### Summary")
+    assert "| measure | metric | n | another person | finetuned |" in text
+    assert "| translation.tatoeba.en-de | BLEU | 480 | 43.8 (40.0 to 47.0) |" in text
+    own = section(make_card(base_facts(reports=[told])).text, "#### Summary")
+    assert "43.8 (40.0 to 47.0)" in own
+    assert "| finetuned |" not in own
+    assert "another person" not in make_card(adapter_facts()).text
+
+
 def test_the_slices_of_every_report_are_shown() -> None:
     own = sliced_report()
     own["measures"][0] |= {"name": "translation.everyday", "data": {**own["measures"][0]["data"], "sha256": "cd" * 32}}

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from phi2demo.errors import DataError
-from phi2demo.evaluation.report import contamination_to_markdown, read_report, to_markdown
+from phi2demo.evaluation.report import contamination_to_markdown, people_to_markdown, read_report, to_markdown
 
 FIGURE: dict[str, Any] = {
     "metric": "bleu",
@@ -79,6 +79,16 @@ def test_what_may_have_been_seen_is_a_table_and_a_line() -> None:
         contamination_to_markdown(measures[1:2]) == "Of 1 of the 1 measures that were looked up no item stands there."
     )
     assert contamination_to_markdown(measures[2:]) == ""
+
+
+def test_people_stand_beside_the_models() -> None:
+    second = FIGURE | {"peers": {"person": {"score": 43.8, "low": 40.0, "high": 47.0}}}
+    measures = [{"name": "x"}, {"name": "y", "people": None}, {"name": "z", "people": {"n": 480, "figures": [second]}}]
+    head, _, row = people_to_markdown(measures).split("\n")
+    assert head == "| measure | metric | n | another person | finetuned | base, template | base, plain form |"
+    scores = "43.8 (40.0 to 47.0) | 21.5 (18.0 to 25.0) | 0.1 (0.0 to 0.2) | 16.6 (9.8 to 23.7)"
+    assert row == f"| z | BLEU | 480 | {scores} |"
+    assert people_to_markdown(measures[:2]) == ""
 
 
 def test_names_of_a_person_s_own_data_do_not_break_a_table() -> None:

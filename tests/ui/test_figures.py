@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from phi2demo.evaluation.results import as_report
-from phi2demo.ui import figures, slice_table, task_table
+from phi2demo.ui import figures, people_table, slice_table, task_table
 from phi2demo.ui.example_cards import differing
 from tests.evaluation.test_results import small
 from tests.tasks.scripted import INFO
@@ -115,6 +115,19 @@ def test_slices_are_coloured_by_gain_and_small_ones_are_grey() -> None:
     assert "too few to rank" in cells[2][2]
     assert "<b>odd" not in table
     assert slice_table.heat(as_report(small() | {"measures": []})).startswith('<p class="note')
+
+
+def test_people_stand_beside_the_models_where_several_answered() -> None:
+    report = small()
+    assert people_table.scores(as_report(report)) == ""
+    figure = report["measures"][0]["figures"][0] | {"title": "<b>BLEU"}
+    person = {"score": 43.8, "low": 40.0, "high": 47.0}
+    report["measures"][0]["people"] = {"n": 1480, "figures": [figure | {"peers": {"person": person}}]}
+    table = people_table.scores(as_report(report))
+    cells = re.findall(r'<td class="number">(.*?)</td>', table)
+    assert cells == ["1,480", "43.8 <small>40.0 to 47.0</small>", "30.0 <small>25.0 to 35.0</small>", "20.0 "]
+    assert "<b>BLEU" not in table
+    assert table.count('<th scope="col"') == 6
 
 
 def test_slices_of_what_was_seen_before_say_how_many_sets_are_clean() -> None:

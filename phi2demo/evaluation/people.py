@@ -1,0 +1,81 @@
+"""What people score against one another, where several of them answered the same. Knows no model.
+
+The second answer is taken for an output and scored against the others, as Rajpurkar et al., "SQuAD: 100,000+ Questions
+for Machine Comprehension of Text" (2016), measure human performance; the models are scored on the same items against the
+same others. It says how far a score can tell answers apart at all.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from phi2demo.evaluation.datasets import Item, Measure
+from phi2demo.evaluation.figures import Scored
+from phi2demo.evaluation.forms import FormName
+from phi2demo.evaluation.slices import LEAST_TO_RANK, text_of
+from phi2demo.evaluation.statistics import Resamples
+from phi2demo.training.corpus import fingerprint, normalize
+
+PERSON = "person"
+"""Among the peers of a figure."""
+
+
+@dataclass(frozen=True)
+class SecondAnswers:
+    """The items of a measure that a second person answered."""
+
+    measure: Measure
+    """Of these items alone; their references are without that answer."""
+    places: tuple[int, ...]
+    """Of the items in the whole measure."""
+    answers: tuple[str, ...]
+
+    def describe(self, outputs: Mapping[FormName, Sequence[str]], *, resamples: int, seed: int) -> dict[str, Any]:
+        """Figures as JSON values, of the person and of each form; `outputs` are those of the whole measure."""
+        own = {form: [texts[place] for place in self.places] for form, texts in outputs.items()}
+        drawn = Resamples.draw(len(self.places), resamples=resamples, seed=seed)
+        figures = Scored.of(self.measure, own).figures(drawn, peers={PERSON: self.answers})
+        return {"n": len(self.places), "figures": figures}
+
+
+def second_answers(measure: Measure) -> SecondAnswers | None:
+    """None where there are too few to rank anything by."""
+    others = _other_targets(measure) if measure.kind == "translation" else {}
+    found = []
+    for place, item in enumerate(measure.items):
+        if measure.kind == "translation":
+            answer, left = others.get(place), item.references
+        else:
+            answer, left = _second(item, measure.kind)
+        if answer is not None and left:
+            found.append((place, answer, replace(item, references=left)))
+    if len(found) < LEAST_TO_RANK:
+        return None
+    places, answers, items = zip(*found, strict=True)
+    return SecondAnswers(replace(measure, items=items), places, answers)
+
+
+def _other_targets(measure: Measure) -> dict[int, str]:
+    """Of each translation that has another of the same text: the next one, and behind the last the first."""
+    same: dict[bytes, dict[str, int]] = {}
+    for place, item in enumerate(measure.items):
+        same.setdefault(fingerprint(text_of(item.row, measure.kind)), {}).setdefault(item.references[0], place)
+    found = {}
+    for targets in same.values():
+        texts = list(targets)
+        for at, text in enumerate(texts if len(texts) > 1 else ()):
+            found[targets[text]] = texts[(at + 1) % len(texts)]
+    return found
+
+
+def _second(item: Item, kind: str) -> tuple[str | None, tuple[str, ...]]:
+    """The second answer and the others; people may give the same."""
+    if kind == "summarization":
+        answers = list(item.references)
+    elif kind == "question_answering":
+        answers = [normalize(answer["text"]) for answer in item.row["answers"]]
+    else:
+        return None, ()
+    if len(answers) < 2:
+        return None, ()
+    return answers[1], tuple(dict.fromkeys((answers[0], *answers[2:])))
