@@ -6,6 +6,7 @@ from html import escape
 
 from phi2demo.tasks.listing import Listed
 from phi2demo.tasks.reranking import Ranked
+from phi2demo.ui.figures import number
 
 SHOWN = 20
 """Pieces of a long text; a program gets those of all."""
@@ -71,9 +72,9 @@ def _row(each: Listed, remark: str, *, first: bool, likeliest: bool) -> str:
     ]
     mark = f" <small>{escape(', '.join(marks))}</small>" if marks else ""
     if isinstance(each, Ranked):
-        cells = [_signed(value) for value in (each.log_probability, each.reverse_log_probability, each.score)]
+        cells = [number(value, 1) for value in (each.log_probability, each.reverse_log_probability, each.score)]
     else:
-        cells = [f"{_signed(each.log_probability)}{_share(each.log_probability)}"]
+        cells = [f"{number(each.log_probability, 1)}{_share(each.log_probability)}"]
     kind = "chosen" if first else "other"
     return (
         f'<tr class="{kind}"><th scope="row">{escape(each.text)}{mark}</th>'
@@ -85,7 +86,3 @@ def _share(log_probability: float) -> str:
     """A probability that is large enough to be told in percent."""
     share = math.exp(log_probability)
     return f" ({share:.0%})" if share >= LEAST_SHARE else ""
-
-
-def _signed(value: float) -> str:
-    return f"{value:.1f}".replace("-", "\N{MINUS SIGN}")

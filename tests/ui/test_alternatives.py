@@ -27,6 +27,13 @@ def test_the_best_is_first_and_the_likeliest_is_marked() -> None:
     assert "chosen, likeliest per token" in alternatives((PIECE[:1],))
 
 
+def test_what_is_nearly_certain_has_no_minus_zero() -> None:
+    html = alternatives(
+        ((Listed(Candidate(" Tom", (1,), "end"), "Tom", -0.01), Listed(Candidate(" He", (2,), "end"), "He", -5)),)
+    )
+    assert "<td>0.0 (99%)</td>" in html
+
+
 def test_likely_is_meant_a_token() -> None:
     long = ranked("Der große Hund schläft.", -2.4, -2.0, tokens=12)
     assert re.search(r"Der große Hund schläft\. <small>likeliest per token", alternatives(((*PIECE, long),)))
