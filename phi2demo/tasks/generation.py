@@ -31,6 +31,7 @@ class Generation(Task[GenerationTaskOptions]):
     options_type = GenerationTaskOptions
     generation: ClassVar = GenerationOptions(max_new_tokens=200, temperature=0.7, top_p=0.95, repetition_penalty=1.1)
     plain_stop: ClassVar = ()
+    has_right_answer: ClassVar = False
 
     def form_of(self, use: Use, options: GenerationTaskOptions, base_form: Form) -> Form:
         """A text to go on with needs no instruction; given one, half a sentence was begun anew."""

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from phi2demo.engine.engine import MAX_SEED, RANGES, Completion, Engine, Prompt, Snapshot, StopReason, Use
 from phi2demo.errors import StoppedError
+from phi2demo.tasks.confidence import confidence, confidences
 from phi2demo.tasks.listing import Choice, Listed, list_outputs
 from phi2demo.tasks.receipt import Receipt, make_receipt
 from phi2demo.tasks.reranking import Reversible, choose, preferred, reversible
@@ -32,6 +33,8 @@ class _Round:
     """Cleaned, of the pieces that are done."""
     completions: list[Completion] = field(default_factory=list)
     alternatives: list[tuple[Listed, ...]] = field(default_factory=list)
+    """Of the pieces that are done."""
+    confidences: list[float | None] = field(default_factory=list)
     """Of the pieces that are done."""
     partial: list[str] = field(default_factory=list)
     """Cleaned, of the pieces that are running."""
@@ -181,8 +184,10 @@ class Rounds:
         for start in range(0, len(rows), CHOSEN_TOGETHER):
             part = rows[start : start + CHOSEN_TOGETHER]
             chosen = self._choose(part)
-            for ((strand, _), _, _), (completion, ranked) in zip(part, chosen, strict=True):
+            sure = self._confidence(part, chosen)
+            for ((strand, _), _, _), (completion, ranked), value in zip(part, chosen, sure, strict=True):
                 strand.current.alternatives.append(ranked)
+                strand.current.confidences.append(value)
                 completions.append(completion)
             if any(ranked for _, ranked in chosen):
                 yield replace(last, completions=None)
@@ -232,6 +237,31 @@ class Rounds:
             with suppress(StoppedError):
                 lists = list_outputs(self._engine, choices, self._generation, cancel=self._cancel)
         return list(zip(chosen, lists, strict=True))
+
+    def _confidence(
+        self,
+        rows: Sequence[tuple[tuple[_Strand, int], Prompt, Completion]],
+        chosen: Sequence[tuple[Completion, tuple[Listed, ...]]],
+    ) -> list[float | None]:
+        """In what is kept of each answer; only what was not scored for the choice is scored."""
+        found: list[float | None] = [None for _ in rows]
+        if not self._task.has_right_answer:
+            return found
+        missing: dict[int, tuple[Prompt, Completion]] = {}
+        for at, (((strand, _), prompt, _), (completion, ranked)) in enumerate(zip(rows, chosen, strict=True)):
+            kept = self._kept(strand, completion)
+            if ranked and ranked[0].candidate.token_ids == kept.token_ids:
+                found[at] = confidence(ranked[0].log_probability, len(kept.token_ids))
+            else:
+                missing[at] = prompt, kept
+        if missing and self._cut_short() is None:
+            prompts, kept_ones = zip(*missing.values(), strict=True)
+            strength = self._generation.adapter_strength
+            with suppress(StoppedError):
+                values = confidences(self._engine, prompts, kept_ones, adapter_strength=strength, cancel=self._cancel)
+                for at, value in zip(missing, values, strict=True):
+                    found[at] = value
+        return found
 
     def _cut_short(self) -> StopReason | None:
         """Why nothing more is to be computed."""
@@ -313,9 +343,16 @@ class Rounds:
         raw = tuple(completion.text for completion in final.completions)
         notes = (*notes, *_empty_notes(final), *_ending_notes(receipt, final.pieces.noun))
         token_ids = tuple(completion.token_ids for completion in final.completions)
-        alternatives = tuple(final.alternatives)
         return Result(
-            strand.use, final.text, raw, receipt, notes, facts, token_ids=token_ids, alternatives=alternatives
+            strand.use,
+            final.text,
+            raw,
+            receipt,
+            notes,
+            facts,
+            token_ids=token_ids,
+            alternatives=tuple(final.alternatives),
+            confidences=tuple(final.confidences) if self._task.has_right_answer else (),
         )
 
 

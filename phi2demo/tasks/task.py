@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Generic, TypeVar, get_args
 
 from phi2demo.engine.engine import END_OF_TEXT, MAX_SEED, GenerationOptions, Use
 from phi2demo.errors import InputError, SettingsError
+from phi2demo.tasks.confidence import joint
 from phi2demo.tasks.form import FORMS, Form
 from phi2demo.tasks.listing import Listed
 from phi2demo.tasks.receipt import Receipt
@@ -62,11 +63,22 @@ class Result:
     """Of `raw`, as generated, with the tokens that ended each piece; none where the output was chosen, not generated."""
     alternatives: tuple[tuple[Listed, ...], ...] = ()
     """Of each piece what it was chosen among, the chosen one first; none where there was no choice, or nobody asked."""
+    confidences: tuple[float | None, ...] = ()
+    """Of each piece, see `tasks.confidence`; none where the task has no right answer, or chooses a label."""
+
+    @property
+    def confidence(self) -> float | None:
+        """How sure the model is, from 0 to 1: in all tokens alike, or the probability of the label."""
+        if self.probabilities:
+            return max(self.probabilities.values())
+        if not self.confidences:
+            return None
+        return joint((value, len(ids)) for value, ids in zip(self.confidences, self.token_ids, strict=True))
 
     def as_dict(self) -> dict[str, Any]:
         """What a program gets, as JSON values: text, use, notes, facts and receipt, and what else there is.
 
-        That is the probabilities of labels, and the alternatives of each piece.
+        That is the probabilities of labels, the confidence, and the alternatives of each piece.
         """
         answer: dict[str, Any] = {
             "text": self.text,
@@ -77,6 +89,8 @@ class Result:
         }
         if self.probabilities:
             answer["probabilities"] = self.probabilities
+        if self.confidence is not None:
+            answer["confidence"] = self.confidence
         if any(self.alternatives):
             answer["alternatives"] = [[each.as_dict() for each in piece] for piece in self.alternatives]
         return answer
@@ -144,6 +158,8 @@ class Task(ABC, Generic[O]):
     """How tokens are chosen where an adapter says nothing of it."""
     labels: ClassVar[tuple[str, ...]] = ()
     """Where a task classifies: the outputs to choose from, by their probability."""
+    has_right_answer: ClassVar[bool] = True
+    """Whether it can be asked how sure a model is of its answer."""
     stop: ClassVar[tuple[str, ...]] = ("\nInstruct:", "\nOutput:")
     """What a model trained on the template would go on with."""
     plain_stop: ClassVar[tuple[str, ...]] = ("\n",)

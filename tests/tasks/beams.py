@@ -68,4 +68,4 @@ class BeamEngine(ScriptedEngine):
         if isinstance(output, str):
             return self._likes.get((about(prompt), output.strip()), -9.0)
         known = {each.token_ids: each.text.strip() for found in self._endings.values() for each in found}
-        return self._likes.get(known[output], -9.0)
+        return self._likes.get(known.get(output, ""), -9.0)

@@ -59,6 +59,8 @@ class ScriptedEngine:
     def __init__(self, script: Script = shout, *, info: ModelInfo = INFO, stop_reason: StopReason = "end") -> None:
         self._info, self._script, self._stop_reason = info, script, stop_reason
         self.batches: list[list[Prompt]] = []
+        """That were answered."""
+        self.scorings: list[list[Prompt]] = []
         self.options: list[GenerationOptions] = []
         self.strengths: list[float] = []
         """That scores were asked with."""
@@ -122,7 +124,7 @@ class ScriptedEngine:
         """Likes a text by how often its first letters are in the prompt, token ids by the words of the prompt."""
         if cancel is not None and cancel.is_set():
             raise StoppedError("Stopped.")
-        self.batches.append(list(prompts))
+        self.scorings.append(list(prompts))
         self.strengths.append(adapter_strength)
         scores = []
         for prompt, output in zip(prompts, outputs, strict=True):

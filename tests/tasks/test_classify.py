@@ -28,7 +28,7 @@ def test_the_likelier_label_is_chosen(engine: ScriptedEngine, text: str, label: 
 def test_both_models_in_one_batch(engine: ScriptedEngine) -> None:
     results = answer(engine, replace(REQUEST, uses=("base", "finetuned")))
     assert [result.use for result in results] == ["base", "finetuned"]
-    ((*prompts,),) = engine.batches
+    ((*prompts,),) = engine.scorings
     assert [prompt.use for prompt in prompts] == ["base", "base", "finetuned", "finetuned"]
     assert all(result.receipt.batch_size == 4 for result in results)
 

@@ -44,14 +44,15 @@ def test_where_there_is_no_choice_nothing_is_listed(found: list[Candidate]) -> N
     engine = BeamEngine({TEXT: found}, LIKES)
     (result,) = answer(engine, REQUEST)
     assert result.alternatives == ((),)
-    assert not engine.scored
+    assert len(engine.scored) == 1, "the answer itself, for the confidence in it"
     assert "alternatives" not in result.as_dict()
 
 
 def test_what_nobody_asks_for_is_not_scored() -> None:
     engine = BeamEngine({TEXT: FOUND}, LIKES)
     ((result,),) = answer_all(engine, [REQUEST], listing=False)
-    assert (result.text, result.alternatives, engine.scored) == (TRUE, ((),), [])
+    assert (result.text, result.alternatives) == (TRUE, ((),))
+    assert [output for _, output in engine.scored] == [candidate(TRUE).token_ids]
 
 
 def test_an_answer_that_is_there_is_not_lost_where_time_is_up() -> None:
