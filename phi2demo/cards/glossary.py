@@ -14,6 +14,7 @@ GLOSSARY = {
     "Bootstrap interval": "where the score lies in 95 of 100 redraws of the test examples.",
     "Paired test, p": "how often chance alone would make a difference as large on the same examples.",
     "Contamination": "test items that stand in what the model was trained or chosen on: its score on them says too much.",
+    "Confidence": "how sure a model is of its words: the geometric mean of the probabilities of the tokens it wrote.",
     "LIX": "how hard a text is to read, by long words and long sentences (Björnsson 1968); 30 is easy, 45 is hard.",
     "SHAP, LIME": "two ways to share an output's probability out among the words that led to it.",
     "PUE": "power usage effectiveness, what a data centre draws for each watt that reaches the hardware.",

@@ -1,4 +1,4 @@
-"""The part of a card that tells how results differ by text length, genre, complexity and contamination."""
+"""The part of a card that tells how results differ by text length, genre, complexity, contamination and confidence."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,10 +6,16 @@ from typing import Any
 from phi2demo.cards.facts import Facts
 from phi2demo.cards.markdown import table
 from phi2demo.cards.results import base_form, measures_of
-from phi2demo.evaluation.slices import COMPLEXITIES, GENRES, LENGTHS, STANDINGS
+from phi2demo.evaluation.slices import COMPLEXITIES, FIFTHS, GENRES, LENGTHS, STANDINGS
 
-_TITLES = {"length": "text length", "genre": "genre", "complexity": "complexity", "contamination": "contamination"}
-_ORDER = (*LENGTHS, *GENRES, *COMPLEXITIES, *STANDINGS)
+_TITLES = {
+    "length": "text length",
+    "genre": "genre",
+    "complexity": "complexity",
+    "contamination": "contamination",
+    "confidence": "confidence",
+}
+_ORDER = (*LENGTHS, *GENRES, *COMPLEXITIES, *STANDINGS, *FIFTHS)
 
 
 def slices_tables(facts: Facts) -> str:
@@ -39,6 +45,8 @@ def slicing_lines(facts: Facts) -> str:
         lines.append(f"Complexity is {told['complexity']['measure']}: {steps}.")
     if told.get("contamination", {}).get("measure"):
         lines.append(f"Contamination is {told['contamination']['measure']}.")
+    if told.get("confidence", {}).get("measure"):
+        lines.append(f"Confidence is told by {told['confidence']['measure']}.")
     if told.get("least_to_rank"):
         lines.append(f"A slice of fewer than {told['least_to_rank']} examples is shown and not ranked.")
     return " ".join(lines)

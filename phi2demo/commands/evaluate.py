@@ -130,7 +130,7 @@ def _parser(command: str) -> shared.Parser:
         help="do not look the items up in the folder's training and validation files",
     )
     parser.add_argument(
-        "--slices", action="store_true", help="also a table by length, genre, complexity, contamination"
+        "--slices", action="store_true", help="also a table by length, genre, complexity, contamination, confidence"
     )
     parser.add_argument("--json", action="store_true", help="the report instead of its table")
     shared.add_model_arguments(parser)

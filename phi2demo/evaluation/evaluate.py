@@ -16,7 +16,7 @@ from phi2demo.evaluation.contamination import Contamination, Found
 from phi2demo.evaluation.datasets import EvaluationSplit, Measure, Skipped, read_measures, select
 from phi2demo.evaluation.environment import describe_environment, describe_model, measure_speed
 from phi2demo.evaluation.figures import Scored
-from phi2demo.evaluation.forms import FORMS, FormName
+from phi2demo.evaluation.forms import FORMS, FormName, confidences_in
 from phi2demo.evaluation.hub_data import HubData
 from phi2demo.evaluation.peers import Peers
 from phi2demo.evaluation.people import second_answers
@@ -169,7 +169,10 @@ def _describe(
         ),
         "people": second and second.describe(texts, resamples=settings.resamples, seed=settings.seed),
         "slices": scored.slices(
-            resamples=settings.resamples, seed=settings.seed, contamination=found.labels if found else None
+            resamples=settings.resamples,
+            seed=settings.seed,
+            contamination=found.labels if found else None,
+            confidences=confidences_in({name: [output.details for output in each] for name, each in outputs.items()}),
         ),
         "seconds": {name: round(value, 1) for name, value in seconds.items()},
         "items_per_s": {

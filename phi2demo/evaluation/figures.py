@@ -51,7 +51,12 @@ class Scored:
         ]
 
     def slices(
-        self, *, resamples: int, seed: int, contamination: Sequence[Standing] | None = None
+        self,
+        *,
+        resamples: int,
+        seed: int,
+        contamination: Sequence[Standing] | None = None,
+        confidences: Sequence[float | None] | None = None,
     ) -> list[dict[str, Any]]:
         """The figures of each slice, as JSON values, as if its items were all there are; see `slices_of`."""
         return [
@@ -60,11 +65,12 @@ class Scored:
                 "name": each.name,
                 "n": len(each.indexes),
                 "enough": each.enough,
+                **({"bounds": dict(zip(("low", "high"), each.bounds, strict=True))} if each.bounds else {}),
                 "figures": self._figures_of(
                     each.indexes, Resamples.draw(len(each.indexes), resamples=resamples, seed=seed)
                 ),
             }
-            for each in slices_of(self.measure, contamination=contamination)
+            for each in slices_of(self.measure, contamination=contamination, confidences=confidences)
         ]
 
     def _figures_of(self, indexes: Sequence[int], resamples: Resamples) -> list[dict[str, Any]]:

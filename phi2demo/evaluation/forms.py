@@ -5,7 +5,7 @@ The plain form is the text that the base was pretrained on, up to where the answ
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
@@ -14,6 +14,7 @@ from phi2demo.errors import InputError
 from phi2demo.evaluation.datasets import Item, Measure
 from phi2demo.evaluation.likelihood import text_bits
 from phi2demo.tasks import TASKS
+from phi2demo.tasks.confidence import confidences
 from phi2demo.tasks.declaration import read_declaration
 from phi2demo.tasks.documents import pack
 from phi2demo.tasks.form import Form as TaskForm
@@ -45,7 +46,7 @@ class Answer:
     output: str
     """Cleaned; empty where there is none."""
     details: dict[str, Any] = field(default_factory=dict)
-    """JSON values: probabilities, new tokens, why there is no answer."""
+    """JSON values: probabilities, new tokens, confidence, why there is no answer."""
 
 
 @dataclass(frozen=True)
@@ -132,11 +133,13 @@ class PlainForm(Form):
         *_, last = self.engine.stream(prompts, options)
         assert last.completions is not None
         chosen = self._chosen(prompts, rows, last.completions)
+        sure = confidences(self.engine, prompts, chosen)
         return [
             Answer(
-                task.kept(each.text.strip().partition("\n")[0], options).strip(), {"new_tokens": len(each.token_ids)}
+                task.kept(each.text.strip().partition("\n")[0], asked_of(row, self.measure.task)[1]).strip(),
+                {"new_tokens": len(each.token_ids), "confidence": value},
             )
-            for each, (_, options) in zip(chosen, (asked_of(row, self.measure.task) for row in rows), strict=True)
+            for each, row, value in zip(chosen, rows, sure, strict=True)
         ]
 
     def _prompt(self, text: str, row: Row) -> Prompt:
@@ -166,7 +169,8 @@ class PlainForm(Form):
         for start in range(0, len(scores), len(labels)):
             weights = [math.exp(score.total) for score in scores[start : start + len(labels)]]
             shares = {label: weight / sum(weights) for label, weight in zip(labels, weights, strict=True)}
-            answers.append(Answer(max(labels, key=shares.__getitem__), {"probabilities": shares}))
+            best = max(labels, key=shares.__getitem__)
+            answers.append(Answer(best, {"probabilities": shares, "confidence": shares[best]}))
         return answers
 
     def _fitting(self, item: Item) -> str | None:
@@ -226,6 +230,12 @@ class ContinuationForm(Form):
         ]
 
 
+def confidences_in(details: Mapping[FormName, Sequence[Mapping[str, Any]]]) -> list[float | None] | None:
+    """How sure the finetuned model was of each answer, or the base where it alone was asked; None without answers."""
+    asked = next((form for form in FORMS if form in details), None)
+    return None if asked is None else [each.get("confidence") for each in details[asked]]
+
+
 def make_form(name: FormName, engine: Engine, measure: Measure, *, seed: int) -> Form | None:
     """The form of a name; None where the measure has none of it (prose has no template)."""
     generation = generation_of(measure, engine)
@@ -275,4 +285,4 @@ def _answer(result: Result) -> Answer:
     details: dict[str, Any] = {"new_tokens": result.receipt.new_tokens, "stop_reason": result.receipt.stop_reason}
     if result.probabilities:
         details = {"probabilities": result.probabilities}
-    return Answer(result.text, details)
+    return Answer(result.text, details | {"confidence": result.confidence})

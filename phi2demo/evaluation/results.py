@@ -78,6 +78,8 @@ class SliceValue:
     n: int
     enough: bool
     figures: tuple[FigureValue, ...]
+    bounds: tuple[float, float] | None = None
+    """Of the confidence in its answers, where it is of those."""
 
 
 @dataclass(frozen=True)
@@ -265,7 +267,15 @@ def _slice(found: _Fields) -> SliceValue:
     if by not in DIMENSIONS:
         raise _WrongError(f"{found.where}.by is {by!r}")
     figures = tuple(_figure(each) for each in found.several("figures"))
-    return SliceValue(by, found.text("name"), found.count("n"), found.flag("enough"), figures)
+    bounds = found.optional("bounds", found.inner)
+    return SliceValue(
+        by,
+        found.text("name"),
+        found.count("n"),
+        found.flag("enough"),
+        figures,
+        (bounds.number("low"), bounds.number("high")) if bounds else None,
+    )
 
 
 def _figure(found: _Fields) -> FigureValue:

@@ -1,11 +1,11 @@
-"""Which items of a measure belong together: by length, genre and complexity of the person's text, and by whether a model
-may have been trained or chosen on it. Knows no answer.
+"""Which items of a measure belong together: by length, genre and complexity of the person's text, by whether a model may
+have been trained or chosen on it, and by how sure the model is of its answer. Knows no score.
 
 Lengths and complexities are computed from the text by the same rule for any data; a genre is what the row says of
 itself, or what is known of its data set.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -13,7 +13,7 @@ from phi2demo.evaluation.datasets import Item, Measure
 from phi2demo.tasks.documents import split_sentences
 from phi2demo.training.corpus import Row
 
-Dimension = Literal["length", "genre", "complexity", "contamination"]
+Dimension = Literal["length", "genre", "complexity", "contamination", "confidence"]
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
 
 LEAST_TO_RANK = 20
@@ -52,6 +52,9 @@ STANDINGS: tuple[Standing, ...] = get_args(Standing)
 """Where an item stands, in the files of the folder that it is from."""
 IN_TRAINING, IN_VALIDATION, IN_NEITHER = STANDINGS
 
+FIFTHS = ("least sure", "less sure", "middling", "surer", "surest")
+"""Of the items, by the confidence of the answers."""
+
 _TEXT_FIELDS = {
     "translation": ("source",),
     "summarization": ("document",),
@@ -71,6 +74,8 @@ class Slice:
     name: str
     indexes: tuple[int, ...]
     """Of the items, in their order."""
+    bounds: tuple[float, float] | None = None
+    """The least and the greatest confidence of its answers, where it is of those."""
 
     @property
     def enough(self) -> bool:
@@ -78,10 +83,16 @@ class Slice:
         return len(self.indexes) >= LEAST_TO_RANK
 
 
-def slices_of(measure: Measure, *, contamination: Sequence[Standing] | None = None) -> list[Slice]:
+def slices_of(
+    measure: Measure,
+    *,
+    contamination: Sequence[Standing] | None = None,
+    confidences: Sequence[float | None] | None = None,
+) -> list[Slice]:
     """By length, genre, complexity, each from its first label to its last; labels that no item has are left out.
 
-    With the `contamination` of each item by that too, unless all are clean: their slice would be the measure.
+    With the `contamination` of each item by that too, unless all are clean: their slice would be the measure. With the
+    `confidences` in the answers by fifths of them, an answer without one among the least sure; not of a small measure.
     """
     labels = [labels_of(item, measure) for item in measure.items]
     if contamination is not None and set(contamination) - {IN_NEITHER}:
@@ -90,14 +101,25 @@ def slices_of(measure: Measure, *, contamination: Sequence[Standing] | None = No
     others = sorted({each["genre"] for each in labels if "genre" in each} - set(GENRES))
     orders: dict[Dimension, tuple[str, ...]] = {
         "length": LENGTHS, "genre": (*GENRES, *others), "complexity": COMPLEXITIES,
-        "contamination": STANDINGS,
+        "contamination": STANDINGS, "confidence": (),
     }  # fmt: skip
     found = [
         Slice(by, name, tuple(index for index, each in enumerate(labels) if each.get(by) == name))
         for by in DIMENSIONS
         for name in orders[by]
     ]
-    return [each for each in found if each.indexes]
+    return [each for each in (*found, *_fifths(confidences or ())) if each.indexes]
+
+
+def _fifths(confidences: Sequence[float | None]) -> Iterator[Slice]:
+    """Of about as many items each; nothing where those would be too few to rank, or no answer has a confidence."""
+    if len(confidences) < len(FIFTHS) * LEAST_TO_RANK or all(value is None for value in confidences):
+        return
+    values = [value or 0.0 for value in confidences]
+    order = sorted(range(len(values)), key=lambda index: (values[index], index))
+    for at, name in enumerate(FIFTHS):
+        part = order[at * len(order) // len(FIFTHS) : (at + 1) * len(order) // len(FIFTHS)]
+        yield Slice("confidence", name, tuple(sorted(part)), (values[part[0]], values[part[-1]]))
 
 
 def labels_of(item: Item, measure: Measure) -> dict[Dimension, str]:
@@ -165,6 +187,11 @@ def describe_slicing() -> dict[str, Any]:
             "measure": "whether the text or a good answer stands in training or validation files beside the measured one: "
             "of eight words and more where they hold 70 % of its runs of eight words, of fewer as a whole",
             "names": list(STANDINGS),
+        },
+        "confidence": {
+            "measure": "fifths of the items by the finetuned model's confidence in its answers: the geometric mean of the "
+            "probabilities of the tokens, or the probability of the label",
+            "names": list(FIFTHS),
         },
         "least_to_rank": LEAST_TO_RANK,
     }

@@ -7,7 +7,7 @@ from typing import Any
 from phi2demo.evaluation.datasets import Item, Measure
 from phi2demo.evaluation.examples import Example, examples_of
 from phi2demo.evaluation.figures import Scored
-from phi2demo.evaluation.forms import Answer, Form, FormName
+from phi2demo.evaluation.forms import Answer, Form, FormName, confidences_in
 from phi2demo.evaluation.metrics import metrics_for
 from phi2demo.evaluation.statistics import Resamples
 
@@ -104,7 +104,13 @@ class Tally:
                 name: sum("unanswered" in row.details for row in rows if row.form == name) for name in self.forms
             },
             "figures": scored.figures(Resamples.draw(len(items), resamples=resamples, seed=seed), peers={}),
-            "slices": scored.slices(resamples=resamples, seed=seed),
+            "slices": scored.slices(
+                resamples=resamples,
+                seed=seed,
+                confidences=confidences_in(
+                    {name: [kept[item.index].details for item in items] for name, kept in self._rows.items()}
+                ),
+            ),
             "seconds": {name: round(value, 3) for name, value in seconds.items()},
         }
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import gradio as gr
@@ -19,8 +20,10 @@ from phi2demo.ui.sessions import Sessions
 class CompareHandlers(AnswerHandlers):
     """The handlers of the tab."""
 
-    def __init__(self, tab: CompareTab, loader: EngineLoader, sessions: Sessions) -> None:
-        super().__init__(tab, loader, sessions)
+    def __init__(
+        self, tab: CompareTab, loader: EngineLoader, sessions: Sessions, *, reports: Path | None = None
+    ) -> None:
+        super().__init__(tab, loader, sessions, reports=reports)
         self._compared = tab
 
     def choose(self, task: str) -> Updates:

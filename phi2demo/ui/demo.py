@@ -75,12 +75,12 @@ def build_demo(
                 if name in declaration.tasks:
                     with gr.Tab(task.title, id=name):
                         tab = build_task_tab(task, description, declaration)
-                        connect(tab, TabHandlers(tab, loader, sessions))
+                        connect(tab, TabHandlers(tab, loader, sessions, reports=reports))
                         answering.append(tab)
             if description.has_adapter:
                 with gr.Tab("Compare", id=COMPARE):
                     comparing = build_compare_tab(description, declared)
-                    connect_compare(comparing, CompareHandlers(comparing, loader, sessions))
+                    connect_compare(comparing, CompareHandlers(comparing, loader, sessions, reports=reports))
                     answering.append(comparing)
             with gr.Tab("Explain", id=EXPLAIN) as opened:
                 explaining = build_explain_tab(tabs, description, declared.either)

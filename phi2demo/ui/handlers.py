@@ -15,6 +15,8 @@ import gradio as gr
 from phi2demo.engine.engine import USES, Engine
 from phi2demo.engine.loader import EngineLoader
 from phi2demo.errors import Phi2DemoError
+from phi2demo.evaluation.caution import caution
+from phi2demo.evaluation.shelf import kept_reports
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.documents import count_words
 from phi2demo.tasks.receipt import Receipt
@@ -25,6 +27,7 @@ from phi2demo.ui.alternatives import alternatives
 from phi2demo.ui.answer_column import AnswerColumn, AnswersTab
 from phi2demo.ui.explain_inputs import Answered
 from phi2demo.ui.fields import chooses_form
+from phi2demo.ui.figures import measure_title, number
 from phi2demo.ui.files import read_document
 from phi2demo.ui.sessions import Sessions
 from phi2demo.ui.task_tab import TaskTab
@@ -42,8 +45,11 @@ Updates = dict[Any, Any]
 class AnswerHandlers(ABC):
     """The handlers of any tab that shows answers. Generators end when the page is closed, and with them the computing."""
 
-    def __init__(self, tab: AnswersTab, loader: EngineLoader, sessions: Sessions) -> None:
-        self._tab, self._loader, self._sessions = tab, loader, sessions
+    def __init__(
+        self, tab: AnswersTab, loader: EngineLoader, sessions: Sessions, *, reports: Path | None = None
+    ) -> None:
+        """`reports` is the folder of evaluation reports, where there is one: they say what being unsure means."""
+        self._tab, self._loader, self._sessions, self._reports = tab, loader, sessions, reports
 
     def begin(self, request: gr.Request) -> Updates:
         """On the click, before the queue: say so, and make Stop work."""
@@ -164,7 +170,7 @@ class AnswerHandlers(ABC):
             updates |= {
                 column.text: result.text,
                 column.bars: markup.bars(result.probabilities),
-                column.facts: markup.facts(result),
+                column.facts: markup.facts(result, caution=self._caution(result)),
                 column.alternatives: alternatives(result.alternatives, partial(TASKS[asked.task].remark, asked.text)),
                 column.details: markup.receipt_table(result.receipt),
                 column.receipt: result.receipt.to_json(),
@@ -174,6 +180,21 @@ class AnswerHandlers(ABC):
                 column.answered: Answered(asked, result),
             }
         return updates
+
+    def _caution(self, result: Result) -> str:
+        """What an evaluation of these weights says of answers that they are as unsure of."""
+        if self._reports is None:
+            return ""
+        info = self._loader.engine().info
+        known = [kept.report for kept in kept_reports(self._reports, info=info) if kept.report.is_of(info)]
+        found = caution(known, result.receipt, result.confidence)
+        if found is None:
+            return ""
+        there, over_all = (number(score, found.digits) for score in (found.score, found.all_score))
+        return (
+            f"The model is unsure of this. Of {measure_title(found.measure)}, the fifth that it was least sure of has "
+            f"{found.title} {there}, all of it {over_all}."
+        )
 
     def _ended(self, words: str, kind: markup.Kind) -> Updates:
         return {self._tab.status: markup.status(words, kind), self._tab.stop: gr.Button(interactive=False)}
@@ -198,8 +219,8 @@ class AnswerHandlers(ABC):
 class TabHandlers(AnswerHandlers):
     """The handlers of a task's own tab."""
 
-    def __init__(self, tab: TaskTab, loader: EngineLoader, sessions: Sessions) -> None:
-        super().__init__(tab, loader, sessions)
+    def __init__(self, tab: TaskTab, loader: EngineLoader, sessions: Sessions, *, reports: Path | None = None) -> None:
+        super().__init__(tab, loader, sessions, reports=reports)
         self._task_tab = tab
 
     def try_example(self, index: int) -> Updates:

@@ -41,7 +41,7 @@ def running(progress: Progress) -> str:
     return status(words, "running", numbers=numbers, share=share)
 
 
-def facts(result: Result) -> str:
+def facts(result: Result, *, caution: str = "") -> str:
     """What an answer came to, in one line, and what a person should know about it."""
     receipt = result.receipt
     if result.probabilities:
@@ -54,11 +54,13 @@ def facts(result: Result) -> str:
             ENDINGS.get(receipt.stop_reason, receipt.stop_reason),
             *result.facts,
         ]
+        if result.confidence is not None:
+            parts.append(f"confidence {result.confidence:.0%}")
     if result.use == "base":
         parts.append(f"asked {FORMS[receipt.form].lower()}")
     elif (strength := receipt.generation.get("adapter_strength", 1.0)) != 1:
         parts.append(f"finetuning at {strength:g} of its strength")
-    notes = "".join(f"<li>{escape(note)}</li>" for note in result.notes)
+    notes = "".join(f"<li>{escape(note)}</li>" for note in (*result.notes, *filter(None, [caution])))
     return f'<p class="facts">{_separated(parts)}</p>' + (f'<ul class="notes">{notes}</ul>' if notes else "")
 
 

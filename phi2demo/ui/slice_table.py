@@ -1,4 +1,4 @@
-"""What finetuning changed by length, genre, complexity and contamination: a heat table, escaped HTML."""
+"""What finetuning changed by part of a set, from length to confidence: a heat table, escaped HTML."""
 
 from collections.abc import Sequence
 from html import escape
@@ -7,6 +7,7 @@ from phi2demo.evaluation.results import FigureValue, MeasureValue, ReportValue, 
 from phi2demo.evaluation.slices import (
     COMPLEXITIES,
     DIMENSIONS,
+    FIFTHS,
     GENRES,
     LEAST_TO_RANK,
     LENGTHS,
@@ -20,6 +21,7 @@ _Column = tuple[Dimension, str]
 """Dimension and label."""
 _LABELS: dict[Dimension, tuple[str, ...]] = {
     "length": LENGTHS, "genre": GENRES, "complexity": COMPLEXITIES, "contamination": STANDINGS,
+    "confidence": FIFTHS,
 }  # fmt: skip
 
 

@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from phi2demo.evaluation.datasets import read_measures
 from phi2demo.evaluation.evaluate import EvaluationSettings, evaluate
 from phi2demo.evaluation.forms import make_form
 from phi2demo.evaluation.report import read_report, to_markdown
+from phi2demo.evaluation.slices import FIFTHS
 from tests.evaluation.conftest import pair, review
 from tests.tasks.scripted import BARE, ScriptedEngine
 
@@ -123,6 +125,24 @@ def test_what_may_have_been_seen_is_counted_and_scored_apart(data: Path) -> None
         0
     ]
     assert left["contamination"] is None
+
+
+def test_answers_tell_how_sure_the_model_was_and_are_scored_by_fifths_of_that(data: Path) -> None:
+    path = data / "translation" / "pairs.en-de.test.jsonl"
+    (data / "translation" / "pairs.en-de.test.jsonl.xz").unlink()
+    rows = [pair(number) | {"source": f"{'word ' * (number % 11)}number {number}"} for number in range(110)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    measures = {each["name"]: each for each in run(data, peers=False)["measures"]}
+    for name in ("translation.pairs.en-de", "question_answering.questions", "sentiment.reviews"):
+        for form in ("finetuned", "base_plain"):
+            lines = (data.parent / "report" / "outputs" / f"{name}.{form}.jsonl").read_text().splitlines()[1:]
+            assert all(0 < json.loads(line)["confidence"] <= 1 for line in lines), (name, form)
+    parts = [each for each in measures["translation.pairs.en-de"]["slices"] if each["by"] == "confidence"]
+    assert [each["name"] for each in parts] == list(FIFTHS)
+    assert [each["n"] for each in parts] == [22] * 5
+    assert all(low["bounds"]["high"] <= high["bounds"]["low"] for low, high in pairwise(parts))
+    assert all({"finetuned", "base_plain"} <= each["figures"][0]["scores"].keys() for each in parts)
+    assert "confidence" not in {each["by"] for each in measures["sentiment.reviews"]["slices"]}, "too few"
 
 
 def test_the_base_better_by_fewer_bits_is_chosen(data: Path) -> None:

@@ -76,6 +76,19 @@ def test_what_people_score_is_read_where_it_was_measured() -> None:
         as_report(report)
 
 
+def test_the_bounds_of_a_fifth_are_read() -> None:
+    report = small()
+    part = report["measures"][0]["slices"][0]
+    report["measures"][0]["slices"] = [
+        part | {"by": "confidence", "name": "least sure", "bounds": {"low": 0.1, "high": 0.25}},
+        part,
+    ]
+    assert [each.bounds for each in as_report(report).measures[0].slices] == [(0.1, 0.25), None]
+    report["measures"][0]["slices"][0]["bounds"] = {"low": 0.1}
+    with pytest.raises(DataError, match=r"bounds\.high is None"):
+        as_report(report)
+
+
 def test_reports_of_this_project_read_back() -> None:
     paths = sorted((ASSETS / "evaluation").glob("*.json"))
     reports = [load_report(path) for path in paths if "measures" in json.loads(path.read_text(encoding="utf-8"))]

@@ -1,4 +1,5 @@
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 from phi2demo.evaluation.datasets import DataFile, Item, Measure, read_measures, select
 from phi2demo.evaluation.slices import (
     DIMENSIONS,
+    FIFTHS,
     IN_NEITHER,
     IN_TRAINING,
     LEAST_TO_RANK,
@@ -107,6 +109,31 @@ def test_items_are_sliced_by_contamination_where_any_is_contaminated() -> None:
     ]  # fmt: skip
     assert [each for each in found if each.by != "contamination"] == slices_of(measure)
     assert slices_of(measure, contamination=[IN_NEITHER] * 3) == slices_of(measure)
+
+
+def test_items_are_sliced_by_fifths_of_confidence() -> None:
+    measure = measure_of([{"text": "a"}] * 103)
+    values: list[float | None] = [((index * 37) % 103) / 103 for index in range(103)]
+    values[5] = None
+    found = [each for each in slices_of(measure, confidences=values) if each.by == "confidence"]
+    assert [each.name for each in found] == list(FIFTHS)
+    assert sorted(index for each in found for index in each.indexes) == list(range(103))
+    assert {len(each.indexes) for each in found} == {20, 21}
+    assert 5 in found[0].indexes
+    for each, above in pairwise(found):
+        assert each.bounds is not None
+        assert above.bounds is not None
+        assert each.bounds[1] < above.bounds[0]
+        assert each.bounds == (
+            min(values[index] or 0 for index in each.indexes),
+            max(values[index] or 0 for index in each.indexes),
+        )
+
+
+@pytest.mark.parametrize("values", [None, [], [0.5] * 99, [None] * 200])
+def test_there_are_no_fifths_of_few_or_of_nothing(values: list[float | None] | None) -> None:
+    measure = measure_of([{"text": "a"}] * len(values or [1]))
+    assert all(each.by != "confidence" for each in slices_of(measure, confidences=values))
 
 
 def test_enough_begins_at_the_least() -> None:

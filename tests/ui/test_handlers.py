@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +19,10 @@ from phi2demo.tasks.reranking import Ranked
 from phi2demo.ui.handlers import TabHandlers
 from phi2demo.ui.options import option_inputs
 from phi2demo.ui.sessions import Sessions
-from phi2demo.ui.task_tab import TaskTab
+from phi2demo.ui.task_tab import TaskTab, build_task_tab
+from tests.evaluation.test_caution import measured
+from tests.evaluation.test_results import small
+from tests.ui.conftest import DESCRIPTION
 from tests.ui.scripted import ScriptedEngine
 
 PAGE: Any = SimpleNamespace(session_hash="page")
@@ -312,3 +316,31 @@ def test_the_counter_counts(tab_of: Callable[[str], Built]) -> None:
     assert "2 words" in handlers.count("two words")
     assert "1,024" in handlers.count("two words")
     assert "at most 1,000,000" in handlers.count("a" * 1_000_001)
+
+
+def test_how_sure_the_model_is_stands_beside_the_answer(tab_of: Callable[[str], Built]) -> None:
+    tab, handlers = tab_of("translation")
+    page, _ = states(tab, handlers.run(values_of(tab, "one two three"), PAGE))
+    facts = page[tab.columns["finetuned"].facts]
+    assert re.search(r"<span>confidence \d+%</span>", facts)
+    assert "unsure" not in facts, "nothing was measured"
+    tab, handlers = tab_of("generation")
+    page, _ = states(tab, handlers.run(values_of(tab, "one two three"), PAGE))
+    assert "confidence" not in page[tab.columns["finetuned"].facts]
+
+
+def test_where_it_was_as_unsure_the_measured_score_is_told(
+    loader: EngineLoader, engine: ScriptedEngine, sessions: Sessions, tmp_path: Path
+) -> None:
+    report = small() | {"measures": [measured("translation.pairs.en-de", 400, there=12.0, high=0.999)]}
+    info = engine.info
+    told = "Of English to German, pairs, the fifth that it was least sure of has BLEU 12.0, all of it 30.0."
+    for revision, expected in ((info.base_revision, True), ("cccccccccccc", False)):
+        report["model"] |= {"base_revision": revision, "adapter_revision": info.adapter_revision}
+        (tmp_path / "report.json").write_text(json.dumps(report), encoding="utf-8")
+        with gr.Blocks():
+            tab = build_task_tab(TASKS["translation"], DESCRIPTION, Declaration())
+        handlers = TabHandlers(tab, loader, sessions, reports=tmp_path)
+        page, _ = states(tab, handlers.run(values_of(tab, "one two three"), PAGE))
+        assert ("unsure of this" in page[tab.columns["finetuned"].facts]) is expected
+        assert (told in page[tab.columns["finetuned"].facts]) is expected
