@@ -99,8 +99,9 @@ class Endpoints:
                 plain where its folder records that it was pretrained so.
 
         Returns:
-            {"text", "use", "notes", "facts", "receipt", "alternatives"}; for "both" and "all" a list. The alternatives
-            are, of each part, what it was chosen among; missing where num_beams is 1.
+            {"text", "use", "notes", "facts", "receipt", "confidence", "alternatives"}; for "both" and "all" a list. The
+            confidence is how sure the model is, from 0 to 1. The alternatives are, of each part, what it was chosen
+            among; missing where num_beams is 1.
         """
         yield from self._task("summarization", text, lambda _: SummaryOptions(length), use, seed, options, base_form)
 
@@ -130,8 +131,9 @@ class Endpoints:
                 plain where its folder records that it was pretrained so.
 
         Returns:
-            {"text", "use", "notes", "facts", "receipt", "alternatives"}; for "both" and "all" a list. The alternatives
-            are, of each sentence, what it was chosen among; missing where num_beams is 1 or reverse_weight 0.
+            {"text", "use", "notes", "facts", "receipt", "confidence", "alternatives"}; for "both" and "all" a list. The
+            confidence is how sure the model is, from 0 to 1. The alternatives are, of each sentence, what it was chosen
+            among; missing where num_beams is 1 or reverse_weight 0.
         """
         yield from self._task(
             "translation", text, lambda _: TranslationOptions(source, target), use, seed, options, base_form
@@ -151,7 +153,8 @@ class Endpoints:
             options: adapter_strength alone, as no tokens are chosen.
 
         Returns:
-            {"text", "use", "probabilities", "notes", "facts", "receipt"}; for "both" and "all" a list.
+            {"text", "use", "probabilities", "notes", "facts", "receipt", "confidence"}; for "both" and "all" a list. The
+            confidence is the probability of the label.
         """
         yield from self._task("sentiment", text, lambda _: SentimentOptions(), use, None, options, base_form)
 
@@ -178,8 +181,9 @@ class Endpoints:
                 plain where its folder records that it was pretrained so.
 
         Returns:
-            {"text", "use", "notes", "facts", "receipt", "alternatives"}; for "both" and "all" a list. The alternatives
-            are, of each text, what it was chosen among; missing where num_beams is 1.
+            {"text", "use", "notes", "facts", "receipt", "confidence", "alternatives"}; for "both" and "all" a list. The
+            confidence is how sure the model is, from 0 to 1. The alternatives are, of each text, what it was chosen
+            among; missing where num_beams is 1.
         """
         yield from self._task(
             "question_answering", text, lambda _: QuestionOptions(question), use, seed, options, base_form
