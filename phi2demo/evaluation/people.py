@@ -40,42 +40,39 @@ class SecondAnswers:
 
 def second_answers(measure: Measure) -> SecondAnswers | None:
     """None where there are too few to rank anything by."""
-    others = _other_targets(measure) if measure.kind == "translation" else {}
-    found = []
-    for place, item in enumerate(measure.items):
-        if measure.kind == "translation":
-            answer, left = others.get(place), item.references
-        else:
-            answer, left = _second(item, measure.kind)
-        if answer is not None and left:
-            found.append((place, answer, replace(item, references=left)))
+    found = _other_translations(measure) if measure.kind == "translation" else _second_of_each(measure)
     if len(found) < LEAST_TO_RANK:
         return None
     places, answers, items = zip(*found, strict=True)
     return SecondAnswers(replace(measure, items=items), places, answers)
 
 
-def _other_targets(measure: Measure) -> dict[int, str]:
-    """Of each translation that has another of the same text: the next one, and behind the last the first."""
+def _other_translations(measure: Measure) -> list[tuple[int, str, Item]]:
+    """Of each row that another translates too: that one, the first for the last; its own stays the reference."""
     same: dict[bytes, dict[str, int]] = {}
     for place, item in enumerate(measure.items):
         same.setdefault(fingerprint(text_of(item.row, measure.kind)), {}).setdefault(item.references[0], place)
-    found = {}
+    others = {}
     for targets in same.values():
         texts = list(targets)
         for at, text in enumerate(texts if len(texts) > 1 else ()):
-            found[targets[text]] = texts[(at + 1) % len(texts)]
+            others[targets[text]] = texts[(at + 1) % len(texts)]
+    return [(place, others[place], measure.items[place]) for place in sorted(others)]
+
+
+def _second_of_each(measure: Measure) -> list[tuple[int, str, Item]]:
+    """Of each item that has several answers, which may be the same: the second; the others stay references."""
+    found = []
+    for place, item in enumerate(measure.items):
+        first, *others = _answers(item, measure.kind)
+        if others:
+            left = tuple(dict.fromkeys((first, *others[1:])))
+            found.append((place, others[0], replace(item, references=left)))
     return found
 
 
-def _second(item: Item, kind: str) -> tuple[str | None, tuple[str, ...]]:
-    """The second answer and the others; people may give the same."""
-    if kind == "summarization":
-        answers = list(item.references)
-    elif kind == "question_answering":
-        answers = [normalize(answer["text"]) for answer in item.row["answers"]]
-    else:
-        return None, ()
-    if len(answers) < 2:
-        return None, ()
-    return answers[1], tuple(dict.fromkeys((answers[0], *answers[2:])))
+def _answers(item: Item, kind: str) -> list[str]:
+    """All that people gave; of a kind that has one by its nature, that."""
+    if kind == "question_answering":
+        return [normalize(answer["text"]) for answer in item.row["answers"]]
+    return list(item.references)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from phi2demo.errors import DataError
-from phi2demo.evaluation.slices import STANDINGS
+from phi2demo.evaluation.slices import IN_TRAINING, IN_VALIDATION, STANDINGS
 
 FORM_TITLES = {
     "finetuned": "finetuned",
@@ -85,7 +85,7 @@ def contamination_to_markdown(measures: Sequence[dict[str, Any]]) -> str:
     told = {measure["name"]: measure["contamination"] for measure in measures if measure.get("contamination")}
     if not told:
         return ""
-    found = [name for name, each in told.items() if each["files"]]
+    found = [name for name, each in told.items() if each[IN_TRAINING] or each[IN_VALIDATION]]
     clean, left = len(told) - len(found), [measure["name"] for measure in measures if measure["name"] not in told]
     says = f"Of {clean} of the {len(told)} measures that were looked up no item stands there."
     if left:

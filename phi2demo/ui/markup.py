@@ -54,14 +54,18 @@ def facts(result: Result, *, caution: str = "") -> str:
             ENDINGS.get(receipt.stop_reason, receipt.stop_reason),
             *result.facts,
         ]
-        if result.confidence is not None:
-            parts.append(f"confidence {result.confidence:.0%}")
     if result.use == "base":
         parts.append(f"asked {FORMS[receipt.form].lower()}")
     elif (strength := receipt.generation.get("adapter_strength", 1.0)) != 1:
         parts.append(f"finetuning at {strength:g} of its strength")
     notes = "".join(f"<li>{escape(note)}</li>" for note in (*result.notes, *filter(None, [caution])))
-    return f'<p class="facts">{_separated(parts)}</p>' + (f'<ul class="notes">{notes}</ul>' if notes else "")
+    sure = "" if result.probabilities or result.confidence is None else _confidence(result.confidence)
+    return f'<p class="facts">{_separated(parts)}{sure}</p>' + (f'<ul class="notes">{notes}</ul>' if notes else "")
+
+
+def _confidence(value: float) -> str:
+    means = "The geometric mean of the probabilities that the model gives the tokens of its answer, one after the other"
+    return f'<span title="{means}">confidence {value:.0%}</span>'
 
 
 def bars(probabilities: dict[str, float]) -> str:

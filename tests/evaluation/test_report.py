@@ -62,7 +62,7 @@ def test_slices_are_told_in_a_table_of_their_own() -> None:
 def test_what_may_have_been_seen_is_a_table_and_a_line() -> None:
     held = {"reviews.validation.jsonl": 795, "a|b.train.jsonl": 1}
     seen = {"in training": 1, "in validation": 795, "in neither": 76, "files": held}
-    clean = {"in training": 0, "in validation": 0, "in neither": 9, "files": {}}
+    clean: dict[str, Any] = {"in training": 0, "in validation": 0, "in neither": 9, "files": {}}
     measures = [
         {"name": "sentiment.sst2", "contamination": seen},
         {"name": "prose.tales", "contamination": clean},
@@ -79,6 +79,8 @@ def test_what_may_have_been_seen_is_a_table_and_a_line() -> None:
         contamination_to_markdown(measures[1:2]) == "Of 1 of the 1 measures that were looked up no item stands there."
     )
     assert contamination_to_markdown(measures[2:]) == ""
+    together = contamination_to_markdown([{"name": "x", "contamination": clean | {"in training": 2}}])
+    assert "| x | 2 | 0 | 9 |  |" in together, "which several files hold only together"
 
 
 def test_people_stand_beside_the_models() -> None:

@@ -322,7 +322,7 @@ def test_how_sure_the_model_is_stands_beside_the_answer(tab_of: Callable[[str], 
     tab, handlers = tab_of("translation")
     page, _ = states(tab, handlers.run(values_of(tab, "one two three"), PAGE))
     facts = page[tab.columns["finetuned"].facts]
-    assert re.search(r"<span>confidence \d+%</span>", facts)
+    assert re.search(r"<span title=\"The geometric mean [^\"]*\">confidence \d+%</span>", facts)
     assert "unsure" not in facts, "nothing was measured"
     tab, handlers = tab_of("generation")
     page, _ = states(tab, handlers.run(values_of(tab, "one two three"), PAGE))
