@@ -2,17 +2,15 @@
 
 import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from threading import Event
 from typing import TypeVar
 
 from phi2demo.engine.engine import MAX_SEED, RANGES, Completion, Engine, Prompt, Snapshot, StopReason, Use
-from phi2demo.errors import StoppedError
-from phi2demo.tasks.confidence import confidence, confidences
-from phi2demo.tasks.listing import Choice, Listed, list_outputs
+from phi2demo.tasks.choosing import Answered, Chooser, kept
+from phi2demo.tasks.listing import Listed
 from phi2demo.tasks.receipt import Receipt, make_receipt
-from phi2demo.tasks.reranking import Reversible, choose, preferred, reversible
 from phi2demo.tasks.task import AnyTask, Budget, Pieces, Progress, Request, Result
 
 BATCH_PIECES = 8
@@ -86,12 +84,14 @@ class Rounds:
     ) -> None:
         """With `listing` the results hold what else could have been said, where there was a choice."""
         self._engine, self._task, self._requests, self._cancel = engine, task, requests, cancel
-        self._listing = listing
         self._generation, self._uses = requests[0].generation, requests[0].uses
         assert all((each.generation, each.uses) == (self._generation, self._uses) for each in requests)
         reserved = min(self._generation.max_new_tokens, engine.info.context // 2)
         self._budget = Budget(engine.count_tokens, engine.info.context - reserved, reserved)
         self._pieces_at_once = max(1, BATCH_PIECES // len(requests))
+        self._chooser = Chooser(
+            engine, task, self._generation, cancel, self._cut_short, lambda: self._seconds - self._batch_at, listing
+        )
         self._started = time.monotonic()
         self._first_token_s: float | None = None
         self._batch_at = 0.0
@@ -180,88 +180,25 @@ class Rounds:
     ) -> Generator[Snapshot]:
         """`last` with what was chosen among the candidates of each row, and signs of life while that takes time."""
         completions: list[Completion] = []
-        rows = list(zip(jobs, prompts, found, strict=True))
+        rows = [
+            Answered(
+                strand.current.pieces.texts[index],
+                strand.request.options,
+                self._task.asked(strand.request, strand.use),
+                prompt,
+                completion,
+            )
+            for (strand, index), prompt, completion in zip(jobs, prompts, found, strict=True)
+        ]
         for start in range(0, len(rows), CHOSEN_TOGETHER):
-            part = rows[start : start + CHOSEN_TOGETHER]
-            chosen = self._choose(part)
-            sure = self._confidence(part, chosen)
-            for ((strand, _), _, _), (completion, ranked), value in zip(part, chosen, sure, strict=True):
-                strand.current.alternatives.append(ranked)
-                strand.current.confidences.append(value)
-                completions.append(completion)
-            if any(ranked for _, ranked in chosen):
+            chosen = self._chooser.choose(rows[start : start + CHOSEN_TOGETHER])
+            for (strand, _), each in zip(jobs[start:], chosen, strict=False):
+                strand.current.alternatives.append(each.alternatives)
+                strand.current.confidences.append(each.confidence)
+            completions += [each.completion for each in chosen]
+            if any(each.alternatives for each in chosen):
                 yield replace(last, completions=None)
         yield replace(last, completions=tuple(completions))
-
-    def _choose(
-        self, rows: Sequence[tuple[tuple[_Strand, int], Prompt, Completion]]
-    ) -> list[tuple[Completion, tuple[Listed, ...]]]:
-        """Where there is no time for it, the likeliest stays, and the reason says so."""
-        weight = self._generation.reverse_weight
-        chosen: list[tuple[Completion, tuple[Listed, ...]]] = []
-        weighed: dict[int, tuple[Reversible, Completion]] = {}
-        for at, ((strand, index), prompt, completion) in enumerate(rows):
-            request, text = strand.request, strand.current.pieces.texts[index]
-            form = self._task.asked(request, strand.use)
-            asked = reversible(self._task, text, request.options, form, prompt)
-            if asked is not None and weight and completion.candidates:
-                weighed[at] = asked, completion
-            chosen.append((preferred(self._task, text, request.options, completion), ()))
-        if not weighed:
-            return self._listed(rows, [completion for completion, _ in chosen])
-        reason = self._cut_short()
-        if reason is None:
-            try:
-                best = choose(self._engine, list(weighed.values()), self._generation, cancel=self._cancel)
-                seconds = self._seconds - self._batch_at
-                for at, (completion, ranked) in zip(weighed, best, strict=True):
-                    chosen[at] = replace(completion, seconds=seconds), ranked
-                return chosen
-            except StoppedError:
-                reason = "stopped"
-        for at, (_, completion) in weighed.items():
-            chosen[at] = replace(completion, stop_reason=reason), ()
-        return chosen
-
-    def _listed(
-        self,
-        rows: Sequence[tuple[tuple[_Strand, int], Prompt, Completion]],
-        chosen: Sequence[Completion],
-    ) -> list[tuple[Completion, tuple[Listed, ...]]]:
-        """With what each was chosen among; the answers are there, so that nothing is missed where time is up."""
-        lists: list[tuple[Listed, ...]] = [() for _ in chosen]
-        if self._listing and self._cut_short() is None:
-            options = [strand.request.options for (strand, _), _, _ in rows]
-            prompts = [prompt for _, prompt, _ in rows]
-            choices = [Choice.of(self._task, *each) for each in zip(options, prompts, chosen, strict=True)]
-            with suppress(StoppedError):
-                lists = list_outputs(self._engine, choices, self._generation, cancel=self._cancel)
-        return list(zip(chosen, lists, strict=True))
-
-    def _confidence(
-        self,
-        rows: Sequence[tuple[tuple[_Strand, int], Prompt, Completion]],
-        chosen: Sequence[tuple[Completion, tuple[Listed, ...]]],
-    ) -> list[float | None]:
-        """In what is kept of each answer; only what was not scored for the choice is scored."""
-        found: list[float | None] = [None for _ in rows]
-        if not self._task.has_right_answer:
-            return found
-        missing: dict[int, tuple[Prompt, Completion]] = {}
-        for at, (((strand, _), prompt, _), (completion, ranked)) in enumerate(zip(rows, chosen, strict=True)):
-            kept = self._kept(strand, completion)
-            if ranked and ranked[0].candidate.token_ids == kept.token_ids:
-                found[at] = confidence(ranked[0].log_probability, len(kept.token_ids))
-            else:
-                missing[at] = prompt, kept
-        if missing and self._cut_short() is None:
-            prompts, kept_ones = zip(*missing.values(), strict=True)
-            strength = self._generation.adapter_strength
-            with suppress(StoppedError):
-                values = confidences(self._engine, prompts, kept_ones, adapter_strength=strength, cancel=self._cancel)
-                for at, value in zip(missing, values, strict=True):
-                    found[at] = value
-        return found
 
     def _cut_short(self) -> StopReason | None:
         """Why nothing more is to be computed."""
@@ -288,7 +225,9 @@ class Rounds:
                 texts = (self._task.kept(snapshot.texts[at], strand.request.options) for at in rows)
                 current.partial = [self._task.clean(text) for text in texts]
                 continue
-            completions = [self._kept(strand, snapshot.completions[at]) for at in rows]
+            completions = [
+                kept(self._engine, self._task, strand.request.options, snapshot.completions[at]) for at in rows
+            ]
             ends = [completion.seconds for completion in completions]
             known = [end for end in ends if end is not None]
             strand.seconds = self._batch_at + max(known) if len(known) == len(ends) else self._seconds
@@ -298,15 +237,6 @@ class Rounds:
             for completion in completions:
                 if completion.stop_reason in _CUT_SHORT:
                     self._ended = completion.stop_reason
-
-    def _kept(self, strand: _Strand, completion: Completion) -> Completion:
-        """What the task keeps of it, with the tokens of that; whatever ended the rest, that came to its end."""
-        text = self._task.kept(completion.text, strand.request.options)
-        if len(text) == len(completion.text):
-            return completion
-        spans = self._engine.tokens(completion.token_ids).spans
-        count = sum(start < len(text) for start, _ in spans)
-        return replace(completion, text=text, token_ids=completion.token_ids[:count], stop_reason="end")
 
     def _progress(self, shown: Sequence[_Strand], done: int, total: int, stage: str) -> Progress:
         texts = {strand.use: strand.text for strand in shown}
