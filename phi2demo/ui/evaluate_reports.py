@@ -16,7 +16,7 @@ from phi2demo.evaluation.forms import FormName
 from phi2demo.evaluation.report import read_report
 from phi2demo.evaluation.results import ReportValue, load_report
 from phi2demo.evaluation.shelf import SHELF, KeptReport, examples_beside, kept_reports
-from phi2demo.ui import example_cards, figures, markup, people_table, slice_table, task_table
+from phi2demo.ui import confidence_table, example_cards, figures, markup, people_table, slice_table, task_table
 from phi2demo.ui.evaluate_inputs import placeholder
 from phi2demo.ui.evaluate_tab import EvaluateTab, Found
 from phi2demo.ui.files import read_table
@@ -147,7 +147,10 @@ def shown(tab: EvaluateTab, found: Found, *, info: ModelInfo | None) -> dict[Any
     choices = [(figures.measure_title(name), name) for name in measures]
     return {
         tab.about: figures.about(found.report, info=info, live=found.live),
-        tab.plot: figures.plot(found.report) + task_table.gains(found.report) + people_table.scores(found.report),
+        tab.plot: "".join(
+            part(found.report)
+            for part in (figures.plot, task_table.gains, confidence_table.scores, people_table.scores)
+        ),
         tab.after: gr.Column(visible=True),
         tab.table: figures.table(found.report),
         tab.slices: slice_table.heat(found.report),

@@ -1,13 +1,13 @@
-"""What finetuning changed by part of a set, from length to confidence: a heat table, escaped HTML."""
+"""What finetuning changed by length, genre, complexity and contamination: a heat table, escaped HTML."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from html import escape
 
 from phi2demo.evaluation.results import FigureValue, MeasureValue, ReportValue, SliceValue
 from phi2demo.evaluation.slices import (
     COMPLEXITIES,
     DIMENSIONS,
-    FIFTHS,
     GENRES,
     LEAST_TO_RANK,
     LENGTHS,
@@ -21,13 +21,16 @@ _Column = tuple[Dimension, str]
 """Dimension and label."""
 _LABELS: dict[Dimension, tuple[str, ...]] = {
     "length": LENGTHS, "genre": GENRES, "complexity": COMPLEXITIES, "contamination": STANDINGS,
-    "confidence": FIFTHS,
 }  # fmt: skip
 
 
 def heat(report: ReportValue) -> str:
     """A row for each measure, a column for each label; empty where the report has no slices."""
-    measures = [measure for measure in report.measures if measure.slices]
+    measures = [
+        replace(measure, slices=parts)
+        for measure in report.measures
+        if (parts := tuple(part for part in measure.slices if part.by in _LABELS))
+    ]
     if not measures:
         return note("This report was made without slices by length, genre and complexity.")
     columns = _columns(measures)

@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 
 from phi2demo.evaluation.results import as_report
-from phi2demo.ui import figures, people_table, slice_table, task_table
+from phi2demo.evaluation.slices import FIFTHS
+from phi2demo.ui import confidence_table, figures, people_table, slice_table, task_table
 from phi2demo.ui.example_cards import differing
 from tests.evaluation.test_results import small
 from tests.tasks.scripted import INFO
@@ -128,6 +129,25 @@ def test_people_stand_beside_the_models_where_several_answered() -> None:
     assert cells == ["1,480", "43.8 <small>40.0 to 47.0</small>", "30.0 <small>25.0 to 35.0</small>", "20.0 "]
     assert "<b>BLEU" not in table
     assert table.count('<th scope="col"') == 6
+
+
+def test_fifths_of_confidence_tell_what_it_is_worth_and_are_not_in_the_heat_table() -> None:
+    report = small()
+    assert confidence_table.scores(as_report(report)) == ""
+    measure = report["measures"][0]
+    part = measure["slices"][0]
+    fifths = [
+        part | {"by": "confidence", "name": name, "n": 80, "bounds": {"low": high - 0.1, "high": high}}
+        for name, high in zip(FIFTHS, (0.4, 0.6, 0.8, 0.9, 1.0), strict=True)
+    ]
+    report["measures"] = [measure | {"slices": [part, *fifths[:-1]]}, measure | {"name": "prose.x"}]
+    table = confidence_table.scores(as_report(report))
+    cells = re.findall(r'<td class="number">(.*?)</td>', table)
+    assert cells == [*(f"30.0 <small>to {share}%</small>" for share in (40, 60, 80, 90)), ""]
+    assert table.count("<tr>") == 2
+    heat = slice_table.heat(as_report(report))
+    assert "least sure" not in heat
+    assert "short" in heat
 
 
 def test_slices_of_what_was_seen_before_say_how_many_sets_are_clean() -> None:

@@ -1,0 +1,46 @@
+"""What a model's confidence in its answers is worth: scores by fifths of it, a table, escaped HTML."""
+
+from html import escape
+
+from phi2demo.evaluation.results import MeasureValue, ReportValue, SliceValue
+from phi2demo.evaluation.slices import FIFTHS
+from phi2demo.ui.figures import NUMBER, measure_title, number, scrolling
+from phi2demo.ui.markup import note
+
+
+def scores(report: ReportValue) -> str:
+    """A row for each measure that was cut by confidence, in its first metric; empty where none was."""
+    told = [(measure, fifths) for measure in report.measures if (fifths := _fifths(measure))]
+    if not told:
+        return ""
+    heads = ("Measure", "Metric", *(name.capitalize() for name in FIFTHS))
+    head = "".join(f'<th scope="col"{"" if at < 2 else NUMBER}>{name}</th>' for at, name in enumerate(heads))
+    rows = "".join(_row(measure, fifths) for measure, fifths in told)
+    return (
+        '<div class="figures below"><h3>Does it know where it is wrong?</h3></div>'
+        + scrolling(f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>", "Scores by confidence")
+        + note(
+            "Each set in fifths by the confidence in the answers, the geometric mean of the probabilities of their tokens or "
+            "the probability of the label, which ends as said below the score."
+        )
+    )
+
+
+def _fifths(measure: MeasureValue) -> dict[str, SliceValue]:
+    return {part.name: part for part in measure.slices if part.by == "confidence" and part.figures}
+
+
+def _row(measure: MeasureValue, fifths: dict[str, SliceValue]) -> str:
+    title = escape(measure.figures[0].title) if measure.figures else ""
+    cells = "".join(f'<td class="number">{_cell(fifths.get(name))}</td>' for name in FIFTHS)
+    return f'<tr><th scope="row">{escape(measure_title(measure.name))}</th><td>{title}</td>{cells}</tr>'
+
+
+def _cell(part: SliceValue | None) -> str:
+    """Of the finetuned model, or of the base where it alone was asked."""
+    if part is None:
+        return ""
+    figure = part.figures[0]
+    score = next(iter(figure.scores.values()), None)
+    bounds = f"<small>to {part.bounds[1]:.0%}</small>" if part.bounds else ""
+    return f"{number(score.score, figure.digits)} {bounds}" if score else bounds
