@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
-from phi2demo.evaluation.shelf import SHELF
+from phi2demo.evaluation.caution import caution
+from phi2demo.evaluation.shelf import SHELF, kept_reports
 from phi2demo.settings import EMBEDDED_ADAPTER, EMBEDDED_MODEL
 from phi2demo.tasks.declaration import read_declaration
+from phi2demo.tasks.receipt import Receipt
 from tests.servers import serving
 
 ROOT = Path(__file__).parent.parent
@@ -138,6 +140,20 @@ def test_a_translation_comes_with_what_else_was_weighed(client: Any) -> None:
     again = client.predict(json.dumps(told["receipt"]), api_name="/replay")
     assert again["same"]
     assert again["alternatives"] == told["alternatives"]
+
+
+@pytest.mark.slow
+def test_it_is_told_where_the_model_is_unsure_and_what_that_was_worth(client: Any) -> None:
+    reports = [kept.report for kept in kept_reports()]
+    told = {}
+    for text in ("My sister is reading a book.", "The committee postponed the vote on the new budget until spring."):
+        answer = client.predict(text, source="en", target="de", api_name="/translate")
+        receipt = Receipt.from_json(json.dumps(answer["receipt"]))
+        told[text] = caution(reports, receipt, answer["confidence"])
+    right, wrong = told.values()
+    assert right is None
+    assert wrong is not None
+    assert wrong.score < wrong.all_score / 2
 
 
 @pytest.mark.slow

@@ -15,7 +15,14 @@ _TITLES = {
     "contamination": "contamination",
     "confidence": "confidence",
 }
-_ORDER = (*LENGTHS, *GENRES, *COMPLEXITIES, *STANDINGS, *FIFTHS)
+_NAMES = {
+    "length": LENGTHS,
+    "genre": GENRES,
+    "complexity": COMPLEXITIES,
+    "contamination": STANDINGS,
+    "confidence": FIFTHS,
+}
+"""Of the slices, in their order; others come behind them."""
 
 
 def slices_tables(facts: Facts) -> str:
@@ -61,7 +68,8 @@ def _table(by: str, title: str, measures: Sequence[dict[str, Any]]) -> str:
     names = {each["name"] for measure in measures for each in measure["slices"] if each["by"] == by}
     if not names:
         return ""
-    head = sorted(names, key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name))
+    known = _NAMES[by]
+    head = sorted(names, key=lambda name: (known.index(name) if name in known else len(known), name))
     rows = []
     for measure in measures:
         found = {each["name"]: each for each in measure["slices"] if each["by"] == by and each["figures"]}

@@ -13,6 +13,7 @@ from phi2demo.cards.facts import Author, Facts
 from phi2demo.cards.samples import Failure, Sample
 from phi2demo.emissions.footprint import Hardware, estimate
 from phi2demo.engine.engine import GenerationOptions
+from phi2demo.evaluation.slices import FIFTHS
 from phi2demo.tasks.declaration import Declaration
 from phi2demo.training.record import Record
 
@@ -355,6 +356,14 @@ def test_people_are_told_beside_the_models() -> None:
     assert "43.8 (40.0 to 47.0)" in own
     assert "| finetuned |" not in own
     assert "another person" not in make_card(adapter_facts()).text
+
+
+def test_fifths_of_confidence_stand_in_their_order() -> None:
+    told = sliced_report()
+    part = told["measures"][0]["slices"][0]
+    told["measures"][0]["slices"] += [part | {"by": "confidence", "name": name} for name in reversed(FIFTHS)]
+    text = section(make_card(adapter_facts(reports=[told])).text, "#### Results by slice")
+    assert "| by confidence | metric | least sure | less sure | middling | surer | surest |" in text
 
 
 def test_the_slices_of_every_report_are_shown() -> None:
