@@ -25,7 +25,7 @@ class Caution:
 def caution(reports: Sequence[ReportValue], receipt: Receipt, confidence: float | None) -> Caution | None:
     """What the largest set of the same task and languages says; None where the answer is surer than its least sure fifth.
 
-    `reports` are of the weights that answered. Only what the finetuned model said is measured so.
+    `reports` are of the weights that answered. Only what the finetuned model said is measured so, at one strength.
     """
     if confidence is None or receipt.use != "finetuned":
         return None
@@ -44,10 +44,11 @@ def caution(reports: Sequence[ReportValue], receipt: Receipt, confidence: float 
 
 def _measured(reports: Sequence[ReportValue], receipt: Receipt) -> Iterator[tuple[MeasureValue, SliceValue]]:
     """Measures of what a receipt says was asked, each with its least sure fifth."""
+    strength = receipt.generation.get("adapter_strength", 1.0)
     ends = f".{receipt.options.get('source')}-{receipt.options.get('target')}" if receipt.task == "translation" else ""
     for report in reports:
         for measure in report.measures:
-            if measure.task == receipt.task and measure.name.endswith(ends):
+            if (measure.task, measure.adapter_strength) == (receipt.task, strength) and measure.name.endswith(ends):
                 for part in measure.slices:
                     if (part.by, part.name) == ("confidence", FIFTHS[0]):
                         yield measure, part

@@ -20,18 +20,16 @@ from numpy.typing import NDArray
 from phi2demo.evaluation.datasets import Measure
 from phi2demo.evaluation.overlap import GRAM, Grams, words_of
 from phi2demo.evaluation.slices import IN_NEITHER, IN_TRAINING, IN_VALIDATION, STANDINGS, Standing, text_of
-from phi2demo.training.corpus import FILE_NAME, Row, read_rows, split_of
+from phi2demo.training.corpus import FILE_NAME, TEXT_FIELDS, Row, read_rows, split_of
 
 SHARE = 0.7
 """Of its runs, from which on a text stands in files."""
 _STANDING_OF: Mapping[str, Standing] = {"train": IN_TRAINING, "validation": IN_VALIDATION}
 """Of the splits that are read."""
-_FIELDS = ("source", "target", "document", "summary", "context", "question", "text")
-"""Of a row, that hold texts; `references` hold more."""
 _REFERENCES = ("translation", "summarization")
 """Kinds whose references are texts too: an answer or a label recurs without being remembered."""
 _AT_ONCE = 2_000_000
-"""Words of a file that are compared at once: some 50 MB."""
+"""Words of a file that are compared at once, for the memory it takes."""
 
 _Part = tuple[str, str]
 """Name of a file below the folder, and the split that is meant of it."""
@@ -156,16 +154,17 @@ class _Held:
 
 def _texts(measure: Measure) -> list[list[str]]:
     """What is looked up of each item, as words between single spaces."""
-    return [
-        [words for words in (" ".join(words_of(text)) for text in (text_of(item.row, measure.kind), *more)) if words]
-        for item in measure.items
-        for more in [item.references if measure.kind in _REFERENCES else ()]
-    ]
+    found = []
+    for item in measure.items:
+        references = item.references if measure.kind in _REFERENCES else ()
+        texts = (" ".join(words_of(text)) for text in (text_of(item.row, measure.kind), *references))
+        found.append([words for words in texts if words])
+    return found
 
 
 def _texts_of_row(row: Row) -> Iterator[str]:
-    """Of a file that may be of any kind."""
+    """Of a file that may be of any kind; `references` hold more of them."""
     references = row.get("references")
-    for value in (*(row.get(name) for name in _FIELDS), *(references if isinstance(references, list) else ())):
+    for value in (*(row.get(name) for name in TEXT_FIELDS), *(references if isinstance(references, list) else ())):
         if isinstance(value, str):
             yield value

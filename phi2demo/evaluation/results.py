@@ -115,6 +115,8 @@ class MeasureValue:
     """None where it was not looked up."""
     people: PeopleValue | None = None
     """None where the items have one answer each."""
+    adapter_strength: float = 1.0
+    """That was asked with; reports did not say it at first."""
 
 
 @dataclass(frozen=True)
@@ -240,7 +242,8 @@ class _Fields:
 
 
 def _measure(found: _Fields) -> MeasureValue:
-    data = found.inner("data")
+    data, decoding = found.inner("data"), found.optional("generation", found.inner)
+    strength = decoding.optional("adapter_strength", decoding.number) if decoding else None
     return MeasureValue(
         name=found.text("name"),
         task=found.text("task"),
@@ -250,6 +253,7 @@ def _measure(found: _Fields) -> MeasureValue:
         data_sha256=data.text("sha256"),
         contamination=_contamination(standing) if (standing := found.optional("contamination", found.inner)) else None,
         people=_people(second) if (second := found.optional("people", found.inner)) else None,
+        adapter_strength=1.0 if strength is None else strength,
     )
 
 

@@ -31,10 +31,11 @@ class Chosen:
     """The answer, and what is known of it."""
 
     completion: Completion
+    """What the task keeps of it."""
     alternatives: tuple[Listed, ...] = ()
     """What it was chosen among, it first; none where there was no choice, or nobody asked."""
     confidence: float | None = None
-    """In what is kept of it; None where the task has no right answer, or there was no time for it."""
+    """None where the task has no right answer, or there was no time for it."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,10 @@ class Chooser:
         """Of each row; where there is no time for a choice, the likeliest stays, and the reason says so."""
         weighed = self._weighed(rows)
         found = self._by_both_directions(rows, weighed) if weighed else self._listed(rows)
-        return self._with_confidence(rows, found)
+        found = [
+            replace(each, completion=self._kept(row, each.completion)) for row, each in zip(rows, found, strict=True)
+        ]
+        return self._with_confidence(rows, found) if self.task.has_right_answer else found
 
     def _weighed(self, rows: Sequence[Answered]) -> dict[int, Reversible]:
         """Rows that are to be asked back, by their place."""
@@ -97,16 +101,14 @@ class Chooser:
 
     def _with_confidence(self, rows: Sequence[Answered], found: Sequence[Chosen]) -> list[Chosen]:
         """Only what was not scored for the choice is scored."""
-        if not self.task.has_right_answer:
-            return list(found)
         sure: dict[int, float | None] = {}
         missing: dict[int, tuple[Prompt, Completion]] = {}
         for at, (row, each) in enumerate(zip(rows, found, strict=True)):
-            what = kept(self.engine, self.task, row.options, each.completion)
-            if each.alternatives and each.alternatives[0].candidate.token_ids == what.token_ids:
-                sure[at] = confidence(each.alternatives[0].log_probability, len(what.token_ids))
+            token_ids = each.completion.token_ids
+            if each.alternatives and each.alternatives[0].candidate.token_ids == token_ids:
+                sure[at] = confidence(each.alternatives[0].log_probability, len(token_ids))
             else:
-                missing[at] = row.prompt, what
+                missing[at] = row.prompt, each.completion
         if missing and self.cut_short() is None:
             prompts, outputs = zip(*missing.values(), strict=True)
             strength = self.generation.adapter_strength
@@ -115,12 +117,11 @@ class Chooser:
                 sure |= dict(zip(missing, values, strict=True))
         return [replace(each, confidence=sure.get(at)) for at, each in enumerate(found)]
 
-
-def kept(engine: Engine, task: AnyTask, options: TaskOptions, completion: Completion) -> Completion:
-    """What the task keeps of it, with the tokens of that; whatever ended the rest, that came to its end."""
-    text = task.kept(completion.text, options)
-    if len(text) == len(completion.text):
-        return completion
-    spans = engine.tokens(completion.token_ids).spans
-    count = sum(start < len(text) for start, _ in spans)
-    return replace(completion, text=text, token_ids=completion.token_ids[:count], stop_reason="end")
+    def _kept(self, row: Answered, completion: Completion) -> Completion:
+        """With the tokens of what is kept; whatever ended the rest, that came to its end."""
+        text = self.task.kept(completion.text, row.options)
+        if len(text) == len(completion.text):
+            return completion
+        spans = self.engine.tokens(completion.token_ids).spans
+        count = sum(start < len(text) for start, _ in spans)
+        return replace(completion, text=text, token_ids=completion.token_ids[:count], stop_reason="end")

@@ -8,7 +8,7 @@ from threading import Event
 from typing import TypeVar
 
 from phi2demo.engine.engine import MAX_SEED, RANGES, Completion, Engine, Prompt, Snapshot, StopReason, Use
-from phi2demo.tasks.choosing import Answered, Chooser, kept
+from phi2demo.tasks.choosing import Answered, Chooser
 from phi2demo.tasks.listing import Listed
 from phi2demo.tasks.receipt import Receipt, make_receipt
 from phi2demo.tasks.task import AnyTask, Budget, Pieces, Progress, Request, Result
@@ -191,8 +191,9 @@ class Rounds:
             for (strand, index), prompt, completion in zip(jobs, prompts, found, strict=True)
         ]
         for start in range(0, len(rows), CHOSEN_TOGETHER):
-            chosen = self._chooser.choose(rows[start : start + CHOSEN_TOGETHER])
-            for (strand, _), each in zip(jobs[start:], chosen, strict=False):
+            part = slice(start, start + CHOSEN_TOGETHER)
+            chosen = self._chooser.choose(rows[part])
+            for (strand, _), each in zip(jobs[part], chosen, strict=True):
                 strand.current.alternatives.append(each.alternatives)
                 strand.current.confidences.append(each.confidence)
             completions += [each.completion for each in chosen]
@@ -225,9 +226,7 @@ class Rounds:
                 texts = (self._task.kept(snapshot.texts[at], strand.request.options) for at in rows)
                 current.partial = [self._task.clean(text) for text in texts]
                 continue
-            completions = [
-                kept(self._engine, self._task, strand.request.options, snapshot.completions[at]) for at in rows
-            ]
+            completions = [snapshot.completions[at] for at in rows]
             ends = [completion.seconds for completion in completions]
             known = [end for end in ends if end is not None]
             strand.seconds = self._batch_at + max(known) if len(known) == len(ends) else self._seconds

@@ -35,7 +35,8 @@ KINDS: dict[str, frozenset[str]] = {
 }
 """The fields that make a row of each kind; the first kind whose fields a row has is its kind."""
 
-_SCREENED_FIELDS = ("source", "target", "document", "summary", "context", "question", "text")
+TEXT_FIELDS = ("source", "target", "document", "summary", "context", "question", "text")
+"""Of a row of any kind, that hold texts."""
 FILE_NAME = re.compile(r"(?P<name>.+?)(?:\.(?P<split>train|validation|test))?\.jsonl(?:\.(?:gz|xz))?")
 """Of a data file: the set, and the split where the name says one."""
 MAX_LINE = 16_000_000
@@ -176,7 +177,7 @@ def _row(line: bytes, where: str) -> Row:
 
 def split_of(row: Row) -> Split:
     """The split of a row of a file that names none: by its title, else by its first text."""
-    key = next((str(row[name]) for name in ("title", *_SCREENED_FIELDS) if row.get(name)), "")
+    key = next((str(row[name]) for name in ("title", *TEXT_FIELDS) if row.get(name)), "")
     share = hashlib.blake2b(key.encode(), digest_size=2).digest()[0] / 256
     return "train" if share < 0.7 else "validation" if share < 0.8 else "test"
 
@@ -207,7 +208,7 @@ def _clean(rows: list[Row], kind: str, report: CleaningReport, held_out: "_HeldO
             report.remove("malformed")
             continue
         row = clean_row(row, kind)
-        texts = [row[name] for name in _SCREENED_FIELDS if name in row]
+        texts = [row[name] for name in TEXT_FIELDS if name in row]
         key = fingerprint("\n".join(texts))
         if not all(texts):
             report.remove("empty")

@@ -54,13 +54,16 @@ def facts(result: Result, *, caution: str = "") -> str:
             ENDINGS.get(receipt.stop_reason, receipt.stop_reason),
             *result.facts,
         ]
+    how = []
     if result.use == "base":
-        parts.append(f"asked {FORMS[receipt.form].lower()}")
+        how = [f"asked {FORMS[receipt.form].lower()}"]
     elif (strength := receipt.generation.get("adapter_strength", 1.0)) != 1:
-        parts.append(f"finetuning at {strength:g} of its strength")
+        how = [f"finetuning at {strength:g} of its strength"]
     notes = "".join(f"<li>{escape(note)}</li>" for note in (*result.notes, *filter(None, [caution])))
     sure = "" if result.probabilities or result.confidence is None else _confidence(result.confidence)
-    return f'<p class="facts">{_separated(parts)}{sure}</p>' + (f'<ul class="notes">{notes}</ul>' if notes else "")
+    return f'<p class="facts">{_separated(parts)}{sure}{_separated(how)}</p>' + (
+        f'<ul class="notes">{notes}</ul>' if notes else ""
+    )
 
 
 def _confidence(value: float) -> str:

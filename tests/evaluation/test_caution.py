@@ -65,6 +65,16 @@ def test_nothing_is_told_where_nothing_is_known(receipt: Receipt) -> None:
     assert caution([], receipt, 0.1) is None
 
 
+def test_another_strength_of_the_finetuning_is_another_model(receipt: Receipt) -> None:
+    weaker = replace(receipt, generation=receipt.generation | {"adapter_strength": 0.5})
+    assert caution([REPORT], weaker, 0.1) is None
+    half = measured("translation.x.en-de", 400, there=12.0) | {"generation": {"adapter_strength": 0.5}}
+    assert caution([report_of(half)], weaker, 0.1) is not None
+    assert caution([report_of(half)], receipt, 0.1) is None
+    none = measured("translation.x.en-de", 400, there=12.0) | {"generation": {"adapter_strength": 0.0}}
+    assert caution([report_of(none)], receipt, 0.1) is None
+
+
 def test_other_tasks_need_no_languages(receipt: Receipt) -> None:
     answers = report_of(measured("question_answering.q", 400, there=2.0) | {"task": "question_answering"})
     asked = replace(receipt, task="question_answering", options={"question": "Who?"})
