@@ -13,9 +13,12 @@ from typing import Any
 
 import pytest
 
+from phi2demo.engine.engine import GenerationOptions
 from phi2demo.evaluation.caution import caution
-from phi2demo.evaluation.shelf import SHELF, kept_reports
+from phi2demo.evaluation.forms import request_of
+from phi2demo.evaluation.shelf import SHELF, kept_reports, shipped_measures
 from phi2demo.settings import EMBEDDED_ADAPTER, EMBEDDED_MODEL
+from phi2demo.tasks import TASKS
 from phi2demo.tasks.declaration import read_declaration
 from phi2demo.tasks.receipt import Receipt
 from tests.servers import serving
@@ -150,6 +153,7 @@ def test_it_is_told_where_the_model_is_unsure_and_what_that_was_worth(client: An
         answer = client.predict(text, source="en", target="de", api_name="/translate")
         receipt = Receipt.from_json(json.dumps(answer["receipt"]))
         told[text] = caution(reports, receipt, answer["confidence"])
+        assert answer["notes"] == ([str(told[text])] if told[text] else [])
     right, wrong = told.values()
     assert right is None
     assert wrong is not None
@@ -215,6 +219,7 @@ def test_what_was_measured_is_decoded_as_the_adapter_says_now() -> None:
         task = "generation" if measure["task"] == "prose" else measure["task"]
         chosen = asdict(declared.generation(task))
         free = {"max_new_tokens", "time_limit_s", "stop"}
+        free |= {"sentence_case"} - measure["generation"].keys()  # changes no text of theirs: see the next test
         if task == "generation":  # scored, not written
             free |= chosen.keys() - {"adapter_strength"}
         unsaid = {"copy_bias": 0.0, "adapter_strength": 1.0}  # options that older reports do not know
@@ -222,3 +227,25 @@ def test_what_was_measured_is_decoded_as_the_adapter_says_now() -> None:
         assert said == {name: chosen[name] for name in said}, measure["name"]
         compared.add(task)
     assert compared == set(declared.tasks)
+
+
+def test_no_text_of_the_shipped_set_is_read_in_another_case_than_typed() -> None:
+    cased = GenerationOptions(sentence_case=True)
+    for measure in shipped_measures():
+        for item in measure.items:
+            asked = request_of(item.row, measure.task, cased)
+            assert TASKS[measure.task].read(asked) == asked, measure.name
+
+
+@pytest.mark.slow
+def test_a_text_in_capitals_is_answered_like_the_same_in_small_letters(client: Any) -> None:
+    for endpoint, shouted, said in (
+        ("/translate", "THE TRAIN LEAVES AT EIGHT.", "The train leaves at eight."),
+        ("/translate", "the train leaves at eight.", "The train leaves at eight."),
+        ("/classify", "DULL, LONG AND POORLY ACTED.", "Dull, long and poorly acted."),
+    ):
+        told, plain = (client.predict(text, api_name=endpoint) for text in (shouted, said))
+        assert told["text"] == plain["text"]
+        assert told["confidence"] == pytest.approx(plain["confidence"], abs=1e-4)
+        assert told["notes"][0] == f"The model read your text in sentence case: {said}"
+        assert client.predict(told["receipt"], api_name="/replay")["same"]

@@ -10,6 +10,7 @@ from typing import Any, TextIO
 from phi2demo.commands.items import one_line
 from phi2demo.engine.engine import Engine
 from phi2demo.errors import InputError
+from phi2demo.evaluation.caution import cautioned
 from phi2demo.tasks.declarations import Declarations
 from phi2demo.tasks.run import answer_all, run
 from phi2demo.tasks.task import Progress, Request, Result
@@ -29,13 +30,17 @@ class Asking:
         """The answer to one item."""
         return run(self.engine, replace(self.request, text=text))
 
+    def noted(self, results: tuple[Result, ...]) -> tuple[Result, ...]:
+        """With what an adapter was not finetuned for, and what was measured of answers as unsure as these."""
+        return cautioned(self.declared.noted(self.request, results), self.engine.info)
+
 
 def answer_text(asking: Asking, text: str, output: TextIO) -> None:
     """Write the answer to one text, as it comes where someone is watching."""
     stream = output.isatty() and not asking.as_json and len(asking.request.uses) == 1
     steps = asking.about(text)
     found = _stream(steps, output) if stream else finish(steps, show=sys.stderr.isatty())
-    results = asking.declared.noted(asking.request, found)
+    results = asking.noted(found)
     if asking.as_json:
         values = [result.as_dict() for result in results]
         print(json.dumps(values if len(values) > 1 else values[0], ensure_ascii=False, indent=2), file=output)
@@ -60,7 +65,7 @@ def answer_lines(asking: Asking, lines: Sequence[str], output: TextIO) -> None:
                 print("\n".join(_blank(asking)), file=output)
                 continue
             with told_where(number):
-                results = asking.declared.noted(asking.request, next(answers))
+                results = asking.noted(next(answers))
             for result in results:
                 if asking.as_json:
                     print(json.dumps(result.as_dict(), ensure_ascii=False), file=output)

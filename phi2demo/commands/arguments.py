@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NoReturn, get_args
 
-from phi2demo.engine.engine import RANGES, GenerationOptions
+from phi2demo.engine.engine import RANGES, SWITCHES, GenerationOptions
 from phi2demo.errors import SettingsError
 from phi2demo.settings import Device, Dtype, ModelSettings, ServerSettings, model_settings_from, server_settings_from
 
@@ -79,7 +79,12 @@ def server_settings(arguments: argparse.Namespace, environment: Mapping[str, str
 
 
 def add_generation_arguments(
-    parser: argparse.ArgumentParser, defaults: GenerationOptions, *, reversible: bool, labels: bool = False
+    parser: argparse.ArgumentParser,
+    defaults: GenerationOptions,
+    *,
+    reversible: bool,
+    recases: bool = False,
+    labels: bool = False,
 ) -> None:
     """How tokens are chosen and when to stop; the defaults are the task's, unless an adapter says otherwise.
 
@@ -96,13 +101,20 @@ def add_generation_arguments(
             metavar="SECONDS" if name.endswith("_s") else "N",
             help=f"{low} to {high}; default: {getattr(defaults, name)}",
         )
+    if recases:
+        group.add_argument(
+            "--sentence-case",
+            action=argparse.BooleanOptionalAction,
+            help="read a text in capitals, or without any, as sentences are written; default: as typed",
+        )
     if not labels:
         group.add_argument("--stop", action="append", metavar="TEXT", help="ends the output before it; may be repeated")
 
 
 def generation_options(arguments: argparse.Namespace, defaults: GenerationOptions) -> GenerationOptions:
     """The task's options with those that were given; SettingsError where one is out of range."""
-    given = {name: getattr(arguments, name) for name in RANGES if getattr(arguments, name, None) is not None}
+    names = (*RANGES, *SWITCHES)
+    given = {name: getattr(arguments, name) for name in names if getattr(arguments, name, None) is not None}
     stop = tuple(getattr(arguments, "stop", None) or defaults.stop)
     return replace(defaults, stop=stop, **given)
 

@@ -87,6 +87,8 @@ def _parser(task: AnyTask) -> shared.Parser:
     parser.add_argument("--seed", type=int, help="makes a sampled answer the same again; default: a random one")
     add_base_form(parser)
     add_task_arguments(parser, task)
-    shared.add_generation_arguments(parser, task.generation, reversible=task.reversible, labels=bool(task.labels))
+    shared.add_generation_arguments(
+        parser, task.generation, reversible=task.reversible, recases=task.recases, labels=bool(task.labels)
+    )
     shared.add_model_arguments(parser, second=True)
     return parser

@@ -60,6 +60,7 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
     )
     if given.output is not None:
         chosen |= {"base_form": form, "adapter_strength": asked.generation.adapter_strength}
+        chosen["sentence_case"] = asked.generation.sentence_case
         request = ExplainRequest(task.name, text, asked.options, (as_output(given.output),), of=of, **chosen)
     else:
         use: Use = "finetuned" if of == "difference" else of
@@ -205,7 +206,11 @@ def _parser(command: str, task: AnyTask) -> shared.Parser:
     add_base_form(parser)
     add_task_arguments(parser, task)
     shared.add_generation_arguments(
-        parser, replace(task.generation, temperature=0.0), reversible=task.reversible, labels=bool(task.labels)
+        parser,
+        replace(task.generation, temperature=0.0),
+        reversible=task.reversible,
+        recases=task.recases,
+        labels=bool(task.labels),
     )
     shared.add_model_arguments(parser, second=True)
     return parser

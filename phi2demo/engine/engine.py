@@ -60,6 +60,9 @@ class GenerationOptions:
     when it chooses among what the beams end with; see `tasks.reranking`. An engine alone gives the likeliest."""
     adapter_strength: float = 1.0
     """How much of an adapter is added to its base: 0 is the base, 1 as it was finetuned; see `engine.strength`."""
+    sentence_case: bool = False
+    """Whether a text in capitals, or one without any, is read as sentences are written; see `tasks.casing`. An engine
+    alone reads what it is given."""
     stop: tuple[str, ...] = ()
     """Strings that end the output; they are not part of it."""
     time_limit_s: float = 120.0
@@ -73,6 +76,9 @@ class GenerationOptions:
                 raise SettingsError(f"{name} is {value!r}; give a whole number from {low} to {high}.")
             if not low <= value <= high:
                 raise SettingsError(f"{name} is {value}; give a value from {low} to {high}.")
+        for name in SWITCHES:
+            if not isinstance(getattr(self, name), bool):
+                raise SettingsError(f"{name} is {getattr(self, name)!r}; give true or false.")
         if not isinstance(self.stop, tuple) or not all(isinstance(text, str) and text for text in self.stop):
             raise SettingsError(f"stop is {self.stop!r}; give a tuple of non-empty strings.")
         if self.num_beams > 1 and self.temperature > 0:
@@ -95,7 +101,10 @@ RANGES: dict[str, tuple[int, int] | tuple[float, float]] = {
 }
 """The least and the greatest value of each option; int bounds mean whole numbers."""
 
-assert RANGES.keys() | {"stop"} == {field.name for field in fields(GenerationOptions)}
+SWITCHES = ("sentence_case",)
+"""Options that are on or off."""
+
+assert RANGES.keys() | {"stop", *SWITCHES} == {field.name for field in fields(GenerationOptions)}
 
 
 @dataclass(frozen=True)

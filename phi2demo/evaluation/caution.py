@@ -1,11 +1,16 @@
 """What is known of answers that a model is as unsure of as of this one, from an evaluation of the same weights."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
+from phi2demo.engine.engine import ModelInfo
 from phi2demo.evaluation.results import FigureValue, MeasureValue, ReportValue, SliceValue
+from phi2demo.evaluation.shelf import SHELF, kept_reports
 from phi2demo.evaluation.slices import FIFTHS
+from phi2demo.evaluation.wording import measure_title, number
 from phi2demo.tasks.receipt import Receipt
+from phi2demo.tasks.task import Result
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,20 @@ class Caution:
     """Of the fifth that the model was least sure of."""
     all_score: float
     """Of the whole set."""
+
+    def __str__(self) -> str:
+        there, over_all = (number(score, self.digits) for score in (self.score, self.all_score))
+        return (
+            f"The model is unsure of this. Of {measure_title(self.measure)}, the fifth that it was least sure of has "
+            f"{self.title} {there}, all of it {over_all}."
+        )
+
+
+def cautioned(results: tuple[Result, ...], info: ModelInfo, *, shelf: Path = SHELF) -> tuple[Result, ...]:
+    """With a note on what an evaluation of the loaded weights, kept on the shelf, says of answers as unsure as these."""
+    reports = [kept.report for kept in kept_reports(shelf, info=info) if kept.report.is_of(info)]
+    found = [(result, caution(reports, result.receipt, result.confidence)) for result in results]
+    return tuple(replace(each, notes=(*each.notes, str(told))) if told else each for each, told in found)
 
 
 def caution(reports: Sequence[ReportValue], receipt: Receipt, confidence: float | None) -> Caution | None:

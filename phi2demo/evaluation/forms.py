@@ -83,8 +83,8 @@ class TemplateForm(Form):
 
     def prompt(self, item: Item) -> str:
         """Of the task."""
-        text, options = asked_of(item.row, self.measure.task)
-        return TASKS[self.measure.task].prompt(text, options)
+        read = read_of(item.row, self.measure.task, self.generation)
+        return TASKS[self.measure.task].prompt(read.text, read.options)
 
     def answer(self, items: Sequence[Item]) -> list[Answer]:
         """An item that does not fit is left without an answer, as it is in the app."""
@@ -103,8 +103,7 @@ class TemplateForm(Form):
         return _answer(result)
 
     def _request(self, item: Item) -> Request:
-        text, options = asked_of(item.row, self.measure.task)
-        return Request(self.measure.task, text, options, self.generation, (self.use,), self.seed)
+        return replace(request_of(item.row, self.measure.task, self.generation), uses=(self.use,), seed=self.seed)
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ class PlainForm(Form):
 
     def prompt(self, item: Item) -> str:
         """The pretraining text up to the answer."""
-        return plain_prompt(item.row, self.measure.task)
+        return plain_prompt(item.row, self.measure.task, self.generation)
 
     def answer(self, items: Sequence[Item]) -> list[Answer]:
         """Documents are cut at a sentence end where they are too long; what else does not fit has no answer."""
@@ -136,16 +135,15 @@ class PlainForm(Form):
         sure = confidences(self.engine, prompts, chosen)
         return [
             Answer(
-                task.kept(each.text.strip().partition("\n")[0], asked_of(row, self.measure.task)[1]).strip(),
+                task.kept(each.text.strip().partition("\n")[0], self._read(row).options).strip(),
                 {"new_tokens": len(each.token_ids), "confidence": value},
             )
             for each, row, value in zip(chosen, rows, sure, strict=True)
         ]
 
     def _prompt(self, text: str, row: Row) -> Prompt:
-        _, options = asked_of(row, self.measure.task)
         guided = self.generation.guidance_scale > 1
-        without = TASKS[self.measure.task].without(options, "plain") if guided else ""
+        without = TASKS[self.measure.task].without(self._read(row).options, "plain") if guided else ""
         return Prompt(text, "base", self.seed, without=without)
 
     def _chosen(
@@ -155,8 +153,9 @@ class PlainForm(Form):
         task, weight = TASKS[self.measure.task], self.generation.reverse_weight
         found = []
         for prompt, row, completion in zip(prompts, rows, completions, strict=True):
-            text, options = asked_of(row, self.measure.task)
-            found.append((reversible(task, text, options, "plain", prompt), text, options, completion))
+            read = self._read(row)
+            asked_back = reversible(task, read.text, read.options, "plain", prompt)
+            found.append((asked_back, read.text, read.options, completion))
         weighed = [(asked, completion) for asked, _, _, completion in found if asked is not None]
         if weight and len(weighed) == len(found):
             return [completion for completion, _ in choose(self.engine, weighed, self.generation)]
@@ -173,6 +172,9 @@ class PlainForm(Form):
             answers.append(Answer(best, {"probabilities": shares, "confidence": shares[best]}))
         return answers
 
+    def _read(self, row: Row) -> Request:
+        return read_of(row, self.measure.task, self.generation)
+
     def _fitting(self, item: Item) -> str | None:
         room = self.engine.info.context - min(self.generation.max_new_tokens, self.engine.info.context // 2)
         prompt = self.prompt(item)
@@ -186,7 +188,9 @@ class PlainForm(Form):
         if limit < 1:
             return None
         return plain_prompt(
-            item.row | {"document": pack(document, count=self.engine.count_tokens, limit=limit)[0]}, "summarization"
+            item.row | {"document": pack(document, count=self.engine.count_tokens, limit=limit)[0]},
+            "summarization",
+            self.generation,
         )
 
 
@@ -275,10 +279,21 @@ def asked_of(row: Row, task: str) -> tuple[str, TaskOptions]:
     return asked[task]()
 
 
-def plain_prompt(row: Row, task: str) -> str:
-    """The plain form's text of a row, up to where its answer begins."""
+def request_of(row: Row, task: str, generation: GenerationOptions) -> Request:
+    """What asks for what a row holds."""
     text, options = asked_of(row, task)
-    return TASKS[task].prompt(text, options, "plain")
+    return Request(task, text, options, generation)
+
+
+def read_of(row: Row, task: str, generation: GenerationOptions) -> Request:
+    """The same as the model reads it."""
+    return TASKS[task].read(request_of(row, task, generation))
+
+
+def plain_prompt(row: Row, task: str, generation: GenerationOptions) -> str:
+    """The plain form's text of a row, up to where its answer begins."""
+    read = read_of(row, task, generation)
+    return TASKS[task].prompt(read.text, read.options, "plain")
 
 
 def _answer(result: Result) -> Answer:

@@ -130,6 +130,7 @@ class Attribution:
             "of": request.of,
             "base_form": request.base_form,
             "adapter_strength": request.adapter_strength,
+            "sentence_case": request.sentence_case,
             "target": list(request.target) if request.target else None,
             "instead": request.instead,
             "method": request.method,

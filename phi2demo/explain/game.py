@@ -158,7 +158,7 @@ class Game:
         start, end = self._pieces[piece]
         parts: list[tuple[str, bool]] = []
         for unit, kept in zip(self._units, mask.tolist(), strict=True):
-            text = self._request.text[max(unit.start, start) : min(unit.end, end)]
+            text = self._request.text_read[max(unit.start, start) : min(unit.end, end)]
             if unit.end > start and unit.start < end:
                 parts.append((text, kept))
         return _joined(parts, self._request.mask)

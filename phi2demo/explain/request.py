@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from phi2demo.engine.engine import MAX_SEED, RANGES, USES, Engine, Output, Use
+from phi2demo.engine.engine import MAX_SEED, RANGES, USES, Engine, GenerationOptions, Output, Use
 from phi2demo.errors import InputError, SettingsError
 from phi2demo.explain.segments import UnitKind
 from phi2demo.tasks.form import FORMS, Form
@@ -77,8 +77,11 @@ class ExplainRequest:
     """How the base is asked, where it is: see `Request`."""
     adapter_strength: float = 1.0
     """That the output was answered with: see `GenerationOptions`."""
+    sentence_case: bool = False
+    """As the text was read when it was answered: see `GenerationOptions`."""
     seed: int = 0
     _task: AnyTask = field(init=False, repr=False, compare=False)
+    _read: Request = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         task = task_named(self.task)
@@ -106,6 +109,8 @@ class ExplainRequest:
         low, high = RANGES["adapter_strength"]
         if type(self.adapter_strength) not in (int, float) or not low <= self.adapter_strength <= high:
             raise SettingsError(f"adapter_strength is {self.adapter_strength!r}; give a number from {low} to {high}.")
+        generation = GenerationOptions(sentence_case=self.sentence_case)
+        object.__setattr__(self, "_read", task.read(Request(self.task, self.text, self.options, generation)))
         _check_whole("max_evals", self.max_evals, *EVALS)
         _check_whole("seed", self.seed, 0, MAX_SEED)
 
@@ -123,6 +128,7 @@ class ExplainRequest:
             "of": result.use,
             "base_form": request.base_form,
             "adapter_strength": request.generation.adapter_strength,
+            "sentence_case": request.generation.sentence_case,
         }
         return cls(request.task, request.text, request.options, outputs, **(told | settings))
 
@@ -131,9 +137,15 @@ class ExplainRequest:
         """The weights that are asked."""
         return USES["both"] if self.of == "difference" else (self.of,)
 
+    @property
+    def text_read(self) -> str:
+        """The text as the model reads it, as long as the one typed: its units are at the same places."""
+        return self._read.text
+
     def prompt(self, text: str, use: Use) -> str:
-        """The task's own prompt around a text, as these weights are asked."""
-        return self._task.prompt(text, self.options, self._task.form_of(use, self.options, self.base_form))
+        """The task's own prompt around a text as it is read, as these weights are asked."""
+        options = self._read.options
+        return self._task.prompt(text, options, self._task.form_of(use, options, self.base_form))
 
 
 def as_output(text: str) -> str:

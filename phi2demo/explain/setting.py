@@ -10,7 +10,7 @@ from phi2demo.explain.game import ScoredOutput
 from phi2demo.explain.request import ExplainRequest
 from phi2demo.explain.segments import Unit, UnitKind, split
 from phi2demo.tasks.run import task_named
-from phi2demo.tasks.task import Budget
+from phi2demo.tasks.task import Budget, language_of
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,8 @@ def output_tokens(engine: Engine, outputs: Sequence[Output]) -> tuple[OutputToke
 
 def units_of(engine: Engine, request: ExplainRequest, kind: UnitKind) -> tuple[Unit, ...]:
     """The units of the person's text."""
-    spans = engine.tokens(request.text).spans if kind == "tokens" else ()
-    return split(request.text, kind, tokens=spans, language=language_of(request))
-
-
-def language_of(request: ExplainRequest) -> str:
-    """Of the text, as far as the task says it: for sentence ends."""
-    return str(getattr(request.options, "source", "en"))
+    spans = engine.tokens(request.text_read).spans if kind == "tokens" else ()
+    return split(request.text, kind, tokens=spans, language=language_of(request.options))
 
 
 def resolve(engine: Engine, request: ExplainRequest) -> Setting:
@@ -141,7 +136,7 @@ def _pieces(
     engine: Engine, request: ExplainRequest, read: Sequence[Tokens]
 ) -> tuple[tuple[tuple[int, int], ...], tuple[str, ...]]:
     """Where the text is cut as the task cuts it, if there is an output for each; else the whole text in one prompt."""
-    text, whole = request.text, ((0, len(request.text)),)
+    text, whole = request.text_read, ((0, len(request.text)),)
     reserved = max(len(each.ids) for each in read)
     budget = Budget(engine.count_tokens, engine.info.context - reserved, reserved)
     task = task_named(request.task)

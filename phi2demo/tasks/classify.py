@@ -5,6 +5,7 @@ import time
 from collections.abc import Generator, Sequence
 
 from phi2demo.engine.engine import Engine, Prompt, Score, Use
+from phi2demo.tasks.casing import reading_note
 from phi2demo.tasks.receipt import make_receipt
 from phi2demo.tasks.task import AnyTask, Budget, Progress, Request, Result
 
@@ -49,7 +50,8 @@ def classify(engine: Engine, task: AnyTask, requests: Sequence[Request]) -> Gene
             pieces=1,
         )
         facts = (", ".join(f"{label} {share:.1%}" for label, share in probabilities.items()),)
-        results.append(Result(use, best, (f" {best}",), receipt, facts=facts, probabilities=probabilities))
+        notes = reading_note(request.text, task.read(request).text)
+        results.append(Result(use, best, (f" {best}",), receipt, notes, facts, probabilities))
     texts = {result.use: result.text for result in results[: len(uses)]}
     yield Progress(texts, 1, 1, "Done", 0, time.monotonic() - started, tuple(results))
 
@@ -60,8 +62,9 @@ def _prompts(engine: Engine, task: AnyTask, asked: Sequence[tuple[Request, Use]]
     budget = Budget(engine.count_tokens, engine.info.context - reserved)
     prompts = []
     for request, use in asked:
-        (text,) = task.pieces(request.text, request.options, budget).texts
-        prompts.append(task.prompt(text, request.options, task.asked(request, use)))
+        read = task.read(request)
+        (text,) = task.pieces(read.text, read.options, budget).texts
+        prompts.append(task.prompt(text, read.options, task.asked(request, use)))
     return prompts
 
 

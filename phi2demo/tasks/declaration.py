@@ -149,6 +149,8 @@ def _decoding(task: str, given: dict[str, Any], path: Path) -> GenerationOptions
         options = replace(TASKS[task].generation, **given)
     except SettingsError as error:
         raise ModelError(f"{_shown(path)}: decoding of {task}: {error}") from error
+    if options.sentence_case and not TASKS[task].recases:
+        raise ModelError(f"{_shown(path)}: decoding of {task}: its texts are read as typed, without sentence_case.")
     if options.reverse_weight and not TASKS[task].reversible:
         raise ModelError(f"{_shown(path)}: decoding of {task}: only what can be asked both ways has a reverse_weight.")
     return options

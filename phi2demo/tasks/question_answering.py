@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from phi2demo.engine.engine import GenerationOptions
 from phi2demo.errors import InputError, SettingsError
-from phi2demo.tasks.task import Request, Task, TaskOptions, check_text
+from phi2demo.tasks.task import Request, Task, TaskOptions, check_text, language_of
 
 MAX_QUESTION_CHARACTERS = 1000
 _WORD = re.compile(r"\w+")
@@ -52,6 +52,15 @@ class QuestionAnswering(Task[QuestionOptions]):
                 f"The question has {len(question):,} characters; ask in at most {MAX_QUESTION_CHARACTERS:,}."
             )
         return request
+
+    def read(self, request: Request) -> Request:
+        """With the question in the case of a question."""
+        read = super().read(request)
+        assert isinstance(read.options, QuestionOptions)
+        if not request.generation.sentence_case:
+            return read
+        question = self.recased(read.options.question, language_of(read.options))
+        return replace(read, options=replace(read.options, question=question))
 
     def preferred(self, text: str, outputs: Sequence[str]) -> int:
         """The likeliest that stands in the text; the likeliest of all where none does."""

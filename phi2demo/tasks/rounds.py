@@ -8,6 +8,7 @@ from threading import Event
 from typing import TypeVar
 
 from phi2demo.engine.engine import MAX_SEED, RANGES, Completion, Engine, Prompt, Snapshot, StopReason, Use
+from phi2demo.tasks.casing import reading_note
 from phi2demo.tasks.choosing import Answered, Chooser
 from phi2demo.tasks.listing import Listed
 from phi2demo.tasks.receipt import Receipt, make_receipt
@@ -54,6 +55,8 @@ class _Strand:
     """The way of one request with one use."""
 
     request: Request
+    read: Request
+    """As the model reads it."""
     use: Use
     rounds: list[_Round]
     seconds: float = 0.0
@@ -107,8 +110,9 @@ class Rounds:
         """Progress of the first request; the last one holds the results of all. Closing it closes the engine's stream."""
         strands: list[_Strand] = []
         for request in self._requests:
-            pieces = self._task.pieces(request.text, request.options, self._budget)
-            strands += [_Strand(request, use, [_Round(pieces)]) for use in self._uses]
+            read = self._task.read(request)
+            pieces = self._task.pieces(read.text, read.options, self._budget)
+            strands += [_Strand(request, read, use, [_Round(pieces)]) for use in self._uses]
         active, shown = strands, strands[: len(self._uses)]
         most = max(len(strand.current.pieces.texts) for strand in strands)
         for number in range(most + 1):  # every round has fewer pieces than the one before
@@ -123,7 +127,7 @@ class Rounds:
         yield replace(last, texts={strand.use: strand.final.text for strand in shown}, results=results)
 
     def _next_round(self, strand: _Strand) -> bool:
-        pieces = self._task.next_pieces(strand.current.outputs, strand.request.options, self._budget)
+        pieces = self._task.next_pieces(strand.current.outputs, strand.read.options, self._budget)
         if pieces is None:
             return False
         strand.rounds.append(_Round(pieces))
@@ -183,7 +187,7 @@ class Rounds:
         rows = [
             Answered(
                 strand.current.pieces.texts[index],
-                strand.request.options,
+                strand.read.options,
                 self._task.asked(strand.request, strand.use),
                 prompt,
                 completion,
@@ -213,7 +217,7 @@ class Rounds:
         return self._generation.time_limit_s * len(self._requests) - self._seconds
 
     def _prompt(self, strand: _Strand, number: int, index: int) -> Prompt:
-        request, form = strand.request, self._task.asked(strand.request, strand.use)
+        request, form = strand.read, self._task.asked(strand.read, strand.use)
         text = self._task.prompt(strand.current.pieces.texts[index], request.options, form)
         stop = self._task.plain_stop if form == "plain" else ()
         without = self._task.without(request.options, form) if self._generation.guidance_scale > 1 else ""
@@ -267,7 +271,10 @@ class Rounds:
             stop_reason=next(reason for reason in _WORST_FIRST if reason in reasons),
             pieces=len(completions),
         )
-        notes = self._task.notes(request.text, final.text, request.options)
+        notes = (
+            *reading_note(request.text, strand.read.text),
+            *self._task.notes(request.text, final.text, request.options),
+        )
         facts = self._task.facts(request.text, final.text)
         raw = tuple(completion.text for completion in final.completions)
         notes = (*notes, *_empty_notes(final), *_ending_notes(receipt, final.pieces.noun))

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Generic, TypeVar, get_args
 
 from phi2demo.engine.engine import END_OF_TEXT, MAX_SEED, GenerationOptions, Use
 from phi2demo.errors import InputError, SettingsError
+from phi2demo.tasks.casing import without_capitals
 from phi2demo.tasks.confidence import joint
 from phi2demo.tasks.form import FORMS, Form
 from phi2demo.tasks.listing import Listed
@@ -160,6 +161,8 @@ class Task(ABC, Generic[O]):
     """Where a task classifies: the outputs to choose from, by their probability."""
     has_right_answer: ClassVar[bool] = True
     """Whether it can be asked how sure a model is of its answer."""
+    recases: ClassVar[bool] = True
+    """Whether the case of the person's text can be changed before the model reads it."""
     stop: ClassVar[tuple[str, ...]] = ("\nInstruct:", "\nOutput:")
     """What a model trained on the template would go on with."""
     plain_stop: ClassVar[tuple[str, ...]] = ("\n",)
@@ -192,6 +195,16 @@ class Task(ABC, Generic[O]):
         if form == "plain":
             return END_OF_TEXT + self.plain(text, options)
         return f"Instruct: {self.instruction(text, options)}\nOutput:"
+
+    def read(self, request: Request) -> Request:
+        """The request as the model reads it: with `sentence_case`, of the same length; else as it is."""
+        if not (request.generation.sentence_case and self.recases):
+            return request
+        return replace(request, text=self.recased(request.text, language_of(request.options)))
+
+    def recased(self, text: str, language: str) -> str:
+        """A text in capitals as sentences are written, as long as before."""
+        return without_capitals(text, language=language)
 
     def without(self, options: O, form: Form = "template") -> str:
         """The prompt without a text: what guidance holds the text's own prompt against. Empty where nothing is left."""
@@ -260,11 +273,18 @@ class Task(ABC, Generic[O]):
         check_choice("base_form", request.base_form, FORMS)
         if request.generation.reverse_weight and not self.reversible:
             raise SettingsError(f"{self.name} cannot be asked the other way round: leave reverse_weight at 0.")
+        if request.generation.sentence_case and not self.recases:
+            raise SettingsError(f"{self.name} reads a text as it is typed: leave sentence_case off.")
         seed = request.seed
         if seed is not None and (type(seed) is not int or not 0 <= seed <= MAX_SEED):
             raise SettingsError(f"The seed is {seed!r}; give a whole number from 0 to {MAX_SEED}, or none.")
         stop = tuple(dict.fromkeys((*request.generation.stop, *self.stop)))
         return replace(request, text=check_text(request.text), generation=replace(request.generation, stop=stop))
+
+
+def language_of(options: TaskOptions) -> str:
+    """Of the person's text, as far as the task says it."""
+    return str(getattr(options, "source", "en"))
 
 
 def check_choice(name: str, value: object, choices: Iterable[str]) -> None:

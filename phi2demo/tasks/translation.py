@@ -8,6 +8,7 @@ from unicodedata import decimal
 
 from phi2demo.engine.engine import GenerationOptions
 from phi2demo.errors import InputError, SettingsError
+from phi2demo.tasks.casing import with_beginnings
 from phi2demo.tasks.documents import lay_out
 from phi2demo.tasks.languages import LANGUAGES, detect_language, language_name
 from phi2demo.tasks.task import Budget, Pieces, Task, TaskOptions
@@ -58,6 +59,10 @@ class Translation(Task[TranslationOptions]):
         if not layout.sentences:
             raise InputError("The text holds no words to translate. Type or paste some words first.")
         return Pieces(layout.sentences, join=layout.join, noun="sentence")
+
+    def recased(self, text: str, language: str) -> str:
+        """Also a text without any capital: one sentence is translated at a time, and one begins with a capital."""
+        return with_beginnings(super().recased(text, language), language=language)
 
     def reverse(self, options: TranslationOptions) -> TranslationOptions:
         """From the target language into the source language."""

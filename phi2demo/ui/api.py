@@ -6,13 +6,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import gradio as gr
 
-from phi2demo.engine.engine import RANGES, USES, Engine, GenerationOptions, Use
+from phi2demo.engine.engine import RANGES, SWITCHES, USES, Engine, GenerationOptions, Use
 from phi2demo.engine.loader import EngineLoader
 from phi2demo.errors import Phi2DemoError, SettingsError
+from phi2demo.evaluation.caution import cautioned
+from phi2demo.evaluation.shelf import SHELF
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.declaration import Declaration
 from phi2demo.tasks.declarations import Declarations
@@ -36,7 +39,7 @@ FRAME_S = 0.2
 
 Model = Literal["finetuned", "base", "second", "both", "all"] | None
 BaseForm = Form | None
-Options = dict[str, float] | None
+Options = dict[str, float | bool] | None
 Results = tuple[Result, ...]
 Answer = dict[str, Any] | list[dict[str, Any]]
 
@@ -44,8 +47,9 @@ Answer = dict[str, Any] | list[dict[str, Any]]
 class Endpoints:
     """One method an endpoint. Generators, so that a client that leaves ends the computing."""
 
-    def __init__(self, loader: EngineLoader, declared: Declarations) -> None:
-        self._loader, self._declared = loader, declared
+    def __init__(self, loader: EngineLoader, declared: Declarations, *, reports: Path = SHELF) -> None:
+        """`reports` is the folder of evaluation reports: they say what being unsure means."""
+        self._loader, self._declared, self._reports = loader, declared, reports
 
     def generate(
         self,
@@ -94,7 +98,8 @@ class Endpoints:
                 where there is an adapter.
             seed: A whole number that makes a sampled answer the same again; null: random, said in the receipt.
             options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty,
-                no_repeat_ngram_size, num_beams, guidance_scale, copy_bias, adapter_strength, time_limit_s.
+                no_repeat_ngram_size, num_beams, guidance_scale, copy_bias, adapter_strength, time_limit_s,
+                sentence_case (true: a text in capitals, or without any, is read as sentences are written).
             base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null:
                 plain where its folder records that it was pretrained so.
 
@@ -126,7 +131,7 @@ class Endpoints:
             seed: A whole number that makes a sampled answer the same again; null: random, said in the receipt.
             options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty,
                 no_repeat_ngram_size, num_beams, guidance_scale, copy_bias, reverse_weight, adapter_strength,
-                time_limit_s.
+                time_limit_s, sentence_case (true: a text in capitals, or without any, is read as sentences are written).
             base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null:
                 plain where its folder records that it was pretrained so.
 
@@ -150,7 +155,7 @@ class Endpoints:
                 where there is an adapter.
             base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null:
                 plain where its folder records that it was pretrained so.
-            options: adapter_strength alone, as no tokens are chosen.
+            options: Only adapter_strength and sentence_case, as no tokens are chosen.
 
         Returns:
             {"text", "use", "probabilities", "notes", "facts", "receipt", "confidence"}; for "both" and "all" a list. The
@@ -176,7 +181,8 @@ class Endpoints:
                 where there is an adapter.
             seed: A whole number that makes a sampled answer the same again; null: random, said in the receipt.
             options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty,
-                no_repeat_ngram_size, num_beams, guidance_scale, copy_bias, adapter_strength, time_limit_s.
+                no_repeat_ngram_size, num_beams, guidance_scale, copy_bias, adapter_strength, time_limit_s,
+                sentence_case (true: a text in capitals, or without any, is read as sentences are written).
             base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null:
                 plain where its folder records that it was pretrained so.
 
@@ -241,15 +247,16 @@ class Endpoints:
         with closing(ask(engine)) as steps:  # type: ignore[type-var]
             for progress in steps:
                 if progress.results is not None:
-                    yield [result.as_dict() for result in noted(progress.results)]
+                    results = cautioned(noted(progress.results), engine.info, shelf=self._reports)
+                    yield [result.as_dict() for result in results]
                 elif time.monotonic() - shown >= FRAME_S:
                     shown = time.monotonic()
                     yield [{"text": text, "use": use, "receipt": None} for use, text in progress.texts.items()]
 
 
-def add_endpoints(loader: EngineLoader, declared: Declarations) -> None:
+def add_endpoints(loader: EngineLoader, declared: Declarations, *, reports: Path = SHELF) -> None:
     """Add /generate, /summarize, /translate, /classify, /answer (those declared) and /replay to the current page."""
-    endpoints = Endpoints(loader, declared)
+    endpoints = Endpoints(loader, declared, reports=reports)
     names = [TASKS[task].command for task in TASKS if task in declared.either.tasks]
     for name in (*names, "replay"):
         gr.api(getattr(endpoints, name), api_name=name, concurrency_id=MODEL, concurrency_limit=1)
@@ -305,7 +312,8 @@ def generation_of(defaults: GenerationOptions, options: Options) -> GenerationOp
     """The task's options with those given; SettingsError for what is unknown or out of range."""
     if options is None:
         return defaults
-    if not isinstance(options, Mapping) or (unknown := [name for name in options if name not in RANGES]):
+    known = (*RANGES, *SWITCHES)
+    if not isinstance(options, Mapping) or (unknown := [name for name in options if name not in known]):
         what = f"has {', '.join(map(repr, unknown))}" if isinstance(options, Mapping) else f"is {options!r}"
-        raise SettingsError(f"options {what}; give values of {', '.join(RANGES)}.")
+        raise SettingsError(f"options {what}; give values of {', '.join(known)}.")
     return replace(defaults, **options)  # type: ignore[arg-type]

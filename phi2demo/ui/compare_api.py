@@ -4,12 +4,15 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from phi2demo.engine.loader import EngineLoader
+from phi2demo.evaluation.caution import cautioned
 from phi2demo.evaluation.comparison import check_reference, compare
+from phi2demo.evaluation.shelf import SHELF
 from phi2demo.tasks.declarations import Declarations
 from phi2demo.tasks.run import run
 from phi2demo.tasks.task import Request
@@ -33,8 +36,9 @@ NAME = "compare"
 class CompareEndpoint:
     """A generator, so that a client that leaves ends the computing."""
 
-    def __init__(self, loader: EngineLoader, declared: Declarations) -> None:
-        self._loader, self._declared = loader, declared
+    def __init__(self, loader: EngineLoader, declared: Declarations, *, reports: Path = SHELF) -> None:
+        """`reports` is the folder of evaluation reports: they say what being unsure means."""
+        self._loader, self._declared, self._reports = loader, declared, reports
 
     def compare(
         self,
@@ -56,7 +60,7 @@ class CompareEndpoint:
             seed: A whole number that makes sampled answers the same again; null: random, said in the receipts.
             options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty,
                 no_repeat_ngram_size, num_beams, guidance_scale, copy_bias, reverse_weight, adapter_strength,
-                    time_limit_s.
+                time_limit_s, sentence_case (true: a text in capitals, or without any, is read as sentences are written).
             base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null:
                 plain where its folder records that it was pretrained so.
 
@@ -86,12 +90,14 @@ class CompareEndpoint:
         with closing(run(engine, asked)) as steps:
             for progress in steps:
                 if progress.results is not None:
-                    yield compare(asked, self._declared.noted(asked, progress.results), reference).as_dict()
+                    noted = self._declared.noted(asked, progress.results)
+                    yield compare(asked, cautioned(noted, engine.info, shelf=self._reports), reference).as_dict()
                 elif time.monotonic() - shown >= FRAME_S:
                     shown = time.monotonic()
                     yield {"answers": [{"text": text, "use": use} for use, text in progress.texts.items()]}
 
 
-def add_compare_endpoint(loader: EngineLoader, declared: Declarations) -> None:
+def add_compare_endpoint(loader: EngineLoader, declared: Declarations, *, reports: Path = SHELF) -> None:
     """Add /compare to the current page."""
-    gr.api(CompareEndpoint(loader, declared).compare, api_name=NAME, concurrency_id=MODEL, concurrency_limit=1)
+    endpoint = CompareEndpoint(loader, declared, reports=reports)
+    gr.api(endpoint.compare, api_name=NAME, concurrency_id=MODEL, concurrency_limit=1)

@@ -63,9 +63,11 @@ class CompareHandlers(AnswerHandlers):
             updates |= {html: gr.HTML("", visible=False) for html in (column.bars, column.score)}
         return updates | {tab.found: None, tab.after: gr.Row(visible=False), tab.written: ""}
 
+    def _noted(self, asked: Request, results: tuple[Result, ...]) -> tuple[Result, ...]:
+        return super()._noted(asked, self._compared.declared.noted(asked, results))
+
     def _done(self, asked: Request, results: tuple[Result, ...], values: Mapping[Any, Any]) -> Updates:
         tab = self._compared
-        results = tab.declared.noted(asked, results)
         found = compare(asked, results, check_reference(asked.task, values[tab.reference]))
         updates = super()._done(asked, results, values)
         updates |= self.mark(values[tab.marks], found)

@@ -4,7 +4,8 @@ from html import escape
 
 from phi2demo.evaluation.results import MeasureValue, ReportValue, SliceValue
 from phi2demo.evaluation.slices import FIFTHS
-from phi2demo.ui.figures import NUMBER, measure_title, number, scrolling
+from phi2demo.evaluation.wording import measure_title, number
+from phi2demo.ui.figures import NUMBER, scrolling
 from phi2demo.ui.markup import note
 
 

@@ -96,9 +96,9 @@ def build_demo(
             if shelf is not None:
                 with gr.Tab("Model", id=MODEL_TAB) as opened:
                     build_model_tab(opened, shelf, loader, meter or Meter())
-        add_endpoints(loader, declared)
+        add_endpoints(loader, declared, reports=reports)
         if description.has_adapter:
-            add_compare_endpoint(loader, declared)
+            add_compare_endpoint(loader, declared, reports=reports)
         add_explain_endpoint(loader, declared)
         add_evaluate_endpoint(loader, declaration)
         if shelf is not None:

@@ -15,6 +15,7 @@ from phi2demo.evaluation.live import LiveProgress, LiveResult, LiveRun
 from phi2demo.evaluation.pace import Paces
 from phi2demo.evaluation.report import FORM_TITLES
 from phi2demo.evaluation.results import as_report
+from phi2demo.evaluation.wording import measure_title
 from phi2demo.ui import figures, markup
 from phi2demo.ui.evaluate_reports import shown
 from phi2demo.ui.evaluate_tab import ID, EvaluateTab, Found
@@ -171,7 +172,7 @@ def _running(progress: LiveProgress) -> str:
     numbers = f"{progress.done:,} of {progress.total:,} answers, {progress.seconds:.0f} s"
     if progress.seconds_left is not None:
         numbers += f", {duration(progress.seconds_left)} left"
-    words = f"{figures.measure_title(progress.measure)}: {FORM_TITLES[progress.form]}"
+    words = f"{measure_title(progress.measure)}: {FORM_TITLES[progress.form]}"
     return markup.status(words, "running", numbers=numbers, share=progress.done / progress.total)
 
 

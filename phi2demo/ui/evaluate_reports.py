@@ -16,6 +16,7 @@ from phi2demo.evaluation.forms import FormName
 from phi2demo.evaluation.report import read_report
 from phi2demo.evaluation.results import ReportValue, load_report
 from phi2demo.evaluation.shelf import SHELF, KeptReport, examples_beside, kept_reports
+from phi2demo.evaluation.wording import measure_title
 from phi2demo.ui import confidence_table, example_cards, figures, markup, people_table, slice_table, task_table
 from phi2demo.ui.evaluate_inputs import placeholder
 from phi2demo.ui.evaluate_tab import EvaluateTab, Found
@@ -144,7 +145,7 @@ def shown(tab: EvaluateTab, found: Found, *, info: ModelInfo | None) -> dict[Any
     """The components that show figures."""
     measures = list(dict.fromkeys(example.measure for example in found.examples))
     first = measures[0] if measures else None
-    choices = [(figures.measure_title(name), name) for name in measures]
+    choices = [(measure_title(name), name) for name in measures]
     return {
         tab.about: figures.about(found.report, info=info, live=found.live),
         tab.plot: "".join(

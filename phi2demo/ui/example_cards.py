@@ -7,7 +7,7 @@ from phi2demo.evaluation.differences import differences, shared
 from phi2demo.evaluation.examples import ITEM_METRICS, Example
 from phi2demo.evaluation.forms import FormName
 from phi2demo.evaluation.report import FORM_TITLES
-from phi2demo.ui.figures import number
+from phi2demo.evaluation.wording import number
 from phi2demo.ui.markup import note
 
 PAGE = 5

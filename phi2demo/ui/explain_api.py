@@ -93,6 +93,7 @@ class ExplainEndpoint:
                 asked = yield from _answered(engine, kind, text, options, greedy, of=chosen, **settings)
             else:
                 settings["adapter_strength"] = generation.adapter_strength
+                settings["sentence_case"] = generation.sentence_case
                 asked = ExplainRequest(kind.name, text, options, (_output(output),), of=chosen, **settings)  # type: ignore[arg-type]
             yield from _steps(engine, asked)
 

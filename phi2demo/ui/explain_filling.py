@@ -46,7 +46,13 @@ class ExplainFilling:
         except Phi2DemoError as error:
             return opened | _ended(tab, str(error))
         carried = Carried(
-            asked.task, asked.options, result.text, explained.outputs, result.use, explained.adapter_strength
+            asked.task,
+            asked.options,
+            result.text,
+            explained.outputs,
+            result.use,
+            explained.adapter_strength,
+            explained.sentence_case,
         )
         others = [label for label in TASKS[asked.task].labels if label != result.text]
         return {

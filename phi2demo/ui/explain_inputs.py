@@ -45,6 +45,7 @@ class Carried:
     outputs: tuple[Output, ...]
     use: Use
     adapter_strength: float
+    sentence_case: bool
 
 
 @dataclass(frozen=True)
@@ -121,16 +122,15 @@ class ExplainInputs:
             trust=bool(values[self.trust]),
             fast=bool(values[self.fast]),
             base_form=values[self.base_form],
-            adapter_strength=self._adapter_strength(task, values),
+            **self._answered_with(task, values),
             seed=_whole("The seed", values[self.seed], 0, MAX_SEED),
         )
 
-    def _adapter_strength(self, task: str, values: Mapping[Any, Any]) -> float:
+    def _answered_with(self, task: str, values: Mapping[Any, Any]) -> dict[str, Any]:
         """Of the answer that was carried here; of what was typed, that which the task is asked with."""
         carried: Carried | None = values[self.carried]
-        if carried is not None and carried.task == task:
-            return carried.adapter_strength
-        return self.declaration.generation(task).adapter_strength
+        found = carried if carried is not None and carried.task == task else self.declaration.generation(task)
+        return {"adapter_strength": found.adapter_strength, "sentence_case": found.sentence_case}
 
     def _options(self, task: str, values: Mapping[Any, Any]) -> TaskOptions:
         carried: Carried | None = values[self.carried]

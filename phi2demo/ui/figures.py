@@ -11,8 +11,7 @@ from phi2demo.evaluation.report import FORM_TITLES
 from phi2demo.evaluation.results import FigureValue, MeasureValue, ReportValue, ScoreValue
 from phi2demo.evaluation.slices import LEAST_TO_RANK
 from phi2demo.evaluation.tally import PartialFigure
-from phi2demo.tasks import TASKS
-from phi2demo.tasks.languages import LANGUAGES
+from phi2demo.evaluation.wording import measure_title, number
 from phi2demo.ui.markup import note
 
 LANE_PX = 15
@@ -23,7 +22,6 @@ _MARKS = {
     "base_plain": '<rect x="-4" y="-4" width="8" height="8"/>',
 }
 """Told apart by shape as well as by colour."""
-_MINUS = str.maketrans("-", "−")
 
 NO_REPORT = (
     '<div class="blank"><p>There is no report of an evaluation here.</p><ol>'
@@ -108,26 +106,6 @@ NUMBER = ' class="number"'
 def scrolling(content: str, label: str) -> str:
     """What may be wider than the screen, to be reached by keyboard."""
     return f'<div class="figures scrolls" role="region" tabindex="0" aria-label="{escape(label)}">{content}</div>'
-
-
-def measure_title(name: str) -> str:
-    """`translation.tatoeba.en-de` as `English to German, tatoeba`."""
-    task, _, rest = name.partition(".")
-    if task == "translation" and "." in rest:
-        data, _, direction = rest.rpartition(".")
-        source, _, target = direction.partition("-")
-        if source in LANGUAGES and target in LANGUAGES:
-            return f"{LANGUAGES[source]} to {LANGUAGES[target]}, {data}"
-    title = TASKS[task].title if task in TASKS else task.capitalize()
-    return f"{title}, {rest}" if rest else title
-
-
-def number(value: float, digits: int, *, signed: bool = False) -> str:
-    """With a true minus sign; never a minus zero."""
-    text = f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
-    if not text.strip("+-0."):
-        text = text.strip("+-")
-    return text.translate(_MINUS)
 
 
 def verdict(figure: FigureValue, n: int) -> tuple[str, str]:

@@ -15,8 +15,7 @@ import gradio as gr
 from phi2demo.engine.engine import USES, Engine
 from phi2demo.engine.loader import EngineLoader
 from phi2demo.errors import Phi2DemoError
-from phi2demo.evaluation.caution import caution
-from phi2demo.evaluation.shelf import kept_reports
+from phi2demo.evaluation.caution import cautioned
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.documents import count_words
 from phi2demo.tasks.receipt import Receipt
@@ -27,7 +26,6 @@ from phi2demo.ui.alternatives import alternatives
 from phi2demo.ui.answer_column import AnswerColumn, AnswersTab
 from phi2demo.ui.explain_inputs import Answered
 from phi2demo.ui.fields import chooses_form
-from phi2demo.ui.figures import measure_title, number
 from phi2demo.ui.files import read_document
 from phi2demo.ui.sessions import Sessions
 from phi2demo.ui.task_tab import TaskTab
@@ -156,11 +154,15 @@ class AnswerHandlers(ABC):
         shown = 0.0
         for progress in steps:
             if progress.results is not None:
-                yield self._done(asked, progress.results, values)
+                yield self._done(asked, self._noted(asked, progress.results), values)
             elif time.monotonic() - shown >= FRAME_S:
                 shown = time.monotonic()
                 texts = {self._tab.columns[use].text: text for use, text in progress.texts.items()}
                 yield {self._tab.status: markup.running(progress), **texts}
+
+    def _noted(self, asked: Request, results: tuple[Result, ...]) -> tuple[Result, ...]:
+        """With what an evaluation of these weights says of answers that they are as unsure of."""
+        return cautioned(results, self._loader.engine().info, shelf=self._reports) if self._reports else results
 
     def _done(self, asked: Request, results: tuple[Result, ...], values: Mapping[Any, Any]) -> Updates:
         stopped = any(result.receipt.stop_reason == "stopped" for result in results)
@@ -170,7 +172,7 @@ class AnswerHandlers(ABC):
             updates |= {
                 column.text: result.text,
                 column.bars: markup.bars(result.probabilities),
-                column.facts: markup.facts(result, caution=self._caution(result)),
+                column.facts: markup.facts(result),
                 column.alternatives: alternatives(result.alternatives, partial(TASKS[asked.task].remark, asked.text)),
                 column.details: markup.receipt_table(result.receipt),
                 column.receipt: result.receipt.to_json(),
@@ -180,21 +182,6 @@ class AnswerHandlers(ABC):
                 column.answered: Answered(asked, result),
             }
         return updates
-
-    def _caution(self, result: Result) -> str:
-        """What an evaluation of these weights says of answers that they are as unsure of."""
-        if self._reports is None:
-            return ""
-        info = self._loader.engine().info
-        known = [kept.report for kept in kept_reports(self._reports, info=info) if kept.report.is_of(info)]
-        found = caution(known, result.receipt, result.confidence)
-        if found is None:
-            return ""
-        there, over_all = (number(score, found.digits) for score in (found.score, found.all_score))
-        return (
-            f"The model is unsure of this. Of {measure_title(found.measure)}, the fifth that it was least sure of has "
-            f"{found.title} {there}, all of it {over_all}."
-        )
 
     def _ended(self, words: str, kind: markup.Kind) -> Updates:
         return {self._tab.status: markup.status(words, kind), self._tab.stop: gr.Button(interactive=False)}

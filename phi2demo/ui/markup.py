@@ -41,7 +41,7 @@ def running(progress: Progress) -> str:
     return status(words, "running", numbers=numbers, share=share)
 
 
-def facts(result: Result, *, caution: str = "") -> str:
+def facts(result: Result) -> str:
     """What an answer came to, in one line, and what a person should know about it."""
     receipt = result.receipt
     if result.probabilities:
@@ -59,7 +59,7 @@ def facts(result: Result, *, caution: str = "") -> str:
         how = [f"asked {FORMS[receipt.form].lower()}"]
     elif (strength := receipt.generation.get("adapter_strength", 1.0)) != 1:
         how = [f"finetuning at {strength:g} of its strength"]
-    notes = "".join(f"<li>{escape(note)}</li>" for note in (*result.notes, *filter(None, [caution])))
+    notes = "".join(f"<li>{escape(note)}</li>" for note in result.notes)
     sure = "" if result.probabilities or result.confidence is None else _confidence(result.confidence)
     return f'<p class="facts">{_separated(parts)}{sure}{_separated(how)}</p>' + (
         f'<ul class="notes">{notes}</ul>' if notes else ""

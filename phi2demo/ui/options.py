@@ -26,6 +26,9 @@ _NUMBERS = {
     "reverse_weight": ("Weight of translating back", "Of the beams' outputs, rather one that gives your text back"),
     "time_limit_s": ("Time limit in seconds", "It ends with what there is"),
 }
+_CHECKBOXES = {
+    "sentence_case": ("Read capitals as sentences", "A text in capitals, or without any, as sentences are written"),
+}
 _ONLY_IN = {
     "num_beams": ("summarization", "translation", "question_answering"),
     "copy_bias": ("summarization", "question_answering"),
@@ -54,8 +57,6 @@ class OptionInputs:
 
 def option_inputs(task: AnyTask, defaults: GenerationOptions, *, has_adapter: bool) -> OptionInputs:
     """Lay out the options of a task in a folded panel; they start with `defaults`."""
-    if task.labels and not has_adapter:
-        return OptionInputs({}, None, defaults)
     components: dict[str, Any] = {}
     seed = None
     with gr.Accordion("Options", open=False, elem_classes="options"):
@@ -73,6 +74,9 @@ def option_inputs(task: AnyTask, defaults: GenerationOptions, *, has_adapter: bo
                 buttons=[],
                 elem_classes="option",
             )
+        for name, (label, info) in _CHECKBOXES.items():
+            if _offered(name, task, has_adapter):
+                components[name] = gr.Checkbox(getattr(defaults, name), label=label, info=info, elem_classes="option")
         if not task.labels:
             with gr.Row(elem_classes="option-grid"):
                 for name, (label, info) in _NUMBERS.items():
@@ -93,6 +97,8 @@ def option_inputs(task: AnyTask, defaults: GenerationOptions, *, has_adapter: bo
 def _offered(name: str, task: AnyTask, has_adapter: bool) -> bool:
     if name == "adapter_strength":
         return has_adapter
+    if name == "sentence_case":
+        return task.recases
     if task.labels:
         return False
     return task.reversible if name == "reverse_weight" else task.name in _ONLY_IN.get(name, (task.name,))
@@ -111,4 +117,5 @@ def _seed(typed: str | None) -> int | None:
 
 def _whole(name: str, value: float) -> float:
     """JavaScript knows one kind of number: 5.0 is 5 where whole numbers are asked for."""
-    return int(value) if isinstance(RANGES[name][0], int) and float(value).is_integer() else value
+    whole = name in RANGES and isinstance(RANGES[name][0], int)
+    return int(value) if whole and float(value).is_integer() else value

@@ -6,7 +6,8 @@ from html import escape
 from phi2demo.evaluation.forms import FormName
 from phi2demo.evaluation.report import FORM_TITLES
 from phi2demo.evaluation.results import MeasureValue, PeopleValue, ReportValue
-from phi2demo.ui.figures import NUMBER, measure_title, score_cell, scrolling
+from phi2demo.evaluation.wording import measure_title
+from phi2demo.ui.figures import NUMBER, score_cell, scrolling
 from phi2demo.ui.markup import note
 
 

@@ -14,7 +14,8 @@ from phi2demo.evaluation.slices import (
     STANDINGS,
     Dimension,
 )
-from phi2demo.ui.figures import measure_title, number, scrolling
+from phi2demo.evaluation.wording import measure_title, number
+from phi2demo.ui.figures import scrolling
 from phi2demo.ui.markup import note
 
 _Column = tuple[Dimension, str]

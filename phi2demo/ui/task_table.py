@@ -6,7 +6,8 @@ from itertools import groupby
 
 from phi2demo.evaluation.by_task import TaskFigure, by_task, p_value, percent
 from phi2demo.evaluation.results import ReportValue
-from phi2demo.ui.figures import NUMBER, number, scrolling
+from phi2demo.evaluation.wording import number
+from phi2demo.ui.figures import NUMBER, scrolling
 from phi2demo.ui.markup import note
 
 _HEADS = ("Task", "Metric", "Sets", "n", "Difference", "p", "I²")

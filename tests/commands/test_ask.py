@@ -136,6 +136,19 @@ def test_options_reach_the_engine(loader: Loader, say: Ask) -> None:
     assert loader.engine.options[3].adapter_strength == 0.5
 
 
+def test_a_text_in_capitals_is_read_as_typed_or_as_a_sentence(loader: Loader, say: Ask) -> None:
+    for given, read in (
+        ((), "WHERE IS IT?"),
+        (("--sentence-case",), "Where is it?"),
+        (("--no-sentence-case",), "WHERE IS IT?"),
+    ):
+        say("translate", "WHERE IS IT?", *given)
+        ((prompt,),) = loader.engine.batches[-1:]
+        assert prompt.text.endswith(f"\n{read}\nOutput:")
+    with pytest.raises(SettingsError, match="unrecognized arguments: --sentence-case"):
+        say("generate", "ONCE", "--sentence-case")
+
+
 def test_a_label_is_chosen_at_the_strength_asked_for(loader: Loader, say: Ask) -> None:
     said = json.loads(say("classify", "a negative one", "--adapter-strength", "0.5", "--json"))
     assert loader.engine.strengths == [0.5] == [said["receipt"]["generation"]["adapter_strength"]]

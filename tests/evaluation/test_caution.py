@@ -1,12 +1,14 @@
 """An answer among the least sure fifth of what was measured, and one that is not."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from phi2demo.engine.engine import GenerationOptions
-from phi2demo.evaluation.caution import Caution, caution
+from phi2demo.evaluation.caution import Caution, caution, cautioned
 from phi2demo.evaluation.results import ReportValue, as_report
 from phi2demo.tasks.receipt import Receipt
 from phi2demo.tasks.run import answer
@@ -54,6 +56,26 @@ def test_the_largest_set_of_the_same_languages_says_it(receipt: Receipt) -> None
         found = caution(reports, receipt, 0.4)
         assert found is not None
         assert (found.measure, found.score) == ("translation.y.en-de", 10.0)
+
+
+def test_the_answer_of_measured_weights_has_a_note(tmp_path: Path) -> None:
+    engine, asked = (
+        ScriptedEngine(),
+        Request("translation", "one two", TranslationOptions("en", "de"), GenerationOptions()),
+    )
+    results = answer(engine, asked)
+    report = small() | {"measures": [measured("translation.x.en-de", 400, there=12.0, high=0.999)]}
+    told = "Of English to German, x, the fifth that it was least sure of has BLEU 12.0, all of it 30.0."
+    for revision, notes in (
+        (engine.info.base_revision, [f"The model is unsure of this. {told}"]),
+        ("cccccccccccc", []),
+    ):
+        report["model"] |= {"base_revision": revision, "adapter_revision": engine.info.adapter_revision}
+        (tmp_path / "report.json").write_text(json.dumps(report), encoding="utf-8")
+        (result,) = cautioned(results, engine.info, shelf=tmp_path)
+        assert list(result.notes) == notes
+        assert replace(result, notes=()) == results[0]
+    assert cautioned(results, engine.info, shelf=tmp_path / "none") == results
 
 
 def test_nothing_is_told_where_nothing_is_known(receipt: Receipt) -> None:

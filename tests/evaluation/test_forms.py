@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from phi2demo.engine.engine import END_OF_TEXT, Output, Prompt, Score
+from phi2demo.engine.engine import END_OF_TEXT, GenerationOptions, Output, Prompt, Score
 from phi2demo.evaluation.datasets import DataFile, Item, Measure, read_measures
 from phi2demo.evaluation.forms import FORMS, FormName, generation_of, make_form, plain_prompt
 from phi2demo.tasks import TASKS
@@ -41,7 +41,7 @@ def measure_of(kind: str, *rows: Row, references: Sequence[str] = ("one two thre
 
 @pytest.mark.parametrize("kind", ROWS)
 def test_a_plain_prompt_and_its_answer_are_a_pretraining_text(kind: str) -> None:
-    prompt = plain_prompt(ROWS[kind], kind)
+    prompt = plain_prompt(ROWS[kind], kind, GenerationOptions())
     assert prompt == END_OF_TEXT + PROMPTS[kind]
     assert f"{PROMPTS[kind]} {ANSWERS[kind]}" in PLAIN_FORMS[kind](ROWS[kind])
 
@@ -49,8 +49,9 @@ def test_a_plain_prompt_and_its_answer_are_a_pretraining_text(kind: str) -> None
 def test_a_turned_translation_is_the_other_pretraining_text() -> None:
     row = ROWS["translation"]
     turned = {"source": row["target"], "target": row["source"], "source_lang": "de", "target_lang": "en"}
-    assert plain_prompt(turned, "translation") == END_OF_TEXT + "German: Hallo.\nEnglish:"
-    assert f"{plain_prompt(turned, 'translation').removeprefix(END_OF_TEXT)} Hi." == PLAIN_FORMS["translation"](row)[1]
+    prompt = plain_prompt(turned, "translation", GenerationOptions())
+    assert prompt == END_OF_TEXT + "German: Hallo.\nEnglish:"
+    assert f"{prompt.removeprefix(END_OF_TEXT)} Hi." == PLAIN_FORMS["translation"](row)[1]
 
 
 @pytest.mark.parametrize("name", ["finetuned", "base_template"])
@@ -106,6 +107,19 @@ def test_every_form_chooses_by_the_way_back(name: FormName) -> None:
     assert plain.answer(measure.items)[0].output == "Er schläft."
 
 
+@pytest.mark.parametrize("name", FORMS)
+def test_every_form_reads_a_text_in_capitals_as_the_app_does(name: FormName) -> None:
+    engine = ScriptedEngine()
+    form = make_form(name, engine, measure_of("translation", ROWS["translation"] | {"source": "SO LONG."}), seed=0)
+    assert form is not None
+    for sentence_case, read in ((False, "SO LONG."), (True, "So long.")):
+        told = replace(form, generation=replace(form.generation, sentence_case=sentence_case))
+        told.answer(told.measure.items)
+        ((prompt,),) = engine.batches[-1:]
+        assert read in prompt.text
+        assert prompt.text == told.prompt(told.measure.items[0])
+
+
 @pytest.mark.parametrize("kind", ["summarization", "question_answering"])
 def test_every_form_is_guided_by_its_own_prompt_without_the_text(kind: str) -> None:
     without = {}
@@ -118,7 +132,7 @@ def test_every_form_is_guided_by_its_own_prompt_without_the_text(kind: str) -> N
         without[name] = engine.batches[0][0].without
     assert without["finetuned"] == without["base_template"]
     row = ROWS[kind] | ({"document": ""} if kind == "summarization" else {"context": ""})
-    assert without["base_plain"] == plain_prompt(row, kind)
+    assert without["base_plain"] == plain_prompt(row, kind, GenerationOptions())
     assert without["finetuned"].startswith("Instruct: ")
 
 

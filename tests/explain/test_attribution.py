@@ -2,6 +2,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -9,7 +10,9 @@ import pytest
 
 from phi2demo.explain import html, report, words
 from phi2demo.explain.attribution import Attribution, OutputToken
-from phi2demo.explain.segments import Unit
+from phi2demo.explain.request import ExplainRequest
+from phi2demo.explain.segments import Unit, UnitKind
+from phi2demo.tasks.sentiment import SentimentOptions
 from tests.explain.planted import PlantedEngine, asked, explained, rewards
 
 HOSTILE = (
@@ -117,6 +120,20 @@ def test_words_say_what_was_asked_and_how_sure_it_is(attribution: Attribution) -
     assert words.question(contrast) == "What did finetuning change about how likely “yes” is rather than “no”?"
     assert "replaced by “...”" in words.settings(contrast)
     assert "tree opened 100%, 0.0% of the credit" in "\n".join(words.trust_lines(contrast))
+
+
+@pytest.mark.parametrize("units", ["words", "tokens"])
+def test_a_text_in_capitals_is_explained_as_it_was_read(units: UnitKind) -> None:
+    engine = PlantedEngine(rewards({"good": 3.0, "GOOD": -5.0}))
+    asking = ExplainRequest("sentiment", "A GOOD FILM", SentimentOptions(), (" positive",), units=units, trust=False)
+    for sentence_case, value in ((True, 3.0), (False, -5.0)):
+        found = explained(engine, replace(asking, sentence_case=sentence_case))
+        assert [unit.text.strip() for unit in found.units] == ["A", "GOOD", "FILM"], "as typed"
+        assert found.totals == pytest.approx([0.0, value, 0.0])
+        assert found.as_dict()["sentence_case"] is sentence_case
+        assert ("read in sentence case" in words.settings(found)) is sentence_case
+    found = explained(engine, replace(asking, text="A good film", sentence_case=True))
+    assert "read in sentence case" not in words.settings(found)
 
 
 def test_the_strength_that_it_was_scored_at_is_told() -> None:

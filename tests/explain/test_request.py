@@ -100,6 +100,7 @@ def test_a_result_is_explained_by_the_tokens_that_were_generated(engine: Planted
     assert (made.text, made.of, made.method, made.adapter_strength) == ("a train", "finetuned", "lime", 1)
     half = replace(request, generation=replace(request.generation, adapter_strength=0.5))
     assert ExplainRequest.from_result(engine, half, result).adapter_strength == 0.5
+    assert not made.sentence_case
     assert ExplainRequest.from_result(engine, request, replace(result, token_ids=())).outputs == result.raw
 
 

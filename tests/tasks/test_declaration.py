@@ -82,6 +82,8 @@ def test_order_and_repetition_do_not_matter(tmp_path: Path) -> None:
         {"tasks": {"summarization": {"decoding": {"num_beams": "4"}}}},
         {"tasks": {"summarization": {"decoding": {"num_beams": 4, "temperature": 1.0}}}},
         {"tasks": {"summarization": {"decoding": {"reverse_weight": 0.3}}}},
+        {"tasks": {"summarization": {"decoding": {"sentence_case": 1}}}},
+        {"tasks": {"generation": {"decoding": {"sentence_case": True}}}},
     ],
 )
 def test_malformed_declarations_are_refused_without_the_folders_of_the_machine(value: Any, tmp_path: Path) -> None:
@@ -107,10 +109,10 @@ def test_lengths_that_a_model_was_not_taught_are_put_together() -> None:
 
 
 def test_an_adapter_says_how_its_tokens_are_chosen(tmp_path: Path) -> None:
-    said = {"num_beams": 6, "reverse_weight": 0.3, "max_new_tokens": 64}
+    said = {"num_beams": 6, "reverse_weight": 0.3, "sentence_case": True, "max_new_tokens": 64}
     read = read_declaration(write(tmp_path, {"tasks": {"translation": {"decoding": said}, "summarization": {}}}))
     own = TASKS["translation"].generation
-    assert read.generation("translation") == replace(own, num_beams=6, reverse_weight=0.3, max_new_tokens=64) != own
+    assert read.generation("translation") == replace(own, **said) != own  # type: ignore[arg-type]
     assert read.generation("summarization") == TASKS["summarization"].generation
     assert Declaration().generation("translation") == own
 
@@ -121,6 +123,7 @@ def test_without_a_word_of_an_adapter_nothing_is_tuned_to_one(task: str) -> None
     chosen = TASKS[task].generation
     plain = (chosen.num_beams, chosen.guidance_scale, chosen.copy_bias, chosen.reverse_weight)
     assert plain == (1, 1.0, 0.0, 0.0)
+    assert not chosen.sentence_case
 
 
 def test_what_a_tab_starts_with() -> None:

@@ -262,6 +262,15 @@ def test_an_answer_is_explained_at_the_strength_that_gave_it(
     assert page.tab.ask.read(page.state).adapter_strength == 1, "as the task is asked"
 
 
+def test_an_answer_is_explained_as_its_text_was_read(
+    page: ExplainPage, tab_of: Callable[[str], tuple[TaskTab, TabHandlers]]
+) -> None:
+    page.state |= page.filling.carry(answered(tab_of("sentiment"), "A GREAT FILM", sentence_case=True), PAGE)
+    assert page.tab.ask.read(page.state).text_read == "A great film"
+    page.explain()
+    assert "the text read in sentence case" in page.html("settings")
+
+
 def test_a_label_is_carried_with_the_other_one_to_compare(
     page: ExplainPage, tab_of: Callable[[str], tuple[TaskTab, TabHandlers]]
 ) -> None:

@@ -62,31 +62,9 @@ def test_several_sets_of_a_task_are_told_together() -> None:
     assert "<b>" not in table
 
 
-@pytest.mark.parametrize(
-    ("value", "digits", "signed", "text"),
-    [(-1.25, 1, True, "−1.2"), (0.04, 1, True, "0.0"), (-0.0, 0, False, "0"), (3.0, 2, True, "+3.00")],
-)
-def test_numbers(value: float, digits: int, signed: bool, text: str) -> None:
-    assert figures.number(value, digits, signed=signed) == text
-
-
 @pytest.mark.parametrize(("highest", "top"), [(0.0, 1.0), (1.4, 2.0), (41.0, 60.0), (100.0, 100.0), (101.0, 200.0)])
 def test_scales_end_at_round_numbers(highest: float, top: float) -> None:
     assert figures.nice_top(highest) == top
-
-
-@pytest.mark.parametrize(
-    ("name", "title"),
-    [
-        ("translation.tatoeba.en-de", "English to German, tatoeba"),
-        ("translation.own.xx-yy", "Translate, own.xx-yy"),
-        ("sentiment.sst2", "Sentiment, sst2"),
-        ("prose.tinystories", "Prose, tinystories"),
-        ("odd", "Odd"),
-    ],
-)
-def test_names_of_measures(name: str, title: str) -> None:
-    assert figures.measure_title(name) == title
 
 
 def test_what_is_better_when_lower_has_a_scale_of_its_own() -> None:

@@ -266,7 +266,8 @@ def test_options_are_offered_where_they_make_sense(tab_of: Callable[[str], Built
     assert [task for task in TASKS if "reverse_weight" in offers[task]] == ["translation"]
     assert [task for task in TASKS if "copy_bias" in offers[task]] == ["summarization", "question_answering"]
     assert all("adapter_strength" in offered for offered in offers.values())
-    assert offers["sentiment"] == {"adapter_strength"}, "no token is chosen"
+    assert offers["sentiment"] == {"adapter_strength", "sentence_case"}, "no token is chosen"
+    assert [task for task in TASKS if "sentence_case" not in offers[task]] == ["generation"]
 
 
 def test_the_strength_of_the_finetuning_is_read(tab_of: Callable[..., Built]) -> None:
@@ -293,7 +294,7 @@ def test_without_an_adapter_there_is_no_strength(task: str) -> None:
     with gr.Blocks():
         inputs = option_inputs(TASKS[task], TASKS[task].generation, has_adapter=False)
     assert "adapter_strength" not in inputs.components
-    assert bool(inputs.components) == (task != "sentiment")
+    assert (set(inputs.components) == {"sentence_case"}) == (task == "sentiment")
 
 
 def test_the_weight_of_the_way_back_is_read(tab_of: Callable[[str], Built]) -> None:
@@ -301,6 +302,17 @@ def test_the_weight_of_the_way_back_is_read(tab_of: Callable[[str], Built]) -> N
     read = tab.read(values_of(tab, "Hello.", reverse_weight=0.5))
     assert read.generation.reverse_weight == 0.5
     assert tab.read(values_of(tab, "Hello.")).generation == TASKS["translation"].generation
+
+
+def test_capitals_are_read_as_the_box_says(tab_of: Callable[..., Built]) -> None:
+    said = dataclasses.replace(TASKS["translation"].generation, sentence_case=True)
+    tab, handlers = tab_of("translation", Declaration(decoding={"translation": said}))
+    assert tab.read(values_of(tab, "HELLO YOU.")).generation.sentence_case
+    facts = tab.columns["finetuned"].facts
+    page, _ = states(tab, handlers.run(values_of(tab, "HELLO YOU."), PAGE))
+    assert "The model read your text in sentence case: Hello you." in page[facts]
+    page, _ = states(tab, handlers.run(values_of(tab, "HELLO YOU.", sentence_case=False), PAGE))
+    assert "sentence case" not in page[facts]
 
 
 def test_swap_turns_the_languages_and_takes_the_answer_along(tab_of: Callable[[str], Built]) -> None:

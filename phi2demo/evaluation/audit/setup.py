@@ -9,13 +9,11 @@ from typing import Any, TypeVar
 
 from phi2demo.engine.engine import Completion, Engine, GenerationOptions, Prompt, Use
 from phi2demo.errors import SettingsError
-from phi2demo.evaluation.forms import plain_prompt
+from phi2demo.evaluation.forms import read_of
 from phi2demo.evaluation.statistics import RESAMPLES, SEED
 from phi2demo.settings import ASSETS
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.declaration import read_declaration
-from phi2demo.tasks.sentiment import SentimentOptions
-from phi2demo.tasks.translation import TranslationOptions
 
 SHIPPED_SET = ASSETS / "evaluation" / "set"
 SCORED_TOGETHER = 128
@@ -89,11 +87,8 @@ class Setup:
 
     def prompt(self, use: Use, task: str, row: dict[str, Any]) -> str:
         """As the app asks the audited model; the base beside a finetuned model in the form it was pretrained on."""
-        if use != self.audited:
-            return plain_prompt(row, task)
-        if task == "sentiment":
-            return TASKS[task].prompt(row["text"], SentimentOptions())
-        return TASKS[task].prompt(row["source"], TranslationOptions(row["source_lang"], row["target_lang"]))
+        read = read_of(row, task, self.generation(task))
+        return TASKS[task].prompt(read.text, read.options, "template" if use == self.audited else "plain")
 
     def score(self, prompts: Sequence[Prompt], outputs: Sequence[str], title: str, *, task: str) -> list[float]:
         """Log-probability of each output, in nats, as the app asks for the task."""

@@ -1,0 +1,65 @@
+"""Read a text in capitals, or one without any, as sentences are written. Knows nothing of torch or of the page.
+
+A small model has seen few words in capitals: their tokens are others, and it makes nothing of them. Every text has as many
+characters afterwards as before, so that a place in one is the same place in the other.
+"""
+
+import re
+
+LONE_LETTERS = 5
+"""A single word in capitals is made small only if it has so many letters: OK, TV and NATO are written like this."""
+SHOWN = 80
+"""Characters of a line that a note quotes."""
+
+_BETWEEN = re.compile(r"((?<=[.!?…])\s+|\n)")
+_WORD = re.compile(r"[^\W\d_]+")
+_FIRST_LETTER = re.compile(r"^(\W*)([^\W\d_])")
+_LONE_I = re.compile(r"\bi\b")
+
+
+def without_capitals(text: str, *, language: str = "en") -> str:
+    """`text` with its sentences in capitals in small letters but for the first, and for the English "I"."""
+    return "".join(_small(part, language) if _in_capitals(part) else part for part in _BETWEEN.split(text))
+
+
+def with_beginnings(text: str, *, language: str = "en") -> str:
+    """`text`, where it has no capital at all, with one at the beginning of every sentence, and the English "I"."""
+    if text != text.lower():
+        return text
+    return "".join(_begun(part, language) for part in _BETWEEN.split(text))
+
+
+def reading_note(typed: str, read: str) -> tuple[str, ...]:
+    """What a person should know of a text that was read in another case than typed: how, by its first line of these."""
+    if read == typed:
+        return ()
+    line = next(read for typed, read in zip(typed.split("\n"), read.split("\n"), strict=True) if typed != read).strip()
+    shown = line if len(line) <= SHOWN else f"{line[:SHOWN].rstrip()} …"
+    return (f"The model read your text in sentence case: {shown}",)
+
+
+def _in_capitals(sentence: str) -> bool:
+    """Whether it is, of several words or one that is no abbreviation."""
+    words = _WORD.findall(sentence)
+    if sentence != sentence.upper() or sentence == sentence.lower():
+        return False
+    return len(words) > 1 or len(words[0]) >= LONE_LETTERS
+
+
+def _small(sentence: str, language: str) -> str:
+    return _begun("".join(map(_lower, sentence)), language)
+
+
+def _begun(sentence: str, language: str) -> str:
+    if language == "en":
+        sentence = _LONE_I.sub("I", sentence)
+    return _FIRST_LETTER.sub(lambda found: found[1] + _upper(found[2]), sentence)
+
+
+def _lower(character: str) -> str:
+    """The same where it would become two."""
+    return character.lower() if len(character.lower()) == 1 else character
+
+
+def _upper(character: str) -> str:
+    return character.upper() if len(character.upper()) == 1 else character
