@@ -2,14 +2,20 @@
 
 A random-effects meta-analysis (DerSimonian and Laird, "Meta-analysis in clinical trials", 1986): the differences of the
 sets, weighted by the inverse of their variances, which are what their 95 % intervals tell and how far the gains of the task
-differ from set to set. It takes the sets to be independent. How much of what they differ by is more than chance, I squared
-tells (Higgins and Thompson, "Quantifying heterogeneity in a meta-analysis", 2002).
+differ from set to set. It takes the sets to be independent. How far they differ is itself known from few sets: so interval
+and p are of Student's t, and never narrower than what the sets really scatter by (Hartung and Knapp, "A refined method for
+the meta-analysis of controlled clinical trials with binary outcome", 2001; the bound is that of Röver, Knapp and Friede,
+"Hartung-Knapp-Sidik-Jonkman approach and its modification", 2015). Two or three sets seldom come to anything sure by it.
+How much of what they differ by is more than chance, I squared tells (Higgins and Thompson, "Quantifying heterogeneity in a
+meta-analysis", 2002).
 """
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+
+from scipy.special import stdtr, stdtrit
 
 from phi2demo.evaluation.report import in_cell
 from phi2demo.evaluation.results import DifferenceValue, FigureValue, MeasureValue, gain_of
@@ -30,8 +36,9 @@ class TaskFigure:
     higher_is_better: bool
     digits: int
     sets: int
+    """Those whose differences have an interval, or the first."""
     n: int
-    """Items of all sets."""
+    """Items of these."""
     difference: DifferenceValue
     """Finetuned less the base's better form on each set; of a single set, its own."""
     heterogeneity: float
@@ -90,11 +97,11 @@ def _of_task(task: str, measures: Sequence[MeasureValue]) -> Iterator[TaskFigure
     tables = [{figure.metric: figure for figure in _compared(measure)} for measure in measures]
     for metric, first in tables[0].items():
         if all(metric in table for table in tables):
-            figures = [table[metric] for table in tables]
-            n = sum(measure.n for measure in measures)
-            differences = [figure.difference for figure in figures if figure.difference]
+            pairs = [(m.n, d) for m, table in zip(measures, tables, strict=True) if (d := table[metric].difference)]
+            pairs = [(n, difference) for n, difference in pairs if _told([difference])] or pairs[:1]
+            differences, n = [difference for _, difference in pairs], sum(n for n, _ in pairs)
             told = (combined(differences), heterogeneity(differences))
-            yield TaskFigure(task, first.title, first.higher_is_better, first.digits, len(figures), n, *told)
+            yield TaskFigure(task, first.title, first.higher_is_better, first.digits, len(pairs), n, *told)
 
 
 def combined(differences: Sequence[DifferenceValue]) -> DifferenceValue:
@@ -110,9 +117,13 @@ def combined(differences: Sequence[DifferenceValue]) -> DifferenceValue:
     between = _between(told)
     weights = [1 / (1 / _weight(each) + between) for each in told]
     value = sum(weight * each.value for weight, each in zip(weights, told, strict=True)) / sum(weights)
-    error = 1 / math.sqrt(sum(weights))
-    p = math.erfc(abs(value) / error / math.sqrt(2))
-    return DifferenceValue(value, value - QUANTILE * error, value + QUANTILE * error, p)
+    if len(told) == 1:
+        return told[0]
+    free = len(told) - 1
+    scatter = sum(weight * (each.value - value) ** 2 for weight, each in zip(weights, told, strict=True)) / free
+    error = math.sqrt(max(1.0, scatter) / sum(weights))
+    reach = float(stdtrit(free, 0.975)) * error
+    return DifferenceValue(value, value - reach, value + reach, 2 * float(stdtr(free, -abs(value) / error)))
 
 
 def heterogeneity(differences: Sequence[DifferenceValue]) -> float:

@@ -27,9 +27,10 @@ def gains(report: ReportValue) -> str:
         '<div class="figures below"><h3>Finetuned against base, over all sets of a task</h3></div>'
         + scrolling(table, "Figures by task")
         + note(
-            "The sets’ differences, weighted by how surely each is known and how far they differ (random-effects "
-            "meta-analysis). I² is the share of what they differ by that is more than chance: where it is high, look at the "
-            "sets themselves."
+            "The sets’ differences, weighted by how surely each is known and how far they differ: a random-effects "
+            "meta-analysis with Hartung and Knapp’s intervals, which ask whether other sets of the task would gain too. Two or "
+            "three sets seldom tell. I² is the share of what they differ by that is more than chance: where it is high, look "
+            "at the sets themselves."
         )
     )
 

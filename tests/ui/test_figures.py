@@ -55,10 +55,10 @@ def test_several_sets_of_a_task_are_told_together() -> None:
     (measure,) = report["measures"]
     measure |= {"n": 40}
     measure["figures"][0]["difference"] |= {"value": 2.0, "low": -0.5, "high": 4.5}
-    report["measures"] += [measure | {"name": measure["name"] + "<b>"}] * 2
+    report["measures"] += [measure | {"name": measure["name"] + "<b>"}] * 4
     table = task_table.gains(as_report(report))
-    assert '<span class="better">+2.0</span> <small>+0.6 to +3.4</small>' in table
-    assert '<td class="number">3</td><td class="number">120</td>' in table
+    assert '<span class="better">+2.0</span> <small>+0.4 to +3.6</small>' in table
+    assert '<td class="number">5</td><td class="number">200</td>' in table
     assert "<b>" not in table
 
 
