@@ -41,12 +41,16 @@ def scaled(model: "nn.Module", strength: float) -> Iterator[None]:
 
 
 def recalled(kept: dict[float, T], strength: float, make: Callable[[], T]) -> T:
-    """What is kept for `strength`, or made and kept: of no more than `KEPT` strengths, the newest last."""
+    """What is kept for `strength`, or made and kept: of no more than `KEPT` strengths, the newest last.
+
+    Where nothing could be made, it is tried again the next time.
+    """
     if strength in kept:
         value = kept.pop(strength)
     else:
         while len(kept) >= KEPT:
             del kept[next(iter(kept))]
         value = make()
-    kept[strength] = value
+    if value is not None:
+        kept[strength] = value
     return value

@@ -56,7 +56,8 @@ class Watch(StoppingCriteria):
             self._follow(input_ids[:, -1].tolist())
         halted = self.halt_reason()
         if halted is not None:
-            self._reasons = [reason or halted for reason in self._reasons]
+            rows = zip(self._reasons, self._ended_s, strict=True)
+            self._reasons = [reason if reason or ended_s is not None else halted for reason, ended_s in rows]
         if time.monotonic() - self._reported_at > REPORT_EVERY_S:
             self._reported_at = time.monotonic()
             self._report(self.snapshot())

@@ -30,7 +30,7 @@ class Caution:
         there, over_all = (number(score, self.digits) for score in (self.score, self.all_score))
         return (
             f"The model is unsure of this. Of {measure_title(self.measure)}, the fifth that it was least sure of has "
-            f"{self.title} {there}, all of it {over_all}."
+            f"{self.title} {there}, all of it {over_all}; on texts unlike those it may do worse."
         )
 
 

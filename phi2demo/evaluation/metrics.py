@@ -165,7 +165,7 @@ def _accuracy() -> Metric:
 
 
 def _macro_f1() -> Metric:
-    """From the table of wanted and given labels; no answer is a wrong one."""
+    """From the table of wanted and given labels, over those that are either; no answer is a wrong one."""
 
     def statistics(outputs: Sequence[str], references: References) -> Statistics:
         found = np.zeros((len(outputs), len(LABELS), 3))
@@ -176,7 +176,8 @@ def _macro_f1() -> Metric:
 
     def score(sums: Any) -> float:
         right, given, wanted = sums.reshape(len(LABELS), 3).T
-        return float(100 * np.mean(2 * right / np.maximum(given + wanted, 1)))
+        used = given + wanted > 0
+        return float(100 * np.mean(2 * right[used] / (given + wanted)[used])) if used.any() else 0.0
 
     return Metric("macro_f1", "macro-F1", statistics, score, "mean over labels of F1, in percent")
 

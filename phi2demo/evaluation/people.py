@@ -48,16 +48,19 @@ def second_answers(measure: Measure) -> SecondAnswers | None:
 
 
 def _other_translations(measure: Measure) -> list[tuple[int, str, Item]]:
-    """Of each row that another translates too: that one, the first for the last; its own stays the reference."""
+    """Of each text that several translate: the first row, whose own stays the reference, with the second.
+
+    Only one row of a text, as several of the same are not independent.
+    """
     same: dict[bytes, dict[str, int]] = {}
     for place, item in enumerate(measure.items):
         same.setdefault(fingerprint(text_of(item.row, measure.kind)), {}).setdefault(item.references[0], place)
-    others = {}
+    found = []
     for targets in same.values():
-        texts = list(targets)
-        for at, text in enumerate(texts if len(texts) > 1 else ()):
-            others[targets[text]] = texts[(at + 1) % len(texts)]
-    return [(place, others[place], measure.items[place]) for place in sorted(others)]
+        (_, place), *others = targets.items()
+        if others:
+            found.append((place, others[0][0], measure.items[place]))
+    return sorted(found, key=lambda each: each[0])
 
 
 def _second_of_each(measure: Measure) -> list[tuple[int, str, Item]]:

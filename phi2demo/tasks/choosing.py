@@ -120,7 +120,7 @@ class Chooser:
     def _kept(self, row: Answered, completion: Completion) -> Completion:
         """With the tokens of what is kept; whatever ended the rest, that came to its end."""
         text = self.task.kept(completion.text, row.options)
-        if len(text) == len(completion.text):
+        if len(text) >= len(completion.text.rstrip()):
             return completion
         spans = self.engine.tokens(completion.token_ids).spans
         count = sum(start < len(text) for start, _ in spans)

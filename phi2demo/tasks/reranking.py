@@ -60,10 +60,11 @@ class Ranked(Listed):
 
 
 def preferred(task: "AnyTask", text: str, options: "TaskOptions", completion: Completion) -> Completion:
-    """With that of its candidates in its place which the task prefers, of those that came to their end."""
+    """With that of its candidates in its place which the task prefers, of those that came to their end, if any did."""
     whole = [candidate for candidate in completion.candidates if candidate.stop_reason in WHOLE]
-    at = task.preferred(text, [task.clean(task.kept(each.text, options)) for each in whole]) if whole else 0
-    return _put(completion, whole[at]) if at else completion
+    if not whole:
+        return completion
+    return _put(completion, whole[task.preferred(text, [task.clean(task.kept(each.text, options)) for each in whole])])
 
 
 def reversible(task: "AnyTask", text: str, options: "TaskOptions", form: Form, prompt: Prompt) -> Reversible | None:

@@ -276,3 +276,14 @@ def test_what_is_stopped_keeps_what_there_is(model: PeftModel, beams: int) -> No
         bias[END] = before
     assert [len(tokens) for tokens in found] == [8, 8]
     assert all(not row.candidates for row in completions(model, ids, mask, options, ["default"] * 2, halt_at=2))
+
+
+def test_what_ended_before_the_rest_was_stopped_is_whole() -> None:
+    watch = watch_for(GenerationOptions(num_beams=2), 2, halt_at=1)
+    step = torch.zeros(4, 1, dtype=torch.long)
+    assert not watch(step, step.float()).any()  # type: ignore[arg-type]
+    watch.mark_ended([0])
+    assert watch(step, step.float()).all()  # type: ignore[arg-type]
+    ended, stopped = watch.finish([[[5, END], [6, END]], [[7], [8]]]).completions or ()
+    assert (ended.stop_reason, ended.token_ids, len(ended.candidates)) == ("end", (5, END), 2)
+    assert (stopped.stop_reason, stopped.token_ids, stopped.candidates) == ("stopped", (7,), ())

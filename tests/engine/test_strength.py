@@ -138,6 +138,12 @@ def test_what_is_kept_is_made_once() -> None:
     assert made == [1.0, 0.5, 0.25, 0.5], "the one that was asked longest ago goes"
 
 
+def test_what_could_not_be_made_is_tried_again() -> None:
+    kept: dict[float, str | None] = {}
+    found = iter([None, "made"])
+    assert [recalled(kept, 1.0, lambda: next(found)) for _ in range(3)] == [None, "made", "made"]
+
+
 def _lora(engine: LocalEngine) -> list[Any]:
     found: list[nn.Module] = [module for module in engine._model.modules() if hasattr(module, "scaling")]
     return [module for module in found if isinstance(module.scaling, dict)]

@@ -80,6 +80,13 @@ def test_accuracy_and_macro_f1() -> None:
     assert score(metrics["macro_f1"], outputs, references) == pytest.approx(50 * (positive + negative))
 
 
+def test_macro_f1_is_over_the_labels_there_are() -> None:
+    metric = by_name("sentiment", [["positive"]])["macro_f1"]
+    assert score(metric, ["positive"] * 3, [["positive"]] * 3) == 100
+    assert score(metric, ["positive", "negative"], [["positive"]] * 2) == pytest.approx(50 * (2 / 3 + 0))
+    assert score(metric, [""], [["positive"]]) == 0
+
+
 def test_bits_per_character_weighs_by_length() -> None:
     metric, _ = metrics_for("prose", [["a"], ["b"]])
     assert metric.score(metric.statistics(["10.0 5", "90.0 95"], [["a"], ["b"]]).sum(0)) == 1.0

@@ -30,6 +30,16 @@ def test_of_what_the_beams_end_with_the_likeliest_that_stands_in_the_text_is_tak
     assert result.token_ids == (candidate("ada lovelace").token_ids,)
 
 
+@pytest.mark.parametrize("place", [0, 1])
+def test_what_came_to_its_end_is_taken_before_what_was_cut(place: int) -> None:
+    cut = replace(candidate("Ada Byron, who wrote to"), stop_reason="length")
+    whole = [candidate("Charles Babbage"), candidate("Lord Byron")]
+    engine = BeamEngine({about(Prompt(TASK.prompt(TEXT, OPTIONS))): [cut, *(whole if not place else whole[::-1])]})
+    generation = replace(TASK.generation, num_beams=3)
+    ((result),) = answer(engine, Request(TASK.name, TEXT, OPTIONS, generation, seed=1))
+    assert (result.text, result.receipt.stop_reason) == ("Charles Babbage", "end")
+
+
 def test_where_none_stands_in_the_text_the_likeliest_is_taken_and_said_to_be_in_other_words() -> None:
     result = answered("Ada Byron", "Lord Byron")
     assert result.text == "Ada Byron"

@@ -6,6 +6,7 @@ from phi2demo.tasks.run import answer
 from phi2demo.tasks.summarization import SENTENCES, Summarization, SummaryOptions
 from phi2demo.tasks.task import Budget, Request, Result
 from tests.tasks.beams import BeamEngine, candidate
+from tests.tasks.scripted import ScriptedEngine
 
 BUDGET = Budget(lambda text: len(text.split()), 200, 60)
 SENTENCE = "Here are some five words. "
@@ -103,3 +104,10 @@ def test_what_is_not_kept_does_not_count() -> None:
     run_on = "It flows to the sea. The Rhine has 1,230 kilometres."
     assert chosen(run_on, "It rises near Sorn.").text == "It flows to the sea."
     assert chosen(run_on, "It rises near Sorn.", length="short").text == "It rises near Sorn."
+
+
+@pytest.mark.parametrize("space", ["", " ", "\n"])
+def test_a_summary_that_was_cut_says_so_whatever_space_it_ends_with(space: str) -> None:
+    engine = ScriptedEngine(lambda _: f" The river flows to{space}", stop_reason="length")
+    (result,) = answer(engine, Request("summarization", TEXT, SummaryOptions(), GenerationOptions(), seed=1))
+    assert (result.text, result.receipt.stop_reason) == ("The river flows to", "length")
