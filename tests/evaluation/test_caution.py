@@ -65,7 +65,10 @@ def test_the_answer_of_measured_weights_has_a_note(tmp_path: Path) -> None:
     )
     results = answer(engine, asked)
     report = small() | {"measures": [measured("translation.x.en-de", 400, there=12.0, high=0.999)]}
-    told = "Of English to German, x, the fifth that it was least sure of has BLEU 12.0, all of it 30.0; on texts unlike those it may do worse."
+    told = (
+        "Of English to German, x, the fifth that it was least sure of has BLEU 12.0, all of it 30.0; "
+        "on texts unlike those it may do worse."
+    )
     for revision, notes in (
         (engine.info.base_revision, [f"The model is unsure of this. {told}"]),
         ("cccccccccccc", []),

@@ -346,7 +346,10 @@ def test_where_it_was_as_unsure_the_measured_score_is_told(
 ) -> None:
     report = small() | {"measures": [measured("translation.pairs.en-de", 400, there=12.0, high=0.999)]}
     info = engine.info
-    told = "Of English to German, pairs, the fifth that it was least sure of has BLEU 12.0, all of it 30.0; on texts unlike those it may do worse."
+    told = (
+        "Of English to German, pairs, the fifth that it was least sure of has BLEU 12.0, all of it 30.0; "
+        "on texts unlike those it may do worse."
+    )
     for revision, expected in ((info.base_revision, True), ("cccccccccccc", False)):
         report["model"] |= {"base_revision": revision, "adapter_revision": info.adapter_revision}
         (tmp_path / "report.json").write_text(json.dumps(report), encoding="utf-8")
