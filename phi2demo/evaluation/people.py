@@ -29,11 +29,13 @@ class SecondAnswers:
     places: tuple[int, ...]
     """Of the items in the whole measure."""
     answers: tuple[str, ...]
+    groups: tuple[int, ...]
+    """Of the items, as numbers from 0: those of the same text are resampled together."""
 
     def describe(self, outputs: Mapping[FormName, Sequence[str]], *, resamples: int, seed: int) -> dict[str, Any]:
         """Figures as JSON values, of the person and of each form; `outputs` are those of the whole measure."""
         own = {form: [texts[place] for place in self.places] for form, texts in outputs.items()}
-        drawn = Resamples.draw(len(self.places), resamples=resamples, seed=seed)
+        drawn = Resamples.draw_groups(self.groups, resamples=resamples, seed=seed)
         figures = Scored.of(self.measure, own).figures(drawn, peers={PERSON: self.answers})
         return {"n": len(self.places), "figures": figures}
 
@@ -44,23 +46,22 @@ def second_answers(measure: Measure) -> SecondAnswers | None:
     if len(found) < LEAST_TO_RANK:
         return None
     places, answers, items = zip(*found, strict=True)
-    return SecondAnswers(replace(measure, items=items), places, answers)
+    texts = [fingerprint(text_of(item.row, measure.kind)) for item in items]
+    numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+    return SecondAnswers(replace(measure, items=items), places, answers, tuple(numbers[text] for text in texts))
 
 
 def _other_translations(measure: Measure) -> list[tuple[int, str, Item]]:
-    """Of each text that several translate: the first row, whose own stays the reference, with the second.
-
-    Only one row of a text, as several of the same are not independent.
-    """
+    """Of each row that another translates too: that one, the first for the last; its own stays the reference."""
     same: dict[bytes, dict[str, int]] = {}
     for place, item in enumerate(measure.items):
         same.setdefault(fingerprint(text_of(item.row, measure.kind)), {}).setdefault(item.references[0], place)
-    found = []
+    others = {}
     for targets in same.values():
-        (_, place), *others = targets.items()
-        if others:
-            found.append((place, others[0][0], measure.items[place]))
-    return sorted(found, key=lambda each: each[0])
+        texts = list(targets)
+        for at, text in enumerate(texts if len(texts) > 1 else ()):
+            others[targets[text]] = texts[(at + 1) % len(texts)]
+    return [(place, others[place], measure.items[place]) for place in sorted(others)]
 
 
 def _second_of_each(measure: Measure) -> list[tuple[int, str, Item]]:

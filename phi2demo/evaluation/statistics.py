@@ -4,7 +4,7 @@ A score is a function of the sums of numbers that each example contributes (n-gr
 resample is a sum of rows. The resamples are drawn as sacrebleu draws its own: the same seed gives the same ones.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,14 +69,24 @@ class Drawn:
 class Resamples:
     """Which examples each resample holds, for all systems that answered the same examples."""
 
-    indexes: NDArray[np.int64]
-    """Of shape (resamples, examples)."""
+    indexes: Sequence[NDArray[np.int64]]
+    """Of each resample."""
 
     @classmethod
     def draw(cls, examples: int, *, resamples: int = RESAMPLES, seed: int = SEED) -> "Resamples":
         """With replacement (Efron, 1979), from numpy's default generator."""
         random = np.random.default_rng(seed)
-        return cls(random.choice(examples, size=(resamples, examples), replace=True))
+        return cls(list(random.choice(examples, size=(resamples, examples), replace=True)))
+
+    @classmethod
+    def draw_groups(cls, groups: Sequence[int], *, resamples: int = RESAMPLES, seed: int = SEED) -> "Resamples":
+        """Of examples that are not independent: whole groups of them, with replacement (Field and Welsh, 2007).
+
+        `groups` are those of the examples, as numbers from 0. Where each is its own, it draws as `draw` does.
+        """
+        members = [np.flatnonzero(np.asarray(groups) == group) for group in range(max(groups) + 1)]
+        drawn = cls.draw(len(members), resamples=resamples, seed=seed).indexes
+        return cls([np.concatenate([members[group] for group in chosen]) for chosen in drawn])
 
     def scores(self, statistics: Statistics, score: ScoreOfSums) -> NDArray[np.float64]:
         """The score of every resample."""

@@ -30,17 +30,19 @@ def question(number: int, *answers: str) -> dict[str, Any]:
     return {"context": f"Text {number}.", "question": "Who?", "answers": told, "title": f"t{number}"}
 
 
-def test_of_translations_the_second_of_a_text_is_scored_against_the_first(write: Write) -> None:
+def test_of_translations_the_next_of_the_same_text_is_the_second(write: Write) -> None:
     rows = []
-    for number in range(24):
+    for number in range(10):
         for target in ("eins", "zwei", "drei"):
             rows.append({"source": f"Text {number}!", "target": f"{target} {number}"} | ENDS)
     rows += [{"source": "alone", "target": "allein"} | ENDS, {"source": "twice", "target": "gleich"} | ENDS]
     rows += [{"source": "twice", "target": "gleich"} | ENDS, {"source": "text 0", "target": "vier 0"} | ENDS]
     found = second(measure_of(write, "x.en-de.test.jsonl", rows))
-    assert found.places == tuple(range(0, 72, 3)), "once a text: rows of the same are not independent"
-    assert found.answers[:2] == ("zwei 0", "zwei 1")
-    assert [item.references for item in found.measure.items[:2]] == [("eins 0",), ("eins 1",)]
+    assert found.places == (*range(30), 33)
+    assert found.answers[:6] == ("zwei 0", "drei 0", "vier 0", "zwei 1", "drei 1", "eins 1")
+    assert found.answers[-1] == "eins 0"
+    assert [item.references for item in found.measure.items[:2]] == [("eins 0",), ("zwei 0",)]
+    assert found.groups == (*(number // 3 for number in range(30)), 0), "rows of one text are not independent"
 
 
 def test_of_answers_and_summaries_the_second_is_scored_against_the_others(write: Write) -> None:
