@@ -21,6 +21,8 @@ from phi2demo.explain.segments import Unit
 CHUNK_S = 0.4
 """Aimed at between two reports of progress."""
 FIRST_CHUNK, MAX_CHUNK = 16, 512
+MASKS_AT_ONCE = 512
+"""Whose prompts are kept together; between them a stopped game ends."""
 CACHE_ROWS = 50_000
 COMPARED = 16
 """Masked texts that are scored both with and without rounding, at least, to say how far rounding is off."""
@@ -118,17 +120,22 @@ class Game:
         return self._play(masks, rounded=False)
 
     def _play(self, masks: NDArray[np.bool_], *, rounded: bool) -> Values:
+        masks = np.asarray(masks, dtype=bool)
+        values = np.zeros((len(masks), self._columns))
+        for start in range(0, len(masks), MASKS_AT_ONCE):
+            part = slice(start, start + MASKS_AT_ONCE)
+            values[part] = self._play_part(masks[part], rounded=rounded)
+        return values
+
+    def _play_part(self, masks: NDArray[np.bool_], *, rounded: bool) -> Values:
         if self._cancel.is_set():
             raise StoppedError("Stopped.")
-        masks = np.asarray(masks, dtype=bool)
         keys = [[self._key(mask, output) for output in self._outputs] for mask in masks]
-        self._score([key for row in keys for key in row], rounded=rounded)
+        rows = self._score([key for row in keys for key in row], rounded=rounded)
         values = np.zeros((len(masks), self._columns))
         for at, row in enumerate(keys):
             for output, key in zip(self._outputs, row, strict=True):
-                found = self._cache.get(key, rounded=rounded)
-                assert found is not None
-                chosen = self._valued(found[output.first : output.last])
+                chosen = self._valued(rows[key][output.first : output.last])
                 values[at, output.column : output.column + len(chosen)] += output.sign * chosen
             name = key_of(masks[at])
             if self.rounded and not rounded and name in self.known:
@@ -173,9 +180,11 @@ class Game:
         certain = np.minimum(log_probabilities, -1e-7)  # the log-odds of a certain token are infinite
         return np.asarray(certain - np.log(-np.expm1(certain)), dtype=np.float64)
 
-    def _score(self, keys: Sequence[_Key], *, rounded: bool) -> None:
-        """Score what is not known, chunk by chunk, so that progress is seen."""
-        missing = [key for key in dict.fromkeys(keys) if self._cache.get(key, rounded=rounded) is None]
+    def _score(self, keys: Sequence[_Key], *, rounded: bool) -> dict[_Key, _Row]:
+        """Rows of all keys. What is not known is scored chunk by chunk, so that progress is seen."""
+        known = {key: self._cache.get(key, rounded=rounded) for key in keys}
+        rows = {key: row for key, row in known.items() if row is not None}
+        missing = [key for key, row in known.items() if row is None]
         while missing:
             size = FIRST_CHUNK
             if self.seconds > 0:
@@ -192,8 +201,10 @@ class Game:
             self.seconds += time.monotonic() - started
             self.calls += len(chunk)
             for key, score in zip(chunk, scores, strict=True):
-                self._cache.put(key, np.array(score.log_probabilities, dtype=np.float64), rounded=rounded)
+                rows[key] = np.array(score.log_probabilities, dtype=np.float64)
+                self._cache.put(key, rows[key], rounded=rounded)
             self.report()
+        return rows
 
 
 def narrows(model: ModelInfo) -> bool:

@@ -90,6 +90,18 @@ def test_each_prompt_is_scored_once_also_by_the_next_explanation(engine: Planted
     assert again.calls == 1
 
 
+def test_more_prompts_than_are_remembered_are_scored_all_the_same(
+    engine: PlantedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    masks = np.array([mask(f"{at:06b}") for at in range(64)])
+    expected = game_of(engine, asked(TEXT))(masks)
+    monkeypatch.setattr("phi2demo.explain.game.CACHE_ROWS", 8)
+    monkeypatch.setattr("phi2demo.explain.game.MASKS_AT_ONCE", 24)
+    cache = ScoreCache()
+    np.testing.assert_array_equal(game_of(engine, asked(TEXT), cache=cache)(masks), expected)
+    assert len(cache) == 8
+
+
 def test_values_are_log_probabilities_or_log_odds_of_each_token(engine: PlantedEngine) -> None:
     masks = np.array([mask("11"), mask("01")])
     values = game_of(engine, asked("train two", " a b"))(masks)
@@ -121,6 +133,15 @@ def test_a_stopped_game_asks_no_more(engine: PlantedEngine) -> None:
     with pytest.raises(StoppedError):
         game(np.array([mask("11")]))
     assert engine.scored == []
+
+
+def test_a_game_that_is_stopped_makes_no_more_prompts(engine: PlantedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("phi2demo.explain.game.MASKS_AT_ONCE", 4)
+    game = game_of(engine, asked(TEXT))
+    game.report = game._cancel.set
+    with pytest.raises(StoppedError):
+        game(np.array([mask(f"{at:06b}") for at in range(64)]))
+    assert game.calls == 4
 
 
 def test_what_was_scored_at_one_strength_is_not_taken_for_another(engine: PlantedEngine) -> None:
