@@ -64,22 +64,25 @@ def _running(lengths: Iterable[int]) -> Iterator[int]:
 def _spans(text: str, ends: Iterable[int]) -> list[tuple[int, int]]:
     """Spans up to each end where one may be; white space alone goes to the unit after it, at the end to the last."""
     spans: list[tuple[int, int]] = []
-    start = 0
+    start = seen = 0
+    blank = True
     for end in (*ends, len(text)):
-        if end <= start or not text[start:end].strip() or not _parts_characters(text, end):
+        blank = blank and not text[seen:end].strip()
+        seen = end
+        if end <= start or blank or not _parts_characters(text, end, start):
             continue
         spans.append((start, end))
-        start = end
+        start, blank = end, True
     if start < len(text):
         first = spans.pop()[0] if spans else 0
         spans.append((first, len(text)))
     return spans
 
 
-def _parts_characters(text: str, at: int) -> bool:
+def _parts_characters(text: str, at: int, start: int) -> bool:
     """Whether a character as a person sees it ends before `at`: letter with marks, emoji with its modifiers, flag.
 
-    The common cases of Unicode's extended grapheme clusters (UAX 29).
+    One begins at `start`, before `at`. The common cases of Unicode's extended grapheme clusters (UAX 29).
     """
     if at <= 0 or at >= len(text):
         return True
@@ -88,15 +91,15 @@ def _parts_characters(text: str, at: int) -> bool:
         return False
     if "\U0001f3fb" <= after <= "\U0001f3ff":  # skin tones
         return False
-    return not (_is_flag_letter(after) and _flag_letters_before(text, at) % 2)
+    return not (_is_flag_letter(after) and _flag_letters_before(text, at, start) % 2)
 
 
 def _is_flag_letter(character: str) -> bool:
     return "\U0001f1e6" <= character <= "\U0001f1ff"
 
 
-def _flag_letters_before(text: str, at: int) -> int:
+def _flag_letters_before(text: str, at: int, start: int) -> int:
     count = 0
-    while count < at and _is_flag_letter(text[at - 1 - count]):
+    while count < at - start and _is_flag_letter(text[at - 1 - count]):
         count += 1
     return count

@@ -1,4 +1,5 @@
 import re
+import time
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
@@ -73,3 +74,13 @@ def test_tokens_of_one_character_are_one_unit(engine: LocalEngine) -> None:
     found = [unit.text for unit in units(engine, text, "tokens")]
     assert engine.count_tokens(text) > len(found)
     assert [unit for unit in found if not re.match(r"[\s\w]+$", unit)] == [f" {FAMILY}", " 🇩🇪", "🇫🇷"]
+
+
+@pytest.mark.parametrize("run", [" ", "\U0001f1e9\U0001f1ea", "\u0301"])
+def test_a_long_run_of_what_is_not_parted_takes_no_square_of_its_length(run: str) -> None:
+    text = f"a{run * 300_000}b"
+    started = time.process_time()
+    units = split(text, "tokens", tokens=[(at, at + 1) for at in range(len(text))])
+    assert time.process_time() - started < 10
+    assert "".join(unit.text for unit in units) == text
+    assert len(units) == (300_002 if len(run) == 2 else 2)
