@@ -1,9 +1,8 @@
 """How many prompts an explanation will score, how long that takes on this machine, and which units that allows."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import get_args
 
 import numpy as np
 
@@ -38,10 +37,6 @@ class Plan:
     estimate: Estimate
 
 
-Cut = Callable[[UnitKind], tuple[tuple[Unit, ...], Values]]
-"""The units of a kind, and a tree over them."""
-
-
 @dataclass(frozen=True)
 class Pace:
     """What a masked text costs."""
@@ -64,23 +59,28 @@ def trial(game: Game, units: tuple[Unit, ...], *, seed: int) -> Pace:
     return Pace(0.0, 0.0)
 
 
-def plan(request: ExplainRequest, cut: Cut, pace: Pace) -> Plan:
-    """The units asked for; with "auto" the finest whose estimate is under ten seconds, and that can be told apart.
+def plan(
+    request: ExplainRequest,
+    kinds: Mapping[UnitKind, tuple[Unit, ...]],
+    tree_of: Callable[[UnitKind], Values],
+    pace: Pace,
+) -> Plan:
+    """The units asked for; with "auto" the finest of `kinds` whose estimate is under ten seconds, and that can be told apart.
 
     Telling n units apart takes at least 2n masked texts. InputError where exact
     values of too many units are asked for.
     """
     if request.units != "auto":
-        units, tree = cut(request.units)
+        units = kinds[request.units]
         if request.method == "exact" and len(units) > MAX_EXACT_UNITS:
             raise InputError(
                 f"Exact Shapley values need every subset of the units, at most {MAX_EXACT_UNITS} of them; this text has "
                 f"{len(units)} {request.units}. Take coarser units or another method."
             )
-        return _planned(request, request.units, units, tree, pace)
+        return _planned(request, request.units, units, tree_of(request.units), pace)
     plans: list[Plan] = []
-    for kind in get_args(UnitKind):
-        planned = _planned(request, kind, *cut(kind), pace)
+    for kind, units in kinds.items():
+        planned = _planned(request, kind, units, tree_of(kind), pace)
         count = planned.estimate.units
         if plans and count < 2:
             break
@@ -97,14 +97,14 @@ def plan(request: ExplainRequest, cut: Cut, pace: Pace) -> Plan:
     return plans[-1]
 
 
-def _planned(request: ExplainRequest, kind: UnitKind, units: Sequence[Unit], tree: Values, pace: Pace) -> Plan:
+def _planned(request: ExplainRequest, kind: UnitKind, units: tuple[Unit, ...], tree: Values, pace: Pace) -> Plan:
     method = method_for(request, len(units))
     masks = method_masks(method, len(units), tree, max_evals=request.max_evals)
     if request.trust and len(units) > 1:
         masks += curve_calls(len(units)) + min(COMPARISON_EVALS, 2 ** min(len(units), 20))
     masks = min(masks, 2 ** min(len(units), 30))
     calls = math.ceil(masks * pace.calls)
-    return Plan(tuple(units), tree, method, Estimate(kind, len(units), calls, round(masks * pace.seconds, 2)))
+    return Plan(units, tree, method, Estimate(kind, len(units), calls, round(masks * pace.seconds, 2)))
 
 
 def method_for(request: ExplainRequest, units: int) -> Method:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 from phi2demo.engine.engine import Engine, Output, Tokens
 from phi2demo.errors import InputError, SettingsError
@@ -11,6 +12,9 @@ from phi2demo.explain.request import ExplainRequest
 from phi2demo.explain.segments import Unit, UnitKind, split
 from phi2demo.tasks.run import task_named
 from phi2demo.tasks.task import Budget, language_of
+
+MAX_UNITS = 3000
+"""More are refused: trees, LIME's fit and ranks take the square of the units, of 3,000 about ten seconds and 400 MB."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,20 @@ def units_of(engine: Engine, request: ExplainRequest, kind: UnitKind) -> tuple[U
     return split(request.text, kind, tokens=spans, language=language_of(request.options))
 
 
+def units_by_kind(engine: Engine, request: ExplainRequest) -> dict[UnitKind, tuple[Unit, ...]]:
+    """Units of each kind that has few enough of them, finest first.
+
+    InputError where the kind asked for has too many; with "auto" where every kind has.
+    """
+    if request.units != "auto" and (count := len(units_of(engine, request, request.units))) > MAX_UNITS:
+        raise _too_many(request.units, count)
+    units = {kind: units_of(engine, request, kind) for kind in get_args(UnitKind)}
+    few = {kind: found for kind, found in units.items() if len(found) <= MAX_UNITS}
+    if not few:
+        raise _too_many("paragraphs", len(units["paragraphs"]))
+    return few
+
+
 def resolve(engine: Engine, request: ExplainRequest) -> Setting:
     """InputError where the text does not fit or the target is not there, SettingsError where the weights are not."""
     for use in request.uses:
@@ -61,6 +79,13 @@ def resolve(engine: Engine, request: ExplainRequest) -> Setting:
     if request.instead is not None:
         _add_contrast(engine, request, outputs, columns, read)
     return Setting(pieces, tuple(outputs), tuple(columns), notes)
+
+
+def _too_many(kind: UnitKind, count: int) -> InputError:
+    advice = "Explain" if kind == "paragraphs" else "Take coarser units or explain"
+    return InputError(
+        f"The text has {count:,} {kind}; at most {MAX_UNITS:,} can be told apart. {advice} a shorter part of it."
+    )
 
 
 def _add(

@@ -16,7 +16,7 @@ from phi2demo.explain.near_ties import steady_partition_values
 from phi2demo.explain.progress import Estimate, ExplainProgress, Partial
 from phi2demo.explain.request import ExplainRequest
 from phi2demo.explain.segments import Unit, UnitKind
-from phi2demo.explain.setting import resolve, units_of
+from phi2demo.explain.setting import resolve, units_by_kind
 from phi2demo.explain.tree import OwenValues, linkage, owen_values
 
 PARTIAL_EVERY_S = 0.5
@@ -57,15 +57,17 @@ class Work:
         self._game.report = self._tell
         self._started = time.monotonic()
         self._stage = "Measuring how fast this machine is"
+        self._units: dict[UnitKind, tuple[Unit, ...]] = {}
         self._plan: Plan | None = None
         self._told_at = 0.0
 
     def run(self) -> Attribution:
-        """Raises StoppedError once cancelled."""
-        words, _ = self._cut("words")
+        """Raises StoppedError once cancelled, InputError where there are too many units."""
         self._tell()
+        self._units = units_by_kind(self._engine, self._request)
+        words = self._units.get("words") or next(iter(self._units.values()))
         pace = trial(self._game, words, seed=self._request.seed)
-        self._plan = planned = plan(self._request, self._cut, pace)
+        self._plan = planned = plan(self._request, self._units, self._tree, pace)
         self._game.units = planned.units
         self._stage = "Asking with parts of the text hidden"
         self._tell()
@@ -98,9 +100,8 @@ class Work:
         """Once the trial is over."""
         return self._plan.estimate if self._plan else None
 
-    def _cut(self, kind: UnitKind) -> tuple[tuple[Unit, ...], Values]:
-        units = units_of(self._engine, self._request, kind)
-        return units, linkage(units, [units_of(self._engine, self._request, larger) for larger in _COARSER[kind]])
+    def _tree(self, kind: UnitKind) -> Values:
+        return linkage(self._units[kind], [self._units[larger] for larger in _COARSER[kind] if larger in self._units])
 
     def _method(self) -> _Found:
         request, planned = self._request, self._plan

@@ -137,6 +137,12 @@ def test_refusals_come_before_a_model_is_loaded(case: str) -> None:
         explain.main("explain", argv, load_engine=load)
 
 
+def test_too_many_units_are_refused(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("phi2demo.explain.setting.MAX_UNITS", 2)
+    with pytest.raises(InputError, match="The text has 3 words; at most 2 can be told apart"):
+        say("the quiet train", "--units", "words", "--output", "yes")
+
+
 def test_the_second_adapter_is_asked(say: Say) -> None:
     def learned(token: str, text: str, prompt: Prompt) -> float:
         return -3.0 + (2.0 if prompt.use == "second" and "train" in text else 0.0)

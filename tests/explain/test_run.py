@@ -2,6 +2,7 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,13 @@ import pytest
 from phi2demo.engine.engine import GenerationOptions, Output, Prompt, Score, Tokens
 from phi2demo.engine.loading import plan
 from phi2demo.engine.local import LocalEngine
-from phi2demo.errors import StoppedError
-from phi2demo.explain import game, words
-from phi2demo.explain.game import ScoreCache
+from phi2demo.errors import InputError, StoppedError
+from phi2demo.explain import game, setting, words
+from phi2demo.explain.estimate import Pace, trial
+from phi2demo.explain.game import Game, ScoreCache
 from phi2demo.explain.request import METHODS, ExplainRequest, Method
 from phi2demo.explain.run import explain
+from phi2demo.explain.segments import Unit
 from phi2demo.explain.shapley import warm_up
 from phi2demo.settings import ModelSettings
 from phi2demo.tasks import TASKS
@@ -23,6 +26,7 @@ from phi2demo.tasks.run import answer
 from phi2demo.tasks.task import Request
 from phi2demo.tasks.translation import TranslationOptions
 from tests.explain.planted import PlantedEngine, asked, by_unit, explained, rewards
+from tests.tasks.scripted import INFO
 
 TEXT = "the old train leaves the quiet coast at eight"
 WEIGHTS = {"train": 3.0, "eight": 2.0, "quiet": -1.0}
@@ -214,6 +218,55 @@ def test_units_are_as_fine_as_the_budget_allows(text: str, max_evals: int, kind:
     engine = PlantedEngine(rewards({}))
     attribution = explained(engine, asked(text, units="auto", max_evals=max_evals))
     assert attribution.kind == kind
+
+
+@pytest.mark.parametrize(
+    ("text", "units", "says"),
+    [
+        (
+            "one two " * 4,
+            "words",
+            r"^The text has 8 words; at most 6 can be told apart\. Take coarser units or explain a",
+        ),
+        ("One. Two.\n" * 4, "sentences", r"has 8 sentences; at most 6 .* coarser units"),
+        ("One.\n" * 7, "paragraphs", r"has 7 paragraphs; at most 6 can be told apart\. Explain a shorter part of it\."),
+        ("One.\n" * 7, "auto", r"has 7 paragraphs; at most 6 can be told apart\. Explain a shorter part of it\."),
+    ],
+)
+def test_too_many_units_are_refused_before_a_tree_is_made(
+    engine: PlantedEngine, monkeypatch: pytest.MonkeyPatch, text: str, units: str, says: str
+) -> None:
+    monkeypatch.setattr(setting, "MAX_UNITS", 6)
+    monkeypatch.setattr("phi2demo.explain.work.linkage", None)
+    with pytest.raises(InputError, match=says):
+        list(explain(engine, asked(text, units=units)))
+    assert engine.scored == []
+
+
+@pytest.mark.parametrize(("units", "kind"), [("auto", "sentences"), ("sentences", "sentences"), ("paragraphs",) * 2])
+def test_units_that_are_too_many_are_passed_over(
+    engine: PlantedEngine, monkeypatch: pytest.MonkeyPatch, units: str, kind: str
+) -> None:
+    monkeypatch.setattr(setting, "MAX_UNITS", 6)
+    tried: list[int] = []
+
+    def watched(game: Game, units: tuple[Unit, ...], *, seed: int) -> Pace:
+        tried.append(len(units))
+        return trial(game, units, seed=seed)
+
+    monkeypatch.setattr("phi2demo.explain.work.trial", watched)
+    text = "The train leaves. It is late.\n\nWe wait. It comes."
+    assert explained(engine, asked(text, units=units)).kind == kind
+    assert tried == [4], "by sentences"
+
+
+@pytest.mark.slow
+def test_as_many_units_as_can_be_told_apart_are_told_apart_in_bearable_time() -> None:
+    engine = PlantedEngine(rewards({"the": 1.0}), info=replace(INFO, context=100_000))
+    text = "the " + "1 " * (setting.MAX_UNITS - 1)
+    started = time.process_time()
+    assert len(explained(engine, asked(text, max_evals=500)).units) == setting.MAX_UNITS
+    assert time.process_time() - started < 60
 
 
 def test_words_are_taken_where_there_are_too_many_tokens() -> None:

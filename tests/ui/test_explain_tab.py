@@ -183,6 +183,19 @@ def test_what_cannot_be_explained_says_why_and_leaves_what_was_typed(
     assert len(sessions) == 0
 
 
+def test_too_many_units_are_said_by_the_estimate_and_the_run(
+    page: ExplainPage, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("phi2demo.explain.setting.MAX_UNITS", 6)
+    page.fill(TEXT, OUTPUT, units="words")
+    page.follow(page.handlers.estimate(page.state, PAGE))
+    assert "The text has 7 words; at most 6 can be told apart" in page.html("estimate")
+    page.explain()
+    assert "The text has 7 words; at most 6 can be told apart" in page.html("status")
+    assert "status error" in page.html("status")
+    assert len(sessions) == 0
+
+
 def test_one_word_says_that_there_is_nothing_to_share(page: ExplainPage) -> None:
     page.fill("train", OUTPUT)
     page.explain()
