@@ -2,8 +2,9 @@
 
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from phi2demo.errors import InputError
 from phi2demo.tasks.task import MAX_CHARACTERS, check_text
@@ -85,7 +86,8 @@ def _read_pdf(path: Path) -> str:
             reader = PdfReader(stream)
             if reader.is_encrypted and not reader.decrypt(""):
                 raise InputError(f"{path.name} is protected by a password. Save a copy without one and try again.")
-            text = "\n\n".join(_pages(reader, path.name))
+            pages = _bounded((unwrap(page.extract_text()) for page in reader.pages), path.name)
+            text = "\n\n".join(page for page in pages if page.strip())
         except InputError:
             raise
         except Exception as error:  # pypdf raises whatever a damaged file makes its code run into
@@ -100,16 +102,14 @@ def _read_pdf(path: Path) -> str:
     return text
 
 
-def _pages(reader: object, name: str) -> Iterator[str]:
-    """The text of each page that has some, stopped where it is too much to be read anyway."""
+def _bounded(texts: Iterable[str], name: str) -> Iterator[str]:
+    """The same, stopped where it is too much to be read anyway."""
     length = 0
-    for page in reader.pages:  # type: ignore[attr-defined]
-        text = unwrap(page.extract_text())
+    for text in texts:
         length += len(text)
         if length > MAX_CHARACTERS:
             raise InputError(f"{name} has more than {MAX_CHARACTERS:,} characters. Paste the part you need.")
-        if text.strip():
-            yield text
+        yield text
 
 
 def unwrap(text: str) -> str:
@@ -129,23 +129,31 @@ def unwrap(text: str) -> str:
 
 def _read_docx(path: Path) -> str:
     from docx import Document
-    from docx.table import Table
 
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
         if unpacked > MAX_UNPACKED_BYTES:
             raise InputError(f"{path.name} unpacks to {unpacked / 2**20:,.0f} MB. Paste the part you need.")
-        blocks: list[str] = []
-        for block in Document(str(path)).iter_inner_content():
-            if isinstance(block, Table):
-                blocks += ["\t".join(cell.text for cell in row.cells) for row in block.rows]
-            else:
-                blocks.append(block.text)
+        text = "".join(_bounded(_parts(Document(str(path))), path.name))
     except InputError:
         raise
     except Exception as error:  # python-docx raises whatever a damaged file makes its code run into
         raise InputError(
             f"{path.name} is not a Word document (.docx) that can be read. Save it again, or paste its text."
         ) from error
-    return "\n".join(blocks)
+    return text
+
+
+def _parts(document: Any) -> Iterator[str]:
+    """Paragraphs and cells with what ends them. A merged cell is read once: `row.cells` has it for every column it spans."""
+    from docx.table import Table, _Cell
+
+    for block in document.iter_inner_content():
+        if not isinstance(block, Table):
+            yield f"{block.text}\n"
+            continue
+        for row in block.rows:
+            for at, cell in enumerate(row._tr.tc_lst):
+                yield ("\t" if at else "") + _Cell(cell, block).text
+            yield "\n"

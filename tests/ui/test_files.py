@@ -83,6 +83,32 @@ def test_a_word_document_gives_paragraphs_and_tables(tmp_path: Path) -> None:
     assert text == "The train leaves.\nIt is late.\neight\tplatform 4"
 
 
+def test_a_merged_cell_is_read_once_however_wide_it_says_it_is(tmp_path: Path) -> None:
+    from docx import Document
+    from docx.oxml.ns import qn
+
+    document = Document()
+    table = document.add_table(rows=2, cols=3)
+    table.cell(0, 0).merge(table.cell(1, 0)).text = "both rows"
+    wide = table.cell(0, 1).merge(table.cell(0, 2))
+    wide.text, table.cell(1, 1).text, table.cell(1, 2).text = "wide", "left", "right"
+    wide._tc.tcPr.find(qn("w:gridSpan")).set(qn("w:val"), "2000000000")
+    document.save(str(tmp_path / "a.docx"))
+    assert read_document(tmp_path / "a.docx") == "both rows\twide\n\tleft\tright"
+
+
+def test_a_word_document_is_read_no_further_than_a_text_may_be_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from docx.text.paragraph import Paragraph
+
+    read: list[str] = []
+    monkeypatch.setattr(Paragraph, "text", property(lambda paragraph: read.append("x" * 400_000) or read[-1]))
+    with pytest.raises(InputError, match=r"a\.docx has more than 1,000,000 characters\. Paste the part you need\."):
+        read_document(write(tmp_path, "a.docx", docx_with(*["long"] * 9)))
+    assert len(read) == 3
+
+
 @pytest.mark.parametrize(
     ("name", "data", "says"),
     [
