@@ -7,7 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -242,13 +242,9 @@ class LiveRun:
         pool = ThreadPoolExecutor(1, thread_name_prefix="evaluate")
         asked: Future[T] = pool.submit(ask)
         try:
-            while True:
-                try:
-                    return asked.result(timeout=HEARTBEAT_S)
-                except TimeoutError:
-                    if asked.done():
-                        raise
+            while not wait([asked], timeout=HEARTBEAT_S).done:
                 yield
+            return asked.result()
         finally:
             self._cancel.set()
             pool.shutdown(wait=True)

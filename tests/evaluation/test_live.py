@@ -1,6 +1,7 @@
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -142,6 +143,31 @@ def test_an_error_of_the_engine_reaches_the_reader() -> None:
         raise RuntimeError("scripted failure")
 
     with pytest.raises(RuntimeError, match="scripted failure"):
+        list(run_of(ScriptedEngine(fails)).steps())
+
+
+def test_what_is_done_just_as_the_wait_is_over_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: whenever a wait for answers is over, they come before anything else is asked."""
+    result = Future.result
+
+    def late(future: Future[Any], timeout: float | None = None) -> Any:
+        try:
+            return result(future, timeout)
+        except TimeoutError:
+            result(future)
+            raise
+
+    monkeypatch.setattr(Future, "result", late)
+    engine = ScriptedEngine(planted)
+    engine.seconds_per_token = 0.05
+    assert last(list(run_of(engine, 2).steps())).done == 4
+
+
+def test_a_time_out_of_the_engine_reaches_the_reader() -> None:
+    def fails(prompt: Prompt) -> str:
+        raise TimeoutError("scripted")
+
+    with pytest.raises(TimeoutError, match="scripted"):
         list(run_of(ScriptedEngine(fails)).steps())
 
 
