@@ -180,7 +180,7 @@ def _json_lines(text: str) -> Iterator[_Line | str]:
         if line.strip():
             try:
                 row = json.loads(line)
-            except (json.JSONDecodeError, RecursionError) as error:
+            except (ValueError, RecursionError) as error:  # the former also where a number has too many digits
                 column = f", column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
                 yield f"line {number}: not JSON{column}"
                 continue
@@ -192,6 +192,8 @@ def _json_list(text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise InputError(f"The list is not JSON: line {error.lineno}, column {error.colno}. Mend it there.") from error
+    except ValueError as error:
+        raise InputError("The list is not JSON: it has a number of too many digits. Give texts and labels.") from error
     except RecursionError as error:
         raise InputError("The list is nested too deeply. Give a list of objects.") from error
 
