@@ -96,11 +96,6 @@ class ModelPlan:
         """Of the base: exact for Phi, None for another model until it is loaded."""
         return self.config.parameters
 
-    @property
-    def download_bytes(self) -> int:
-        """Of weights that are not on this machine yet."""
-        return sum(source.missing_bytes for source in (self.base_source, *(source for source, _ in self.adapters)))
-
     def __repr__(self) -> str:
         shown = ("base", "adapter", "second", "device", "dtype")
         return f"ModelPlan({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"

@@ -24,13 +24,13 @@ def test_plan_brings_the_small_files_and_load_the_weights(hub: Any, base: Path) 
     made = plan(settings(model="someone/tiny"))
     assert (made.base, made.base_revision, made.adapter) == ("someone/tiny", commit, None)
     assert (made.layers, made.hidden_size, made.context, made.parameters) == (2, 64, 256, 133_120)
-    assert made.download_bytes == (base / "model.safetensors").stat().st_size
+    assert made.base_source.missing_bytes == (base / "model.safetensors").stat().st_size
     small = {"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"}
     assert hub.downloaded() == small
     loaded = load(made)
     assert hub.downloaded() == small | {"model.safetensors"}
     assert (loaded.info.base, loaded.info.base_revision) == ("someone/tiny", commit)
-    assert plan(settings(model="someone/tiny")).download_bytes == 0
+    assert plan(settings(model="someone/tiny")).base_source.missing_bytes == 0
 
 
 def test_an_adapter_brings_its_base(hub: Any, base: Path, adapter: Path, edit: Any) -> None:
@@ -62,7 +62,7 @@ def test_what_is_cached_works_without_the_hub(
     unplug()
     made = plan(settings(model="someone/tiny"))
     assert "the hub cannot be reached" in caplog.text
-    assert (made.base_revision, made.download_bytes) == (commit, 0)
+    assert (made.base_revision, made.base_source.missing_bytes) == (commit, 0)
     assert load(made).info.base_revision == commit
 
 

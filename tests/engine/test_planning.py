@@ -36,7 +36,6 @@ def test_an_adapter_decides_the_base(base: Path, adapter: Path) -> None:
     assert (made.base, made.base_folder, made.base_revision) == ("base", base, None)
     assert (made.adapter, made.adapter_folder, made.adapter_revision, made.lora_rank) == ("adapter", adapter, None, 4)
     assert (made.layers, made.hidden_size, made.context, made.parameters) == (2, 64, 256, 133_120)
-    assert made.download_bytes == 0
 
 
 def test_a_model_alone_is_bare(base: Path) -> None:
