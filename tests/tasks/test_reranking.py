@@ -196,6 +196,16 @@ def test_without_a_weight_or_beams_nothing_is_weighed(changes: dict[str, object]
     assert told == (["Er schläft.", "Der Hund schläft."] if "reverse_weight" in changes else []), "listed all the same"
 
 
+def test_a_greedy_answer_that_was_complete_when_it_was_stopped_is_complete() -> None:
+    """It is not weighed, so nothing is missed."""
+    engine, cancel = BeamEngine({}), Event()
+    engine.on_snapshot = lambda: cancel.set() if engine.snapshots == len(TEXT.split()) else None
+    *_, last = run(engine, request(generation=replace(BEAMS, num_beams=1)), cancel=cancel)
+    (result,) = last.results or ()
+    assert cancel.is_set()
+    assert (result.text, result.receipt.stop_reason) == (TEXT.upper(), "end")
+
+
 def test_every_sentence_of_every_model_chooses_for_itself() -> None:
     other = "It rains."
     endings = {TEXT: [LIKELY, FAITHFUL], other: [candidate("Regen."), candidate("Es regnet.")]}

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from phi2demo.engine.engine import Completion, GenerationOptions, Prompt, Snapshot, Tokens, Use
+from phi2demo.errors import InputError
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.question_answering import QuestionOptions
@@ -282,6 +283,23 @@ def test_a_receipt_from_before_an_option_is_replayed_without(
     del made.receipt.generation[option]
     list(replay(engine, Receipt.from_json(made.receipt.to_json())))
     assert [getattr(options, option) for options in engine.options] == [given, before]
+
+
+@pytest.mark.parametrize("task", ["summarization", "translation"])
+def test_a_text_that_leaves_no_room_for_the_output_is_cut(engine: ScriptedEngine, task: str) -> None:
+    """Planted: it fits the context of 256 tokens, not what is left of it beside 60 of the output."""
+    text = "\n".join(["word " * 39] * 5) if task == "summarization" else "word " * 220
+    answer(engine, Request(task, text, TASKS[task].options_type(), GREEDY, seed=1))
+    prompts = [prompt.text for batch in engine.batches for prompt in batch]
+    assert len(prompts) > 1
+    assert max(map(engine.count_tokens, prompts)) <= engine.info.context - GREEDY.max_new_tokens
+
+
+def test_a_text_that_leaves_no_room_for_the_output_is_refused_where_it_is_not_cut(engine: ScriptedEngine) -> None:
+    request = Request("generation", "word " * 220, GenerationTaskOptions(), GREEDY, seed=1)
+    with pytest.raises(InputError, match="tokens with its instruction"):
+        answer(engine, request)
+    assert engine.batches == []
 
 
 def test_row_seeds_differ() -> None:
