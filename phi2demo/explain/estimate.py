@@ -53,7 +53,7 @@ def trial(game: Game, units: tuple[Unit, ...], *, seed: int) -> Pace:
     before, calls = game.seconds, game.calls
     masks = np.random.default_rng(seed).random((TRIAL_MASKS, len(units))) < 0.5
     game(masks)
-    if len(units) > 1 and (scored := game.calls - calls):
+    if scored := game.calls - calls:
         distinct = len(np.unique(masks, axis=0))
         return Pace((game.seconds - before) / distinct, scored / distinct)
     return Pace(0.0, 0.0)

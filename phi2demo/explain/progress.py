@@ -46,4 +46,6 @@ class ExplainProgress:
         """Of the estimated calls that are done, from 0 to 1."""
         if self.attribution is not None:
             return 1.0
-        return min(1.0, self.calls / self.estimate.calls) if self.estimate else 0.0
+        if self.estimate is None:
+            return 0.0
+        return min(1.0, self.calls / self.estimate.calls) if self.estimate.calls else 1.0

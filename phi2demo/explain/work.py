@@ -65,8 +65,7 @@ class Work:
         """Raises StoppedError once cancelled, InputError where there are too many units."""
         self._tell()
         self._units = units_by_kind(self._engine, self._request)
-        words = self._units.get("words") or next(iter(self._units.values()))
-        pace = trial(self._game, words, seed=self._request.seed)
+        pace = trial(self._game, self._tried, seed=self._request.seed)
         self._plan = planned = plan(self._request, self._units, self._tree, pace)
         self._game.units = planned.units
         self._stage = "Asking with parts of the text hidden"
@@ -99,6 +98,13 @@ class Work:
     def estimate(self) -> Estimate | None:
         """Once the trial is over."""
         return self._plan.estimate if self._plan else None
+
+    @property
+    def _tried(self) -> tuple[Unit, ...]:
+        """Words, where there are several; of a single one what it has several of, if anything."""
+        kinds = sorted(self._units, key=lambda kind: kind != "words")
+        several = (self._units[kind] for kind in kinds if len(self._units[kind]) > 1)
+        return next(several, self._units[kinds[0]])
 
     def _tree(self, kind: UnitKind) -> Values:
         return linkage(self._units[kind], [self._units[larger] for larger in _COARSER[kind] if larger in self._units])

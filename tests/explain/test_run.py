@@ -17,7 +17,7 @@ from phi2demo.explain.estimate import Pace, trial
 from phi2demo.explain.game import Game, ScoreCache
 from phi2demo.explain.request import METHODS, ExplainRequest, Method
 from phi2demo.explain.run import explain
-from phi2demo.explain.segments import Unit
+from phi2demo.explain.segments import Unit, UnitKind
 from phi2demo.explain.shapley import warm_up
 from phi2demo.settings import ModelSettings
 from phi2demo.tasks import TASKS
@@ -197,6 +197,31 @@ def test_an_error_of_the_engine_reaches_the_reader() -> None:
 
     with pytest.raises(ZeroDivisionError, match="planted"):
         list(explain(PlantedEngine(broken), asked(TEXT)))
+
+
+class LetterEngine(PlantedEngine):
+    """Letters are tokens."""
+
+    def tokens(self, text: str | Sequence[int]) -> Tokens:
+        if not isinstance(text, str):
+            text = "".join(map(chr, text))
+        return Tokens(text, tuple(map(ord, text)), tuple((at, at + 1) for at in range(len(text))))
+
+
+@pytest.mark.parametrize(("text", "units"), [("great", 5), ("😀!", 2), ("a", 1)])
+@pytest.mark.parametrize("kind", ["auto", "tokens"])
+def test_a_single_word_is_explained_and_what_that_takes_is_told(text: str, units: int, kind: UnitKind) -> None:
+    engine = LetterEngine(rewards({}))
+    steps = list(explain(engine, asked(text, " yes", units=kind)))
+    assert all(0.0 <= step.share <= 1.0 for step in steps)
+    found = steps[-1].attribution
+    assert found is not None
+    assert len(found.units) == units
+    estimate = steps[-1].estimate
+    assert estimate is not None
+    assert estimate.units == units
+    assert estimate.calls > 0
+    assert len({prompt.text for prompt, _ in engine.scored}) <= estimate.calls + 2, "and those of the trial"
 
 
 def test_one_word_has_the_whole_credit_and_that_is_said(engine: PlantedEngine) -> None:
