@@ -45,8 +45,10 @@ from phi2demo.ui.sessions import Sessions
 from phi2demo.ui.task_tab import build_task_tab
 from phi2demo.ui.theme import SCRIPT, STYLES, build_theme
 
-CACHE_S = 3600
-"""Files that gradio keeps are deleted after this long."""
+UPLOADS_KEPT_S = 300
+"""An uploaded file is read at once, or after those before it in the queue."""
+UPLOADS_CHECKED_S = 60
+"""How often gradio deletes those that were kept so long."""
 
 
 def build_demo(
@@ -67,7 +69,7 @@ def build_demo(
     """
     sessions = Sessions()
     declared = Declarations(declaration, second, description.base_form)
-    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(CACHE_S, CACHE_S)) as demo:
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(UPLOADS_CHECKED_S, UPLOADS_KEPT_S)) as demo:
         build_header(demo, loader, description, declaration)
         with gr.Tabs(elem_classes="tasks", overflow_behavior="wrap") as tabs:
             answering: list[AnswersTab] = []

@@ -45,7 +45,7 @@ class EvaluateReports:
         return {self._tab.status: markup.status("", "idle")} | self._show(self._read(kept)) if kept else {}
 
     def open_report(self, path: str | None) -> Updates:
-        """A report of one's own; the uploaded copy is deleted."""
+        """A report of one's own."""
         tab = self._tab
         if path is None:
             return {}
@@ -54,13 +54,11 @@ class EvaluateReports:
             found = Found(load_report(Path(path)), document=read_report(Path(path)))
         except Phi2DemoError as error:
             return {tab.status: markup.status(str(error), "error"), **reset}
-        finally:
-            Path(path).unlink(missing_ok=True)
         done = markup.status(f"Read {Path(path).name}", "done")
         return {tab.status: done, tab.report: gr.Dropdown(value=None), **reset, **self._show(found)}
 
     def open_pairs(self, path: str | None) -> Updates:
-        """A file of pairs into the box; the uploaded copy is deleted."""
+        """A file of pairs into the box."""
         live = self._tab.live
         if path is None:
             return {}
@@ -69,8 +67,6 @@ class EvaluateReports:
             text = read_table(path, max_bytes=own_pairs.MAX_BYTES)
         except Phi2DemoError as error:
             return {self._tab.status: markup.status(str(error), "error"), **reset}
-        finally:
-            Path(path).unlink(missing_ok=True)
         return {live.pairs: text, self._tab.status: markup.status(f"Read {Path(path).name}", "done"), **reset}
 
     def tick(self, found: Found | None) -> Updates:

@@ -117,7 +117,7 @@ class AnswerHandlers(ABC):
         )
 
     def open_file(self, path: str | None) -> Iterator[Updates]:
-        """The text of a file into the input box; the uploaded copy is deleted."""
+        """The text of a file into the input box. Gradio deletes the copy: another visitor's same file is the same one."""
         tab = self._tab
         if path is None:
             return
@@ -128,8 +128,6 @@ class AnswerHandlers(ABC):
             yield {tab.text: text, tab.status: markup.status(f"Read {name}", "done"), **reset}
         except Phi2DemoError as error:
             yield {tab.status: markup.status(str(error), "error"), **reset}
-        finally:
-            Path(path).unlink(missing_ok=True)
 
     @abstractmethod
     def try_example(self, index: int) -> Updates:
