@@ -9,7 +9,7 @@ import gradio as gr
 
 from phi2demo.engine.engine import ModelInfo
 from phi2demo.engine.loader import EngineLoader
-from phi2demo.errors import Phi2DemoError
+from phi2demo.errors import InputError, Phi2DemoError
 from phi2demo.evaluation import export, own_pairs
 from phi2demo.evaluation.examples import Order, ordered
 from phi2demo.evaluation.forms import FormName
@@ -22,6 +22,9 @@ from phi2demo.ui.evaluate_inputs import placeholder
 from phi2demo.ui.evaluate_tab import EvaluateTab, Found
 from phi2demo.ui.files import read_table
 from phi2demo.ui.handlers import Updates
+
+MAX_REPORT_BYTES = 4 * 1024 * 1024
+"""Of a report that is opened from a file: some ten times the largest that ships."""
 
 
 class EvaluateReports:
@@ -51,7 +54,7 @@ class EvaluateReports:
             return {}
         reset = {tab.upload: gr.UploadButton(value=None)}
         try:
-            found = Found(load_report(Path(path)), document=read_report(Path(path)))
+            found = Found(_load_own(Path(path)))
         except Phi2DemoError as error:
             return {tab.status: markup.status(str(error), "error"), **reset}
         done = markup.status(f"Read {Path(path).name}", "done")
@@ -106,6 +109,8 @@ class EvaluateReports:
             files = files_of(found)
             if ending == "zip":
                 return base64.b64encode(export.to_zip(files)).decode()
+            if ending == "json" and not found.document:
+                raise gr.Error("This report is a file of your own, which is not kept here.", print_exception=False)
             if ending == "jsonl" and not found.examples:
                 raise gr.Error("The answers behind this report are not at hand here.", print_exception=False)
             return next(text for name, text in files.items() if name.endswith(f".{ending}"))
@@ -133,7 +138,8 @@ class EvaluateReports:
 
 def files_of(found: Found) -> dict[str, str]:
     """All there is to download, by name."""
-    files = {"report.json": export.to_json(found.document), "table.csv": export.to_csv(found.report)}
+    files = {"table.csv": export.to_csv(found.report)}
+    files |= {"report.json": export.to_json(found.document)} if found.document else {}
     return files | ({"answers.jsonl": export.to_jsonl(found.examples)} if found.examples else {})
 
 
@@ -157,6 +163,17 @@ def shown(tab: EvaluateTab, found: Found, *, info: ModelInfo | None) -> dict[Any
         **_items(tab, found, first, "worst", example_cards.PAGE),
         tab.found: found,
     }
+
+
+def _load_own(path: Path) -> ReportValue:
+    """InputError where the file is too large to be read, DataError where it is no report."""
+    size = path.stat().st_size
+    if size > MAX_REPORT_BYTES:
+        raise InputError(
+            f"{path.name} has {size / 2**20:.1f} MB; a report of at most {MAX_REPORT_BYTES // 2**20} MB is read. "
+            "Give the report.json of python -m phi2demo evaluate, or measure fewer sets at once."
+        )
+    return load_report(path)
 
 
 def _items(tab: EvaluateTab, found: Found, measure: str | None, order: Order, count: int) -> Updates:

@@ -38,7 +38,7 @@ class Found:
     report: ReportValue
     examples: tuple[Example, ...] = ()
     document: dict[str, Any] = field(default_factory=dict)
-    """The report as JSON values."""
+    """The report as JSON values; empty for one that was opened from a file, which its reader has."""
 
     @property
     def live(self) -> bool:

@@ -14,8 +14,9 @@ import pytest
 from phi2demo.engine.engine import Prompt
 from phi2demo.engine.loader import EngineLoader
 from phi2demo.evaluation.evaluate import EvaluationSettings, evaluate
+from phi2demo.evaluation.shelf import SET_REPORT, SHELF
 from phi2demo.ui.evaluate_handlers import ESTIMATE
-from phi2demo.ui.evaluate_reports import files_of
+from phi2demo.ui.evaluate_reports import MAX_REPORT_BYTES, files_of
 from phi2demo.ui.evaluate_tab import ID
 from phi2demo.ui.sessions import Sessions
 from tests.ui.conftest import DESCRIPTION
@@ -156,6 +157,36 @@ def test_a_report_of_ones_own_and_a_file_that_is_none(page: EvaluatePage, shelf:
     assert page.html("plot") == before
     page.state |= page.reports.open_report(str(own))
     assert "Read own.json" in page.html("status"), "the same file of another visitor"
+
+
+def test_of_a_report_of_ones_own_only_its_figures_are_kept(page: EvaluatePage, shelf: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own.json"
+    document = json.loads((shelf / "set_report" / "report.json").read_text(encoding="utf-8"))
+    document["settings"]["live"] = True  # made on a page, but whose?
+    own.write_text(json.dumps(document | {"unknown": [{}] * 1000}), encoding="utf-8")
+    page.state |= page.reports.open_report(str(own))
+    assert "These are the weights that answer here." in page.html("about")
+    found = page.state[page.tab.found]
+    assert found.document == {}
+    assert list(files_of(found)) == ["table.csv"]
+    with pytest.raises(gr.Error, match="a file of your own"):
+        page.reports.download_of("json")(found)
+
+
+def test_a_report_that_is_too_large_is_refused_unread(
+    page: EvaluatePage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(json, "loads", lambda text: pytest.fail("it was parsed"))
+    large = tmp_path / "large.json"
+    large.write_text('{"measures": [], "x": [' + "{}," * 1_500_000 + "{}]}", encoding="utf-8")
+    page.state |= page.reports.open_report(str(large))
+    assert "large.json has 4.3 MB; a report of at most 4 MB is read" in page.html("status")
+    assert page.state[page.tab.found] is None
+
+
+def test_reports_several_times_as_large_as_those_that_ship_can_be_opened() -> None:
+    sizes = [path.stat().st_size for path in (*SHELF.glob("*.json"), SHELF / SET_REPORT)]
+    assert 5 * max(sizes) < MAX_REPORT_BYTES
 
 
 def test_a_live_run_on_the_shipped_items_gives_the_planted_figures(page: EvaluatePage, sessions: Sessions) -> None:
