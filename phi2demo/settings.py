@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal, cast, get_args
 
@@ -12,6 +13,11 @@ ASSETS = Path(__file__).resolve().parent.parent / "assets"
 EMBEDDED_MODEL = ASSETS / "model"
 EMBEDDED_ADAPTER = ASSETS / "adapter"
 SHIPPED_SET = ASSETS / "evaluation" / "set"
+
+LONGEST_S = 3600
+"""No request takes longer, whatever is asked."""
+SERVED_LONGEST_S = 300
+"""The same where the page is served to others, who wait meanwhile."""
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
@@ -72,16 +78,27 @@ class ServerSettings:
     """Share without a password."""
     queue_size: int = 16
     """Requests that may wait; more are told to come back."""
+    time_limit_s: int | None = None
+    """What one request may take at most; None: see `longest_s`."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
             raise SettingsError(f"--port {self.port}: give a number from 0 (any free port) to 65535.")
         if self.auth is not None and not all(self.auth.partition(":")[::2]):
             raise SettingsError("--auth needs the form user:password, both not empty.")
+        if self.time_limit_s is not None and not 1 <= self.time_limit_s <= LONGEST_S:
+            raise _wrong_time_limit(self.time_limit_s)
         if self.share and not (self.auth or self.public):
             raise SettingsError(
                 "--share puts this page on the internet. Add --auth user:password, or --public to let everyone in."
             )
+
+    @property
+    def longest_s(self) -> int:
+        """Seconds that one request may take: as said, or what suits whoever can reach the page."""
+        if self.time_limit_s is not None:
+            return self.time_limit_s
+        return SERVED_LONGEST_S if self.share or not _is_loopback(self.host) else LONGEST_S
 
     @property
     def credentials(self) -> tuple[str, str] | None:
@@ -127,18 +144,22 @@ def model_settings_from(environment: Mapping[str, str] | None = None) -> ModelSe
 
 
 def server_settings_from(environment: Mapping[str, str] | None = None) -> ServerSettings:
-    """PHI2DEMO_HOST, _PORT, _SHARE, _AUTH, _PUBLIC; on a Space, which sets SPACE_ID, the host is 0.0.0.0."""
+    """PHI2DEMO_HOST, _PORT, _SHARE, _AUTH, _PUBLIC, _TIME_LIMIT; on a Space, which sets SPACE_ID, the host is 0.0.0.0."""
     env = os.environ if environment is None else environment
     host = env.get("PHI2DEMO_HOST") or ("0.0.0.0" if "SPACE_ID" in env else ServerSettings.host)
     port = env.get("PHI2DEMO_PORT", str(ServerSettings.port))
     if not port.isdecimal():
         raise SettingsError(f"PHI2DEMO_PORT is {port!r}; give a number from 0 to 65535.")
+    limit = env.get("PHI2DEMO_TIME_LIMIT")
+    if limit is not None and not limit.isdecimal():
+        raise _wrong_time_limit(limit)
     return ServerSettings(
         host=host,
         port=int(port),
         share=_flag("PHI2DEMO_SHARE", env),
         auth=env.get("PHI2DEMO_AUTH"),
         public=_flag("PHI2DEMO_PUBLIC", env),
+        time_limit_s=None if limit is None else int(limit),
     )
 
 
@@ -160,6 +181,17 @@ def keep_one_gpu(launch: Launch, count: int) -> None:
     if count:
         names = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(count)))).split(",")[:count]
         os.environ["CUDA_VISIBLE_DEVICES"] = names[launch.local_index % count].strip()
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _wrong_time_limit(given: object) -> SettingsError:
+    return SettingsError(f"--time-limit (PHI2DEMO_TIME_LIMIT) is {given!r}; give whole seconds from 1 to {LONGEST_S}.")
 
 
 def _flag(name: str, env: Mapping[str, str]) -> bool:

@@ -1,7 +1,8 @@
 import pytest
 
+from phi2demo.engine.engine import RANGES
 from phi2demo.errors import SettingsError
-from phi2demo.settings import ModelSettings, ServerSettings, model_settings_from, server_settings_from
+from phi2demo.settings import LONGEST_S, ModelSettings, ServerSettings, model_settings_from, server_settings_from
 
 
 def test_an_empty_environment_gives_the_defaults() -> None:
@@ -25,10 +26,11 @@ def test_every_variable_is_read() -> None:
         "PHI2DEMO_SHARE": "TRUE",
         "PHI2DEMO_AUTH": "u:p:q",
         "PHI2DEMO_PUBLIC": "0",
+        "PHI2DEMO_TIME_LIMIT": "60",
     }
     assert model_settings_from(environment) == ModelSettings("m", "a", "r", "s", "cuda", "bfloat16", "t", "b", "q")
     settings = server_settings_from(environment)
-    assert settings == ServerSettings("::1", 0, True, "u:p:q")
+    assert settings == ServerSettings("::1", 0, True, "u:p:q", time_limit_s=60)
     assert settings.credentials == ("u", "p:q")
     assert ServerSettings().credentials is None
 
@@ -36,6 +38,30 @@ def test_every_variable_is_read() -> None:
 def test_the_host_on_a_space_is_open_unless_said() -> None:
     assert server_settings_from({"SPACE_ID": "x/y"}).host == "0.0.0.0"
     assert server_settings_from({"SPACE_ID": "x/y", "PHI2DEMO_HOST": "127.0.0.1"}).host == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("environment", "seconds"),
+    [
+        ({}, 3600),
+        ({"PHI2DEMO_HOST": "localhost"}, 3600),
+        ({"PHI2DEMO_HOST": "127.0.0.2"}, 3600),
+        ({"PHI2DEMO_HOST": "::1"}, 3600),
+        ({"PHI2DEMO_HOST": "0.0.0.0"}, 300),
+        ({"PHI2DEMO_HOST": "::"}, 300),
+        ({"PHI2DEMO_HOST": "my-machine"}, 300),
+        ({"SPACE_ID": "x/y"}, 300),
+        ({"PHI2DEMO_SHARE": "1", "PHI2DEMO_PUBLIC": "1"}, 300),
+        ({"SPACE_ID": "x/y", "PHI2DEMO_TIME_LIMIT": "900"}, 900),
+        ({"PHI2DEMO_TIME_LIMIT": "20"}, 20),
+    ],
+)
+def test_one_request_takes_less_where_others_wait(environment: dict[str, str], seconds: int) -> None:
+    assert server_settings_from(environment).longest_s == seconds
+
+
+def test_the_longest_request_is_the_longest_that_the_engine_takes() -> None:
+    assert RANGES["time_limit_s"][1] == LONGEST_S
 
 
 def test_the_environment_itself_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,6 +93,9 @@ def test_wrong_model_settings(environment: dict[str, str], message: str) -> None
         ({"PHI2DEMO_PORT": "-1"}, "PHI2DEMO_PORT is '-1'"),
         ({"PHI2DEMO_PORT": ""}, "PHI2DEMO_PORT is ''"),
         ({"PHI2DEMO_PORT": "65536"}, "--port 65536"),
+        ({"PHI2DEMO_TIME_LIMIT": "soon"}, "is 'soon'; give whole seconds from 1 to 3600"),
+        ({"PHI2DEMO_TIME_LIMIT": "0"}, "--time-limit .* is 0"),
+        ({"PHI2DEMO_TIME_LIMIT": "3601"}, "--time-limit .* is 3601"),
         ({"PHI2DEMO_SHARE": "yes"}, "PHI2DEMO_SHARE is 'yes'; give 1 or 0"),
         ({"PHI2DEMO_SHARE": "1"}, "--share puts this page on the internet"),
         ({"PHI2DEMO_AUTH": "user"}, "user:password"),

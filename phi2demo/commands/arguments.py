@@ -8,7 +8,16 @@ from typing import Any, NoReturn, get_args
 
 from phi2demo.engine.engine import RANGES, SWITCHES, GenerationOptions
 from phi2demo.errors import SettingsError
-from phi2demo.settings import Device, Dtype, ModelSettings, ServerSettings, model_settings_from, server_settings_from
+from phi2demo.settings import (
+    LONGEST_S,
+    SERVED_LONGEST_S,
+    Device,
+    Dtype,
+    ModelSettings,
+    ServerSettings,
+    model_settings_from,
+    server_settings_from,
+)
 
 _MODEL_HELP = {
     "model": "folder or hub id of the base; default: the one that the adapter names, or the embedded one",
@@ -69,13 +78,21 @@ def add_server_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--share", action="store_true", default=None, help="through a public link, for three days")
     group.add_argument("--auth", metavar="USER:PASSWORD", help="asked of every visitor")
     group.add_argument("--public", action="store_true", default=None, help="share without a password")
+    group.add_argument(
+        "--time-limit",
+        type=int,
+        metavar="SECONDS",
+        help=f"of one request at most; default: {SERVED_LONGEST_S} where others are served, else {LONGEST_S}",
+    )
 
 
 def server_settings(arguments: argparse.Namespace, environment: Mapping[str, str] | None = None) -> ServerSettings:
     """As given, and as the environment says where nothing is given."""
     if arguments.port is not None and arguments.port < 0:
         raise SettingsError(f"--port {arguments.port}: give a number from 0 (any free port) to 65535.")
-    return server_settings_from(_over(environment, arguments, ("host", "port", "share", "auth", "public")))
+    return server_settings_from(
+        _over(environment, arguments, ("host", "port", "share", "auth", "public", "time_limit"))
+    )
 
 
 def add_generation_arguments(

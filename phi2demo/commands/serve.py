@@ -47,7 +47,10 @@ def serve(argv: Sequence[str]) -> int:
     meter = Meter()
     loader = EngineLoader(lambda: MeteredEngine(_load(found), meter.computing))
     shelf = Shelf.of_plan(found)
-    demo = build_demo(loader, describe(found), declaration, shelf=shelf, meter=meter, second=second)
+    longest_s = server.longest_s
+    demo = build_demo(
+        loader, describe(found), declaration, shelf=shelf, meter=meter, second=second, longest_s=longest_s
+    )
     loader.start()
     try:
         launch(demo, server)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from threading import Event
 from typing import Literal, Protocol
@@ -83,6 +83,10 @@ class GenerationOptions:
             raise SettingsError(f"stop is {self.stop!r}; give a tuple of non-empty strings.")
         if self.num_beams > 1 and self.temperature > 0:
             raise SettingsError("Beam search does not sample: set temperature to 0 or num_beams to 1.")
+
+    def within(self, seconds: float) -> "GenerationOptions":
+        """With a time limit of at most so many."""
+        return replace(self, time_limit_s=min(self.time_limit_s, seconds))
 
 
 RANGES: dict[str, tuple[int, int] | tuple[float, float]] = {

@@ -1,5 +1,6 @@
 """The way of an explanation, for its reader: progress, partial values, stop. Knows nothing of torch or of the page."""
 
+import math
 import queue
 import threading
 import time
@@ -7,7 +8,7 @@ from collections.abc import Generator
 from dataclasses import replace
 
 from phi2demo.engine.engine import Engine
-from phi2demo.errors import StoppedError
+from phi2demo.errors import SettingsError, StoppedError
 from phi2demo.explain.game import ScoreCache
 from phi2demo.explain.progress import ExplainProgress
 from phi2demo.explain.request import ExplainRequest
@@ -25,12 +26,13 @@ def explain(
     *,
     cancel: threading.Event | None = None,
     cache: ScoreCache | None = None,
+    longest_s: float = math.inf,
 ) -> Generator[ExplainProgress]:
     """Explain an output. The last progress holds the attribution; those before it an estimate, then partial values.
 
     Setting `cancel` ends it within a second with StoppedError, closing the iterator ends it without. Give the same
     `cache` to explanations by the same model, and what one has asked for costs the next nothing. Raises InputError
-    and SettingsError before anything is scored.
+    and SettingsError before anything is scored, and SettingsError where it takes more than `longest_s` seconds.
     """
     stop = threading.Event()
     reports: queue.SimpleQueue[ExplainProgress | BaseException] = queue.SimpleQueue()
@@ -44,6 +46,11 @@ def explain(
         while newest.attribution is None:
             if cancel is not None and cancel.is_set():
                 raise StoppedError("Stopped before it was done, so there is no explanation. Start it again for one.")
+            if time.monotonic() - started > longest_s:
+                raise SettingsError(
+                    f"The explanation took longer than the {longest_s:,.0f} seconds that it may take here. "
+                    "Allow fewer masked texts, or take coarser units or a shorter text."
+                )
             try:
                 report = reports.get(timeout=HEARTBEAT_S)
             except queue.Empty:

@@ -1,5 +1,6 @@
 """The way of a request: check, answer, and answer again from a receipt. Knows nothing of torch or of the page."""
 
+import math
 import secrets
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
@@ -94,9 +95,12 @@ def request_of(receipt: Receipt) -> Request:
         raise InputError(f"The receipt's options do not fit this version: {error}.") from error
 
 
-def replay(engine: Engine, receipt: Receipt, *, cancel: Event | None = None) -> Generator[Progress]:
+def replay(
+    engine: Engine, receipt: Receipt, *, cancel: Event | None = None, longest_s: float = math.inf
+) -> Generator[Progress]:
     """Answer a receipt's request again; ModelError where another model is loaded than the one it names.
 
+    A time limit of more than `longest_s` becomes that.
     The adapter that it names may be loaded as the first or the second. A receipt that does not tell the settings of
     its adapter is replayed by one of the same weights, and the result has the note SETTINGS_UNKNOWN.
     """
@@ -104,7 +108,9 @@ def replay(engine: Engine, receipt: Receipt, *, cancel: Event | None = None) -> 
     use, sure = _use_of(receipt, info)
     if use is None or info.base_revision != receipt.base_revision:
         raise _another_model(receipt, info)
-    with closing(run(engine, replace(request_of(receipt), uses=(use,)), cancel=cancel)) as steps:
+    asked = request_of(receipt)
+    asked = replace(asked, uses=(use,), generation=asked.generation.within(longest_s))
+    with closing(run(engine, asked, cancel=cancel)) as steps:
         for progress in steps:
             if progress.results is not None and not sure:
                 noted = tuple(replace(each, notes=(*each.notes, SETTINGS_UNKNOWN)) for each in progress.results)

@@ -16,6 +16,7 @@ from phi2demo.engine.loader import EngineLoader
 from phi2demo.errors import Phi2DemoError, SettingsError
 from phi2demo.evaluation.caution import cautioned
 from phi2demo.evaluation.shelf import SHELF
+from phi2demo.settings import LONGEST_S
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.declaration import Declaration
 from phi2demo.tasks.declarations import Declarations
@@ -29,6 +30,7 @@ from phi2demo.tasks.summarization import SummaryOptions
 from phi2demo.tasks.task import AnyTask, Progress, Request, Result, TaskOptions, check_choice
 from phi2demo.tasks.translation import TranslationOptions
 from phi2demo.ui.events import MODEL
+from phi2demo.ui.options import check_time_limit
 
 log = logging.getLogger(__name__)
 
@@ -47,9 +49,19 @@ Answer = dict[str, Any] | list[dict[str, Any]]
 class Endpoints:
     """One method an endpoint. Generators, so that a client that leaves ends the computing."""
 
-    def __init__(self, loader: EngineLoader, declared: Declarations, *, reports: Path = SHELF) -> None:
-        """`reports` is the folder of evaluation reports: they say what being unsure means."""
-        self._loader, self._declared, self._reports = loader, declared, reports
+    def __init__(
+        self,
+        loader: EngineLoader,
+        declared: Declarations,
+        *,
+        reports: Path = SHELF,
+        longest_s: float = LONGEST_S,
+    ) -> None:
+        """`reports` is the folder of evaluation reports: they say what being unsure means.
+
+        A request may take `longest_s` seconds.
+        """
+        self._loader, self._declared, self._reports, self._longest_s = loader, declared, reports, longest_s
 
     def generate(
         self,
@@ -206,7 +218,7 @@ class Endpoints:
         """
         with told_to_client():
             before = Receipt.from_json(receipt if isinstance(receipt, str) else json.dumps(receipt))
-            for answers in self._stream(lambda engine: replay(engine, before)):
+            for answers in self._stream(lambda engine: replay(engine, before, longest_s=self._longest_s)):
                 yield {**answers[0], "same": answers[0]["text"] == before.output}
 
     def _task(
@@ -226,7 +238,7 @@ class Endpoints:
                 task=task,
                 text=text,
                 options=self._declared.adapt(task, task_options(declaration), uses),
-                generation=generation_of(declaration.generation(task), options),
+                generation=generation_of(declaration.generation(task), options, longest_s=self._longest_s),
                 uses=uses,
                 seed=checked_seed(seed),
                 base_form=self._declared.form(base_form),
@@ -254,9 +266,11 @@ class Endpoints:
                     yield [{"text": text, "use": use, "receipt": None} for use, text in progress.texts.items()]
 
 
-def add_endpoints(loader: EngineLoader, declared: Declarations, *, reports: Path = SHELF) -> None:
+def add_endpoints(
+    loader: EngineLoader, declared: Declarations, *, reports: Path = SHELF, longest_s: float = LONGEST_S
+) -> None:
     """Add /generate, /summarize, /translate, /classify, /answer (those declared) and /replay to the current page."""
-    endpoints = Endpoints(loader, declared, reports=reports)
+    endpoints = Endpoints(loader, declared, reports=reports, longest_s=longest_s)
     names = [TASKS[task].command for task in TASKS if task in declared.either.tasks]
     for name in (*names, "replay"):
         gr.api(getattr(endpoints, name), api_name=name, concurrency_id=MODEL, concurrency_limit=1)
@@ -308,12 +322,13 @@ def checked_seed(seed: int | None) -> int | None:
     return seed
 
 
-def generation_of(defaults: GenerationOptions, options: Options) -> GenerationOptions:
-    """The task's options with those given; SettingsError for what is unknown or out of range."""
+def generation_of(defaults: GenerationOptions, options: Options, *, longest_s: float) -> GenerationOptions:
+    """The task's options with those given; SettingsError for what is unknown, out of range or takes too long."""
+    defaults = defaults.within(longest_s)
     if options is None:
         return defaults
     known = (*RANGES, *SWITCHES)
     if not isinstance(options, Mapping) or (unknown := [name for name in options if name not in known]):
         what = f"has {', '.join(map(repr, unknown))}" if isinstance(options, Mapping) else f"is {options!r}"
         raise SettingsError(f"options {what}; give values of {', '.join(known)}.")
-    return replace(defaults, **options)  # type: ignore[arg-type]
+    return check_time_limit(replace(defaults, **options), longest_s)  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ from phi2demo.engine.loader import EngineLoader
 from phi2demo.evaluation.caution import cautioned
 from phi2demo.evaluation.comparison import check_reference, compare
 from phi2demo.evaluation.shelf import SHELF
+from phi2demo.settings import LONGEST_S
 from phi2demo.tasks.declarations import Declarations
 from phi2demo.tasks.run import run
 from phi2demo.tasks.task import Request
@@ -36,9 +37,19 @@ NAME = "compare"
 class CompareEndpoint:
     """A generator, so that a client that leaves ends the computing."""
 
-    def __init__(self, loader: EngineLoader, declared: Declarations, *, reports: Path = SHELF) -> None:
-        """`reports` is the folder of evaluation reports: they say what being unsure means."""
-        self._loader, self._declared, self._reports = loader, declared, reports
+    def __init__(
+        self,
+        loader: EngineLoader,
+        declared: Declarations,
+        *,
+        reports: Path = SHELF,
+        longest_s: float = LONGEST_S,
+    ) -> None:
+        """`reports` is the folder of evaluation reports: they say what being unsure means.
+
+        A request may take `longest_s` seconds.
+        """
+        self._loader, self._declared, self._reports, self._longest_s = loader, declared, reports, longest_s
 
     def compare(
         self,
@@ -71,11 +82,12 @@ class CompareEndpoint:
         """
         with told_to_client():
             kind = task_of_command(task, self._declared.either)
+            defaults = self._declared.either.generation(kind.name)
             asked = Request(
                 task=kind.name,
                 text=text,
                 options=task_options_of(kind, task_options, self._declared.either),
-                generation=generation_of(self._declared.either.generation(kind.name), options),
+                generation=generation_of(defaults, options, longest_s=self._longest_s),
                 seed=checked_seed(seed),
                 base_form=self._declared.form(base_form),
             )
@@ -97,7 +109,9 @@ class CompareEndpoint:
                     yield {"answers": [{"text": text, "use": use} for use, text in progress.texts.items()]}
 
 
-def add_compare_endpoint(loader: EngineLoader, declared: Declarations, *, reports: Path = SHELF) -> None:
+def add_compare_endpoint(
+    loader: EngineLoader, declared: Declarations, *, reports: Path = SHELF, longest_s: float = LONGEST_S
+) -> None:
     """Add /compare to the current page."""
-    endpoint = CompareEndpoint(loader, declared, reports=reports)
+    endpoint = CompareEndpoint(loader, declared, reports=reports, longest_s=longest_s)
     gr.api(endpoint.compare, api_name=NAME, concurrency_id=MODEL, concurrency_limit=1)

@@ -9,6 +9,7 @@ import gradio as gr
 
 from phi2demo.engine.loader import EngineLoader
 from phi2demo.evaluation.comparison import Comparison, check_reference, compare
+from phi2demo.settings import LONGEST_S
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.task import Request, Result
 from phi2demo.ui import differences, markup
@@ -21,9 +22,15 @@ class CompareHandlers(AnswerHandlers):
     """The handlers of the tab."""
 
     def __init__(
-        self, tab: CompareTab, loader: EngineLoader, sessions: Sessions, *, reports: Path | None = None
+        self,
+        tab: CompareTab,
+        loader: EngineLoader,
+        sessions: Sessions,
+        *,
+        reports: Path | None = None,
+        longest_s: float = LONGEST_S,
     ) -> None:
-        super().__init__(tab, loader, sessions, reports=reports)
+        super().__init__(tab, loader, sessions, reports=reports, longest_s=longest_s)
         self._compared = tab
 
     def choose(self, task: str) -> Updates:

@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from phi2demo.engine.engine import Use
+from phi2demo.settings import LONGEST_S
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.declaration import Declaration
 from phi2demo.tasks.declarations import Declarations
@@ -112,8 +113,13 @@ class CompareTab:
         return replace(self.asks[task].read(values), uses=tuple(self.columns))
 
 
-def build_compare_tab(description: ModelDescription, declared: Declarations) -> CompareTab:
-    """Lay out the tab, with what either adapter was finetuned for; there have to be two models at least."""
+def build_compare_tab(
+    description: ModelDescription, declared: Declarations, *, longest_s: float = LONGEST_S
+) -> CompareTab:
+    """Lay out the tab, with what either adapter was finetuned for; there have to be two models at least.
+
+    Requests may take `longest_s` seconds.
+    """
     declaration = declared.either
     names = [name for name in TASKS if name in declaration.tasks]
     samples = read_samples(declaration)
@@ -152,7 +158,9 @@ def build_compare_tab(description: ModelDescription, declared: Declarations) -> 
             for name in names:
                 with gr.Column(visible=name == names[0], elem_classes="fields options-group") as group:
                     defaults = declaration.generation(name)
-                    inputs = option_inputs(TASKS[name], defaults, has_adapter=description.has_adapter)
+                    inputs = option_inputs(
+                        TASKS[name], defaults, has_adapter=description.has_adapter, longest_s=longest_s
+                    )
                     below[name] = group, inputs
             examples = examples_to_try([(sample.label, sample.text) for sample in samples])
         with gr.Column(elem_classes="answers"):

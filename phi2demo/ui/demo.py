@@ -10,7 +10,7 @@ from phi2demo.emissions.meter import Meter
 from phi2demo.engine.loader import EngineLoader
 from phi2demo.evaluation.shelf import SHELF, shipped_measures
 from phi2demo.explain.html import STYLE as HEATMAP_STYLE
-from phi2demo.settings import ServerSettings
+from phi2demo.settings import LONGEST_S, ServerSettings
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.declaration import Declaration
 from phi2demo.tasks.declarations import Declarations
@@ -60,12 +60,14 @@ def build_demo(
     meter: Meter | None = None,
     second: Declaration | None = None,
     reports: Path = SHELF,
+    longest_s: float = LONGEST_S,
 ) -> gr.Blocks:
     """Lay out the page: a header, a tab a task, and the API. Loads nothing itself.
 
     `declaration` is the first adapter's, `second` the second's: it widens what can be compared, and gets no tab of its own.
     The Model tab shows the cards of `shelf` and is left out without one; `meter` times what the engine computes.
-    `reports` is the folder of evaluation reports, with the items that are shipped in `set`.
+    `reports` is the folder of evaluation reports, with the items that are shipped in `set`. One request, from the page
+    or over the API, may take `longest_s` seconds, as others wait for the model meanwhile.
     """
     sessions = Sessions()
     declared = Declarations(declaration, second, description.base_form)
@@ -76,17 +78,18 @@ def build_demo(
             for name, task in TASKS.items():
                 if name in declaration.tasks:
                     with gr.Tab(task.title, id=name):
-                        tab = build_task_tab(task, description, declaration)
-                        connect(tab, TabHandlers(tab, loader, sessions, reports=reports))
+                        tab = build_task_tab(task, description, declaration, longest_s=longest_s)
+                        connect(tab, TabHandlers(tab, loader, sessions, reports=reports, longest_s=longest_s))
                         answering.append(tab)
             if description.has_adapter:
                 with gr.Tab("Compare", id=COMPARE):
-                    comparing = build_compare_tab(description, declared)
-                    connect_compare(comparing, CompareHandlers(comparing, loader, sessions, reports=reports))
+                    comparing = build_compare_tab(description, declared, longest_s=longest_s)
+                    asking = CompareHandlers(comparing, loader, sessions, reports=reports, longest_s=longest_s)
+                    connect_compare(comparing, asking)
                     answering.append(comparing)
             with gr.Tab("Explain", id=EXPLAIN) as opened:
                 explaining = build_explain_tab(tabs, description, declared.either)
-            handlers = ExplainHandlers(explaining, loader, sessions)
+            handlers = ExplainHandlers(explaining, loader, sessions, longest_s=longest_s)
             filling = ExplainFilling(explaining, loader, sessions)
             connect_explain(opened, explaining, handlers, filling)
             for each in answering:
@@ -98,11 +101,11 @@ def build_demo(
             if shelf is not None:
                 with gr.Tab("Model", id=MODEL_TAB) as opened:
                     build_model_tab(opened, shelf, loader, meter or Meter())
-        add_endpoints(loader, declared, reports=reports)
+        add_endpoints(loader, declared, reports=reports, longest_s=longest_s)
         if description.has_adapter:
-            add_compare_endpoint(loader, declared, reports=reports)
-        add_explain_endpoint(loader, declared)
-        add_evaluate_endpoint(loader, declaration)
+            add_compare_endpoint(loader, declared, reports=reports, longest_s=longest_s)
+        add_explain_endpoint(loader, declared, longest_s=longest_s)
+        add_evaluate_endpoint(loader, declaration, longest_s=longest_s)
         if shelf is not None:
             add_card_endpoint(shelf)
 

@@ -12,6 +12,7 @@ from phi2demo.evaluation.live import LiveRun, LiveSettings
 from phi2demo.evaluation.own_pairs import pairs_of
 from phi2demo.evaluation.statistics import SEED
 from phi2demo.evaluation.tally import Drawn
+from phi2demo.settings import LONGEST_S
 from phi2demo.tasks.declaration import Declaration
 from phi2demo.tasks.task import check_choice
 from phi2demo.ui.api import FRAME_S, LOADING_TIMEOUT_S, task_of_command, told_to_client
@@ -25,8 +26,9 @@ MAX_S = 300.0
 class EvaluateEndpoint:
     """A generator, so that a client that leaves ends the computing."""
 
-    def __init__(self, loader: EngineLoader, declaration: Declaration) -> None:
-        self._loader, self._declaration = loader, declaration
+    def __init__(self, loader: EngineLoader, declaration: Declaration, *, longest_s: float = LONGEST_S) -> None:
+        """A call may take `longest_s` seconds, and no more than MAX_S."""
+        self._loader, self._declaration, self._longest_s = loader, declaration, min(longest_s, MAX_S)
 
     def evaluate(
         self,
@@ -63,18 +65,19 @@ class EvaluateEndpoint:
             chosen: Any = ("finetuned", "base_plain") if engine.info.adapter else ("base_template",)
             settings = LiveSettings(forms=tuple(forms) if isinstance(forms, list) else chosen, seed=seed)  # type: ignore[arg-type]
             run = LiveRun(engine, [Drawn(measure, measure.items)], settings)
-            yield from _steps(run)
+            yield from _steps(run, at_most_s=self._longest_s)
 
 
-def add_evaluate_endpoint(loader: EngineLoader, declaration: Declaration) -> None:
+def add_evaluate_endpoint(loader: EngineLoader, declaration: Declaration, *, longest_s: float = LONGEST_S) -> None:
     """Add /evaluate to the current page."""
-    gr.api(EvaluateEndpoint(loader, declaration).evaluate, api_name=NAME, concurrency_id=MODEL, concurrency_limit=1)
+    endpoint = EvaluateEndpoint(loader, declaration, longest_s=longest_s)
+    gr.api(endpoint.evaluate, api_name=NAME, concurrency_id=MODEL, concurrency_limit=1)
 
 
-def _steps(run: LiveRun) -> Iterator[dict[str, Any]]:
+def _steps(run: LiveRun, *, at_most_s: float) -> Iterator[dict[str, Any]]:
     """Progress now and then, and the figures last. Between any two, a client that left is noticed."""
     shown = time.monotonic()
-    with closing(run.steps(at_most_s=MAX_S)) as steps:  # type: ignore[type-var]
+    with closing(run.steps(at_most_s=at_most_s)) as steps:  # type: ignore[type-var]
         for progress in steps:
             result = run.result() if progress.paused else progress.result
             if result is not None:

@@ -12,6 +12,7 @@ from phi2demo.engine.engine import Engine, GenerationOptions, Use
 from phi2demo.engine.loader import EngineLoader
 from phi2demo.explain.request import OF, ExplainRequest, as_output
 from phi2demo.explain.run import explain
+from phi2demo.settings import LONGEST_S
 from phi2demo.tasks.declarations import Declarations
 from phi2demo.tasks.form import Form
 from phi2demo.tasks.run import run
@@ -25,8 +26,9 @@ NAME = "explain"
 class ExplainEndpoint:
     """A generator, so that a client that leaves ends the computing."""
 
-    def __init__(self, loader: EngineLoader, declared: Declarations) -> None:
-        self._loader, self._declared = loader, declared
+    def __init__(self, loader: EngineLoader, declared: Declarations, *, longest_s: float = LONGEST_S) -> None:
+        """An explanation, with the answer to explain, may take `longest_s` seconds."""
+        self._loader, self._declared, self._longest_s = loader, declared, longest_s
 
     def explain(
         self,
@@ -86,21 +88,23 @@ class ExplainEndpoint:
             }  # fmt: skip
             check_text(text)
             engine = self._loader.engine(timeout_s=LOADING_TIMEOUT_S)
+            started = time.monotonic()
             chosen = of if of is not None else engine.info.uses[0]
             generation = self._declared.asked_of(chosen).generation(kind.name)
             if output is None:
-                greedy = replace(generation, temperature=0.0)
+                greedy = replace(generation, temperature=0.0).within(self._longest_s)
                 asked = yield from _answered(engine, kind, text, options, greedy, of=chosen, **settings)
             else:
                 settings["adapter_strength"] = generation.adapter_strength
                 settings["sentence_case"] = generation.sentence_case
                 asked = ExplainRequest(kind.name, text, options, (_output(output),), of=chosen, **settings)  # type: ignore[arg-type]
-            yield from _steps(engine, asked)
+            yield from _steps(engine, asked, longest_s=max(1.0, self._longest_s - (time.monotonic() - started)))
 
 
-def add_explain_endpoint(loader: EngineLoader, declared: Declarations) -> None:
+def add_explain_endpoint(loader: EngineLoader, declared: Declarations, *, longest_s: float = LONGEST_S) -> None:
     """Add /explain to the current page."""
-    gr.api(ExplainEndpoint(loader, declared).explain, api_name=NAME, concurrency_id=MODEL, concurrency_limit=1)
+    endpoint = ExplainEndpoint(loader, declared, longest_s=longest_s)
+    gr.api(endpoint.explain, api_name=NAME, concurrency_id=MODEL, concurrency_limit=1)
 
 
 def _answered(
@@ -129,10 +133,10 @@ def _answered(
     raise AssertionError("a request ended without results")
 
 
-def _steps(engine: Engine, asked: ExplainRequest) -> Iterator[dict[str, Any]]:
+def _steps(engine: Engine, asked: ExplainRequest, *, longest_s: float) -> Iterator[dict[str, Any]]:
     """Progress now and then, and the explanation last. Between any two, a client that left is noticed."""
     shown = time.monotonic()
-    with closing(explain(engine, asked)) as steps:
+    with closing(explain(engine, asked, longest_s=longest_s)) as steps:
         for progress in steps:
             if progress.attribution is not None:
                 yield progress.attribution.as_dict()

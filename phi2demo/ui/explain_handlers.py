@@ -16,6 +16,7 @@ from phi2demo.explain.progress import ExplainProgress, Partial
 from phi2demo.explain.run import explain
 from phi2demo.explain.setting import output_tokens
 from phi2demo.explain.shapley import warm_up
+from phi2demo.settings import LONGEST_S
 from phi2demo.ui import heatmap, markup
 from phi2demo.ui.explain_filling import charts
 from phi2demo.ui.explain_tab import ID, ExplainTab
@@ -32,8 +33,11 @@ ESTIMATE = "estimate"
 class ExplainHandlers:
     """The handlers of the tab. Generators end when the page is closed, and with them the computing."""
 
-    def __init__(self, tab: ExplainTab, loader: EngineLoader, sessions: Sessions) -> None:
-        self._tab, self._loader, self._sessions = tab, loader, sessions
+    def __init__(
+        self, tab: ExplainTab, loader: EngineLoader, sessions: Sessions, *, longest_s: float = LONGEST_S
+    ) -> None:
+        """An explanation may take `longest_s` seconds."""
+        self._tab, self._loader, self._sessions, self._longest_s = tab, loader, sessions, longest_s
         self._warmed = False
 
     def opened(self, output: str) -> None:
@@ -59,7 +63,7 @@ class ExplainHandlers:
                 if engine is None:
                     yield self._ended("Stopped before it began.", "stopped")
                     return
-                with closing(explain(engine, asked, cancel=cancel)) as steps:
+                with closing(explain(engine, asked, cancel=cancel, longest_s=self._longest_s)) as steps:
                     first = next(steps)
                     picker = {} if asked.target else {tab.picker: heatmap.picker(output_tokens(engine, asked.outputs))}
                     yield {tab.view: heatmap.ready(), tab.after: gr.Column(visible=False), tab.found: None, **picker}
@@ -84,7 +88,8 @@ class ExplainHandlers:
             try:
                 asked = tab.ask.read(values)
                 yield {tab.estimate: markup.note("Measuring how long it will take …")}
-                with closing(explain(self._loader.engine(), asked, cancel=cancel)) as steps:
+                engine, longest_s = self._loader.engine(), self._longest_s
+                with closing(explain(engine, asked, cancel=cancel, longest_s=longest_s)) as steps:
                     found = next(step.estimate for step in steps if step.estimate)
                 yield {tab.estimate: heatmap.estimated(found)}
                 self._warm_up()
@@ -125,9 +130,11 @@ class ExplainHandlers:
                         updates[tab.view] = heatmap.so_far(partial)
                     yield updates
                 progress = next(steps)
-        except StoppedError:
+        except Phi2DemoError as error:
             if self._sessions.present(page, ID):  # else another answer was carried here meanwhile
-                yield self._ended("Stopped", "stopped") | self._halted(partial)
+                stopped = isinstance(error, StoppedError)
+                ended = self._ended("Stopped", "stopped") if stopped else self._ended(str(error), "error")
+                yield ended | self._halted(partial)
             return
         estimate = {tab.estimate: heatmap.estimated(progress.estimate)} if progress.estimate else {}
         yield self._done(progress.attribution) | estimate

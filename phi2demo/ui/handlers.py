@@ -16,6 +16,7 @@ from phi2demo.engine.engine import USES, Engine
 from phi2demo.engine.loader import EngineLoader
 from phi2demo.errors import Phi2DemoError
 from phi2demo.evaluation.caution import cautioned
+from phi2demo.settings import LONGEST_S
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.documents import count_words
 from phi2demo.tasks.receipt import Receipt
@@ -44,10 +45,20 @@ class AnswerHandlers(ABC):
     """The handlers of any tab that shows answers. Generators end when the page is closed, and with them the computing."""
 
     def __init__(
-        self, tab: AnswersTab, loader: EngineLoader, sessions: Sessions, *, reports: Path | None = None
+        self,
+        tab: AnswersTab,
+        loader: EngineLoader,
+        sessions: Sessions,
+        *,
+        reports: Path | None = None,
+        longest_s: float = LONGEST_S,
     ) -> None:
-        """`reports` is the folder of evaluation reports, where there is one: they say what being unsure means."""
+        """`reports` is the folder of evaluation reports, where there is one: they say what being unsure means.
+
+        A replay may take `longest_s` seconds.
+        """
         self._tab, self._loader, self._sessions, self._reports = tab, loader, sessions, reports
+        self._longest_s = longest_s
 
     def begin(self, request: gr.Request) -> Updates:
         """On the click, before the queue: say so, and make Stop work."""
@@ -188,7 +199,7 @@ class AnswerHandlers(ABC):
         """Returns the HTML that says how it went."""
         engine: Engine = self._loader.engine()
         shown = 0.0
-        with closing(replay(engine, receipt, cancel=cancel)) as steps:
+        with closing(replay(engine, receipt, cancel=cancel, longest_s=self._longest_s)) as steps:
             for progress in steps:
                 if cancel.is_set():
                     return markup.note("Stopped before it was complete.")
@@ -204,8 +215,16 @@ class AnswerHandlers(ABC):
 class TabHandlers(AnswerHandlers):
     """The handlers of a task's own tab."""
 
-    def __init__(self, tab: TaskTab, loader: EngineLoader, sessions: Sessions, *, reports: Path | None = None) -> None:
-        super().__init__(tab, loader, sessions, reports=reports)
+    def __init__(
+        self,
+        tab: TaskTab,
+        loader: EngineLoader,
+        sessions: Sessions,
+        *,
+        reports: Path | None = None,
+        longest_s: float = LONGEST_S,
+    ) -> None:
+        super().__init__(tab, loader, sessions, reports=reports, longest_s=longest_s)
         self._task_tab = tab
 
     def try_example(self, index: int) -> Updates:
@@ -247,4 +266,6 @@ def _verdict(receipt: Receipt, result: Result) -> str:
     unsure = markup.note(SETTINGS_UNKNOWN if SETTINGS_UNKNOWN in result.notes else "")
     if result.text == receipt.output:
         return markup.note(f"The same text again, in {seconds}.", "good") + unsure
-    return markup.note(f"Another text this time, in {seconds}: {result.text}", "warning") + unsure
+    limit = result.receipt.generation["time_limit_s"]
+    why = f", as its time limit of {limit:g} s was reached" if result.receipt.stop_reason == "time" else ""
+    return markup.note(f"Another text this time{why}, in {seconds}: {result.text}", "warning") + unsure

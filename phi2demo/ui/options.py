@@ -8,6 +8,7 @@ import gradio as gr
 
 from phi2demo.engine.engine import MAX_SEED, RANGES, GenerationOptions
 from phi2demo.errors import SettingsError
+from phi2demo.settings import LONGEST_S
 from phi2demo.tasks.task import AnyTask
 
 _SLIDERS = {
@@ -43,6 +44,8 @@ class OptionInputs:
     components: dict[str, Any]
     seed: Any
     defaults: GenerationOptions
+    longest_s: float = LONGEST_S
+    """What a request may take at most."""
 
     def all(self) -> set[Any]:
         """Every component, as the inputs of an event."""
@@ -52,11 +55,15 @@ class OptionInputs:
         """Options and seed; an emptied box is the default. SettingsError where a value is out of range."""
         given = {name: values[component] for name, component in self.components.items()}
         given = {name: _whole(name, value) for name, value in given.items() if value is not None}
-        return replace(self.defaults, **given), _seed(values[self.seed]) if self.seed else None
+        options = check_time_limit(replace(self.defaults, **given), self.longest_s)
+        return options, _seed(values[self.seed]) if self.seed else None
 
 
-def option_inputs(task: AnyTask, defaults: GenerationOptions, *, has_adapter: bool) -> OptionInputs:
-    """Lay out the options of a task in a folded panel; they start with `defaults`."""
+def option_inputs(
+    task: AnyTask, defaults: GenerationOptions, *, has_adapter: bool, longest_s: float = LONGEST_S
+) -> OptionInputs:
+    """Lay out the options of a task in a folded panel; they start with `defaults`, of at most `longest_s` seconds."""
+    defaults = defaults.within(longest_s)
     components: dict[str, Any] = {}
     seed = None
     with gr.Accordion("Options", open=False, elem_classes="options"):
@@ -81,6 +88,8 @@ def option_inputs(task: AnyTask, defaults: GenerationOptions, *, has_adapter: bo
             with gr.Row(elem_classes="option-grid"):
                 for name, (label, info) in _NUMBERS.items():
                     if _offered(name, task, has_adapter):
+                        if name == "time_limit_s":
+                            info = f"{info}; {longest_s:,.0f} at most"
                         components[name] = gr.Number(
                             value=getattr(defaults, name), label=label, info=info, elem_classes="option"
                         )
@@ -91,7 +100,17 @@ def option_inputs(task: AnyTask, defaults: GenerationOptions, *, has_adapter: bo
                     max_lines=1,
                     elem_classes="option",
                 )
-    return OptionInputs(components, seed, defaults)
+    return OptionInputs(components, seed, defaults, longest_s)
+
+
+def check_time_limit(options: GenerationOptions, longest_s: float) -> GenerationOptions:
+    """As given; SettingsError where a request would take longer than one may."""
+    if options.time_limit_s > longest_s:
+        raise SettingsError(
+            f"time_limit_s is {options.time_limit_s:g}; one request may take at most {longest_s:g} seconds here. "
+            "Give that or less."
+        )
+    return options
 
 
 def _offered(name: str, task: AnyTask, has_adapter: bool) -> bool:

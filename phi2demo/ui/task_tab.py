@@ -8,6 +8,7 @@ import gradio as gr
 
 from phi2demo.engine.engine import USES, Use
 from phi2demo.errors import SettingsError
+from phi2demo.settings import LONGEST_S
 from phi2demo.tasks.declaration import Declaration
 from phi2demo.tasks.task import AnyTask, Request
 from phi2demo.ui import markup
@@ -115,8 +116,10 @@ class TaskTab:
         return self.ask.read(values)
 
 
-def build_task_tab(task: AnyTask, description: ModelDescription, declaration: Declaration) -> TaskTab:
-    """Lay out the tab of a task."""
+def build_task_tab(
+    task: AnyTask, description: ModelDescription, declaration: Declaration, *, longest_s: float = LONGEST_S
+) -> TaskTab:
+    """Lay out the tab of a task, whose requests may take `longest_s` seconds."""
     samples = read_examples(task.name, declaration)
     with gr.Row(elem_classes="task", equal_height=False):
         with gr.Column(scale=5, min_width=300, elem_classes="ask"):
@@ -134,7 +137,9 @@ def build_task_tab(task: AnyTask, description: ModelDescription, declaration: De
                 run = gr.Button(label, variant="primary", elem_classes="run", min_width=0, scale=0)
                 stop = gr.Button("Stop", elem_classes="stop", interactive=False, min_width=0, scale=0)
             status = gr.HTML(markup.KEYS, elem_classes="status-line", apply_default_css=False)
-            options = option_inputs(task, declaration.generation(task.name), has_adapter=description.has_adapter)
+            options = option_inputs(
+                task, declaration.generation(task.name), has_adapter=description.has_adapter, longest_s=longest_s
+            )
             examples = examples_to_try([(sample.label, sample.text) for sample in samples])
         with (
             gr.Column(scale=7, min_width=300, elem_classes="answers"),

@@ -26,6 +26,7 @@ def main() -> None:
     parser.add_argument("--bare", action="store_true", help="no adapter")
     parser.add_argument("--second", action="store_true", help="a second adapter")
     parser.add_argument("--queue-size", type=int, default=16)
+    parser.add_argument("--time-limit", type=int, help="seconds that one request may take")
     arguments = parser.parse_args()
     info = replace(INFO, adapter=None, adapter_revision=None, lora_rank=None) if arguments.bare else INFO
     if arguments.second:
@@ -50,8 +51,10 @@ def main() -> None:
     declaration = Declaration() if arguments.bare else Declaration(languages=("en", "de", "fr", "es"))
     meter = Meter()
     loader = EngineLoader(lambda: MeteredEngine(load(), meter.computing)).start()
-    demo = build_demo(loader, description, declaration, shelf=scripted_shelf(not arguments.bare), meter=meter)
-    launch(demo, ServerSettings(port=arguments.port, queue_size=arguments.queue_size))
+    server = ServerSettings(port=arguments.port, queue_size=arguments.queue_size, time_limit_s=arguments.time_limit)
+    shelf = scripted_shelf(not arguments.bare)
+    demo = build_demo(loader, description, declaration, shelf=shelf, meter=meter, longest_s=server.longest_s)
+    launch(demo, server)
 
 
 if __name__ == "__main__":

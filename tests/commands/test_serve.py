@@ -31,10 +31,13 @@ def test_the_command_line_wins_over_the_environment() -> None:
     assert arguments.server_settings(given, environment) == ServerSettings("0.0.0.0", 0, True, "u:p")
     assert arguments.server_settings(parse("--share", "--public"), {}) == ServerSettings(share=True, public=True)
     assert arguments.server_settings(parse("--port", "8"), {"PHI2DEMO_PORT": "nonsense"}).port == 8
+    assert arguments.server_settings(parse("--time-limit", "8"), {"PHI2DEMO_TIME_LIMIT": "9"}).time_limit_s == 8
     assert arguments.server_settings(parse(), {"SPACE_ID": "someone/space"}).host == "0.0.0.0"
 
 
-@pytest.mark.parametrize("argv", [["--port", "-1"], ["--port", "70000"], ["--auth", "nobody"], ["--share"]])
+@pytest.mark.parametrize(
+    "argv", [["--port", "-1"], ["--port", "70000"], ["--auth", "nobody"], ["--share"], ["--time-limit", "-1"]]
+)
 def test_wrong_arguments(argv: list[str]) -> None:
     with pytest.raises(SettingsError):
         arguments.server_settings(parse(*argv), {})
@@ -83,6 +86,13 @@ def test_the_page_is_built_around_the_model(page: Page, tiny_base: Path, tiny_ad
     *_, last = engine.stream([Prompt("a")], GenerationOptions())
     assert last.completions
     assert page.also["meter"].work.calls == 1
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_page_for_others_is_built_with_a_tighter_time_limit(page: Page, tiny_base: Path) -> None:
+    for argv, seconds in (((), 3600), (("--host", "0.0.0.0"), 300), (("--time-limit", "60"), 60)):
+        assert serve.serve(["--model", str(tiny_base), *argv]) == 0
+        assert page.also["longest_s"] == seconds
 
 
 @pytest.mark.filterwarnings("ignore")

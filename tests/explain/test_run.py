@@ -11,7 +11,7 @@ import pytest
 from phi2demo.engine.engine import GenerationOptions, Output, Prompt, Score, Tokens
 from phi2demo.engine.loading import plan
 from phi2demo.engine.local import LocalEngine
-from phi2demo.errors import InputError, StoppedError
+from phi2demo.errors import InputError, SettingsError, StoppedError
 from phi2demo.explain import game, setting, words
 from phi2demo.explain.estimate import Pace, trial
 from phi2demo.explain.game import Game, ScoreCache
@@ -181,6 +181,15 @@ def test_stop_ends_within_a_second(engine: PlantedEngine, how: str, method: Meth
     else:
         steps.close()
     assert time.monotonic() - started < 1
+    _wait_for_end()
+
+
+def test_it_takes_no_longer_than_it_may(engine: PlantedEngine) -> None:
+    engine.seconds_a_batch = 60.0
+    started = time.monotonic()
+    with pytest.raises(SettingsError, match=r"longer than the 1 seconds .* Allow fewer masked texts"):
+        list(explain(engine, asked(TEXT), longest_s=1.0))
+    assert time.monotonic() - started < 2
     _wait_for_end()
 
 

@@ -60,6 +60,16 @@ def test_replay_refuses_another_model(changes: dict[str, str]) -> None:
     assert engine.batches == []
 
 
+def test_replay_takes_no_longer_than_it_may() -> None:
+    made = receipt("translation")
+    assert made.generation["time_limit_s"] == 120
+    for longest_s, expected in ((30, 30), (3600, 120)):
+        *_, last = replay(ScriptedEngine(), made, longest_s=longest_s)
+        assert last.results is not None
+        assert last.results[0].receipt.generation["time_limit_s"] == expected
+        assert last.results[0].text == made.output
+
+
 def test_replay_of_a_base_output_needs_no_adapter() -> None:
     made = receipt(uses=("base",))
     for info in (BARE, replace(INFO, adapter_revision="other")):

@@ -18,12 +18,12 @@ PAGE: Any = SimpleNamespace(session_hash="page")
 class ExplainPage:
     """A page with this one tab; `state` is what a person sees in it."""
 
-    def __init__(self, loader: EngineLoader, sessions: Sessions) -> None:
+    def __init__(self, loader: EngineLoader, sessions: Sessions, *, longest_s: float = 3600.0) -> None:
         import gradio as gr
 
         with gr.Blocks(), gr.Tabs() as tabs, gr.Tab("Explain"):
             self.tab: ExplainTab = build_explain_tab(tabs, DESCRIPTION, Declaration())
-        self.handlers = ExplainHandlers(self.tab, loader, sessions)
+        self.handlers = ExplainHandlers(self.tab, loader, sessions, longest_s=longest_s)
         self.handlers._warmed = True
         self.filling = ExplainFilling(self.tab, loader, sessions)
         self.state: dict[Any, Any] = {

@@ -231,3 +231,29 @@ def test_own_pairs_are_measured(client: Any, error: type[Exception]) -> None:
     ):
         with pytest.raises(error, match=says):
             client.predict(**wrong, api_name="/evaluate")
+
+
+def test_no_call_takes_longer_than_one_request_may(error: type[Exception]) -> None:
+    from gradio_client import Client
+
+    with served("--delay", "0.01") as url:
+        receipt = Client(url, verbose=False, analytics_enabled=False).predict("Good morning.", api_name="/translate")[
+            "receipt"
+        ]
+    assert receipt["generation"]["time_limit_s"] == 1800
+    with served("--delay", "0.01", "--time-limit", "3") as url:
+        client = Client(url, verbose=False, analytics_enabled=False)
+        for name in ("generate", "summarize", "translate", "answer", "compare"):
+            inputs = {"text": "Good morning."} | ({"question": "When?"} if name == "answer" else {})
+            answer = client.predict(**inputs, api_name=f"/{name}")
+            made = answer["answers"][0] if name == "compare" else answer
+            assert made["receipt"]["generation"]["time_limit_s"] == 3
+            with pytest.raises(error, match="time_limit_s is 4; one request may take at most 3 seconds here"):
+                client.predict(**inputs, options={"time_limit_s": 4}, api_name=f"/{name}")
+        again = client.predict(receipt, api_name="/replay")
+        assert (again["same"], again["receipt"]["generation"]["time_limit_s"]) == (True, 3)
+        text = " ".join(f"word{at}" for at in range(60))
+        for output in ({"output": "word3"}, {}):
+            with pytest.raises(error, match="Allow fewer masked texts"):
+                client.predict(text, **output, method="lime", max_evals=20_000, api_name="/explain")
+        client.close()

@@ -15,6 +15,8 @@ from phi2demo.engine.engine import Prompt
 from phi2demo.engine.loader import EngineLoader
 from phi2demo.evaluation.evaluate import EvaluationSettings, evaluate
 from phi2demo.evaluation.shelf import SET_REPORT, SHELF
+from phi2demo.tasks.declaration import Declaration
+from phi2demo.ui.evaluate_api import EvaluateEndpoint
 from phi2demo.ui.evaluate_handlers import ESTIMATE
 from phi2demo.ui.evaluate_reports import MAX_REPORT_BYTES, files_of
 from phi2demo.ui.evaluate_tab import ID
@@ -303,6 +305,18 @@ def test_others_have_their_turn_in_a_long_run(
     assert page.state[page.tab.running] is None
     assert len(sessions) == 0
     assert list(page.handlers.go_on(page.state, PAGE)) == []
+
+
+def test_a_call_takes_no_longer_than_it_may(loader: EngineLoader, engine: ScriptedEngine) -> None:
+    rows = [{"source": ENGLISH.format(at), "target": GERMAN.format(at)} for at in range(40)]
+    *_, whole = EvaluateEndpoint(loader, Declaration()).evaluate(rows[:4])
+    assert whole["complete"] is True
+    engine.delay_s = 0.1
+    started = time.monotonic()
+    *_, part = EvaluateEndpoint(loader, Declaration(), longest_s=2.0).evaluate(rows)
+    assert time.monotonic() - started < 5
+    assert part["complete"] is False
+    assert 0 < len(part["answers"]) < 40
 
 
 def test_a_run_that_loses_its_place_shows_what_was_done(

@@ -143,6 +143,21 @@ def test_stop_ends_it_within_a_second_and_keeps_the_part(page: ExplainPage, engi
     assert engine.scored == scored
 
 
+def test_what_takes_longer_than_it_may_says_so_and_keeps_the_part(
+    loader: EngineLoader, engine: ScriptedEngine, sessions: Sessions
+) -> None:
+    engine.delay_s = 0.2
+    page = ExplainPage(loader, sessions, longest_s=4.0)
+    page.fill(" ".join(f"word{at}" for at in range(60)), "word3 word7", units="words", max_evals=2000)
+    page.explain()
+    assert "longer than the 4 seconds that it may take here" in page.html("status")
+    assert "status error" in page.html("status")
+    assert "Stopped: as far as it came" in page.html("view")
+    page.handlers._longest_s = 0.2
+    page.follow(page.handlers.estimate(page.state, PAGE))
+    assert "Allow fewer masked texts" in page.html("estimate")
+
+
 def test_a_closed_page_ends_the_computing(page: ExplainPage, engine: ScriptedEngine, sessions: Sessions) -> None:
     engine.delay_s = 0.1
     page.fill(" ".join(f"word{at}" for at in range(60)), "word3", units="words", max_evals=2000)

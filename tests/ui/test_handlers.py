@@ -269,6 +269,35 @@ def test_options_are_offered_where_they_make_sense(tab_of: Callable[[str], Built
     assert [task for task in TASKS if "sentence_case" not in offers[task]] == ["generation"]
 
 
+def test_a_request_takes_no_longer_than_it_may(loader: EngineLoader, sessions: Sessions) -> None:
+    with gr.Blocks():
+        tab = build_task_tab(TASKS["translation"], DESCRIPTION, Declaration(), longest_s=300)
+        other = build_task_tab(TASKS["generation"], DESCRIPTION, Declaration(), longest_s=300)
+    box = tab.ask.options.components["time_limit_s"]
+    assert (box.value, other.ask.options.components["time_limit_s"].value) == (300, 120)
+    assert "300 at most" in box.info
+    handlers = TabHandlers(tab, loader, sessions, longest_s=300)
+    for given, limit in ((None, 300), (20, 20)):
+        page, _ = states(tab, handlers.run(values_of(tab, "Hello.", time_limit_s=given), PAGE))
+        assert json.loads(page[tab.columns["finetuned"].receipt])["generation"]["time_limit_s"] == limit
+    page, _ = states(tab, handlers.run(values_of(tab, "Hello.", time_limit_s=301), PAGE))
+    assert "time_limit_s is 301; one request may take at most 300 seconds here" in page[tab.status]
+
+
+def test_a_replay_takes_no_longer_than_it_may_and_says_what_that_changed(
+    loader: EngineLoader, sessions: Sessions, engine: ScriptedEngine
+) -> None:
+    with gr.Blocks():
+        tab = build_task_tab(TASKS["translation"], DESCRIPTION, Declaration())
+    column, text = tab.columns["finetuned"], " ".join(f"Sentence {at} is here." for at in range(20))
+    page, _ = states(tab, TabHandlers(tab, loader, sessions).run(values_of(tab, text), PAGE))
+    replay = TabHandlers(tab, loader, sessions, longest_s=1).replay_of(column)
+    assert "The same text again" in [*replay(page[column.receipt], PAGE)][-1][column.replayed]
+    engine.delay_s = 0.2
+    said = [*replay(page[column.receipt], PAGE)][-1][column.replayed]
+    assert "Another text this time, as its time limit of 1 s was reached" in said
+
+
 def test_the_strength_of_the_finetuning_is_read(tab_of: Callable[..., Built]) -> None:
     tab, _ = tab_of("sentiment")
     assert tab.read(values_of(tab, "Good.", adapter_strength=0.25)).generation.adapter_strength == 0.25
