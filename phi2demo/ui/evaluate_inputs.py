@@ -20,6 +20,7 @@ from phi2demo.tasks.declaration import Declaration
 from phi2demo.tasks.languages import LANGUAGES
 from phi2demo.tasks.task import check_choice
 from phi2demo.ui.description import ModelDescription
+from phi2demo.ui.options import as_typed
 
 COUNT = 12
 """Items that are asked unless somebody wants more."""
@@ -72,7 +73,8 @@ class LiveInputs:
             raise InputError("No task is chosen. Choose at least one.")
         count = values[self.count]
         if count is None or not float(count).is_integer():
-            raise SettingsError(f"The number of items is {count}; give a whole number from 1 to {MAX_ITEMS}.")
+            shown = "missing" if count is None else count
+            raise SettingsError(f"The number of items is {shown}; give a whole number from 1 to {MAX_ITEMS}.")
         return draw([measure for measure in self.measures if measure.task in chosen], int(count), seed=seed)
 
     def _seed(self, values: Mapping[Any, Any]) -> int:
@@ -106,8 +108,10 @@ def shipped_inputs(measures: Sequence[Measure]) -> tuple[Any, Any]:
     tasks = gr.CheckboxGroup(
         [(TASKS[name].title, name) for name in names], value=names, label="Tasks", elem_classes="choice several"
     )
-    count = gr.Slider(
-        1, MAX_ITEMS, value=COUNT, step=1, label="Items", elem_classes="option", info="Drawn evenly over the tasks"
+    count = as_typed(
+        gr.Slider(
+            1, MAX_ITEMS, value=COUNT, step=1, label="Items", elem_classes="option", info="Drawn evenly over the tasks"
+        )
     )
     return tasks, count
 

@@ -71,15 +71,17 @@ def option_inputs(
             if not _offered(name, task, has_adapter):
                 continue
             low, high = RANGES[name]
-            components[name] = gr.Slider(
-                low,
-                high,
-                value=getattr(defaults, name),
-                step=step,
-                label=label,
-                info=info,
-                buttons=[],
-                elem_classes="option",
+            components[name] = as_typed(
+                gr.Slider(
+                    low,
+                    high,
+                    value=getattr(defaults, name),
+                    step=step,
+                    label=label,
+                    info=info,
+                    buttons=[],
+                    elem_classes="option",
+                )
             )
         for name, (label, info) in _CHECKBOXES.items():
             if _offered(name, task, has_adapter):
@@ -111,6 +113,15 @@ def check_time_limit(options: GenerationOptions, longest_s: float) -> Generation
             "Give that or less."
         )
     return options
+
+
+def as_typed(slider: Any) -> Any:
+    """The slider, its value as it was typed: gradio refuses one out of range itself, before anybody can say which it is.
+
+    Not a class of its own: gradio writes a file of types beside the module of every class of components.
+    """
+    slider.preprocess = lambda value: value
+    return slider
 
 
 def _offered(name: str, task: AnyTask, has_adapter: bool) -> bool:

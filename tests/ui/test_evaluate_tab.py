@@ -254,6 +254,13 @@ def test_what_cannot_be_asked_is_said(
         assert page.state[page.tab.live.pairs] == values["pairs"]
 
 
+@pytest.mark.parametrize(("typed", "says"), [(0, "is 0"), (1000, "is 1000"), (None, "is missing")])
+def test_a_number_of_items_out_of_range_is_refused_by_name(page: EvaluatePage, typed: int | None, says: str) -> None:
+    page.fill(source_of="run", count=page.tab.live.count.preprocess(typed))
+    page.run()
+    assert f"The number of items {says}; give a whole number from 1 to 100." in page.html("status")
+
+
 def test_stop_ends_it_within_a_second_and_shows_what_was_done(
     page: EvaluatePage, engine: ScriptedEngine, sessions: Sessions
 ) -> None:

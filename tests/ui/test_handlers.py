@@ -133,6 +133,23 @@ def test_what_cannot_be_answered_says_why_and_leaves_the_text(
 
 
 @pytest.mark.parametrize(
+    ("name", "typed", "says"),
+    [
+        ("temperature", 5, "temperature is 5; give a value from 0.0 to 2.0"),
+        ("top_p", 0, "top_p is 0; give a value from 0.01 to 1.0"),
+        ("temperature", None, "status done"),
+    ],
+)
+def test_a_number_typed_beside_a_slider_is_refused_by_name_or_is_the_default(
+    tab_of: Callable[[str], Built], name: str, typed: float | None, says: str
+) -> None:
+    tab, handlers = tab_of("generation")
+    sent = tab.ask.options.components[name].preprocess(typed)
+    page, _ = states(tab, handlers.run(values_of(tab, "words", **{name: sent}), PAGE))
+    assert says in page[tab.status]
+
+
+@pytest.mark.parametrize(
     ("typed", "ok"), [("", True), (" 42 ", True), ("-1", False), ("4294967296", False), ("x", False)]
 )
 def test_a_seed_is_a_whole_number_or_nothing(tab_of: Callable[[str], Built], typed: str, ok: bool) -> None:
