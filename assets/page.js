@@ -62,7 +62,7 @@
 
   // Without a secure origin there is no clipboard; a selected text can still be copied.
   window.phi2demoCopy = async (selector, text) => {
-    const button = visible(selector);
+    const button = typeof selector === "string" ? visible(selector) : selector;
     try {
       await navigator.clipboard.writeText(text ?? "");
     } catch {
@@ -81,6 +81,12 @@
       delete button.dataset.label;
     }, 1500);
   };
+
+  // Of an answer with marks: the plain one, which stands out of sight beside it.
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest?.("button.copy-answer");
+    if (button) window.phi2demoCopy(button, button.closest(".answer").querySelector(".output-text textarea").value);
+  });
 
   window.phi2demoShow = (selector) => {
     const button = visible(selector);

@@ -35,7 +35,8 @@ def marked(found: Comparison, use: Use, anchor: str) -> str:
     same = all(change.kind == "same" for change in changes)
     share = "no difference" if same else f"{shared(changes):.0%} of the words in common"
     return (
-        f'<div class="marked-head"><span>{escape(LABELS[use])}</span><span>{share}</span></div>'
+        f'<div class="marked-head"><span>{escape(LABELS[use])}</span><span>{share}</span>'
+        '<button type="button" class="copy-answer">Copy</button></div>'
         f'<p class="marked-text">{_html(changes) or "&nbsp;"}</p>'
     )
 
@@ -75,16 +76,21 @@ def _text_of(found: Comparison, anchor: str) -> str | None:
 
 
 def _html(changes: tuple[Change, ...]) -> str:
-    """Runs of words as marks; white space stays outside of them, and stands between words that would run together."""
+    """Runs of words as marks; white space stays outside of them, and stands between words that would run together.
+
+    What is not of the answer cannot be selected, so that a copy is the answer.
+    """
     parts: list[str] = []
     for before, change in pairwise((Change("same", ""), *changes)):
         text = change.text.lstrip()
         space = change.text[: len(change.text) - len(text)]
+        is_own = bool(space) and change.kind != "gone"
         if not space and _run_together(before, change):
             space = " "
         tag = _TAGS.get(change.kind)
         content = _shortened(text) if change.kind == "gone" else escape(text)
-        parts.append(escape(space) + (f"<{tag}>{content}</{tag}>" if tag else content))
+        gap = space if is_own or not space else f'<span class="gap">{space}</span>'
+        parts.append(gap + (f"<{tag}>{content}</{tag}>" if tag else content))
     return "".join(parts)
 
 

@@ -49,6 +49,13 @@ def test_three_models_answer_side_by_side_and_differences_are_marked(new_page: A
         seen(page, ".details > button").nth(1).click()
         seen(page, "button:has-text('Download text')").click()
     assert Path(started.value.path()).read_text(encoding="utf-8") == written["answers"][1]["text"]
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    seen(page, ".copy-answer").first.click()
+    until(lambda: seen(page, ".copy-answer").first.inner_text() == "Copied")
+    assert page.evaluate("navigator.clipboard.readText()") == written["answers"][1]["text"]
+    marked.nth(1).click(click_count=3)
+    page.keyboard.press("Control+C")
+    assert page.evaluate("navigator.clipboard.readText()").strip() == written["answers"][2]["text"]
     seen(page, ".answers label:has-text('Nothing')").click()
     until(lambda: marked.count() == 0, SLOW_S)
     assert boxes.nth(1).input_value() == written["answers"][1]["text"]

@@ -1,4 +1,5 @@
 import re
+from html import unescape
 
 import pytest
 
@@ -18,6 +19,9 @@ OPTIONS = {
     "sentiment": SentimentOptions(),
 }
 
+GAP = '<span class="gap"> </span>'
+"""A space that is not of the answer; ~ in what is expected."""
+
 
 def compared(base: str, finetuned: str, reference: str | None = None, *, task: str = "generation") -> Comparison:
     said = {"base": base, "finetuned": finetuned}
@@ -35,22 +39,25 @@ def body(html: str) -> str:
 @pytest.mark.parametrize(
     ("before", "after", "expected"),
     [
-        ("The train leaves.", "The train departs.", "The train <del>leaves</del> <ins>departs</ins>."),
-        ("Red car", "Blue car", "<del>Red</del> <ins>Blue</ins> car"),
-        ("word later.", "word.", "word <del>later</del>."),
-        ("Old text begins here", "text begins here", "<del>Old</del> text begins here"),
+        ("The train leaves.", "The train departs.", "The train~<del>leaves</del> <ins>departs</ins>."),
+        ("Red car", "Blue car", "<del>Red</del>~<ins>Blue</ins> car"),
+        ("word later.", "word.", "word~<del>later</del>."),
+        ("Old text begins here", "text begins here", "<del>Old</del>~text begins here"),
         ("So it is.", "So it is!", "So it is<del>.</del><ins>!</ins>"),
-        ("It was a good day", "It was a good\n\nnight", "It was a good <del>day</del>\n\n<ins>night</ins>"),
-        ("a <b>bold</b> word", "a <b>bald</b> word", "a &lt;b&gt;<del>bold</del> <ins>bald</ins>&lt;/b&gt; word"),
-        ("I like it 👍🏽", "I like it 👎🏽", "I like it <del>👍🏽</del> <ins>👎🏽</ins>"),
+        ("It was a good day", "It was a good\n\nnight", "It was a good~<del>day</del>\n\n<ins>night</ins>"),
+        ("a <b>bold</b> word", "a <b>bald</b> word", "a &lt;b&gt;<del>bold</del>~<ins>bald</ins>&lt;/b&gt; word"),
+        ("I like it 👍🏽", "I like it 👎🏽", "I like it~<del>👍🏽</del> <ins>👎🏽</ins>"),
         ("a long café", "a long cafe\u0301", "a long cafe\u0301"),
-        ("a long cafe\u0300", "a long cafe\u0301", "a long <del>cafe\u0300</del> <ins>cafe\u0301</ins>"),
+        ("a long cafe\u0300", "a long cafe\u0301", "a long~<del>cafe\u0300</del> <ins>cafe\u0301</ins>"),
         ("gone", "", "<del>gone</del>"),
         ("", "new", "<ins>new</ins>"),
     ],
 )
 def test_known_marks(before: str, after: str, expected: str) -> None:
-    assert body(differences.marked(compared(before, after), "finetuned", "base")) == expected
+    html = body(differences.marked(compared(before, after), "finetuned", "base"))
+    assert html == expected.replace("~", GAP)
+    selected = re.sub(f"{GAP}|<del>.*?</del>", "", html)
+    assert unescape(plain(selected)) == after
 
 
 def test_nothing_of_an_answer_becomes_markup() -> None:
@@ -62,13 +69,15 @@ def test_nothing_of_an_answer_becomes_markup() -> None:
         assert "<img" not in html
         assert "&lt;script&gt;" in html
         tags = set(re.findall(r"</?(\w+)", html))
-        assert tags <= {"div", "span", "p", "ins", "del"}
+        assert tags <= {"div", "span", "p", "ins", "del", "button"}
 
 
 def test_many_words_that_are_gone_do_not_drown_the_answer() -> None:
     lost = [f"word{at}" for at in range(100)]
     html = body(differences.marked(compared(" ".join(lost), "Der Zug."), "finetuned", "base"))
-    assert html == (f"<del>{' '.join(lost[:10])} … 80 more words … {' '.join(lost[-10:])}</del> <ins>Der Zug.</ins>")
+    assert html == (
+        f"<del>{' '.join(lost[:10])} … 80 more words … {' '.join(lost[-10:])}</del>{GAP}<ins>Der Zug.</ins>"
+    )
     kept = " ".join(lost[:30])
     assert kept in differences.marked(compared(kept, "Der Zug."), "finetuned", "base")
 
