@@ -30,9 +30,9 @@ def connect(tab: TaskTab, handlers: TabHandlers) -> None:
         )
 
 
-def connect_answers(tab: AnswersTab, handlers: AnswerHandlers) -> None:
-    """Connect what every tab with answers has."""
-    _connect_runs(tab, handlers)
+def connect_answers(tab: AnswersTab, handlers: AnswerHandlers) -> list[Any]:
+    """Connect what every tab with answers has; gives the events that answer."""
+    runs = _connect_runs(tab, handlers)
     _connect_input(tab, handlers)
     tab.stop.click(handlers.stop, None, [tab.stop, tab.status], **AT_ONCE)
     for column in tab.columns.values():
@@ -43,10 +43,12 @@ def connect_answers(tab: AnswersTab, handlers: AnswerHandlers) -> None:
             show_progress="hidden",
             **ASKS_MODEL,
         )
+    return runs
 
 
-def _connect_runs(tab: AnswersTab, handlers: AnswerHandlers) -> None:
+def _connect_runs(tab: AnswersTab, handlers: AnswerHandlers) -> list[Any]:
     """Run, and examples: fill the tab, then run."""
+    runs = []
     begun = [tab.run.click(handlers.begin, None, [tab.status, tab.stop], **AT_ONCE)]
     if tab.examples is not None:
         filled = tab.examples.click(handlers.try_example, tab.examples, tab.filled(), **AT_ONCE)
@@ -61,6 +63,8 @@ def _connect_runs(tab: AnswersTab, handlers: AnswerHandlers) -> None:
             **ASKS_MODEL,
         )
         ran.failure(handlers.refused, None, [tab.status, tab.stop], **AT_ONCE)
+        runs.append(ran)
+    return runs
 
 
 def _connect_input(tab: AnswersTab, handlers: AnswerHandlers) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.browser.conftest import served
-from tests.browser.test_page import open_tab, seen, status, until
+from tests.browser.test_page import ask, open_tab, seen, status, until
 
 pytestmark = pytest.mark.browser
 
@@ -62,3 +62,14 @@ def test_three_models_answer_side_by_side_and_differences_are_marked(new_page: A
     seen(page, "button.why").nth(2).click()
     until(lambda: page.locator(".explain .input-text textarea").input_value() == written["text"], SLOW_S)
     assert page.locator(".explain label.selected:has-text('Second adapter')").is_visible()
+
+
+def test_what_is_chosen_while_it_runs_is_what_is_marked(new_page: Any, address: str) -> None:
+    page = new_page(address)
+    open_tab(page, "Compare")
+    ask(page, "one two three four five six seven eight")
+    until(lambda: status(page).startswith("Writing"))
+    seen(page, ".answers label:has-text('Nothing')").click()
+    until(lambda: status(page) == "Done", SLOW_S)
+    until(lambda: seen(page, ".output-text").count() == 2 and seen(page, ".marked-text").count() == 0)
+    assert seen(page, ".marks-legend p").count() == 0
