@@ -14,6 +14,7 @@ from phi2demo.tasks.declaration import Declaration
 from phi2demo.tasks.declarations import Declarations
 from phi2demo.tasks.task import Request, check_choice
 from phi2demo.ui import markup
+from phi2demo.ui.actions import run_and_stop
 from phi2demo.ui.answer_column import LABELS, STATE_S, AnswerColumn, answer_column, download_as
 from phi2demo.ui.description import ModelDescription
 from phi2demo.ui.examples import FOLDER
@@ -150,9 +151,7 @@ def build_compare_tab(
                         elem_classes="reference",
                     )
             base_form = base_form_field(description.base_form, visible=True)
-            with gr.Row(elem_classes="actions"):
-                run = gr.Button("Compare", variant="primary", elem_classes="run", min_width=0, scale=0)
-                stop = gr.Button("Stop", elem_classes="stop", interactive=False, min_width=0, scale=0)
+            run, stop = run_and_stop("Compare")
             status = gr.HTML(markup.KEYS, elem_classes="status-line", apply_default_css=False)
             below = {}
             for name in names:

@@ -45,14 +45,15 @@ def connect_reports(opened: Any, tab: EvaluateTab, handlers: EvaluateReports) ->
 def connect_run(tab: EvaluateTab, handlers: EvaluateHandlers) -> None:
     """Connect Run, Stop, the turns of a run, and what changes its estimate."""
     live = tab.live
-    begun = tab.run.click(handlers.begin, None, [tab.status, tab.stop, tab.running], **_AT_ONCE)
-    shown = [tab.status, tab.stop, tab.running, tab.turn, *tab.shown()]
+    state = [tab.status, tab.run, tab.stop, tab.running]
+    begun = tab.run.click(handlers.begin, None, state, **_AT_ONCE)
+    shown = [*state, tab.turn, *tab.shown()]
     following: dict[str, Any] = {"show_progress": "minimal", "show_progress_on": [tab.status], **_ASKS_MODEL}
-    first = begun.then(handlers.run, {tab.source, *live.all()}, shown, **following)
+    first = begun.success(handlers.run, {tab.source, *live.all()}, shown, **following)
     later = tab.turn.change(handlers.go_on, {tab.running}, shown, **following)
     for turn in (first, later):
-        turn.failure(handlers.refused, tab.running, [tab.status, tab.stop, tab.running, *tab.shown()], **_AT_ONCE)
-    tab.stop.click(handlers.stop, None, [tab.stop, tab.status], **_AT_ONCE)
+        turn.failure(handlers.refused, tab.running, [*state, *tab.shown()], **_AT_ONCE)
+    tab.stop.click(handlers.stop, None, [tab.status, tab.run, tab.stop], **_AT_ONCE)
     settings = [live.forms, live.own_task, live.source, live.target]
     settings += [live.tasks, live.count] if live.tasks is not None else []
     for event in [tab.source.change, live.pairs.blur, *(setting.change for setting in settings)]:

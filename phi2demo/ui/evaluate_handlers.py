@@ -16,7 +16,7 @@ from phi2demo.evaluation.pace import Paces
 from phi2demo.evaluation.report import FORM_TITLES
 from phi2demo.evaluation.results import as_report
 from phi2demo.evaluation.wording import measure_title
-from phi2demo.ui import figures, markup
+from phi2demo.ui import actions, figures, markup
 from phi2demo.ui.evaluate_reports import shown
 from phi2demo.ui.evaluate_tab import ID, EvaluateTab, Found
 from phi2demo.ui.handlers import UNEXPECTED, Updates, page_of, wait_for_weights
@@ -42,12 +42,12 @@ class EvaluateHandlers:
         self._paces = Paces()
 
     def begin(self, request: gr.Request) -> Updates:
-        """On the click, before the queue: say so, make Stop work, and end an estimate."""
+        """On the click, before the queue: say so, make Stop work, and end an estimate; refused while something runs."""
         self._sessions.stop(page_of(request), ESTIMATE)
         if not self._sessions.begin(page_of(request), ID):
-            return {self._tab.status: gr.skip()}
+            raise actions.runs_already()
         waiting = markup.status("Waiting for its turn", "waiting")
-        return {self._tab.status: waiting, self._tab.stop: gr.Button(interactive=True), self._tab.running: None}
+        return {self._tab.status: waiting, self._tab.running: None, **actions.started(self._tab)}
 
     def run(self, values: Mapping[Any, Any], request: gr.Request) -> Iterator[Updates]:
         """Ask what the tab says, step by step, for the first turn."""
@@ -111,7 +111,7 @@ class EvaluateHandlers:
         """Ask the running or waiting run to end; it says itself when it has, with the figures so far."""
         if self._sessions.stop(page_of(request), ID):
             return {self._tab.stop: gr.Button(interactive=False)}
-        return {self._tab.stop: gr.Button(interactive=False), self._tab.status: markup.KEYS}
+        return {self._tab.status: markup.KEYS, **actions.ended(self._tab)}
 
     def refused(self, run: LiveRun | None, request: gr.Request) -> Updates:
         """The queue did not take the run or its next turn, or the line to it broke: show what there is."""
@@ -165,7 +165,7 @@ class EvaluateHandlers:
 
     def _ended(self, words: str, kind: markup.Kind, *, numbers: str = "") -> Updates:
         status = markup.status(words, kind, numbers=numbers)
-        return {self._tab.status: status, self._tab.stop: gr.Button(interactive=False), self._tab.running: None}
+        return {self._tab.status: status, self._tab.running: None, **actions.ended(self._tab)}
 
 
 def _running(progress: LiveProgress) -> str:

@@ -11,6 +11,7 @@ from phi2demo.evaluation.examples import Example
 from phi2demo.evaluation.results import ReportValue
 from phi2demo.tasks.declaration import Declaration
 from phi2demo.ui import figures, markup
+from phi2demo.ui.actions import run_and_stop
 from phi2demo.ui.answer_column import STATE_S
 from phi2demo.ui.description import ModelDescription
 from phi2demo.ui.evaluate_inputs import (
@@ -123,9 +124,7 @@ def build_evaluate_tab(
                 own = own_inputs(declaration)
             with gr.Column(visible=False, elem_classes="fields") as asking:
                 forms = form_inputs(description)
-                with gr.Row(elem_classes="actions"):
-                    run = gr.Button("Run", variant="primary", elem_classes="run", min_width=0, scale=0)
-                    stop = gr.Button("Stop", elem_classes="stop", interactive=False, min_width=0, scale=0)
+                run, stop = run_and_stop("Run")
             status = gr.HTML(markup.status("", "idle"), elem_classes="status-line", apply_default_css=False)
             estimate = gr.HTML("", elem_classes="estimate", apply_default_css=False)
             with gr.Column(visible=False, elem_classes="fields") as rare:

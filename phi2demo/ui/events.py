@@ -34,12 +34,12 @@ def connect_answers(tab: AnswersTab, handlers: AnswerHandlers) -> list[Any]:
     """Connect what every tab with answers has; gives the events that answer."""
     runs = _connect_runs(tab, handlers)
     _connect_input(tab, handlers)
-    tab.stop.click(handlers.stop, None, [tab.stop, tab.status], **AT_ONCE)
+    tab.stop.click(handlers.stop, None, [tab.status, tab.run, tab.stop], **AT_ONCE)
     for column in tab.columns.values():
         column.replay.click(
             handlers.replay_of(column),
             column.receipt,
-            [column.replayed, tab.stop],
+            [column.replayed, tab.run, tab.stop],
             show_progress="hidden",
             **ASKS_MODEL,
         )
@@ -47,22 +47,23 @@ def connect_answers(tab: AnswersTab, handlers: AnswerHandlers) -> list[Any]:
 
 
 def _connect_runs(tab: AnswersTab, handlers: AnswerHandlers) -> list[Any]:
-    """Run, and examples: fill the tab, then run."""
-    runs = []
-    begun = [tab.run.click(handlers.begin, None, [tab.status, tab.stop], **AT_ONCE)]
+    """Run, and examples: fill the tab, unless it runs, then run."""
+    state = [tab.status, tab.run, tab.stop]
+    ready = [tab.run.click(handlers.begin, None, state, **AT_ONCE)]
     if tab.examples is not None:
-        filled = tab.examples.click(handlers.try_example, tab.examples, tab.filled(), **AT_ONCE)
-        begun.append(filled.then(handlers.begin, None, [tab.status, tab.stop], **AT_ONCE))
-    for begin in begun:
-        ran = begin.then(
+        begun = tab.examples.click(handlers.begin, None, state, **AT_ONCE)
+        ready.append(begun.success(handlers.try_example, tab.examples, tab.filled(), **AT_ONCE))
+    runs = []
+    for each in ready:
+        ran = each.success(
             handlers.run,
             tab.inputs(),
-            [tab.status, tab.stop, *tab.shown()],
+            [*state, *tab.shown()],
             show_progress="minimal",
             show_progress_on=[tab.status],
             **ASKS_MODEL,
         )
-        ran.failure(handlers.refused, None, [tab.status, tab.stop], **AT_ONCE)
+        ran.failure(handlers.refused, None, state, **AT_ONCE)
         runs.append(ran)
     return runs
 

@@ -13,21 +13,22 @@ def connect_explain(opened: Any, tab: ExplainTab, handlers: ExplainHandlers, fil
     """Connect the events of the tab itself; `opened` is gradio's tab around it."""
     ask = tab.ask
     opened.select(handlers.opened, ask.output, None, **AT_ONCE)
-    begun = [tab.run.click(handlers.begin, None, [tab.status, tab.stop], **AT_ONCE)]
+    state = [tab.status, tab.run, tab.stop]
+    ready = [tab.run.click(handlers.begin, None, state, **AT_ONCE)]
     if tab.examples is not None:
-        filled = tab.examples.click(filling.try_example, tab.examples, _filled(tab), **AT_ONCE)
-        begun.append(filled.then(handlers.begin, None, [tab.status, tab.stop], **AT_ONCE))
-    for begin in begun:
-        ran = begin.then(
+        begun = tab.examples.click(handlers.begin, None, state, **AT_ONCE)
+        ready.append(begun.success(filling.try_example, tab.examples, _filled(tab), **AT_ONCE))
+    for each in ready:
+        ran = each.success(
             handlers.run,
             ask.all(),
-            [tab.status, tab.stop, tab.estimate, *tab.shown()],
+            [*state, tab.estimate, *tab.shown()],
             show_progress="minimal",
             show_progress_on=[tab.status],
             **ASKS_MODEL,
         )
-        ran.failure(handlers.refused, None, [tab.status, tab.stop], **AT_ONCE)
-    tab.stop.click(handlers.stop, None, [tab.stop, tab.status], **AT_ONCE)
+        ran.failure(handlers.refused, None, state, **AT_ONCE)
+    tab.stop.click(handlers.stop, None, state, **AT_ONCE)
     if ask.model:
         ask.model.change(filling.switch, ask.model, ask.base_form, **AT_ONCE)
     fields = [ask.target, tab.picker, tab.hint, *ask.groups.values()]

@@ -66,10 +66,10 @@ class ExplainFilling:
         }
 
     def try_example(self, index: int) -> Updates:
-        """A text and an output to explain into the tab."""
+        """A text and an output to explain into the tab; the status says already that they wait for their turn."""
         tab, sample = self._tab, self._tab.samples[index]
         filled = tab.ask.filled(sample.task, sample.text, sample.output, sample.options)
-        return _cleared(tab, heatmap.NO_OUTPUT) | filled | {tab.ask.instead: sample.instead}
+        return _cleared(tab, heatmap.NO_OUTPUT) | filled | {tab.ask.instead: sample.instead, tab.status: gr.skip()}
 
     def switch(self, model: str) -> Updates:
         """Show how the base is asked where it is."""

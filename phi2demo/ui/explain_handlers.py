@@ -17,7 +17,7 @@ from phi2demo.explain.run import explain
 from phi2demo.explain.setting import output_tokens
 from phi2demo.explain.shapley import warm_up
 from phi2demo.settings import LONGEST_S
-from phi2demo.ui import heatmap, markup
+from phi2demo.ui import actions, heatmap, markup
 from phi2demo.ui.explain_filling import charts
 from phi2demo.ui.explain_tab import ID, ExplainTab
 from phi2demo.ui.handlers import FRAME_S, UNEXPECTED, Updates, page_of, wait_for_weights
@@ -46,12 +46,11 @@ class ExplainHandlers:
             self._warm_up()
 
     def begin(self, request: gr.Request) -> Updates:
-        """On the click, before the queue: say so, make Stop work, and end an estimate."""
+        """On the click, before the queue: say so, make Stop work, and end an estimate; refused while something runs."""
         self._sessions.stop(page_of(request), ESTIMATE)
         if not self._sessions.begin(page_of(request), ID):
-            return {self._tab.status: gr.skip()}
-        waiting = markup.status("Waiting for its turn", "waiting")
-        return {self._tab.status: waiting, self._tab.stop: gr.Button(interactive=True)}
+            raise actions.runs_already()
+        return {self._tab.status: markup.status("Waiting for its turn", "waiting"), **actions.started(self._tab)}
 
     def run(self, values: Mapping[Any, Any], request: gr.Request) -> Iterator[Updates]:
         """Explain what the tab asks, step by step."""
@@ -102,7 +101,7 @@ class ExplainHandlers:
         """Ask the running or waiting explanation to end; it says itself when it has."""
         if self._sessions.stop(page_of(request), ID):
             return {self._tab.stop: gr.Button(interactive=False)}
-        return {self._tab.stop: gr.Button(interactive=False), self._tab.status: markup.KEYS}
+        return {self._tab.status: markup.KEYS, **actions.ended(self._tab)}
 
     def refused(self, request: gr.Request) -> Updates:
         """The queue did not take the request, or the line to it broke."""
@@ -131,10 +130,12 @@ class ExplainHandlers:
                     yield updates
                 progress = next(steps)
         except Phi2DemoError as error:
-            if self._sessions.present(page, ID):  # else another answer was carried here meanwhile
+            if self._sessions.present(page, ID):
                 stopped = isinstance(error, StoppedError)
                 ended = self._ended("Stopped", "stopped") if stopped else self._ended(str(error), "error")
                 yield ended | self._halted(partial)
+            else:  # another answer was carried here meanwhile
+                yield actions.ended(tab)
             return
         estimate = {tab.estimate: heatmap.estimated(progress.estimate)} if progress.estimate else {}
         yield self._done(progress.attribution) | estimate
@@ -155,7 +156,7 @@ class ExplainHandlers:
         return {self._tab.view: heatmap.so_far(partial, stopped=True) if partial else heatmap.ready()}
 
     def _ended(self, words: str, kind: markup.Kind) -> Updates:
-        return {self._tab.status: markup.status(words, kind), self._tab.stop: gr.Button(interactive=False)}
+        return {self._tab.status: markup.status(words, kind), **actions.ended(self._tab)}
 
 
 def _running(progress: ExplainProgress) -> str:

@@ -8,6 +8,7 @@ import gradio as gr
 
 from phi2demo.tasks.declaration import Declaration
 from phi2demo.ui import heatmap, markup
+from phi2demo.ui.actions import run_and_stop
 from phi2demo.ui.answer_column import STATE_S
 from phi2demo.ui.description import ModelDescription
 from phi2demo.ui.examples import FOLDER
@@ -81,9 +82,7 @@ def build_explain_tab(tabs: Any, description: ModelDescription, declaration: Dec
     with gr.Row(elem_classes="task explain", equal_height=False):
         with gr.Column(scale=5, min_width=300, elem_classes="ask"):
             ask = explain_inputs(description, declaration)
-            with gr.Row(elem_classes="actions"):
-                run = gr.Button("Explain", variant="primary", elem_classes="run", min_width=0, scale=0)
-                stop = gr.Button("Stop", elem_classes="stop", interactive=False, min_width=0, scale=0)
+            run, stop = run_and_stop("Explain")
             status = gr.HTML(markup.KEYS, elem_classes="status-line", apply_default_css=False)
             estimate = gr.HTML("", elem_classes="estimate", apply_default_css=False)
             rare_inputs(ask)

@@ -22,7 +22,7 @@ from phi2demo.tasks.documents import count_words
 from phi2demo.tasks.receipt import Receipt
 from phi2demo.tasks.run import SETTINGS_UNKNOWN, replay, run, task_named
 from phi2demo.tasks.task import MAX_CHARACTERS, Progress, Request, Result
-from phi2demo.ui import markup
+from phi2demo.ui import actions, markup
 from phi2demo.ui.alternatives import alternatives
 from phi2demo.ui.answer_column import AnswerColumn, AnswersTab
 from phi2demo.ui.explain_inputs import Answered
@@ -61,11 +61,11 @@ class AnswerHandlers(ABC):
         self._longest_s = longest_s
 
     def begin(self, request: gr.Request) -> Updates:
-        """On the click, before the queue: say so, and make Stop work."""
+        """On the click, before the queue: say so, and make Stop work; refused while something runs."""
         tab = self._tab
         if not self._sessions.begin(page_of(request), tab.name):
-            return {tab.status: gr.skip()}
-        return {tab.status: markup.status("Waiting for its turn", "waiting"), tab.stop: gr.Button(interactive=True)}
+            raise actions.runs_already()
+        return {tab.status: markup.status("Waiting for its turn", "waiting"), **actions.started(tab)}
 
     def run(self, values: Mapping[Any, Any], request: gr.Request) -> Iterator[Updates]:
         """Answer what the tab asks, step by step."""
@@ -91,8 +91,7 @@ class AnswerHandlers(ABC):
 
         def handle(receipt_json: str, request: gr.Request) -> Iterator[Updates]:
             with self._sessions.running(page_of(request), self._tab.name) as cancel:
-                stop = self._tab.stop
-                yield {column.replayed: markup.status("Replaying", "running"), stop: gr.Button(interactive=True)}
+                yield {column.replayed: markup.status("Replaying", "running"), **actions.started(self._tab)}
                 try:
                     message = yield from self._replay(column, Receipt.from_json(receipt_json), cancel)
                 except Phi2DemoError as error:
@@ -100,7 +99,7 @@ class AnswerHandlers(ABC):
                 except Exception:
                     log.exception("a replay on the tab %s failed", self._tab.name)
                     message = markup.note(UNEXPECTED, "warning")
-                yield {column.replayed: message, stop: gr.Button(interactive=False)}
+                yield {column.replayed: message, **actions.ended(self._tab)}
 
         return handle
 
@@ -108,7 +107,7 @@ class AnswerHandlers(ABC):
         """Ask the running or waiting request to end; it says itself when it has."""
         if self._sessions.stop(page_of(request), self._tab.name):
             return {self._tab.stop: gr.Button(interactive=False)}
-        return {self._tab.stop: gr.Button(interactive=False), self._tab.status: markup.KEYS}
+        return {self._tab.status: markup.KEYS, **actions.ended(self._tab)}
 
     def refused(self, request: gr.Request) -> Updates:
         """The queue did not take the request, or the line to it broke."""
@@ -145,7 +144,8 @@ class AnswerHandlers(ABC):
         """An example into the tab."""
 
     def _cleared(self) -> Updates:
-        updates: Updates = {self._tab.status: markup.status("Reading your text", "running")}
+        reading = markup.status("Reading your text", "running")
+        updates: Updates = {self._tab.status: reading, **actions.started(self._tab)}
         for column in self._tab.columns.values():
             updates |= {
                 column.text: "",
@@ -193,7 +193,7 @@ class AnswerHandlers(ABC):
         return updates
 
     def _ended(self, words: str, kind: markup.Kind) -> Updates:
-        return {self._tab.status: markup.status(words, kind), self._tab.stop: gr.Button(interactive=False)}
+        return {self._tab.status: markup.status(words, kind), **actions.ended(self._tab)}
 
     def _replay(self, column: AnswerColumn, receipt: Receipt, cancel: Event) -> Generator[Updates, None, str]:
         """Returns the HTML that says how it went."""

@@ -12,6 +12,7 @@ from phi2demo.settings import LONGEST_S
 from phi2demo.tasks.declaration import Declaration
 from phi2demo.tasks.task import AnyTask, Request
 from phi2demo.ui import markup
+from phi2demo.ui.actions import run_and_stop
 from phi2demo.ui.answer_column import AnswerColumn, answer_column
 from phi2demo.ui.description import ModelDescription
 from phi2demo.ui.examples import Example, read_examples
@@ -132,10 +133,7 @@ def build_task_tab(
             base_form = base_form_field(
                 description.base_form, visible=not description.has_adapter and chooses_form(task, declaration)
             )
-            with gr.Row(elem_classes="actions"):
-                label = _RUN_LABELS.get(task.name, task.title)
-                run = gr.Button(label, variant="primary", elem_classes="run", min_width=0, scale=0)
-                stop = gr.Button("Stop", elem_classes="stop", interactive=False, min_width=0, scale=0)
+            run, stop = run_and_stop(_RUN_LABELS.get(task.name, task.title))
             status = gr.HTML(markup.KEYS, elem_classes="status-line", apply_default_css=False)
             options = option_inputs(
                 task, declaration.generation(task.name), has_adapter=description.has_adapter, longest_s=longest_s

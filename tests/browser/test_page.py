@@ -178,6 +178,25 @@ def test_an_example_fills_the_tab_and_runs(page: Any) -> None:
     assert answer(page)
 
 
+def test_nothing_else_is_asked_while_a_tab_runs(page: Any) -> None:
+    ask(page, LONG)
+    until(lambda: "word2" in answer(page))
+    assert seen(page, "button.run").is_disabled()
+    seen(page, ".examples button").first.dispatch_event("click")
+    seen(page, ".input-text textarea").press("Control+Enter")
+    page.wait_for_timeout(500)
+    assert seen(page, ".input-text textarea").input_value() == LONG
+    seen(page, "button.stop").click()
+    until(lambda: status(page) == "Stopped")
+    page.wait_for_timeout(1000)
+    assert status(page) == "Stopped", "nothing starts by itself"
+    assert seen(page, "button.stop").is_disabled()
+    seen(page, ".examples button").first.click()
+    until(lambda: seen(page, "button.stop").is_enabled() and seen(page, "button.run").is_disabled())
+    until(lambda: status(page) == "Done")
+    assert seen(page, "button.run").is_enabled()
+
+
 def test_a_label_shows_its_probabilities(page: Any) -> None:
     open_tab(page, "Sentiment")
     ask(page, "a great film")

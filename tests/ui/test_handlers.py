@@ -186,6 +186,22 @@ def test_stop_keeps_what_there_is(tab_of: Callable[[str], Built], engine: Script
     assert json.loads(page[column.receipt])["stop_reason"] == "stopped"
 
 
+@pytest.mark.parametrize("text", ["words", "", "explode"])
+def test_run_can_be_pressed_while_nothing_runs_and_stop_while_something_does(
+    tab_of: Callable[[str], Built], text: str
+) -> None:
+    tab, handlers = tab_of("generation")
+    begun = handlers.begin(PAGE)
+    assert (begun[tab.run].interactive, begun[tab.stop].interactive) == (False, True)
+    with pytest.raises(gr.Error, match="runs already"):
+        handlers.begin(PAGE)
+    page, _ = states(tab, handlers.run(values_of(tab, text), PAGE))
+    assert (page[tab.run].interactive, page[tab.stop].interactive) == (True, False)
+    handlers.begin(PAGE)
+    refused = handlers.refused(PAGE)
+    assert (refused[tab.run].interactive, refused[tab.stop].interactive) == (True, False)
+
+
 def test_stop_before_its_turn_asks_no_model(tab_of: Callable[[str], Built], engine: ScriptedEngine) -> None:
     tab, handlers = tab_of("generation")
     handlers.begin(PAGE)
