@@ -148,6 +148,11 @@ class LiveRun:
         self._latest = self._progress()
 
     @property
+    def done(self) -> int:
+        """How many answers there are."""
+        return self._done
+
+    @property
     def total(self) -> int:
         """How many answers there will be."""
         return sum(len(job.items) for job in self._jobs)

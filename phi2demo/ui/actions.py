@@ -1,5 +1,6 @@
 """Run and Stop of a tab: while something runs only Stop can be pressed, else only Run."""
 
+import time
 from typing import Any, Protocol
 
 import gradio as gr
@@ -18,13 +19,18 @@ class Actions(Protocol):
         """The button that stops."""
         ...
 
+    @property
+    def left(self) -> Any:
+        """Out of sight: when it changes, what waits in the queue leaves it."""
+        ...
 
-def run_and_stop(label: str) -> tuple[Any, Any]:
-    """Lay out the two buttons."""
+
+def run_and_stop(label: str) -> tuple[Any, Any, Any]:
+    """Lay out the two buttons, and `left`."""
     with gr.Row(elem_classes="actions"):
         run = gr.Button(label, variant="primary", elem_classes="run", min_width=0, scale=0)
         stop = gr.Button("Stop", elem_classes="stop", interactive=False, min_width=0, scale=0)
-    return run, stop
+    return run, stop, gr.Number(0, visible="hidden", label="Left the queue")
 
 
 def started(tab: Actions) -> dict[Any, Any]:
@@ -35,6 +41,11 @@ def started(tab: Actions) -> dict[Any, Any]:
 def ended(tab: Actions) -> dict[Any, Any]:
     """Nothing runs."""
     return {tab.run: gr.Button(interactive=True), tab.stop: gr.Button(interactive=False)}
+
+
+def left(tab: Actions) -> dict[Any, Any]:
+    """A request leaves the queue; Run can be pressed when it has."""
+    return {tab.left: time.monotonic()}
 
 
 def runs_already() -> gr.Error:

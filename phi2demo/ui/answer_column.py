@@ -93,6 +93,11 @@ class AnswersTab(Protocol):
         ...
 
     @property
+    def left(self) -> Any:
+        """Out of sight: when it changes, what waits in the queue leaves it."""
+        ...
+
+    @property
     def status(self) -> Any:
         """The line that says what is going on."""
         ...

@@ -63,6 +63,7 @@ class CompareTab:
     """The comparison as JSON, out of sight: what is copied and downloaded."""
     run: Any
     stop: Any
+    left: Any
     status: Any
     upload: Any
     examples: Any
@@ -151,7 +152,7 @@ def build_compare_tab(
                         elem_classes="reference",
                     )
             base_form = base_form_field(description.base_form, visible=True)
-            run, stop = run_and_stop("Compare")
+            run, stop, left = run_and_stop("Compare")
             status = gr.HTML(markup.KEYS, elem_classes="status-line", apply_default_css=False)
             below = {}
             for name in names:
@@ -179,7 +180,7 @@ def build_compare_tab(
     groups = {name: (above[name][0], below[name][0]) for name in names}
     return CompareTab(
         task, asks, groups, reference, marks, legend, columns, found, after, written,
-        run, stop, status, upload, examples, samples, declared,
+        run, stop, left, status, upload, examples, samples, declared,
     )  # fmt: skip
 
 

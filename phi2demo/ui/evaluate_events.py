@@ -48,12 +48,13 @@ def connect_run(tab: EvaluateTab, handlers: EvaluateHandlers) -> None:
     state = [tab.status, tab.run, tab.stop, tab.running]
     begun = tab.run.click(handlers.begin, None, state, **_AT_ONCE)
     shown = [*state, tab.turn, *tab.shown()]
-    following: dict[str, Any] = {"show_progress": "minimal", "show_progress_on": [tab.status], **_ASKS_MODEL}
+    following: dict[str, Any] = {"show_progress": "hidden", **_ASKS_MODEL}
     first = begun.success(handlers.run, {tab.source, *live.all()}, shown, **following)
     later = tab.turn.change(handlers.go_on, {tab.running}, shown, **following)
     for turn in (first, later):
         turn.failure(handlers.refused, tab.running, [*state, *tab.shown()], **_AT_ONCE)
-    tab.stop.click(handlers.stop, None, [tab.status, tab.run, tab.stop], **_AT_ONCE)
+    tab.stop.click(handlers.stop, tab.running, [*shown, tab.left], **_AT_ONCE)
+    tab.left.change(None, cancels=[first, later], **_PRIVATE)
     settings = [live.forms, live.own_task, live.source, live.target]
     settings += [live.tasks, live.count] if live.tasks is not None else []
     for event in [tab.source.change, live.pairs.blur, *(setting.change for setting in settings)]:

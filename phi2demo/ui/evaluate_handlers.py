@@ -73,9 +73,10 @@ class EvaluateHandlers:
             yield self._wait(run, page)
 
     def go_on(self, values: Mapping[Any, Any], request: gr.Request) -> Iterator[Updates]:
-        """The next turn of a run; nothing where there is none."""
+        """The next turn of a run; where there is none, it was stopped meanwhile."""
         run, page = values[self._tab.running], page_of(request)
         if run is None:
+            yield actions.ended(self._tab)
             return
         with self._sessions.running(page, ID) as cancel:
             is_over = yield from self._turn(run, cancel)
@@ -107,20 +108,24 @@ class EvaluateHandlers:
             except Phi2DemoError as error:
                 yield {tab.estimate: markup.note(str(error), "warning")}
 
-    def stop(self, request: gr.Request) -> Updates:
-        """Ask the running or waiting run to end; it says itself when it has, with the figures so far."""
-        if self._sessions.stop(page_of(request), ID):
-            return {self._tab.stop: gr.Button(interactive=False)}
-        return {self._tab.status: markup.KEYS, **actions.ended(self._tab)}
+    def stop(self, run: LiveRun | None, request: gr.Request) -> Updates:
+        """Take a waiting run out of the queue, or ask a running one to end; either shows the figures so far."""
+        tab, page = self._tab, page_of(request)
+        if self._sessions.leave(page, ID):
+            return self._left(run)
+        if self._sessions.stop(page, ID):
+            return {tab.stop: gr.Button(interactive=False)}
+        return {tab.status: markup.KEYS, **actions.ended(tab)}
 
     def refused(self, run: LiveRun | None, request: gr.Request) -> Updates:
-        """The queue did not take the run or its next turn, or the line to it broke: show what there is."""
-        self._sessions.drop(page_of(request), ID)
+        """The queue did not take the run or its next turn, or the line to it broke: show what there is.
+
+        Stop took it out of the queue, where it was stopped: then all is shown.
+        """
+        if self._sessions.drop(page_of(request), ID):
+            return actions.ended(self._tab)
         ended = self._ended("Too many requests are waiting, or a value was refused. Try again in a moment.", "error")
-        try:
-            return ended | (self._result(run.result()) if run is not None else {})
-        except StoppedError:
-            return ended
+        return ended | self._so_far(run)
 
     def _turn(self, run: LiveRun, cancel: Event) -> Generator[Updates, None, bool]:
         """One turn of a run; returns whether the run is over."""
@@ -133,7 +138,7 @@ class EvaluateHandlers:
                     if progress.result is not None:
                         yield self._done(progress)
                     elif progress.stopped:
-                        yield {self._tab.status: markup.status(_stopped(progress), "stopped")}
+                        yield {self._tab.status: markup.status(_stopped(progress.done, progress.total), "stopped")}
                     elif time.monotonic() - shown_at >= FRAME_S:
                         shown_at = time.monotonic()
                         partial = {self._tab.plot: figures.so_far(progress.partial)} if progress.done > scored else {}
@@ -153,9 +158,21 @@ class EvaluateHandlers:
         self._sessions.begin(page, ID)
         return {self._tab.running: run, self._tab.turn: time.monotonic()}
 
+    def _left(self, run: LiveRun | None) -> Updates:
+        words = "Stopped before it began." if run is None else _stopped(run.done, run.total)
+        status = markup.status(words, "stopped")
+        return {self._tab.status: status, self._tab.running: None, **self._so_far(run), **actions.left(self._tab)}
+
+    def _so_far(self, run: LiveRun | None) -> Updates:
+        """The figures of a run that is not over; nothing where there are none yet."""
+        try:
+            return self._result(run.result()) if run is not None else {}
+        except StoppedError:
+            return {}
+
     def _done(self, progress: LiveProgress) -> Updates:
         assert progress.result is not None
-        words = _stopped(progress) if progress.stopped else "Done"
+        words = _stopped(progress.done, progress.total) if progress.stopped else "Done"
         ended = self._ended(words, "stopped" if progress.stopped else "done", numbers=f"{progress.seconds:.1f} s")
         return ended | self._result(progress.result)
 
@@ -176,8 +193,8 @@ def _running(progress: LiveProgress) -> str:
     return markup.status(words, "running", numbers=numbers, share=progress.done / progress.total)
 
 
-def _stopped(progress: LiveProgress) -> str:
-    return f"Stopped after {progress.done:,} of {progress.total:,} answers"
+def _stopped(done: int, total: int) -> str:
+    return f"Stopped after {done:,} of {total:,} answers"
 
 
 def _estimated(run: LiveRun, seconds: float) -> str:

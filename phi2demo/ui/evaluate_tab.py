@@ -75,6 +75,7 @@ class EvaluateTab:
     live: LiveInputs
     run: Any
     stop: Any
+    left: Any
     status: Any
     estimate: Any
     about: Any
@@ -124,7 +125,7 @@ def build_evaluate_tab(
                 own = own_inputs(declaration)
             with gr.Column(visible=False, elem_classes="fields") as asking:
                 forms = form_inputs(description)
-                run, stop = run_and_stop("Run")
+                run, stop, left = run_and_stop("Run")
             status = gr.HTML(markup.status("", "idle"), elem_classes="status-line", apply_default_css=False)
             estimate = gr.HTML("", elem_classes="estimate", apply_default_css=False)
             with gr.Column(visible=False, elem_classes="fields") as rare:
@@ -134,7 +135,7 @@ def build_evaluate_tab(
     live = LiveInputs(tasks, count, forms=forms, seed=seed, measures=measures, declaration=declaration, **own)
     groups = {"report": reports, "run": shipped_group, "own": own_group}
     return EvaluateTab(
-        source, groups, [asking, rare], report, upload, live, run, stop, status, estimate, **shows,
+        source, groups, [asking, rare], report, upload, live, run, stop, left, status, estimate, **shows,
         running=gr.State(None, time_to_live=STATE_S), turn=gr.Number(0, visible="hidden", label="Turn"),
         timer=gr.Timer(TICK_S, active=False),
     )  # fmt: skip

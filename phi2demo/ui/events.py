@@ -34,7 +34,8 @@ def connect_answers(tab: AnswersTab, handlers: AnswerHandlers) -> list[Any]:
     """Connect what every tab with answers has; gives the events that answer."""
     runs = _connect_runs(tab, handlers)
     _connect_input(tab, handlers)
-    tab.stop.click(handlers.stop, None, [tab.status, tab.run, tab.stop], **AT_ONCE)
+    tab.stop.click(handlers.stop, None, [tab.status, tab.run, tab.stop, tab.left], **AT_ONCE)
+    tab.left.change(None, cancels=runs, **PRIVATE)
     for column in tab.columns.values():
         column.replay.click(
             handlers.replay_of(column),
@@ -59,8 +60,7 @@ def _connect_runs(tab: AnswersTab, handlers: AnswerHandlers) -> list[Any]:
             handlers.run,
             tab.inputs(),
             [*state, *tab.shown()],
-            show_progress="minimal",
-            show_progress_on=[tab.status],
+            show_progress="hidden",
             **ASKS_MODEL,
         )
         ran.failure(handlers.refused, None, state, **AT_ONCE)

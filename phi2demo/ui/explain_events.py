@@ -18,17 +18,19 @@ def connect_explain(opened: Any, tab: ExplainTab, handlers: ExplainHandlers, fil
     if tab.examples is not None:
         begun = tab.examples.click(handlers.begin, None, state, **AT_ONCE)
         ready.append(begun.success(filling.try_example, tab.examples, _filled(tab), **AT_ONCE))
+    runs = []
     for each in ready:
         ran = each.success(
             handlers.run,
             ask.all(),
             [*state, tab.estimate, *tab.shown()],
-            show_progress="minimal",
-            show_progress_on=[tab.status],
+            show_progress="hidden",
             **ASKS_MODEL,
         )
         ran.failure(handlers.refused, None, state, **AT_ONCE)
-    tab.stop.click(handlers.stop, None, state, **AT_ONCE)
+        runs.append(ran)
+    tab.stop.click(handlers.stop, None, [*state, tab.left], **AT_ONCE)
+    tab.left.change(None, cancels=runs, **PRIVATE)
     if ask.model:
         ask.model.change(filling.switch, ask.model, ask.base_form, **AT_ONCE)
     fields = [ask.target, tab.picker, tab.hint, *ask.groups.values()]

@@ -98,14 +98,18 @@ class ExplainHandlers:
                 yield {tab.estimate: markup.note(str(error), "warning")}
 
     def stop(self, request: gr.Request) -> Updates:
-        """Ask the running or waiting explanation to end; it says itself when it has."""
-        if self._sessions.stop(page_of(request), ID):
-            return {self._tab.stop: gr.Button(interactive=False)}
-        return {self._tab.status: markup.KEYS, **actions.ended(self._tab)}
+        """Take a waiting explanation out of the queue, or ask a running one to end; that one says itself when it has."""
+        tab, page = self._tab, page_of(request)
+        if self._sessions.leave(page, ID):
+            return {tab.status: markup.status("Stopped before it began.", "stopped"), **actions.left(tab)}
+        if self._sessions.stop(page, ID):
+            return {tab.stop: gr.Button(interactive=False)}
+        return {tab.status: markup.KEYS, **actions.ended(tab)}
 
     def refused(self, request: gr.Request) -> Updates:
-        """The queue did not take the request, or the line to it broke."""
-        self._sessions.drop(page_of(request), ID)
+        """The queue did not take the request, or the line to it broke, or Stop took it out of the queue."""
+        if self._sessions.drop(page_of(request), ID):
+            return actions.ended(self._tab)
         return self._ended("Too many requests are waiting, or a value was refused. Try again in a moment.", "error")
 
     def _warm_up(self) -> None:

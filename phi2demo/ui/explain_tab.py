@@ -41,6 +41,7 @@ class ExplainTab:
     ask: ExplainInputs
     run: Any
     stop: Any
+    left: Any
     status: Any
     estimate: Any
     samples: list[Sample]
@@ -82,7 +83,7 @@ def build_explain_tab(tabs: Any, description: ModelDescription, declaration: Dec
     with gr.Row(elem_classes="task explain", equal_height=False):
         with gr.Column(scale=5, min_width=300, elem_classes="ask"):
             ask = explain_inputs(description, declaration)
-            run, stop = run_and_stop("Explain")
+            run, stop, left = run_and_stop("Explain")
             status = gr.HTML(markup.KEYS, elem_classes="status-line", apply_default_css=False)
             estimate = gr.HTML("", elem_classes="estimate", apply_default_css=False)
             rare_inputs(ask)
@@ -105,7 +106,7 @@ def build_explain_tab(tabs: Any, description: ModelDescription, declaration: Dec
             download = gr.Textbox(visible="hidden", label="Explanation to download", elem_id="explain-download")
             found = gr.State(None, time_to_live=STATE_S)
     return ExplainTab(
-        tabs, ask, run, stop, status, estimate, samples, examples, picker, hint, view,
+        tabs, ask, run, stop, left, status, estimate, samples, examples, picker, hint, view,
         after, bars, table, trust, settings, downloads, download, found,
     )  # fmt: skip
 

@@ -104,14 +104,18 @@ class AnswerHandlers(ABC):
         return handle
 
     def stop(self, request: gr.Request) -> Updates:
-        """Ask the running or waiting request to end; it says itself when it has."""
-        if self._sessions.stop(page_of(request), self._tab.name):
-            return {self._tab.stop: gr.Button(interactive=False)}
-        return {self._tab.status: markup.KEYS, **actions.ended(self._tab)}
+        """Take a waiting request out of the queue, or ask a running one to end; that one says itself when it has."""
+        tab, page = self._tab, page_of(request)
+        if self._sessions.leave(page, tab.name):
+            return {tab.status: markup.status("Stopped before it began.", "stopped"), **actions.left(tab)}
+        if self._sessions.stop(page, tab.name):
+            return {tab.stop: gr.Button(interactive=False)}
+        return {tab.status: markup.KEYS, **actions.ended(tab)}
 
     def refused(self, request: gr.Request) -> Updates:
-        """The queue did not take the request, or the line to it broke."""
-        self._sessions.drop(page_of(request), self._tab.name)
+        """The queue did not take the request, or the line to it broke, or Stop took it out of the queue."""
+        if self._sessions.drop(page_of(request), self._tab.name):
+            return actions.ended(self._tab)
         return self._ended("Too many requests are waiting, or a value was refused. Try again in a moment.", "error")
 
     def count(self, text: str) -> str:

@@ -78,6 +78,7 @@ class TaskTab:
     ask: AskInputs
     run: Any
     stop: Any
+    left: Any
     status: Any
     columns: dict[Use, AnswerColumn]
     upload: Any
@@ -133,7 +134,7 @@ def build_task_tab(
             base_form = base_form_field(
                 description.base_form, visible=not description.has_adapter and chooses_form(task, declaration)
             )
-            run, stop = run_and_stop(_RUN_LABELS.get(task.name, task.title))
+            run, stop, left = run_and_stop(_RUN_LABELS.get(task.name, task.title))
             status = gr.HTML(markup.KEYS, elem_classes="status-line", apply_default_css=False)
             options = option_inputs(
                 task, declaration.generation(task.name), has_adapter=description.has_adapter, longest_s=longest_s
@@ -145,7 +146,7 @@ def build_task_tab(
         ):
             columns = _columns(task, description)
     ask = AskInputs(text, counter, fields, use, base_form, options, declaration, task)
-    return TaskTab(task, ask, run, stop, status, columns, upload, swap, examples, samples)
+    return TaskTab(task, ask, run, stop, left, status, columns, upload, swap, examples, samples)
 
 
 def input_box(label: str, placeholder: str, *, with_files: bool = True, lines: int = 7) -> tuple[Any, Any, Any]:

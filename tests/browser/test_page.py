@@ -221,9 +221,16 @@ def test_two_people_wait_for_each_other(new_page: Any, address: str) -> None:
     ask(second, "a second person's text")
     until(lambda: status(second) == "Waiting for its turn")
     assert answer(second) == ""
+    assert not seen(second, ":not(.hide) > .progress-text").count(), "the time that Gradio tells is another one"
     seen(second, "button.stop").click()
+    assert until(lambda: "Stopped before it began" in status(second)) < 1.0
+    until(lambda: seen(second, "button.run").is_enabled() and seen(second, "button.stop").is_disabled())
+    assert "Stopped before it began" in status(second)
+    ask(second, "another text")
+    until(lambda: status(second) == "Waiting for its turn")
     seen(first, "button.stop").click()
-    until(lambda: "Stopped before it began" in status(second))
+    until(lambda: status(second) == "Done")
+    assert answer(second).endswith("another text")
 
 
 def test_a_closed_page_frees_the_model(new_page: Any, address: str) -> None:

@@ -271,7 +271,7 @@ def test_stop_ends_it_within_a_second_and_shows_what_was_done(
     while "So far" not in page.html("plot"):
         page.follow(iter([next(steps)]))
     stopped = time.monotonic()
-    page.handlers.stop(PAGE)
+    page.handlers.stop(page.state[page.tab.running], PAGE)
     page.follow(steps)
     assert time.monotonic() - stopped < 1.0
     assert "Stopped after" in page.html("status")
@@ -311,7 +311,30 @@ def test_others_have_their_turn_in_a_long_run(
     assert page.state[page.tab.found].report.measures[0].n == 6
     assert page.state[page.tab.running] is None
     assert len(sessions) == 0
-    assert list(page.handlers.go_on(page.state, PAGE)) == []
+    (nothing,) = page.handlers.go_on(page.state, PAGE)
+    assert nothing[page.tab.run].interactive
+    assert page.tab.status not in nothing
+
+
+def test_stop_between_two_turns_shows_at_once_what_was_done(
+    loader: EngineLoader, engine: ScriptedEngine, sessions: Sessions, shelf: Path
+) -> None:
+    engine.delay_s = 0.05
+    page = EvaluatePage(loader, sessions, shelf, turn_s=0.1)
+    page.fill(source_of="own", pairs=PAIRS)
+    for step in (page.handlers.begin(PAGE), *page.handlers.run(page.state, PAGE)):
+        page.state |= step
+    for step in page.handlers.go_on(page.state, PAGE):
+        page.state |= step
+    page.state |= page.handlers.stop(page.state[page.tab.running], PAGE)
+    assert re.search(r"Stopped after \d of 12 answers", page.html("status"))
+    assert page.state[page.tab.found].report.measures[0].n == 4
+    assert page.state[page.tab.running] is None
+    assert page.state[page.tab.left] > 0
+    left = page.handlers.refused(None, PAGE)
+    assert left[page.tab.run].interactive
+    assert page.tab.status not in left
+    assert len(sessions) == 0
 
 
 def test_a_call_takes_no_longer_than_it_may(loader: EngineLoader, engine: ScriptedEngine) -> None:

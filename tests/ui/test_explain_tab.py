@@ -158,6 +158,22 @@ def test_what_takes_longer_than_it_may_says_so_and_keeps_the_part(
     assert "Allow fewer masked texts" in page.html("estimate")
 
 
+def test_run_can_be_pressed_again_after_an_answer_was_carried_here_meanwhile(
+    page: ExplainPage, engine: ScriptedEngine, tab_of: Callable[[str], tuple[TaskTab, TabHandlers]]
+) -> None:
+    answer = answered(tab_of("sentiment"), "a great film")
+    engine.delay_s = 0.1
+    page.fill(" ".join(f"word{at}" for at in range(60)), "word3 word7", units="words", max_evals=2000)
+    page.state |= page.handlers.begin(PAGE)
+    steps = page.handlers.run(page.state, PAGE)
+    while "So far" not in page.html("view"):
+        page.follow([next(steps)])
+    page.state |= page.filling.carry(answer, PAGE)
+    page.follow(steps)
+    assert page.state[page.tab.run].interactive
+    assert "Stopped" not in page.html("status")
+
+
 def test_a_closed_page_ends_the_computing(page: ExplainPage, engine: ScriptedEngine, sessions: Sessions) -> None:
     engine.delay_s = 0.1
     page.fill(" ".join(f"word{at}" for at in range(60)), "word3", units="words", max_evals=2000)

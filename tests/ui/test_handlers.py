@@ -205,10 +205,26 @@ def test_run_can_be_pressed_while_nothing_runs_and_stop_while_something_does(
 def test_stop_before_its_turn_asks_no_model(tab_of: Callable[[str], Built], engine: ScriptedEngine) -> None:
     tab, handlers = tab_of("generation")
     handlers.begin(PAGE)
-    handlers.stop(PAGE)
+    stopped = handlers.stop(PAGE)
+    assert "Stopped before it began" in stopped[tab.status]
+    assert stopped[tab.left] > 0, "it leaves the queue"
+    assert tab.run not in stopped, "which takes a moment"
     page, _ = states(tab, handlers.run(values_of(tab, "words"), PAGE))
     assert "Stopped before it began" in page[tab.status]
     assert engine.most_running == 0
+
+
+def test_what_left_the_queue_is_not_told_that_it_is_full(tab_of: Callable[[str], Built], sessions: Sessions) -> None:
+    tab, handlers = tab_of("generation")
+    handlers.begin(PAGE)
+    handlers.stop(PAGE)
+    left = handlers.refused(PAGE)
+    assert tab.status not in left
+    assert left[tab.run].interactive
+    assert len(sessions) == 0
+    handlers.begin(PAGE)
+    assert "Too many requests" in handlers.refused(PAGE)[tab.status]
+    assert handlers.stop(PAGE)[tab.run].interactive, "nothing is left to stop"
 
 
 def test_a_closed_page_ends_the_computing(

@@ -21,6 +21,22 @@ def test_stop_while_it_waits_ends_it_before_it_begins() -> None:
         assert event.is_set()
 
 
+def test_what_waits_can_leave_once_and_what_runs_cannot() -> None:
+    sessions = Sessions()
+    assert not sessions.leave("page", "translation")
+    sessions.begin("page", "translation")
+    assert sessions.leave("page", "translation")
+    assert not sessions.leave("page", "translation")
+    assert not sessions.stop("page", "translation")
+    assert not sessions.present("page", "translation")
+    assert sessions.drop("page", "translation")
+    sessions.begin("page", "translation")
+    with sessions.running("page", "translation") as event:
+        assert not sessions.leave("page", "translation")
+        assert not event.is_set()
+    assert not sessions.drop("page", "translation")
+
+
 def test_a_new_request_is_not_stopped_by_an_old_stop() -> None:
     sessions = Sessions()
     sessions.begin("page", "translation")
