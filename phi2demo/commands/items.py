@@ -1,8 +1,9 @@
 """Texts in and answers out: one item a line, in files or through pipes. Knows nothing of tasks."""
 
+import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TextIO
 
@@ -10,6 +11,8 @@ from phi2demo.errors import InputError
 
 PIPE = "-"
 """Stands for standard input or output."""
+STANDARD_OUTPUT = (PIPE, "/dev/stdout")
+"""The second leads to a file where the shell says so, which another then must not replace."""
 
 
 def read_text(source: str) -> str:
@@ -31,23 +34,40 @@ def read_lines(source: str) -> list[str]:
 
 @contextmanager
 def open_output(target: str | None) -> Iterator[TextIO]:
-    """Where answers are written: a file that is there only when it is whole, or standard output.
+    """Where answers are written: a file that is there only when it is whole, a pipe or a device, or standard output.
 
-    If the work is broken off, what was written stays beside it as FILE.partial.
+    Of a link what it leads to is written. If the work is broken off, what was written of a file stays beside it as
+    FILE.partial.
     """
-    if target is None or target == PIPE:
+    if target is None or target in STANDARD_OUTPUT:
         yield sys.stdout
         return
-    partial = Path(f"{target}.partial")
+    try:
+        with _opened(Path(target)) as file:
+            yield file
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise InputError(f"{target} cannot be written ({error.strerror}); check the path.") from error
+
+
+def _opened(path: Path) -> AbstractContextManager[TextIO]:
+    """What is no file is written as it stands: a name put in its place would do away with it."""
+    if path.exists() and not path.is_file():
+        return path.open("w", encoding="utf-8", newline="\n")
+    return _replacing(Path(os.path.realpath(path)))
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[TextIO]:
+    partial = path.with_name(f"{path.name}.partial")
     try:
         with partial.open("w", encoding="utf-8", newline="\n") as file:
             yield file
-        partial.replace(target)
-    except BaseException as error:
+        partial.replace(path)
+    except BaseException:
         if partial.is_file() and not partial.stat().st_size:
             partial.unlink()
-        if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
-            raise InputError(f"{target} cannot be written ({error.strerror}); check the path.") from error
         raise
 
 
