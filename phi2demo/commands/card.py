@@ -47,11 +47,16 @@ def write_card(argv: Sequence[str]) -> int:
     facts = gather(inputs)
     card = make_card(facts)
     folder = Path(given.output)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in {**card.pictures, "README.md": card.text}.items():
-        (folder / name).write_text(text, encoding="utf-8")
-    if facts.record:
-        write(folder, facts.record)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in {**card.pictures, "README.md": card.text}.items():
+            (folder / name).write_text(text, encoding="utf-8")
+        if facts.record:
+            write(folder, facts.record)
+    except OSError as error:
+        raise SettingsError(
+            f"Nothing can be written into --output {folder} ({error.strerror}). Give a folder that can be written into."
+        ) from error
     print(folder / "README.md")
     return 0
 

@@ -31,11 +31,17 @@ class Claim:
 def claimed(folder: Path, *, joining: bool = False) -> Iterator[Claim]:
     """Hold the folder, alone or, `joining`, with those of the run that holds and shares it.
 
-    Raises SettingsError where another run holds it.
+    Raises SettingsError where another run holds it, or nothing can be written into it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / LOCK
-    with _opened(path, folder, shared=joining) as file:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        opened = _opened(path, folder, shared=joining)
+    except OSError as error:
+        raise SettingsError(
+            f"Nothing can be written into --output {folder} ({error.strerror}). Give a folder that can be written into."
+        ) from error
+    with opened as file:
         if not joining:
             file.truncate(0)
             file.write(f"process {os.getpid()} on {socket.gethostname()}\n")

@@ -172,3 +172,9 @@ def test_a_malformed_ablation(tiny_base: Path, tmp_path: Path, text: str) -> Non
 def test_a_folder_of_items_needs_a_report(tiny_base: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"--failures .* is a folder: give the --report"):
         card("--model", tiny_base, "--failures", tmp_path, output=tmp_path / "card")
+
+
+def test_an_output_that_is_no_folder_is_refused(tiny_base: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SettingsError, match=r"Nothing can be written into --output .*file \(File exists\)\. Give a"):
+        card("--model", tiny_base, output=tmp_path / "file")

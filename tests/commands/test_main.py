@@ -83,6 +83,10 @@ def test_guard_gives_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == "error: two lines\n"
     assert guard(lambda: fail(InputError("é"))) == FAILED
     assert guard(lambda: fail(KeyboardInterrupt())) == INTERRUPTED
+    capsys.readouterr()
+    assert guard(lambda: fail(PermissionError(13, "Permission denied", "runs/report"))) == FAILED
+    told = "error: runs/report cannot be read or written (Permission denied); check that it is there and has room.\n"
+    assert capsys.readouterr().err == told
     with pytest.raises(ZeroDivisionError):
         guard(lambda: fail(ZeroDivisionError()))
 
@@ -102,3 +106,19 @@ def test_a_closed_pipe_is_quiet() -> None:
     os.close(reading)
     _, stderr = process.communicate(timeout=60)
     assert (process.returncode, stderr) == (PIPE_CLOSED, b"")
+
+
+@pytest.mark.parametrize("times", [1, 999])
+def test_standard_output_without_room_is_one_line(times: int, tmp_path: Path) -> None:
+    """Be it noticed at the end, or while the command still writes."""
+    limited = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
+    with (tmp_path / "out.txt").open("w") as file:
+        done = subprocess.run(
+            [sys.executable, "-c", limited + PRINTING.replace("999", str(times))],
+            cwd=ROOT, stdout=file, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert done.returncode == FAILED
+    assert done.stderr == (
+        "error: A file, or standard output, cannot be read or written (File too large); "
+        "check that it is there and has room.\n"
+    )

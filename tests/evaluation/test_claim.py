@@ -68,3 +68,12 @@ def test_a_run_that_fails_leaves_no_claim(tmp_path: Path) -> None:
         raise KeyboardInterrupt
     with claimed(tmp_path):
         pass
+
+
+def test_what_is_no_folder_to_write_into_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "locked" / LOCK).mkdir(parents=True)
+    for name, reason in (("file", "File exists"), ("file/below", "Not a directory"), ("locked", "Is a directory")):
+        message = rf"Nothing can be written into --output .*{name} \({reason}\)\. Give a folder"
+        with pytest.raises(SettingsError, match=message), claimed(tmp_path / name):
+            pytest.fail("it was held")
