@@ -13,6 +13,7 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 _PREFIX = "base_model.model."
 _LORA = re.compile(r"(?P<module>.+)\.lora_(?P<part>A|B|embedding_A|embedding_B)(\.weight)?")
+_UNMIXED = "which PEFT cannot run in one batch with the base"
 _OLD_PHI = re.compile(r"\b(Wqkv|out_proj|mixer|transformer\.h)\b")
 
 
@@ -27,6 +28,8 @@ class AdapterConfig:
     rank: int
     targets: tuple[str, ...]
     """Ends of module names; empty where the file gives a pattern."""
+    saved: tuple[str, ...] = ()
+    """Ends of the names of modules that it replaces as a whole (modules_to_save)."""
 
 
 def read_adapter_config(folder: Path, *, name: str) -> AdapterConfig:
@@ -40,14 +43,19 @@ def read_adapter_config(folder: Path, *, name: str) -> AdapterConfig:
         raise ModelError(f"adapter_config.json of {name} has rank r = {rank!r}; it must be a whole number above 0.")
     if unsupported := _unsupported(raw):
         option, why = next(iter(unsupported.items()))
-        raise ModelError(f"{name} was made with {option}, {why}. Retrain it without, or convert it to plain LoRA.")
-    targets = raw.get("target_modules")
+        raise _made_with(option, why, name=name)
+    targets, saved = raw.get("target_modules"), raw.get("modules_to_save")
     return AdapterConfig(
         base=_text(raw.get("base_model_name_or_path")),
         base_revision=_text(raw.get("revision")),
         rank=rank,
         targets=tuple(map(str, targets)) if isinstance(targets, list) else (),
+        saved=tuple(map(str, saved)) if isinstance(saved, list) else (),
     )
+
+
+def _made_with(option: str, why: str, *, name: str) -> ModelError:
+    return ModelError(f"{name} was made with {option}, {why}. Retrain it without, or convert it to plain LoRA.")
 
 
 def _text(value: object) -> str | None:
@@ -56,10 +64,9 @@ def _text(value: object) -> str | None:
 
 def _unsupported(raw: dict[str, Any]) -> dict[str, str]:
     """Options under which base and finetuned rows cannot share a batch, with the reason."""
-    mixed = "which PEFT cannot run in one batch with the base"
     changes = "which changes the base itself, so there is nothing to compare with"
     options = ("use_dora", "target_parameters", "trainable_token_indices", "alora_invocation_tokens")
-    found = {option: mixed for option in options if raw.get(option)}
+    found = {option: _UNMIXED for option in options if raw.get(option)}
     if raw.get("lora_bias"):
         found["lora_bias"] = "whose extra tensors are not read here"
     if raw.get("layer_replication"):
@@ -97,6 +104,16 @@ def check_targets(config: AdapterConfig, base: Shapes, *, adapter: str, base_nam
     ends = sorted(config.targets)
     if ends and not any(f".{module}".endswith(f".{end}") for module in modules for end in ends):
         raise _foreign(ends, adapter=adapter, base_name=base_name, made_on=config.base)
+
+
+def check_saved(config: AdapterConfig, base: Shapes, *, adapter: str) -> None:
+    """Raises ModelError where the adapter replaces a module that is no linear layer and no embedding, as a norm is none."""
+    paths = [name.split(".") for name in base]
+    modules = {".".join(path[:parts]) for path in paths for parts in range(1, len(path))}
+    for module in sorted(modules):
+        for end in config.saved:
+            if module.endswith(end) and len(base.get(f"{module}.weight", ())) < 2:
+                raise _made_with(f"modules_to_save={end!r}", _UNMIXED, name=adapter)
 
 
 def check_fit(adapter_shapes: Shapes, base: Shapes, config: AdapterConfig, *, adapter: str, base_name: str) -> None:

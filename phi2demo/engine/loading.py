@@ -165,6 +165,7 @@ def _load_adapter(plan: ModelPlan, base: Any, source: Source, declared: checks.A
 
     changes = read_shapes(source.folder, source.files)
     if plan.config.places is None:
+        checks.check_saved(declared, _places(base), adapter=source.name)
         checks.check_fit(changes, _places(base), declared, adapter=source.name, base_name=plan.base)
     place = {"is_trainable": False, "autocast_adapter_dtype": False, "torch_device": str(base.device)}
     if isinstance(base, PeftModel):

@@ -122,6 +122,7 @@ def plan(settings: ModelSettings) -> ModelPlan:
         checks.check_tokenizer(base.folder, name=base.name)
     for source, declared in made.adapters if config.places else ():
         checks.check_targets(declared, config.places or {}, adapter=source.name, base_name=base.name)
+        checks.check_saved(declared, config.places or {}, adapter=source.name)
     check_weights(made)
     if second and made.second_config and settings.model is None:
         _check_same_base(second, made.second_config, base)

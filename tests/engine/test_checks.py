@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ from phi2demo.engine.checks import (
     AdapterConfig,
     check_base,
     check_fit,
+    check_saved,
     check_targets,
     check_tokenizer,
     read_adapter_config,
@@ -17,6 +19,8 @@ from phi2demo.errors import ModelError
 LAYER = "model.layers.0."
 BASE: Shapes = {
     "model.embed_tokens.weight": (32, 8),
+    f"{LAYER}input_layernorm.weight": (8,),
+    f"{LAYER}input_layernorm.bias": (8,),
     f"{LAYER}self_attn.q_proj.weight": (8, 8),
     f"{LAYER}self_attn.q_proj.bias": (8,),
     f"{LAYER}mlp.fc1.weight": (24, 8),
@@ -106,6 +110,21 @@ def test_targets_that_the_base_lacks_are_refused(targets: tuple[str, ...], messa
     config = AdapterConfig(base=None, base_revision=None, rank=2, targets=targets)
     with pytest.raises(ModelError, match=message):
         check_targets(config, BASE, adapter="tuned", base_name="plain")
+
+
+def saving(*modules: str) -> AdapterConfig:
+    return replace(MADE_ON, saved=modules)
+
+
+def test_linear_layers_and_embeddings_may_be_replaced() -> None:
+    check_saved(saving("lm_head", "embed_tokens", "fc1", "score"), BASE, adapter="tuned")
+
+
+@pytest.mark.parametrize("module", ["input_layernorm", "layernorm", "mlp", "layers.0"])
+def test_other_modules_that_are_replaced_are_refused(module: str) -> None:
+    message = rf"tuned was made with modules_to_save='{module}', which PEFT cannot run in one batch.*Retrain it without"
+    with pytest.raises(ModelError, match=message):
+        check_saved(saving("lm_head", module), BASE, adapter="tuned")
 
 
 def test_weights_that_are_not_those_of_the_config_are_refused() -> None:
