@@ -98,12 +98,15 @@ def check_tokenizer(folder: Path, *, name: str) -> None:
         raise ModelError(f"{name} has no tokenizer; copy tokenizer.json and tokenizer_config.json into it.")
 
 
-def check_targets(config: AdapterConfig, base: Shapes, *, adapter: str, base_name: str) -> None:
-    """Raises ModelError where the base has none of the modules that the adapter declares. Needs no adapter weights."""
+def check_targets(config: AdapterConfig, base: Shapes, *, adapter: str, base_name: str, given: bool = True) -> None:
+    """Raises ModelError where the base has none of the modules that the adapter declares. Needs no adapter weights.
+
+    `given` is whether a person said which base it is.
+    """
     modules = [name.removesuffix(".weight") for name in base if name.endswith(".weight")]
     ends = sorted(config.targets)
     if ends and not any(f".{module}".endswith(f".{end}") for module in modules for end in ends):
-        raise _foreign(ends, adapter=adapter, base_name=base_name, made_on=config.base)
+        raise _foreign(ends, _Pair(adapter, base_name, config.base, given))
 
 
 def check_saved(config: AdapterConfig, base: Shapes, *, adapter: str) -> None:
@@ -116,12 +119,18 @@ def check_saved(config: AdapterConfig, base: Shapes, *, adapter: str) -> None:
                 raise _made_with(f"modules_to_save={end!r}", _UNMIXED, name=adapter)
 
 
-def check_fit(adapter_shapes: Shapes, base: Shapes, config: AdapterConfig, *, adapter: str, base_name: str) -> None:
-    """Raises ModelError where a tensor of the adapter has no place in the base, or has another shape than its place."""
+def check_fit(
+    adapter_shapes: Shapes, base: Shapes, config: AdapterConfig, *, adapter: str, base_name: str, given: bool = True
+) -> None:
+    """Raises ModelError where a tensor of the adapter has no place in the base, or has another shape than its place.
+
+    `given` is as in `check_targets`.
+    """
+    pair = _Pair(adapter, base_name, config.base, given)
     factors: dict[str, dict[str, tuple[int, ...]]] = {}
     foreign: list[str] = []
     for key, shape in adapter_shapes.items():
-        name = key.removeprefix(_PREFIX)
+        name = _plain(key)
         match = _LORA.fullmatch(name)
         place = f"{match['module']}.weight" if match else name
         if place not in base:
@@ -129,9 +138,9 @@ def check_fit(adapter_shapes: Shapes, base: Shapes, config: AdapterConfig, *, ad
         elif match:
             factors.setdefault(match["module"], {})[match["part"].removeprefix("embedding_")] = shape
         elif shape != base[place]:
-            raise _misfit(place, list(shape), list(base[place]), adapter, base_name, config.base)
+            raise _misfit(place, list(shape), list(base[place]), pair)
     if foreign:
-        raise _foreign(foreign, adapter=adapter, base_name=base_name, made_on=config.base)
+        raise _foreign(foreign, pair)
     if not factors:
         raise ModelError(f"{adapter} holds no LoRA weights, so it would change nothing; give a trained adapter.")
     for module, parts in factors.items():
@@ -139,7 +148,26 @@ def check_fit(adapter_shapes: Shapes, base: Shapes, config: AdapterConfig, *, ad
             raise ModelError(f"{adapter} has only half of {module}'s LoRA weights. Copy or download it again.")
         made_for, there = [parts["B"][0], parts["A"][1]], list(base[f"{module}.weight"])
         if sorted(made_for) != sorted(there) or parts["A"][0] != parts["B"][1]:
-            raise _misfit(module, made_for, there, adapter, base_name, config.base)
+            raise _misfit(module, made_for, there, pair)
+
+
+def copied(adapter_shapes: Shapes, config: AdapterConfig) -> list[str]:
+    """Names in the base of its own tensors that the adapter holds too: PEFT saves the embedding beside LoRA on it."""
+    names = [_plain(key) for key in adapter_shapes if ".lora_" not in key]
+    return [name for name in names if not name.rpartition(".")[0].endswith(config.saved)]
+
+
+def other_weights(name: str, *, adapter: str, base_name: str, made_on: str | None, given: bool) -> ModelError:
+    """The error that a tensor which an adapter has copied from its base is another one here."""
+    return ModelError(
+        f"{adapter} was made for another base than {base_name}: its copy of {name} holds other numbers. "
+        f"{_give_its_base(made_on, given=given)}"
+    )
+
+
+def _plain(key: str) -> str:
+    """A name in an adapter's file as the base has it, but for what is of LoRA."""
+    return key.removeprefix(_PREFIX).replace(".base_layer.", ".")
 
 
 def other_base(adapter: str, base_name: str, *, made_on: str) -> ModelError:
@@ -150,32 +178,45 @@ def other_base(adapter: str, base_name: str, *, made_on: str) -> ModelError:
     )
 
 
-def _misfit(
-    module: str, made_for: list[int], there: list[int], adapter: str, base_name: str, made_on: str | None
-) -> ModelError:
+@dataclass(frozen=True)
+class _Pair:
+    """An adapter and a base that may not belong together, for messages."""
+
+    adapter: str
+    base: str
+    made_on: str | None
+    """What the adapter names as its base."""
+    given: bool
+    """Whether a person named the base."""
+
+
+def _misfit(module: str, made_for: list[int], there: list[int], pair: _Pair) -> ModelError:
     return ModelError(
-        f"{adapter} was made for another base than {base_name}: it changes {module} of shape {made_for}, here it is "
-        f"{there}. {_give_its_base(made_on)}"
+        f"{pair.adapter} was made for another base than {pair.base}: it changes {module} of shape {made_for}, here it is "
+        f"{there}. {_give_its_base(pair.made_on, given=pair.given)}"
     )
 
 
-def _foreign(names: list[str], *, adapter: str, base_name: str, made_on: str | None) -> ModelError:
+def _foreign(names: list[str], pair: _Pair) -> ModelError:
     some = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     if any(_OLD_PHI.search(name) for name in names):
         return ModelError(
-            f"{adapter} was made for the old Phi code: it changes {some}, which {base_name} lacks (it has q_proj, "
+            f"{pair.adapter} was made for the old Phi code: it changes {some}, which {pair.base} lacks (it has q_proj, "
             "k_proj, v_proj and dense). It must be retrained on today's Phi, or its weights converted."
         )
     return ModelError(
-        f"{adapter} was made for another base than {base_name}: it changes {some}, which this base lacks. "
-        f"{_give_its_base(made_on)}"
+        f"{pair.adapter} was made for another base than {pair.base}: it changes {some}, which this base lacks. "
+        f"{_give_its_base(pair.made_on, given=pair.given)}"
     )
 
 
-def _give_its_base(made_on: str | None) -> str:
+def _give_its_base(made_on: str | None, *, given: bool) -> str:
     if made_on is None:
         return "Give the base that it was made on."
-    return f"It names {_shown(made_on)} as its base: give that with --model, or leave --model out."
+    names = f"It names {_shown(made_on)} as its base: give"
+    if given:
+        return f"{names} that with --model, or leave --model out."
+    return f"{names} the one it was made on with --model."
 
 
 def _shown(base: str) -> str:

@@ -18,10 +18,11 @@ from phi2demo.engine.engine import AdapterInfo, ModelInfo
 from phi2demo.engine.planning import ModelPlan, check_weights, here, plan
 from phi2demo.engine.revisions import adapter_revision, base_revision
 from phi2demo.engine.sources import Source
-from phi2demo.engine.weights import Shapes, count, read_shapes
+from phi2demo.engine.weights import count, read_shapes
 from phi2demo.errors import ModelError
 
 if TYPE_CHECKING:
+    import torch
     from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -81,7 +82,11 @@ def load(plan: ModelPlan) -> LoadedModel:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without transformers' bar, which counts tensors, and the deprecation that peft 0.21 sets off in transformers 5."""
+    """Without transformers' bar, which counts tensors, and two warnings of peft 0.21.
+
+    One is of a deprecation that it sets off in transformers 5, the other that LoRA on a tied embedding cannot be merged
+    in place, which is not done here.
+    """
     from transformers.utils import logging as transformers_logging
 
     shown = transformers_logging.is_progress_bar_enabled()
@@ -89,6 +94,7 @@ def _quiet() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+            warnings.filterwarnings("ignore", "Model has `tie_word_embeddings=True`", UserWarning)
             yield
     finally:
         if shown:
@@ -163,10 +169,12 @@ def _load_adapter(plan: ModelPlan, base: Any, source: Source, declared: checks.A
     """The base with the adapter beside it, under a name of its own; `base` may have another one already."""
     from peft import PeftModel, get_peft_model_state_dict
 
-    changes = read_shapes(source.folder, source.files)
+    changes, own, given = read_shapes(source.folder, source.files), _own(base), plan.base_given
     if plan.config.places is None:
-        checks.check_saved(declared, _places(base), adapter=source.name)
-        checks.check_fit(changes, _places(base), declared, adapter=source.name, base_name=plan.base)
+        places = {key: tuple(tensor.shape) for key, tensor in own.items()}
+        checks.check_saved(declared, places, adapter=source.name)
+        checks.check_fit(changes, places, declared, adapter=source.name, base_name=plan.base, given=given)
+    before = {key: own[key].detach().clone() for key in checks.copied(changes, declared)}
     place = {"is_trainable": False, "autocast_adapter_dtype": False, "torch_device": str(base.device)}
     if isinstance(base, PeftModel):
         model = base
@@ -180,13 +188,25 @@ def _load_adapter(plan: ModelPlan, base: Any, source: Source, declared: checks.A
             f"{source.name} and its adapter_config.json do not belong together: {len(astray)} of its weights have no "
             f"match, such as {', '.join(astray[:2])}. Copy or download the adapter again."
         )
+    for key, tensor in before.items():  # PEFT has put the adapter's copy over it
+        if not _same(own[key], tensor):
+            raise checks.other_weights(
+                key, adapter=source.name, base_name=plan.base, made_on=declared.base, given=given
+            )
+        own[key].data.copy_(tensor)
     return model
 
 
-def _places(model: Any) -> Shapes:
-    """Shapes of the base's own tensors, under the names that they have without an adapter."""
-    named = model.get_base_model().named_parameters() if hasattr(model, "get_base_model") else model.named_parameters()
-    return {name.replace(".base_layer.", "."): tuple(tensor.shape) for name, tensor in named if ".lora_" not in name}
+def _same(one: "torch.Tensor", other: "torch.Tensor") -> bool:
+    """But for rounding to another number format."""
+    return one.is_meta or one.allclose(other, rtol=0.01, atol=1e-5)
+
+
+def _own(model: Any) -> "dict[str, torch.Tensor]":
+    """The base's own tensors, under the names that they have without an adapter; a tied one under each of its names."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    named = inner.named_parameters(remove_duplicate=False)
+    return {name.replace(".base_layer.", "."): tensor for name, tensor in named if ".lora_" not in name}
 
 
 def _end_token_ids(model: Any, tokenizer: "PreTrainedTokenizerBase") -> tuple[int, ...]:

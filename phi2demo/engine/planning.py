@@ -29,6 +29,8 @@ class ModelPlan:
     token: str | None = None
     second_source: Source | None = None
     second_config: checks.AdapterConfig | None = None
+    base_given: bool = False
+    """Whether a person said which base it is: else the adapter names it."""
 
     @property
     def base(self) -> str:
@@ -116,13 +118,14 @@ def plan(settings: ModelSettings) -> ModelPlan:
     second = _find_second(settings, adapter)
     made = ModelPlan(
         base, config, adapter, _declared(adapter), settings.device, settings.dtype, settings.token,
-        second, _declared(second),
+        second, _declared(second), settings.model is not None,
     )  # fmt: skip
     if not _has_tokenizer(made):
         checks.check_tokenizer(base.folder, name=base.name)
     for source, declared in made.adapters if config.places else ():
-        checks.check_targets(declared, config.places or {}, adapter=source.name, base_name=base.name)
-        checks.check_saved(declared, config.places or {}, adapter=source.name)
+        places, given = config.places or {}, made.base_given
+        checks.check_targets(declared, places, adapter=source.name, base_name=base.name, given=given)
+        checks.check_saved(declared, places, adapter=source.name)
     check_weights(made)
     if second and made.second_config and settings.model is None:
         _check_same_base(second, made.second_config, base)
@@ -213,7 +216,8 @@ def check_weights(plan: ModelPlan) -> Shapes:
         if here(adapter):
             changes, places = read_shapes(adapter.folder, adapter.files), plan.config.places
             if places:
-                checks.check_fit(changes, places, declared, adapter=adapter.name, base_name=base.name)
+                given = plan.base_given
+                checks.check_fit(changes, places, declared, adapter=adapter.name, base_name=base.name, given=given)
     return shapes
 
 

@@ -11,6 +11,7 @@ from phi2demo.engine.checks import (
     check_saved,
     check_targets,
     check_tokenizer,
+    copied,
     read_adapter_config,
 )
 from phi2demo.engine.weights import Shapes
@@ -39,8 +40,8 @@ def lora(module: str, *, rows: int, columns: int, rank: int = 2) -> Shapes:
 FITTING = lora(f"{LAYER}self_attn.q_proj", rows=8, columns=8) | lora(f"{LAYER}mlp.fc1", rows=24, columns=8)
 
 
-def fit(changes: Shapes) -> None:
-    check_fit(changes, BASE, MADE_ON, adapter="tuned", base_name="plain")
+def fit(changes: Shapes, *, given: bool = True) -> None:
+    check_fit(changes, BASE, MADE_ON, adapter="tuned", base_name="plain", given=given)
 
 
 def test_an_adapter_that_fits_is_taken() -> None:
@@ -48,6 +49,22 @@ def test_an_adapter_that_fits_is_taken() -> None:
     fit(FITTING | {"base_model.model.lm_head.weight": (32, 8)})
     embedding = "base_model.model.model.embed_tokens.lora_embedding_"
     fit({f"{embedding}A": (2, 32), f"{embedding}B": (8, 2)})
+
+
+def test_copies_of_the_bases_own_weights_are_no_changes() -> None:
+    head = lora("lm_head", rows=32, columns=8) | {"base_model.model.lm_head.base_layer.weight": (32, 8)}
+    fit(FITTING | head)
+    assert copied(FITTING | head, MADE_ON) == ["lm_head.weight"]
+    whole: Shapes = {"base_model.model.lm_head.weight": (32, 8)}
+    assert copied(FITTING | whole, MADE_ON) == ["lm_head.weight"]
+    assert copied(FITTING | whole, saving("lm_head")) == []
+    with pytest.raises(ModelError, match=r"changes lm_head\.weight of shape \[64, 8\], here it is \[32, 8\]"):
+        fit(head | {"base_model.model.lm_head.base_layer.weight": (64, 8)})
+
+
+def test_a_base_that_nobody_gave_cannot_be_left_out() -> None:
+    with pytest.raises(ModelError, match=r"names someone/phi as its base: give the one it was made on with --model\.$"):
+        fit(lora(f"{LAYER}mlp.fc1", rows=24, columns=16), given=False)
 
 
 @pytest.mark.parametrize(

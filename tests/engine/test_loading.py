@@ -1,5 +1,7 @@
 import json
 import shutil
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,9 @@ from phi2demo.engine.revisions import settings_fingerprint
 from phi2demo.engine.weights import fingerprint
 from phi2demo.errors import ModelError
 from phi2demo.settings import ModelSettings
+from tests.conftest import make_adapter
+
+COPY = "base_model.model.lm_head.base_layer.weight"
 
 
 def loaded(**values: Any) -> LoadedModel:
@@ -93,6 +98,48 @@ def test_an_adapter_in_another_dtype_takes_the_bases(adapter: Path) -> None:
     weights = adapter / "adapter_model.safetensors"
     save_file({key: tensor.to(torch.bfloat16) for key, tensor in load_file(weights).items()}, weights)
     assert {tensor.dtype for tensor in loaded(adapter=adapter).model.parameters()} == {torch.float32}
+
+
+@pytest.fixture
+def headed(base: Path) -> Path:
+    """An adapter of the output layer, which is also the embedding; PEFT saves a copy of the base's own beside it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Model has `tie_word_embeddings=True`", UserWarning)
+        folder = make_adapter(base, base.parent / "headed", seed=3, rank=2, targets=("fc1", "lm_head"))
+    change(folder, lambda weights: weights | {COPY: load_file(base / "model.safetensors")["model.embed_tokens.weight"]})
+    return folder
+
+
+def change(adapter: Path, how: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]) -> None:
+    path = adapter / "adapter_model.safetensors"
+    save_file(how(load_file(path)), path)
+
+
+@pytest.mark.filterwarnings("ignore:Model has `tie_word_embeddings=True`:UserWarning")
+def test_an_adapter_of_the_output_layer_is_as_peft_has_it(headed: Path, base: Path) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    plain = AutoModelForCausalLM.from_pretrained(base)
+    ids, bare = [5, 6, 7, 8], logits(plain, [5, 6, 7, 8])
+    mixed = loaded(adapter=headed).model(input_ids=torch.tensor([ids, ids]), adapter_names=["default", "__base__"])
+    torch.testing.assert_close(mixed.logits[1], bare)
+    torch.testing.assert_close(mixed.logits[0], logits(PeftModel.from_pretrained(plain, headed), ids))
+    assert not torch.allclose(mixed.logits[0], bare, atol=0.1)
+
+
+def test_a_copy_of_the_base_in_fewer_digits_leaves_it_as_it_is(headed: Path, base: Path) -> None:
+    change(headed, lambda weights: {key: tensor.bfloat16() for key, tensor in weights.items()})
+    own = loaded(adapter=headed).model.get_base_model().model.embed_tokens.weight
+    assert torch.equal(own, load_file(base / "model.safetensors")["model.embed_tokens.weight"])
+
+
+def test_a_copy_of_another_base_is_refused(headed: Path) -> None:
+    change(headed, lambda weights: weights | {COPY: weights[COPY].flip(0)})
+    with pytest.raises(
+        ModelError, match=r"headed was made for another base than base: its copy of lm_head\.weight holds"
+    ):
+        loaded(adapter=headed)
 
 
 def test_a_sharded_base_is_loaded(base: Path) -> None:
