@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from phi2demo.engine.engine import GenerationOptions, Prompt, Use
 from phi2demo.engine.local import LocalEngine
-from phi2demo.engine.strength import KEPT, recalled, scaled
+from phi2demo.engine.strength import KEPT, _replaced, recalled, scaled
 from tests.conftest import make_adapter
 from tests.engine.test_local import made_for, texts
 from tests.engine.test_two_adapters import engine_of
@@ -118,6 +119,26 @@ def test_an_adapter_of_the_embedding_is_weakened_too(tiny_base: Path, tmp_path: 
     engine = engine_of(adapter=adapter, device="cpu")
     other = weakened(adapter, tmp_path / "weakened", 0.5)
     assert totals(engine, adapter_strength=0.5) == pytest.approx(totals(other), abs=1e-4)
+
+
+def test_weights_that_an_adapter_replaces_are_blended_too(tiny_base: Path, tmp_path: Path) -> None:
+    adapter = make_adapter(
+        tiny_base, tmp_path / "adapter", seed=3, rank=2, targets=("q_proj", "fc1"), modules_to_save=["fc2"]
+    )
+    path = adapter / "adapter_model.safetensors"
+    save_file({key: tensor + 0.1 * (".fc2." in key) for key, tensor in load_file(path).items()}, path)
+    engine = engine_of(adapter=adapter, device="cpu")
+    other = weakened(adapter, tmp_path / "weakened", 0.5)
+    for own, base in _replaced(other._model):
+        own.data = (own.data + base.data) / 2
+    based = [Prompt(prompt.text, "base", prompt.seed) for prompt in PROMPTS]
+    full = totals(engine)
+    assert totals(engine, adapter_strength=0.0) == pytest.approx(totals(engine, based), abs=1e-5)
+    assert totals(engine, adapter_strength=0.5) == pytest.approx(totals(other), abs=1e-4)
+    assert totals(engine) == full != pytest.approx(totals(engine, based), abs=0.1)
+    for options in WAYS:
+        assert texts(engine, PROMPTS, at(0.0, options)) == texts(engine, based, options)
+        assert texts(engine, PROMPTS, at(0.5, options)) == texts(other, PROMPTS, options)
 
 
 def test_of_many_strengths_few_copies_are_kept(tiny_adapter: Path) -> None:
