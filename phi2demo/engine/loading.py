@@ -6,7 +6,7 @@
 import logging
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,9 +61,10 @@ def load(plan: ModelPlan) -> LoadedModel:
             tokenizer = _load_tokenizer(plan)
             model = _load_base(plan, place)
             _check_vocabulary(tokenizer, model, name=plan.base)
+            _check_finite(dict(model.named_parameters()), name=plan.base)
             for name, (source, declared) in zip((ADAPTER, SECOND), plan.adapters, strict=False):
                 model = _load_adapter(plan, model, source, declared, name=name)
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+    except (OSError, ValueError, TypeError, RuntimeError, KeyError, ImportError) as error:
         raise ModelError(
             f"{plan.base} with {names} could not be loaded: {error}. "
             "Check that its files belong together, or give another model."
@@ -181,8 +182,9 @@ def _load_adapter(plan: ModelPlan, base: Any, source: Source, declared: checks.A
         model.load_adapter(source.folder, name, **place)
     else:
         model = PeftModel.from_pretrained(base, source.folder, name, **place)
-    taken = set(get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False))
-    astray = sorted(key for key in taken ^ set(changes) if ".lora_" in key)
+    taken = get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False)
+    _check_finite(taken, name=source.name)
+    astray = sorted(key for key in set(taken) ^ set(changes) if ".lora_" in key)
     if astray or not taken:
         raise ModelError(
             f"{source.name} and its adapter_config.json do not belong together: {len(astray)} of its weights have no "
@@ -195,6 +197,18 @@ def _load_adapter(plan: ModelPlan, base: Any, source: Source, declared: checks.A
             )
         own[key].data.copy_(tensor)
     return model
+
+
+def _check_finite(tensors: "Mapping[str, torch.Tensor]", *, name: str) -> None:
+    """ModelError where a number is not finite, as after a training that diverged: no answer would be one."""
+    import torch
+
+    for key, tensor in tensors.items():
+        if not tensor.is_meta and not tensor.sum(dtype=torch.float32).isfinite():  # the fastest way to see one
+            raise ModelError(
+                f"{name} cannot be used: {key} holds numbers that are not finite. Its training has diverged, or the file "
+                "is damaged: take an earlier checkpoint, or copy or download it again."
+            )
 
 
 def _same(one: "torch.Tensor", other: "torch.Tensor") -> bool:

@@ -142,6 +142,18 @@ def test_a_copy_of_another_base_is_refused(headed: Path) -> None:
         loaded(adapter=headed)
 
 
+@pytest.mark.parametrize("number", [torch.nan, -torch.inf])
+def test_weights_that_are_not_finite_are_refused(base: Path, adapter: Path, number: float) -> None:
+    key = "base_model.model.model.layers.1.mlp.fc1.lora_B.weight"
+    change(adapter, lambda weights: weights | {key: weights[key].index_fill(1, torch.tensor([2]), number)})
+    with pytest.raises(ModelError, match=rf"adapter cannot be used: {key} holds numbers that are not finite"):
+        loaded(adapter=adapter)
+    weights, key = load_file(base / "model.safetensors"), "model.layers.0.mlp.fc2.bias"
+    save_file(weights | {key: weights[key] * number}, base / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=rf"base cannot be used: {key} holds numbers that are not finite"):
+        loaded(model=base)
+
+
 def test_a_sharded_base_is_loaded(base: Path) -> None:
     from transformers import AutoModelForCausalLM
 
