@@ -119,6 +119,15 @@ def check_saved(config: AdapterConfig, base: Shapes, *, adapter: str) -> None:
                 raise _made_with(f"modules_to_save={end!r}", _UNMIXED, name=adapter)
 
 
+def check_replaced(first: AdapterConfig, second: AdapterConfig, *, names: tuple[str, str]) -> None:
+    """Raises ModelError where two adapters replace other modules than each other: PEFT looks for both in all of them."""
+    if astray := sorted({*first.saved} ^ {*second.saved}):
+        raise ModelError(
+            f"{names[0]} and {names[1]} cannot be loaded together: only one of them has {astray[0]} in modules_to_save. "
+            "Give each alone, or one as the other was made."
+        )
+
+
 def check_fit(
     adapter_shapes: Shapes, base: Shapes, config: AdapterConfig, *, adapter: str, base_name: str, given: bool = True
 ) -> None:

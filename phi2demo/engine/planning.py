@@ -127,6 +127,8 @@ def plan(settings: ModelSettings) -> ModelPlan:
         checks.check_targets(declared, places, adapter=source.name, base_name=base.name, given=given)
         checks.check_saved(declared, places, adapter=source.name)
     check_weights(made)
+    if adapter and second and made.adapter_config and made.second_config:
+        checks.check_replaced(made.adapter_config, made.second_config, names=(adapter.name, second.name))
     if second and made.second_config and settings.model is None:
         _check_same_base(second, made.second_config, base)
     return made

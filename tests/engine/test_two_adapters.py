@@ -153,6 +153,12 @@ def test_a_second_adapter_for_other_shapes_is_refused(second: Path, adapter: Pat
     )
 
 
+def test_two_adapters_of_which_one_replaces_modules_are_refused(second: Path, adapter: Path, edit: Any) -> None:
+    edit(second / "adapter_config.json", modules_to_save=["lm_head"])
+    message = "adapter and second cannot be loaded together: only one of them has lm_head in modules_to_save"
+    refused(message, adapter=adapter, second_adapter=second)
+
+
 def test_a_second_adapter_of_like_shapes_on_other_weights_is_refused(
     second: Path, adapter: Path, base: Path, edit: Any
 ) -> None:
