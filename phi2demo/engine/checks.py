@@ -1,5 +1,6 @@
 """Whether a base is whole, and whether an adapter is of a kind that works here and fits a base. Reads shapes only."""
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,9 @@ def read_adapter_config(folder: Path, *, name: str) -> AdapterConfig:
     rank = raw.get("r")
     if type(rank) is not int or rank < 1:
         raise ModelError(f"adapter_config.json of {name} has rank r = {rank!r}; it must be a whole number above 0.")
+    scale = raw.get("lora_alpha", rank)
+    if type(scale) not in (int, float) or not math.isfinite(scale):
+        raise ModelError(f"adapter_config.json of {name} has lora_alpha = {scale!r}; it must be a number.")
     if unsupported := _unsupported(raw):
         option, why = next(iter(unsupported.items()))
         raise _made_with(option, why, name=name)
