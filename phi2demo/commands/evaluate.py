@@ -41,7 +41,7 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
         peers=given.peers,
         contamination=given.contamination,
     )
-    wanted = None if settings.data.is_dir() else _hub_data(given)
+    wanted = _hub_data(given)
     model = shared.model_settings(given)
     found = plan(model)
     with joined(launch_from()) as processes:
@@ -78,10 +78,18 @@ def _tables(report: dict[str, Any], *, slices: bool) -> str:
     return "\n\n".join(filter(None, tables))
 
 
-def _hub_data(given: argparse.Namespace) -> "HubData":
+def _hub_data(given: argparse.Namespace) -> "HubData | None":
     """What --data means where it is no folder; SettingsError where it is no id of the hub either."""
     from phi2demo.evaluation.hub_data import HubData, is_hub_id
 
+    if given.data is None or Path(given.data).is_dir():
+        for name in ("hub_config", "hub_split", "hub_columns"):
+            if getattr(given, name):
+                raise SettingsError(
+                    f"{shared.option(name)} is for a data set of the hub, and --data names none. Give its id with --data, "
+                    f"as owner/name, or leave {shared.option(name)} out."
+                )
+        return None
     if not is_hub_id(given.data):
         raise SettingsError(
             f"--data {given.data} is no folder; give one that holds JSON-lines files, or the hub's id of a data set, as "
