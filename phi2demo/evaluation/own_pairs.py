@@ -140,7 +140,8 @@ def _item(line: _Line, index: int, task: str, languages: Row) -> Item | str:
         if value is None or value == "":
             return f"{line.place}: {name} is missing"
         if not isinstance(value, str):
-            return f"{line.place}: {name} is {_short(value)}; give a text"
+            wanted = "positive or 1, or negative or 0" if name == "label" else "a text"
+            return f"{line.place}: {name} is {_short(value)}; give {wanted}"
         if len(value) > MAX_FIELD:
             return f"{line.place}: {name} has {len(value):,} characters; at most {MAX_FIELD:,} are read"
         try:
@@ -149,7 +150,7 @@ def _item(line: _Line, index: int, task: str, languages: Row) -> Item | str:
             return f"{line.place}: {str(error).removesuffix('.')}"
     if task == "sentiment":
         if row["label"].strip().lower() not in _LABELS:
-            return f"{line.place}: label is {_short(row['label'])}; give positive or negative"
+            return f"{line.place}: label is {_short(row['label'])}; give positive or 1, or negative or 0"
         row["label"] = _LABELS[row["label"].strip().lower()]
     if task == "question_answering":
         row["answers"] = [{"text": row.pop("answer")}]

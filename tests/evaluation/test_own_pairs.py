@@ -47,6 +47,11 @@ def test_the_direction_is_part_of_the_name() -> None:
     assert read_pairs(template("sentiment"), task="sentiment").name == "sentiment.own"
 
 
+def test_a_number_that_is_no_label_is_told_which_are() -> None:
+    with pytest.raises(InputError, match="Row 1: label is 5; give positive or 1, or negative or 0"):
+        pairs_of([{"text": "good", "label": 5}], task="sentiment")
+
+
 def test_labels_and_answers_in_the_forms_that_data_sets_have() -> None:
     reviews = [{"text": "good", "label": 1}, {"text": "bad", "label": "Negative"}, {"text": "so", "label": False}]
     measure = pairs_of(reviews, task="sentiment")
@@ -80,6 +85,9 @@ def test_labels_and_answers_in_the_forms_that_data_sets_have() -> None:
         ("sentiment", f'[{{"text": "x", "label": {"1" * 5000}}}]', r"The list is not JSON: it has a number of too many"),
         ("sentiment", '{"text": ' + "[" * 100_000, r"Line 1: not JSON"),
         ("sentiment", "text,label\nfine,maybe\n", r"Line 2: label is 'maybe'; give positive or negative"),
+
+
+        ("sentiment", "text,label\nfine,maybe\n", r"Line 2: label is 'maybe'; give positive or 1, or negative or 0"),
         ("question_answering", "context,question,answer\na,,c\n", r"Line 2: question is missing"),
     ],
 )  # fmt: skip
