@@ -84,9 +84,6 @@ def test_labels_and_answers_in_the_forms_that_data_sets_have() -> None:
         ("sentiment", f'{{"text": "x", "label": {"1" * 5000}}}\n', r"^1 pair cannot be used\. Line 1: not JSON\."),
         ("sentiment", f'[{{"text": "x", "label": {"1" * 5000}}}]', r"The list is not JSON: it has a number of too many"),
         ("sentiment", '{"text": ' + "[" * 100_000, r"Line 1: not JSON"),
-        ("sentiment", "text,label\nfine,maybe\n", r"Line 2: label is 'maybe'; give positive or negative"),
-
-
         ("sentiment", "text,label\nfine,maybe\n", r"Line 2: label is 'maybe'; give positive or 1, or negative or 0"),
         ("question_answering", "context,question,answer\na,,c\n", r"Line 2: question is missing"),
     ],
