@@ -3,7 +3,7 @@
 import sys
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +17,9 @@ from phi2demo.tasks.declaration import FILE, Declaration
 from phi2demo.training import record
 from phi2demo.training.batch import Batch
 from phi2demo.training.corpus import Source, Split, read_corpus
-from phi2demo.training.instructions import FORMS, KINDS_TAUGHT, REPLAY
-from phi2demo.training.loop import LoopSettings, Schedule, describe, target_loss, train
+from phi2demo.training.held_out import draw
+from phi2demo.training.instructions import FORMS, KINDS_TAUGHT, NEEDS, REPLAY
+from phi2demo.training.loop import LoopSettings, Schedule, describe, train
 from phi2demo.training.mixture import EMPHASIS, Mixture, task_weights
 from phi2demo.training.packs import PackedBatches
 from phi2demo.training.precision import Precision, make_accelerator
@@ -34,9 +35,6 @@ LARGE = 1_000_000_000
 """Parameters from which a base's frozen weights are held in bfloat16 on a GPU."""
 SMALL = 100_000_000
 """Parameters up to which a base is taught at the higher learning rate."""
-
-VALIDATION_EXAMPLES = 128
-"""Of each task."""
 
 
 @dataclass(frozen=True)
@@ -145,8 +143,9 @@ def finetune(settings: FinetuneSettings) -> Path:
         for report in reports:
             print(f"{report.name}: kept {report.kept}, removed {report.removed}", file=sys.stderr)
     tokenizer = _load_tokenizer(base, settings)
-    taught = _mixture(sources, "train", tokenizer, max_length, settings)
-    held_out = _mixture(sources, "validation", tokenizer, max_length, settings)
+    main = accelerator.is_main_process
+    taught = _mixture(sources, "train", tokenizer, max_length, settings, tell=main)
+    held_out = draw(_mixture(sources, "validation", tokenizer, max_length, settings, taught.weights, tell=main))
     torch.manual_seed(settings.seed)
     model = _adapt(_load_base(base, settings, accelerator.device), settings)
     steps = settings.steps or _steps(settings, taught)
@@ -160,8 +159,8 @@ def finetune(settings: FinetuneSettings) -> Path:
         loop,
         settings.output,
         accelerator,
-        validate=partial(_validate, model, held_out, settings.part_tokens, accelerator.device)
-        if held_out.tasks
+        validate=partial(held_out.losses, model, settings.part_tokens, accelerator.device)
+        if held_out.batches
         else None,
         gradients=gradients,
         identity=_identity(settings, max_length, taught.sources),
@@ -202,15 +201,36 @@ def _mixture(
     tokenizer: "PreTrainedTokenizerBase",
     max_length: int,
     settings: FinetuneSettings,
+    weights: Mapping[str, float] | None = None,
+    *,
+    tell: bool,
 ) -> Mixture:
-    """Of the data sets with rows in the split. DataError where no task can be trained on them."""
-    weights = task_weights(settings.mix)
+    """Of the data sets with rows in the split, without the tasks that no row gives an example of; `tell` says which.
+
+    DataError where no task can be trained on them, or rows of the split give no example of any.
+    """
+    weights = task_weights(settings.mix) if weights is None else weights
     usable = [s for s in sources if s.rows[split] and s.rows["train"] and s.kind in KINDS_TAUGHT]
     mixture = Mixture(usable, weights, tokenizer, max_length, settings.batch_size, settings.seed, split)
     if split == "train" and not mixture.tasks:
         tasks = ", ".join(f"{task}={weight}" for task, weight in weights.items())
         raise DataError(f"{settings.data} has no training rows for a task with a weight. The mix is {tasks}.")
-    return mixture
+    return _fruitful(mixture, settings, tell=tell)
+
+
+def _fruitful(mixture: Mixture, settings: FinetuneSettings, *, tell: bool) -> Mixture:
+    barren, split = mixture.barren, "training" if mixture.split == "train" else mixture.split
+    why = [
+        f"No {split} row for {task} gives an example of at most {mixture.max_length} tokens; it takes {NEEDS[task]}."
+        for task in barren
+    ]
+    if barren and barren == mixture.tasks:
+        raise DataError(
+            f"{settings.data}: {' '.join(why)} Give such rows or, where the base reads more, a larger --max-length."
+        )
+    for line in why if tell else ():
+        print(f"{line} It is not {'taught' if split == 'training' else 'measured'}.", file=sys.stderr)
+    return replace(mixture, weights={**mixture.weights, **dict.fromkeys(barren, 0.0)})
 
 
 def _steps(settings: FinetuneSettings, taught: Mixture) -> int:
@@ -285,20 +305,6 @@ def _identity(settings: FinetuneSettings, max_length: int, sources: Any) -> dict
     names = ("model", "revision", "batch_size", "mix", "rank", "alpha", "targets")
     rows = {source.name: len(source.rows["train"]) for source in sources}
     return {name: getattr(settings, name) for name in names} | {"max_length": max_length, "data": rows}
-
-
-def _validate(model: "PeftModel", held_out: Mixture, part_tokens: int, device: "torch.device") -> dict[str, float]:
-    """Loss per output token of each task, on the same held-out examples every time, and of all by their weights."""
-    import torch
-
-    losses = {}
-    with torch.no_grad():
-        for task in held_out.tasks:
-            batch = held_out.sample(task, VALIDATION_EXAMPLES)
-            parts = batch.parts(part_tokens)
-            losses[task] = sum(float(target_loss(model, part, device)) for part in parts) / batch.total_weight
-    shares = {task: held_out.weights[task] * EMPHASIS.get(task, 1.0) for task in losses}
-    return {"all": sum(shares[task] * losses[task] for task in losses) / sum(shares.values())} | losses
 
 
 def _save(

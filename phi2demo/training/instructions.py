@@ -136,5 +136,14 @@ FORMS: dict[str, tuple[str, Form]] = {
     REPLAY: ("prose", _replay),
 }
 """Task: (kind of row that teaches it, form). Simplification is no task of the app."""
+NEEDS = {
+    "translation": "a pair that fits with the instruction",
+    "summarization": f"a summary that leaves room for {MIN_DOCUMENT_TOKENS} tokens of its document",
+    "sentiment": "a review that fits with the instruction",
+    "question_answering": "an answer, and a context that fits with the question and the instruction",
+    "generation": f"a text of two sentences or more, of which one after the first has at most {CONTINUATION_TOKENS} tokens",
+    REPLAY: f"a text whose first sentence has at most {REPLAY_TOKENS} tokens",
+}
+"""By task, what a row must hold to give an example."""
 KINDS_TAUGHT = frozenset(kind for kind, _ in FORMS.values())
 """Kinds of rows that finetuning uses."""

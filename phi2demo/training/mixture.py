@@ -1,8 +1,9 @@
 """Batches of examples drawn from many data sets by task: every batch follows from (seed, step) alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,7 @@ from phi2demo.errors import DataError, SettingsError
 from phi2demo.tasks.languages import LANGUAGES
 from phi2demo.tasks.task import Budget
 from phi2demo.training.batch import Batch
-from phi2demo.training.corpus import Source, Split
+from phi2demo.training.corpus import Row, Source, Split
 from phi2demo.training.instructions import FORMS, REPLAY, Example
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ SOURCE_WEIGHTS = {
 """Weight of a data set within its task, by the start of its name; 1 where it is not named here."""
 
 _MAX_DRAWS = 1000
+_TRIES = 4
+"""With a row of which each row counts: what is drawn from a text may lie too near its end."""
 
 
 @dataclass(frozen=True)
@@ -70,17 +73,22 @@ class Mixture:
     def at(self, step: int) -> Batch:
         """The batch of a step; see `collate` for its loss."""
         random = np.random.default_rng([self.seed, step])
-        return collate([self._draw(random, None) for _ in range(self.batch_size)], self._pad_id)
+        return collate([self._draw(random) for _ in range(self.batch_size)], self._pad_id)
 
-    def sample(self, task: str, size: int) -> Batch:
-        """The same `size` examples of one task every time."""
-        random = np.random.default_rng([self.seed, 0])
-        return collate([self._draw(random, task) for _ in range(size)], self._pad_id)
+    def sample(self, task: str, size: int) -> Batch | None:
+        """The same examples of one task every time, each of another row, `size` at most; None where no row gives one."""
+        found = list(islice(self._of_each_row(task), size))
+        return collate(found, self._pad_id) if found else None
 
     @property
     def tasks(self) -> tuple[str, ...]:
         """Those with rows and a weight, in the order of their weights' dict."""
         return tuple(task for task, weight in self.weights.items() if weight > 0 and self._sources_of[task])
+
+    @property
+    def barren(self) -> tuple[str, ...]:
+        """Of these tasks, those that no row gives an example of."""
+        return tuple(task for task in self.tasks if self.sample(task, 1) is None)
 
     @property
     def shares(self) -> dict[str, float]:
@@ -100,24 +108,39 @@ class Mixture:
             found.update(row[end] for row in source.rows[self.split] for end in ("source_lang", "target_lang"))
         return tuple(code for code in LANGUAGES if code in found)
 
-    def _draw(self, random: np.random.Generator, task: str | None) -> Tokens:
+    def _draw(self, random: np.random.Generator) -> Tokens:
         """One example; a row that gives none that fits is passed over."""
         for _ in range(_MAX_DRAWS):
             shares = np.array([self.weights[name] for name in self.tasks])
-            chosen = task or self.tasks[random.choice(len(shares), p=shares / shares.sum())]
-            sources = self._sources_of[chosen]
-            parts = np.array([source_weight(source.name) for source in sources])
-            source = sources[random.choice(len(parts), p=parts / parts.sum())]
+            task = self.tasks[random.choice(len(shares), p=shares / shares.sum())]
+            source = _choose(self._sources_of[task], random)
             rows = source.rows[self.split]
-            row = rows[int(random.integers(len(rows)))]
-            example = FORMS[chosen][1](row, random, self._budget)
-            tokens = example and self._tokenize(chosen, example)
+            tokens = self._example(task, rows[int(random.integers(len(rows)))], random)
             if tokens:
                 return tokens
         raise DataError(
-            f"{_MAX_DRAWS} rows for {task or 'all tasks'} in a row gave no example of at most {self.max_length} tokens. "
-            "Give a larger --max-length or shorter texts."
+            f"{_MAX_DRAWS} rows in a row gave no example of at most {self.max_length} tokens. "
+            "Give shorter texts or, where the base reads more, a larger --max-length."
         )
+
+    def _of_each_row(self, task: str) -> Iterator[Tokens]:
+        """An example of each row in a drawn order, until there are no more or `_MAX_DRAWS` rows in a row gave none."""
+        random = np.random.default_rng([self.seed, 0])
+        left = {
+            source.name: list(random.permutation(len(source.rows[self.split]))) for source in self._sources_of[task]
+        }
+        fruitless = 0
+        while fruitless < _MAX_DRAWS and (sources := [s for s in self._sources_of[task] if left[s.name]]):
+            source = _choose(sources, random)
+            row = source.rows[self.split][left[source.name].pop()]
+            tokens = next(filter(None, (self._example(task, row, random) for _ in range(_TRIES))), None)
+            fruitless = 0 if tokens else fruitless + 1
+            if tokens:
+                yield tokens
+
+    def _example(self, task: str, row: Row, random: np.random.Generator) -> Tokens | None:
+        example = FORMS[task][1](row, random, self._budget)
+        return self._tokenize(task, example) if example else None
 
     def _tokenize(self, task: str, example: Example) -> Tokens | None:
         asked = example.prompt.removeprefix(END_OF_TEXT)
@@ -185,6 +208,11 @@ def task_weights(overrides: Mapping[str, float]) -> dict[str, float]:
         if weight < 0:
             raise SettingsError(f"--mix {task}={weight}: give a weight from 0.")
     return TASK_WEIGHTS | dict(overrides)
+
+
+def _choose(sources: Sequence[Source], random: np.random.Generator) -> Source:
+    parts = np.array([source_weight(source.name) for source in sources])
+    return sources[random.choice(len(parts), p=parts / parts.sum())]
 
 
 def source_weight(name: str) -> float:

@@ -185,6 +185,45 @@ def test_no_such_base(corpus: Path, tmp_path: Path) -> None:
         run_finetune(corpus, tmp_path / "adapter", tmp_path / "no-such-base")
 
 
+QUOTES = [{"text": f"A quote of one sentence, number {number}"} for number in range(30)]
+
+
+def test_a_task_without_a_held_out_example_is_not_measured(
+    tiny_base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tales = [{"text": f"It rained {number} times. Then it was over. They slept."} for number in range(30)]
+    write_rows(tmp_path / "data" / "tales.train.jsonl", tales)
+    write_rows(tmp_path / "data" / "tales.validation.jsonl", QUOTES)
+    run_finetune(tmp_path / "data", tmp_path / "adapter", tiny_base, steps=2)
+    assert curve(tmp_path / "adapter")[-1]["validation"].keys() == {"all", REPLAY}
+    assert (
+        "No validation row for generation gives an example of at most 256 tokens; it takes a text of two sentences or "
+        "more, of which one after the first has at most 160 tokens. It is not measured."
+    ) in capsys.readouterr().err
+
+
+def test_a_task_that_cannot_be_taught_is_not_declared(
+    tiny_base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reviews = [{"text": f"It was good {number} times.", "label": number % 2} for number in range(30)]
+    write_rows(tmp_path / "data" / "quotes.train.jsonl", QUOTES)
+    write_rows(tmp_path / "data" / "reviews.train.jsonl", reviews)
+    folder = run_finetune(tmp_path / "data", tmp_path / "adapter", tiny_base, steps=2)
+    assert read_declaration(folder).tasks == ("sentiment",)
+    assert "No training row for generation gives an example" in capsys.readouterr().err
+
+
+def test_held_out_rows_that_give_nothing_are_refused_before_the_first_step(tiny_base: Path, tmp_path: Path) -> None:
+    question = {"context": "The cat sleeps.", "question": "Who sleeps?", "answers": [{"text": "the cat"}]}
+    write_rows(tmp_path / "data" / "qa.train.jsonl", [question])
+    write_rows(tmp_path / "data" / "qa.validation.jsonl", [question | {"context": "The old cat sleeps here. " * 99}])
+    with pytest.raises(
+        DataError, match=r"No validation row for question_answering .*an answer, and a context that fits"
+    ):
+        run_finetune(tmp_path / "data", tmp_path / "adapter", tiny_base, steps=2)
+    assert not (tmp_path / "adapter" / "log.jsonl").exists()
+
+
 def test_more_data_is_not_the_same_run(tiny_base: Path, tmp_path: Path) -> None:
     rows = [{"text": f"It was good {number} times.", "label": number % 2} for number in range(30)]
     data = tmp_path / "data"

@@ -88,6 +88,7 @@ def test_replayed_prose_begins_at_an_end_token_and_is_learned_whole(
     mixture: Mixture, tokenizer: "PreTrainedTokenizerFast"
 ) -> None:
     batch = mixture.sample(REPLAY, 4)
+    assert batch is not None
     assert batch.attention_mask is not None
     for ids, labels, mask in zip(batch.input_ids, batch.labels, batch.attention_mask, strict=True):
         read = int(mask.sum())
@@ -111,8 +112,23 @@ def test_tasks_and_languages(mixture: Mixture) -> None:
 
 
 def test_a_sample_is_the_same_every_time(mixture: Mixture) -> None:
-    held_out = replace(mixture, split="validation")
-    assert torch.equal(held_out.sample("translation", 6).input_ids, held_out.sample("translation", 6).input_ids)
+    first, again = (replace(mixture, split="validation").sample("translation", 6) for _ in range(2))
+    assert first is not None
+    assert again is not None
+    assert torch.equal(first.input_ids, again.input_ids)
+
+
+def test_a_sample_has_each_row_once(mixture: Mixture) -> None:
+    drawn = replace(mixture, split="validation").sample("translation", 100)
+    assert drawn is not None
+    assert len(drawn.input_ids) == 12
+
+
+def test_a_task_without_an_example_is_barren(mixture: Mixture, tokenizer: "PreTrainedTokenizerFast") -> None:
+    quotes = Source("quotes", "prose", {"train": ({"text": "One sentence."},), "validation": (), "test": ()})
+    short = replace(mixture, sources=[quotes])
+    assert short.sample("generation", 3) is None
+    assert (short.tasks, short.barren) == (("generation", REPLAY), ("generation",))
 
 
 def test_no_example_is_longer_than_the_limit(mixture: Mixture) -> None:
@@ -124,7 +140,7 @@ def test_rows_that_never_fit_are_an_error(tokenizer: "PreTrainedTokenizerFast") 
     rows = ({"text": "A film that goes on and on.", "label": 1},)
     source = Source("reviews", "sentiment", {"train": rows, "validation": (), "test": ()})
     mixture = Mixture([source], task_weights({}), tokenizer, max_length=8, batch_size=2, seed=0)
-    with pytest.raises(DataError, match=r"no example of at most 8 tokens. Give a larger --max-length"):
+    with pytest.raises(DataError, match=r"no example of at most 8 tokens. Give shorter texts"):
         mixture.at(0)
 
 

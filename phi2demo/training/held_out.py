@@ -1,0 +1,43 @@
+"""What a finetuning is measured by: examples of held-out rows, drawn once before its first step."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from phi2demo.training.batch import Batch
+from phi2demo.training.loop import target_loss
+from phi2demo.training.mixture import EMPHASIS, Mixture
+
+if TYPE_CHECKING:
+    import torch
+
+EXAMPLES = 128
+"""Of each task, at most."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Held-out examples by task."""
+
+    batches: Mapping[str, Batch]
+    shares: Mapping[str, float]
+    """Of each task in the loss of all."""
+
+    def losses(self, model: "torch.nn.Module", part_tokens: int, device: "torch.device") -> dict[str, float]:
+        """Loss per output token of each task, and of all by their shares."""
+        import torch
+
+        losses = {}
+        with torch.no_grad():
+            for task, batch in self.batches.items():
+                parts = batch.parts(part_tokens)
+                losses[task] = sum(float(target_loss(model, part, device)) for part in parts) / batch.total_weight
+        total = sum(self.shares[task] for task in losses)
+        return {"all": sum(self.shares[task] * losses[task] for task in losses) / total} | losses
+
+
+def draw(mixture: Mixture) -> HeldOut:
+    """Examples of every task of the mixture that has some."""
+    drawn = {task: mixture.sample(task, EXAMPLES) for task in mixture.tasks}
+    batches = {task: batch for task, batch in drawn.items() if batch}
+    return HeldOut(batches, {task: mixture.weights[task] * EMPHASIS.get(task, 1.0) for task in batches})

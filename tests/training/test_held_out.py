@@ -1,0 +1,34 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from phi2demo.training.corpus import read_corpus
+from phi2demo.training.held_out import draw
+from phi2demo.training.mixture import EMPHASIS, Mixture, task_weights
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def mixture(corpus: Path, tiny_base: Path) -> Mixture:
+    sources = [source for source in read_corpus(corpus)[0] if source.kind != "simplification"]
+    tokenizer = AutoTokenizer.from_pretrained(tiny_base)
+    return Mixture(sources, task_weights({}), tokenizer, max_length=256, batch_size=4, seed=0, split="validation")
+
+
+def test_the_loss_of_all_is_that_of_the_tasks_by_their_shares(mixture: Mixture, tiny_base: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(tiny_base)
+    pair = replace(mixture, weights=dict.fromkeys(mixture.weights, 0.0) | {"translation": 3.0, "generation": 1.0})
+    losses = draw(pair).losses(model, 400, CPU)
+    shares = {"translation": 3.0, "generation": EMPHASIS["generation"]}
+    assert losses.keys() == {"all", *shares}
+    expected = sum(shares[task] * losses[task] for task in shares) / sum(shares.values())
+    assert losses["all"] == pytest.approx(expected)
+    assert draw(pair).losses(model, 100_000, CPU) == pytest.approx(losses, rel=1e-5)
+
+
+def test_no_task_is_measured_on_more_examples_than_it_has_rows(mixture: Mixture) -> None:
+    assert len(draw(mixture).batches["translation"].input_ids) == 12
