@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from phi2demo.errors import DataError
+from phi2demo.training.flaws import flaw_of, malformed
 
 Row = dict[str, Any]
 Split = Literal["train", "validation", "test"]
@@ -62,10 +63,28 @@ class CleaningReport:
     kind: str
     kept: dict[str, int] = field(default_factory=dict)
     removed: dict[str, int] = field(default_factory=dict)
+    unusable: str = ""
+    """The first row that could not be used: file, line and why."""
 
     def remove(self, reason: str) -> None:
         """Count one row that is left out."""
         self.removed[reason] = self.removed.get(reason, 0) + 1
+
+    def __str__(self) -> str:
+        first = f"; the first that cannot be used is {self.unusable}" if self.unusable else ""
+        return f"{self.name}: kept {self.kept}, removed {self.removed}{first}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A row, and where it stands."""
+
+    path: Path
+    number: int
+    row: Row
+
+    def __str__(self) -> str:
+        return f"{self.path}, line {self.number}"
 
 
 def read_corpus(folder: Path) -> tuple[list[Source], list[CleaningReport]]:
@@ -90,8 +109,9 @@ def read_corpus(folder: Path) -> tuple[list[Source], list[CleaningReport]]:
     kinds = {name: _kind(splits, files[name][0][1]) for name, splits in raw.items()}
     for name, splits in raw.items():
         for split in ("validation", "test"):
-            for row in splits[split]:
-                held_out.add(row, kinds[name])
+            for line in splits[split]:
+                if not flaw_of(line.row, kinds[name], KINDS[kinds[name]]):
+                    held_out.add(line.row, kinds[name])
     for name, splits in raw.items():
         report = CleaningReport(name, kinds[name])
         rows: dict[Split, tuple[Row, ...]] = {
@@ -115,11 +135,11 @@ def fingerprint(text: str) -> bytes:
     return hashlib.blake2b(" ".join(re.findall(r"\w+", text.casefold())).encode(), digest_size=12).digest()
 
 
-def _read_splits(parts: list[tuple[Split | None, Path]]) -> dict[Split, list[Row]]:
-    splits: dict[Split, list[Row]] = {split: [] for split in SPLITS}
+def _read_splits(parts: list[tuple[Split | None, Path]]) -> dict[Split, list[_Line]]:
+    splits: dict[Split, list[_Line]] = {split: [] for split in SPLITS}
     for split, path in parts:
-        for _, row in read_rows(path):
-            splits[split or split_of(row)].append(row)
+        for number, row in read_rows(path):
+            splits[split or split_of(row)].append(_Line(path, number, row))
     return splits
 
 
@@ -182,11 +202,11 @@ def split_of(row: Row) -> Split:
     return "train" if share < 0.7 else "validation" if share < 0.8 else "test"
 
 
-def _kind(splits: dict[Split, list[Row]], path: Path) -> str:
-    first = next((row for split in SPLITS for row in splits[split]), None)
+def _kind(splits: dict[Split, list[_Line]], path: Path) -> str:
+    first = next((line for split in SPLITS for line in splits[split]), None)
     if first is None:
         raise DataError(f"{path} holds no rows. Add some, or remove it.")
-    return kind_of(first, path)
+    return kind_of(first.row, path)
 
 
 def kind_of(row: Row, path: Path) -> str:
@@ -198,21 +218,17 @@ def kind_of(row: Row, path: Path) -> str:
     raise DataError(f"{path}: rows with the fields {sorted(row)} are of no known kind. Known are {wanted}.")
 
 
-def _clean(rows: list[Row], kind: str, report: CleaningReport, held_out: "_HeldOut | None") -> Iterator[Row]:
+def _clean(lines: list[_Line], kind: str, report: CleaningReport, held_out: "_HeldOut | None") -> Iterator[Row]:
     seen: set[bytes] = set()
-    for row in rows:
-        if not KINDS[kind] <= row.keys():
-            report.remove("incomplete")
+    for line in lines:
+        row = clean_row(line.row, kind)
+        if flaw := flaw_of(row, kind, KINDS[kind]):
+            report.remove(flaw.reason)
+            report.unusable = report.unusable or f"line {line.number} of {line.path.name}: {flaw.why}"
             continue
-        if not is_well_formed(row, kind):
-            report.remove("malformed")
-            continue
-        row = clean_row(row, kind)
-        texts = [row[name] for name in TEXT_FIELDS if name in row]
+        texts = [row[name] for name in TEXT_FIELDS if isinstance(row.get(name), str)]
         key = fingerprint("\n".join(texts))
-        if not all(texts):
-            report.remove("empty")
-        elif key in seen:
+        if key in seen:
             report.remove("duplicate")
         elif held_out is not None and held_out.has(row, kind):
             report.remove("in validation or test")
@@ -225,21 +241,13 @@ def _clean(rows: list[Row], kind: str, report: CleaningReport, held_out: "_HeldO
 
 def is_well_formed(row: Row, kind: str) -> bool:
     """Texts are strings, a label is 0 or 1, answers are objects with a text."""
-    if kind == "sentiment" and row["label"] not in (0, 1):
-        return False
-    if kind == "question_answering":
-        answers = row["answers"]
-        if not isinstance(answers, list) or not all(
-            isinstance(a, dict) and isinstance(a.get("text"), str) for a in answers
-        ):
-            return False
-    return all(isinstance(row[name], str) for name in KINDS[kind] - {"label", "answers"})
+    return malformed(row, kind, KINDS[kind]) is None
 
 
 def clean_row(row: Row, kind: str) -> Row:
     """The row with its texts normalized; a review also without the spaces that a tokenizer left before its commas."""
     row = {name: normalize(value) if isinstance(value, str) else value for name, value in row.items()}
-    if kind == "sentiment":
+    if kind == "sentiment" and isinstance(row.get("text"), str):
         row["text"] = _LOOSE_PUNCTUATION.sub("", row["text"])
     return row
 

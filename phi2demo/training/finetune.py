@@ -141,7 +141,7 @@ def finetune(settings: FinetuneSettings) -> Path:
     sources, reports = read_corpus(settings.data)
     if accelerator.is_main_process:
         for report in reports:
-            print(f"{report.name}: kept {report.kept}, removed {report.removed}", file=sys.stderr)
+            print(report, file=sys.stderr)
     tokenizer = _load_tokenizer(base, settings)
     main = accelerator.is_main_process
     taught = _mixture(sources, "train", tokenizer, max_length, settings, tell=main)

@@ -195,7 +195,7 @@ def prepare_streams(settings: PretrainSettings, preset: Preset) -> None:
     sources, reports = read_corpus(settings.data)
     sources += [gap_sentences(s) for s in sources if s.kind == "prose"]
     for report in reports:
-        print(f"{report.name}: kept {report.kept}, removed {dict(report.removed)}", file=sys.stderr)
+        print(report, file=sys.stderr)
     (folder / "cleaning.json").write_text(json.dumps([asdict(r) for r in reports], indent=1), encoding="utf-8")
     weights = {s.name: weight_of(s.name, settings.mix) for s in sources if s.rows["train"]}
     if settings.start is None:

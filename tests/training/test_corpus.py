@@ -121,6 +121,29 @@ def test_malformed_rows_are_left_out(tmp_path: Path, row: dict[str, Any]) -> Non
     assert report.removed == {"malformed": 1}
 
 
+PAIR = {"source": "Hello.", "target": "Ciao.", "source_lang": "en", "target_lang": "it"}
+
+
+def test_rows_in_a_language_that_no_task_has_are_left_out_and_the_first_is_named(tmp_path: Path) -> None:
+    rows = [PAIR, PAIR | {"target": "Hei.", "target_lang": "xx"}, PAIR | {"target": "Hoi.", "source_lang": ["en"]}]
+    write_rows(tmp_path / "pairs.train.jsonl", rows)
+    source, report = read_one(tmp_path)
+    assert len(source.rows["train"]) == 1
+    assert report.removed == {"unknown language": 1, "malformed": 1}
+    assert report.unusable == (
+        "line 2 of pairs.train.jsonl: target_lang is 'xx'; use one of en, de, fr, es, it, pt, nl"
+    )
+    assert str(report).endswith(f"; the first that cannot be used is {report.unusable}")
+
+
+def test_a_held_out_row_that_lacks_a_field_is_left_out(tmp_path: Path) -> None:
+    write_rows(tmp_path / "pairs.train.jsonl", [PAIR])
+    write_rows(tmp_path / "pairs.validation.jsonl", [{"target": "Hallo."}, PAIR | {"target": "Salve."}])
+    source, report = read_one(tmp_path)
+    assert (len(source.rows["train"]), len(source.rows["validation"])) == (1, 1)
+    assert report.removed == {"incomplete": 1}
+
+
 def test_a_set_without_splits_is_split_by_title(tmp_path: Path) -> None:
     rows = [{"text": f"Part {part} of {title}.", "title": f"title {title}"} for title in range(60) for part in range(3)]
     write_rows(tmp_path / "leads.jsonl", rows)
