@@ -1,5 +1,6 @@
 """Put a LoRA adapter on a base: corpus -> the app's own prompts -> loss on the outputs -> an adapter's folder."""
 
+import math
 import sys
 import warnings
 from collections.abc import Callable, Mapping
@@ -100,6 +101,8 @@ class FinetuneSettings:
             raise SettingsError("Say how long to train: --steps, or --epochs.")
         if self.steps is not None and self.epochs is not None:
             raise SettingsError(f"Both --steps {self.steps} and --epochs {self.epochs} are given; give one.")
+        if self.epochs is not None and not 0 < self.epochs < math.inf:
+            raise SettingsError(f"--epochs {self.epochs}: give a number above 0.")
         for name in ("batch_size", "part_tokens", "rank", "alpha"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"--{name.replace('_', '-')} {getattr(self, name)}: give a whole number from 1.")

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     import torch
     from accelerate import Accelerator
 
+SEEDS = 2**32
+"""What every generator of random numbers here takes."""
+
 Schedule = Literal["linear", "cosine", "constant"]
 OptimizerName = Literal["adamw", "muon"]
 Entropy = Callable[["torch.Tensor", "torch.Tensor"], "torch.Tensor"]
@@ -74,12 +77,14 @@ class LoopSettings:
             raise SettingsError(f"--dropout {self.dropout}: give a share from 0 to below 1.")
         if self.workers < 0:
             raise SettingsError(f"--workers {self.workers}: give a whole number from 0.")
-        if self.checkpoint_minutes <= 0:
+        if not self.checkpoint_minutes > 0:  # nan is not
             raise SettingsError(f"--checkpoint-minutes {self.checkpoint_minutes}: give a number above 0.")
-        if self.patience is not None and self.patience < 1:
-            raise SettingsError(f"--patience {self.patience}: give a whole number from 1.")
-        if self.part_tokens is not None and self.part_tokens < 1:
-            raise SettingsError(f"--part-tokens {self.part_tokens}: give a whole number from 1.")
+        if not 0 <= self.seed < SEEDS:
+            raise SettingsError(f"--seed {self.seed}: give a whole number from 0 to {SEEDS - 1}.")
+        for name in ("patience", "part_tokens", "validate_every"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise SettingsError(f"--{name.replace('_', '-')} {value}: give a whole number from 1.")
 
     def learning_rate_at(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""

@@ -1,5 +1,6 @@
 """Batches of examples drawn from many data sets by task: every batch follows from (seed, step) alone."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -205,7 +206,7 @@ def task_weights(overrides: Mapping[str, float]) -> dict[str, float]:
     for task, weight in overrides.items():
         if task not in TASK_WEIGHTS:
             raise SettingsError(f"--mix {task}={weight}: {task!r} is no task; give one of {', '.join(TASK_WEIGHTS)}.")
-        if weight < 0:
+        if not 0 <= weight < math.inf:
             raise SettingsError(f"--mix {task}={weight}: give a weight from 0.")
     return TASK_WEIGHTS | dict(overrides)
 

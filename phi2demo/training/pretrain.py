@@ -1,6 +1,7 @@
 """Train a base model of Phi's architecture from scratch: corpus -> tokenizer -> token streams -> next-token loss."""
 
 import json
+import math
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -87,7 +88,7 @@ class PretrainSettings:
         if self.tokens is not None and self.tokens < 1:
             raise SettingsError(f"--tokens {self.tokens}: give a whole number from 1.")
         for name, weight in self.mix.items():
-            if weight < 0:
+            if not 0 <= weight < math.inf:
                 raise SettingsError(f"--mix {name}={weight}: give a weight from 0.")
         self.loop(steps=1)
 

@@ -157,6 +157,10 @@ def stage_of(folder: Path) -> Stage:
     [
         ({"steps": None}, "Say how long to train: --steps, or --epochs"),
         ({"epochs": 1.0}, "Both --steps 24 and --epochs 1.0 are given"),
+        ({"steps": None, "epochs": float("nan")}, "--epochs nan: give a number above 0"),
+        ({"steps": None, "epochs": float("inf")}, "--epochs inf"),
+        ({"steps": None, "epochs": -1.0}, "--epochs -1.0"),
+        ({"seed": -1}, "--seed -1: give a whole number from 0"),
         ({"batch_size": 0}, "--batch-size 0: give a whole number from 1"),
         ({"rank": 0}, "--rank 0"),
         ({"targets": ()}, "--targets is empty"),

@@ -85,6 +85,12 @@ def test_learning_rates(schedule: Any, rates: dict[int, float]) -> None:
         ({"part_tokens": 0}, "--part-tokens 0: give a whole number from 1"),
         ({"dropout": 1.0}, "--dropout 1.0: give a share from 0 to below 1"),
         ({"workers": -1}, "--workers -1: give a whole number from 0"),
+        ({"seed": -1}, "--seed -1: give a whole number from 0 to 4294967295"),
+        ({"seed": 2**70}, "--seed 1180591620717411303424: give"),
+        ({"validate_every": 0}, "--validate-every 0: give a whole number from 1"),
+        ({"validate_every": -5}, "--validate-every -5"),
+        ({"patience": 0}, "--patience 0: give a whole number from 1"),
+        ({"checkpoint_minutes": float("nan")}, "--checkpoint-minutes nan: give a number above 0"),
     ],
 )
 def test_settings_out_of_range(changes: dict[str, Any], message: str) -> None:

@@ -146,7 +146,11 @@ def test_rows_that_never_fit_are_an_error(tokenizer: "PreTrainedTokenizerFast") 
 
 @pytest.mark.parametrize(
     ("mix", "message"),
-    [({"poetry": 1.0}, "'poetry' is no task; give one of translation"), ({"sentiment": -1.0}, "give a weight from 0")],
+    [
+        ({"poetry": 1.0}, "'poetry' is no task; give one of translation"),
+        ({"sentiment": -1.0}, "give a weight from 0"),
+        ({"sentiment": float("nan")}, "--mix sentiment=nan: give a weight from 0"),
+    ],
 )
 def test_task_weights_refuse(mix: dict[str, float], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
