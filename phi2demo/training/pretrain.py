@@ -23,12 +23,13 @@ from phi2demo.training.plain import plain_texts
 from phi2demo.training.precision import Precision, make_accelerator
 from phi2demo.training.presets import PRESETS, Phase, Preset
 from phi2demo.training.software import versions
+from phi2demo.training.start import check_start, load_start
 from phi2demo.training.streams import Blocks, weight_of, write_stream
 from phi2demo.training.tokenizer import train_tokenizer
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PhiConfig, PhiForCausalLM, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
 
 TOKENIZER_CHARACTERS = 30_000_000
 """Text the tokenizer is trained on, taken from each data set by its weight."""
@@ -136,6 +137,8 @@ def pretrain(settings: PretrainSettings) -> Path:
     from transformers import PhiForCausalLM
 
     preset = PRESETS[settings.preset]
+    if settings.start is not None:
+        check_start(settings.start, preset)
     settings.output.mkdir(parents=True, exist_ok=True)
     accelerator = make_accelerator(settings.precision, device=settings.device)
     if accelerator.is_main_process:
@@ -147,7 +150,7 @@ def pretrain(settings: PretrainSettings) -> Path:
     config = preset.config(
         vocab_size=len(tokenizer), end_id=tokenizer.eos_token_id, pad_id=tokenizer.convert_tokens_to_ids("<|pad|>")
     )
-    model = PhiForCausalLM(config) if settings.start is None else _load_start(settings.start, config)
+    model = PhiForCausalLM(config) if settings.start is None else load_start(settings.start)
     train_blocks = _open_blocks(settings, "train")
     held_out = _open_blocks(settings, "validation")
     state = train(
@@ -238,21 +241,6 @@ def _phase_ends(preset: Preset, tokens: int) -> tuple[tuple[int, Phase], ...]:
         step += max(1, round(tokens * phase.share / (phase.length * phase.rows)))
         ends.append((step, phase))
     return tuple(ends)
-
-
-def _load_start(folder: Path, config: "PhiConfig") -> "PhiForCausalLM":
-    """The weights of a base in float32; SettingsError where it is of another shape than `config`."""
-    import torch
-    from transformers import PhiForCausalLM
-
-    model: PhiForCausalLM = PhiForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
-    for name in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings"):
-        if getattr(model.config, name) != getattr(config, name):
-            raise SettingsError(
-                f"--start {folder} has {name} {getattr(model.config, name)}, the preset {getattr(config, name)}. "
-                "Give a base of the preset's shape, or another --preset."
-            )
-    return model
 
 
 def _open_blocks(settings: PretrainSettings, split: str) -> Blocks:

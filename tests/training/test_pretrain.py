@@ -43,13 +43,16 @@ def test_a_run_goes_on_from_another_base(base: Path, corpus: Path, tmp_path: Pat
     assert curve(further)[-1]["validation"]["all"] < last
 
 
-def test_a_base_of_another_shape_is_refused(base: Path, corpus: Path, tmp_path: Path) -> None:
+def test_a_base_of_another_shape_is_refused_before_anything_is_written(
+    base: Path, corpus: Path, tmp_path: Path
+) -> None:
     other = tmp_path / "other"
     shutil.copytree(base, other)
     config = json.loads((other / "config.json").read_text())
     (other / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 128}))
     with pytest.raises(SettingsError, match="max_position_embeddings 128, the preset 256"):
         run_pretrain(corpus, tmp_path / "further", start=other)
+    assert not (tmp_path / "further").exists()
 
 
 def test_the_folder_is_a_model_that_transformers_loads(base: Path) -> None:
