@@ -22,6 +22,7 @@ from phi2demo.training.held_out import draw
 from phi2demo.training.instructions import FORMS, KINDS_TAUGHT, NEEDS, REPLAY
 from phi2demo.training.loop import LoopSettings, Schedule, describe, train
 from phi2demo.training.mixture import EMPHASIS, Mixture, task_weights
+from phi2demo.training.output import make_output
 from phi2demo.training.packs import PackedBatches
 from phi2demo.training.precision import Precision, make_accelerator
 from phi2demo.training.software import versions
@@ -138,6 +139,7 @@ def finetune(settings: FinetuneSettings) -> Path:
     """
     import torch
 
+    make_output(settings.output)
     base = plan(ModelSettings(model=settings.model, revision=settings.revision))
     max_length = _max_length(settings, base)
     accelerator = make_accelerator(settings.precision, device=settings.device)
@@ -153,7 +155,6 @@ def finetune(settings: FinetuneSettings) -> Path:
     model = _adapt(_load_base(base, settings, accelerator.device), settings)
     steps = settings.steps or _steps(settings, taught)
     loop = settings.loop(steps, 1e-3 if model.num_parameters() <= SMALL else 2e-4)
-    settings.output.mkdir(parents=True, exist_ok=True)
     gradients = _gradients(model, settings, accelerator)
     full_rows = max_length if accelerator.device.type == "cuda" else None
     state = train(

@@ -19,6 +19,7 @@ from phi2demo.training.batch import Batch
 from phi2demo.training.corpus import CleaningReport, Source, read_corpus
 from phi2demo.training.gap_sentences import gap_sentences
 from phi2demo.training.loop import LoopSettings, OptimizerName, Schedule, describe, target_loss, train
+from phi2demo.training.output import make_output
 from phi2demo.training.plain import plain_texts
 from phi2demo.training.precision import Precision, make_accelerator
 from phi2demo.training.presets import PRESETS, Phase, Preset
@@ -139,7 +140,7 @@ def pretrain(settings: PretrainSettings) -> Path:
     preset = PRESETS[settings.preset]
     if settings.start is not None:
         check_start(settings.start, preset)
-    settings.output.mkdir(parents=True, exist_ok=True)
+    make_output(settings.output)
     accelerator = make_accelerator(settings.precision, device=settings.device)
     if accelerator.is_main_process:
         prepare_streams(settings, preset)

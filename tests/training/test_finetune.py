@@ -184,6 +184,12 @@ def test_a_base_is_not_overwritten(corpus: Path, tiny_base: Path) -> None:
         FinetuneSettings(data=corpus, output=tiny_base, model=str(tiny_base), steps=1)
 
 
+def test_a_file_is_no_output_whatever_the_base_is(corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "adapter").write_text("")
+    with pytest.raises(SettingsError, match=r"--output .* is no folder that can be written into"):
+        run_finetune(corpus, tmp_path / "adapter", tmp_path / "no-such-base")
+
+
 def test_no_such_base(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="--model"):
         run_finetune(corpus, tmp_path / "adapter", tmp_path / "no-such-base")

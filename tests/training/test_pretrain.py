@@ -112,6 +112,12 @@ def test_two_processes_equal_one(corpus: Path, tmp_path: Path) -> None:
     assert_like(curve(tmp_path / "two"), curve(tmp_path / "one"))
 
 
+def test_a_file_is_no_output(corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "base").write_text("")
+    with pytest.raises(SettingsError, match=r"--output .* is no folder that can be written into"):
+        run_pretrain(corpus, tmp_path / "base")
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
