@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from phi2demo.errors import DataError
-from phi2demo.training.flaws import flaw_of, malformed
+from phi2demo.training.flaws import Flaw, flaw_of, malformed
 
 Row = dict[str, Any]
 Split = Literal["train", "validation", "test"]
@@ -82,6 +82,7 @@ class _Line:
     path: Path
     number: int
     row: Row
+    flaw: Flaw | None = None
 
     def __str__(self) -> str:
         return f"{self.path}, line {self.number}"
@@ -90,7 +91,8 @@ class _Line:
 def read_corpus(folder: Path) -> tuple[list[Source], list[CleaningReport]]:
     """Read every JSON-lines file below `folder`, cleaned.
 
-    Raises DataError where the folder holds no such file, or a file is not JSON lines of a known kind.
+    Raises DataError where the folder holds no such file, a file is not JSON lines of a known kind, a set has rows of
+    several kinds, or a file has no row that can be used.
     """
     files: dict[str, list[tuple[Split | None, Path]]] = {}
     for path in sorted(folder.rglob("*.jsonl*")):
@@ -106,17 +108,17 @@ def read_corpus(folder: Path) -> tuple[list[Source], list[CleaningReport]]:
     sources: list[Source] = []
     reports: list[CleaningReport] = []
     raw = {name: _read_splits(parts) for name, parts in files.items()}
-    kinds = {name: _kind(splits, files[name][0][1]) for name, splits in raw.items()}
+    kinds = {name: _kind(name, splits, files[name][0][1]) for name, splits in raw.items()}
     for name, splits in raw.items():
         for split in ("validation", "test"):
             for line in splits[split]:
                 if not flaw_of(line.row, kinds[name], KINDS[kinds[name]]):
                     held_out.add(line.row, kinds[name])
     for name, splits in raw.items():
-        report = CleaningReport(name, kinds[name])
+        judged = {split: [_judge(line, kinds[name]) for line in splits[split]] for split in SPLITS}
+        report = CleaningReport(name, kinds[name], unusable=_first_unusable(judged))
         rows: dict[Split, tuple[Row, ...]] = {
-            split: tuple(_clean(splits[split], kinds[name], report, held_out if split == "train" else None))
-            for split in SPLITS
+            split: tuple(_clean(judged[split], report, held_out if split == "train" else None)) for split in SPLITS
         }
         report.kept = {split: len(rows[split]) for split in SPLITS}
         sources.append(Source(name, kinds[name], rows))
@@ -202,35 +204,67 @@ def split_of(row: Row) -> Split:
     return "train" if share < 0.7 else "validation" if share < 0.8 else "test"
 
 
-def _kind(splits: dict[Split, list[_Line]], path: Path) -> str:
-    first = next((line for split in SPLITS for line in splits[split]), None)
-    if first is None:
+def _kind(name: str, splits: dict[Split, list[_Line]], path: Path) -> str:
+    """That of the first row. A row that only lacks fields of it is incomplete; one of another kind is a DataError."""
+    lines = _by_number(splits)
+    if not lines:
         raise DataError(f"{path} holds no rows. Add some, or remove it.")
-    return kind_of(first.row, path)
+    kind = kind_of(lines[0].row, path)
+    for line in lines:
+        other = _kind_by_fields(line.row)
+        if other and other != kind and not KINDS[other] < KINDS[kind]:
+            raise DataError(
+                f"{line}: a row of {other}, by its fields {', '.join(sorted(KINDS[other]))}, but the set {name!r} begins "
+                f"with one of {kind} ({lines[0]}). Mend the rows, or give each kind a file of another name."
+            )
+    return kind
+
+
+def _by_number(splits: dict[Split, list[_Line]]) -> list[_Line]:
+    """The first line of every file before the second of any."""
+    return sorted((line for split in SPLITS for line in splits[split]), key=lambda line: line.number)
+
+
+def _judge(line: _Line, kind: str) -> _Line:
+    row = clean_row(line.row, kind)
+    return _Line(line.path, line.number, row, flaw_of(row, kind, KINDS[kind]))
+
+
+def _first_unusable(splits: dict[Split, list[_Line]]) -> str:
+    """File, line and why; empty where all can be used. DataError where none of a file can."""
+    lines = _by_number(splits)
+    usable = {line.path for line in lines if not line.flaw}
+    found = [(line, line.flaw) for line in lines if line.flaw]
+    for line, flaw in found:
+        if line.path not in usable:
+            raise DataError(f"{line}: {flaw.why}. No row of this file can be used; mend its rows, or remove it.")
+    return next((f"line {line.number} of {line.path.name}: {flaw.why}" for line, flaw in found), "")
 
 
 def kind_of(row: Row, path: Path) -> str:
     """The first kind whose fields a row has; DataError, which names the file, where there is none."""
-    for kind, fields in KINDS.items():
-        if fields <= row.keys():
-            return kind
+    if kind := _kind_by_fields(row):
+        return kind
     wanted = "; ".join(f"{kind}: {', '.join(sorted(fields))}" for kind, fields in KINDS.items())
     raise DataError(f"{path}: rows with the fields {sorted(row)} are of no known kind. Known are {wanted}.")
 
 
-def _clean(lines: list[_Line], kind: str, report: CleaningReport, held_out: "_HeldOut | None") -> Iterator[Row]:
+def _kind_by_fields(row: Row) -> str | None:
+    return next((kind for kind, fields in KINDS.items() if fields <= row.keys()), None)
+
+
+def _clean(lines: list[_Line], report: CleaningReport, held_out: "_HeldOut | None") -> Iterator[Row]:
     seen: set[bytes] = set()
     for line in lines:
-        row = clean_row(line.row, kind)
-        if flaw := flaw_of(row, kind, KINDS[kind]):
-            report.remove(flaw.reason)
-            report.unusable = report.unusable or f"line {line.number} of {line.path.name}: {flaw.why}"
+        if line.flaw:
+            report.remove(line.flaw.reason)
             continue
+        row = line.row
         texts = [row[name] for name in TEXT_FIELDS if isinstance(row.get(name), str)]
         key = fingerprint("\n".join(texts))
         if key in seen:
             report.remove("duplicate")
-        elif held_out is not None and held_out.has(row, kind):
+        elif held_out is not None and held_out.has(row, report.kind):
             report.remove("in validation or test")
         elif held_out is not None and any(is_inappropriate(text) for text in texts):
             report.remove("inappropriate")

@@ -105,20 +105,47 @@ def test_one_sentence_may_have_several_translations(tmp_path: Path) -> None:
     assert report.removed == {"in validation or test": 1}
 
 
-@pytest.mark.parametrize(
-    "row",
-    [
-        {"text": "Fine.", "label": "positive"},
-        {"context": "A text.", "question": "Who?", "answers": ["Tom"]},
-        {"context": "A text.", "question": "Who?", "answers": "Tom"},
-        {"document": ["A text."], "summary": "Short."},
-    ],
-)
-def test_malformed_rows_are_left_out(tmp_path: Path, row: dict[str, Any]) -> None:
-    write_rows(tmp_path / "x.train.jsonl", [row])
+QUESTION = {"context": "A text.", "question": "Who?", "answers": [{"text": "Tom"}]}
+UNUSABLE: list[tuple[list[dict[str, Any]], str]] = [
+    ([{"text": "Fine.", "label": "positive"}], "label is 'positive'; give 0 or 1"),
+    ([QUESTION | {"answers": ["Tom"]}], r"answers is \['Tom'\]; give a list of objects"),
+    ([QUESTION | {"answers": "Tom"}], "answers is 'Tom'"),
+    ([{"document": ["A text."], "summary": "Short."}], r"document is \['A text.'\]; give a text"),
+]
+
+
+@pytest.mark.parametrize(("rows", "why"), UNUSABLE)
+def test_a_file_of_which_no_row_can_be_used_is_refused(tmp_path: Path, rows: list[dict[str, Any]], why: str) -> None:
+    write_rows(tmp_path / "prose.train.jsonl", [{"text": "A good text."}])
+    path = write_rows(tmp_path / "x.train.jsonl", rows)
+    with pytest.raises(DataError, match=f"{path}, line 1: {why}.* No row of this file can be used; mend its rows"):
+        read_corpus(tmp_path)
+
+
+def test_a_row_that_cannot_be_used_is_left_out(tmp_path: Path) -> None:
+    write_rows(tmp_path / "qa.train.jsonl", [QUESTION, QUESTION | {"answers": ["Tom"]}])
     source, report = read_one(tmp_path)
-    assert source.rows["train"] == ()
+    assert len(source.rows["train"]) == 1
     assert report.removed == {"malformed": 1}
+
+
+def test_a_set_of_two_kinds_is_refused(tmp_path: Path) -> None:
+    """What was meant: a misspelt label makes a review prose."""
+    misspelt = [{"text": f"Misspelt {number}.", "lable": 1} for number in range(3)]
+    path = write_rows(tmp_path / "rt.train.jsonl", [*misspelt, {"text": "Fine.", "label": 1}])
+    message = (
+        f"{path}, line 4: a row of sentiment, by its fields label, text, but the set 'rt' begins with one of prose "
+        rf"\({path}, line 1\). Mend the rows, or give each kind a file of another name."
+    )
+    with pytest.raises(DataError, match=message):
+        read_corpus(tmp_path)
+
+
+def test_a_name_in_two_folders_is_of_one_kind(tmp_path: Path) -> None:
+    write_rows(tmp_path / "a" / "x.train.jsonl", [QUESTION])
+    write_rows(tmp_path / "b" / "x.train.jsonl", [{"text": "A good text."}])
+    with pytest.raises(DataError, match=r"b/x\.train\.jsonl, line 1: a row of prose, .*, but the set 'x' begins"):
+        read_corpus(tmp_path)
 
 
 PAIR = {"source": "Hello.", "target": "Ciao.", "source_lang": "en", "target_lang": "it"}
