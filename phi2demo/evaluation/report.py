@@ -26,14 +26,21 @@ PEER_TITLES = {
 def read_report(path: Path) -> dict[str, Any]:
     """What `evaluate` wrote; DataError where it cannot be read."""
     try:
-        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(report["measures"], list):
-            raise TypeError("measures is no list")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{path} is no report of an evaluation ({error!r}). Run python -m phi2demo evaluate."
-        ) from error
+        report: Any = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise _no_report(path, (error.strerror or "it cannot be read").lower()) from error
+    except ValueError as error:
+        raise _no_report(path, "it is not JSON") from error
+    if not isinstance(report, dict) or not isinstance(report.get("measures"), list):
+        raise _no_report(path, "it has no list of measures")
     return report
+
+
+def _no_report(path: Path, why: str) -> DataError:
+    """Without the folders of a machine: the page shows it."""
+    return DataError(
+        f"{path.name} is no report of an evaluation: {why}. Give a report.json of python -m phi2demo evaluate."
+    )
 
 
 def to_markdown(report: dict[str, Any], *, slices: bool = False) -> str:

@@ -235,6 +235,8 @@ class _Fields:
     def _of(self, name: str, kind: Any, fits: Callable[[Any], bool] = lambda _: True) -> Any:
         found = self._value.get(name)
         right = isinstance(found, kind) and (kind is bool or not isinstance(found, bool))
+        if found is None:
+            raise _WrongError(f"{self.where}.{name} is missing")
         if not right or not fits(found):
             shown = repr(found)
             raise _WrongError(f"{self.where}.{name} is {shown[:40]}{'…' if len(shown) > 40 else ''}")

@@ -115,11 +115,19 @@ def test_a_table_says_where_less_is_more() -> None:
     )
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"measures": 5}'])
-def test_what_is_no_report_is_refused(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "it is not JSON"), (b"\xff\xfe", "it is not JSON"), (b"[]", "it has no list of measures"),
+        (b"{}", "it has no list of measures"), (b'{"measures": 5}', "it has no list of measures"),
+        (None, "no such file or directory"),
+    ],
+)  # fmt: skip
+def test_what_is_no_report_is_refused_in_words_and_without_its_folder(
+    tmp_path: Path, content: bytes | None, why: str
+) -> None:
     path = tmp_path / "report.json"
-    path.write_text(text)
-    with pytest.raises(DataError, match=r"report\.json is no report"):
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DataError, match=rf"^report\.json is no report of an evaluation: {why}\. Give a report\.json"):
         read_report(path)
-    with pytest.raises(DataError, match="is no report"):
-        read_report(tmp_path / "nothing.json")

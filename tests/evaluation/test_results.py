@@ -72,7 +72,7 @@ def test_what_people_score_is_read_where_it_was_measured() -> None:
     assert people.figures[0][1] == ScoreValue(43.8, 40.0, 47.0)
     assert people.figures[0][0].scores["finetuned"].score == 30.0
     report["measures"][0]["people"]["figures"] = [figure]
-    with pytest.raises(DataError, match=r"people\.figures\[0\]\.peers is None"):
+    with pytest.raises(DataError, match=r"people\.figures\[0\]\.peers is missing"):
         as_report(report)
 
 
@@ -85,7 +85,7 @@ def test_the_bounds_of_a_fifth_are_read() -> None:
     ]
     assert [each.bounds for each in as_report(report).measures[0].slices] == [(0.1, 0.25), None]
     report["measures"][0]["slices"][0]["bounds"] = {"low": 0.1}
-    with pytest.raises(DataError, match=r"bounds\.high is None"):
+    with pytest.raises(DataError, match=r"bounds\.high is missing"):
         as_report(report)
 
 
