@@ -56,6 +56,8 @@ class LiveInputs:
     def read(self, values: Mapping[Any, Any], *, own: bool) -> tuple[list[Drawn], LiveSettings]:
         """The items to ask and how; InputError and SettingsError say what cannot be asked."""
         forms = values[self.forms] or []
+        if not forms:
+            raise InputError("Nothing is chosen under Ask. Choose at least one of the models there.")
         settings = LiveSettings(forms=tuple(form for form in FORMS if form in forms), seed=self._seed(values))
         if own:
             measure = self._own(values)

@@ -236,7 +236,7 @@ def test_own_pairs_are_measured(page: EvaluatePage) -> None:
         ({"source_of": "run", "tasks": []}, "No task is chosen"),
         ({"source_of": "run", "count": 2.5}, "number of items is 2.5"),
         ({"source_of": "run", "count": 500}, "number of items is 500"),
-        ({"source_of": "run", "forms": []}, "at least one of finetuned"),
+        ({"source_of": "run", "forms": []}, "Nothing is chosen under Ask"),
         ({"source_of": "run", "seed": -1}, "The seed is -1"),
         ({"source_of": "own", "pairs": "source,target\nword1 explode,b\n"}, "Something went wrong"),
     ],
