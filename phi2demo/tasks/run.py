@@ -134,8 +134,13 @@ def _another_model(receipt: Receipt, info: ModelInfo) -> ModelError:
     loaded = _named(info.base, info.base_revision, *seats)
     how = " with --adapter or --second-adapter" if receipt.use == "second" else ""
     weights, _, settings = (receipt.adapter_revision or "").partition("-")
+    revisions = [revision for _, revision in seats if revision]
     why = ""
-    if settings and any(revision and revision.startswith(f"{weights}-") for _, revision in seats):
+    if (
+        settings
+        and receipt.adapter_revision not in revisions
+        and any(revision.startswith(f"{weights}-") for revision in revisions)
+    ):
         why = (
             " The adapter's weights are the same, its settings in adapter_config.json (lora_alpha or another) are not."
         )

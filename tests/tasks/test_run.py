@@ -316,6 +316,9 @@ def test_equal_weights_under_other_settings_are_another_adapter(use: Any) -> Non
         list(replay(ScriptedEngine(info=other), made))
     with pytest.raises(ModelError, match=r"alone\. Start with the former"):
         list(replay(ScriptedEngine(info=BARE), made))
+    elsewhere = replace(ADAPTER_SETTINGS, base_revision="cccccccccccc")
+    with pytest.raises(ModelError, match=r"-22222222\. Start with the former"):
+        list(replay(ScriptedEngine(info=elsewhere), made))
 
 
 @pytest.mark.parametrize("use", ["finetuned", "second"])
