@@ -1,5 +1,6 @@
 """How tokens are chosen: the folded options of a tab. Ranges are the engine's own."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -35,6 +36,8 @@ _ONLY_IN = {
     "copy_bias": ("summarization", "question_answering"),
 }
 """Tasks that offer an option, where not all do."""
+_LABELS = {name: words[0] for name, words in {**_SLIDERS, **_NUMBERS, **_CHECKBOXES}.items()}
+_NAME = re.compile(rf"\b(?:{'|'.join(_LABELS)})\b")
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,10 @@ class OptionInputs:
         """Options and seed; an emptied box is the default. SettingsError where a value is out of range."""
         given = {name: values[component] for name, component in self.components.items()}
         given = {name: _whole(name, value) for name, value in given.items() if value is not None}
-        options = check_time_limit(replace(self.defaults, **given), self.longest_s)
+        try:
+            options = check_time_limit(replace(self.defaults, **given), self.longest_s)
+        except SettingsError as error:
+            raise SettingsError(_by_label(str(error))) from error
         return options, _seed(values[self.seed]) if self.seed else None
 
 
@@ -132,6 +138,11 @@ def _offered(name: str, task: AnyTask, has_adapter: bool) -> bool:
     if task.labels:
         return False
     return task.reversible if name == "reverse_weight" else task.name in _ONLY_IN.get(name, (task.name,))
+
+
+def _by_label(message: str) -> str:
+    """What the engine says of an option, with the name by which the page shows it."""
+    return _NAME.sub(lambda name: f"“{_LABELS[name[0]]}”", message)
 
 
 def _seed(typed: str | None) -> int | None:

@@ -13,6 +13,7 @@ import pytest
 
 from phi2demo.engine.engine import Candidate
 from phi2demo.engine.loader import EngineLoader
+from phi2demo.errors import SettingsError
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.declaration import Declaration
 from phi2demo.tasks.reranking import Ranked
@@ -116,8 +117,8 @@ def test_a_label_comes_with_its_probabilities(tab_of: Callable[[str], Built]) ->
         ("", {}, "is empty"),
         ("   ", {}, "is empty"),
         ("a\x00b", {}, "NUL bytes"),
-        ("words", {"max_new_tokens": 0}, "max_new_tokens is 0"),
-        ("words", {"top_k": 1.5}, "top_k is 1.5"),
+        ("words", {"max_new_tokens": 0}, "“New tokens at most” is 0"),
+        ("words", {"top_k": 1.5}, "“Top-k” is 1.5"),
         ("word " * 2000, {}, "Shorten it"),
     ],
 )
@@ -307,6 +308,12 @@ def test_options_start_as_the_adapter_says(tab_of: Callable[..., Built]) -> None
     assert (shown["num_beams"], shown["guidance_scale"], shown["copy_bias"]) == (3, 1.25, 1.5)
     assert tab.read(values_of(tab, "Hello.")).generation == said
     assert tab.read(values_of(tab, "Hello.", copy_bias=0.0, num_beams=None)).generation.num_beams == 3, "emptied"
+
+
+def test_an_option_that_is_refused_has_the_name_of_the_page(tab_of: Callable[[str], Built]) -> None:
+    tab, _ = tab_of("translation")
+    with pytest.raises(SettingsError, match="set “Temperature” to 0 or “Beams” to 1"):
+        tab.read(values_of(tab, "Hello.", num_beams=2, temperature=0.5))
 
 
 def test_options_are_offered_where_they_make_sense(tab_of: Callable[[str], Built]) -> None:
