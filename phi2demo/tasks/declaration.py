@@ -10,7 +10,7 @@ from phi2demo.engine.engine import GenerationOptions
 from phi2demo.errors import ModelError, SettingsError
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.generation import MODES, GenerationTaskOptions
-from phi2demo.tasks.languages import LANGUAGES, language_name
+from phi2demo.tasks.languages import LANGUAGES, detect_foreign, language_name
 from phi2demo.tasks.summarization import LENGTHS, SummaryOptions
 from phi2demo.tasks.task import TaskOptions
 from phi2demo.tasks.translation import TranslationOptions
@@ -26,6 +26,9 @@ class Declaration:
 
     tasks: tuple[str, ...] = tuple(TASKS)
     languages: tuple[str, ...] = tuple(LANGUAGES)
+    """Of translation."""
+    measured_in: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Of other tasks, where the adapter says in which languages their texts were measured."""
     modes: tuple[str, ...] = tuple(MODES)
     """Of generation."""
     lengths: tuple[str, ...] = tuple(LENGTHS)
@@ -71,6 +74,18 @@ class Declaration:
             what = f"summaries of {LENGTHS[options.length]}"
         return f"This adapter was not finetuned for {what}." if what else ""
 
+    def foreign(self, task: str, text: str) -> str:
+        """That a text is in no language that its task was measured in, in a sentence; empty where that is not sure."""
+        known = self.measured_in.get(task, ())
+        found = detect_foreign(text, known) if known else None
+        if not found:
+            return ""
+        names = " and ".join(map(language_name, known))
+        return (
+            f"The text looks like {language_name(found)}; this task was measured with {names} texts alone: "
+            "the answer may be worthless."
+        )
+
     def joined(self, other: "Declaration") -> "Declaration":
         """What this model or another was finetuned for; of two, one of which declares nothing, what the other does."""
         if Declaration() in (self, other):
@@ -80,8 +95,16 @@ class Declaration:
             languages=self._of_either("translation", "languages", other),
             modes=self._of_either("generation", "modes", other),
             lengths=self._of_either("summarization", "lengths", other),
+            measured_in=self._measured_beside(other),
             decoding=self._decoding_beside(other),
         )
+
+    def _measured_beside(self, other: "Declaration") -> dict[str, tuple[str, ...]]:
+        """What either says; nothing of a task of which one of those that know it says nothing."""
+        said = {
+            task: [each.measured_in.get(task, ()) for each in (self, other) if task in each.tasks] for task in TASKS
+        }
+        return {task: _either(LANGUAGES, *given) for task, given in said.items() if given and all(given)}
 
     def _decoding_beside(self, other: "Declaration") -> dict[str, GenerationOptions]:
         """This model's own; the other's for what only the other was finetuned for."""
@@ -100,7 +123,10 @@ class Declaration:
             "translation": {"languages": list(self.languages)},
             "summarization": {"lengths": list(self.lengths)},
         }
-        said = {task: extra.get(task, {}) | self._said_of_decoding(task) for task in self.tasks}
+        measured = {task: {"languages": list(codes)} for task, codes in self.measured_in.items()}
+        said = {
+            task: extra.get(task, {}) | measured.get(task, {}) | self._said_of_decoding(task) for task in self.tasks
+        }
         return json.dumps({"tasks": said}, indent=2) + "\n"
 
     def _said_of_decoding(self, task: str) -> dict[str, Any]:
@@ -122,6 +148,11 @@ def read_declaration(folder: Path | None) -> Declaration:
             languages=_listed(tasks, "translation", "languages", tuple(LANGUAGES), path),
             modes=_listed(tasks, "generation", "modes", tuple(MODES), path),
             lengths=_listed(tasks, "summarization", "lengths", tuple(LENGTHS), path),
+            measured_in={
+                task: _known("languages", of["languages"], tuple(LANGUAGES), path)
+                for task, of in tasks.items()
+                if task != "translation" and "languages" in of
+            },
             decoding={task: _decoding(task, of["decoding"], path) for task, of in tasks.items() if "decoding" in of},
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -138,7 +169,7 @@ def _either(known: Iterable[str], *given: Sequence[str]) -> tuple[str, ...]:
 
 def _listed(tasks: dict[str, Any], task: str, key: str, known: tuple[str, ...], path: Path) -> tuple[str, ...]:
     values = tasks.get(task, {}).get(key)
-    return known if values is None else _known(key, values, known, path)
+    return known if values is None else _known(key, values, known, path, least=2 if key == "languages" else 1)
 
 
 def _decoding(task: str, given: dict[str, Any], path: Path) -> GenerationOptions:
@@ -156,9 +187,8 @@ def _decoding(task: str, given: dict[str, Any], path: Path) -> GenerationOptions
     return options
 
 
-def _known(key: str, values: list[str], known: tuple[str, ...], path: Path) -> tuple[str, ...]:
+def _known(key: str, values: list[str], known: tuple[str, ...], path: Path, *, least: int = 1) -> tuple[str, ...]:
     found = tuple(value for value in known if value in values)
-    least = 2 if key == "languages" else 1
     if len(found) < least or any(value not in known for value in values):
         raise ModelError(f"{_shown(path)}: {key} is {values}; list at least {least} of {', '.join(known)}.")
     return found

@@ -54,11 +54,16 @@ class Declarations:
         return declaration.adapt(options)
 
     def noted(self, asked: Request, results: Sequence[Result]) -> tuple[Result, ...]:
-        """The results, with a note beside each answer whose adapter was not finetuned for what was asked."""
-        return tuple(
-            replace(result, notes=(note, *result.notes)) if (note := self._missing(asked, result.use)) else result
-            for result in results
-        )
+        """The results, with a note beside each answer whose adapter was not finetuned for what was asked.
+
+        And beside each to a text in a language that the task was not measured in, by an adapter or by the base.
+        """
+        return tuple(replace(result, notes=(*self._notes(asked, result.use), *result.notes)) for result in results)
+
+    def _notes(self, asked: Request, use: Use) -> tuple[str, ...]:
+        beside = self.second if use == "second" else self.first
+        foreign = beside.foreign(asked.task, asked.text) if beside else ""
+        return tuple(note for note in (self._missing(asked, use), foreign) if note)
 
     def _missing(self, asked: Request, use: Use) -> str:
         declared = {"finetuned": self.first, "second": self.second}.get(use)

@@ -1,6 +1,7 @@
 """Languages by code and name, and which one a text is in (lingua)."""
 
 import logging
+from collections.abc import Container
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,11 @@ _LOOKALIKES = {
 MIN_LETTERS = 12
 """Shorter texts ("Tom!", "Hotel") are in many languages at once."""
 MIN_CONFIDENCE = 0.75
+FOREIGN_LETTERS = 25
+"""A name may be shorter, and is in the language of whoever bears it."""
+FOREIGN_CONFIDENCE = 0.01
+"""A text that is no likelier than this to be in a language is in another: of 1,071 English ones, most of them film
+reviews, 3 were taken for another at it, and 7 by the likeliest language alone."""
 
 
 def detect_language(text: str) -> str | None:
@@ -50,17 +56,33 @@ def detect_language(text: str) -> str | None:
 
     The first call takes seconds: it reads the detector's tables.
     """
+    return _likeliest(_confidences(text, MIN_LETTERS))
+
+
+def detect_foreign(text: str, known: Container[str]) -> str | None:
+    """The language of `text` where it is surely in none of the `known` ones."""
+    found = _confidences(text, FOREIGN_LETTERS)
+    likeliest = _likeliest(found)
+    sure = all(value <= FOREIGN_CONFIDENCE for code, value in found.items() if code in known)
+    return likeliest if sure and likeliest not in known else None
+
+
+def _likeliest(confidences: dict[str, float]) -> str | None:
+    code = max(confidences, key=confidences.__getitem__, default="")
+    return code if code and confidences[code] >= MIN_CONFIDENCE else None
+
+
+def _confidences(text: str, min_letters: int) -> dict[str, float]:
+    """By language; none of a text that is shorter."""
     sample = text[:2000]
-    if sum(character.isalpha() for character in sample) < MIN_LETTERS:
-        return None
+    if sum(character.isalpha() for character in sample) < min_letters:
+        return {}
     try:
-        likeliest = _detector().compute_language_confidence_values(sample)[0]
+        found = _detector().compute_language_confidence_values(sample)
     except Exception:  # a remark on the text is not worth a failed request, whatever went wrong
         _log.warning("the language of a text could not be detected", exc_info=True)
-        return None
-    if likeliest.value < MIN_CONFIDENCE:
-        return None
-    return likeliest.language.iso_code_639_1.name.lower()
+        return {}
+    return {each.language.iso_code_639_1.name.lower(): each.value for each in found}
 
 
 @cache

@@ -18,6 +18,7 @@ from phi2demo.errors import Phi2DemoError
 from phi2demo.evaluation.caution import cautioned
 from phi2demo.settings import LONGEST_S
 from phi2demo.tasks import TASKS
+from phi2demo.tasks.declarations import Declarations
 from phi2demo.tasks.documents import count_words
 from phi2demo.tasks.receipt import Receipt
 from phi2demo.tasks.run import SETTINGS_UNKNOWN, replay, run, task_named
@@ -249,6 +250,9 @@ class TabHandlers(AnswerHandlers):
         ask = self._task_tab.ask
         visible = "base" in USES[use] and chooses_form(ask.task, ask.declaration)
         return {**columns, ask.base_form: gr.Radio(visible=visible)}
+
+    def _noted(self, asked: Request, results: tuple[Result, ...]) -> tuple[Result, ...]:
+        return super()._noted(asked, Declarations(self._task_tab.ask.declaration).noted(asked, results))
 
 
 def wait_for_weights(loader: EngineLoader, status: Any, cancel: Event) -> Generator[Updates, None, Engine | None]:

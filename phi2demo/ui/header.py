@@ -1,5 +1,6 @@
 """The top of the page: what this is, which model answers, how far the loading is, and its limits."""
 
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from phi2demo.engine.engine import ModelInfo
 from phi2demo.engine.loader import EngineLoader, LoadStatus
 from phi2demo.errors import DataError
 from phi2demo.evaluation.audit.report import COMMAND, SHIPPED_AUDIT, summary_of
+from phi2demo.tasks import TASKS
 from phi2demo.tasks.declaration import Declaration
 from phi2demo.tasks.languages import LANGUAGES
 from phi2demo.ui.description import ModelDescription
@@ -128,8 +130,24 @@ def audit_of(description: ModelDescription, path: Path = SHIPPED_AUDIT) -> str:
 def _languages(description: ModelDescription, declaration: Declaration) -> str:
     names = [LANGUAGES[code] for code in declaration.languages]
     if description.has_adapter:
-        return f"It was trained on {', '.join(names[:-1])} and {names[-1]}. Other languages come out badly."
+        return f"It was trained on {_listed(names)}. Other languages come out badly." + _measured(declaration)
     return "A base such as Phi-2 was trained mostly on English. Other languages come out worse, some badly."
+
+
+def _measured(declaration: Declaration) -> str:
+    """In which languages the texts of tasks were measured, where that is said."""
+    tasks: dict[tuple[str, ...], list[str]] = {}
+    for task, codes in declaration.measured_in.items():
+        tasks.setdefault(codes, []).append(TASKS[task].title)
+    return "".join(
+        f" {_listed(titles)} {'were' if len(titles) > 1 else 'was'} measured with "
+        f"{_listed([LANGUAGES[code] for code in codes])} texts alone."
+        for codes, titles in tasks.items()
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
 
 
 def _context(context: int) -> str:

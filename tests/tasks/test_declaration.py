@@ -32,6 +32,7 @@ def test_nothing_declared_is_everything(tmp_path: Path) -> None:
         Declaration(tasks=("sentiment",)),
         Declaration(("generation", "translation"), languages=("en", "de"), modes=("instruct",)),
         Declaration(("summarization",), lengths=("sentence",)),
+        Declaration(("translation", "sentiment"), measured_in={"sentiment": ("en",)}),
         Declaration(
             ("generation", "translation"),
             decoding={"translation": replace(TASKS["translation"].generation, num_beams=5, reverse_weight=0.25)},
@@ -71,6 +72,8 @@ def test_order_and_repetition_do_not_matter(tmp_path: Path) -> None:
         {"tasks": {"translation": {"languages": ["en", "tlh"]}}},
         {"tasks": {"translation": {"languages": [["en"], ["de"]]}}},
         {"tasks": {"translation": {"languages": 5}}},
+        {"tasks": {"sentiment": {"languages": "en"}}},
+        {"tasks": {"sentiment": {"languages": []}}},
         {"tasks": {"generation": {"modes": []}}},
         {"tasks": {"generation": {"modes": ["sing"]}}},
         {"tasks": {"summarization": {"lengths": [1]}}},

@@ -9,8 +9,9 @@ import pytest
 
 from phi2demo.engine.engine import AdapterInfo, GenerationOptions, Use
 from phi2demo.errors import ModelError, SettingsError
+from phi2demo.settings import ASSETS
 from phi2demo.tasks import TASKS
-from phi2demo.tasks.declaration import FILE, Declaration
+from phi2demo.tasks.declaration import FILE, Declaration, read_declaration
 from phi2demo.tasks.declarations import Declarations, read_declarations
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.run import answer
@@ -20,6 +21,7 @@ from phi2demo.tasks.task import Request, TaskOptions
 from phi2demo.tasks.translation import TranslationOptions
 from tests.tasks.scripted import INFO, ScriptedEngine
 
+MEASURED = [ASSETS / f"evaluation/set/{name}.test.jsonl" for name in ("questions", "reviews_and_moods", "summaries")]
 NOTHING = Declaration()
 GERMAN = Declaration(("generation", "translation"), languages=("en", "de"), modes=("continue",))
 FRENCH = Declaration(("summarization", "translation", "sentiment"), languages=("en", "fr"), lengths=("sentence",))
@@ -76,8 +78,10 @@ def test_what_of_a_request_a_model_was_not_finetuned_for(
     assert declaration.missing(task, options) == expected
 
 
-def notes(declared: Declarations, task: str, options: TaskOptions) -> dict[Use, tuple[str, ...]]:
-    asked = Request(task, "Some text.", options, GenerationOptions(max_new_tokens=9), ("base", "finetuned", "second"))
+def notes(
+    declared: Declarations, task: str, options: TaskOptions, text: str = "Some text."
+) -> dict[Use, tuple[str, ...]]:
+    asked = Request(task, text, options, GenerationOptions(max_new_tokens=9), ("base", "finetuned", "second"))
     results = answer(ScriptedEngine(info=SECOND), asked)
     own = {result.use: result.notes for result in results}
     found = {result.use: result.notes for result in declared.noted(asked, results)}
@@ -95,6 +99,53 @@ def test_only_the_answer_of_the_adapter_that_lacks_it_is_noted() -> None:
     assert german == {"base": (), "finetuned": (), "second": ("This adapter was not finetuned for German.",)}
     for silent in (Declarations(NOTHING, NOTHING), Declarations(NOTHING)):
         assert not any(notes(silent, "sentiment", SentimentOptions()).values())
+
+
+REVIEW = "Ce film est une catastrophe du début à la fin, et les acteurs n'y peuvent rien."
+
+
+def test_an_answer_to_a_text_in_a_language_that_was_not_measured_is_noted() -> None:
+    english = Declaration(("sentiment",), measured_in={"sentiment": ("en",)})
+    both = Declaration(("sentiment",), measured_in={"sentiment": ("en", "fr")})
+    note = "The text looks like French; this task was measured with English texts alone: the answer may be worthless."
+    found = notes(Declarations(english, both), "sentiment", SentimentOptions(), REVIEW)
+    assert found == {"base": (note,), "finetuned": (note,), "second": ()}
+    for silent in (Declarations(both, NOTHING), Declarations(NOTHING), Declarations(GERMAN, FRENCH)):
+        assert note not in {
+            each for given in notes(silent, "sentiment", SentimentOptions(), REVIEW).values() for each in given
+        }
+
+
+def test_no_english_text_that_is_shipped_is_taken_for_another_language() -> None:
+    shipped = read_declaration(ASSETS / "adapter")
+    rows = [json.loads(line) for file in MEASURED for line in file.read_text(encoding="utf-8").splitlines()]
+    texts = [next(row[key] for key in ("text", "context", "document") if key in row) for row in rows]
+    for name in ("sentiment", "summarization", "question_answering"):
+        texts += [
+            each["text"] for each in json.loads((ASSETS / "examples" / f"{name}.json").read_text(encoding="utf-8"))
+        ]
+    texts += [
+        "Maria Garcia-Lopez",
+        "Amelie is a charming film",
+        "sterile and dull",
+        "Klaus Schmidt",
+        "Gabriel García Márquez",
+    ]
+    assert len(texts) > 150
+    assert not [text for text in texts if shipped.foreign("sentiment", text)]
+    assert shipped.foreign("summarization", REVIEW) == shipped.foreign("question_answering", REVIEW) != ""
+    assert shipped.foreign("generation", REVIEW) == ""
+
+
+def test_what_was_measured_together_is_what_both_say() -> None:
+    english = Declaration(
+        ("sentiment", "summarization"), measured_in=dict.fromkeys(("sentiment", "summarization"), ("en",))
+    )
+    german = Declaration(("sentiment",), measured_in={"sentiment": ("de",)})
+    both = {"sentiment": ("en", "de"), "summarization": ("en",)}
+    assert Declarations(english, german).either.measured_in == Declarations(german, english).either.measured_in == both
+    silent = Declaration(("summarization",), lengths=("short",))
+    assert Declarations(english, silent).either.measured_in == {"sentiment": ("en",)}
 
 
 def test_a_length_that_one_was_finetuned_for_is_asked_as_it_is() -> None:
