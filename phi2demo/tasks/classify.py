@@ -7,7 +7,8 @@ from collections.abc import Generator, Sequence
 from phi2demo.engine.engine import Engine, Prompt, Score, Use
 from phi2demo.tasks.casing import reading_note
 from phi2demo.tasks.receipt import make_receipt
-from phi2demo.tasks.task import AnyTask, Budget, Progress, Request, Result
+from phi2demo.tasks.room import budget_of
+from phi2demo.tasks.task import AnyTask, Progress, Request, Result
 
 
 def classify(engine: Engine, task: AnyTask, requests: Sequence[Request]) -> Generator[Progress]:
@@ -21,7 +22,7 @@ def classify(engine: Engine, task: AnyTask, requests: Sequence[Request]) -> Gene
     yield Progress(dict.fromkeys(uses, ""), 0, 1, task.title, 0, 0.0)
     outputs = [f" {label}" for label in task.labels]
     asked = [(request, use) for request in requests for use in uses]
-    prompts = _prompts(engine, task, asked, outputs)
+    prompts = _prompts(engine, task, asked)
     rows = [
         Prompt(prompt, use, request.seed or 0)
         for (request, use), prompt in zip(asked, prompts, strict=True)
@@ -56,10 +57,9 @@ def classify(engine: Engine, task: AnyTask, requests: Sequence[Request]) -> Gene
     yield Progress(texts, 1, 1, "Done", 0, time.monotonic() - started, tuple(results))
 
 
-def _prompts(engine: Engine, task: AnyTask, asked: Sequence[tuple[Request, Use]], outputs: Sequence[str]) -> list[str]:
+def _prompts(engine: Engine, task: AnyTask, asked: Sequence[tuple[Request, Use]]) -> list[str]:
     """InputError where one does not fit together with its label."""
-    reserved = max(map(engine.count_tokens, outputs)) + 1
-    budget = Budget(engine.count_tokens, engine.info.context - reserved)
+    budget = budget_of(engine, task, asked[0][0].generation)
     prompts = []
     for request, use in asked:
         read = task.read(request)

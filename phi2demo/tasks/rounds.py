@@ -12,7 +12,8 @@ from phi2demo.tasks.casing import reading_note
 from phi2demo.tasks.choosing import Answered, Chooser
 from phi2demo.tasks.listing import Listed
 from phi2demo.tasks.receipt import Receipt, make_receipt
-from phi2demo.tasks.task import AnyTask, Budget, Pieces, Progress, Request, Result
+from phi2demo.tasks.room import budget_of
+from phi2demo.tasks.task import AnyTask, Pieces, Progress, Request, Result
 
 BATCH_PIECES = 8
 """Sentences, parts or requests that are generated together, for each use."""
@@ -89,8 +90,7 @@ class Rounds:
         self._engine, self._task, self._requests, self._cancel = engine, task, requests, cancel
         self._generation, self._uses = requests[0].generation, requests[0].uses
         assert all((each.generation, each.uses) == (self._generation, self._uses) for each in requests)
-        reserved = min(self._generation.max_new_tokens, engine.info.context // 2)
-        self._budget = Budget(engine.count_tokens, engine.info.context - reserved, reserved)
+        self._budget = budget_of(engine, task, self._generation)
         self._pieces_at_once = max(1, BATCH_PIECES // len(requests))
         self._chooser = Chooser(
             engine, task, self._generation, cancel, self._cut_short, lambda: self._seconds - self._batch_at, listing

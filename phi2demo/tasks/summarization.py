@@ -46,6 +46,7 @@ class Summarization(Task[SummaryOptions]):
     input_label = "The text to summarize"
     options_type = SummaryOptions
     generation: ClassVar = GenerationOptions(max_new_tokens=160, time_limit_s=1800.0)
+    splits: ClassVar = True
 
     def instruction(self, text: str, options: SummaryOptions) -> str:
         """Names the length in words."""

@@ -161,6 +161,8 @@ class Task(ABC, Generic[O]):
     """Where a task classifies: the outputs to choose from, by their probability."""
     has_right_answer: ClassVar[bool] = True
     """Whether it can be asked how sure a model is of its answer."""
+    splits: ClassVar[bool] = False
+    """Whether a text of any length is read, piece by piece."""
     recases: ClassVar[bool] = True
     """Whether the case of the person's text can be changed before the model reads it."""
     stop: ClassVar[tuple[str, ...]] = ("\nInstruct:", "\nOutput:")

@@ -41,6 +41,7 @@ class Translation(Task[TranslationOptions]):
     input_label = "The text to translate"
     options_type = TranslationOptions
     generation: ClassVar = GenerationOptions(max_new_tokens=128, time_limit_s=1800.0)
+    splits: ClassVar = True
 
     def instruction(self, text: str, options: TranslationOptions) -> str:
         """Names both languages in English."""

@@ -112,6 +112,10 @@ class AnswersTab(Protocol):
         """Texts to try; None where there are none."""
         ...
 
+    def counted(self) -> list[Any]:
+        """What decides how much of the room for a text is taken."""
+        ...
+
     def inputs(self) -> set[Any]:
         """Every component that a request depends on."""
         ...

@@ -85,6 +85,10 @@ class CompareTab:
         """What the input box holds."""
         return next(iter(self.asks.values())).counter
 
+    def counted(self) -> list[Any]:
+        """What decides how much of the room for a text is taken."""
+        return [self.task, *dict.fromkeys(component for ask in self.asks.values() for component in ask.counted())]
+
     def inputs(self) -> set[Any]:
         """Every component that a request depends on, and what its answers are shown by."""
         asked = {component for ask in self.asks.values() for component in ask.all()}

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import gradio as gr
+
 from phi2demo.ui.answer_column import AnswersTab
 from phi2demo.ui.handlers import AnswerHandlers, TabHandlers
 from phi2demo.ui.task_tab import TaskTab
@@ -71,7 +73,8 @@ def _connect_runs(tab: AnswersTab, handlers: AnswerHandlers) -> list[Any]:
 def _connect_input(tab: AnswersTab, handlers: AnswerHandlers) -> None:
     """The counter and files."""
     text = tab.text
-    text.change(handlers.count, text, tab.counter, trigger_mode="always_last", **AT_ONCE)
+    changes = [component.change for component in tab.counted()]
+    gr.on(changes, handlers.count, tab.inputs(), tab.counter, trigger_mode="always_last", **AT_ONCE)
     if tab.upload is not None:
         tab.upload.upload(
             handlers.open_file,

@@ -21,6 +21,7 @@ from phi2demo.tasks import TASKS
 from phi2demo.tasks.declarations import Declarations
 from phi2demo.tasks.documents import count_words
 from phi2demo.tasks.receipt import Receipt
+from phi2demo.tasks.room import Room, room_for
 from phi2demo.tasks.run import SETTINGS_UNKNOWN, replay, run, task_named
 from phi2demo.tasks.task import MAX_CHARACTERS, Progress, Request, Result
 from phi2demo.ui import actions, markup
@@ -119,17 +120,21 @@ class AnswerHandlers(ABC):
             return actions.ended(self._tab)
         return self._ended("Too many requests are waiting, or a value was refused. Try again in a moment.", "error")
 
-    def count(self, text: str) -> str:
+    def count(self, values: Mapping[Any, Any]) -> str:
         """What the input box holds, in words and, once there is a tokenizer, in tokens."""
+        text = values[self._tab.text] or ""
         if len(text) > MAX_CHARACTERS:
             return markup.note(f"{len(text):,} characters; at most {MAX_CHARACTERS:,} are read.", "warning")
-        ready = self._loader.status.state == "ready"
-        engine = self._loader.engine() if ready else None
-        return markup.counter(
-            count_words(text),
-            tokens=engine.count_tokens(text) if engine else None,
-            context=engine.info.context if engine else 0,
-        )
+        return markup.counter(count_words(text), self._room(values))
+
+    def _room(self, values: Mapping[Any, Any]) -> Room | None:
+        if self._loader.status.state != "ready":
+            return None
+        try:
+            asked = self._tab.read(values)
+        except Phi2DemoError:  # an option that cannot be is refused when it is asked
+            return None
+        return room_for(self._loader.engine(), task_named(asked.task), asked)
 
     def open_file(self, path: str | None) -> Iterator[Updates]:
         """The text of a file into the input box. Gradio deletes the copy: another visitor's same file is the same one."""

@@ -6,6 +6,7 @@ from typing import Literal
 
 from phi2demo.tasks.form import FORMS
 from phi2demo.tasks.receipt import Receipt
+from phi2demo.tasks.room import Room
 from phi2demo.tasks.task import Progress, Result
 
 Kind = Literal["idle", "waiting", "running", "done", "stopped", "error"]
@@ -101,13 +102,19 @@ def receipt_table(receipt: Receipt) -> str:
     return f'<dl class="receipt">{_definitions(rows)}</dl>'
 
 
-def counter(words: int, *, tokens: int | None, context: int) -> str:
-    """How much the input box holds."""
+def counter(words: int, room: Room | None = None) -> str:
+    """How much the input box holds, and how much of what there is for it that takes."""
     if not words:
         return '<span class="counter">&nbsp;</span>'
     parts = [f"{words:,} word{'' if words == 1 else 's'}"]
-    if tokens is not None:
-        parts.append(f"{tokens:,} of {context:,} tokens" if context else f"{tokens:,} tokens")
+    if room and room.limit is not None:
+        parts.append(f"{room.tokens:,} of {room.limit:,} tokens")
+        if room.tokens > room.limit:
+            return f'<span class="counter over">{_separated([*parts, "too long"])}</span>'
+    elif room:
+        parts.append(f"{room.tokens:,} tokens")
+        if room.pieces is None or room.pieces > 1:
+            parts.append(f"read in {room.pieces:,} {room.noun}s" if room.pieces else "read in pieces")
     return f'<span class="counter">{_separated(parts)}</span>'
 
 

@@ -51,6 +51,11 @@ class AskInputs:
         use = {self.use} if self.use else set()
         return {self.text, *self.fields.values(), *use, self.base_form, *self.options.all()}
 
+    def counted(self) -> list[Any]:
+        """What decides how much of the room for a text is taken."""
+        kept = self.options.components.get("max_new_tokens")
+        return [self.text, *self.fields.values(), *([kept] if kept else [])]
+
     def read(self, values: Mapping[Any, Any]) -> Request:
         """The request that the values ask for; SettingsError where an option is out of range."""
         generation, seed = self.options.read(values)
@@ -100,6 +105,10 @@ class TaskTab:
     def counter(self) -> Any:
         """What the input box holds."""
         return self.ask.counter
+
+    def counted(self) -> list[Any]:
+        """What decides how much of the room for a text is taken."""
+        return self.ask.counted()
 
     def inputs(self) -> set[Any]:
         """Every component that a request depends on."""
@@ -160,7 +169,7 @@ def input_box(label: str, placeholder: str, *, with_files: bool = True, lines: i
         autofocus=False,
     )
     with gr.Row(elem_classes="under-input"):
-        counter = gr.HTML(markup.counter(0, tokens=None, context=0), apply_default_css=False)
+        counter = gr.HTML(markup.counter(0), apply_default_css=False)
         upload = None
         if with_files:
             upload = gr.UploadButton(

@@ -291,6 +291,17 @@ def test_a_full_queue_says_so(new_page: Any) -> None:
         assert seen(pages[-1], ".input-text textarea").input_value() == LONG
 
 
+def test_the_counter_follows_the_text_and_what_is_kept_for_the_output(page: Any) -> None:
+    def counted() -> str:
+        return str(seen(page, ".counter").inner_text())
+
+    seen(page, ".input-text textarea").fill("word " * 850)
+    until(lambda: "too long" not in counted() and "850 of" in counted())
+    seen(page, ".options > button").click()
+    seen(page, "label:has-text('New tokens at most') input").fill("400")
+    until(lambda: "too long" in counted())
+
+
 @pytest.mark.parametrize("width", [360, 390, 800])
 @pytest.mark.parametrize("tab", TABS)
 def test_nothing_scrolls_sideways(new_page: Any, address: str, width: int, tab: str) -> None:

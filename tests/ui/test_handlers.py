@@ -419,11 +419,28 @@ def test_swap_turns_the_languages_and_takes_the_answer_along(tab_of: Callable[[s
     assert handlers.swap("en", "de", "train", "")[tab.ask.text] == "train"
 
 
-def test_the_counter_counts(tab_of: Callable[[str], Built]) -> None:
-    _, handlers = tab_of("generation")
-    assert "2 words" in handlers.count("two words")
-    assert "1,024" in handlers.count("two words")
-    assert "at most 1,000,000" in handlers.count("a" * 1_000_001)
+def test_the_counter_counts_against_what_the_tab_takes(tab_of: Callable[[str], Built]) -> None:
+    tab, handlers = tab_of("generation")
+
+    def counted(text: str, **fields: Any) -> str:
+        return re.sub("<[^>]*>", " ", handlers.count(values_of(tab, text, **fields)))
+
+    assert "2 words  2 of 818 tokens" in counted("two words", max_new_tokens=200)
+    assert "2 of 918 tokens" in counted("two words", max_new_tokens=100)
+    assert "too long" not in counted("word " * 818, max_new_tokens=200)
+    assert "819 of 818 tokens  too long" in counted("word " * 819, max_new_tokens=200)
+    assert counted("two words", max_new_tokens=-1).split() == ["2", "words"], "refused when it is asked"
+    assert "at most 1,000,000" in counted("a" * 1_000_001)
+    assert counted("").strip() == "&nbsp;"
+
+
+def test_the_counter_says_in_how_many_pieces_a_text_is_read(tab_of: Callable[[str], Built]) -> None:
+    tab, handlers = tab_of("translation")
+    shown = handlers.count(values_of(tab, "The train is late. " * 2000))
+    assert "<span>8,000 tokens</span><span>read in 2,000 sentences</span>" in shown
+    assert "read in" not in handlers.count(values_of(tab, "The train is late."))
+    assert "read in pieces" in handlers.count(values_of(tab, "The train is late. " * 9000))
+    assert {tab.text, *tab.ask.fields.values()} < set(tab.counted())
 
 
 def test_how_sure_the_model_is_stands_beside_the_answer(tab_of: Callable[[str], Built]) -> None:
