@@ -65,9 +65,10 @@ def _estimate(event: Any, tab: ExplainTab, handlers: ExplainHandlers) -> None:
 
 
 def _filled(tab: ExplainTab) -> list[Any]:
-    """What another text and output change."""
-    filled = tab.ask.all() | {*tab.ask.groups.values()}
-    return [*filled, tab.picker, tab.hint, tab.view, tab.after, tab.found, tab.status, tab.estimate]
+    """What another text and output change; the output comes last: on a tab not yet open its change is told at once."""
+    ask = tab.ask
+    shown = [tab.picker, tab.hint, tab.view, tab.after, tab.found, tab.status, tab.estimate]
+    return [*(ask.all() - {ask.output}), *ask.groups.values(), *shown, ask.output]
 
 
 def _connect_downloads(tab: ExplainTab, filling: ExplainFilling) -> None:

@@ -87,6 +87,20 @@ def test_from_an_answer_to_its_words(page: Any) -> None:
             assert json.loads(content)["text"] == TEXT
 
 
+@pytest.mark.parametrize(("tab", "fields"), [("Ask", ["Your question"]), ("Translate", ["From", "To"])])
+def test_the_first_answer_of_a_page_brings_the_fields_of_its_task(page: Any, tab: str, fields: list[str]) -> None:
+    open_tab(page, tab)
+    if tab == "Ask":
+        page.get_by_label("Your question").fill("When?")
+    ask(page, TEXT)
+    until(lambda: status(page) == "Done")
+    seen(page, "button.why").click()
+    seen(page, ".picker").wait_for()
+    page.wait_for_timeout(1000)  # the change of the output is answered after the carry
+    shown = seen(page, ".explain .fields").locator("[data-testid=block-info] >> visible=true")
+    assert [label.strip() for label in shown.all_inner_texts()] == fields
+
+
 def test_side_by_side_has_a_button_for_each_answer(page: Any) -> None:
     seen(page, "label:has-text('Side by side')").click()
     until(lambda: seen(page, "button.why").count() == 2)

@@ -8,6 +8,7 @@ import pytest
 
 from phi2demo.engine.loader import EngineLoader
 from phi2demo.explain.shapley import warm_up
+from phi2demo.ui.explain_events import _filled
 from phi2demo.ui.explain_handlers import ESTIMATE
 from phi2demo.ui.explain_tab import ID
 from phi2demo.ui.handlers import TabHandlers
@@ -47,6 +48,14 @@ def test_words_that_the_output_repeats_are_found(page: ExplainPage, sessions: Se
     assert "hidden words dropped" in page.html("settings")
     assert "model calls" in page.html("estimate")
     assert len(sessions) == 0
+
+
+def test_a_filled_output_is_told_after_all_else_that_is_asked(page: ExplainPage) -> None:
+    """On a tab that was never open, gradio asks for its tokens with the values that stand there at that moment."""
+    ask = page.tab.ask
+    outputs = _filled(page.tab)
+    last = outputs.index(ask.output)
+    assert all(outputs.index(other) < last for other in ask.all() - {ask.output})
 
 
 def test_partial_values_come_on_the_way(page: ExplainPage, engine: ScriptedEngine) -> None:
