@@ -17,6 +17,9 @@ from phi2demo.ui import markup
 
 Updates = dict[Any, Any]
 
+_TYPED = ("watts", "intensity")
+"""Fields that may be left empty."""
+
 _PRIVATE: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
@@ -34,6 +37,8 @@ class EmissionsPanel:
     examples: list[Any]
     """Buttons, one for each published figure."""
     result: Any
+    filled: Any
+    """The form as a button filled it in, and what is said of it; None before."""
 
 
 def build_emissions_panel() -> EmissionsPanel:
@@ -51,7 +56,7 @@ def build_emissions_panel() -> EmissionsPanel:
         fields = _fields()
         start = calculate(Form())
         result = gr.HTML(_calculated(start.emissions, start.energy, start.gas), apply_default_css=False)
-    return EmissionsPanel(electricity, update, used, take_over, fields, examples, result)
+    return EmissionsPanel(electricity, update, used, take_over, fields, examples, result, gr.State(None))
 
 
 def _fields() -> dict[str, Any]:
@@ -59,33 +64,42 @@ def _fields() -> dict[str, Any]:
     with gr.Row(elem_classes="calculator-fields"):
         return {
             "hardware": gr.Dropdown(list(hardware_titles()), value=CORES, label="Hardware"),
-            "watts": gr.Number(None, label="Watts of each", visible=False),
+            "watts": _typed("Watts of each", visible=False),
             "count": gr.Number(start.count, label="Count"),
             "hours": gr.Number(start.hours, label="Hours"),
             "usage": gr.Number(start.usage, label="Usage, %"),
             "memory_gb": gr.Number(start.memory_gb, label="Memory, GB"),
             "pue": gr.Number(average_pue(), label="PUE"),
             "region": gr.Dropdown(list(regions()), value=WORLD, label="Region"),
-            "intensity": gr.Number(None, label="Own g CO2e per kWh", placeholder="the region's"),
+            "intensity": _typed("Own g CO2e per kWh", placeholder="the region's"),
         }
+
+
+def _typed(label: str, *, placeholder: str = "", visible: bool = True) -> Any:
+    """A number or nothing; gradio's box for numbers shows 0 where it has no value."""
+    return gr.Textbox(label=label, placeholder=placeholder, max_lines=1, visible=visible)
 
 
 def connect_emissions(panel: EmissionsPanel, handlers: "EmissionsHandlers") -> None:
     """Live: every change is calculated; what is typed is never replaced but by a button."""
     fields = panel.fields
+    others = [field for name, field in fields.items() if name != "watts"]
+    # the change of a box that is not yet seen is told at once, so it comes last
+    filled = [*others, panel.result, panel.filled, fields["watts"]]
     gr.on(
-        [field.input for field in fields.values()],
+        # gradio tells the input of a text box by its keys: not what is pasted or deleted
+        [field.change if name in _TYPED else field.input for name, field in fields.items()],
         handlers.calculate,
-        set(fields.values()),
+        {*fields.values(), panel.filled},
         [panel.result, fields["watts"]],
         trigger_mode="always_last",
         **_PRIVATE,
     )
     for at, button in enumerate(panel.examples):
-        button.click(handlers.published_at(at), None, [*fields.values(), panel.result], **_PRIVATE)
+        button.click(handlers.published_at(at), None, filled, **_PRIVATE)
     for event in (panel.electricity.change, panel.update.click):
         event(handlers.used, panel.electricity, panel.used, **_PRIVATE)
-    panel.take_over.click(handlers.take_over, panel.electricity, [*fields.values(), panel.result], **_PRIVATE)
+    panel.take_over.click(handlers.take_over, panel.electricity, filled, **_PRIVATE)
 
 
 class EmissionsHandlers:
@@ -97,8 +111,13 @@ class EmissionsHandlers:
     def calculate(self, values: Mapping[Any, Any]) -> Updates:
         """The result for the form as it is filled in."""
         fields = self._panel.fields
-        shown: Updates = {fields["watts"]: gr.Number(visible=values[fields["hardware"]] == OWN)}
-        return shown | {self._panel.result: _result(Form(**{name: values[field] for name, field in fields.items()}))}
+        shown: Updates = {fields["watts"]: gr.Textbox(visible=values[fields["hardware"]] == OWN)}
+        try:
+            form = self._form(values)
+        except SettingsError as error:
+            return shown | {self._panel.result: markup.status(str(error), "error")}
+        filled, compared = values[self._panel.filled] or (None, "")
+        return shown | {self._panel.result: _result(form, compared if form == filled else "")}
 
     def published_at(self, at: int) -> Any:
         """The handler that fills in one of the published figures."""
@@ -127,11 +146,15 @@ class EmissionsHandlers:
         except Phi2DemoError as error:
             return markup.note(str(error), "warning")
 
+    def _form(self, values: Mapping[Any, Any]) -> Form:
+        given = {name: values[field] for name, field in self._panel.fields.items()}
+        return Form(**given | {name: _number(self._panel.fields[name].label, given[name]) for name in _TYPED})
+
     def _filled(self, form: Form, compared: str) -> Updates:
         values = {self._panel.fields[name]: value for name, value in asdict(form).items()}
         watts = self._panel.fields["watts"]
-        values[watts] = gr.Number(form.watts, visible=form.hardware == OWN)
-        return values | {self._panel.result: _result(form, compared)}
+        values[watts] = gr.Textbox(form.watts, visible=form.hardware == OWN)
+        return values | {self._panel.result: _result(form, compared), self._panel.filled: (form, compared)}
 
     def _estimate(self, work: Work, region: str) -> Emissions:
         return estimate_work(work, self._hardware(), region=region)
@@ -140,6 +163,15 @@ class EmissionsHandlers:
         from phi2demo.emissions.hardware import detect
 
         return detect(self._loader.engine().info.device.partition(":")[0], 1)
+
+
+def _number(label: str, typed: str | None) -> float | None:
+    """Empty is None."""
+    words = (typed or "").strip()
+    try:
+        return float(words) if words else None
+    except ValueError as error:
+        raise SettingsError(f"{label} is {words[:40]!r}: give a number such as 41.5.") from error
 
 
 def _result(form: Form, compared: str = "") -> str:

@@ -68,9 +68,9 @@ def test_a_model_that_is_not_there_is_said(page: Page) -> None:
 
 def values(page: Page, **changes: Any) -> dict[Any, Any]:
     fields = page.tab.emissions.fields
-    start = {"hardware": CORES, "watts": None, "count": 1, "hours": 1, "usage": 100, "memory_gb": 0, "pue": 1.67}
-    told = start | {"region": "world average", "intensity": None} | changes
-    return {fields[name]: value for name, value in told.items()}
+    start = {"hardware": CORES, "watts": "", "count": 1, "hours": 1, "usage": 100, "memory_gb": 0, "pue": 1.67}
+    told = start | {"region": "world average", "intensity": ""} | changes
+    return {fields[name]: value for name, value in told.items()} | {page.tab.emissions.filled: None}
 
 
 def test_the_calculator_is_live_and_shows_the_formula(page: Page) -> None:
@@ -82,7 +82,7 @@ def test_the_calculator_is_live_and_shows_the_formula(page: Page) -> None:
 
 def test_a_field_of_its_own_opens_for_own_watts(page: Page) -> None:
     watts = page.tab.emissions.fields["watts"]
-    assert page.emissions.calculate(values(page, hardware=OWN, watts=5))[watts].visible is True
+    assert page.emissions.calculate(values(page, hardware=OWN, watts="5"))[watts].visible is True
     assert page.emissions.calculate(values(page))[watts].visible is False
 
 
@@ -95,6 +95,12 @@ def test_a_field_of_its_own_opens_for_own_watts(page: Page) -> None:
         ({"region": None}, "None: give one of world average"),
         ({"hardware": "<b>abacus</b>"}, "&lt;b&gt;abacus"),
         ({"hardware": OWN}, "Watts of each is empty"),
+        (
+            {"intensity": "41,5"},
+            "Own g CO2e per kWh is &#x27;41,5&#x27;: give a number such as 41.5.",
+        ),
+        ({"intensity": "-1"}, "Grams per kWh is -1: give a number from 0."),
+        ({"hardware": OWN, "watts": "nan"}, "Watts of each is nan: give a number from 0."),
     ],
 )
 def test_what_is_wrong_is_said_and_nothing_typed_is_touched(page: Page, changes: dict[str, Any], message: str) -> None:
@@ -105,14 +111,37 @@ def test_what_is_wrong_is_said_and_nothing_typed_is_touched(page: Page, changes:
     assert updates[page.tab.emissions.fields["watts"]].value is None  # only whether it is seen
 
 
+@pytest.mark.parametrize(("typed", "says"), [("", "475 g CO2e per kWh"), (None, "475 g"), (" 41.5 ", "41.5 g")])
+def test_an_intensity_of_its_own_may_be_left_empty(page: Page, typed: str | None, says: str) -> None:
+    assert says in page.emissions.calculate(values(page, intensity=typed))[page.tab.emissions.result]
+
+
+def test_a_box_for_numbers_starts_with_one(page: Page) -> None:
+    """Gradio shows 0 in an empty one."""
+    import gradio as gr
+
+    fields = page.tab.emissions.fields.values()
+    assert all(field.value is not None for field in fields if isinstance(field, gr.Number))
+
+
 def test_a_published_figure_fills_the_form_and_comes_out_again(page: Page) -> None:
     for at, example in enumerate(PUBLISHED):
         filled = page.emissions.published_at(at)()
         fields = page.tab.emissions.fields
         assert filled[fields["hours"]] == example.form.hours
-        assert filled[fields["watts"]].value == example.form.watts
+        assert float(filled[fields["watts"]].value) == example.form.watts
         assert example.source in filled[page.tab.emissions.result]
     assert "<strong>1,507 kWh</strong>" in page.emissions.published_at(0)()[page.tab.emissions.result]
+
+
+def test_what_is_said_of_a_filled_form_stays_until_it_is_changed(page: Page) -> None:
+    panel = page.tab.emissions
+    filled = page.emissions.published_at(0)()
+    sent = {field: filled[field] for field in panel.fields.values()} | {panel.filled: filled[panel.filled]}
+    sent |= {panel.fields["watts"]: "12041.51", panel.fields["intensity"]: "432.73"}
+    assert page.emissions.calculate(sent)[panel.result] == filled[panel.result]
+    changed = page.emissions.calculate(sent | {panel.fields["hours"]: 1})[panel.result]
+    assert "Published" not in changed
 
 
 def test_what_the_app_has_used(page: Page) -> None:
@@ -127,7 +156,7 @@ def test_what_the_app_has_used(page: Page) -> None:
     filled = page.emissions.take_over("France")
     fields = page.tab.emissions.fields
     assert (filled[fields["hardware"]], filled[fields["region"]]) == (OWN, "France")
-    assert filled[fields["watts"]].value > 0
+    assert float(filled[fields["watts"]].value) > 0
 
 
 def test_before_the_weights_are_there_it_says_so(tmp_path: Path) -> None:
