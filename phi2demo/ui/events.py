@@ -23,13 +23,9 @@ def connect(tab: TaskTab, handlers: TabHandlers) -> None:
         shown = [*(column.box for column in tab.columns.values()), tab.ask.base_form]
         tab.ask.use.change(handlers.switch, tab.ask.use, shown, **AT_ONCE)
     if tab.swap is not None:
-        text, fields, answer = tab.ask.text, tab.ask.fields, next(iter(tab.columns.values())).text
-        tab.swap.click(
-            handlers.swap,
-            [fields["source"], fields["target"], text, answer],
-            [fields["source"], fields["target"], text],
-            **AT_ONCE,
-        )
+        ends = [tab.ask.fields["source"], tab.ask.fields["target"]]
+        known = tab.ask.all() | {column.answered for column in tab.columns.values()}
+        tab.swap.click(handlers.swap, known, [*ends, tab.ask.text], **AT_ONCE)
 
 
 def connect_answers(tab: AnswersTab, handlers: AnswerHandlers) -> list[Any]:

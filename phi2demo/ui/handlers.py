@@ -24,6 +24,7 @@ from phi2demo.tasks.receipt import Receipt
 from phi2demo.tasks.room import Room, room_for
 from phi2demo.tasks.run import SETTINGS_UNKNOWN, replay, run, task_named
 from phi2demo.tasks.task import MAX_CHARACTERS, Progress, Request, Result
+from phi2demo.tasks.translation import TranslationOptions
 from phi2demo.ui import actions, markup
 from phi2demo.ui.alternatives import alternatives
 from phi2demo.ui.answer_column import AnswerColumn, AnswersTab
@@ -244,10 +245,15 @@ class TabHandlers(AnswerHandlers):
         known = {fields[name]: value for name, value in sample.options.items() if name in fields}
         return {self._task_tab.ask.text: sample.text, **known}
 
-    def swap(self, source: str, target: str, text: str, output: str) -> Updates:
-        """The languages the other way round, and a translation back into the input box."""
-        fields = self._task_tab.ask.fields
-        return {fields["source"]: target, fields["target"]: source, self._task_tab.ask.text: output or text}
+    def swap(self, values: Mapping[Any, Any]) -> Updates:
+        """The languages the other way round, and with them the text for its translation, where that is shown, or back."""
+        ask = self._task_tab.ask
+        source, target = ask.fields["source"], ask.fields["target"]
+        box = (values[ask.text] or "", values[source], values[target])
+        shown = USES[values[ask.use]] if ask.use else USES["base"]
+        answers = [_other_side(values[self._tab.columns[use].answered], *box) for use in shown]
+        text = next((answer for answer in answers if answer), None)
+        return {source: box[2], target: box[1], **({ask.text: text} if text else {})}
 
     def switch(self, use: str) -> Updates:
         """Show the columns of the models that are to answer, and how the base is asked where it is one of them."""
@@ -272,6 +278,16 @@ def wait_for_weights(loader: EngineLoader, status: Any, cancel: Event) -> Genera
 def page_of(request: gr.Request) -> str:
     """The page that a request comes from, as a key of sessions."""
     return str(request.session_hash)
+
+
+def _other_side(answered: Answered | None, text: str, source: str, target: str) -> str:
+    """The other text of a translation that has this one on one side, in these languages; empty where it has not."""
+    if answered is None or not isinstance(answered.asked.options, TranslationOptions):
+        return ""
+    asked, options, translated = answered.asked.text, answered.asked.options, answered.result.text
+    if (text, source, target) == (asked, options.source, options.target):
+        return translated
+    return asked if (text, source, target) == (translated, options.target, options.source) else ""
 
 
 def _verdict(receipt: Receipt, result: Result) -> str:

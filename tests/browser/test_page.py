@@ -138,6 +138,9 @@ def test_swap_turns_the_languages_and_takes_the_answer_along(page: Any) -> None:
     seen(page, "button.swap").click()
     until(lambda: languages() == ["German", "English"])
     until(lambda: seen(page, ".input-text textarea").input_value() == translated)
+    seen(page, "button.swap").click()
+    until(lambda: languages() == ["English", "German"])
+    until(lambda: seen(page, ".input-text textarea").input_value() == "The train leaves.")
 
 
 def test_a_file_fills_the_input_and_a_bad_one_says_why(page: Any, tmp_path: Path) -> None:

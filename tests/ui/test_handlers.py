@@ -411,12 +411,46 @@ def test_capitals_are_read_as_the_box_says(tab_of: Callable[..., Built]) -> None
     assert "sentence case" not in page[facts]
 
 
-def test_swap_turns_the_languages_and_takes_the_answer_along(tab_of: Callable[[str], Built]) -> None:
+def swapped(tab: TaskTab, handlers: TabHandlers, page: dict[Any, Any]) -> tuple[str, str, str]:
+    """What the page holds after a click on Swap: text and languages."""
+    page |= handlers.swap(page)
+    return page[tab.ask.text], page[tab.ask.fields["source"]], page[tab.ask.fields["target"]]
+
+
+def answered(tab: TaskTab, handlers: TabHandlers, text: str, **fields: Any) -> dict[Any, Any]:
+    """The page once a text is answered."""
+    page = values_of(tab, text, **fields) | {column.answered: None for column in tab.columns.values()}
+    return page | states(tab, handlers.run(page, PAGE))[0]
+
+
+@pytest.mark.parametrize("use", ["finetuned", "base", "both"])
+def test_swap_takes_the_answer_that_is_shown_along_and_gives_the_text_back(
+    tab_of: Callable[[str], Built], use: str
+) -> None:
     tab, handlers = tab_of("translation")
-    fields = tab.ask.fields
-    updates = handlers.swap("en", "de", "train", "Zug")
-    assert (updates[fields["source"]], updates[fields["target"]], updates[tab.ask.text]) == ("de", "en", "Zug")
-    assert handlers.swap("en", "de", "train", "")[tab.ask.text] == "train"
+    page = answered(tab, handlers, "The train leaves.", use=use)
+    shown = page[tab.columns["base" if use == "base" else "finetuned"].text]
+    assert shown not in ("", "The train leaves.")
+    assert swapped(tab, handlers, page) == (shown, "de", "en")
+    assert swapped(tab, handlers, page) == ("The train leaves.", "en", "de")
+    assert swapped(tab, handlers, page) == (shown, "de", "en")
+
+
+def test_swap_leaves_a_text_that_was_not_answered(tab_of: Callable[..., Built]) -> None:
+    tab, handlers = tab_of("translation", Declaration(languages=("en", "de", "fr")))
+    page = answered(tab, handlers, "The train leaves.")
+    assert swapped(tab, handlers, page | {tab.ask.text: "Another text."}) == ("Another text.", "de", "en")
+    assert swapped(tab, handlers, page | {tab.ask.fields["target"]: "fr"}) == ("The train leaves.", "fr", "en")
+    assert swapped(tab, handlers, page | {tab.ask.use: "base"}) == ("The train leaves.", "de", "en")
+    page[tab.ask.text] = "Typed since."
+    assert swapped(tab, handlers, page) == ("Typed since.", "de", "en")
+    assert swapped(tab, handlers, page) == ("Typed since.", "en", "de")
+
+
+def test_swap_without_an_answer_turns_the_languages(tab_of: Callable[[str], Built]) -> None:
+    tab, handlers = tab_of("translation")
+    page = values_of(tab, "train") | {column.answered: None for column in tab.columns.values()}
+    assert swapped(tab, handlers, page) == ("train", "de", "en")
 
 
 def test_the_counter_counts_against_what_the_tab_takes(tab_of: Callable[[str], Built]) -> None:
