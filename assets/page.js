@@ -1,4 +1,5 @@
-/* Keys, tokens to pick, downloads made in the browser, and what screen readers need. Knows nothing of the model. */
+/* Keys, tokens to pick, downloads made in the browser, texts kept through a reload, and what screen readers need.
+   Knows nothing of the model. */
 (() => {
   const visible = (selector) => [...document.querySelectorAll(selector)].find((element) => element.offsetParent !== null);
 
@@ -136,6 +137,66 @@
     });
   };
 
+  // Typed texts and the open tab outlive a reload, which gradio also does after a lost connection. They stay in this
+  // browser tab and go with it. Without storage, or once it is full, nothing is kept.
+  const KEPT = `phi2demo ${location.pathname}`;
+  const LONGEST = 200_000;
+  const SETTLED_MS = 300; // a box that gradio has just made may still be given its value
+  const TYPED = "[role=tabpanel] .block:not(.hidden, .output-text) [data-testid=textbox]:enabled";
+  const boxes = () => [...document.querySelectorAll(TYPED)];
+  const nameOf = (box) => {
+    const label = box.closest(".input-text") ? "text" : box.closest("label")?.textContent.trim();
+    return `${box.closest("[role=tabpanel]").id} ${label}`;
+  };
+  const kept = (() => {
+    try {
+      return JSON.parse(sessionStorage.getItem(KEPT)) ?? {};
+    } catch {
+      return {};
+    }
+  })();
+  const waiting = new Map(Object.entries(kept.texts ?? {}));
+  const met = new WeakSet();
+
+  const keep = () => {
+    const texts = Object.fromEntries(waiting);
+    for (const box of boxes()) if (box.value && box.value.length <= LONGEST) texts[nameOf(box)] = box.value;
+    const tab = document.querySelector(".tasks [role=tab][aria-selected=true]")?.dataset.tabId ?? kept.tab;
+    try {
+      sessionStorage.setItem(KEPT, JSON.stringify({ tab, texts }));
+    } catch { /* nothing is kept */ }
+  };
+  window.addEventListener("pagehide", keep);
+  document.addEventListener("visibilitychange", () => document.hidden && keep());
+
+  const putBack = (box) => {
+    const text = waiting.get(nameOf(box));
+    if (!box.isConnected || text === undefined) return;
+    waiting.delete(nameOf(box));
+    if (box.value) return;
+    box.value = text;
+    box.dispatchEvent(new Event("input", { bubbles: true }));
+  };
+
+  const recall = () => {
+    const tab = kept.tab && document.querySelector(`.tasks [role=tab][data-tab-id="${CSS.escape(kept.tab)}"]`);
+    if (tab) {
+      delete kept.tab;
+      tab.click();
+    }
+    for (const box of waiting.size ? boxes() : []) {
+      if (met.has(box)) continue;
+      met.add(box);
+      setTimeout(putBack, SETTLED_MS, box);
+    }
+  };
+
+  // What an answer brings to Explain is not mixed with what was kept of it.
+  document.addEventListener("click", (event) => {
+    if (!event.target.closest?.("button.why")) return;
+    for (const name of waiting.keys()) if (name.startsWith("tab-explain ")) waiting.delete(name);
+  }, true);
+
   // Screen readers hear each new stage once: the lines themselves change many times a second.
   const region = document.createElement("div");
   region.className = "sr-only";
@@ -151,5 +212,8 @@
       output.readOnly = true;
     }
   };
-  new MutationObserver(mend).observe(document, { childList: true, subtree: true });
+  new MutationObserver(() => {
+    mend();
+    recall();
+  }).observe(document, { childList: true, subtree: true });
 })();

@@ -77,29 +77,29 @@ def build_demo(
             answering: list[AnswersTab] = []
             for name, task in TASKS.items():
                 if name in declaration.tasks:
-                    with gr.Tab(task.title, id=name):
+                    with gr.Tab(task.title, id=name, elem_id=f"tab-{name}"):
                         tab = build_task_tab(task, description, declaration, longest_s=longest_s)
                         connect(tab, TabHandlers(tab, loader, sessions, reports=reports, longest_s=longest_s))
                         answering.append(tab)
             if description.has_adapter:
-                with gr.Tab("Compare", id=COMPARE):
+                with gr.Tab("Compare", id=COMPARE, elem_id=f"tab-{COMPARE}"):
                     comparing = build_compare_tab(description, declared, longest_s=longest_s)
                     asking = CompareHandlers(comparing, loader, sessions, reports=reports, longest_s=longest_s)
                     connect_compare(comparing, asking)
                     answering.append(comparing)
-            with gr.Tab("Explain", id=EXPLAIN) as opened:
+            with gr.Tab("Explain", id=EXPLAIN, elem_id=f"tab-{EXPLAIN}") as opened:
                 explaining = build_explain_tab(tabs, description, declared.either)
             handlers = ExplainHandlers(explaining, loader, sessions, longest_s=longest_s)
             filling = ExplainFilling(explaining, loader, sessions)
             connect_explain(opened, explaining, handlers, filling)
             for each in answering:
                 connect_why(each, explaining, handlers, filling)
-            with gr.Tab("Evaluate", id=EVALUATE) as opened:
+            with gr.Tab("Evaluate", id=EVALUATE, elem_id=f"tab-{EVALUATE}") as opened:
                 evaluating = build_evaluate_tab(description, declaration, shipped=shipped_measures(reports / "set"))
             connect_reports(opened, evaluating, EvaluateReports(evaluating, loader, shelf=reports))
             connect_run(evaluating, EvaluateHandlers(evaluating, loader, sessions))
             if shelf is not None:
-                with gr.Tab("Model", id=MODEL_TAB) as opened:
+                with gr.Tab("Model", id=MODEL_TAB, elem_id=f"tab-{MODEL_TAB}") as opened:
                     build_model_tab(opened, shelf, loader, meter or Meter())
         add_endpoints(loader, declared, reports=reports, longest_s=longest_s)
         if description.has_adapter:
