@@ -1,9 +1,10 @@
-"""replay: make the output of a receipt again, and say whether it is the same."""
+"""replay: make the output of receipts again, and say whether it is the same."""
 
 import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from phi2demo.commands import arguments as shared
 from phi2demo.commands.answers import finish
@@ -12,25 +13,37 @@ from phi2demo.commands.items import read_text
 from phi2demo.settings import ModelSettings
 from phi2demo.tasks.receipt import Receipt
 from phi2demo.tasks.run import SETTINGS_UNKNOWN, replay, request_of, task_named
+from phi2demo.tasks.task import Result
 
 DIFFERS = 1
 
 
 def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_local) -> int:
-    """Replay; returns 0 where the text is the same, 1 where it differs."""
-    parser = shared.Parser(command, description="Answer the request of a receipt again.")
-    parser.add_argument("receipt", metavar="RECEIPT.json", help="a receipt, or an answer with one; - is standard input")
-    parser.add_argument("--json", action="store_true", help="the answer with its own receipt")
+    """Replay; returns 0 where every text is the same, 1 where one differs."""
+    parser = shared.Parser(command, description="Answer the request of a receipt again, or of each of several.")
+    parser.add_argument(
+        "receipt", metavar="RECEIPT.json", help="a receipt, or what --json wrote, also of several; - is standard input"
+    )
+    parser.add_argument("--json", action="store_true", help="the answer with its own receipt; of several a list")
     shared.add_model_arguments(parser, second=True)
     given = parser.parse_args(argv)
-    receipt = Receipt.from_json(_receipt_in(read_text(given.receipt)))
-    task_named(receipt.task).check(request_of(receipt))
-    engine = load_engine(_settings(shared.model_settings(given), receipt))
-    (result,) = finish(replay(engine, receipt), show=sys.stderr.isatty())
-    same = result.text == receipt.output
+    receipts = [Receipt.from_json(each) for each in _receipts_in(read_text(given.receipt))]
+    for receipt in receipts:
+        task_named(receipt.task).check(request_of(receipt))
+    engine = load_engine(_settings(shared.model_settings(given), receipts[0]))
+    told = []
+    for receipt in receipts:
+        (result,) = finish(replay(engine, receipt), show=sys.stderr.isatty())
+        told.append({"same": result.text == receipt.output, **result.as_dict()})
+        if not given.json:
+            _tell(result, receipt)
     if given.json:
-        print(json.dumps({"same": same, **result.as_dict()}, ensure_ascii=False, indent=2))
-    elif same:
+        print(json.dumps(told if len(told) > 1 else told[0], ensure_ascii=False, indent=2))
+    return 0 if all(each["same"] for each in told) else DIFFERS
+
+
+def _tell(result: Result, receipt: Receipt) -> None:
+    if result.text == receipt.output:
         print(f"same: {result.text}")
     else:
         print(f"differs: {result.text}\nreceipt: {receipt.output}")
@@ -38,19 +51,26 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
             then, now = getattr(receipt, name), getattr(result.receipt, name)
             if then != now:
                 print(f"note: {name} was {then} in the receipt, and is {now} now", file=sys.stderr)
-    if SETTINGS_UNKNOWN in result.notes and not given.json:
+    if SETTINGS_UNKNOWN in result.notes:
         print(f"note: {SETTINGS_UNKNOWN}", file=sys.stderr)
-    return 0 if same else DIFFERS
 
 
-def _receipt_in(text: str) -> str:
-    """The receipt of an answer that --json wrote; anything else as it is."""
+def _receipts_in(text: str) -> list[str]:
+    """The receipts of the answers that --json wrote, one, a list or a line each; anything else as it is."""
+    try:
+        values = _values(text)
+    except (ValueError, RecursionError):
+        return [text]
+    inner = [value["receipt"] if isinstance(value, dict) and "receipt" in value else value for value in values]
+    return [json.dumps(each) for each in inner if each is not None] or [text]  # a blank line has none
+
+
+def _values(text: str) -> list[Any]:
     try:
         value = json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-    inner = value.get("receipt") if isinstance(value, dict) else None
-    return json.dumps(inner) if isinstance(inner, dict) else text
+    except ValueError:
+        return [json.loads(line) for line in text.split("\n") if line.strip()]
+    return value if isinstance(value, list) else [value]
 
 
 def _settings(settings: ModelSettings, receipt: Receipt) -> ModelSettings:

@@ -318,6 +318,23 @@ def test_replay_says_the_same(loader: Loader, say: Ask, tmp_path: Path, capsys: 
     assert json.loads(capsys.readouterr().out)["same"] is True
 
 
+def test_replay_takes_all_that_json_writes(
+    loader: Loader, say: Ask, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, lines = receipt_file(say, tmp_path, "--use", "both"), tmp_path / "in.txt"
+    assert replay.main("replay", [str(path)], load_engine=loader) == 0
+    assert capsys.readouterr().out == "same: ONCE UPON A TIME\nsame: ONCE UPON A TIME!\n"
+    lines.write_text("one\n\ntwo\n")
+    path.write_text(say("generate", "--input", str(lines), "--json"))
+    assert replay.main("replay", [str(path), "--json"], load_engine=loader) == 0
+    assert [(each["same"], each["text"]) for each in json.loads(capsys.readouterr().out)] == [
+        (True, "ONE"), (True, "TWO"),
+    ]  # fmt: skip
+    loader.engine = ScriptedEngine(lambda prompt: " ONE")
+    assert replay.main("replay", [str(path)], load_engine=loader) == replay.DIFFERS
+    assert capsys.readouterr().out == "same: ONE\ndiffers: ONE\nreceipt: TWO\n"
+
+
 def test_replay_says_where_it_differs(
     loader: Loader, say: Ask, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
