@@ -7,7 +7,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from phi2demo.engine.engine import Completion, Engine, GenerationOptions, Prompt, Use
 from phi2demo.errors import InputError
@@ -35,6 +35,8 @@ TIME_LIMIT_S = 3600.0
 """No answer is cut short by the clock: figures would differ from run to run."""
 SCORED = ("prose", "continuation")
 """Kinds of which nothing is generated: the text there is is scored."""
+TOO_LONG = "does not fit the context"
+"""Why there is no answer."""
 SEAM_TOKENS = 4
 """Text and form may take this many tokens more together than apart."""
 
@@ -119,7 +121,7 @@ class PlainForm(Form):
         prompts = {at: self._fitting(item) for at, item in enumerate(items)}
         fitting = {at: prompt for at, prompt in prompts.items() if prompt is not None}
         found = dict(zip(fitting, self._ask(list(fitting.values()), [items[at].row for at in fitting]), strict=True))
-        return [found.get(at, Answer("", {"unanswered": "does not fit the context"})) for at in range(len(items))]
+        return [found.get(at, Answer("", {"unanswered": TOO_LONG})) for at in range(len(items))]
 
     def _ask(self, texts: Sequence[str], rows: Sequence[Row]) -> list[Answer]:
         task = TASKS[self.measure.task]
@@ -220,18 +222,36 @@ class ContinuationForm(Form):
 
     def prompt(self, item: Item) -> str:
         """The first sentence as a text that begins, which is what the app asks for; or the instruction with it."""
-        return TASKS["generation"].prompt(item.row["opening"], GenerationTaskOptions("continue"), self.form)
+        return self._prompt(item, self.form)
 
     def answer(self, items: Sequence[Item]) -> list[Answer]:
-        """Each output is `bits characters tokens`. A template is followed by a space, whatever stood before the rest."""
-        rests = [str(item.row["rest"]) for item in items]
-        outputs = [f" {rest.strip()}" for rest in rests] if self.form == "template" else rests
-        prompts = [Prompt(self.prompt(item), self.use) for item in items]
+        """Each output is `bits characters tokens`. A template is followed by a space, whatever stood before the rest.
+
+        A rest that is too long is cut at a sentence end, in every form at the same; what else does not fit has no answer.
+        """
+        rests = {at: rest for at, item in enumerate(items) if (rest := self._fitting(item))}
+        outputs = [f" {rest.strip()}" if self.form == "template" else rest for rest in rests.values()]
+        prompts = [Prompt(self.prompt(items[at]), self.use) for at in rests]
         scores = self.engine.score(prompts, outputs, adapter_strength=self.generation.adapter_strength)
-        return [
-            Answer(f"{-score.total / math.log(2)!r} {len(rest.strip())} {len(score.token_ids)}")
-            for score, rest in zip(scores, rests, strict=True)
-        ]
+        found = {
+            at: Answer(f"{-score.total / math.log(2)!r} {len(rest.strip())} {len(score.token_ids)}")
+            for (at, rest), score in zip(rests.items(), scores, strict=True)
+        }
+        return [found.get(at, Answer("0.0 0 0", {"unanswered": TOO_LONG})) for at in range(len(items))]
+
+    def _prompt(self, item: Item, form: TaskForm) -> str:
+        return TASKS["generation"].prompt(item.row["opening"], GenerationTaskOptions("continue"), form)
+
+    def _fitting(self, item: Item) -> str | None:
+        """The rest, or as many of its sentences as fit after the longest of all forms' prompts."""
+        rest, count = str(item.row["rest"]), self.engine.count_tokens
+        prompts = [self._prompt(item, form) for form in get_args(TaskForm)]
+        room = self.engine.info.context - 1 - max(map(count, prompts))  # some tokenizers begin each text with a token
+        if count(rest) <= room:
+            return rest
+        if room <= SEAM_TOKENS:
+            return None
+        return rest[: -len(rest.lstrip())] + pack(rest, count=count, limit=room - SEAM_TOKENS)[0]
 
 
 def confidences_in(details: Mapping[FormName, Sequence[Mapping[str, Any]]]) -> list[float | None] | None:

@@ -256,3 +256,29 @@ def test_a_continuation_is_scored_after_its_opening(name: FormName, prompt: str,
     bits, characters, tokens = answer.output.split()
     assert float(bits) == pytest.approx(3)
     assert (characters, tokens) == ("8", "2")
+
+
+def test_a_continuation_is_cut_to_what_fits_after_every_forms_prompt() -> None:
+    sentence = "Tom ran far. "
+    rows = [{"opening": "It rained.", "rest": "\n" + sentence * times} for times in (2, 100)]
+    rows.append({"opening": "very " * INFO.context, "rest": " Tom ran."})
+    cut: list[list[str]] = []
+
+    class Remembers(ScriptedEngine):
+        def score(self, prompts: Sequence[Prompt], outputs: Sequence[Output], **more: Any) -> list[Score]:
+            for prompt, output in zip(prompts, outputs, strict=True):
+                assert self.count_tokens(prompt.text) + self.count_tokens(str(output)) <= INFO.context
+            cut.append([str(output).strip() for output in outputs])
+            return super().score(prompts, outputs, **more)
+
+    for name in FORMS:
+        form = make_form(name, Remembers(), measure_of("continuation", *rows), seed=0)
+        assert form is not None
+        answers = form.answer(form.measure.items)
+        assert [answer.details for answer in answers] == [{}, {}, {"unanswered": "does not fit the context"}]
+        assert answers[2].output == "0.0 0 0"
+    assert cut[0] == cut[1] == cut[2]
+    whole, shortened = cut[0]
+    assert whole == sentence.strip() + " " + sentence.strip()
+    assert shortened == (sentence * shortened.count("Tom")).strip()
+    assert 40 < shortened.count("Tom") < 64
