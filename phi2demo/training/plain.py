@@ -5,9 +5,8 @@ No instruction template appears here, so that what finetuning adds can be seen a
 
 from collections.abc import Callable, Iterable
 
+from phi2demo.tasks.languages import LANGUAGES
 from phi2demo.training.corpus import Row, Source, Split
-
-LANGUAGE_NAMES = {"en": "English", "de": "German", "fr": "French", "es": "Spanish"}
 
 
 def plain_texts(source: Source, split: Split) -> Iterable[str]:
@@ -17,7 +16,7 @@ def plain_texts(source: Source, split: Split) -> Iterable[str]:
 
 
 def _translation(row: Row) -> list[str]:
-    ends = [(_name(row["source_lang"]), row["source"]), (_name(row["target_lang"]), row["target"])]
+    ends = [(LANGUAGES[row["source_lang"]], row["source"]), (LANGUAGES[row["target_lang"]], row["target"])]
     return [f"{a}: {text_a}\n{b}: {text_b}" for (a, text_a), (b, text_b) in (ends, ends[::-1])]
 
 
@@ -42,10 +41,6 @@ def _sentiment(row: Row) -> list[str]:
 
 def _prose(row: Row) -> list[str]:
     return [row["text"]]
-
-
-def _name(code: str) -> str:
-    return LANGUAGE_NAMES.get(code, code)
 
 
 PLAIN_FORMS: dict[str, Callable[[Row], list[str]]] = {
