@@ -28,6 +28,8 @@ def flaw_of(row: Mapping[str, Any], kind: str, fields: Set[str]) -> Flaw | None:
     for name in ("source_lang", "target_lang") if kind == "translation" else ():
         if row[name] not in LANGUAGES:
             return Flaw("unknown language", f"{name} is {row[name]!r}; use one of {', '.join(LANGUAGES)}")
+    if kind == "translation" and row["source_lang"] == row["target_lang"]:
+        return Flaw("one language", f"source_lang and target_lang are both {row['source_lang']!r}; a pair needs two")
     return None
 
 

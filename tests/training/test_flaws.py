@@ -28,6 +28,11 @@ PAIR = {"source": "Hello.", "target": "Ciao.", "source_lang": "en", "target_lang
             PAIR | {"source_lang": "xx"},
             Flaw("unknown language", "source_lang is 'xx'; use one of en, de, fr, es, it, pt, nl"),
         ),
+        (
+            "translation",
+            PAIR | {"target_lang": "en"},
+            Flaw("one language", "source_lang and target_lang are both 'en'; a pair needs two"),
+        ),
     ],
 )
 def test_flaw_of(kind: str, row: dict[str, Any], flaw: Flaw | None) -> None:
