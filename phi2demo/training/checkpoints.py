@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,22 @@ if TYPE_CHECKING:
 KEPT = 2
 FREE_TO_CHANGE = ("checkpoint_minutes", "log_every", "validate_every", "part_tokens", "compile", "workers")
 """Settings that a resumed run may change: they do not change what is computed, save for rounding."""
+
+NOTED_SINCE = ("data_files",)
+"""What checkpoints of earlier versions do not tell."""
+OPTIONS = {"data_files": "data", "vocab_size": "preset"}
+"""That set what is noted under another name."""
+
+
+def check_same(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any], *, but: Collection[str]) -> None:
+    """SettingsError where `folder` was made with other settings than those of now, `but` some."""
+    changed = {key for key in (*before, *now) if before.get(key) != now.get(key) and key not in but}
+    if changed:
+        options = sorted({f"--{OPTIONS.get(key, key).replace('_', '-')}" for key in changed})
+        raise SettingsError(
+            f"{folder} was made with other settings ({', '.join(options)}). "
+            "Repeat the command it was made with to go on, or give another --output folder to start anew."
+        )
 
 
 @dataclass
@@ -117,14 +134,8 @@ class Checkpoints:
         return TrainingState(**saved["progress"])
 
     def _check(self, folder: Path, before: dict[str, Any]) -> None:
-        now = self._identity
-        changed = [key for key in (before | now) if before.get(key) != now.get(key) and key not in FREE_TO_CHANGE]
-        if changed:
-            options = ", ".join(f"--{key.replace('_', '-')}" for key in sorted(changed))
-            raise SettingsError(
-                f"{folder} was made with other settings ({options}). "
-                "Repeat the command it was made with to go on, or give another --output folder to start anew."
-            )
+        unknown = tuple(key for key in NOTED_SINCE if key not in before)
+        check_same(folder, before, self._identity, but=(*FREE_TO_CHANGE, *unknown))
 
     def _newest(self) -> Path | None:
         return max(self._folder.glob("step-*"), default=None)

@@ -22,6 +22,7 @@ from phi2demo.training.held_out import draw
 from phi2demo.training.instructions import FORMS, KINDS_TAUGHT, NEEDS, REPLAY
 from phi2demo.training.loop import LoopSettings, Schedule, describe, train
 from phi2demo.training.mixture import EMPHASIS, Mixture, task_weights
+from phi2demo.training.origins import data_hashes
 from phi2demo.training.output import make_output
 from phi2demo.training.packs import PackedBatches
 from phi2demo.training.precision import Precision, make_accelerator
@@ -308,7 +309,8 @@ def _identity(settings: FinetuneSettings, max_length: int, sources: Any) -> dict
     """What a resumed run must share with the one it goes on with, besides the loop's settings."""
     names = ("model", "revision", "batch_size", "mix", "rank", "alpha", "targets")
     rows = {source.name: len(source.rows["train"]) for source in sources}
-    return {name: getattr(settings, name) for name in names} | {"max_length": max_length, "data": rows}
+    told = {name: getattr(settings, name) for name in names}
+    return told | {"max_length": max_length, "data": rows, "data_files": data_hashes(settings.data)}
 
 
 def _save(

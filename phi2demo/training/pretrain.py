@@ -16,9 +16,11 @@ from phi2demo.emissions.hardware import detect
 from phi2demo.errors import SettingsError
 from phi2demo.training import record
 from phi2demo.training.batch import Batch
+from phi2demo.training.checkpoints import check_same
 from phi2demo.training.corpus import CleaningReport, Source, read_corpus
 from phi2demo.training.gap_sentences import gap_sentences
 from phi2demo.training.loop import LoopSettings, OptimizerName, Schedule, describe, target_loss, train
+from phi2demo.training.origins import base_hashes, data_hashes
 from phi2demo.training.output import make_output
 from phi2demo.training.plain import plain_texts
 from phi2demo.training.precision import Precision, make_accelerator
@@ -192,9 +194,15 @@ def _write_record(
 
 
 def prepare_streams(settings: PretrainSettings, preset: Preset) -> None:
-    """Clean the corpus, train the tokenizer and tokenize, once; `streams.json` marks that all of it is there."""
+    """Clean the corpus, train the tokenizer and tokenize, once; `streams.json` marks that all of it is there.
+
+    SettingsError where what is there was made of something else.
+    """
     folder = settings.output / "corpus"
+    made_of = _made_of(settings, preset)
     if (folder / "streams.json").exists():
+        before = json.loads((folder / "streams.json").read_text(encoding="utf-8")).get("made_of", made_of)
+        check_same(folder, before, made_of, but=("data",))  # a folder may have been renamed
         return
     folder.mkdir(parents=True, exist_ok=True)
     sources, reports = read_corpus(settings.data)
@@ -216,8 +224,20 @@ def prepare_streams(settings: PretrainSettings, preset: Preset) -> None:
             length = write_stream(plain_texts(source, split), tokenizer, folder / f"{name}.u16", seed=settings.seed)
             lengths[name] = length
     (folder / "streams.json").write_text(
-        json.dumps({"weights": weights, "tokens": lengths}, indent=1), encoding="utf-8"
+        json.dumps({"weights": weights, "tokens": lengths, "made_of": made_of}, indent=1), encoding="utf-8"
     )
+
+
+def _made_of(settings: PretrainSettings, preset: Preset) -> dict[str, Any]:
+    """All that the streams depend on, as JSON values."""
+    return {
+        "data": settings.data.name,
+        "data_files": data_hashes(settings.data),
+        "mix": dict(settings.mix),
+        "seed": settings.seed,
+        "start": base_hashes(settings.start) if settings.start else None,
+        "vocab_size": preset.vocab_size,
+    }
 
 
 def _tokenizer_sample(sources: list[Source], weights: Mapping[str, float]) -> Iterator[str]:

@@ -242,3 +242,19 @@ def test_more_data_is_not_the_same_run(tiny_base: Path, tmp_path: Path) -> None:
     write_rows(data / "reviews.train.jsonl", rows)
     with pytest.raises(SettingsError, match=r"\(--data\)"):
         run_finetune(data, tmp_path / "adapter", tiny_base, steps=2)
+
+
+def test_as_many_other_rows_are_not_the_same_run(tiny_base: Path, tmp_path: Path) -> None:
+    data, folder = tmp_path / "data", tmp_path / "adapter"
+    for text in ("good", "bad"):
+        rows = [{"text": f"It was {text} {number} times.", "label": number % 2} for number in range(20)]
+        write_rows(data / "reviews.train.jsonl", rows)
+        if text == "good":
+            run_finetune(data, folder, tiny_base, steps=2)
+    with pytest.raises(SettingsError, match=r"\(--data\)"):
+        run_finetune(data, folder, tiny_base, steps=2)
+    (state,) = (folder / "checkpoints").glob("step-*/state.json")
+    told = json.loads(state.read_text())
+    del told["identity"]["data_files"]  # as an earlier version left it
+    state.write_text(json.dumps(told))
+    run_finetune(data, folder, tiny_base, steps=2)

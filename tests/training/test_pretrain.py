@@ -13,6 +13,7 @@ from phi2demo.training.presets import PRESETS
 from phi2demo.training.pretrain import PretrainSettings
 from phi2demo.training.record import read as read_record
 
+from .conftest import write_rows
 from .tiny_runs import STEPS, assert_like, curve, run_pretrain, run_process
 
 
@@ -140,3 +141,26 @@ def test_settings_out_of_range(changes: dict[str, Any], message: str) -> None:
 def test_other_settings_are_refused_where_a_run_is(base: Path, corpus: Path) -> None:
     with pytest.raises(SettingsError, match=r"\(--seed\)"):
         run_pretrain(corpus, base, seed=1)
+
+
+def test_streams_of_something_else_are_not_gone_on_with(base: Path, corpus: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(corpus, other)
+    for name, changes in (("mix", {"mix": {"tales": 2.0}}), ("preset", {"preset": "nano"})):
+        with pytest.raises(SettingsError, match=rf"corpus was made with other settings \(--{name}\)"):
+            run_pretrain(other, base, **changes)
+    with pytest.raises(SettingsError, match=r"\(--start\)"):
+        run_pretrain(other, base, start=base)
+    write_rows(other / "tales.jsonl", [{"text": "Once upon a time."}])
+    before = (base / "pretraining.json").read_bytes()
+    with pytest.raises(SettingsError, match=r"\(--data\).*or give another --output folder"):
+        run_pretrain(other, base)
+    assert (base / "pretraining.json").read_bytes() == before
+
+
+def test_streams_that_do_not_say_what_they_were_made_of_are_gone_on_with(base: Path, corpus: Path) -> None:
+    file = base / "corpus" / "streams.json"
+    told = json.loads(file.read_text())
+    assert told.pop("made_of")["data"] == corpus.name
+    file.write_text(json.dumps(told))
+    run_pretrain(corpus, base)
