@@ -47,6 +47,8 @@ class TrainingState:
     """On held-out examples so far; None where early stopping does not look at it."""
     lowest_step: int = 0
     """At which it was."""
+    unmeasured: bool = False
+    """Whether the measurement on held-out examples that is due at this step is still to be done."""
     pending_losses: list[float] = field(default_factory=list)
     """Of the steps since the last line of the log."""
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from phi2demo.training.batch import Batch
 from phi2demo.training.loop import target_loss
+from phi2demo.training.measuring import Told
 from phi2demo.training.mixture import EMPHASIS, Mixture
 
 if TYPE_CHECKING:
@@ -23,15 +24,20 @@ class HeldOut:
     shares: Mapping[str, float]
     """Of each task in the loss of all."""
 
-    def losses(self, model: "torch.nn.Module", part_tokens: int, device: "torch.device") -> dict[str, float]:
+    def losses(
+        self, model: "torch.nn.Module", part_tokens: int, device: "torch.device", told: Told
+    ) -> dict[str, float]:
         """Loss per output token of each task, and of all by their shares."""
         import torch
 
-        losses = {}
+        parts = [(task, part) for task, batch in self.batches.items() for part in batch.parts(part_tokens)]
+        sums = dict.fromkeys(self.batches, 0.0)
         with torch.no_grad():
-            for task, batch in self.batches.items():
-                parts = batch.parts(part_tokens)
-                losses[task] = sum(float(target_loss(model, part, device)) for part in parts) / batch.total_weight
+            for done, (task, part) in enumerate(parts):
+                told(done, len(parts))
+                sums[task] += float(target_loss(model, part, device))
+        told(len(parts), len(parts))
+        losses = {task: sums[task] / batch.total_weight for task, batch in self.batches.items()}
         total = sum(self.shares[task] for task in losses)
         return {"all": sum(self.shares[task] * losses[task] for task in losses) / total} | losses
 

@@ -56,6 +56,11 @@ class Log:
     def validation(self, losses: dict[str, float]) -> None:
         """Write the losses on held-out examples."""
         self._write({"step": self._state.step, "validation": losses})
+        self._bar.set_postfix_str(f"loss on held-out examples {losses['all']:.3f}")
+
+    def measuring(self, done: int, parts: int) -> None:
+        """Show how far a measurement is."""
+        self._bar.set_postfix_str(f"measuring on held-out examples, part {min(done + 1, parts)} of {parts}")
 
     def close(self) -> None:
         """Leave the bar as it is."""

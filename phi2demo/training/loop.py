@@ -20,6 +20,7 @@ from phi2demo.training.checkpoints import Checkpoints, TrainingState
 from phi2demo.training.dropout import seed_step, set_dropout
 from phi2demo.training.interruption import Interruption, StoppedError
 from phi2demo.training.log import Log
+from phi2demo.training.measuring import Measure, measure
 from phi2demo.training.precision import Precision
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def train(
     folder: Path,
     accelerator: "Accelerator",
     *,
-    validate: Callable[[], dict[str, float]] | None = None,
+    validate: Measure | None = None,
     gradients: Callable[[Batch], "torch.Tensor"] | None = None,
     identity: dict[str, Any] | None = None,
     label: str = "train",
@@ -118,7 +119,8 @@ def train(
     Writes `folder/log.jsonl`, one object per `log_every` steps, and checkpoints every `checkpoint_minutes`.
     `identity` is what must not change between a run and its resumption; SettingsError where it did. `validate` gives
     held-out losses every `validate_every` steps; with `patience`, training ends early once the one named "all" falls no
-    more, and the model is left with the weights for which it was lowest. `gradients`, for a single process, adds those
+    more, and the model is left with the weights for which it was lowest; a run that is stopped while it is measured is
+    measured when it goes on. `gradients`, for a single process, adds those
     of a batch's mean loss to the parameters in place of the model's own and returns that loss. Raises StoppedError on
     Ctrl-C or SIGTERM, once a checkpoint is saved.
     """
@@ -138,6 +140,7 @@ def train(
     if settings.compile:
         wrapped.compile(dynamic=False)
         entropy = torch.compile(cross_entropy, dynamic=False)
+    state.unmeasured = state.unmeasured and validate is not None
     log = Log(
         folder / "log.jsonl",
         state,
@@ -154,18 +157,23 @@ def train(
     clock = _Clock(state)
     saved_at = time.monotonic()
     with Interruption() as interruption, closing(log):
-        while state.step < settings.steps and not _exhausted(state, settings):
-            batch = next(coming)
-            if settings.dropout:
-                seed_step(settings.seed, state.step, accelerator.process_index)
-            loss = _step(wrapped, optimizer, batch, settings, state.step, accelerator, compute)
-            state.step += 1
-            state.tokens += batch.tokens
-            log.add(loss, tokens=batch.tokens, seconds=clock.lap())
-            last = state.step == settings.steps
-            if validate and (state.step % settings.validate_every == 0 or last):
-                _validate(wrapped, validate, log, state, settings, checkpoints)
-                last = last or _exhausted(state, settings)
+        stopped = partial(_asked, interruption, accelerator)
+        while not _ended(state, settings):
+            if not state.unmeasured:
+                batch = next(coming)
+                if settings.dropout:
+                    seed_step(settings.seed, state.step, accelerator.process_index)
+                loss = _step(wrapped, optimizer, batch, settings, state.step, accelerator, compute)
+                state.step += 1
+                state.tokens += batch.tokens
+                log.add(loss, tokens=batch.tokens, seconds=clock.lap())
+                due = state.step % settings.validate_every == 0 or state.step == settings.steps
+                state.unmeasured = due and validate is not None
+            if validate and state.unmeasured:
+                losses = measure(wrapped, validate, show=log.measuring, stopped=stopped, eager=settings.compile)
+                if losses is not None:
+                    _note(losses, log, state, settings, checkpoints)
+            last = _ended(state, settings)
             due = (time.monotonic() - saved_at) / 60 >= settings.checkpoint_minutes
             due, stop = _any(accelerator, due, interruption.asked)
             clock.lap()
@@ -183,26 +191,20 @@ def train(
     return state
 
 
-def _validate(
-    model: Any,
-    validate: Callable[[], dict[str, float]],
-    log: Log,
-    state: TrainingState,
-    settings: LoopSettings,
-    checkpoints: Checkpoints,
+def _note(
+    losses: dict[str, float], log: Log, state: TrainingState, settings: LoopSettings, checkpoints: Checkpoints
 ) -> None:
     """Log the losses on held-out examples; with patience, keep the weights where the one of all is the lowest so far."""
-    import torch
-
-    model.eval()
-    with torch.compiler.set_stance("force_eager") if settings.compile else nullcontext():  # shapes of their own
-        losses = validate()
     log.validation(losses)
-    model.train()
+    state.unmeasured = False
     lowest = state.lowest_loss
     if settings.patience is not None and (lowest is None or losses["all"] < lowest):
         state.lowest_loss, state.lowest_step = losses["all"], state.step
         checkpoints.save_lowest()
+
+
+def _ended(state: TrainingState, settings: LoopSettings) -> bool:
+    return not state.unmeasured and (state.step == settings.steps or _exhausted(state, settings))
 
 
 def _exhausted(state: TrainingState, settings: LoopSettings) -> bool:
@@ -313,6 +315,11 @@ def cross_entropy(logits: "torch.Tensor", labels: "torch.Tensor") -> "torch.Tens
 
 def _sync(accelerator: "Accelerator", model: "torch.nn.Module", last: bool) -> Any:
     return nullcontext() if last else accelerator.no_sync(model)
+
+
+def _asked(interruption: Interruption, accelerator: "Accelerator") -> bool:
+    """Whether any process was told to stop."""
+    return _any(accelerator, interruption.asked)[0]
 
 
 def _any(accelerator: "Accelerator", *flags: bool) -> tuple[bool, ...]:

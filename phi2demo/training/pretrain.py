@@ -5,6 +5,7 @@ import math
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from phi2demo.training.checkpoints import check_same
 from phi2demo.training.corpus import CleaningReport, Source, read_corpus
 from phi2demo.training.gap_sentences import gap_sentences
 from phi2demo.training.loop import LoopSettings, OptimizerName, Schedule, describe, target_loss, train
+from phi2demo.training.measuring import Told
 from phi2demo.training.origins import base_hashes, data_hashes
 from phi2demo.training.output import make_output
 from phi2demo.training.plain import plain_texts
@@ -162,7 +164,7 @@ def pretrain(settings: PretrainSettings) -> Path:
         settings.loop(phases[-1][0]),
         settings.output,
         accelerator,
-        validate=lambda: _validate(model, held_out, preset, accelerator.device),
+        validate=partial(_validate, model, held_out, preset, accelerator.device),
         identity={"preset": asdict(preset), "mix": dict(settings.mix)},
         label=f"pretrain {settings.preset}",
     )
@@ -272,16 +274,20 @@ def _open_blocks(settings: PretrainSettings, split: str) -> Blocks:
     return Blocks(streams, [known["weights"][name] for name in names], settings.seed)
 
 
-def _validate(model: "torch.nn.Module", held_out: Blocks, preset: Preset, device: "torch.device") -> dict[str, float]:
+def _validate(
+    model: "torch.nn.Module", held_out: Blocks, preset: Preset, device: "torch.device", told: Told
+) -> dict[str, float]:
     """Loss per token: of each data set on the same held-out blocks every time, and of all by their weights."""
     import torch
 
     length = preset.phases[0].length
     losses: dict[str, float] = {}
     with torch.no_grad():
-        for name in held_out.streams:
+        for done, name in enumerate(held_out.streams):
+            told(done, len(held_out.streams))
             block = torch.from_numpy(held_out.of(name, rows=VALIDATION_ROWS, length=length))
             batch = Batch(block[:, :-1], block[:, 1:])
             losses[name] = float(target_loss(model, batch, device)) / batch.total_weight
+    told(len(losses), len(losses))
     shares = np.asarray(held_out.weights) / sum(held_out.weights)
     return {"all": float(shares @ np.asarray(list(losses.values())))} | losses

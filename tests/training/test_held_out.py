@@ -12,6 +12,10 @@ from phi2demo.training.mixture import EMPHASIS, Mixture, task_weights
 CPU = torch.device("cpu")
 
 
+def unseen(done: int, parts: int) -> None:
+    """Progress that nobody looks at."""
+
+
 @pytest.fixture
 def mixture(corpus: Path, tiny_base: Path) -> Mixture:
     sources = [source for source in read_corpus(corpus)[0] if source.kind != "simplification"]
@@ -22,12 +26,15 @@ def mixture(corpus: Path, tiny_base: Path) -> Mixture:
 def test_the_loss_of_all_is_that_of_the_tasks_by_their_shares(mixture: Mixture, tiny_base: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(tiny_base)
     pair = replace(mixture, weights=dict.fromkeys(mixture.weights, 0.0) | {"translation": 3.0, "generation": 1.0})
-    losses = draw(pair).losses(model, 400, CPU)
+    told: list[tuple[int, int]] = []
+    losses = draw(pair).losses(model, 400, CPU, lambda done, parts: told.append((done, parts)))
     shares = {"translation": 3.0, "generation": EMPHASIS["generation"]}
     assert losses.keys() == {"all", *shares}
     expected = sum(shares[task] * losses[task] for task in shares) / sum(shares.values())
     assert losses["all"] == pytest.approx(expected)
-    assert draw(pair).losses(model, 100_000, CPU) == pytest.approx(losses, rel=1e-5)
+    assert draw(pair).losses(model, 100_000, CPU, unseen) == pytest.approx(losses, rel=1e-5)
+    assert told == [(done, len(told) - 1) for done in range(len(told))]
+    assert len(told) > 3
 
 
 def test_no_task_is_measured_on_more_examples_than_it_has_rows(mixture: Mixture) -> None:

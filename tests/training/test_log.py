@@ -1,6 +1,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from phi2demo.training.checkpoints import TrainingState
 from phi2demo.training.log import Log, read_log
 
@@ -45,6 +47,16 @@ def test_losses_since_the_last_line_are_not_lost(tmp_path: Path) -> None:
     log.close()
     assert read_log(tmp_path / "log.jsonl")[0]["loss"] == 2.0
     assert state.pending_losses == []
+
+
+def test_the_bar_says_how_far_a_measurement_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = make(tmp_path / "log.jsonl", TrainingState())
+    log.measuring(0, 3)
+    log.validation({"all": 2.0})
+    log.close()
+    shown = capsys.readouterr().err
+    assert "measuring on held-out examples, part 1 of 3" in shown
+    assert shown.rstrip().endswith("loss on held-out examples 2.000]")
 
 
 def test_only_the_main_process_writes(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from phi2demo.training.checkpoints import TrainingState
 from phi2demo.training.interruption import StoppedError
 from phi2demo.training.log import read_log
 from phi2demo.training.loop import LoopSettings, target_loss, train
+from phi2demo.training.measuring import Told
 from phi2demo.training.precision import make_accelerator
 from phi2demo.training.presets import Preset
 
@@ -150,7 +151,7 @@ def test_parts_change_nothing_but_rounding(tmp_path: Path) -> None:
 
 
 def test_validation_does_not_disturb(tmp_path: Path) -> None:
-    def validate() -> dict[str, float]:
+    def validate(told: Told) -> dict[str, float]:
         torch.rand(3)
         return {"all": 1.0}
 
@@ -162,13 +163,16 @@ def test_validation_does_not_disturb(tmp_path: Path) -> None:
     assert steps == [4, 8, 12]
 
 
+NAMES = ("broken", "unbroken")
+
+
 class Validations:
     """Held-out losses by step."""
 
     def __init__(self, *losses: float) -> None:
         self._losses = list(losses)
 
-    def __call__(self) -> dict[str, float]:
+    def __call__(self, told: Told) -> dict[str, float]:
         return {"all": self._losses.pop(0)}
 
 
@@ -217,6 +221,34 @@ def test_early_stopping_is_as_exact_as_the_rest_after_a_kill(tmp_path: Path) -> 
     assert_same(model, unbroken)
 
 
+@pytest.mark.parametrize("step", [4, 12])
+def test_a_stop_while_it_is_measured_is_heeded_and_made_up_for(tmp_path: Path, step: int) -> None:
+    """Planted: the signal comes in the second of three parts, in the middle of the run or after its last step."""
+
+    class Parts:
+        def __init__(self, *, interrupted: bool = False) -> None:
+            self.measured, self._interrupted = 0, interrupted
+
+        def __call__(self, told: Told) -> dict[str, float]:
+            for done in range(3):
+                told(done, 3)
+                if self._interrupted and self.measured == step // 4 - 1 and done == 1:
+                    signal.raise_signal(signal.SIGINT)
+            told(3, 3)
+            self.measured += 1
+            return {"all": 1.0}
+
+    with pytest.raises(StoppedError, match=rf"Stopped after step {step} of 12"):
+        run(tmp_path / "broken", validate=Parts(interrupted=True))
+    model, state = run(tmp_path / "broken", validate=Parts())
+    unbroken, _ = run(tmp_path / "unbroken", validate=Parts())
+    assert not state.unmeasured
+    assert_same(model, unbroken)
+    validations = [[row for row in read_log(tmp_path / name / "log.jsonl") if "validation" in row] for name in NAMES]
+    assert validations[0] == validations[1]
+    assert [row["step"] for row in validations[0]] == [4, 8, 12]
+
+
 def test_time_of_loading_does_not_count(tmp_path: Path) -> None:
     _, state = run(tmp_path)
     rows = read_log(tmp_path / "log.jsonl")
@@ -246,7 +278,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(tmp_path: Path, number: sig
 def test_dropout_is_of_training_alone_and_workers_change_nothing(tmp_path: Path) -> None:
     batch, seen = RandomBatches().at(0), []
 
-    def validate() -> dict[str, float]:
+    def validate(told: Told) -> dict[str, float]:
         with torch.no_grad():
             seen.append([float(target_loss(model, batch, torch.device("cpu"))) for _ in range(2)])
         return {"all": 1.0}
