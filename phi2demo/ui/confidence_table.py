@@ -5,8 +5,10 @@ from html import escape
 from phi2demo.evaluation.results import MeasureValue, ReportValue, SliceValue
 from phi2demo.evaluation.slices import FIFTHS
 from phi2demo.evaluation.wording import measure_title, number
-from phi2demo.ui.figures import NUMBER, scrolling
+from phi2demo.ui import tables
 from phi2demo.ui.markup import note
+
+_HEADS = ("Measure", "Metric", *(name.capitalize() for name in FIFTHS))
 
 
 def scores(report: ReportValue) -> str:
@@ -14,12 +16,10 @@ def scores(report: ReportValue) -> str:
     told = [(measure, fifths) for measure in report.measures if (fifths := _fifths(measure))]
     if not told:
         return ""
-    heads = ("Measure", "Metric", *(name.capitalize() for name in FIFTHS))
-    head = "".join(f'<th scope="col"{"" if at < 2 else NUMBER}>{name}</th>' for at, name in enumerate(heads))
     rows = "".join(_row(measure, fifths) for measure, fifths in told)
     return (
         '<div class="figures below"><h3>Does it know where it is wrong?</h3></div>'
-        + scrolling(f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>", "Scores by confidence")
+        + tables.region(f"<table>{tables.head(_HEADS)}<tbody>{rows}</tbody></table>", "Scores by confidence")
         + note(
             "Each set in fifths by the confidence in the answers, the geometric mean of the probabilities of their tokens or "
             "the probability of the label, which ends as said below the score."
@@ -33,11 +33,11 @@ def _fifths(measure: MeasureValue) -> dict[str, SliceValue]:
 
 def _row(measure: MeasureValue, fifths: dict[str, SliceValue]) -> str:
     title = escape(measure.figures[0].title) if measure.figures else ""
-    cells = "".join(f'<td class="number">{_cell(fifths.get(name))}</td>' for name in FIFTHS)
+    cells = tables.cells(_HEADS[2:], (_content(fifths.get(name)) for name in FIFTHS))
     return f'<tr><th scope="row">{escape(measure_title(measure.name))}</th><td>{title}</td>{cells}</tr>'
 
 
-def _cell(part: SliceValue | None) -> str:
+def _content(part: SliceValue | None) -> str:
     """Of the finetuned model, or of the base where it alone was asked."""
     if part is None:
         return ""

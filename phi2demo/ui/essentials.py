@@ -5,6 +5,7 @@ from html import escape
 
 from phi2demo.cards.essentials import Essentials, Figure, Source
 from phi2demo.cards.glossary import GLOSSARY
+from phi2demo.ui import tables
 from phi2demo.ui.header import LOAD_PHI
 from phi2demo.ui.markdown_html import COPY, code, render
 
@@ -62,7 +63,7 @@ def _figures(figures: Sequence[Figure]) -> str:
     ]
     has_intervals = any(figure.low is not None for figure in figures)
     note = "In brackets: bootstrap 95 % intervals. " if has_intervals else "Its card gives no intervals. "
-    return _table("Results", head, rows) + f'<p class="note">{note}Every metric stands in the card below.</p>'
+    return _table("Results", head, rows, words=3) + f'<p class="note">{note}Every metric stands in the card below.</p>'
 
 
 def _score(figure: Figure) -> str:
@@ -75,15 +76,14 @@ def _sources(sources: Sequence[Source]) -> str:
     if not sources:
         return "<p>Not recorded: the model's folder holds no training record, and its card names no data.</p>"
     rows = [[source.title, source.licence, source.attribution, source.note] for source in sources]
-    return _table("Training data", ["Texts", "Licence", "By", "What they are"], rows)
+    return _table("Training data", ["Texts", "Licence", "By", "What they are"], rows, words=4)
 
 
-def _table(label: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
-    lines = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+def _table(label: str, names: Sequence[str], rows: Iterable[Sequence[str]], *, words: int) -> str:
+    lines = "".join(f"<tr>{tables.cells(names, map(escape, row), words=words)}</tr>" for row in rows)
     return (
-        f'<div class="scroll" role="region" aria-label="{escape(label)}" tabindex="0"><table><thead><tr>{heads}</tr>'
-        f"</thead><tbody>{lines}</tbody></table></div>"
+        f'<div class="scroll stacks" role="region" aria-label="{escape(label)}" tabindex="0"><table>'
+        f"{tables.head(names, words=words)}<tbody>{lines}</tbody></table></div>"
     )
 
 

@@ -12,6 +12,7 @@ from phi2demo.evaluation.results import FigureValue, MeasureValue, ReportValue, 
 from phi2demo.evaluation.slices import LEAST_TO_RANK
 from phi2demo.evaluation.tally import PartialFigure
 from phi2demo.evaluation.wording import measure_title, number
+from phi2demo.ui import tables
 from phi2demo.ui.markup import note
 
 LANE_PX = 15
@@ -65,47 +66,37 @@ def plot(report: ReportValue) -> str:
 def so_far(partial: Sequence[PartialFigure]) -> str:
     """Scores on their way, without intervals."""
     forms = [form for form in FORM_TITLES if any(form in figure.scores for figure in partial)]
-    heads = ["Measure", "Metric", "n", *(FORM_TITLES[form].capitalize() for form in forms)]
-    head = "".join(f'<th scope="col"{"" if at < 2 else NUMBER}>{escape(name)}</th>' for at, name in enumerate(heads))
+    names = ["Measure", "Metric", "n", *(FORM_TITLES[form].capitalize() for form in forms)]
     rows = "".join(
         f'<tr><th scope="row">{escape(measure_title(figure.measure))}</th><td>{escape(figure.title)}</td>'
-        + "".join(
-            f'<td class="number">{text}</td>'
-            for text in (
+        + tables.cells(
+            names[2:],
+            (
                 f"{figure.n:,}",
                 *(number(figure.scores[form], figure.digits) if form in figure.scores else "" for form in forms),
-            )
+            ),
         )
         + "</tr>"
         for figure in partial
     )
     return (
         '<div class="figures"><h3>So far</h3></div>'
-        + scrolling(f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>", "Scores so far")
+        + tables.region(f"<table>{tables.head(names)}<tbody>{rows}</tbody></table>", "Scores so far")
         + note("Of the items that were answered in every form. Intervals come at the end.")
     )
 
 
 def table(report: ReportValue) -> str:
-    """Every figure; scrolls inside itself where the screen is narrow."""
+    """Every figure."""
     forms = report.forms
     compared = any(figure.difference for measure in report.measures for figure in measure.figures)
-    heads = ["Measure", "Metric", "n", *(FORM_TITLES[form].capitalize() for form in forms)]
-    heads += ["Difference", "p"] if compared else []
-    head = "".join(f'<th scope="col"{"" if at < 2 else NUMBER}>{escape(name)}</th>' for at, name in enumerate(heads))
-    body = "".join(_rows(measure, forms, compared=compared) for measure in report.measures)
+    names = ["Measure", "Metric", "n", *(FORM_TITLES[form].capitalize() for form in forms)]
+    names += ["Difference", "p"] if compared else []
+    body = "".join(_rows(measure, forms, names, compared=compared) for measure in report.measures)
     words = "Scores with bootstrap 95 % intervals"
     if compared:
         words += "; the difference is finetuned less the base’s better form, with a paired test"
-    return scrolling(f"<table><caption>{words}.</caption><thead><tr>{head}</tr></thead>{body}</table>", "All figures")
-
-
-NUMBER = ' class="number"'
-
-
-def scrolling(content: str, label: str) -> str:
-    """What may be wider than the screen, to be reached by keyboard."""
-    return f'<div class="figures scrolls" role="region" tabindex="0" aria-label="{escape(label)}">{content}</div>'
+    return tables.region(f"<table><caption>{words}.</caption>{tables.head(names)}{body}</table>", "All figures")
 
 
 def verdict(figure: FigureValue, n: int) -> tuple[str, str]:
@@ -208,12 +199,12 @@ def nice_top(highest: float) -> float:
     return next((step for step in steps if highest <= step), 100.0 * -(-highest // 100))
 
 
-def _rows(measure: MeasureValue, forms: Sequence[FormName], *, compared: bool) -> str:
+def _rows(measure: MeasureValue, forms: Sequence[FormName], names: Sequence[str], *, compared: bool) -> str:
     """The figures of one measure, a body of the table."""
-    return "<tbody>" + "".join(_cells(measure, forms, compared=compared)) + "</tbody>"
+    return "<tbody>" + "".join(_cells(measure, forms, names, compared=compared)) + "</tbody>"
 
 
-def _cells(measure: MeasureValue, forms: Sequence[FormName], *, compared: bool) -> Iterator[str]:
+def _cells(measure: MeasureValue, forms: Sequence[FormName], names: Sequence[str], *, compared: bool) -> Iterator[str]:
     for at, figure in enumerate(measure.figures):
         title = figure.title if figure.higher_is_better else f"{figure.title} (lower is better)"
         first = (
@@ -221,21 +212,20 @@ def _cells(measure: MeasureValue, forms: Sequence[FormName], *, compared: bool) 
             if at == 0
             else ""
         )
-        cells = f'<td class="number">{measure.n:,}</td>'
-        cells += "".join(score_cell(figure.scores.get(form), figure.digits) for form in forms)
+        contents = [f"{measure.n:,}", *(score_text(figure.scores.get(form), figure.digits) for form in forms)]
         if compared:
-            cells += "".join(f'<td class="number">{text}</td>' for text in _difference(figure, measure.n))
-        yield f"<tr>{first}<td>{escape(title)}</td>{cells}</tr>"
+            contents += _difference(figure, measure.n)
+        yield f"<tr>{first}<td>{escape(title)}</td>{tables.cells(names[2:], contents)}</tr>"
 
 
-def score_cell(score: ScoreValue | None, digits: int) -> str:
-    """A cell of a table, with the interval below the score; empty where there is none."""
+def score_text(score: ScoreValue | None, digits: int) -> str:
+    """What stands in a cell of a table: the interval below the score; empty where there is none."""
     if score is None:
-        return '<td class="number"></td>'
+        return ""
     low_high = ""
     if score.low is not None and score.high is not None:
         low_high = f"<small>{number(score.low, digits)} to {number(score.high, digits)}</small>"
-    return f'<td class="number">{number(score.score, digits)} {low_high}</td>'
+    return f"{number(score.score, digits)} {low_high}"
 
 
 def _difference(figure: FigureValue, n: int) -> Iterable[str]:

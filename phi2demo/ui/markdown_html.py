@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from html.parser import HTMLParser
+from itertools import pairwise
 from typing import Any
 from urllib.parse import unquote
 
@@ -40,6 +41,7 @@ def render(text: str, *, find_picture: FindPicture = lambda name: None, home: st
     parser.validateLink = lambda url: True  # type: ignore[method-assign]  # judged below, where it also is told
     tokens = parser.parse(text)
     sections = _mend_blocks(tokens)
+    _label_cells(tokens)
     for token in tokens:
         if token.type == "inline" and token.children is not None:
             token.children = _mend_inline(token.children, find_picture, home)
@@ -68,6 +70,22 @@ def _mend_blocks(tokens: list[Token]) -> list[tuple[str, str]]:
             if level == 2:
                 sections.append((str(token.attrs["id"]), title))
     return sections
+
+
+def _label_cells(tokens: Sequence[Token]) -> None:
+    """Every cell of a table with the name of its column, for where the screen is too narrow for columns."""
+    names: list[str] = []
+    column = 0
+    for token, inner in pairwise(tokens):
+        if token.type == "thead_open":
+            names = []
+        elif token.type == "tr_open":
+            column = 0
+        elif token.type == "th_open":
+            names.append("".join(child.content for child in inner.children or () if child.type != "html_inline"))
+        elif token.type == "td_open":
+            token.attrs["data-label"] = names[column]
+            column += 1
 
 
 def slug(title: str) -> str:
@@ -168,7 +186,7 @@ def _fence(renderer: Any, tokens: Sequence[Token], at: int, options: Any, env: A
 
 
 def _table_open(renderer: Any, tokens: Sequence[Token], at: int, options: Any, env: Any) -> str:
-    return '<div class="scroll" role="region" aria-label="Table" tabindex="0"><table>\n'
+    return '<div class="scroll stacks" role="region" aria-label="Table" tabindex="0"><table>\n'
 
 
 def _table_close(renderer: Any, tokens: Sequence[Token], at: int, options: Any, env: Any) -> str:

@@ -7,7 +7,8 @@ from phi2demo.evaluation.forms import FormName
 from phi2demo.evaluation.report import FORM_TITLES
 from phi2demo.evaluation.results import MeasureValue, PeopleValue, ReportValue
 from phi2demo.evaluation.wording import measure_title
-from phi2demo.ui.figures import NUMBER, score_cell, scrolling
+from phi2demo.ui import tables
+from phi2demo.ui.figures import score_text
 from phi2demo.ui.markup import note
 
 
@@ -17,12 +18,11 @@ def scores(report: ReportValue) -> str:
     if not told:
         return ""
     forms = report.forms
-    heads = ("Measure", "Metric", "n", "Another person", *(FORM_TITLES[form].capitalize() for form in forms))
-    head = "".join(f'<th scope="col"{"" if at < 2 else NUMBER}>{escape(name)}</th>' for at, name in enumerate(heads))
-    bodies = "".join(f"<tbody>{''.join(_rows(measure, people, forms))}</tbody>" for measure, people in told)
+    names = ("Measure", "Metric", "n", "Another person", *(FORM_TITLES[form].capitalize() for form in forms))
+    bodies = "".join(f"<tbody>{''.join(_rows(measure, people, forms, names))}</tbody>" for measure, people in told)
     return (
         '<div class="figures below"><h3>What people score against one another</h3></div>'
-        + scrolling(f"<table><thead><tr>{head}</tr></thead>{bodies}</table>", "Scores of people")
+        + tables.region(f"<table>{tables.head(names)}{bodies}</table>", "Scores of people")
         + note(
             "Where a set has several answers by people to the same, the second is scored against the others as if a model had "
             "given it; the models on the same items against the same others. A score that people do not reach either says "
@@ -31,9 +31,10 @@ def scores(report: ReportValue) -> str:
     )
 
 
-def _rows(measure: MeasureValue, people: PeopleValue, forms: Sequence[FormName]) -> Iterator[str]:
+def _rows(measure: MeasureValue, people: PeopleValue, forms: Sequence[FormName], names: Sequence[str]) -> Iterator[str]:
     name = escape(measure_title(measure.name))
     for at, (figure, person) in enumerate(people.figures):
         first = f'<th scope="rowgroup" rowspan="{len(people.figures)}">{name}</th>' if at == 0 else ""
-        cells = "".join(score_cell(score, figure.digits) for score in (person, *map(figure.scores.get, forms)))
-        yield f'<tr>{first}<td>{escape(figure.title)}</td><td class="number">{people.n:,}</td>{cells}</tr>'
+        scores = (score_text(score, figure.digits) for score in (person, *map(figure.scores.get, forms)))
+        cells = tables.cells(names[2:], (f"{people.n:,}", *scores))
+        yield f"<tr>{first}<td>{escape(figure.title)}</td>{cells}</tr>"

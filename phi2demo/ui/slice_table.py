@@ -15,8 +15,8 @@ from phi2demo.evaluation.slices import (
     Dimension,
 )
 from phi2demo.evaluation.wording import measure_title, number
-from phi2demo.ui.figures import scrolling
 from phi2demo.ui.markup import note
+from phi2demo.ui.tables import region
 
 _Column = tuple[Dimension, str]
 """Dimension and label."""
@@ -41,7 +41,7 @@ def heat(report: ReportValue) -> str:
     says = "Finetuned less base by part of the set, in the measure’s first metric" if compared else "Scores by part"
     inner = f"<table><caption>{says}.</caption><thead>{_head(columns)}</thead><tbody>{rows}</tbody></table>"
     legend = _legend(compared=compared, few=any(not s.enough for m in measures for s in m.slices))
-    return f'<div class="explanation slices">{scrolling(inner, "Slices")}{legend}{_contamination(measures)}</div>'
+    return f'<div class="explanation slices">{region(inner, "Slices")}{legend}{_contamination(measures)}</div>'
 
 
 def _columns(measures: Sequence[MeasureValue]) -> list[_Column]:
@@ -84,22 +84,24 @@ def _edge(columns: Sequence[_Column], at: int) -> str:
 
 def _row(measure: MeasureValue, columns: Sequence[_Column], scales: dict[bool, float]) -> str:
     parts = {(part.by, part.name): part for part in measure.slices}
-    cells = "".join(_cell(parts.get((by, name)), scales, _edge(columns, at)) for at, (by, name) in enumerate(columns))
+    cells = "".join(_cell(parts.get(column), column, scales, _edge(columns, at)) for at, column in enumerate(columns))
     title = measure.figures[0].title if measure.figures else ""
     metric = f'<span class="metric">{escape(title)}</span>'
     return f'<tr><th scope="row">{escape(measure_title(measure.name))}{metric}</th>{cells}</tr>'
 
 
-def _cell(part: SliceValue | None, scales: dict[bool, float], edge: str) -> str:
+def _cell(part: SliceValue | None, column: _Column, scales: dict[bool, float], edge: str) -> str:
+    label = f'data-label="{escape(column[1])}"'
     if part is None or not part.figures:
         return f'<td class="none {edge}"></td>'
     figure = part.figures[0]
     text, kind, strength = _shown(figure)
     size = f"<small>n {part.n:,}</small>"
     if not part.enough:
-        return f'<td class="few {edge}" title="Too few to rank">{text} {size}<span class="sr-only"> too few to rank</span></td>'
+        few = '<span class="sr-only"> too few to rank</span>'
+        return f'<td class="few {edge}" {label} title="Too few to rank">{text} {size}{few}</td>'
     colour = f'style="--v:{min(strength / scales[figure.higher_is_better], 1.0):.3f}"'
-    return f'<td class="cell {kind} {edge}" {colour}>{text} {size}</td>'
+    return f'<td class="cell {kind} {edge}" {label} {colour}>{text} {size}</td>'
 
 
 def _shown(figure: FigureValue) -> tuple[str, str, float]:

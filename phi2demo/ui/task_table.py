@@ -7,7 +7,7 @@ from itertools import groupby
 from phi2demo.evaluation.by_task import TaskFigure, by_task, p_value, percent
 from phi2demo.evaluation.results import ReportValue
 from phi2demo.evaluation.wording import number
-from phi2demo.ui.figures import NUMBER, scrolling
+from phi2demo.ui import tables
 from phi2demo.ui.markup import note
 
 _HEADS = ("Task", "Metric", "Sets", "n", "Difference", "p", "I²")
@@ -18,14 +18,13 @@ def gains(report: ReportValue) -> str:
     figures = by_task(report.measures)
     if all(figure.sets < 2 for figure in figures):
         return ""
-    head = "".join(f'<th scope="col"{"" if at < 2 else NUMBER}>{name}</th>' for at, name in enumerate(_HEADS))
     bodies = (
         f"<tbody>{''.join(_rows(list(group)))}</tbody>" for _, group in groupby(figures, key=lambda each: each.task)
     )
-    table = f"<table><thead><tr>{head}</tr></thead>{''.join(bodies)}</table>"
+    table = f"<table>{tables.head(_HEADS)}{''.join(bodies)}</table>"
     return (
         '<div class="figures below"><h3>Finetuned against base, over all sets of a task</h3></div>'
-        + scrolling(table, "Figures by task")
+        + tables.region(table, "Figures by task")
         + note(
             "The sets’ differences, weighted by how surely each is known and how far they differ: a random-effects "
             "meta-analysis with Hartung and Knapp’s intervals, which ask whether other sets of the task would gain too. Two or "
@@ -44,12 +43,11 @@ def _rows(figures: Sequence[TaskFigure]) -> Iterator[str]:
         found = figure.difference
         value, low, high = (number(each, figure.digits, signed=True) for each in (found.value, found.low, found.high))
         kind = figure.verdict if figure.verdict in ("better", "worse") else "unclear"
-        cells = (
+        contents = (
             str(figure.sets),
             f"{figure.n:,}",
             f'<span class="{kind}">{value}</span> <small>{low} to {high}</small>',
             escape(p_value(found.p)),
             percent(figure),
         )
-        numbers = "".join(f'<td class="number">{cell}</td>' for cell in cells)
-        yield f"<tr>{first}<td>{escape(title)}</td>{numbers}</tr>"
+        yield f"<tr>{first}<td>{escape(title)}</td>{tables.cells(_HEADS[2:], contents)}</tr>"

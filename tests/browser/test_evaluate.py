@@ -162,6 +162,24 @@ def test_it_fits_and_can_be_read(new_page: Any, address: str, width: int, dark: 
     assert not page.evaluate(CONTRAST)
 
 
+def test_at_360_pixels_tables_are_stacks_that_tell_what_their_figures_are(new_page: Any, address: str) -> None:
+    page = new_page(address, width=360, height=800)
+    page.get_by_role("tab", name="Evaluate", exact=True).click()
+    seen(page, ".slices td").first.wait_for()
+    tables = seen(page, ".stacks")
+    assert tables.count() == 3
+    for at in range(3):
+        tables.nth(at).scroll_into_view_if_needed()
+        assert tables.nth(at).evaluate("(box) => box.scrollWidth <= box.clientWidth")
+    for name in ("Difference", "p", "I²"):
+        cell = seen(page, f"[aria-label='Figures by task'] td[data-label='{name}']").first
+        assert cell.evaluate("(cell) => getComputedStyle(cell, '::before').content") == f'"{name}"'
+        box = cell.bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 360
+    assert wide(page) <= 0
+
+
 def test_a_bare_base_has_one_column(new_page: Any) -> None:
     with served("--bare", "--delay", "0.01") as url:
         page = new_page(url)

@@ -42,17 +42,19 @@ def test_a_citation_is_copied(page: Any) -> None:
     assert page.evaluate("navigator.clipboard.readText()") == "@misc{adapter, title = {A <b>title</b>}}"
 
 
-def test_at_360_pixels_only_the_tables_scroll(new_page: Any, address: str) -> None:
+def test_at_360_pixels_nothing_scrolls_sideways_and_tables_are_stacks(new_page: Any, address: str) -> None:
     page = opened(new_page(address, width=360))
     page.get_by_text("Calculate energy and CO2e").click()
     seen(page, "button:has-text('BERT base')").click()
     until(lambda: "1,507 kWh" in page.locator(".calculated").inner_text())
     width, inner = page.evaluate(WIDTHS)
     assert width <= inner
-    assert page.evaluate(
-        "(() => { const table = document.querySelector('.model-card .scroll');"
-        " return table.scrollWidth > table.clientWidth; })()"
-    )
+    tables = seen(page, ".model .stacks")
+    assert tables.count() == 3
+    for at in range(3):
+        assert tables.nth(at).evaluate("(box) => box.scrollWidth <= box.clientWidth")
+    base = seen(page, "[aria-label='Results'] td[data-label='Base']").first
+    assert base.evaluate("(cell) => getComputedStyle(cell, '::before').content") == '"Base"'
 
 
 def test_the_calculator_follows_every_change(page: Any) -> None:

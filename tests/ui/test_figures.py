@@ -46,7 +46,7 @@ def test_a_few_items_have_no_p(n: int, p: str) -> None:
     report = small()
     report["measures"][0] |= {"n": n}
     report["measures"][0]["figures"][0]["difference"] |= {"p": 0.01}
-    assert f'<td class="number">{p}</td>' in figures.table(as_report(report))
+    assert f'<td class="number" data-label="p">{p}</td>' in figures.table(as_report(report))
 
 
 def test_several_sets_of_a_task_are_told_together() -> None:
@@ -58,7 +58,7 @@ def test_several_sets_of_a_task_are_told_together() -> None:
     report["measures"] += [measure | {"name": measure["name"] + "<b>"}] * 4
     table = task_table.gains(as_report(report))
     assert '<span class="better">+2.0</span> <small>+0.4 to +3.6</small>' in table
-    assert '<td class="number">5</td><td class="number">200</td>' in table
+    assert '<td class="number" data-label="Sets">5</td><td class="number" data-label="n">200</td>' in table
     assert "<b>" not in table
 
 
@@ -103,7 +103,7 @@ def test_people_stand_beside_the_models_where_several_answered() -> None:
     person = {"score": 43.8, "low": 40.0, "high": 47.0}
     report["measures"][0]["people"] = {"n": 1480, "figures": [figure | {"peers": {"person": person}}]}
     table = people_table.scores(as_report(report))
-    cells = re.findall(r'<td class="number">(.*?)</td>', table)
+    cells = re.findall(r'<td class="number"[^>]*>(.*?)</td>', table)
     assert cells == ["1,480", "43.8 <small>40.0 to 47.0</small>", "30.0 <small>25.0 to 35.0</small>", "20.0 "]
     assert "<b>BLEU" not in table
     assert table.count('<th scope="col"') == 6
@@ -120,7 +120,7 @@ def test_fifths_of_confidence_tell_what_it_is_worth_and_are_not_in_the_heat_tabl
     ]
     report["measures"] = [measure | {"slices": [part, *fifths[:-1]]}, measure | {"name": "prose.x"}]
     table = confidence_table.scores(as_report(report))
-    cells = re.findall(r'<td class="number">(.*?)</td>', table)
+    cells = re.findall(r'<td class="number"[^>]*>(.*?)</td>', table)
     assert cells == [*(f"30.0 <small>to {share}%</small>" for share in (40, 60, 80, 90)), ""]
     assert table.count("<tr>") == 2
     heat = slice_table.heat(as_report(report))

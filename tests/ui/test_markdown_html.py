@@ -45,7 +45,18 @@ def test_nothing_of_a_text_runs_or_is_fetched(text: str) -> None:
     assert {name for name, _ in tags} <= allowed | {"h2", "em"}
     for name, attributes in tags:
         names = set(re.findall(r"([\w-]+)=\"", re.sub(r"=\"[^\"]*\"", '="', attributes)))
-        assert names <= {"href", "target", "rel", "class", "type", "tabindex", "role", "aria-label", "id"}, (
+        assert names <= {
+            "href",
+            "target",
+            "rel",
+            "class",
+            "type",
+            "tabindex",
+            "role",
+            "aria-label",
+            "id",
+            "data-label",
+        }, (
             name,
             names,
         )
@@ -89,10 +100,17 @@ def test_headings_are_below_the_pages_and_can_be_linked() -> None:
 
 def test_tables_scroll_inside_themselves_and_code_can_be_copied() -> None:
     html = render("| a | b |\n| --- | ---: |\n| 1 | `x\\|y` |\n\n```python\nprint('<')\n```").html
-    assert html.startswith('<div class="scroll" role="region" aria-label="Table" tabindex="0"><table>')
+    assert html.startswith('<div class="scroll stacks" role="region" aria-label="Table" tabindex="0"><table>')
     assert "<code>x|y</code>" in html
     assert '<button type="button" class="copy">Copy</button><pre tabindex="0"><code>print(&#x27;&lt;&#x27;)' in html
 
 
 def test_deep_nesting_ends() -> None:
     assert render("> " * 500 + "deep\n\n" + "[" * 2000 + "x").html.endswith("x</p>\n")
+
+
+def test_a_cell_tells_its_column_where_there_is_no_room_for_columns() -> None:
+    html = render('| Task | `n` "x" |\n| --- | --- |\n| a | 3 |\n\n| Other |\n| --- |\n| b |').html
+    assert '<td data-label="Task">a</td>' in html
+    assert '<td data-label="n &quot;x&quot;">3</td>' in html
+    assert '<td data-label="Other">b</td>' in html
