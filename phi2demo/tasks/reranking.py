@@ -60,9 +60,12 @@ class Ranked(Listed):
 
 
 def preferred(task: "AnyTask", text: str, options: "TaskOptions", completion: Completion) -> Completion:
-    """With that of its candidates in its place which the task prefers, of those that came to their end, if any did."""
+    """With that of its candidates in its place which the task prefers, of those that came to their end, if any did.
+
+    Free text has none: a likelier one that was cut at a limit is no worse.
+    """
     whole = [candidate for candidate in completion.candidates if candidate.stop_reason in WHOLE]
-    if not whole:
+    if not whole or not task.has_right_answer:
         return completion
     return _put(completion, whole[task.preferred(text, [task.clean(task.kept(each.text, options)) for each in whole])])
 

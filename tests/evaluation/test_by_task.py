@@ -135,7 +135,7 @@ def test_the_table_says_what_the_sets_come_to() -> None:
     _, _, row = to_markdown(measures).split("\n")
     assert row == "| translation | BLEU | 4 | 4,000 | +4.8 (+2.0 to +7.7) | 0.012 | better | 0 % |"
     assert to_markdown(measures[:1]) == "", "one set says it itself"
-    with pytest.raises(DataError, match=r"measures\[0\]\.n is None"):
+    with pytest.raises(DataError, match=r"measures\[0\]\.n is missing"):
         as_measures([{"name": "x", "task": "y", "data": {"sha256": "0"}}])
 
 

@@ -9,7 +9,7 @@ from phi2demo.errors import InputError, SettingsError, StoppedError
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.form import Form
 from phi2demo.tasks.receipt import Receipt
-from phi2demo.tasks.reranking import COPY_COST, LENGTH_SHARE, Ranked, Reversible, choose, rank, reversible
+from phi2demo.tasks.reranking import COPY_COST, LENGTH_SHARE, Ranked, Reversible, choose, preferred, rank, reversible
 from phi2demo.tasks.run import answer, replay, run
 from phi2demo.tasks.summarization import SummaryOptions
 from phi2demo.tasks.task import Request, Result
@@ -283,3 +283,12 @@ def test_equal_scores_keep_the_order_of_the_beams() -> None:
     outputs: list[Output] = [first.token_ids, second.token_ids]
     engine = BeamEngine({TEXT: [first, second]})
     assert [each.candidate.token_ids for each in alone(engine, asked(), [first, second], weight=0.3)] == outputs
+
+
+def test_free_text_that_was_cut_stays() -> None:
+    cut = replace(candidate("Once there was"), stop_reason="length")
+    task = TASKS["generation"]
+    likeliest = Completion(cut.text, cut.token_ids, 1, "length", candidates=(cut, candidate("The end.")))
+    assert preferred(task, "Once", task.options_type(), likeliest) == likeliest
+    summary = TASKS["summarization"]
+    assert preferred(summary, "Once", summary.options_type(), likeliest).text == " The end."

@@ -136,8 +136,8 @@ def test_what_cannot_be_answered_says_why_and_leaves_the_text(
 @pytest.mark.parametrize(
     ("name", "typed", "says"),
     [
-        ("temperature", 5, "temperature is 5; give a value from 0.0 to 2.0"),
-        ("top_p", 0, "top_p is 0; give a value from 0.01 to 1.0"),
+        ("temperature", 5, "“Temperature” is 5; give a value from 0.0 to 2.0"),
+        ("top_p", 0, "“Top-p” is 0; give a value from 0.01 to 1.0"),
         ("temperature", None, "status done"),
     ],
 )
@@ -349,7 +349,7 @@ def test_a_request_takes_no_longer_than_it_may(loader: EngineLoader, sessions: S
         page, _ = states(tab, handlers.run(values_of(tab, "Hello.", time_limit_s=given), PAGE))
         assert json.loads(page[tab.columns["finetuned"].receipt])["generation"]["time_limit_s"] == limit
     page, _ = states(tab, handlers.run(values_of(tab, "Hello.", time_limit_s=301), PAGE))
-    assert "time_limit_s is 301; one request may take at most 300 seconds here" in page[tab.status]
+    assert "“Time limit in seconds” is 301; one request may take at most 300 seconds here" in page[tab.status]
 
 
 def test_a_replay_takes_no_longer_than_it_may_and_says_what_that_changed(
