@@ -329,8 +329,8 @@ def test_the_counter_follows_the_text_and_what_is_kept_for_the_output(page: Any)
     def counted() -> str:
         return str(seen(page, ".counter").inner_text())
 
-    seen(page, ".input-text textarea").fill("word " * 850)
-    until(lambda: "too long" not in counted() and "850 of" in counted())
+    seen(page, ".input-text textarea").fill("word " * 700)
+    until(lambda: "too long" not in counted() and "700 of" in counted())
     seen(page, ".options > button").click()
     seen(page, "label:has-text('New tokens at most') input").fill("400")
     until(lambda: "too long" in counted())
