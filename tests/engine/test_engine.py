@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from phi2demo.engine.engine import RANGES, AdapterInfo, GenerationOptions, ModelInfo, Score
+from phi2demo.engine.engine import RANGES, SWITCHES, AdapterInfo, GenerationOptions, ModelInfo, Score
 from phi2demo.errors import SettingsError
 
 WHOLE = [name for name, (low, _) in RANGES.items() if isinstance(low, int)]
@@ -54,8 +54,15 @@ def test_beams_do_not_sample() -> None:
         replace(GenerationOptions(temperature=0.1), num_beams=2)
 
 
-def test_every_option_has_a_range() -> None:
-    assert {field.name for field in fields(GenerationOptions)} == {*RANGES, "stop"}
+@pytest.mark.parametrize("value", [1, "true", None])
+@pytest.mark.parametrize("name", SWITCHES)
+def test_a_switch_is_on_or_off(name: str, value: object) -> None:
+    with pytest.raises(SettingsError, match=f"{name} is {value!r}; give true or false"):
+        GenerationOptions(**{name: value})  # type: ignore[arg-type]
+
+
+def test_every_option_has_a_range_or_is_a_switch() -> None:
+    assert {field.name for field in fields(GenerationOptions)} == {*RANGES, *SWITCHES, "stop"}
     for name, (low, high) in RANGES.items():
         assert type(low) is type(high), name
         assert low <= getattr(GenerationOptions(), name) <= high
