@@ -8,6 +8,7 @@ import gradio as gr
 
 from phi2demo.engine.engine import Use
 from phi2demo.tasks.task import Request
+from phi2demo.ui.actions import Actions
 
 STATE_S = 3600
 """An answer is forgotten by the server after this long; the page still shows it."""
@@ -59,7 +60,7 @@ class AnswerColumn:
         ]
 
 
-class AnswersTab(Protocol):
+class AnswersTab(Actions, Protocol):
     """What a tab has that asks models and shows their answers."""
 
     @property
@@ -80,21 +81,6 @@ class AnswersTab(Protocol):
     @property
     def upload(self) -> Any:
         """The button that opens a file; None where there is none."""
-        ...
-
-    @property
-    def run(self) -> Any:
-        """The button that asks."""
-        ...
-
-    @property
-    def stop(self) -> Any:
-        """The button that stops."""
-        ...
-
-    @property
-    def left(self) -> Any:
-        """Out of sight: when it changes, what waits in the queue leaves it."""
         ...
 
     @property

@@ -46,8 +46,8 @@ Results = tuple[Result, ...]
 Answer = dict[str, Any] | list[dict[str, Any]]
 
 
-class Endpoints:
-    """One method an endpoint. Generators, so that a client that leaves ends the computing."""
+class Endpoint:
+    """What endpoints that answer have in common."""
 
     def __init__(
         self,
@@ -62,6 +62,10 @@ class Endpoints:
         A request may take `longest_s` seconds.
         """
         self._loader, self._declared, self._reports, self._longest_s = loader, declared, reports, longest_s
+
+
+class Endpoints(Endpoint):
+    """One method an endpoint. Generators, so that a client that leaves ends the computing."""
 
     def generate(
         self,

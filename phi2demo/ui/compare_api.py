@@ -21,6 +21,7 @@ from phi2demo.ui.api import (
     FRAME_S,
     LOADING_TIMEOUT_S,
     BaseForm,
+    Endpoint,
     Options,
     checked_seed,
     generation_of,
@@ -34,22 +35,8 @@ from phi2demo.ui.events import MODEL
 NAME = "compare"
 
 
-class CompareEndpoint:
+class CompareEndpoint(Endpoint):
     """A generator, so that a client that leaves ends the computing."""
-
-    def __init__(
-        self,
-        loader: EngineLoader,
-        declared: Declarations,
-        *,
-        reports: Path = SHELF,
-        longest_s: float = LONGEST_S,
-    ) -> None:
-        """`reports` is the folder of evaluation reports: they say what being unsure means.
-
-        A request may take `longest_s` seconds.
-        """
-        self._loader, self._declared, self._reports, self._longest_s = loader, declared, reports, longest_s
 
     def compare(
         self,

@@ -2,46 +2,30 @@
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 import gradio as gr
 
-from phi2demo.engine.loader import EngineLoader
 from phi2demo.evaluation.comparison import Comparison, check_reference, compare
-from phi2demo.settings import LONGEST_S
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.task import Request, Result
 from phi2demo.ui import differences, markup
 from phi2demo.ui.compare_tab import NOTHING, CompareTab
 from phi2demo.ui.handlers import AnswerHandlers, Updates
-from phi2demo.ui.sessions import Sessions
 
 
-class CompareHandlers(AnswerHandlers):
+class CompareHandlers(AnswerHandlers[CompareTab]):
     """The handlers of the tab."""
-
-    def __init__(
-        self,
-        tab: CompareTab,
-        loader: EngineLoader,
-        sessions: Sessions,
-        *,
-        reports: Path | None = None,
-        longest_s: float = LONGEST_S,
-    ) -> None:
-        super().__init__(tab, loader, sessions, reports=reports, longest_s=longest_s)
-        self._compared = tab
 
     def choose(self, task: str) -> Updates:
         """Show what this task asks for."""
-        tab = self._compared
+        tab = self._tab
         shown = {group: gr.Column(visible=name == task) for name, pair in tab.groups.items() for group in pair}
         return {**shown, tab.text: gr.Textbox(label=TASKS[task].input_label)}
 
     def try_example(self, index: int) -> Updates:
         """An example's task, text, options and good answer into the tab."""
-        tab, sample = self._compared, self._compared.samples[index]
+        tab, sample = self._tab, self._tab.samples[index]
         fields = tab.asks[sample.task].fields
         known = {fields[name]: value for name, value in sample.options.items() if name in fields}
         text = gr.Textbox(value=sample.text, label=TASKS[sample.task].input_label)
@@ -50,7 +34,7 @@ class CompareHandlers(AnswerHandlers):
 
     def mark(self, marks: str, found: Comparison | None) -> Updates:
         """Mark what differs from another answer, without asking the models again."""
-        tab = self._compared
+        tab = self._tab
         updates: Updates = {tab.legend: differences.legend(found, marks) if found else ""}
         for use, column in tab.columns.items():
             content = differences.marked(found, use, marks) if found else ""
@@ -60,10 +44,10 @@ class CompareHandlers(AnswerHandlers):
 
     def _check(self, asked: Request, values: Mapping[Any, Any]) -> None:
         super()._check(asked, values)
-        check_reference(asked.task, values[self._compared.reference])
+        check_reference(asked.task, values[self._tab.reference])
 
     def _cleared(self) -> Updates:
-        tab = self._compared
+        tab = self._tab
         updates = super()._cleared() | self.mark(NOTHING, None)
         for column in tab.columns.values():
             updates[column.text] = gr.Textbox(value="", visible=True)
@@ -71,10 +55,10 @@ class CompareHandlers(AnswerHandlers):
         return updates | {tab.found: None, tab.after: gr.Row(visible=False), tab.written: ""}
 
     def _noted(self, asked: Request, results: tuple[Result, ...]) -> tuple[Result, ...]:
-        return super()._noted(asked, self._compared.declared.noted(asked, results))
+        return super()._noted(asked, self._tab.declared.noted(asked, results))
 
     def _done(self, asked: Request, results: tuple[Result, ...], values: Mapping[Any, Any]) -> Updates:
-        tab = self._compared
+        tab = self._tab
         found = compare(asked, results, check_reference(asked.task, values[tab.reference]))
         updates = super()._done(asked, results, values)
         updates |= self.mark(values[tab.marks], found)

@@ -28,7 +28,7 @@ def connect(tab: TaskTab, handlers: TabHandlers) -> None:
         tab.swap.click(handlers.swap, known, [*ends, tab.ask.text], **AT_ONCE)
 
 
-def connect_answers(tab: AnswersTab, handlers: AnswerHandlers) -> list[Any]:
+def connect_answers(tab: AnswersTab, handlers: AnswerHandlers[Any]) -> list[Any]:
     """Connect what every tab with answers has; gives the events that answer."""
     runs = _connect_runs(tab, handlers)
     _connect_input(tab, handlers)
@@ -45,7 +45,7 @@ def connect_answers(tab: AnswersTab, handlers: AnswerHandlers) -> list[Any]:
     return runs
 
 
-def _connect_runs(tab: AnswersTab, handlers: AnswerHandlers) -> list[Any]:
+def _connect_runs(tab: AnswersTab, handlers: AnswerHandlers[Any]) -> list[Any]:
     """Run, and examples: fill the tab, unless it runs, then run."""
     state = [tab.status, tab.run, tab.stop]
     ready = [tab.run.click(handlers.begin, None, state, **AT_ONCE)]
@@ -66,7 +66,7 @@ def _connect_runs(tab: AnswersTab, handlers: AnswerHandlers) -> list[Any]:
     return runs
 
 
-def _connect_input(tab: AnswersTab, handlers: AnswerHandlers) -> None:
+def _connect_input(tab: AnswersTab, handlers: AnswerHandlers[Any]) -> None:
     """The counter and files."""
     text = tab.text
     changes = [component.change for component in tab.counted()]

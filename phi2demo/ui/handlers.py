@@ -8,7 +8,7 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import gradio as gr
 
@@ -42,14 +42,15 @@ UNEXPECTED = "Something went wrong on our side; the log of the app says what. Yo
 
 Updates = dict[Any, Any]
 """New values by component."""
+Tab = TypeVar("Tab", bound=AnswersTab)
 
 
-class AnswerHandlers(ABC):
+class AnswerHandlers(ABC, Generic[Tab]):
     """The handlers of any tab that shows answers. Generators end when the page is closed, and with them the computing."""
 
     def __init__(
         self,
-        tab: AnswersTab,
+        tab: Tab,
         loader: EngineLoader,
         sessions: Sessions,
         *,
@@ -223,31 +224,19 @@ class AnswerHandlers(ABC):
         raise AssertionError("a replay ended without results")
 
 
-class TabHandlers(AnswerHandlers):
+class TabHandlers(AnswerHandlers[TaskTab]):
     """The handlers of a task's own tab."""
-
-    def __init__(
-        self,
-        tab: TaskTab,
-        loader: EngineLoader,
-        sessions: Sessions,
-        *,
-        reports: Path | None = None,
-        longest_s: float = LONGEST_S,
-    ) -> None:
-        super().__init__(tab, loader, sessions, reports=reports, longest_s=longest_s)
-        self._task_tab = tab
 
     def try_example(self, index: int) -> Updates:
         """An example's text and options into the tab."""
-        sample = self._task_tab.samples[index]
-        fields = self._task_tab.ask.fields
+        sample = self._tab.samples[index]
+        fields = self._tab.ask.fields
         known = {fields[name]: value for name, value in sample.options.items() if name in fields}
-        return {self._task_tab.ask.text: sample.text, **known}
+        return {self._tab.ask.text: sample.text, **known}
 
     def swap(self, values: Mapping[Any, Any]) -> Updates:
         """The languages the other way round, and with them the text for its translation, where that is shown, or back."""
-        ask = self._task_tab.ask
+        ask = self._tab.ask
         source, target = ask.fields["source"], ask.fields["target"]
         box = (values[ask.text] or "", values[source], values[target])
         shown = USES[values[ask.use]] if ask.use else USES["base"]
@@ -257,13 +246,13 @@ class TabHandlers(AnswerHandlers):
 
     def switch(self, use: str) -> Updates:
         """Show the columns of the models that are to answer, and how the base is asked where it is one of them."""
-        columns = {column.box: gr.Column(visible=name in USES[use]) for name, column in self._task_tab.columns.items()}
-        ask = self._task_tab.ask
+        columns = {column.box: gr.Column(visible=name in USES[use]) for name, column in self._tab.columns.items()}
+        ask = self._tab.ask
         visible = "base" in USES[use] and chooses_form(ask.task, ask.declaration)
         return {**columns, ask.base_form: gr.Radio(visible=visible)}
 
     def _noted(self, asked: Request, results: tuple[Result, ...]) -> tuple[Result, ...]:
-        return super()._noted(asked, Declarations(self._task_tab.ask.declaration).noted(asked, results))
+        return super()._noted(asked, Declarations(self._tab.ask.declaration).noted(asked, results))
 
 
 def wait_for_weights(loader: EngineLoader, status: Any, cancel: Event) -> Generator[Updates, None, Engine | None]:
