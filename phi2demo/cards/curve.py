@@ -73,8 +73,8 @@ class _Scale:
     """From tokens and losses to places in the picture, over round numbers."""
 
     def __init__(self, xs: Sequence[float], ys: Sequence[float]) -> None:
-        self.xs = _ticks(0, max(xs))
-        self.ys = _ticks(min(ys), max(ys))
+        self.xs = ticks(0, max(xs))
+        self.ys = ticks(min(ys), max(ys))
 
     def x(self, value: float) -> float:
         return LEFT + (value - self.xs[0]) / (self.xs[-1] - self.xs[0]) * (WIDTH - LEFT - RIGHT)
@@ -83,7 +83,7 @@ class _Scale:
         return HEIGHT - BOTTOM - (value - self.ys[0]) / (self.ys[-1] - self.ys[0]) * (HEIGHT - TOP - BOTTOM)
 
 
-def _ticks(low: float, high: float, count: int = 5) -> list[float]:
+def ticks(low: float, high: float, count: int = 5) -> list[float]:
     """Round numbers from at most `low` to at least `high`."""
     span = max(high - low, 1e-9)
     power = 10 ** math.floor(math.log10(span / count))

@@ -13,6 +13,7 @@ GLOSSARY = {
     "Perplexity": "e to the power of that: among how many equally likely tokens the model seems to choose.",
     "Bootstrap interval": "where the score lies in 95 of 100 redraws of the test examples.",
     "Paired test, p": "how often chance alone would make a difference as large on the same examples.",
+    "Learning curve": "scores against how much the models were trained, in floating-point operations or in tokens.",
     "Contamination": "test items that stand in what the model was trained or chosen on: its score on them says too much.",
     "Confidence": "how sure a model is of its words: the geometric mean of the probabilities of the tokens it wrote.",
     "LIX": "how hard a text is to read, by long words and long sentences (Björnsson 1968); 30 is easy, 45 is hard.",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from phi2demo.commands import arguments as shared
 from phi2demo.commands.ask import LoadEngine, load_local
+from phi2demo.commands.curve import add_target_argument
 from phi2demo.commands.items import open_output
 from phi2demo.errors import SettingsError
 
@@ -22,7 +23,7 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
 
 
 def write_card(argv: Sequence[str]) -> int:
-    """Write README.md, the picture of the loss and the training record into a folder."""
+    """Write README.md, its pictures and the training record into a folder."""
     from phi2demo.cards.card import make_card
     from phi2demo.cards.gather import Inputs, gather
     from phi2demo.emissions.footprint import check_region
@@ -35,6 +36,8 @@ def write_card(argv: Sequence[str]) -> int:
         model=shared.model_settings(given, {}),
         name=given.name,
         reports=tuple(map(Path, given.report)),
+        earlier=tuple(map(Path, given.earlier)),
+        targets=dict(given.target),
         audit=_path(given.audit),
         ablations=tuple(map(Path, given.ablation)),
         samples=_path(given.samples),
@@ -83,11 +86,19 @@ def _card_parser() -> argparse.ArgumentParser:
     from phi2demo.cards.facts import AUTHOR
 
     parser = shared.Parser("card", description="Write the card of an adapter, or of a base, from what was measured.")
-    parser.add_argument("--output", required=True, metavar="FOLDER", help="for README.md, loss.svg and the record")
+    parser.add_argument("--output", required=True, metavar="FOLDER", help="for README.md, its pictures and the record")
     parser.add_argument("--name", help="what the snippet loads; default: hub id, path in the repository or folder name")
     parser.add_argument(
         "--report", action="append", default=[], metavar="FILE", help="report.json of evaluate; may be repeated"
     )
+    parser.add_argument(
+        "--earlier",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="report.json of a model that was trained less or more, for learning curves; may be repeated",
+    )
+    add_target_argument(parser)
     parser.add_argument("--audit", metavar="FILE", help="audit.json of the audit command")
     parser.add_argument(
         "--ablation",

@@ -56,11 +56,11 @@ def to_markdown(report: dict[str, Any], *, slices: bool = False) -> str:
             peers = (f"{PEER_TITLES[p]} {_estimate(e, figure['digits'])}" for p, e in figure["peers"].items())
             cells = [measure["name"], _title(figure), f"{measure['n']:,}", *_scores(figure, forms)]
             rows.append([*cells, "; ".join(peers), *_difference(figure)])
-    table = _table(["measure", "metric", "n", *titles, "peers", "difference", "p"], rows)
+    table = to_table(["measure", "metric", "n", *titles, "peers", "difference", "p"], rows)
     sliced = _slice_rows(report, forms) if slices else []
     if not sliced:
         return table
-    return f"{table}\n\n{_table(['measure', 'slice', 'metric', 'n', *titles, 'difference', 'p'], sliced)}"
+    return f"{table}\n\n{to_table(['measure', 'slice', 'metric', 'n', *titles, 'difference', 'p'], sliced)}"
 
 
 def people_to_markdown(measures: Sequence[dict[str, Any]]) -> str:
@@ -81,7 +81,7 @@ def people_to_markdown(measures: Sequence[dict[str, Any]]) -> str:
         for figure in people["figures"]
     ]
     head = ["measure", "metric", "n", "another person", *(FORM_TITLES[form] for form in forms)]
-    return _table(head, rows) if rows else ""
+    return to_table(head, rows) if rows else ""
 
 
 def contamination_to_markdown(measures: Sequence[dict[str, Any]]) -> str:
@@ -102,7 +102,7 @@ def contamination_to_markdown(measures: Sequence[dict[str, Any]]) -> str:
         [name, *(f"{told[name][standing]:,}" for standing in STANDINGS), _holders(told[name]["files"])]
         for name in found
     ]
-    return f"{_table(head, rows)}\n\n{says}" if rows else says
+    return f"{to_table(head, rows)}\n\n{says}" if rows else says
 
 
 def _holders(files: dict[str, int]) -> str:
@@ -146,8 +146,9 @@ def _difference(figure: dict[str, Any]) -> list[str]:
     return [f"{difference['value']:+.{digits}f} to {FORM_TITLES[figure['base']]}", f"{difference['p']:.3f}"]
 
 
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = (head, ["---"] * len(head), *rows)
+def to_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines: tuple[Sequence[str], ...] = (head, ["---"] * len(head), *rows)
     return "\n".join(f"| {' | '.join(map(in_cell, cells))} |" for cells in lines)
 
 

@@ -1,24 +1,22 @@
 """A report read back as values, every field checked: it may be a file that somebody uploaded. Knows no model."""
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import get_args
 
 from phi2demo.engine.engine import ModelInfo
 from phi2demo.engine.revisions import same_adapter
 from phi2demo.errors import DataError
+from phi2demo.evaluation.fields import Fields, WrongError
 from phi2demo.evaluation.figures import BASES
 from phi2demo.evaluation.forms import FORMS, FormName
 from phi2demo.evaluation.report import FORM_TITLES, read_report
 from phi2demo.evaluation.slices import DIMENSIONS, IN_TRAINING, IN_VALIDATION, Dimension
 
 MAX_MEASURES = 1000
-MAX_TEXT = 300
-"""Characters of a name."""
-
-T = TypeVar("T")
+MAX_PARAMETERS = 10**13
+MAX_TOKENS = 10**15
 
 
 @dataclass(frozen=True)
@@ -120,6 +118,16 @@ class MeasureValue:
 
 
 @dataclass(frozen=True)
+class TrainingValue:
+    """How much the measured model was trained, as far as the records beside its weights tell."""
+
+    parameters: int
+    """Of the base."""
+    pretraining_tokens: int | None
+    finetuning_tokens: int | None
+
+
+@dataclass(frozen=True)
 class ReportValue:
     """A whole report."""
 
@@ -135,6 +143,8 @@ class ReportValue:
     measures: tuple[MeasureValue, ...]
     note: str = ""
     """How it was made, where that takes more words."""
+    training: TrainingValue | None = None
+    """None where the report does not say."""
 
     @property
     def forms(self) -> tuple[FormName, ...]:
@@ -166,7 +176,7 @@ def load_report(path: Path) -> ReportValue:
 def as_report(report: object, *, name: str = "The file") -> ReportValue:
     """A report as `evaluate` gives it, checked; DataError says which field is missing or wrong."""
     try:
-        found = _Fields(report, "report")
+        found = Fields(report, "report")
         model, settings = found.inner("model"), found.inner("settings")
         environment = found.optional("environment", found.inner)
         return ReportValue(
@@ -180,8 +190,9 @@ def as_report(report: object, *, name: str = "The file") -> ReportValue:
             limit=settings.optional("limit", settings.count),
             measures=tuple(_measure(each) for each in found.several("measures", at_most=MAX_MEASURES)),
             note=(environment and environment.optional("note", environment.text)) or "",
+            training=_training(model, training) if (training := model.optional("training", model.inner)) else None,
         )
-    except _WrongError as error:
+    except WrongError as error:
         raise DataError(
             f"{name} is no report of an evaluation: {error}. Give a report.json of python -m phi2demo evaluate."
         ) from error
@@ -190,60 +201,21 @@ def as_report(report: object, *, name: str = "The file") -> ReportValue:
 def as_measures(measures: Sequence[object], *, name: str = "The file") -> tuple[MeasureValue, ...]:
     """The measures of one or several reports, checked; DataError says which field is missing or wrong."""
     try:
-        return tuple(_measure(_Fields(each, f"measures[{at}]")) for at, each in enumerate(measures))
-    except _WrongError as error:
+        return tuple(_measure(Fields(each, f"measures[{at}]")) for at, each in enumerate(measures))
+    except WrongError as error:
         raise DataError(f"{name} has a measure that is none of an evaluation: {error}.") from error
 
 
-class _WrongError(Exception):
-    """A field is not what it should be."""
+def _training(model: Fields, found: Fields) -> TrainingValue:
+    def tokens(name: str) -> int | None:
+        return found.optional(name, lambda each: found.count(each, at_most=MAX_TOKENS))
+
+    return TrainingValue(
+        model.count("parameters", at_most=MAX_PARAMETERS), tokens("pretraining_tokens"), tokens("finetuning_tokens")
+    )
 
 
-class _Fields:
-    """A JSON object, read field by field."""
-
-    def __init__(self, value: object, where: str) -> None:
-        if not isinstance(value, Mapping):
-            raise _WrongError(f"{where} is no object")
-        self._value, self.where = value, where
-
-    def text(self, name: str) -> str:
-        return str(self._of(name, str, lambda found: len(found) <= MAX_TEXT))
-
-    def count(self, name: str) -> int:
-        return int(self._of(name, int, lambda found: 0 <= found <= 10**9))
-
-    def flag(self, name: str) -> bool:
-        return bool(self._of(name, bool))
-
-    def number(self, name: str) -> float:
-        return float(self._of(name, (int, float), lambda found: math.isfinite(found)))
-
-    def inner(self, name: str) -> "_Fields":
-        return _Fields(self._of(name, Mapping), f"{self.where}.{name}")
-
-    def several(self, name: str, *, at_most: int = 100) -> "list[_Fields]":
-        found = self._of(name, list, lambda each: len(each) <= at_most)
-        return [_Fields(each, f"{self.where}.{name}[{at}]") for at, each in enumerate(found)]
-
-    def optional(self, name: str, read: Callable[[str], T]) -> T | None:
-        return None if self._value.get(name) is None else read(name)
-
-    def forms(self) -> Iterable[FormName]:
-        return [form for form in FORMS if form in self._value]
-
-    def _of(self, name: str, kind: Any, fits: Callable[[Any], bool] = lambda _: True) -> Any:
-        found = self._value.get(name)
-        right = isinstance(found, kind) and (kind is bool or not isinstance(found, bool))
-        if found is None:
-            raise _WrongError(f"{self.where}.{name} is missing")
-        if not right or not fits(found):
-            shown = repr(found)
-            raise _WrongError(f"{self.where}.{name} is {shown[:40]}{'…' if len(shown) > 40 else ''}")
-        return found
-
-
-def _measure(found: _Fields) -> MeasureValue:
+def _measure(found: Fields) -> MeasureValue:
     data, decoding = found.inner("data"), found.optional("generation", found.inner)
     strength = decoding.optional("adapter_strength", decoding.number) if decoding else None
     return MeasureValue(
@@ -259,19 +231,19 @@ def _measure(found: _Fields) -> MeasureValue:
     )
 
 
-def _people(found: _Fields) -> PeopleValue:
+def _people(found: Fields) -> PeopleValue:
     figures = ((_figure(each), _score(each.inner("peers").inner("person"))) for each in found.several("figures"))
     return PeopleValue(found.count("n"), tuple(figures))
 
 
-def _contamination(found: _Fields) -> ContaminationValue:
+def _contamination(found: Fields) -> ContaminationValue:
     return ContaminationValue(found.count(IN_TRAINING), found.count(IN_VALIDATION))
 
 
-def _slice(found: _Fields) -> SliceValue:
+def _slice(found: Fields) -> SliceValue:
     by = found.text("by")
     if by not in DIMENSIONS:
-        raise _WrongError(f"{found.where}.by is {by!r}")
+        raise WrongError(f"{found.where}.by is {by!r}")
     figures = tuple(_figure(each) for each in found.several("figures"))
     bounds = found.optional("bounds", found.inner)
     return SliceValue(
@@ -284,13 +256,13 @@ def _slice(found: _Fields) -> SliceValue:
     )
 
 
-def _figure(found: _Fields) -> FigureValue:
+def _figure(found: Fields) -> FigureValue:
     scores = found.inner("scores")
     base = found.optional("base", found.text)
     difference = found.optional("difference", found.inner)
-    values = {form: _score(scores.inner(form)) for form in scores.forms()}
+    values = {form: _score(scores.inner(form)) for form in FORMS if form in scores}
     if base is not None and (base not in BASES or base not in values):
-        raise _WrongError(f"{found.where}.base is {base!r}")
+        raise WrongError(f"{found.where}.base is {base!r}")
     return FigureValue(
         metric=found.text("metric"),
         title=found.text("title"),
@@ -302,11 +274,11 @@ def _figure(found: _Fields) -> FigureValue:
     )
 
 
-def _score(found: _Fields) -> ScoreValue:
+def _score(found: Fields) -> ScoreValue:
     return ScoreValue(found.number("score"), found.optional("low", found.number), found.optional("high", found.number))
 
 
-def _difference(found: _Fields) -> DifferenceValue:
+def _difference(found: Fields) -> DifferenceValue:
     return DifferenceValue(found.number("value"), found.number("low"), found.number("high"), found.number("p"))
 
 
