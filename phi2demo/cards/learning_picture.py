@@ -10,7 +10,7 @@ from phi2demo.evaluation.learning_curve import LearningCurve, LearningCurves
 from phi2demo.evaluation.results import ScoreValue
 from phi2demo.evaluation.wording import measure_title
 
-COLUMNS, PANEL_WIDTH, PANEL_HEIGHT = 2, 380, 216
+PANEL_WIDTH, PANEL_HEIGHT = 380, 216
 LEFT, RIGHT, TOP, BOTTOM = 46, 22, 42, 44
 LEGEND = 32
 
@@ -26,14 +26,14 @@ _STYLE = """
 """The background is opaque: the picture follows the reader's system, which the page around it may not."""
 
 
-def draw_learning(told: LearningCurves, *, title: str) -> str:
+def draw_learning(told: LearningCurves, *, title: str, columns: int = 2) -> str:
     """Each curve with its intervals, the base's better form, the target and what people score; amounts by powers of ten."""
-    rows = math.ceil(len(told.curves) / COLUMNS)
-    width, height = COLUMNS * PANEL_WIDTH, rows * PANEL_HEIGHT + LEGEND
+    rows = math.ceil(len(told.curves) / columns)
+    width, height = columns * PANEL_WIDTH, rows * PANEL_HEIGHT + LEGEND
     amounts = [point.amount for curve in told.curves for point in curve.points]
     low, high = math.floor(math.log10(min(amounts))), math.ceil(math.log10(max(amounts)))
     panels = "\n".join(
-        f'<g transform="translate({at % COLUMNS * PANEL_WIDTH} {LEGEND + at // COLUMNS * PANEL_HEIGHT})">'
+        f'<g transform="translate({at % columns * PANEL_WIDTH} {LEGEND + at // columns * PANEL_HEIGHT})">'
         f"{''.join(_panel(curve, low, max(high, low + 1), _ALONG[told.along]))}</g>"
         for at, curve in enumerate(told.curves)
     )

@@ -33,7 +33,7 @@ def read_audit(path: Path) -> dict[str, Any]:
         for probe in report["probes"]:
             _check(probe)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} is no report of an audit ({error!r}). Run {COMMAND}.") from error
+        raise DataError(f"{path.name} is no report of an audit ({error!r}). Run {COMMAND}.") from error
     return report
 
 

@@ -1,0 +1,65 @@
+"""What more training brought, by earlier reports: pictures and a table, escaped HTML."""
+
+from base64 import b64encode
+from collections.abc import Iterator, Sequence
+from html import escape
+
+from phi2demo.cards.learning_picture import draw_learning
+from phi2demo.errors import DataError
+from phi2demo.evaluation.learning_curve import LearningCurve, LearningCurves, amount_text, learning_curves
+from phi2demo.evaluation.results import ReportValue
+from phi2demo.evaluation.wording import measure_title, number
+from phi2demo.ui import tables
+from phi2demo.ui.markup import note
+
+_TITLE = "Scores against the amount of training"
+
+
+def growth(report: ReportValue, earlier: Sequence[ReportValue]) -> str:
+    """A picture and a row for each measure that earlier reports have too; empty where nothing compares."""
+    if not earlier:
+        return ""
+    try:
+        told = learning_curves([*earlier, report])
+    except DataError:  # of other items, or without a word on training
+        return ""
+    amounts = [each.amount(told.along) or 0.0 for each in told.weights]
+    names = ("Measure", "Metric", *map(amount_text, amounts), "Ten times as much brought", "People")
+    rows = "".join(_row(curve, amounts, names) for curve in told.curves)
+    what = "floating-point operations" if told.along == "operations" else "tokens of finetuning"
+    return (
+        f'<div class="figures below"><h3>What more training brought</h3>{_pictures(told)}</div>'
+        + tables.region(f"<table>{tables.head(names)}<tbody>{rows}</tbody></table>", "Scores by amount of training")
+        + note(
+            f"The finetuned model’s score beside those of models that were trained less, by {what}. What ten times as much "
+            "brought is the slope of a straight line, which flattens towards what people score among themselves and as the "
+            "same texts are seen again."
+        )
+    )
+
+
+def _pictures(told: LearningCurves) -> str:
+    """One picture for wide screens, one for narrow ones."""
+    wide, narrow = (_data(draw_learning(told, title=_TITLE, columns=columns)) for columns in (2, 1))
+    return (
+        f'<picture class="learning"><source media="(max-width: 640px)" srcset="{narrow}">'
+        f'<img src="{wide}" alt="{escape(_TITLE)}; the table says the same."></picture>'
+    )
+
+
+def _data(picture: str) -> str:
+    return f"data:image/svg+xml;base64,{b64encode(picture.encode()).decode()}"
+
+
+def _row(curve: LearningCurve, amounts: Sequence[float], names: Sequence[str]) -> str:
+    title = curve.title if curve.higher_is_better else f"{curve.title} (lower is better)"
+    head = f'<th scope="row">{escape(measure_title(curve.measure))}</th><td>{escape(title)}</td>'
+    return f"<tr>{head}{tables.cells(names[2:], _contents(curve, amounts))}</tr>"
+
+
+def _contents(curve: LearningCurve, amounts: Sequence[float]) -> Iterator[str]:
+    scores = {point.amount: point.finetuned.score for point in curve.points}
+    for amount in amounts:
+        yield number(scores[amount], curve.digits) if amount in scores else ""
+    yield number(curve.per_tenfold, curve.digits, signed=True)
+    yield number(curve.people.score, curve.digits) if curve.people else ""
