@@ -47,6 +47,8 @@ class Trained:
 class Point:
     """What weights score."""
 
+    at: int
+    """Their place among all weights, from the least trained on."""
     amount: float
     finetuned: ScoreValue
     base: ScoreValue | None
@@ -167,8 +169,8 @@ def _curve(
 ) -> LearningCurve | None:
     """None where fewer than two amounts of training were measured on the items that the best trained was."""
     asked = [
-        (amount, measure, figure)
-        for trained, measures in weights
+        (at, amount, measure, figure)
+        for at, (trained, measures) in enumerate(weights)
         if (amount := trained.amount(along))
         for measure in measures
         for figure in measure.figures
@@ -176,9 +178,9 @@ def _curve(
     ]
     if not asked:
         return None
-    _, last, figure = asked[-1]
-    same = [each for each in asked if (each[1].data_sha256, each[1].n) == (last.data_sha256, last.n)]
-    if len({amount for amount, *_ in same}) < 2:
+    *_, last, figure = asked[-1]
+    same = [each for each in asked if (each[2].data_sha256, each[2].n) == (last.data_sha256, last.n)]
+    if len({amount for _, amount, *_ in same}) < 2:
         return None
     return LearningCurve(
         measure=name,
@@ -187,7 +189,7 @@ def _curve(
         higher_is_better=figure.higher_is_better,
         digits=figure.digits,
         n=last.n,
-        points=tuple(Point(amount, each.scores["finetuned"], _base(each)) for amount, _, each in same),
+        points=tuple(Point(at, amount, each.scores["finetuned"], _base(each)) for at, amount, _, each in same),
         people=next((score for each, score in last.people.figures if each.metric == metric), None)
         if last.people
         else None,
@@ -220,21 +222,26 @@ def to_markdown(told: LearningCurves) -> str:
         ],
     )
     head = ["measure", "metric", "n", *heads, "ten times as much brought", "people", "target", "training for it"]
-    return f"{weights}\n\n{to_table(head, [_row(curve, amounts) for curve in told.curves])}"
+    return f"{weights}\n\n{to_table(head, [_row(curve, len(amounts)) for curve in told.curves])}"
 
 
-def _row(curve: LearningCurve, amounts: Sequence[float]) -> list[str]:
-    scores = {point.amount: point.finetuned.score for point in curve.points}
+def _row(curve: LearningCurve, weights: int) -> list[str]:
     return [
         curve.measure,
         curve.title if curve.higher_is_better else f"{curve.title} (lower is better)",
         f"{curve.n:,}",
-        *(number(scores[amount], curve.digits) if amount in scores else "" for amount in amounts),
+        *scores_of(curve, weights),
         number(curve.per_tenfold, curve.digits, signed=True),
         number(curve.people.score, curve.digits) if curve.people else "",
         number(curve.target, curve.digits) if curve.target is not None else "",
         needed(curve),
     ]
+
+
+def scores_of(curve: LearningCurve, weights: int) -> list[str]:
+    """Of each of so many weights, empty where they were not measured."""
+    scores = {point.at: number(point.finetuned.score, curve.digits) for point in curve.points}
+    return [scores.get(at, "") for at in range(weights)]
 
 
 def needed(curve: LearningCurve) -> str:

@@ -1,12 +1,12 @@
 """What more training brought, by earlier reports: pictures and a table, escaped HTML."""
 
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from html import escape
 
 from phi2demo.cards.learning_picture import draw_learning
 from phi2demo.errors import DataError
-from phi2demo.evaluation.learning_curve import LearningCurve, LearningCurves, amount_text, learning_curves
+from phi2demo.evaluation.learning_curve import LearningCurve, LearningCurves, amount_text, learning_curves, scores_of
 from phi2demo.evaluation.results import ReportValue
 from phi2demo.evaluation.wording import measure_title, number
 from phi2demo.ui import tables
@@ -25,7 +25,7 @@ def growth(report: ReportValue, earlier: Sequence[ReportValue]) -> str:
         return ""
     amounts = [each.amount(told.along) or 0.0 for each in told.weights]
     names = ("Measure", "Metric", *map(amount_text, amounts), "Ten times as much brought", "People")
-    rows = "".join(_row(curve, amounts, names) for curve in told.curves)
+    rows = "".join(_row(curve, len(amounts), names) for curve in told.curves)
     what = "floating-point operations" if told.along == "operations" else "tokens of finetuning"
     return (
         f'<div class="figures below"><h3>What more training brought</h3>{_pictures(told)}</div>'
@@ -51,15 +51,9 @@ def _data(picture: str) -> str:
     return f"data:image/svg+xml;base64,{b64encode(picture.encode()).decode()}"
 
 
-def _row(curve: LearningCurve, amounts: Sequence[float], names: Sequence[str]) -> str:
+def _row(curve: LearningCurve, weights: int, names: Sequence[str]) -> str:
     title = curve.title if curve.higher_is_better else f"{curve.title} (lower is better)"
     head = f'<th scope="row">{escape(measure_title(curve.measure))}</th><td>{escape(title)}</td>'
-    return f"<tr>{head}{tables.cells(names[2:], _contents(curve, amounts))}</tr>"
-
-
-def _contents(curve: LearningCurve, amounts: Sequence[float]) -> Iterator[str]:
-    scores = {point.amount: point.finetuned.score for point in curve.points}
-    for amount in amounts:
-        yield number(scores[amount], curve.digits) if amount in scores else ""
-    yield number(curve.per_tenfold, curve.digits, signed=True)
-    yield number(curve.people.score, curve.digits) if curve.people else ""
+    people = number(curve.people.score, curve.digits) if curve.people else ""
+    contents = (*scores_of(curve, weights), number(curve.per_tenfold, curve.digits, signed=True), people)
+    return f"<tr>{head}{tables.cells(names[2:], contents)}</tr>"

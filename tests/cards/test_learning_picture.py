@@ -11,7 +11,7 @@ NAMESPACE = "{http://www.w3.org/2000/svg}"
 
 def curve(*scores: float, target: float | None = 45.0, people: float | None = 43.7) -> LearningCurve:
     points = tuple(
-        Point(10.0 ** (15 + at), ScoreValue(score, score - 1, score + 1), ScoreValue(score / 2, None, None))
+        Point(at, 10.0 ** (15 + at), ScoreValue(score, score - 1, score + 1), ScoreValue(score / 2, None, None))
         for at, score in enumerate(scores)
     )
     known = None if people is None else ScoreValue(people, None, None)

@@ -104,6 +104,11 @@ def test_reports_of_the_same_weights_are_one_point() -> None:
     assert len(told.weights) == 2
 
 
+def test_weights_of_one_amount_are_told_apart() -> None:
+    told = learning_curves([report(10, tokens=10), report(18, tokens=100), report(22, tokens=100, base_revision="b")])
+    assert "| 10.0 | 18.0 | 22.0 | +10.0 |" in to_markdown(told)
+
+
 def test_finetunings_of_one_base_without_records_of_it_go_by_their_tokens() -> None:
     told = learning_curves([report(10, tokens=None, tuned=10), report(20, tokens=None, tuned=100)])
     assert told.along == "tokens"
