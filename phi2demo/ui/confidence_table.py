@@ -18,7 +18,7 @@ def scores(report: ReportValue) -> str:
         return ""
     rows = "".join(_row(measure, fifths) for measure, fifths in told)
     return (
-        '<div class="figures below"><h3>Does it know where it is wrong?</h3></div>'
+        '<div class="figures below"><h2>Does it know where it is wrong?</h2></div>'
         + tables.region(f"<table>{tables.head(_HEADS)}<tbody>{rows}</tbody></table>", "Scores by confidence")
         + note(
             "Each set in fifths by the confidence in the answers, the geometric mean of the probabilities of their tokens or "

@@ -60,7 +60,7 @@ def plot(report: ReportValue) -> str:
     if not rows:
         return ""
     panels = [_panel(title, list(group)) for title, group in groupby(sorted(rows, key=_scale_rank), key=_scale_title)]
-    return f'<div class="figures"><h3>{_headline(report)}</h3>{_key(report.forms)}{"".join(panels)}</div>'
+    return f'<div class="figures"><h2>{_headline(report)}</h2>{_key(report.forms)}{"".join(panels)}</div>'
 
 
 def so_far(partial: Sequence[PartialFigure]) -> str:
@@ -80,7 +80,7 @@ def so_far(partial: Sequence[PartialFigure]) -> str:
         for figure in partial
     )
     return (
-        '<div class="figures"><h3>So far</h3></div>'
+        '<div class="figures"><h2>So far</h2></div>'
         + tables.region(f"<table>{tables.head(names)}<tbody>{rows}</tbody></table>", "Scores so far")
         + note("Of the items that were answered in every form. Intervals come at the end.")
     )
@@ -155,7 +155,7 @@ def _panel(title: str, rows: Sequence[tuple[MeasureValue, FigureValue]]) -> str:
     axis = (
         f'<div class="plot-row axis" aria-hidden="true"><span></span><svg width="100%" height="16">{ticks}</svg></div>'
     )
-    heading = f"<h4>{escape(title)}</h4>" if title else ""
+    heading = f"<h3>{escape(title)}</h3>" if title else ""
     return f'{heading}<div class="plot">{lines}{axis}</div>'
 
 

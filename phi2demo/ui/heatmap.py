@@ -98,7 +98,7 @@ def so_far(partial: Partial, *, stopped: bool = False) -> str:
     """A heatmap on its way, or as far as it came."""
     title = "Stopped: as far as it came" if stopped else "So far"
     return _explanation(
-        f"<h3>{title}</h3>{html.heatmap(partial.units, partial.totals)}{html.legend(html.strongest(partial.totals))}"
+        f"<h2>{title}</h2>{html.heatmap(partial.units, partial.totals)}{html.legend(html.strongest(partial.totals))}"
         + note("What is not measured down to single parts yet is split evenly between them.")
     )
 
@@ -106,14 +106,14 @@ def so_far(partial: Partial, *, stopped: bool = False) -> str:
 def view(found: Attribution) -> str:
     """Question, heatmap, legend and what the numbers mean."""
     return _explanation(
-        f"<h3>{escape(words.question(found))}</h3>"
+        f"<h2>{escape(words.question(found))}</h2>"
         f"{html.heatmap(found.units, found.totals)}{_legend(found)}" + note(f"{_reading(found)} {_effect(found)}")
     )
 
 
 def strongest(found: Attribution) -> str:
     """The bar chart."""
-    return _explanation(f"<h3>Strongest {escape(found.kind)}</h3>{html.bars(found)}")
+    return _explanation(f"<h2>Strongest {escape(found.kind)}</h2>{html.bars(found)}")
 
 
 def every_unit(found: Attribution) -> str:

@@ -28,7 +28,7 @@ def growth(report: ReportValue, earlier: Sequence[ReportValue]) -> str:
     rows = "".join(_row(curve, len(amounts), names) for curve in told.curves)
     what = "floating-point operations" if told.along == "operations" else "tokens of finetuning"
     return (
-        f'<div class="figures below"><h3>What more training brought</h3>{_pictures(told)}</div>'
+        f'<div class="figures below"><h2>What more training brought</h2>{_pictures(told)}</div>'
         + tables.region(f"<table>{tables.head(names)}<tbody>{rows}</tbody></table>", "Scores by amount of training")
         + note(
             f"The finetuned model’s score beside those of models that were trained less, by {what}. What ten times as much "

@@ -73,16 +73,25 @@ def _mend_blocks(tokens: list[Token]) -> list[tuple[str, str]]:
 
 
 def _label_cells(tokens: Sequence[Token]) -> None:
-    """Every cell of a table with the name of its column, for where the screen is too narrow for columns."""
+    """Every table with a number and its cells with the names of their columns, for where the screen is too narrow for those.
+
+    A head without a name is a cell: a reader's program would announce it as one.
+    """
     names: list[str] = []
-    column = 0
+    column = tables = 0
     for token, inner in pairwise(tokens):
-        if token.type == "thead_open":
+        if token.type == "table_open":
+            tables += 1
+            token.meta = {"number": tables}
+        elif token.type == "thead_open":
             names = []
         elif token.type == "tr_open":
             column = 0
         elif token.type == "th_open":
             names.append("".join(child.content for child in inner.children or () if child.type != "html_inline"))
+            token.tag = "th" if names[-1].strip() else "td"
+        elif inner.type == "th_close":
+            inner.tag = "th" if names[-1].strip() else "td"
         elif token.type == "td_open":
             token.attrs["data-label"] = names[column]
             column += 1
@@ -186,7 +195,8 @@ def _fence(renderer: Any, tokens: Sequence[Token], at: int, options: Any, env: A
 
 
 def _table_open(renderer: Any, tokens: Sequence[Token], at: int, options: Any, env: Any) -> str:
-    return '<div class="scroll stacks" role="region" aria-label="Table" tabindex="0"><table>\n'
+    label = f"Table {tokens[at].meta['number']}"
+    return f'<div class="scroll stacks" role="region" aria-label="{label}" tabindex="0"><table>\n'
 
 
 def _table_close(renderer: Any, tokens: Sequence[Token], at: int, options: Any, env: Any) -> str:

@@ -21,7 +21,7 @@ def scores(report: ReportValue) -> str:
     names = ("Measure", "Metric", "n", "Another person", *(FORM_TITLES[form].capitalize() for form in forms))
     bodies = "".join(f"<tbody>{''.join(_rows(measure, people, forms, names))}</tbody>" for measure, people in told)
     return (
-        '<div class="figures below"><h3>What people score against one another</h3></div>'
+        '<div class="figures below"><h2>What people score against one another</h2></div>'
         + tables.region(f"<table>{tables.head(names)}{bodies}</table>", "Scores of people")
         + note(
             "Where a set has several answers by people to the same, the second is scored against the others as if a model had "

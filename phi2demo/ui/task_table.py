@@ -23,7 +23,7 @@ def gains(report: ReportValue) -> str:
     )
     table = f"<table>{tables.head(_HEADS)}{''.join(bodies)}</table>"
     return (
-        '<div class="figures below"><h3>Finetuned against base, over all sets of a task</h3></div>'
+        '<div class="figures below"><h2>Finetuned against base, over all sets of a task</h2></div>'
         + tables.region(table, "Figures by task")
         + note(
             "The sets’ differences, weighted by how surely each is known and how far they differ: a random-effects "

@@ -29,7 +29,7 @@ def trust_panel(found: Attribution) -> str:
         for figure in figures(found)
     )
     return (
-        '<div class="explanation"><h3>How far to believe it</h3>'
+        '<div class="explanation"><h2>How far to believe it</h2>'
         + (f'<ul class="notes">{notes}</ul>' if notes else "")
         + f'<dl class="trust">{rows}</dl><div class="curves">{_curves(found.trust)}</div></div>'
     )

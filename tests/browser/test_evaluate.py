@@ -74,7 +74,7 @@ def test_on_the_real_app_a_report_a_live_run_and_stop(new_page: Any, product: Se
     until(lambda: "weights that answer here" in seen(page, ".answers .note").first.inner_text())
     shown = json.loads((SHELF / "set_report" / "report.json").read_text(encoding="utf-8"))
     assert seen(page, ".plot-row[class='plot-row']").count() == len(shown["measures"])
-    assert "Finetuned against base" in seen(page, ".figures h3").first.inner_text()
+    assert "Finetuned against base" in seen(page, ".figures h2").first.inner_text()
 
     seen(page, "label:has-text('Run now')").click()
     seen(page, "input[type=number]").first.fill("6")
@@ -95,7 +95,7 @@ def test_on_the_real_app_a_report_a_live_run_and_stop(new_page: Any, product: Se
     seen(page, "input[type=number]").first.fill("100")
     seen(page, "input[type=number]").first.press("Tab")
     run(page)
-    until(lambda: seen(page, "h3:has-text('So far')").count(), timeout_s=60)
+    until(lambda: seen(page, "h2:has-text('So far')").count(), timeout_s=60)
     seen(page, "button.stop").click()
     assert until(lambda: status(page).startswith("Stopped after")) < 1.0
     until(lambda: seen(page, ".plot-row").count() >= 2)
@@ -136,7 +136,7 @@ def test_stop_and_another_visitor(new_page: Any, slow_address: str) -> None:
     seen(first, ".own-pairs textarea").fill("source,target\n" + "one two three four,a b c d\n" * 20)
     run(first)
     until(lambda: seen(first, ".status progress").count())
-    until(lambda: seen(first, "h3:has-text('So far')").count(), timeout_s=30)
+    until(lambda: seen(first, "h2:has-text('So far')").count(), timeout_s=30)
     seen(first, "button.stop").click()
     assert until(lambda: status(first).startswith("Stopped after")) < 1.0
     until(lambda: seen(first, ".card").count() >= 4)
@@ -189,4 +189,4 @@ def test_a_bare_base_has_one_column(new_page: Any) -> None:
         run(page)
         until(lambda: status(page).startswith("Done"), timeout_s=30)
         assert seen(page, "th:has-text('Difference')").count() == 0
-        assert "Scores by measure" in seen(page, ".figures h3").first.inner_text()
+        assert "Scores by measure" in seen(page, ".figures h2").first.inner_text()

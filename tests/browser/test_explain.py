@@ -61,18 +61,18 @@ def test_from_an_answer_to_its_words(page: Any) -> None:
     page.keyboard.press("Enter")
     explained(page)
     assert heatmap(page) == TEXT
-    assert output in seen(page, ".view h3").inner_text()
+    assert output in seen(page, ".view h2").inner_text()
 
     seen(page, ".token").nth(3).click()
-    until(lambda: "write “train”?" in seen(page, ".view h3").inner_text())
+    until(lambda: "write “train”?" in seen(page, ".view h2").inner_text())
     assert seen(page, ".token[aria-pressed=true]").count() == 1
     page.keyboard.press("Tab")  # the tokens are one stop; arrows move among them
     seen(page, ".token").nth(3).focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
-    until(lambda: "write “train leaves”?" in seen(page, ".view h3").inner_text())
+    until(lambda: "write “train leaves”?" in seen(page, ".view h2").inner_text())
     seen(page, ".whole").click()
-    until(lambda: output in seen(page, ".view h3").inner_text())
+    until(lambda: output in seen(page, ".view h2").inner_text())
 
     seen(page, ".details > button").click()
     rows = seen(page, ".explanation tbody tr")
@@ -143,7 +143,7 @@ def test_stop_ends_it_within_a_second_and_keeps_the_part(new_page: Any, slow_add
     assert seen(page, ".status progress").count() == 1
     seen(page, "button.stop").click()
     assert until(lambda: status(page) == "Stopped") < 1.0
-    assert "as far as it came" in seen(page, ".view h3").inner_text()
+    assert "as far as it came" in seen(page, ".view h2").inner_text()
     assert seen(page, "button.stop").is_disabled()
 
 
@@ -168,7 +168,7 @@ def test_an_example_fills_the_tab_and_runs(page: Any) -> None:
     open_tab(page, "Explain")
     seen(page, ".examples button").nth(1).click()
     explained(page)
-    assert "rather than “negative”?" in seen(page, ".view h3").inner_text()
+    assert "rather than “negative”?" in seen(page, ".view h2").inner_text()
 
 
 def test_a_bare_base_has_no_choice_of_models(new_page: Any) -> None:
@@ -178,7 +178,7 @@ def test_a_bare_base_has_no_choice_of_models(new_page: Any) -> None:
         assert page.locator(".explain label:has-text('Difference')").count() == 0
         seen(page, "button.run").click()
         explained(page)
-        assert "made the base model write" in seen(page, ".view h3").inner_text()
+        assert "made the base model write" in seen(page, ".view h2").inner_text()
 
 
 @pytest.mark.parametrize("width", [360, 800])

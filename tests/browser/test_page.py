@@ -1,7 +1,6 @@
 """What a person does on the page, in a real browser."""
 
 import json
-import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -350,42 +349,3 @@ def test_nothing_scrolls_sideways(new_page: Any, address: str, width: int, tab: 
     page.wait_for_timeout(200)
     wide = page.evaluate("document.scrollingElement.scrollWidth - document.scrollingElement.clientWidth")
     assert wide <= 0
-
-
-@pytest.mark.parametrize("dark", [False, True])
-def test_texts_can_be_read_in_light_and_dark(new_page: Any, address: str, dark: bool) -> None:
-    page = new_page(address + ("?__theme=dark" if dark else "?__theme=light"), dark=dark)
-    ask(page, "A short text.")
-    until(lambda: status(page) == "Done")
-    page.locator("#limits summary").click()
-    pale = page.evaluate(CONTRAST)
-    assert not pale
-    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    assert (max(map(int, re.findall(r"\d+", background)[:3])) < 60) is dark
-
-
-CONTRAST = """() => {
-  const parse = (c) => {
-    const n = c.match(/[\\d.]+/g).map(Number), scale = c.startsWith("color(srgb") ? 255 : 1;
-    return { rgb: n.slice(0, 3).map((part) => part * scale), a: n[3] ?? 1 };
-  };
-  const light = ([r, g, b]) => {
-    const f = (v) => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
-    return 0.2126 * f(r) + 0.7152 * f(g) + 0.0722 * f(b);
-  };
-  const behind = (e) => {
-    for (; e; e = e.parentElement) { const c = parse(getComputedStyle(e).backgroundColor); if (c.a > 0.5) return c.rgb; }
-    return [255, 255, 255];
-  };
-  const pale = [];
-  for (const e of document.querySelectorAll(
-    "h1, h3, p, li, span, dt, dd, td, th, caption, abbr, strong, label, button, summary, a, textarea, kbd, div"
-  )) {
-    const own = [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim()) || e.tagName === "TEXTAREA";
-    if (!own || e.offsetParent === null || e.closest(".sr-only, .visually-hidden, [data-testid=status-tracker]")) continue;
-    const [a, b] = [light(parse(getComputedStyle(e).color).rgb), light(behind(e))].sort((x, y) => y - x);
-    const ratio = (a + 0.05) / (b + 0.05);
-    if (ratio < 4.5) pale.push(`${e.tagName}.${e.className}: ${e.textContent.slice(0, 30)} ${ratio.toFixed(2)}`);
-  }
-  return pale;
-}"""

@@ -100,7 +100,7 @@ def test_headings_are_below_the_pages_and_can_be_linked() -> None:
 
 def test_tables_scroll_inside_themselves_and_code_can_be_copied() -> None:
     html = render("| a | b |\n| --- | ---: |\n| 1 | `x\\|y` |\n\n```python\nprint('<')\n```").html
-    assert html.startswith('<div class="scroll stacks" role="region" aria-label="Table" tabindex="0"><table>')
+    assert html.startswith('<div class="scroll stacks" role="region" aria-label="Table 1" tabindex="0"><table>')
     assert "<code>x|y</code>" in html
     assert '<button type="button" class="copy">Copy</button><pre tabindex="0"><code>print(&#x27;&lt;&#x27;)' in html
 
@@ -114,3 +114,9 @@ def test_a_cell_tells_its_column_where_there_is_no_room_for_columns() -> None:
     assert '<td data-label="Task">a</td>' in html
     assert '<td data-label="n &quot;x&quot;">3</td>' in html
     assert '<td data-label="Other">b</td>' in html
+
+
+def test_a_head_without_a_name_is_a_cell_and_tables_are_numbered() -> None:
+    html = render("|  | value |\n| --- | --- |\n| a | 3 |\n\n| b |\n| --- |\n| c |").html
+    assert "<thead>\n<tr>\n<td></td>\n<th>value</th>\n</tr>" in html
+    assert re.findall('aria-label="(.*?)"', html) == ["Table 1", "Table 2"]
