@@ -88,6 +88,17 @@ class _Line:
         return f"{self.path}, line {self.number}"
 
 
+@dataclass(frozen=True)
+class _Set:
+    """One data set as it was read: every row normalized and judged, none taken out."""
+
+    name: str
+    kind: str
+    lines: dict[Split, list[_Line]]
+    unusable: str
+    """See `CleaningReport`."""
+
+
 def read_corpus(folder: Path) -> tuple[list[Source], list[CleaningReport]]:
     """Read every JSON-lines file below `folder`, cleaned.
 
@@ -104,26 +115,15 @@ def read_corpus(folder: Path) -> tuple[list[Source], list[CleaningReport]]:
         raise DataError(
             f"No JSON-lines file (.jsonl, .jsonl.gz, .jsonl.xz) below {folder}. Give a folder that has some."
         )
+    sets = [_read_set(name, parts) for name, parts in files.items()]
     held_out = _HeldOut()
-    sources: list[Source] = []
-    reports: list[CleaningReport] = []
-    raw = {name: _read_splits(parts) for name, parts in files.items()}
-    kinds = {name: _kind(name, splits, files[name][0][1]) for name, splits in raw.items()}
-    for name, splits in raw.items():
+    for each in sets:
         for split in ("validation", "test"):
-            for line in splits[split]:
-                if not flaw_of(line.row, kinds[name], KINDS[kinds[name]]):
-                    held_out.add(line.row, kinds[name])
-    for name, splits in raw.items():
-        judged = {split: [_judge(line, kinds[name]) for line in splits[split]] for split in SPLITS}
-        report = CleaningReport(name, kinds[name], unusable=_first_unusable(judged))
-        rows: dict[Split, tuple[Row, ...]] = {
-            split: tuple(_clean(judged[split], report, held_out if split == "train" else None)) for split in SPLITS
-        }
-        report.kept = {split: len(rows[split]) for split in SPLITS}
-        sources.append(Source(name, kinds[name], rows))
-        reports.append(report)
-    return sources, reports
+            for line in each.lines[split]:
+                if not line.flaw:
+                    held_out.add(line.row, each.kind)
+    cleaned = [_cleaned(each, held_out) for each in sets]
+    return [source for source, _ in cleaned], [report for _, report in cleaned]
 
 
 def normalize(text: str) -> str:
@@ -135,6 +135,15 @@ def normalize(text: str) -> str:
 def fingerprint(text: str) -> bytes:
     """A key under which texts that differ only in case, punctuation or spacing are the same."""
     return hashlib.blake2b(" ".join(re.findall(r"\w+", text.casefold())).encode(), digest_size=12).digest()
+
+
+def _read_set(name: str, parts: list[tuple[Split | None, Path]]) -> _Set:
+    splits = _read_splits(parts)
+    kind = _kind(name, splits, parts[0][1])
+    for lines in splits.values():
+        for at, line in enumerate(lines):
+            lines[at] = _judge(line, kind)  # in its place, lest every text be held twice
+    return _Set(name, kind, splits, _first_unusable(splits))
 
 
 def _read_splits(parts: list[tuple[Split | None, Path]]) -> dict[Split, list[_Line]]:
@@ -251,6 +260,15 @@ def kind_of(row: Row, path: Path) -> str:
 
 def _kind_by_fields(row: Row) -> str | None:
     return next((kind for kind, fields in KINDS.items() if fields <= row.keys()), None)
+
+
+def _cleaned(read: _Set, held_out: "_HeldOut") -> tuple[Source, CleaningReport]:
+    report = CleaningReport(read.name, read.kind, unusable=read.unusable)
+    rows: dict[Split, tuple[Row, ...]] = {
+        split: tuple(_clean(read.lines[split], report, held_out if split == "train" else None)) for split in SPLITS
+    }
+    report.kept = {split: len(rows[split]) for split in SPLITS}
+    return Source(read.name, read.kind, rows), report
 
 
 def _clean(lines: list[_Line], report: CleaningReport, held_out: "_HeldOut | None") -> Iterator[Row]:

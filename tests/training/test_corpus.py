@@ -96,6 +96,16 @@ def test_overlap_is_found_across_data_sets_of_a_kind(tmp_path: Path) -> None:
     assert texts(sources[0], "train") == ["Own text."]
 
 
+def test_overlap_is_found_though_a_tokenizer_left_its_spaces(tmp_path: Path) -> None:
+    """Planted: "is n't" has a word more than "isn't", also to a fingerprint, as long as it is not cleaned."""
+    for name, review in (("plain", "It isn't good."), ("loose", "it is n't good .")):
+        write_rows(tmp_path / f"{name}.train.jsonl", [{"text": review, "label": 0}, {"text": "Good.", "label": 1}])
+    write_rows(tmp_path / "other.test.jsonl", [{"text": "it is n't good .", "label": 0}])
+    (loose, _, plain), reports = read_corpus(tmp_path)
+    assert texts(loose, "train") == texts(plain, "train") == ["Good."]
+    assert reports[0].removed == reports[2].removed == {"in validation or test": 1}
+
+
 def test_one_sentence_may_have_several_translations(tmp_path: Path) -> None:
     row = {"source": "Hello.", "target": "Hallo.", "source_lang": "en", "target_lang": "de"}
     write_rows(tmp_path / "t.train.jsonl", [row, row | {"target": "Guten Tag."}])
