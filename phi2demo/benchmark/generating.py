@@ -16,7 +16,7 @@ from phi2demo.tasks import TASKS
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.summarization import SummaryOptions
 from phi2demo.tasks.translation import TranslationOptions
-from phi2demo.training.corpus import Row, read_rows
+from phi2demo.training.rows import Row, read_rows
 
 if TYPE_CHECKING:
     from phi2demo.engine.loading import LoadedModel

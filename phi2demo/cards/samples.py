@@ -12,7 +12,7 @@ from phi2demo.settings import ASSETS
 from phi2demo.tasks.declaration import Declaration
 from phi2demo.tasks.run import answer_all
 from phi2demo.tasks.task import Request
-from phi2demo.training.corpus import read_rows
+from phi2demo.training.rows import read_rows
 
 PROMPTS = ASSETS / "examples" / "card_prompts.jsonl"
 """Twenty, written for the cards."""

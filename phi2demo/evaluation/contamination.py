@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from phi2demo.evaluation.datasets import Measure
 from phi2demo.evaluation.overlap import GRAM, Grams, words_of
 from phi2demo.evaluation.slices import IN_NEITHER, IN_TRAINING, IN_VALIDATION, STANDINGS, Standing, text_of
-from phi2demo.training.corpus import FILE_NAME, TEXT_FIELDS, Row, read_rows, split_of
+from phi2demo.training.corpus import FILE_NAME, TEXT_FIELDS, split_of
+from phi2demo.training.rows import Row, read_rows
 
 SHARE = 0.7
 """Of its runs, from which on a text stands in files."""

@@ -13,18 +13,9 @@ from typing import Literal
 from phi2demo.errors import DataError
 from phi2demo.tasks.documents import split_sentences
 from phi2demo.tasks.languages import LANGUAGES
-from phi2demo.training.corpus import (
-    FILE_NAME,
-    KINDS,
-    Row,
-    clean_row,
-    is_well_formed,
-    kind_of,
-    normalize,
-    read_rows,
-    too_large,
-)
+from phi2demo.training.corpus import FILE_NAME, KINDS, clean_row, is_well_formed, kind_of, normalize
 from phi2demo.training.corpus import split_of as split_by_title
+from phi2demo.training.rows import Row, read_rows, too_large
 
 EvaluationSplit = Literal["validation", "test"]
 

@@ -26,7 +26,7 @@ from phi2demo.tasks.sentiment import SentimentOptions
 from phi2demo.tasks.summarization import SummaryOptions
 from phi2demo.tasks.task import Request, Result, TaskOptions
 from phi2demo.tasks.translation import TranslationOptions
-from phi2demo.training.corpus import Row
+from phi2demo.training.rows import Row
 
 FormName = Literal["finetuned", "base_template", "base_plain"]
 FORMS: tuple[FormName, ...] = ("finetuned", "base_template", "base_plain")

@@ -9,7 +9,8 @@ from phi2demo.evaluation.compression import ByteNgrams, xz_bytes
 from phi2demo.evaluation.datasets import Measure, training_files
 from phi2demo.evaluation.outputs import digest
 from phi2demo.tasks.documents import split_sentences
-from phi2demo.training.corpus import normalize, read_rows
+from phi2demo.training.corpus import normalize
+from phi2demo.training.rows import read_rows
 
 
 class Peers:

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 from phi2demo.evaluation.datasets import Item, Measure
 from phi2demo.tasks.documents import split_sentences
-from phi2demo.training.corpus import Row
+from phi2demo.training.rows import Row
 
 Dimension = Literal["length", "genre", "complexity", "contamination", "confidence"]
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)

@@ -8,7 +8,8 @@ import re
 from collections import Counter
 
 from phi2demo.tasks.documents import split_sentences
-from phi2demo.training.corpus import SPLITS, Row, Source, Split
+from phi2demo.training.corpus import SPLITS, Source, Split
+from phi2demo.training.rows import Row
 
 PREFIX = "gap_sentences."
 """Of the name of a data set made here, before that of the prose it was made from."""

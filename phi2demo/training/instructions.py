@@ -17,7 +17,7 @@ from phi2demo.tasks.sentiment import SentimentOptions
 from phi2demo.tasks.summarization import SummaryOptions
 from phi2demo.tasks.task import Budget, TaskOptions
 from phi2demo.tasks.translation import TranslationOptions
-from phi2demo.training.corpus import Row
+from phi2demo.training.rows import Row
 
 CONTINUATION_TOKENS = 160
 """At most, in what a model learns to go on with."""

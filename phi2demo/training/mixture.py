@@ -14,8 +14,9 @@ from phi2demo.errors import DataError, SettingsError
 from phi2demo.tasks.languages import LANGUAGES
 from phi2demo.tasks.task import Budget
 from phi2demo.training.batch import Batch
-from phi2demo.training.corpus import Row, Source, Split
+from phi2demo.training.corpus import Source, Split
 from phi2demo.training.instructions import FORMS, REPLAY, Example
+from phi2demo.training.rows import Row
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -6,7 +6,8 @@ No instruction template appears here, so that what finetuning adds can be seen a
 from collections.abc import Callable, Iterable
 
 from phi2demo.tasks.languages import LANGUAGES
-from phi2demo.training.corpus import Row, Source, Split
+from phi2demo.training.corpus import Source, Split
+from phi2demo.training.rows import Row
 
 
 def plain_texts(source: Source, split: Split) -> Iterable[str]:

@@ -14,8 +14,8 @@ from phi2demo.tasks import TASKS
 from phi2demo.tasks.declaration import FILE
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.summarization import SummaryOptions
-from phi2demo.training.corpus import Row
 from phi2demo.training.plain import PLAIN_FORMS
+from phi2demo.training.rows import Row
 from tests.tasks.beams import BeamEngine, about, candidate
 from tests.tasks.scripted import INFO, ScriptedEngine
 
