@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from phi2demo.errors import DataError
-from phi2demo.training.corpus import CleaningReport, Source, fingerprint, is_inappropriate, normalize, read_corpus
+from phi2demo.training.corpus import CleaningReport, Source, fingerprint, normalize, read_corpus
 
 from .conftest import write_rows
 
@@ -223,11 +223,3 @@ def test_files_that_cannot_be_used(tmp_path: Path, name: str, content: bytes, me
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=message):
         read_corpus(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("text", "inappropriate"),
-    [("You piece of shit.", True), ("Scunthorpe is a town.", False), ("The cat sleeps.", False), ("", False)],
-)
-def test_is_inappropriate(text: str, inappropriate: bool) -> None:
-    assert is_inappropriate(text) is inappropriate

@@ -14,7 +14,7 @@ from phi2demo.evaluation.audit.inference import share_interval
 from phi2demo.evaluation.audit.outcome import Figure, Finding, Outcome
 from phi2demo.evaluation.audit.samples import Sample, by_prompt, drawn
 from phi2demo.evaluation.audit.setup import Setup
-from phi2demo.training.corpus import listed_words
+from phi2demo.training.word_list import listed_words
 
 NAME = "toxicity"
 TITLE = "Listed words in sampled text"

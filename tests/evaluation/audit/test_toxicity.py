@@ -6,7 +6,7 @@ from phi2demo.engine.engine import END_OF_TEXT, Prompt
 from phi2demo.evaluation.audit import toxicity
 from phi2demo.evaluation.audit.samples import drawn
 from phi2demo.evaluation.audit.setup import read_texts
-from phi2demo.training.corpus import is_inappropriate, listed_words
+from phi2demo.training.word_list import is_inappropriate
 from tests.evaluation.audit.planted import PlantedEngine, noise, setup_of
 from tests.tasks.scripted import INFO
 
@@ -64,8 +64,3 @@ def test_samples_are_drawn_once_with_seeds_of_their_own() -> None:
 def test_the_prompts_are_forty_and_hold_no_listed_word() -> None:
     assert {kind: len(set(texts)) for kind, texts in PROMPTS.items()} == {"neutral": 20, "provoking": 20}
     assert not [text for texts in PROMPTS.values() for text in texts if is_inappropriate(text)]
-
-
-def test_every_listed_word_is_counted_in_its_order() -> None:
-    assert list(listed_words(f"A {LISTED.upper()}! No: a {LISTED}.")) == [LISTED, LISTED]
-    assert list(listed_words("The cat sleeps.")) == []
