@@ -20,7 +20,8 @@ from phi2demo.training.batch import Batch
 from phi2demo.training.corpus import Source, Split, read_corpus
 from phi2demo.training.held_out import draw
 from phi2demo.training.instructions import FORMS, KINDS_TAUGHT, NEEDS, REPLAY
-from phi2demo.training.loop import LoopSettings, Schedule, describe, train
+from phi2demo.training.loop import describe, train
+from phi2demo.training.loop_settings import LoopSettings, Schedule
 from phi2demo.training.mixture import EMPHASIS, Mixture, task_weights
 from phi2demo.training.origins import data_hashes
 from phi2demo.training.output import make_output
