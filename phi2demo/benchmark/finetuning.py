@@ -107,7 +107,7 @@ def _batch(loaded: "LoadedModel") -> "Batch":
 def _peer(model: Any, batch: "Batch") -> None:
     import torch
 
-    from phi2demo.training.loop import target_loss
+    from phi2demo.training.gradients import target_loss
 
     for part in batch.parts(PART_TOKENS):
         loss = target_loss(model, part, torch.device("cpu")) / batch.total_weight

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from phi2demo.training.batch import Batch
-from phi2demo.training.loop import target_loss
+from phi2demo.training.gradients import target_loss
 from phi2demo.training.measuring import Told
 from phi2demo.training.mixture import EMPHASIS, Mixture
 

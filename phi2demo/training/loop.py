@@ -7,7 +7,7 @@ killed and resumed has the loss curve of one that was not.
 import math
 import time
 from collections.abc import Callable
-from contextlib import closing, nullcontext
+from contextlib import closing
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from phi2demo.training.ahead import batches_from
 from phi2demo.training.batch import Batch, Batches
 from phi2demo.training.checkpoints import Checkpoints, TrainingState
 from phi2demo.training.dropout import seed_step, set_dropout
+from phi2demo.training.gradients import Entropy, add_gradients, cross_entropy
 from phi2demo.training.interruption import Interruption, StoppedError
 from phi2demo.training.log import Log
 from phi2demo.training.loop_settings import LoopSettings
@@ -26,8 +27,6 @@ from phi2demo.training.measuring import Measure, measure
 if TYPE_CHECKING:
     import torch
     from accelerate import Accelerator
-
-Entropy = Callable[["torch.Tensor", "torch.Tensor"], "torch.Tensor"]
 
 
 def train(
@@ -78,7 +77,9 @@ def train(
         main=accelerator.is_main_process,
         label=label,
     )
-    compute = gradients or partial(_gradients, wrapped, entropy, settings, accelerator)
+    compute = gradients or partial(
+        add_gradients, wrapped, accelerator=accelerator, part_tokens=settings.part_tokens, entropy=entropy
+    )
     set_dropout(model, settings.dropout)
     wrapped.train()
     coming = batches_from(batches, state.step, settings.steps, workers=settings.workers)
@@ -191,58 +192,6 @@ def _step(
         )
     total = accelerator.reduce(total, reduction="sum")
     return float(total)
-
-
-def _gradients(
-    model: "torch.nn.Module", entropy: Entropy, settings: LoopSettings, accelerator: "Accelerator", batch: Batch
-) -> "torch.Tensor":
-    """Add those of the mean loss of the batch; returns this process's share of it.
-
-    Each process takes its rows of the batch, and each loss is divided by the weight of the WHOLE batch, so that the
-    gradient does not depend on how many processes or parts it was cut into.
-    """
-    import torch
-
-    world, rows = accelerator.num_processes, batch.input_ids.shape[0]
-    if rows < world:
-        raise SettingsError(
-            f"A batch of {rows} rows cannot be cut for {world} processes. Use a larger --batch-size or fewer processes."
-        )
-    parts = batch.share(accelerator.process_index, world).parts(settings.part_tokens)
-    total = torch.zeros((), device=accelerator.device)
-    for number, part in enumerate(parts, 1):
-        with accelerator.autocast(), _sync(accelerator, model, last=number == len(parts)):
-            loss = target_loss(model, part, accelerator.device, entropy) / batch.total_weight
-            accelerator.backward(loss * world)
-        total += loss.detach()
-    return total
-
-
-def target_loss(
-    model: "torch.nn.Module", batch: Batch, device: "torch.device", entropy: Entropy | None = None
-) -> "torch.Tensor":
-    """Weighted sum of the cross-entropy of a batch's targets (`labels` are already shifted).
-
-    Logits are computed where there are targets and nowhere else. `entropy` stands for `cross_entropy`, compiled.
-    """
-    mask = None if batch.attention_mask is None else batch.attention_mask.to(device)
-    wanted = batch.labels != -100
-    labels = batch.labels[wanted].to(device)
-    keep = {} if wanted.all() else {"logits_to_keep": wanted.to(device)}
-    logits = model(input_ids=batch.input_ids.to(device), attention_mask=mask, use_cache=False, **keep).logits
-    losses = (entropy or cross_entropy)(logits.flatten(0, -2), labels)
-    return losses.sum() if batch.weights is None else (losses * batch.weights[wanted].to(device)).sum()
-
-
-def cross_entropy(logits: "torch.Tensor", labels: "torch.Tensor") -> "torch.Tensor":
-    """Of each target, in float32; logits of shape (targets, vocabulary)."""
-    import torch
-
-    return torch.nn.functional.cross_entropy(logits.float(), labels, reduction="none")
-
-
-def _sync(accelerator: "Accelerator", model: "torch.nn.Module", last: bool) -> Any:
-    return nullcontext() if last else accelerator.no_sync(model)
 
 
 def _asked(interruption: Interruption, accelerator: "Accelerator") -> bool:

@@ -20,7 +20,8 @@ from phi2demo.training.batch import Batch
 from phi2demo.training.checkpoints import check_same
 from phi2demo.training.corpus import CleaningReport, Source, read_corpus
 from phi2demo.training.gap_sentences import gap_sentences
-from phi2demo.training.loop import describe, target_loss, train
+from phi2demo.training.gradients import target_loss
+from phi2demo.training.loop import describe, train
 from phi2demo.training.loop_settings import LoopSettings, OptimizerName, Schedule
 from phi2demo.training.measuring import Told
 from phi2demo.training.origins import base_hashes, data_hashes

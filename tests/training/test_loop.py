@@ -1,5 +1,4 @@
 import signal
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,40 +10,17 @@ from transformers import PhiForCausalLM
 from phi2demo.errors import DataError, SettingsError
 from phi2demo.training.batch import Batch
 from phi2demo.training.checkpoints import TrainingState
+from phi2demo.training.gradients import target_loss
 from phi2demo.training.interruption import StoppedError
 from phi2demo.training.log import read_log
-from phi2demo.training.loop import target_loss, train
+from phi2demo.training.loop import train
 from phi2demo.training.loop_settings import LoopSettings
 from phi2demo.training.measuring import Told
 from phi2demo.training.precision import make_accelerator
-from phi2demo.training.presets import Preset
+
+from .random_batches import RandomBatches, make_model
 
 SETTINGS = LoopSettings(steps=12, learning_rate=0.01, log_every=5, validate_every=4, checkpoint_minutes=1000)
-SHAPE = Preset(layers=1, hidden=32, heads=2, vocab_size=64, context=32, tokens=0, learning_rate=0, phases=())
-
-
-def make_model() -> PhiForCausalLM:
-    torch.manual_seed(0)
-    return PhiForCausalLM(SHAPE.config(vocab_size=64, end_id=0, pad_id=1))
-
-
-class RandomBatches:
-    """Padded rows; the second half of each is the target."""
-
-    def __init__(self, before: Callable[[int], None] | None = None) -> None:
-        self._before = before
-
-    def at(self, step: int) -> Batch:
-        if self._before:
-            self._before(step)
-        generator = torch.Generator().manual_seed(step)
-        ids = torch.randint(2, 64, (6, 17), generator=generator)
-        lengths = torch.randint(8, 17, (6, 1), generator=generator)
-        places = torch.arange(16)[None]
-        labels = ids[:, 1:].masked_fill((places < lengths // 2) | (places >= lengths), -100)
-        return Batch(
-            ids[:, :-1], labels, (places < lengths).long(), (labels != -100) * torch.rand(6, 1, generator=generator)
-        )
 
 
 def run(folder: Path, settings: LoopSettings = SETTINGS, **more: Any) -> tuple[PhiForCausalLM, TrainingState]:
@@ -61,35 +37,6 @@ def losses(folder: Path) -> list[tuple[int, float]]:
 def assert_same(model: torch.nn.Module, other: torch.nn.Module) -> None:
     for (name, a), b in zip(model.named_parameters(), other.parameters(), strict=True):
         assert torch.equal(a, b), name
-
-
-def test_only_targets_count_and_each_by_its_weight() -> None:
-    model, batch = make_model(), RandomBatches().at(0)
-    assert batch.weights is not None
-    with torch.no_grad():
-        logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
-        loss = target_loss(model, batch, torch.device("cpu"))
-    expected = sum(
-        -logits[row, place].log_softmax(-1)[label] * batch.weights[row, place]
-        for row, labels in enumerate(batch.labels)
-        for place, label in enumerate(labels.tolist())
-        if label != -100
-    )
-    assert float(loss) == pytest.approx(float(expected), rel=1e-5)
-
-
-def test_labels_of_the_prompt_have_no_effect(tmp_path: Path) -> None:
-    """Planted: what stands in the prompt is read, but never learned."""
-    batch = RandomBatches().at(0)
-    model = make_model()
-    target_loss(model, batch, torch.device("cpu")).backward()
-    gradient = model.model.layers[0].mlp.fc1.weight.grad.clone()
-    spoiled = batch.labels.clone()
-    spoiled[batch.labels == -100] = 7
-    model.zero_grad()
-    everything = Batch(batch.input_ids, spoiled, batch.attention_mask, batch.weights)
-    target_loss(model, everything, torch.device("cpu")).backward()  # weight 0 outside the targets
-    assert torch.allclose(model.model.layers[0].mlp.fc1.weight.grad, gradient, atol=1e-6)
 
 
 def test_a_gradient_that_is_no_number_ends_the_run_before_it_spoils_the_weights(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM, PhiConfig, PhiForCausalLM
 
 from phi2demo.training.batch import Batch
-from phi2demo.training.loop import target_loss
+from phi2demo.training.gradients import target_loss
 from phi2demo.training.merged_phi import MergedPhi, fits
 from phi2demo.training.mixture import Tokens, collate
 from phi2demo.training.packs import PackedBatches
