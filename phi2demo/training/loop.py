@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,9 +47,8 @@ def train(
     `identity` is what must not change between a run and its resumption; SettingsError where it did. `validate` gives
     held-out losses every `validate_every` steps; with `patience`, training ends early once the one named "all" falls no
     more, and the model is left with the weights for which it was lowest; a run that is stopped while it is measured is
-    measured when it goes on. `gradients`, for a single process, adds those
-    of a batch's mean loss to the parameters in place of the model's own and returns that loss. Raises StoppedError on
-    Ctrl-C or SIGTERM, once a checkpoint is saved.
+    measured when it goes on. `gradients`, for a single process, adds those of a batch's mean loss to the parameters in
+    place of the model's own and returns that loss. Raises StoppedError on Ctrl-C or SIGTERM, once a checkpoint is saved.
     """
     import torch
 
@@ -63,54 +62,19 @@ def train(
     optimizer = accelerator.prepare(bare)
     checkpoints = Checkpoints(folder / "checkpoints", model, bare, accelerator)
     state = checkpoints.resume(asdict(settings) | (identity or {}))
-    entropy: Entropy = cross_entropy
-    if settings.compile:
-        wrapped.compile(dynamic=False)
-        entropy = torch.compile(cross_entropy, dynamic=False)
     state.unmeasured = state.unmeasured and validate is not None
-    log = Log(
-        folder / "log.jsonl",
-        state,
-        steps=settings.steps,
-        every=settings.log_every,
-        learning_rate_at=settings.learning_rate_at,
-        main=accelerator.is_main_process,
-        label=label,
-    )
-    compute = gradients or partial(
-        add_gradients, wrapped, accelerator=accelerator, part_tokens=settings.part_tokens, entropy=entropy
-    )
+    compute = gradients or _own_gradients(wrapped, settings, accelerator)
     set_dropout(model, settings.dropout)
     wrapped.train()
     coming = batches_from(batches, state.step, settings.steps, workers=settings.workers)
-    clock = _Clock(state)
-    saved_at = time.monotonic()
-    with Interruption() as interruption, closing(log):
-        stopped = partial(_asked, interruption, accelerator)
-        while not _ended(state, settings):
+    with Interruption() as interruption, closing(_open_log(folder, state, settings, accelerator, label)) as log:
+        run = _Run(wrapped, optimizer, compute, validate, settings, accelerator, checkpoints, state, log, interruption)
+        while not run.ended:
             if not state.unmeasured:
-                batch = next(coming)
-                if settings.dropout:
-                    seed_step(settings.seed, state.step, accelerator.process_index)
-                loss = _step(wrapped, optimizer, batch, settings, state.step, accelerator, compute)
-                state.step += 1
-                state.tokens += batch.tokens
-                log.add(loss, tokens=batch.tokens, seconds=clock.lap())
-                due = state.step % settings.validate_every == 0 or state.step == settings.steps
-                state.unmeasured = due and validate is not None
-            if validate and state.unmeasured:
-                losses = measure(wrapped, validate, show=log.measuring, stopped=stopped, eager=settings.compile)
-                if losses is not None:
-                    _note(losses, log, state, settings, checkpoints)
-            last = _ended(state, settings)
-            due = (time.monotonic() - saved_at) / 60 >= settings.checkpoint_minutes
-            due, stop = _any(accelerator, due, interruption.asked)
-            clock.lap()
-            if due or stop or last:
-                checkpoints.save(state)
-                saved_at = time.monotonic()
-                clock.lap()
-            if stop and not last:
+                run.step(next(coming))
+            if state.unmeasured:
+                run.measure()
+            if run.save_where_due() and not run.ended:
                 raise StoppedError(
                     f"Stopped after step {state.step} of {settings.steps}, which is saved in {folder / 'checkpoints'}. "
                     "Repeat the same command to go on."
@@ -118,29 +82,6 @@ def train(
     if settings.patience is not None and state.lowest_step:
         checkpoints.load_lowest()
     return state
-
-
-def _note(
-    losses: dict[str, float], log: Log, state: TrainingState, settings: LoopSettings, checkpoints: Checkpoints
-) -> None:
-    """Log the losses on held-out examples; with patience, keep the weights where the one of all is the lowest so far."""
-    log.validation(losses)
-    state.unmeasured = False
-    lowest = state.lowest_loss
-    if settings.patience is not None and (lowest is None or losses["all"] < lowest):
-        state.lowest_loss, state.lowest_step = losses["all"], state.step
-        checkpoints.save_lowest()
-
-
-def _ended(state: TrainingState, settings: LoopSettings) -> bool:
-    return not state.unmeasured and (state.step == settings.steps or _exhausted(state, settings))
-
-
-def _exhausted(state: TrainingState, settings: LoopSettings) -> bool:
-    """Whether the loss on held-out examples has not fallen for as long as the settings have patience."""
-    if settings.patience is None or not state.lowest_step:
-        return False
-    return state.step - state.lowest_step >= settings.patience * settings.validate_every
 
 
 def describe(state: TrainingState, accelerator: "Accelerator") -> dict[str, Any]:
@@ -155,6 +96,136 @@ def describe(state: TrainingState, accelerator: "Accelerator") -> dict[str, Any]
     }
 
 
+def _own_gradients(
+    model: "torch.nn.Module", settings: LoopSettings, accelerator: "Accelerator"
+) -> Callable[[Batch], "torch.Tensor"]:
+    """Those of the model itself, which is compiled where the settings say so."""
+    import torch
+
+    entropy: Entropy = cross_entropy
+    if settings.compile:
+        model.compile(dynamic=False)
+        entropy = torch.compile(cross_entropy, dynamic=False)
+    return partial(add_gradients, model, accelerator=accelerator, part_tokens=settings.part_tokens, entropy=entropy)
+
+
+def _open_log(
+    folder: Path, state: TrainingState, settings: LoopSettings, accelerator: "Accelerator", label: str
+) -> Log:
+    return Log(
+        folder / "log.jsonl",
+        state,
+        steps=settings.steps,
+        every=settings.log_every,
+        learning_rate_at=settings.learning_rate_at,
+        main=accelerator.is_main_process,
+        label=label,
+    )
+
+
+@dataclass(eq=False)
+class _Run:
+    """What happens between the start of a run and its end: steps, measurements, checkpoints."""
+
+    model: "torch.nn.Module"
+    """As the accelerator wraps it."""
+    optimizer: Any
+    gradients: Callable[[Batch], "torch.Tensor"]
+    validate: Measure | None
+    settings: LoopSettings
+    accelerator: "Accelerator"
+    checkpoints: Checkpoints
+    state: TrainingState
+    log: Log
+    interruption: Interruption
+
+    def __post_init__(self) -> None:
+        self._clock, self._saved_at = _Clock(self.state), time.monotonic()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the last step is done, or patience is at its end, and nothing is left to measure."""
+        return not self.state.unmeasured and (self.state.step == self.settings.steps or self._exhausted)
+
+    @property
+    def _exhausted(self) -> bool:
+        """Whether the loss on held-out examples has not fallen for as long as the settings have patience."""
+        if self.settings.patience is None or not self.state.lowest_step:
+            return False
+        return self.state.step - self.state.lowest_step >= self.settings.patience * self.settings.validate_every
+
+    def step(self, batch: Batch) -> None:
+        """One optimizer step over the batch of all processes."""
+        settings, state = self.settings, self.state
+        if settings.dropout:
+            seed_step(settings.seed, state.step, self.accelerator.process_index)
+        loss = self._descend(batch)
+        state.step += 1
+        state.tokens += batch.tokens
+        self.log.add(loss, tokens=batch.tokens, seconds=self._clock.lap())
+        due = state.step % settings.validate_every == 0 or state.step == settings.steps
+        state.unmeasured = due and self.validate is not None
+
+    def _descend(self, batch: Batch) -> float:
+        """Change the weights; returns the mean loss that the batch had before."""
+        total = self.gradients(batch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.learning_rate_at(self.state.step)
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        norm = self.accelerator.clip_grad_norm_(trained, self.settings.clip_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        # Asked after the step, lest a GPU wait for it; a scaler passes over such a step by itself.
+        if self.accelerator.scaler is None and not math.isfinite(norm):
+            raise SettingsError(
+                f"The gradient of step {self.state.step + 1} is {float(norm)}: training has diverged. "
+                "Give a lower --learning-rate or --precision fp32, and another --output folder."
+            )
+        return float(self.accelerator.reduce(total, reduction="sum"))
+
+    def measure(self) -> None:
+        """Log the losses on held-out examples; with patience, keep the weights where the one of all is lowest so far.
+
+        Where the run is told to stop meanwhile, the measurement stays due.
+        """
+        assert self.validate is not None
+        losses = measure(
+            self.model, self.validate, show=self.log.measuring, stopped=self._stopped, eager=self.settings.compile
+        )
+        if losses is None:
+            return
+        self.log.validation(losses)
+        self.state.unmeasured = False
+        lowest = self.state.lowest_loss
+        if self.settings.patience is not None and (lowest is None or losses["all"] < lowest):
+            self.state.lowest_loss, self.state.lowest_step = losses["all"], self.state.step
+            self.checkpoints.save_lowest()
+
+    def save_where_due(self) -> bool:
+        """Save a checkpoint from time to time, at the end, and where the run is told to stop; returns whether it is."""
+        due = (time.monotonic() - self._saved_at) / 60 >= self.settings.checkpoint_minutes
+        due, stop = self._any(due, self.interruption.asked)
+        self._clock.lap()
+        if due or stop or self.ended:
+            self.checkpoints.save(self.state)
+            self._saved_at = time.monotonic()
+            self._clock.lap()
+        return stop
+
+    def _stopped(self) -> bool:
+        """Whether any process was told to stop."""
+        return self._any(self.interruption.asked)[0]
+
+    def _any(self, *flags: bool) -> tuple[bool, ...]:
+        """Each flag, where any process raised it: clocks differ, and a signal may reach one process first."""
+        if self.accelerator.num_processes == 1:
+            return flags
+        import torch
+
+        raised = torch.tensor(flags, dtype=torch.int32, device=self.accelerator.device)
+        return tuple(count > 0 for count in self.accelerator.reduce(raised, reduction="sum").tolist())
+
+
 class _Clock:
     """Adds the time since the lap before to a run's time."""
 
@@ -166,44 +237,3 @@ class _Clock:
         seconds, self._since = now - self._since, now
         self._state.elapsed_s += seconds
         return seconds
-
-
-def _step(
-    model: "torch.nn.Module",
-    optimizer: Any,
-    batch: Batch,
-    settings: LoopSettings,
-    step: int,
-    accelerator: "Accelerator",
-    gradients: Callable[[Batch], "torch.Tensor"],
-) -> float:
-    """One optimizer step over the batch of all processes; returns its mean loss."""
-    total = gradients(batch)
-    for group in optimizer.param_groups:
-        group["lr"] = settings.learning_rate_at(step)
-    norm = accelerator.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], settings.clip_norm)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    # Asked after the step, lest a GPU wait for it; a scaler passes over such a step by itself.
-    if accelerator.scaler is None and not math.isfinite(norm):
-        raise SettingsError(
-            f"The gradient of step {step + 1} is {float(norm)}: training has diverged. "
-            "Give a lower --learning-rate or --precision fp32, and another --output folder."
-        )
-    total = accelerator.reduce(total, reduction="sum")
-    return float(total)
-
-
-def _asked(interruption: Interruption, accelerator: "Accelerator") -> bool:
-    """Whether any process was told to stop."""
-    return _any(accelerator, interruption.asked)[0]
-
-
-def _any(accelerator: "Accelerator", *flags: bool) -> tuple[bool, ...]:
-    """Each flag, where any process raised it: clocks differ, and a signal may reach one process first."""
-    if accelerator.num_processes == 1:
-        return flags
-    import torch
-
-    raised = torch.tensor(flags, dtype=torch.int32, device=accelerator.device)
-    return tuple(count > 0 for count in accelerator.reduce(raised, reduction="sum").tolist())
