@@ -7,6 +7,7 @@ from phi2demo.commands import train
 from phi2demo.errors import SettingsError
 from phi2demo.training import finetune as finetuning
 from phi2demo.training import pretrain as pretraining
+from phi2demo.training.finetune_settings import FinetuneSettings
 
 
 @pytest.fixture
@@ -42,8 +43,8 @@ def test_what_is_given_reaches_the_settings(given: list[Any], capsys: pytest.Cap
 def test_what_is_not_given_stays_the_default(given: list[Any]) -> None:
     for arguments in ("--steps 3", "--epochs 0.5 --targets q_proj,v_proj --schedule linear"):
         train.main("finetune", f"--data d --output o {arguments}".split())
-    assert given[0] == finetuning.FinetuneSettings(Path("d"), Path("o"), steps=3)
-    assert given[1] == finetuning.FinetuneSettings(
+    assert given[0] == FinetuneSettings(Path("d"), Path("o"), steps=3)
+    assert given[1] == FinetuneSettings(
         Path("d"), Path("o"), epochs=0.5, targets=("q_proj", "v_proj"), schedule="linear"
     )
 

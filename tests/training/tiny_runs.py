@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from phi2demo.training.checkpoints import Checkpoints, TrainingState
-from phi2demo.training.finetune import FinetuneSettings, finetune
+from phi2demo.training.finetune import finetune
+from phi2demo.training.finetune_settings import FinetuneSettings
 from phi2demo.training.mixture import Mixture
 from phi2demo.training.pretrain import PhasedBlocks, PretrainSettings, pretrain
 
