@@ -1,7 +1,6 @@
 """Put a LoRA adapter on a base: corpus -> the app's own prompts -> loss on the outputs -> an adapter's folder."""
 
 import sys
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from functools import partial
@@ -12,14 +11,16 @@ from phi2demo.emissions.hardware import detect
 from phi2demo.engine.planning import ModelPlan, plan
 from phi2demo.errors import DataError, SettingsError
 from phi2demo.settings import ModelSettings
-from phi2demo.tasks.declaration import FILE, Declaration
+from phi2demo.tasks.declaration import Declaration
 from phi2demo.training import record
+from phi2demo.training.adapter import adapt, load_base, load_tokenizer, save
 from phi2demo.training.batch import Batch
-from phi2demo.training.corpus import Source, Split, read_corpus
+from phi2demo.training.corpus import CleaningReport, Source, Split, read_corpus
 from phi2demo.training.finetune_settings import FinetuneSettings
 from phi2demo.training.held_out import draw
 from phi2demo.training.instructions import FORMS, KINDS_TAUGHT, NEEDS, REPLAY
 from phi2demo.training.loop import describe, train
+from phi2demo.training.loop_settings import LoopSettings
 from phi2demo.training.mixture import EMPHASIS, Mixture, task_weights
 from phi2demo.training.origins import data_hashes
 from phi2demo.training.output import make_output
@@ -31,10 +32,8 @@ if TYPE_CHECKING:
     import torch
     from accelerate import Accelerator
     from peft import PeftModel
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
 
-LARGE = 1_000_000_000
-"""Parameters from which a base's frozen weights are held in bfloat16 on a GPU."""
 SMALL = 100_000_000
 """Parameters up to which a base is taught at the higher learning rate."""
 
@@ -54,12 +53,12 @@ def finetune(settings: FinetuneSettings) -> Path:
     if accelerator.is_main_process:
         for report in reports:
             print(report, file=sys.stderr)
-    tokenizer = _load_tokenizer(base, settings)
+    tokenizer = load_tokenizer(base, settings)
     main = accelerator.is_main_process
     taught = _mixture(sources, "train", tokenizer, max_length, settings, tell=main)
     held_out = draw(_mixture(sources, "validation", tokenizer, max_length, settings, taught.weights, tell=main))
     torch.manual_seed(settings.seed)
-    model = _adapt(_load_base(base, settings, accelerator.device), settings)
+    model = adapt(load_base(base, settings, accelerator.device), settings)
     steps = settings.steps or _steps(settings, taught)
     loop = settings.loop(steps, 1e-3 if model.num_parameters() <= SMALL else 2e-4)
     gradients = _gradients(model, settings, accelerator)
@@ -78,22 +77,37 @@ def finetune(settings: FinetuneSettings) -> Path:
         label="finetune",
     )
     if accelerator.is_main_process:
-        told = describe(state, accelerator)
-        stage = record.make_stage(
-            "finetuning",
-            asdict(settings) | asdict(loop) | {"max_length": max_length, "emphasis": EMPHASIS},
-            told,
-            settings.output / "log.jsonl",
-            hardware=detect(told["device"], told["processes"]),
-            region=settings.region,
-            versions=versions(),
-            weights=taught.shares,
-            tasks={task: taught.weights[task] for task in taught.tasks},
-            cleaning=tuple(reports),
-        )
-        _save(model, tokenizer, taught, settings)
-        record.write(settings.output, record.Record((stage,)))
+        save(model, tokenizer, _declaration(taught), settings)
+        _write_record(settings, loop, taught, reports, describe(state, accelerator))
     return settings.output
+
+
+def _declaration(taught: Mixture) -> Declaration:
+    return Declaration(
+        tasks=tuple(task for task in taught.tasks if task != REPLAY),
+        languages=taught.languages or Declaration.languages,
+        modes=("continue",),
+        lengths=("sentence",),
+    )
+
+
+def _write_record(
+    settings: FinetuneSettings, loop: LoopSettings, taught: Mixture, reports: list[CleaningReport], told: dict[str, Any]
+) -> None:
+    """`finetuning.json`."""
+    stage = record.make_stage(
+        "finetuning",
+        asdict(settings) | asdict(loop) | {"max_length": taught.max_length, "emphasis": EMPHASIS},
+        told,
+        settings.output / "log.jsonl",
+        hardware=detect(told["device"], told["processes"]),
+        region=settings.region,
+        versions=versions(),
+        weights=taught.shares,
+        tasks={task: taught.weights[task] for task in taught.tasks},
+        cleaning=tuple(reports),
+    )
+    record.write(settings.output, record.Record((stage,)))
 
 
 def _max_length(settings: FinetuneSettings, base: ModelPlan) -> int:
@@ -150,55 +164,6 @@ def _steps(settings: FinetuneSettings, taught: Mixture) -> int:
     return round(rows * (settings.epochs or 0) / settings.batch_size)
 
 
-def _load_tokenizer(base: ModelPlan, settings: FinetuneSettings) -> "PreTrainedTokenizerBase":
-    from transformers import AutoTokenizer
-
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(_address(base), revision=base.base_revision)
-    if tokenizer.eos_token_id is None:
-        raise SettingsError(f"The tokenizer of {settings.model} has no end token, so an output could not be ended.")
-    return tokenizer
-
-
-def _load_base(base: ModelPlan, settings: FinetuneSettings, device: "torch.device") -> "PreTrainedModel":
-    """In float32; a large base on a GPU in bfloat16, as its weights stay as they are."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    large = device.type == "cuda" and (base.parameters or LARGE) >= LARGE and torch.cuda.is_bf16_supported()
-    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-        _address(base),
-        revision=base.base_revision,
-        dtype=torch.bfloat16 if large else torch.float32,
-        use_safetensors=True,
-    )
-    if settings.gradient_checkpointing:
-        model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
-    return model
-
-
-def _address(base: ModelPlan) -> str:
-    """Hub id or folder, for `from_pretrained`."""
-    return str(base.base_folder) if base.base_revision is None else base.base
-
-
-def _adapt(model: "PreTrainedModel", settings: FinetuneSettings) -> "PeftModel":
-    from peft import LoraConfig, get_peft_model
-
-    config = LoraConfig(
-        r=settings.rank,
-        lora_alpha=settings.alpha,
-        lora_dropout=0.0,
-        target_modules=list(settings.targets),
-        task_type="CAUSAL_LM",
-    )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # peft asks for a property that transformers renamed
-            return get_peft_model(model, config)
-    except ValueError as error:
-        raise SettingsError(f"--targets {','.join(settings.targets)} does not fit {settings.model}: {error}") from error
-
-
 def _gradients(
     model: "PeftModel", settings: FinetuneSettings, accelerator: "Accelerator"
 ) -> Callable[[Batch], "torch.Tensor"] | None:
@@ -217,32 +182,3 @@ def _identity(settings: FinetuneSettings, max_length: int, sources: Any) -> dict
     rows = {source.name: len(source.rows["train"]) for source in sources}
     told = {name: getattr(settings, name) for name in names}
     return told | {"max_length": max_length, "data": rows, "data_files": data_hashes(settings.data)}
-
-
-def _save(
-    model: "PeftModel",
-    tokenizer: "PreTrainedTokenizerBase",
-    taught: Mixture,
-    settings: FinetuneSettings,
-) -> None:
-    """`adapter_model.safetensors` in bfloat16, its config, `tasks.json`, and the tokenizer's files."""
-    import torch
-    from peft import get_peft_model_state_dict
-    from safetensors.torch import save_file
-
-    tensors = get_peft_model_state_dict(model, save_embedding_layers=False)
-    halved = {name: tensor.detach().to("cpu", torch.bfloat16).contiguous() for name, tensor in tensors.items()}
-    save_file(halved, settings.output / "adapter_model.safetensors", metadata={"format": "pt"})
-    config = model.peft_config["default"]
-    config.base_model_name_or_path = settings.base_name or settings.model
-    config.revision = settings.revision
-    config.inference_mode = True
-    config.save_pretrained(settings.output)
-    tokenizer.save_pretrained(settings.output)
-    declared = Declaration(
-        tasks=tuple(task for task in taught.tasks if task != REPLAY),
-        languages=taught.languages or Declaration.languages,
-        modes=("continue",),
-        lengths=("sentence",),
-    )
-    (settings.output / FILE).write_text(declared.to_json(), encoding="utf-8")

@@ -81,21 +81,6 @@ def test_peft_loads_the_folder_and_it_changes_the_model(adapter: Path, tiny_base
     assert not torch.allclose(tuned, bare, atol=0.01)
 
 
-def test_transformers_loads_the_folder_by_the_name_of_its_base(
-    corpus: Path, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """`--base-name` is relative to where the folder will be used."""
-    folder = run_finetune(corpus, tmp_path / "adapter", tiny_base, steps=1, base_name="assets/model")
-    (tmp_path / "assets").mkdir()
-    (tmp_path / "assets" / "model").symlink_to(tiny_base, target_is_directory=True)
-    monkeypatch.chdir(tmp_path)
-    assert json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"] == "assets/model"
-    tokenizer = AutoTokenizer.from_pretrained("adapter")
-    model = AutoModelForCausalLM.from_pretrained("adapter")
-    ids = model.generate(**tokenizer("The cat", return_tensors="pt"), max_new_tokens=3, do_sample=False)
-    assert tokenizer.decode(ids[0]).startswith("The cat")
-
-
 @pytest.mark.slow
 def test_killed_and_resumed_is_as_unbroken(adapter: Path, corpus: Path, tiny_base: Path, tmp_path: Path) -> None:
     killed = run_process("finetune", {"data": corpus, "output": tmp_path, "model": str(tiny_base), "kill_at": 10})
@@ -154,7 +139,6 @@ def stage_of(folder: Path) -> Stage:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"targets": ("Wqkv",)}, "--targets Wqkv does not fit"),
         ({"max_length": 1000}, "--max-length 1000: .* reads 256 tokens; give 2 to 256"),
         ({"mix": dict.fromkeys(TASK_WEIGHTS, 0.0)}, "no training rows for a task with a weight"),
     ],
