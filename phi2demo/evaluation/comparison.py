@@ -13,8 +13,9 @@ from phi2demo.errors import InputError
 from phi2demo.evaluation.differences import Change, differences, shared
 from phi2demo.evaluation.metrics import Metric, metrics_of_one
 from phi2demo.tasks import TASKS
+from phi2demo.tasks.checks import check_text
 from phi2demo.tasks.languages import detect_language
-from phi2demo.tasks.task import Request, Result, check_text
+from phi2demo.tasks.task import Request, Result
 
 FORMAT = 1
 Anchor = Use | Literal["reference"]

@@ -13,8 +13,8 @@ from typing import Any
 
 from phi2demo.errors import InputError, SettingsError
 from phi2demo.evaluation.datasets import TASK_OF_KIND, DataFile, Item, Measure
+from phi2demo.tasks.checks import check_choice, check_text
 from phi2demo.tasks.languages import LANGUAGES
-from phi2demo.tasks.task import check_choice, check_text
 from phi2demo.training.corpus import clean_row
 from phi2demo.training.rows import Row
 

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from phi2demo.engine.engine import GenerationOptions, Use
+from phi2demo.tasks.checks import check_choice
 from phi2demo.tasks.form import Form
-from phi2demo.tasks.task import Task, TaskOptions, check_choice
+from phi2demo.tasks.task import Task, TaskOptions
 
 MODES = {"continue": "Continue my text", "instruct": "Follow my instruction"}
 

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 from phi2demo.engine.engine import GenerationOptions
 from phi2demo.errors import InputError, SettingsError
-from phi2demo.tasks.task import Request, Task, TaskOptions, check_text, language_of
+from phi2demo.tasks.checks import check_text
+from phi2demo.tasks.task import Request, Task, TaskOptions, language_of
 
 MAX_QUESTION_CHARACTERS = 1000
 _WORD = re.compile(r"\w+")

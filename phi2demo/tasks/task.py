@@ -1,23 +1,18 @@
 """What a task is, and what goes in and comes out of it. Knows nothing of torch or of the page."""
 
-import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, ClassVar, Generic, TypeVar, get_args
+from typing import Any, ClassVar, Generic, TypeVar
 
 from phi2demo.engine.engine import END_OF_TEXT, MAX_SEED, GenerationOptions, Use
 from phi2demo.errors import InputError, SettingsError
 from phi2demo.tasks.casing import without_capitals
+from phi2demo.tasks.checks import check_choice, check_text, check_uses
 from phi2demo.tasks.confidence import joint
 from phi2demo.tasks.form import FORMS, Form
 from phi2demo.tasks.listing import Listed
 from phi2demo.tasks.receipt import Receipt
-
-MAX_CHARACTERS = 1_000_000
-"""A text longer than this is refused before anything reads it: a million characters are about 350 pages."""
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -271,7 +266,7 @@ class Task(ABC, Generic[O]):
             raise SettingsError(
                 f"{self.name} takes {self.options_type.__name__}, not {type(request.options).__name__}."
             )
-        _check_uses(request.uses)
+        check_uses(request.uses)
         check_choice("base_form", request.base_form, FORMS)
         if request.generation.reverse_weight and not self.reversible:
             raise SettingsError(f"{self.name} cannot be asked the other way round: leave reverse_weight at 0.")
@@ -287,38 +282,6 @@ class Task(ABC, Generic[O]):
 def language_of(options: TaskOptions) -> str:
     """Of the person's text, as far as the task says it."""
     return str(getattr(options, "source", "en"))
-
-
-def check_choice(name: str, value: object, choices: Iterable[str]) -> None:
-    """SettingsError where `value` is none of `choices`, whatever its type."""
-    known = tuple(choices)
-    if not isinstance(value, str) or value not in known:
-        raise SettingsError(f"{name} is {value!r}; give one of {', '.join(known)}.")
-
-
-def check_text(text: object, *, what: str = "text") -> str:
-    """`text` with line ends made `\\n`; InputError where it is no text, empty, too long, or holds NUL bytes."""
-    if not isinstance(text, str):
-        raise InputError(f"The {what} is of type {type(text).__name__}; give a string.")
-    if len(text) > MAX_CHARACTERS:
-        raise InputError(
-            f"The {what} has {len(text):,} characters; at most {MAX_CHARACTERS:,} are read. Shorten it or split it."
-        )
-    if "\x00" in text:
-        raise InputError(f"The {what} holds NUL bytes, so it is probably a binary file. Paste or upload plain text.")
-    if _SURROGATE.search(text):
-        raise InputError(f"The {what} holds characters that are not valid Unicode. Save it as UTF-8 and try again.")
-    if not any(character.isprintable() and not character.isspace() for character in text):
-        raise InputError(f"The {what} is empty. Type or paste some words first.")
-    return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _check_uses(uses: object) -> None:
-    known = get_args(Use)
-    if not isinstance(uses, tuple) or not uses or any(use not in known for use in uses):
-        raise SettingsError(f"The models to ask are {uses!r}; choose among {', '.join(known)}.")
-    if len(set(uses)) < len(uses):
-        raise SettingsError(f"The models to ask are {uses!r}; name each once.")
 
 
 AnyTask = Task[Any]

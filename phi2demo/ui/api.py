@@ -18,6 +18,7 @@ from phi2demo.evaluation.caution import cautioned
 from phi2demo.evaluation.shelf import SHELF
 from phi2demo.settings import LONGEST_S
 from phi2demo.tasks import TASKS
+from phi2demo.tasks.checks import check_choice
 from phi2demo.tasks.declaration import Declaration
 from phi2demo.tasks.declarations import Declarations
 from phi2demo.tasks.form import Form
@@ -27,7 +28,7 @@ from phi2demo.tasks.receipt import Receipt
 from phi2demo.tasks.run import replay, run
 from phi2demo.tasks.sentiment import SentimentOptions
 from phi2demo.tasks.summarization import SummaryOptions
-from phi2demo.tasks.task import AnyTask, Progress, Request, Result, TaskOptions, check_choice
+from phi2demo.tasks.task import AnyTask, Progress, Request, Result, TaskOptions
 from phi2demo.tasks.translation import TranslationOptions
 from phi2demo.ui.events import MODEL
 from phi2demo.ui.options import check_time_limit

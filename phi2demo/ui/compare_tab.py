@@ -10,9 +10,10 @@ import gradio as gr
 from phi2demo.engine.engine import Use
 from phi2demo.settings import LONGEST_S
 from phi2demo.tasks import TASKS
+from phi2demo.tasks.checks import check_choice
 from phi2demo.tasks.declaration import Declaration
 from phi2demo.tasks.declarations import Declarations
-from phi2demo.tasks.task import Request, check_choice
+from phi2demo.tasks.task import Request
 from phi2demo.ui import markup
 from phi2demo.ui.actions import run_and_stop
 from phi2demo.ui.answer_column import LABELS, STATE_S, AnswerColumn, answer_column, download_as

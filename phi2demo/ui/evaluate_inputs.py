@@ -16,9 +16,9 @@ from phi2demo.evaluation.report import FORM_TITLES
 from phi2demo.evaluation.statistics import SEED
 from phi2demo.evaluation.tally import Drawn
 from phi2demo.tasks import TASKS
+from phi2demo.tasks.checks import check_choice
 from phi2demo.tasks.declaration import Declaration
 from phi2demo.tasks.languages import LANGUAGES
-from phi2demo.tasks.task import check_choice
 from phi2demo.ui.description import ModelDescription
 from phi2demo.ui.options import as_typed
 

@@ -13,10 +13,11 @@ from phi2demo.engine.loader import EngineLoader
 from phi2demo.explain.request import OF, ExplainRequest, as_output
 from phi2demo.explain.run import explain
 from phi2demo.settings import LONGEST_S
+from phi2demo.tasks.checks import check_choice, check_text
 from phi2demo.tasks.declarations import Declarations
 from phi2demo.tasks.form import Form
 from phi2demo.tasks.run import run
-from phi2demo.tasks.task import AnyTask, Request, TaskOptions, check_choice, check_text
+from phi2demo.tasks.task import AnyTask, Request, TaskOptions
 from phi2demo.ui.api import FRAME_S, LOADING_TIMEOUT_S, BaseForm, task_of_command, task_options_of, told_to_client
 from phi2demo.ui.events import MODEL
 

@@ -10,8 +10,9 @@ from phi2demo.engine.engine import MAX_SEED, Output, Use
 from phi2demo.errors import InputError, SettingsError
 from phi2demo.explain.request import EVALS, UNITS, ExplainRequest, as_output
 from phi2demo.tasks import TASKS
+from phi2demo.tasks.checks import check_choice, check_text
 from phi2demo.tasks.declaration import Declaration
-from phi2demo.tasks.task import Request, Result, TaskOptions, check_choice, check_text
+from phi2demo.tasks.task import Request, Result, TaskOptions
 from phi2demo.ui.description import ModelDescription
 from phi2demo.ui.fields import Fields, base_form_field, fields_above, fields_below
 

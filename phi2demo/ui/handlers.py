@@ -18,12 +18,13 @@ from phi2demo.errors import Phi2DemoError
 from phi2demo.evaluation.caution import cautioned
 from phi2demo.settings import LONGEST_S
 from phi2demo.tasks import TASKS
+from phi2demo.tasks.checks import MAX_CHARACTERS
 from phi2demo.tasks.declarations import Declarations
 from phi2demo.tasks.documents import count_words
 from phi2demo.tasks.receipt import Receipt
 from phi2demo.tasks.room import Room, room_for
 from phi2demo.tasks.run import SETTINGS_UNKNOWN, replay, run, task_named
-from phi2demo.tasks.task import MAX_CHARACTERS, Progress, Request, Result
+from phi2demo.tasks.task import Progress, Request, Result
 from phi2demo.tasks.translation import TranslationOptions
 from phi2demo.ui import actions, markup
 from phi2demo.ui.alternatives import alternatives

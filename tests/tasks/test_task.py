@@ -11,7 +11,7 @@ from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.question_answering import MAX_QUESTION_CHARACTERS, QuestionOptions
 from phi2demo.tasks.sentiment import SentimentOptions
 from phi2demo.tasks.summarization import SummaryOptions
-from phi2demo.tasks.task import MAX_CHARACTERS, Budget, Request, check_text
+from phi2demo.tasks.task import Budget, Request
 from phi2demo.tasks.translation import TranslationOptions
 
 WRONG = [3, None, True, 1.5, [], {}, (), b"en", ["en"], "", "EN", "sentences"]
@@ -41,59 +41,6 @@ def test_other_options_are_checked() -> None:
     for value in (1, None, ["who?"]):
         with pytest.raises(SettingsError, match="question is"):
             QuestionOptions(value)  # type: ignore[arg-type]
-
-
-ACCEPTED = {
-    "emoji": "😀👩‍👩‍👧",
-    "right to left": "\u202bمرحبا بالعالم\u202c",
-    "hebrew": "שלום",
-    "combining": "e\u0301",
-    "chinese": "你好",
-    "one letter": "x",
-    "number": "5",
-    "byte order mark": "\ufeffHello",
-    "a million": "x" * MAX_CHARACTERS,
-}
-
-
-@pytest.mark.parametrize("text", ACCEPTED.values(), ids=list(ACCEPTED))
-def test_texts_that_are_taken_as_they_are(text: str) -> None:
-    assert check_text(text) == text
-
-
-REFUSED = {
-    "empty": ("", "The text is empty"),
-    "spaces": (" \t \u00a0\u3000", "The text is empty"),
-    "line breaks": ("\n\r\n\u2028", "The text is empty"),
-    "invisible": ("\u200b\u200d\ufeff\u200e\u00ad", "The text is empty"),
-    "nul": ("a\x00b", "NUL bytes"),
-    "high surrogate": ("a\ud83d", "not valid Unicode"),
-    "low surrogate": ("\udcff", "not valid Unicode"),
-    "too long": ("x" * (MAX_CHARACTERS + 1), "has 1,000,001 characters; at most 1,000,000"),
-    "ten million": ("x\x00" * 5_000_000, "has 10,000,000 characters"),
-    "none": (None, "of type NoneType"),
-    "number": (5, "of type int"),
-    "bytes": (b"text", "of type bytes"),
-    "list": (["text"], "of type list"),
-}
-
-
-@pytest.mark.parametrize("case", REFUSED)
-def test_texts_that_are_refused(case: str) -> None:
-    text, message = REFUSED[case]
-    with pytest.raises(InputError, match=message):
-        check_text(text)
-
-
-def test_the_message_says_which_text() -> None:
-    with pytest.raises(InputError, match=r"^The question is empty"):
-        check_text("", what="question")
-
-
-@pytest.mark.parametrize("text", ["a\r\nb\r\n", "a\rb\r", "a\nb\n"])
-def test_line_ends(text: str) -> None:
-    assert check_text(text) == "a\nb\n"
-    assert check_text("\r\n \n\n\r a") == "\n \n\n\n a"
 
 
 def request(**changes: Any) -> Request:
