@@ -3,17 +3,17 @@
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from threading import Event
 from typing import TypeVar
 
-from phi2demo.engine.engine import MAX_SEED, RANGES, Completion, Engine, Prompt, Snapshot, StopReason, Use
+from phi2demo.engine.engine import MAX_SEED, RANGES, Completion, Engine, Prompt, Snapshot, StopReason
 from phi2demo.tasks.casing import reading_note
 from phi2demo.tasks.choosing import Answered, Chooser
-from phi2demo.tasks.listing import Listed
 from phi2demo.tasks.receipt import Receipt, make_receipt
 from phi2demo.tasks.room import budget_of
-from phi2demo.tasks.task import AnyTask, Pieces, Progress, Request, Result
+from phi2demo.tasks.strand import CUT_SHORT, Round, Strand
+from phi2demo.tasks.task import AnyTask, Progress, Request, Result
 
 BATCH_PIECES = 8
 """Sentences, parts or requests that are generated together, for each use."""
@@ -21,63 +21,6 @@ CHOSEN_TOGETHER = 8
 """Rows whose candidates are scored together."""
 _WORST_FIRST: tuple[StopReason, ...] = ("stopped", "time", "context", "length", "stop string", "end")
 _T = TypeVar("_T")
-_CUT_SHORT: tuple[StopReason, ...] = ("stopped", "time")
-
-
-@dataclass
-class _Round:
-    """What one use has come to in one round."""
-
-    pieces: Pieces
-    outputs: list[str] = field(default_factory=list)
-    """Cleaned, of the pieces that are done."""
-    completions: list[Completion] = field(default_factory=list)
-    alternatives: list[tuple[Listed, ...]] = field(default_factory=list)
-    """Of the pieces that are done."""
-    confidences: list[float | None] = field(default_factory=list)
-    """Of the pieces that are done."""
-    partial: list[str] = field(default_factory=list)
-    """Cleaned, of the pieces that are running."""
-
-    @property
-    def text(self) -> str:
-        """So far."""
-        return self.pieces.join((*self.outputs, *self.partial))
-
-    @property
-    def complete(self) -> bool:
-        """Whether every piece was answered to its end."""
-        cut_short = any(completion.stop_reason in _CUT_SHORT for completion in self.completions)
-        return len(self.completions) == len(self.pieces.texts) and not cut_short
-
-
-@dataclass(eq=False)
-class _Strand:
-    """The way of one request with one use."""
-
-    request: Request
-    read: Request
-    """As the model reads it."""
-    use: Use
-    rounds: list[_Round]
-    seconds: float = 0.0
-    """From the start of all to its newest answer."""
-
-    @property
-    def current(self) -> _Round:
-        """The round that is running."""
-        return self.rounds[-1]
-
-    @property
-    def text(self) -> str:
-        """Of the current round; of the one before as long as there is nothing to see of the current one."""
-        seen = len(self.rounds) == 1 or any((*self.current.outputs, *self.current.partial))
-        return self.rounds[-1 if seen else -2].text
-
-    @property
-    def final(self) -> _Round:
-        """The last round; the one before where the last did not come to its end: half a merge loses a half."""
-        return self.rounds[-1 if self.current.complete or len(self.rounds) == 1 else -2]
 
 
 class Rounds:
@@ -108,11 +51,11 @@ class Rounds:
 
     def run(self) -> Generator[Progress]:
         """Progress of the first request; the last one holds the results of all. Closing it closes the engine's stream."""
-        strands: list[_Strand] = []
+        strands: list[Strand] = []
         for request in self._requests:
             read = self._task.read(request)
             pieces = self._task.pieces(read.text, read.options, self._budget)
-            strands += [_Strand(request, read, use, [_Round(pieces)]) for use in self._uses]
+            strands += [Strand(request, read, use, [Round(pieces)]) for use in self._uses]
         active, shown = strands, strands[: len(self._uses)]
         most = max(len(strand.current.pieces.texts) for strand in strands)
         for number in range(most + 1):  # every round has fewer pieces than the one before
@@ -126,14 +69,14 @@ class Rounds:
         last = self._progress(shown, max(1, self._done), max(1, self._done), "Done")
         yield replace(last, texts={strand.use: strand.final.text for strand in shown}, results=results)
 
-    def _next_round(self, strand: _Strand) -> bool:
+    def _next_round(self, strand: Strand) -> bool:
         pieces = self._task.next_pieces(strand.current.outputs, strand.read.options, self._budget)
         if pieces is None:
             return False
-        strand.rounds.append(_Round(pieces))
+        strand.rounds.append(Round(pieces))
         return True
 
-    def _round(self, active: Sequence[_Strand], number: int) -> Generator[tuple[int, int, str]]:
+    def _round(self, active: Sequence[Strand], number: int) -> Generator[tuple[int, int, str]]:
         """Batches of all active strands together; gives pieces done, pieces in all, and the stage in words."""
         all_pieces = [strand.current.pieces for strand in active]
         size = max(len(pieces.texts) for pieces in all_pieces)
@@ -155,7 +98,7 @@ class Rounds:
                 return
         self._done += size
 
-    def _batch(self, jobs: Sequence[tuple[_Strand, int]], number: int) -> Generator[Snapshot]:
+    def _batch(self, jobs: Sequence[tuple[Strand, int]], number: int) -> Generator[Snapshot]:
         self._ended = self._cut_short()
         if self._ended:
             return
@@ -177,7 +120,7 @@ class Rounds:
 
     def _chosen(
         self,
-        jobs: Sequence[tuple[_Strand, int]],
+        jobs: Sequence[tuple[Strand, int]],
         prompts: Sequence[Prompt],
         last: Snapshot,
         found: Sequence[Completion],
@@ -216,14 +159,14 @@ class Rounds:
         """Of the time limit of all requests."""
         return self._generation.time_limit_s * len(self._requests) - self._seconds
 
-    def _prompt(self, strand: _Strand, number: int, index: int) -> Prompt:
+    def _prompt(self, strand: Strand, number: int, index: int) -> Prompt:
         request, form = strand.read, self._task.asked(strand.read, strand.use)
         text = self._task.prompt(strand.current.pieces.texts[index], request.options, form)
         stop = self._task.plain_stop if form == "plain" else ()
         without = self._task.without(request.options, form) if self._generation.guidance_scale > 1 else ""
         return Prompt(text, strand.use, row_seed(request.seed or 0, number, index), stop, without)
 
-    def _take(self, jobs: Sequence[tuple[_Strand, int]], snapshot: Snapshot) -> None:
+    def _take(self, jobs: Sequence[tuple[Strand, int]], snapshot: Snapshot) -> None:
         for strand in {id(strand): strand for strand, _ in jobs}.values():
             rows, current = [at for at, job in enumerate(jobs) if job[0] is strand], strand.current
             if snapshot.completions is None:
@@ -238,10 +181,10 @@ class Rounds:
             current.completions += completions
             current.outputs += [self._task.clean(completion.text) for completion in completions]
             for completion in completions:
-                if completion.stop_reason in _CUT_SHORT:
+                if completion.stop_reason in CUT_SHORT:
                     self._ended = completion.stop_reason
 
-    def _progress(self, shown: Sequence[_Strand], done: int, total: int, stage: str) -> Progress:
+    def _progress(self, shown: Sequence[Strand], done: int, total: int, stage: str) -> Progress:
         texts = {strand.use: strand.text for strand in shown}
         return Progress(texts, done, total, stage, self._new_tokens, self._seconds)
 
@@ -250,7 +193,7 @@ class Rounds:
         """Since the start."""
         return time.monotonic() - self._started
 
-    def _result(self, strand: _Strand) -> Result:
+    def _result(self, strand: Strand) -> Result:
         request, final = strand.request, strand.final
         completions = [completion for each in strand.rounds for completion in each.completions]
         reasons = {completion.stop_reason for completion in completions}
@@ -313,7 +256,7 @@ def _span(noun: str, first: int, last: int, total: int) -> str:
     return f"{noun}s {first} to {last} of {total}"
 
 
-def _empty_notes(final: _Round) -> tuple[str, ...]:
+def _empty_notes(final: Round) -> tuple[str, ...]:
     """What the model left unanswered."""
     empty, total = final.outputs.count(""), len(final.outputs)
     if not empty or not final.complete:
