@@ -1,68 +1,47 @@
 """The tasks as named endpoints: plain values in, text with its receipt out."""
 
 import json
-import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import gradio as gr
 
-from phi2demo.engine.engine import RANGES, SWITCHES, USES, Engine, GenerationOptions, Use
+from phi2demo.engine.engine import USES, Engine, Use
 from phi2demo.engine.loader import EngineLoader
-from phi2demo.errors import Phi2DemoError, SettingsError
+from phi2demo.errors import SettingsError
 from phi2demo.evaluation.caution import cautioned
 from phi2demo.evaluation.shelf import SHELF
 from phi2demo.settings import LONGEST_S
 from phi2demo.tasks import TASKS
-from phi2demo.tasks.checks import check_choice
 from phi2demo.tasks.declaration import Declaration
 from phi2demo.tasks.declarations import Declarations
-from phi2demo.tasks.form import Form
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.question_answering import QuestionOptions
 from phi2demo.tasks.receipt import Receipt
 from phi2demo.tasks.run import replay, run
 from phi2demo.tasks.sentiment import SentimentOptions
 from phi2demo.tasks.summarization import SummaryOptions
-from phi2demo.tasks.task import AnyTask, Progress, Request, Result, TaskOptions
+from phi2demo.tasks.task import Progress, Request, Result, TaskOptions
 from phi2demo.tasks.translation import TranslationOptions
+from phi2demo.ui.endpoint import (
+    FRAME_S,
+    LOADING_TIMEOUT_S,
+    BaseForm,
+    Endpoint,
+    Options,
+    checked_seed,
+    generation_of,
+    told_to_client,
+)
 from phi2demo.ui.events import MODEL
-from phi2demo.ui.options import check_time_limit
-
-log = logging.getLogger(__name__)
-
-LOADING_TIMEOUT_S = 120.0
-"""How long a call waits for the weights."""
-FRAME_S = 0.2
-"""Partial answers come at most this often."""
 
 Model = Literal["finetuned", "base", "second", "both", "all"] | None
-BaseForm = Form | None
-Options = dict[str, float | bool] | None
 Results = tuple[Result, ...]
 Answer = dict[str, Any] | list[dict[str, Any]]
-
-
-class Endpoint:
-    """What endpoints that answer have in common."""
-
-    def __init__(
-        self,
-        loader: EngineLoader,
-        declared: Declarations,
-        *,
-        reports: Path = SHELF,
-        longest_s: float = LONGEST_S,
-    ) -> None:
-        """`reports` is the folder of evaluation reports: they say what being unsure means.
-
-        A request may take `longest_s` seconds.
-        """
-        self._loader, self._declared, self._reports, self._longest_s = loader, declared, reports, longest_s
 
 
 class Endpoints(Endpoint):
@@ -281,59 +260,9 @@ def add_endpoints(
         gr.api(getattr(endpoints, name), api_name=name, concurrency_id=MODEL, concurrency_limit=1)
 
 
-def task_of_command(command: object, declaration: Declaration) -> AnyTask:
-    """The task whose own endpoint has this name; SettingsError where there is none."""
-    known = {TASKS[name].command: TASKS[name] for name in declaration.tasks}
-    check_choice("task", command, known)
-    return known[str(command)]
-
-
-def task_options_of(task: AnyTask, given: object, declaration: Declaration) -> TaskOptions:
-    """The options of a task, those given over those it starts with; SettingsError for what it does not take."""
-    start = asdict(declaration.default_options(task.name))
-    given = {} if given is None else given
-    if not isinstance(given, Mapping) or (unknown := [name for name in given if name not in start]):
-        what = f"has {', '.join(map(repr, unknown))}" if isinstance(given, Mapping) else f"is {given!r}"
-        raise SettingsError(f"task_options {what}; {task.command} takes {', '.join(start) or 'none'}.")
-    return declaration.adapt(task.options_type(**(start | dict(given))))
-
-
-@contextmanager
-def told_to_client() -> Iterator[None]:
-    """Errors that a person can do something about, as the client's own; others are logged and named in short."""
-    try:
-        yield
-    except Phi2DemoError as error:
-        raise gr.Error(str(error), print_exception=False) from error
-    except Exception as error:
-        log.exception("a request of the API failed")
-        raise gr.Error(
-            "Something went wrong on our side; the log of the app says what.", print_exception=False
-        ) from error
-
-
 def _uses(use: Model) -> tuple[Use, ...]:
     if use is None:
         return ("finetuned",)
     if not isinstance(use, str) or use not in USES:
         raise SettingsError(f"use is {use!r}; give one of {', '.join(USES)}.")
     return USES[use]
-
-
-def checked_seed(seed: int | None) -> int | None:
-    """As given; SettingsError where it is no whole number."""
-    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
-        raise SettingsError(f"seed is {seed!r}; give a whole number, or null for a random one.")
-    return seed
-
-
-def generation_of(defaults: GenerationOptions, options: Options, *, longest_s: float) -> GenerationOptions:
-    """The task's options with those given; SettingsError for what is unknown, out of range or takes too long."""
-    defaults = defaults.within(longest_s)
-    if options is None:
-        return defaults
-    known = (*RANGES, *SWITCHES)
-    if not isinstance(options, Mapping) or (unknown := [name for name in options if name not in known]):
-        what = f"has {', '.join(map(repr, unknown))}" if isinstance(options, Mapping) else f"is {options!r}"
-        raise SettingsError(f"options {what}; give values of {', '.join(known)}.")
-    return check_time_limit(replace(defaults, **options), longest_s)  # type: ignore[arg-type]

@@ -3,7 +3,7 @@
 import gradio as gr
 
 from phi2demo.cards.shelf import Shelf
-from phi2demo.ui.api import told_to_client
+from phi2demo.ui.endpoint import told_to_client
 
 NAME = "card"
 

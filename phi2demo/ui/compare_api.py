@@ -17,7 +17,8 @@ from phi2demo.settings import LONGEST_S
 from phi2demo.tasks.declarations import Declarations
 from phi2demo.tasks.run import run
 from phi2demo.tasks.task import Request
-from phi2demo.ui.api import (
+from phi2demo.ui.compare_tab import ORDER
+from phi2demo.ui.endpoint import (
     FRAME_S,
     LOADING_TIMEOUT_S,
     BaseForm,
@@ -29,7 +30,6 @@ from phi2demo.ui.api import (
     task_options_of,
     told_to_client,
 )
-from phi2demo.ui.compare_tab import ORDER
 from phi2demo.ui.events import MODEL
 
 NAME = "compare"

@@ -15,7 +15,7 @@ from phi2demo.evaluation.tally import Drawn
 from phi2demo.settings import LONGEST_S
 from phi2demo.tasks.checks import check_choice
 from phi2demo.tasks.declaration import Declaration
-from phi2demo.ui.api import FRAME_S, LOADING_TIMEOUT_S, task_of_command, told_to_client
+from phi2demo.ui.endpoint import FRAME_S, LOADING_TIMEOUT_S, task_of_command, told_to_client
 from phi2demo.ui.events import MODEL
 
 NAME = "evaluate"

@@ -18,7 +18,7 @@ from phi2demo.tasks.declarations import Declarations
 from phi2demo.tasks.form import Form
 from phi2demo.tasks.run import run
 from phi2demo.tasks.task import AnyTask, Request, TaskOptions
-from phi2demo.ui.api import FRAME_S, LOADING_TIMEOUT_S, BaseForm, task_of_command, task_options_of, told_to_client
+from phi2demo.ui.endpoint import FRAME_S, LOADING_TIMEOUT_S, BaseForm, task_of_command, task_options_of, told_to_client
 from phi2demo.ui.events import MODEL
 
 NAME = "explain"
