@@ -21,7 +21,7 @@ SHIPPED = DataSet("The demo's own evaluation set", "CC0-1.0", "The phi2demo auth
 
 
 def measures_of(facts: Facts) -> list[dict[str, Any]]:
-    """Of all reports; for a base's card without the figures of an adapter that was measured with it."""
+    """Of all reports; for a base's card without the figures of an adapter that was finetuned on it."""
     measures: list[dict[str, Any]] = [measure for report in facts.reports for measure in report["measures"]]
     if facts.model.is_adapter:
         return measures

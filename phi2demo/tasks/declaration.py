@@ -27,8 +27,8 @@ class Declaration:
     tasks: tuple[str, ...] = tuple(TASKS)
     languages: tuple[str, ...] = tuple(LANGUAGES)
     """Of translation."""
-    measured_in: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Of other tasks, where the adapter says in which languages their texts were measured."""
+    taught_in: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Of other tasks, where the adapter says in which languages the texts were that it was finetuned on."""
     modes: tuple[str, ...] = tuple(MODES)
     """Of generation."""
     lengths: tuple[str, ...] = tuple(LENGTHS)
@@ -75,14 +75,14 @@ class Declaration:
         return f"This adapter was not finetuned for {what}." if what else ""
 
     def foreign(self, task: str, text: str) -> str:
-        """That a text is in no language that its task was measured in, in a sentence; empty where that is not sure."""
-        known = self.measured_in.get(task, ())
+        """That a text is in no language that its task was finetuned on, in a sentence; empty where that is not sure."""
+        known = self.taught_in.get(task, ())
         found = detect_foreign(text, known) if known else None
         if not found:
             return ""
         names = " and ".join(map(language_name, known))
         return (
-            f"The text looks like {language_name(found)}; this task was measured with {names} texts alone: "
+            f"The text looks like {language_name(found)}; this task was finetuned on {names} texts alone: "
             "the answer may be worthless."
         )
 
@@ -95,15 +95,13 @@ class Declaration:
             languages=self._of_either("translation", "languages", other),
             modes=self._of_either("generation", "modes", other),
             lengths=self._of_either("summarization", "lengths", other),
-            measured_in=self._measured_beside(other),
+            taught_in=self._taught_beside(other),
             decoding=self._decoding_beside(other),
         )
 
-    def _measured_beside(self, other: "Declaration") -> dict[str, tuple[str, ...]]:
+    def _taught_beside(self, other: "Declaration") -> dict[str, tuple[str, ...]]:
         """What either says; nothing of a task of which one of those that know it says nothing."""
-        said = {
-            task: [each.measured_in.get(task, ()) for each in (self, other) if task in each.tasks] for task in TASKS
-        }
+        said = {task: [each.taught_in.get(task, ()) for each in (self, other) if task in each.tasks] for task in TASKS}
         return {task: _either(LANGUAGES, *given) for task, given in said.items() if given and all(given)}
 
     def _decoding_beside(self, other: "Declaration") -> dict[str, GenerationOptions]:
@@ -123,10 +121,8 @@ class Declaration:
             "translation": {"languages": list(self.languages)},
             "summarization": {"lengths": list(self.lengths)},
         }
-        measured = {task: {"languages": list(codes)} for task, codes in self.measured_in.items()}
-        said = {
-            task: extra.get(task, {}) | measured.get(task, {}) | self._said_of_decoding(task) for task in self.tasks
-        }
+        taught = {task: {"languages": list(codes)} for task, codes in self.taught_in.items()}
+        said = {task: extra.get(task, {}) | taught.get(task, {}) | self._said_of_decoding(task) for task in self.tasks}
         return json.dumps({"tasks": said}, indent=2) + "\n"
 
     def _said_of_decoding(self, task: str) -> dict[str, Any]:
@@ -148,7 +144,7 @@ def read_declaration(folder: Path | None) -> Declaration:
             languages=_listed(tasks, "translation", "languages", tuple(LANGUAGES), path),
             modes=_listed(tasks, "generation", "modes", tuple(MODES), path),
             lengths=_listed(tasks, "summarization", "lengths", tuple(LENGTHS), path),
-            measured_in={
+            taught_in={
                 task: _known("languages", of["languages"], tuple(LANGUAGES), path)
                 for task, of in tasks.items()
                 if task != "translation" and "languages" in of

@@ -27,6 +27,7 @@ from phi2demo.training.output import make_output
 from phi2demo.training.packs import PackedBatches
 from phi2demo.training.precision import make_accelerator
 from phi2demo.training.software import versions
+from phi2demo.training.text_languages import FIELDS, text_languages
 
 if TYPE_CHECKING:
     import torch
@@ -83,11 +84,18 @@ def finetune(settings: FinetuneSettings) -> Path:
 
 
 def _declaration(taught: Mixture) -> Declaration:
+    """Tasks and languages as taught."""
+    taught_in = {
+        task: text_languages([source for source in taught.sources if source.kind == FORMS[task][0]], task)
+        for task in taught.tasks
+        if task in FIELDS
+    }
     return Declaration(
         tasks=tuple(task for task in taught.tasks if task != REPLAY),
         languages=taught.languages or Declaration.languages,
         modes=("continue",),
         lengths=("sentence",),
+        taught_in={task: languages for task, languages in taught_in.items() if languages},
     )
 
 

@@ -130,17 +130,17 @@ def audit_of(description: ModelDescription, path: Path = SHIPPED_AUDIT) -> str:
 def _languages(description: ModelDescription, declaration: Declaration) -> str:
     names = [LANGUAGES[code] for code in declaration.languages]
     if description.has_adapter:
-        return f"It was trained on {_listed(names)}. Other languages come out badly." + _measured(declaration)
+        return f"It was trained on {_listed(names)}. Other languages come out badly." + _taught(declaration)
     return "A base such as Phi-2 was trained mostly on English. Other languages come out worse, some badly."
 
 
-def _measured(declaration: Declaration) -> str:
-    """In which languages the texts of tasks were measured, where that is said."""
+def _taught(declaration: Declaration) -> str:
+    """In which languages the texts were that tasks were finetuned on, where that is said."""
     tasks: dict[tuple[str, ...], list[str]] = {}
-    for task, codes in declaration.measured_in.items():
+    for task, codes in declaration.taught_in.items():
         tasks.setdefault(codes, []).append(TASKS[task].title)
     return "".join(
-        f" {_listed(titles)} {'were' if len(titles) > 1 else 'was'} measured with "
+        f" {_listed(titles)} {'were' if len(titles) > 1 else 'was'} finetuned on "
         f"{_listed([LANGUAGES[code] for code in codes])} texts alone."
         for codes, titles in tasks.items()
     )

@@ -32,7 +32,7 @@ def test_nothing_declared_is_everything(tmp_path: Path) -> None:
         Declaration(tasks=("sentiment",)),
         Declaration(("generation", "translation"), languages=("en", "de"), modes=("instruct",)),
         Declaration(("summarization",), lengths=("sentence",)),
-        Declaration(("translation", "sentiment"), measured_in={"sentiment": ("en",)}),
+        Declaration(("translation", "sentiment"), taught_in={"sentiment": ("en",)}),
         Declaration(
             ("generation", "translation"),
             decoding={"translation": replace(TASKS["translation"].generation, num_beams=5, reverse_weight=0.25)},

@@ -105,9 +105,9 @@ REVIEW = "Ce film est une catastrophe du début à la fin, et les acteurs n'y pe
 
 
 def test_an_answer_to_a_text_in_a_language_that_was_not_measured_is_noted() -> None:
-    english = Declaration(("sentiment",), measured_in={"sentiment": ("en",)})
-    both = Declaration(("sentiment",), measured_in={"sentiment": ("en", "fr")})
-    note = "The text looks like French; this task was measured with English texts alone: the answer may be worthless."
+    english = Declaration(("sentiment",), taught_in={"sentiment": ("en",)})
+    both = Declaration(("sentiment",), taught_in={"sentiment": ("en", "fr")})
+    note = "The text looks like French; this task was finetuned on English texts alone: the answer may be worthless."
     found = notes(Declarations(english, both), "sentiment", SentimentOptions(), REVIEW)
     assert found == {"base": (note,), "finetuned": (note,), "second": ()}
     for silent in (Declarations(both, NOTHING), Declarations(NOTHING), Declarations(GERMAN, FRENCH)):
@@ -139,13 +139,13 @@ def test_no_english_text_that_is_shipped_is_taken_for_another_language() -> None
 
 def test_what_was_measured_together_is_what_both_say() -> None:
     english = Declaration(
-        ("sentiment", "summarization"), measured_in=dict.fromkeys(("sentiment", "summarization"), ("en",))
+        ("sentiment", "summarization"), taught_in=dict.fromkeys(("sentiment", "summarization"), ("en",))
     )
-    german = Declaration(("sentiment",), measured_in={"sentiment": ("de",)})
+    german = Declaration(("sentiment",), taught_in={"sentiment": ("de",)})
     both = {"sentiment": ("en", "de"), "summarization": ("en",)}
-    assert Declarations(english, german).either.measured_in == Declarations(german, english).either.measured_in == both
+    assert Declarations(english, german).either.taught_in == Declarations(german, english).either.taught_in == both
     silent = Declaration(("summarization",), lengths=("short",))
-    assert Declarations(english, silent).either.measured_in == {"sentiment": ("en",)}
+    assert Declarations(english, silent).either.taught_in == {"sentiment": ("en",)}
 
 
 def test_a_length_that_one_was_finetuned_for_is_asked_as_it_is() -> None:

@@ -302,14 +302,14 @@ def test_what_was_weighed_stands_under_the_answer(tab_of: Callable[[str], Built]
 
 
 def test_a_text_in_a_language_that_was_not_measured_is_noted(tab_of: Callable[..., Built]) -> None:
-    tab, handlers = tab_of("sentiment", Declaration(measured_in={"sentiment": ("en",)}))
+    tab, handlers = tab_of("sentiment", Declaration(taught_in={"sentiment": ("en",)}))
     for text, noted in (
         ("Ce film est une catastrophe, et les acteurs n'y peuvent rien.", True),
         ("A dull film, good for sleep.", False),
     ):
         page, _ = states(tab, handlers.run(values_of(tab, text), PAGE))
         assert (
-            "looks like French; this task was measured with English" in page[tab.columns["finetuned"].facts]
+            "looks like French; this task was finetuned on English" in page[tab.columns["finetuned"].facts]
         ) is noted
 
 

@@ -37,14 +37,14 @@ def test_the_audit_of_these_weights_is_shown_with_its_date(audit: Path) -> None:
     assert "Nothing was flagged." in limits_panel(DESCRIPTION, Declaration(), audit=html)
 
 
-def test_the_languages_that_tasks_were_measured_in_are_said() -> None:
-    declared = Declaration(languages=("en", "de"), measured_in={"sentiment": ("en",), "summarization": ("en",)})
+def test_the_languages_that_tasks_were_finetuned_on_are_said() -> None:
+    declared = Declaration(languages=("en", "de"), taught_in={"sentiment": ("en",), "summarization": ("en",)})
     panel = limits_panel(DESCRIPTION, declared, audit="")
     assert "It was trained on English and German. Other languages come out badly." in panel
-    assert "Sentiment and Summarize were measured with English texts alone." in panel
-    assert "was measured with" not in limits_panel(DESCRIPTION, Declaration(), audit="")
-    one = Declaration(measured_in={"sentiment": ("en", "de")})
-    assert "Sentiment was measured with English and German texts alone." in limits_panel(DESCRIPTION, one, audit="")
+    assert "Sentiment and Summarize were finetuned on English texts alone." in panel
+    assert "was finetuned on" not in limits_panel(DESCRIPTION, Declaration(), audit="")
+    one = Declaration(taught_in={"sentiment": ("en", "de")})
+    assert "Sentiment was finetuned on English and German texts alone." in limits_panel(DESCRIPTION, one, audit="")
 
 
 def test_weights_that_were_not_audited_say_so_with_the_command(audit: Path, tmp_path: Path) -> None:
