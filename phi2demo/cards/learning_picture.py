@@ -12,7 +12,6 @@ from phi2demo.evaluation.wording import measure_title
 
 PANEL_WIDTH, PANEL_HEIGHT = 380, 216
 LEFT, RIGHT, TOP, BOTTOM = 46, 22, 42, 44
-LEGEND = 32
 
 _ALONG = {"operations": "floating-point operations of training", "tokens": "tokens of finetuning"}
 _STYLE = """
@@ -29,18 +28,20 @@ _STYLE = """
 def draw_learning(told: LearningCurves, *, title: str, columns: int = 2) -> str:
     """Each curve with its intervals, the base's better form, the target and what people score; amounts by powers of ten."""
     rows = math.ceil(len(told.curves) / columns)
-    width, height = columns * PANEL_WIDTH, rows * PANEL_HEIGHT + LEGEND
+    width = columns * PANEL_WIDTH
+    legend, top = _legend(told.curves, width)
+    height = rows * PANEL_HEIGHT + top
     amounts = [point.amount for curve in told.curves for point in curve.points]
-    low, high = math.floor(math.log10(min(amounts))), math.ceil(math.log10(max(amounts)))
+    low, high = math.floor(2 * math.log10(min(amounts))) / 2, math.ceil(2 * math.log10(max(amounts))) / 2
     panels = "\n".join(
-        f'<g transform="translate({at % columns * PANEL_WIDTH} {LEGEND + at // columns * PANEL_HEIGHT})">'
-        f"{''.join(_panel(curve, low, max(high, low + 1), _ALONG[told.along]))}</g>"
+        f'<g transform="translate({at % columns * PANEL_WIDTH} {top + at // columns * PANEL_HEIGHT})">'
+        f"{''.join(_panel(curve, low, max(high, low + 0.5), _ALONG[told.along]))}</g>"
         for at, curve in enumerate(told.curves)
     )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         f'role="img" aria-label="{escape(title)}">\n<style>{_STYLE}</style>\n'
-        f'<rect class="back" width="{width}" height="{height}"/>\n{_legend(told.curves)}\n{panels}\n</svg>\n'
+        f'<rect class="back" width="{width}" height="{height}"/>\n{legend}\n{panels}\n</svg>\n'
     )
 
 
@@ -48,8 +49,8 @@ def draw_learning(told: LearningCurves, *, title: str, columns: int = 2) -> str:
 class _Scale:
     """From a logarithm and a score to places in a panel."""
 
-    low: int
-    high: int
+    low: float
+    high: float
     ys: list[float]
 
     def x(self, log10: float) -> float:
@@ -60,7 +61,7 @@ class _Scale:
         return PANEL_HEIGHT - BOTTOM - share * (PANEL_HEIGHT - TOP - BOTTOM)
 
 
-def _panel(curve: LearningCurve, low: int, high: int, along: str) -> Iterator[str]:
+def _panel(curve: LearningCurve, low: float, high: float, along: str) -> Iterator[str]:
     people = curve.people.score if curve.people else None
     levels = {name: level for name, level in (("people", people), ("target", curve.target)) if level is not None}
     scores = [score for point in curve.points for score in (point.finetuned, point.base) if score]
@@ -81,7 +82,7 @@ def _grid(scale: _Scale, along: str) -> Iterator[str]:
         yield _line("grid", LEFT, y, PANEL_WIDTH - RIGHT, y)
         yield f'<text class="small" x="{LEFT - 7}" y="{y + 4:.1f}" text-anchor="end">{score:g}</text>'
     bottom = PANEL_HEIGHT - BOTTOM
-    for power in range(scale.low, scale.high + 1):
+    for power in range(math.ceil(scale.low), math.floor(scale.high) + 1):
         yield _line("grid", scale.x(power), TOP, scale.x(power), bottom)
         yield f'<text class="small" x="{scale.x(power):.1f}" y="{bottom + 15}" text-anchor="middle">1e{power}</text>'
     middle = (LEFT + PANEL_WIDTH - RIGHT) / 2
@@ -102,20 +103,25 @@ def _line(name: str, x1: float, y1: float, x2: float, y2: float) -> str:
     return f'<line class="{name}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
 
 
-def _legend(curves: Sequence[LearningCurve]) -> str:
-    """What is drawn anywhere."""
+def _legend(curves: Sequence[LearningCurve], width: int) -> tuple[str, int]:
+    """What is drawn anywhere, and the height that it takes."""
     shown = {
         "finetuned": ("finetuned", True),
         "base": ("base, its better form", any(point.base for curve in curves for point in curve.points)),
         "target": ("target", any(curve.target is not None for curve in curves)),
         "people": ("people among themselves", any(curve.people for curve in curves)),
     }
-    parts, x = [], LEFT
+    parts: list[str] = []
+    x, y = LEFT, 15
     for name, (words, drawn) in shown.items():
-        if drawn:
-            mark = _line(name, x, 15, x + 22, 15)
-            if name in ("finetuned", "base"):
-                mark += f'<circle class="{name}" cx="{x + 11}" cy="15" r="3.5"/>'
-            parts.append(f'{mark}<text x="{x + 28}" y="19">{words}</text>')
-            x += 52 + 7 * len(words)
-    return "".join(parts)
+        if not drawn:
+            continue
+        wide = 44 + 7 * len(words)
+        if x + wide > width and parts:
+            x, y = LEFT, y + 20
+        mark = _line(name, x, y, x + 22, y)
+        if name in ("finetuned", "base"):
+            mark += f'<circle class="{name}" cx="{x + 11}" cy="{y}" r="3.5"/>'
+        parts.append(f'{mark}<text x="{x + 28}" y="{y + 4}">{words}</text>')
+        x += wide
+    return "".join(parts), y + 17

@@ -205,7 +205,7 @@ def _base(figure: FigureValue) -> ScoreValue | None:
 
 
 def to_markdown(told: LearningCurves) -> str:
-    """Two tables: the weights, and what they score."""
+    """Two tables: the weights, and what they score, with what finetuning added in brackets."""
     amounts = [each.amount(told.along) or 0.0 for each in told.weights]
     heads = [amount_text(amount) for amount in amounts]
     weights = to_table(
@@ -239,9 +239,16 @@ def _row(curve: LearningCurve, weights: int) -> list[str]:
 
 
 def scores_of(curve: LearningCurve, weights: int) -> list[str]:
-    """Of each of so many weights, empty where they were not measured."""
-    scores = {point.at: number(point.finetuned.score, curve.digits) for point in curve.points}
+    """Of each of so many weights, in brackets less that of the base; empty where they were not measured."""
+    scores = {point.at: _score_of(point, curve.digits) for point in curve.points}
     return [scores.get(at, "") for at in range(weights)]
+
+
+def _score_of(point: Point, digits: int) -> str:
+    score = number(point.finetuned.score, digits)
+    if point.base is None:
+        return score
+    return f"{score} ({number(point.finetuned.score - point.base.score, digits, signed=True)})"
 
 
 def needed(curve: LearningCurve) -> str:

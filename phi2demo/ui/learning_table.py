@@ -2,12 +2,13 @@
 
 from base64 import b64encode
 from collections.abc import Sequence
+from dataclasses import replace
 from html import escape
 
 from phi2demo.cards.learning_picture import draw_learning
 from phi2demo.errors import DataError
 from phi2demo.evaluation.learning_curve import LearningCurve, LearningCurves, amount_text, learning_curves, scores_of
-from phi2demo.evaluation.results import ReportValue
+from phi2demo.evaluation.results import MeasureValue, ReportValue
 from phi2demo.evaluation.wording import measure_title, number
 from phi2demo.ui import tables
 from phi2demo.ui.markup import note
@@ -20,22 +21,27 @@ def growth(report: ReportValue, earlier: Sequence[ReportValue]) -> str:
     if not earlier:
         return ""
     try:
-        told = learning_curves([*earlier, report])
+        told = learning_curves([*(replace(each, measures=_shared(each, report)) for each in earlier), report])
     except DataError:  # of other items, or without a word on training
         return ""
     amounts = [each.amount(told.along) or 0.0 for each in told.weights]
-    names = ("Measure", "Metric", *map(amount_text, amounts), "Ten times as much brought", "People")
+    names = ("Measure", "Metric", *map(amount_text, amounts), "Tenfold", "People")
     rows = "".join(_row(curve, len(amounts), names) for curve in told.curves)
     what = "floating-point operations" if told.along == "operations" else "tokens of finetuning"
     return (
         f'<div class="figures below"><h2>What more training brought</h2>{_pictures(told)}</div>'
         + tables.region(f"<table>{tables.head(names)}<tbody>{rows}</tbody></table>", "Scores by amount of training")
         + note(
-            f"The finetuned model’s score beside those of models that were trained less, by {what}. What ten times as much "
-            "brought is the slope of a straight line, which flattens towards what people score among themselves and as the "
-            "same texts are seen again."
+            f"The finetuned model’s score beside those of models that were trained less, by {what}. Tenfold is what ten times "
+            "as much brought, the slope of a straight line, which flattens towards what people score among themselves and as "
+            "the same texts are seen again. In brackets: what finetuning added to the base’s better form."
         )
     )
+
+
+def _shared(report: ReportValue, other: ReportValue) -> tuple[MeasureValue, ...]:
+    names = {measure.name for measure in other.measures}
+    return tuple(measure for measure in report.measures if measure.name in names)
 
 
 def _pictures(told: LearningCurves) -> str:

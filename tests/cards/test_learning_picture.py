@@ -57,6 +57,17 @@ def test_each_curve_has_a_panel_within_the_picture() -> None:
     assert float(picture.attrib["height"]) > 3 * PANEL_HEIGHT
 
 
+@pytest.mark.parametrize("columns", [1, 2])
+def test_the_legend_stays_within_the_picture(columns: int) -> None:
+    told = LearningCurves("operations", (), (curve(10, 30),))
+    picture = ElementTree.fromstring(draw_learning(told, title="Curves", columns=columns))
+    words = picture.findall(f"{NAMESPACE}text")
+    ends = [float(each.attrib["x"]) + 7 * len(each.text or "") for each in words]
+    assert len(words) == 4
+    assert max(ends) < float(picture.attrib["width"])
+    assert len({each.attrib["y"] for each in words}) == 3 - columns
+
+
 @pytest.mark.parametrize("scores", [(10.0, 10.0), (0.0, 0.0)])
 def test_scores_that_stay_are_drawn_too(scores: tuple[float, float]) -> None:
     assert len(marks(draw(curve(*scores, target=None, people=None)), "circle", "finetuned")) == 2

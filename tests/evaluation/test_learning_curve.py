@@ -106,7 +106,7 @@ def test_reports_of_the_same_weights_are_one_point() -> None:
 
 def test_weights_of_one_amount_are_told_apart() -> None:
     told = learning_curves([report(10, tokens=10), report(18, tokens=100), report(22, tokens=100, base_revision="b")])
-    assert "| 10.0 | 18.0 | 22.0 | +10.0 |" in to_markdown(told)
+    assert "| 10.0 (+5.0) | 18.0 (+9.0) | 22.0 (+11.0) | +10.0 |" in to_markdown(told)
 
 
 def test_finetunings_of_one_base_without_records_of_it_go_by_their_tokens() -> None:
@@ -131,4 +131,7 @@ def test_the_tables_say_weights_scores_and_what_a_target_takes() -> None:
     told = learning_curves([report(10, tokens=10), report(20, tokens=100, tuned=5)], targets={BLEU: 40})
     text = to_markdown(told)
     assert "| 6.2e2 | 1 | 100 | 5 | base 100-adapter 100 |" in text
-    assert "| translation.cats.en-de | bleu | 9 | 10.0 | 20.0 | +9.9 |  | 40.0 | 110 times the most |" in text
+    assert (
+        "| translation.cats.en-de | bleu | 9 | 10.0 (+5.0) | 20.0 (+10.0) | +9.9 |  | 40.0 | 110 times the most |"
+        in text
+    )

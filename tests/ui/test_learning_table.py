@@ -36,6 +36,8 @@ def test_pictures_and_a_row_for_each_measure(report: ReportValue, earlier: Repor
 def test_nothing_is_said_where_nothing_compares(report: ReportValue, earlier: ReportValue) -> None:
     assert growth(report, []) == ""
     assert growth(replace(report, training=None), [earlier]) == ""
+    html = growth(replace(report, measures=report.measures[:1]), [earlier, replace(earlier, base_revision="first")])
+    assert html.count('<th scope="row">') == 1  # not what only the earlier ones have
     assert growth(report, [replace(earlier, measures=())]) == ""
 
 
