@@ -3,6 +3,7 @@
 What each item contributes to a score is computed once, and resampled for the whole measure and for every slice of it.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -38,16 +39,17 @@ class Scored:
         return cls(measure, metrics, statistics)
 
     def figures(self, resamples: Resamples, *, peers: Mapping[str, Peer]) -> list[dict[str, Any]]:
-        """One for each metric, as JSON values.
+        """One for each metric, as JSON values; none where no item was scored.
 
         `peers` are in the order of the items; a peer that is a number is a score itself, without interval. The base's
         better form is chosen for each metric by the very score that it is compared by.
         """
         return [
-            _figure(metric, statistics, resamples)
+            figure
             | {"signature": metric.signature}
             | {"peers": self._peers(metric, peers, resamples) if metric.of_peers else {}}
             for metric, statistics in zip(self.metrics, self.statistics, strict=True)
+            if (figure := _figure(metric, statistics, resamples))
         ]
 
     def slices(
@@ -76,8 +78,9 @@ class Scored:
     def _figures_of(self, indexes: Sequence[int], resamples: Resamples) -> list[dict[str, Any]]:
         chosen = list(indexes)
         return [
-            _figure(metric, {form: found[chosen] for form, found in statistics.items()}, resamples)
+            figure
             for metric, statistics in zip(self.metrics, self.statistics, strict=True)
+            if (figure := _figure(metric, {form: found[chosen] for form, found in statistics.items()}, resamples))
         ]
 
     def _peers(self, metric: Metric, peers: Mapping[str, Peer], resamples: Resamples) -> dict[str, Any]:
@@ -109,7 +112,10 @@ def better_base(scores: Mapping[FormName, float], *, higher_is_better: bool) -> 
 
 
 def _figure(metric: Metric, statistics: Mapping[FormName, Statistics], resamples: Resamples) -> dict[str, Any]:
+    """Empty where a form has no score, because none of the items was scored."""
     drawn: dict[FormName, Drawn] = {form: resamples.drawn(found, metric.score) for form, found in statistics.items()}
+    if any(math.isnan(each.score) for each in drawn.values()):
+        return {}
     figure: dict[str, Any] = {
         "metric": metric.name,
         "title": metric.title,

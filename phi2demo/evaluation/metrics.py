@@ -3,6 +3,7 @@
 Every metric turns examples into sufficient statistics and their sums into a score; see `statistics`.
 """
 
+import math
 import re
 import string
 from collections import Counter
@@ -77,7 +78,7 @@ def bits_per_character() -> Metric:
         "bits_per_character",
         "bits per character",
         lambda outputs, references: _numbers(outputs, 0, 1),
-        lambda sums: float(sums[0] / sums[1]),
+        _ratio,
         "negative log2-probability of all texts / their Unicode characters",
         higher_is_better=False,
         digits=3,
@@ -90,13 +91,18 @@ def perplexity() -> Metric:
         "perplexity",
         "perplexity per token",
         lambda outputs, references: _numbers(outputs, 0, 2),
-        lambda sums: float(2 ** (sums[0] / sums[1])),
+        lambda sums: float(2 ** _ratio(sums)),
         "2 ** (negative log2-probability of all texts / their tokens, by the model's own tokenizer: comparable only "
         "between models that share it)",
         higher_is_better=False,
         digits=2,
         of_peers=False,
     )
+
+
+def _ratio(sums: Statistics) -> float:
+    """NaN where nothing was scored."""
+    return float(sums[0] / sums[1]) if sums[1] else math.nan
 
 
 def _numbers(outputs: Sequence[str], *places: int) -> Statistics:

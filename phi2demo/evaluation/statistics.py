@@ -61,6 +61,7 @@ class Drawn:
         """
         value = self.score - other.score
         drawn = self.resampled - other.resampled
+        drawn = drawn[np.isfinite(drawn)]
         further = np.abs(drawn - drawn.mean()) >= abs(value)
         return Difference(value, *interval(drawn), p=(int(further.sum()) + 1) / (len(drawn) + 1))
 
@@ -106,7 +107,7 @@ class Resamples:
 
 
 def interval(scores: NDArray[np.float64]) -> tuple[float, float]:
-    """From the 1/40th to the 39/40th of sorted scores, as sacrebleu counts them."""
-    ordered = np.sort(scores)
+    """From the 1/40th to the 39/40th of sorted scores, as sacrebleu counts them; NaN, of nothing scored, is none."""
+    ordered = np.sort(scores[np.isfinite(scores)])
     cut = len(ordered) // 40
     return float(ordered[cut]), float(ordered[len(ordered) - cut - 1])
