@@ -4,7 +4,7 @@ from typing import Any
 
 import gradio as gr
 
-from phi2demo.ui.answer_column import AnswersTab
+from phi2demo.ui.answer_column import AnswerColumn, AnswersTab
 from phi2demo.ui.handlers import AnswerHandlers, TabHandlers
 from phi2demo.ui.task_tab import TaskTab
 
@@ -32,17 +32,19 @@ def connect_answers(tab: AnswersTab, handlers: AnswerHandlers[Any]) -> list[Any]
     """Connect what every tab with answers has; gives the events that answer."""
     runs = _connect_runs(tab, handlers)
     _connect_input(tab, handlers)
+    replays = [_connect_replay(tab, column, handlers) for column in tab.columns.values()]
     tab.stop.click(handlers.stop, None, [tab.status, tab.run, tab.stop, tab.left], **AT_ONCE)
-    tab.left.change(None, cancels=runs, **PRIVATE)
-    for column in tab.columns.values():
-        column.replay.click(
-            handlers.replay_of(column),
-            column.receipt,
-            [column.replayed, tab.run, tab.stop],
-            show_progress="hidden",
-            **ASKS_MODEL,
-        )
+    tab.left.change(None, cancels=[*runs, *replays], **PRIVATE)
     return runs
+
+
+def _connect_replay(tab: AnswersTab, column: AnswerColumn, handlers: AnswerHandlers[Any]) -> Any:
+    """Answer a receipt again; gives the event that does."""
+    shown = [column.replayed, tab.run, tab.stop]
+    begun = column.replay.click(handlers.begin_replay_of(column), None, shown, **AT_ONCE)
+    ran = begun.success(handlers.replay_of(column), column.receipt, shown, show_progress="hidden", **ASKS_MODEL)
+    ran.failure(handlers.replay_refused_of(column), None, shown, **AT_ONCE)
+    return ran
 
 
 def _connect_runs(tab: AnswersTab, handlers: AnswerHandlers[Any]) -> list[Any]:

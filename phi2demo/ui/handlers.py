@@ -91,6 +91,15 @@ class AnswerHandlers(ABC, Generic[Tab]):
                 log.exception("a request on the tab %s failed", self._tab.name)
                 yield self._ended(UNEXPECTED, "error")
 
+    def begin_replay_of(self, column: AnswerColumn) -> Callable[[gr.Request], Updates]:
+        """The handler of a click on Replay, before the queue; see `begin`."""
+
+        def handle(request: gr.Request) -> Updates:
+            updates = self.begin(request)
+            return {column.replayed: updates.pop(self._tab.status), **updates}
+
+        return handle
+
     def replay_of(self, column: AnswerColumn) -> Callable[[str, gr.Request], Iterator[Updates]]:
         """The handler that answers a column's receipt again and says whether the text is the same."""
 
@@ -122,6 +131,15 @@ class AnswerHandlers(ABC, Generic[Tab]):
         if self._sessions.drop(page_of(request), self._tab.name):
             return actions.ended(self._tab)
         return self._ended("Too many requests are waiting, or a value was refused. Try again in a moment.", "error")
+
+    def replay_refused_of(self, column: AnswerColumn) -> Callable[[gr.Request], Updates]:
+        """The handler for a replay that never got its turn; see `refused`."""
+
+        def handle(request: gr.Request) -> Updates:
+            updates = self.refused(request)
+            return {column.replayed: updates.pop(self._tab.status, ""), **updates}
+
+        return handle
 
     def count(self, values: Mapping[Any, Any]) -> str:
         """What the input box holds, in words and, once there is a tokenizer, in tokens."""

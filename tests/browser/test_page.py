@@ -76,6 +76,24 @@ def test_a_receipt_replays_to_the_same_text(page: Any) -> None:
     until(lambda: "The same text again" in seen(page, ".replayed").first.inner_text())
 
 
+def test_a_replay_waits_for_its_turn_and_can_be_stopped_there(new_page: Any, address: str) -> None:
+    first, second = new_page(address), new_page(address)
+    ask(second, "A short text.")
+    until(lambda: status(second) == "Done")
+    ask(first, LONG)
+    until(lambda: "word3" in answer(first))
+    seen(second, ".details > button").click()
+    seen(second, "button:has-text('Replay')").click()
+    replayed = seen(second, ".replayed").first
+    until(lambda: "Waiting for its turn" in replayed.inner_text())
+    seen(second, "button.stop").click()
+    assert until(lambda: "Stopped before it began" in status(second)) < 1.0
+    until(lambda: seen(second, "button.run").is_enabled())
+    until(lambda: second.locator(".replayed").first.inner_text() == "")
+    seen(first, "button.stop").click()
+    until(lambda: "Stopped" in status(first))
+
+
 def test_stop_ends_it_within_a_second_and_keeps_the_part(page: Any) -> None:
     ask(page, LONG)
     until(lambda: "word2" in answer(page))
