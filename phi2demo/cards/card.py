@@ -16,7 +16,7 @@ from phi2demo.cards.markdown import NOT_MEASURED, NOT_RECORDED, bullets
 from phi2demo.cards.metadata import make_metadata
 from phi2demo.cards.slices import slices_tables, slicing_lines
 from phi2demo.cards.snippet import snippet
-from phi2demo.evaluation.learning_curve import to_markdown as learning_to_markdown
+from phi2demo.evaluation.learning_words import to_markdown as learning_to_markdown
 from phi2demo.tasks.languages import language_name
 
 if TYPE_CHECKING:

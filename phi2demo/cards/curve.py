@@ -85,7 +85,7 @@ class _Scale:
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
     """Round numbers from at most `low` to at least `high`."""
-    span = max(high - low, 1e-9)
+    span = max(high - low, abs(high) * 1e-3, 1e-9)
     power = 10 ** math.floor(math.log10(span / count))
     step = next(power * factor for factor in (1, 2, 5, 10) if span / (power * factor) <= count)
     first, last = math.floor(low / step), math.ceil(high / step)

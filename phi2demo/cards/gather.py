@@ -65,6 +65,10 @@ def gather(inputs: Inputs) -> Facts:
 
     A report that was measured on other weights is refused.
     """
+    if inputs.targets and not inputs.earlier:
+        raise SettingsError(
+            "A --target stands in a learning curve: give --earlier too, the report of a model trained less."
+        )
     found = plan(inputs.model)
     return replace(
         facts_of(found, name=inputs.name),
@@ -146,7 +150,10 @@ def _learning(inputs: Inputs, *, adapter: bool) -> LearningCurves:
         raise SettingsError(
             "Learning curves are of finetuned models: give --earlier for the card of an --adapter only."
         )
-    return learning_curves(list(map(load_report, (*inputs.earlier, *inputs.reports))), targets=inputs.targets)
+    if not inputs.reports:
+        raise SettingsError("--earlier is for a comparison with this model: give a --report of it too.")
+    own = list(map(load_report, inputs.reports))
+    return learning_curves([*map(load_report, inputs.earlier), *own], targets=inputs.targets, of=own[0])
 
 
 def _audit(path: Path, found: ModelPlan) -> dict[str, Any]:

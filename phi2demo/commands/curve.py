@@ -1,6 +1,7 @@
 """curve: what more training brought, by reports of models that were trained more and less."""
 
 import argparse
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from phi2demo.errors import SettingsError
 def main(command: str, argv: Sequence[str]) -> int:
     """Print the tables, and draw them where asked; returns 0."""
     from phi2demo.cards.learning_picture import draw_learning
-    from phi2demo.evaluation.learning_curve import learning_curves, to_markdown
+    from phi2demo.evaluation.learning_curve import learning_curves
+    from phi2demo.evaluation.learning_words import to_markdown
     from phi2demo.evaluation.results import load_report
 
     given = _parser(command).parse_args(argv)
@@ -41,7 +43,7 @@ def _target(text: str) -> tuple[tuple[str, str], float]:
     name, _, score = text.rpartition("=")
     measure, _, metric = name.rpartition(":")
     try:
-        if not measure or not metric:
+        if not measure or not metric or not math.isfinite(float(score)):
             raise ValueError
         return (measure, metric), float(score)
     except ValueError:

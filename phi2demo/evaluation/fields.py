@@ -1,11 +1,15 @@
 """A JSON object read field by field, each checked: it may be a file that somebody uploaded. Knows no report."""
 
-import math
+import re
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 MAX_TEXT = 300
 """Characters of a name."""
+
+_UNWRITABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+"""Control characters but tabs and line breaks, and halves of surrogate pairs."""
 
 T = TypeVar("T")
 
@@ -26,8 +30,8 @@ class Fields:
         return name in self._value
 
     def text(self, name: str) -> str:
-        """A name, or another short text."""
-        return str(self._of(name, str, lambda found: len(found) <= MAX_TEXT))
+        """A name, or another short text, of characters that can be written anywhere."""
+        return str(self._of(name, str, lambda found: len(found) <= MAX_TEXT and not _UNWRITABLE.search(found)))
 
     def count(self, name: str, *, at_most: int = 10**9) -> int:
         """A whole number from 0 on."""
@@ -39,7 +43,7 @@ class Fields:
 
     def number(self, name: str) -> float:
         """Whole or not, neither infinite nor NaN."""
-        return float(self._of(name, (int, float), lambda found: math.isfinite(found)))
+        return float(self._of(name, (int, float), lambda found: abs(found) <= sys.float_info.max))
 
     def inner(self, name: str) -> "Fields":
         """An object within."""

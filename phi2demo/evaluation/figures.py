@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from phi2demo.evaluation.datasets import Measure
 from phi2demo.evaluation.forms import FormName
 from phi2demo.evaluation.metrics import Metric, metrics_for
-from phi2demo.evaluation.slices import Standing, slices_of
+from phi2demo.evaluation.slices import LEAST_TO_RANK, Standing, slices_of
 from phi2demo.evaluation.statistics import Drawn, Resamples, Statistics
 
 BASES: tuple[FormName, ...] = ("base_template", "base_plain")
@@ -104,6 +106,10 @@ def figures_of(
     return Scored.of(measure, outputs).figures(resamples, peers=peers)
 
 
+def _scored(metric: Metric, statistics: Statistics) -> int:
+    return int(np.count_nonzero(statistics[:, 1])) if metric.ratio else len(statistics)
+
+
 def better_base(scores: Mapping[FormName, float], *, higher_is_better: bool) -> FormName | None:
     """The form in which the base scores better; None where it was not asked."""
     asked = [form for form in BASES if form in scores]
@@ -112,10 +118,14 @@ def better_base(scores: Mapping[FormName, float], *, higher_is_better: bool) -> 
 
 
 def _figure(metric: Metric, statistics: Mapping[FormName, Statistics], resamples: Resamples) -> dict[str, Any]:
-    """Empty where a form has no score, because none of the items was scored."""
+    """Empty where a form has no score that can be told, as where none of the items was scored.
+
+    Of fewer scored items than can be ranked, where there are others, it says no difference: the items would say more.
+    """
     drawn: dict[FormName, Drawn] = {form: resamples.drawn(found, metric.score) for form, found in statistics.items()}
-    if any(math.isnan(each.score) for each in drawn.values()):
+    if not all(math.isfinite(each.score) for each in drawn.values()):
         return {}
+    scored = min(_scored(metric, found) for found in statistics.values())
     figure: dict[str, Any] = {
         "metric": metric.name,
         "title": metric.title,
@@ -125,6 +135,7 @@ def _figure(metric: Metric, statistics: Mapping[FormName, Statistics], resamples
     }
     scores = {form: each.score for form, each in drawn.items()}
     base = better_base(scores, higher_is_better=metric.higher_is_better)
-    if base and "finetuned" in drawn:
+    told = scored >= LEAST_TO_RANK or scored == len(next(iter(statistics.values())))
+    if base and "finetuned" in drawn and told:
         figure |= {"base": base, "difference": asdict(drawn["finetuned"].less(drawn[base]))}
     return figure

@@ -7,14 +7,10 @@ from typing import Literal
 
 from phi2demo.errors import DataError, SettingsError
 from phi2demo.evaluation.figures import BASES
-from phi2demo.evaluation.report import to_table
 from phi2demo.evaluation.results import FigureValue, MeasureValue, ReportValue, ScoreValue, TrainingValue
-from phi2demo.evaluation.wording import number
 
 Along = Literal["operations", "tokens"]
 """All floating-point operations of the training, or the tokens of finetunings of one base."""
-
-MILLION = 10**6
 
 Targets = Mapping[tuple[str, str], float]
 """Scores to reach, by names of measure and metric."""
@@ -27,6 +23,10 @@ class Trained:
     base_revision: str
     adapter_revision: str | None
     training: TrainingValue
+
+    def is_of(self, report: ReportValue) -> bool:
+        """Whether these are the weights of a report."""
+        return (self.base_revision, self.adapter_revision) == (report.base_revision, report.adapter_revision)
 
     def amount(self, along: Along) -> float | None:
         """How much training; None where the records do not tell.
@@ -73,8 +73,16 @@ class LearningCurve:
     @property
     def reached(self) -> bool:
         """Whether the best trained has the target."""
-        last = self.points[-1].finetuned.score
-        return self.target is not None and (last >= self.target if self.higher_is_better else last <= self.target)
+        return self._reaches(self.points[-1])
+
+    @property
+    def reached_before(self) -> bool:
+        """Whether one that was trained less has it."""
+        return any(map(self._reaches, self.points[:-1]))
+
+    def _reaches(self, point: Point) -> bool:
+        score = point.finetuned.score
+        return self.target is not None and (score >= self.target if self.higher_is_better else score <= self.target)
 
     @property
     def per_tenfold(self) -> float:
@@ -105,16 +113,19 @@ class LearningCurves:
     curves: tuple[LearningCurve, ...]
 
 
-def learning_curves(reports: Sequence[ReportValue], *, targets: Targets | None = None) -> LearningCurves:
+def learning_curves(
+    reports: Sequence[ReportValue], *, targets: Targets | None = None, of: ReportValue | None = None
+) -> LearningCurves:
     """The curves of all measures with a finetuned score of at least two amounts of training, and of their targets.
 
-    Reports of the same weights are taken together; a measure counts where its items are the same. Told are a measure's
-    metrics that have a target, else its first. DataError where the reports do not say how much was trained or nothing compares,
-    SettingsError for a target that nothing measures.
+    Reports of the same weights are taken together; a measure counts where items and strength of the adapter are the
+    same. Told are a measure's metrics that have a target, else its first; with `of` only what its weights have a score
+    of. DataError where the reports do not say how much was trained or nothing compares, SettingsError for a target that
+    nothing measures.
     """
     targets = targets or {}
     found: dict[tuple[str, str | None], tuple[Trained, list[MeasureValue]]] = {}
-    for report in reports:
+    for report in filter(_has_finetuned, reports):
         if report.training is None:
             raise DataError(
                 f"The report of {report.made_at} does not say how much its model was trained. Measure it again with "
@@ -124,10 +135,15 @@ def learning_curves(reports: Sequence[ReportValue], *, targets: Targets | None =
         found.setdefault((report.base_revision, report.adapter_revision), (trained, []))[1].extend(report.measures)
     along = _along([trained for trained, _ in found.values()])
     ordered = sorted(found.values(), key=lambda each: (each[0].amount(along) or 0, each[0].training.parameters))
+    place = None if of is None else next((at for at, (trained, _) in enumerate(ordered) if trained.is_of(of)), -1)
     curves = [
         curve
         for measure, metric in _to_tell([measures for _, measures in ordered], targets)
-        if (curve := _curve(measure, metric, ordered, along, targets))
+        if (
+            curve := _curve(
+                measure, metric, _measured(measure, metric, ordered, along, place), targets.get((measure, metric))
+            )
+        )
     ]
     if missing := [key for key in targets if key not in {(curve.measure, curve.metric) for curve in curves}]:
         measure, metric = missing[0]
@@ -139,11 +155,16 @@ def learning_curves(reports: Sequence[ReportValue], *, targets: Targets | None =
     return LearningCurves(along, tuple(trained for trained, _ in ordered), tuple(curves))
 
 
+def _has_finetuned(report: ReportValue) -> bool:
+    return any("finetuned" in figure.scores for measure in report.measures for figure in measure.figures)
+
+
 def _along(weights: Sequence[Trained]) -> Along:
-    if all(each.amount("operations") for each in weights):
-        return "operations"
+    """Tokens where they are all that differs: what one base has seen would hide it."""
     if len({each.base_revision for each in weights}) == 1 and all(each.amount("tokens") for each in weights):
         return "tokens"
+    if all(each.amount("operations") for each in weights):
+        return "operations"
     raise DataError(
         "The reports do not say how much each model was trained: without the records of pretraining they have to be of "
         "finetunings of one base, each with its finetuning.json beside the adapter."
@@ -160,28 +181,45 @@ def _to_tell(measures: Iterable[Sequence[MeasureValue]], targets: Targets) -> li
     return list(told)
 
 
-def _curve(
-    name: str,
-    metric: str,
-    weights: Sequence[tuple[Trained, Sequence[MeasureValue]]],
-    along: Along,
-    targets: Targets,
-) -> LearningCurve | None:
-    """None where fewer than two amounts of training were measured on the items that the best trained was."""
-    asked = [
-        (at, amount, measure, figure)
-        for at, (trained, measures) in enumerate(weights)
-        if (amount := trained.amount(along))
-        for measure in measures
-        for figure in measure.figures
-        if (measure.name, figure.metric) == (name, metric) and "finetuned" in figure.scores
-    ]
-    if not asked:
+@dataclass(frozen=True)
+class _Measured:
+    """A figure of some weights, which are those `at` a place among all."""
+
+    at: int
+    amount: float
+    measure: MeasureValue
+    figure: FigureValue
+
+    @property
+    def items(self) -> tuple[str, int, float]:
+        """What has to be the same for two scores to compare: the file, how much of it, and the strength."""
+        return self.measure.data_sha256, self.measure.n, self.measure.adapter_strength
+
+
+def _measured(
+    name: str, metric: str, weights: Sequence[tuple[Trained, Sequence[MeasureValue]]], along: Along, place: int | None
+) -> list[_Measured]:
+    """One of each of the weights that compare, from the least training on.
+
+    Of several sets of items of one name that one which the most weights were measured on, those at `place` among them
+    where it is given.
+    """
+    sets: dict[tuple[str, int, float], dict[int, _Measured]] = {}
+    for at, (trained, measures) in enumerate(weights):
+        for measure in measures:
+            for figure in measure.figures:
+                if (measure.name, figure.metric) == (name, metric) and "finetuned" in figure.scores:
+                    found = _Measured(at, trained.amount(along) or 0.0, measure, figure)
+                    sets.setdefault(found.items, {})[at] = found
+    fitting = [found for found in sets.values() if place is None or place in found]
+    return list(max(fitting, key=len, default={}).values())
+
+
+def _curve(name: str, metric: str, measured: Sequence[_Measured], target: float | None) -> LearningCurve | None:
+    """None of fewer than two amounts of training."""
+    if len({round(math.log10(each.amount), 6) for each in measured}) < 2:
         return None
-    *_, last, figure = asked[-1]
-    same = [each for each in asked if (each[2].data_sha256, each[2].n) == (last.data_sha256, last.n)]
-    if len({amount for _, amount, *_ in same}) < 2:
-        return None
+    last, figure = measured[-1].measure, measured[-1].figure
     return LearningCurve(
         measure=name,
         metric=metric,
@@ -189,11 +227,13 @@ def _curve(
         higher_is_better=figure.higher_is_better,
         digits=figure.digits,
         n=last.n,
-        points=tuple(Point(at, amount, each.scores["finetuned"], _base(each)) for at, amount, _, each in same),
+        points=tuple(
+            Point(each.at, each.amount, each.figure.scores["finetuned"], _base(each.figure)) for each in measured
+        ),
         people=next((score for each, score in last.people.figures if each.metric == metric), None)
         if last.people
         else None,
-        target=targets.get((name, metric)),
+        target=target,
     )
 
 
@@ -202,73 +242,3 @@ def _base(figure: FigureValue) -> ScoreValue | None:
     sign = 1 if figure.higher_is_better else -1
     scores = [figure.scores[form] for form in BASES if form in figure.scores]
     return max(scores, key=lambda score: sign * score.score, default=None)
-
-
-def to_markdown(told: LearningCurves) -> str:
-    """Two tables: the weights, and what they score, with what finetuning added in brackets."""
-    amounts = [each.amount(told.along) or 0.0 for each in told.weights]
-    heads = [amount_text(amount) for amount in amounts]
-    weights = to_table(
-        [told.along, "parameters", "tokens of pretraining", "tokens of finetuning", "weights"],
-        [
-            [
-                head,
-                f"{each.training.parameters:,}",
-                _tokens(each.training.pretraining_tokens),
-                _tokens(each.training.finetuning_tokens),
-                "-".join(part[:12] for part in (each.base_revision, each.adapter_revision) if part),
-            ]
-            for head, each in zip(heads, told.weights, strict=True)
-        ],
-    )
-    head = ["measure", "metric", "n", *heads, "ten times as much brought", "people", "target", "training for it"]
-    return f"{weights}\n\n{to_table(head, [_row(curve, len(amounts)) for curve in told.curves])}"
-
-
-def _row(curve: LearningCurve, weights: int) -> list[str]:
-    return [
-        curve.measure,
-        curve.title if curve.higher_is_better else f"{curve.title} (lower is better)",
-        f"{curve.n:,}",
-        *scores_of(curve, weights),
-        number(curve.per_tenfold, curve.digits, signed=True),
-        number(curve.people.score, curve.digits) if curve.people else "",
-        number(curve.target, curve.digits) if curve.target is not None else "",
-        needed(curve),
-    ]
-
-
-def scores_of(curve: LearningCurve, weights: int) -> list[str]:
-    """Of each of so many weights, in brackets less that of the base; empty where they were not measured."""
-    scores = {point.at: _score_of(point, curve.digits) for point in curve.points}
-    return [scores.get(at, "") for at in range(weights)]
-
-
-def _score_of(point: Point, digits: int) -> str:
-    score = number(point.finetuned.score, digits)
-    if point.base is None:
-        return score
-    return f"{score} ({number(point.finetuned.score - point.base.score, digits, signed=True)})"
-
-
-def needed(curve: LearningCurve) -> str:
-    """In words, what a target takes; empty without one."""
-    if curve.target is None:
-        return ""
-    if curve.reached:
-        return "reached"
-    if curve.times is None:
-        return "not by more of the same"
-    if curve.times >= MILLION:
-        return "over a million times the most"
-    return f"{float(f'{curve.times:.2g}'):,g} times the most"
-
-
-def amount_text(amount: float) -> str:
-    """As 1.9e15."""
-    mantissa, _, exponent = f"{amount:.1e}".partition("e")
-    return f"{mantissa}e{int(exponent)}"
-
-
-def _tokens(count: int | None) -> str:
-    return "" if count is None else f"{count:,}"

@@ -42,6 +42,8 @@ class Metric:
     """Behind the point, in tables."""
     of_peers: bool = True
     """Whether what is no language model, as xz, has it too."""
+    ratio: bool = False
+    """Of the first number to the second, which is 0 of an item that was not scored."""
 
 
 def metrics_for(kind: str, references: References) -> tuple[Metric, ...]:
@@ -82,6 +84,7 @@ def bits_per_character() -> Metric:
         "negative log2-probability of all texts / their Unicode characters",
         higher_is_better=False,
         digits=3,
+        ratio=True,
     )
 
 
@@ -91,13 +94,18 @@ def perplexity() -> Metric:
         "perplexity",
         "perplexity per token",
         lambda outputs, references: _numbers(outputs, 0, 2),
-        lambda sums: float(2 ** _ratio(sums)),
+        lambda sums: 2**bits if (bits := _ratio(sums)) < MAX_BITS else math.inf,
         "2 ** (negative log2-probability of all texts / their tokens, by the model's own tokenizer: comparable only "
         "between models that share it)",
         higher_is_better=False,
         digits=2,
         of_peers=False,
+        ratio=True,
     )
+
+
+MAX_BITS = 1000
+"""Of a token: from there on a perplexity is beyond what a float holds."""
 
 
 def _ratio(sums: Statistics) -> float:

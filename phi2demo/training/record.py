@@ -188,6 +188,8 @@ def _stage(told: dict[str, Any]) -> Stage:
         "curve": tuple(Point(**each) for each in told["curve"]),
         "validations": tuple(Validation(**each) for each in told["validations"]),
     }
+    if not isinstance(told["tokens"], int) or told["tokens"] < 0:
+        raise ValueError(f"tokens is {told['tokens']!r}")
     known = {each.name for each in fields(Stage)}
     return Stage(**{name: value for name, value in told.items() if name in known} | parsed)
 

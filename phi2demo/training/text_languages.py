@@ -8,7 +8,7 @@ from phi2demo.tasks.languages import LANGUAGES, detect_language
 from phi2demo.training.corpus import Source
 
 SAMPLE = 200
-"""Texts of each data set that are looked at, evenly taken."""
+"""Texts of each data set that are looked at, at most, evenly taken."""
 LEAST_TEXTS = 10
 """Of which the language could be told, for anything to be said."""
 LEAST_SHARE = 0.05
@@ -24,7 +24,7 @@ def text_languages(sources: Sequence[Source], task: str) -> tuple[str, ...]:
     """
     field = FIELDS[task]
     texts = chain.from_iterable(
-        rows[:: max(1, len(rows) // SAMPLE)][:SAMPLE] for source in sources if (rows := source.rows["train"])
+        rows[:: -(-len(rows) // SAMPLE)] for source in sources if (rows := source.rows["train"])
     )
     found = Counter(code for row in texts if (code := detect_language(str(row[field]))))
     told = [code for code, count in found.items() if count >= LEAST_SHARE * found.total()]

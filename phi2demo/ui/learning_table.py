@@ -2,13 +2,13 @@
 
 from base64 import b64encode
 from collections.abc import Sequence
-from dataclasses import replace
 from html import escape
 
 from phi2demo.cards.learning_picture import draw_learning
 from phi2demo.errors import DataError
-from phi2demo.evaluation.learning_curve import LearningCurve, LearningCurves, amount_text, learning_curves, scores_of
-from phi2demo.evaluation.results import MeasureValue, ReportValue
+from phi2demo.evaluation.learning_curve import LearningCurve, LearningCurves, learning_curves
+from phi2demo.evaluation.learning_words import amount_text, scores_of
+from phi2demo.evaluation.results import ReportValue
 from phi2demo.evaluation.wording import measure_title, number
 from phi2demo.ui import tables
 from phi2demo.ui.markup import note
@@ -21,7 +21,7 @@ def growth(report: ReportValue, earlier: Sequence[ReportValue]) -> str:
     if not earlier:
         return ""
     try:
-        told = learning_curves([*(replace(each, measures=_shared(each, report)) for each in earlier), report])
+        told = learning_curves([*earlier, report], of=report)
     except DataError:  # of other items, or without a word on training
         return ""
     amounts = [each.amount(told.along) or 0.0 for each in told.weights]
@@ -37,11 +37,6 @@ def growth(report: ReportValue, earlier: Sequence[ReportValue]) -> str:
             "the same texts are seen again. In brackets: what finetuning added to the base’s better form."
         )
     )
-
-
-def _shared(report: ReportValue, other: ReportValue) -> tuple[MeasureValue, ...]:
-    names = {measure.name for measure in other.measures}
-    return tuple(measure for measure in report.measures if measure.name in names)
 
 
 def _pictures(told: LearningCurves) -> str:

@@ -35,7 +35,9 @@ def test_tables_and_picture(earlier: Path, tmp_path: Path, capsys: pytest.Captur
     assert picture.read_text(encoding="utf-8").startswith("<svg ")
 
 
-@pytest.mark.parametrize("target", ["45", "bleu=45", f"{NAME}:bleu=", f"{NAME}:=45"])
+@pytest.mark.parametrize(
+    "target", ["45", "bleu=45", f"{NAME}:bleu=nan", f"{NAME}:bleu=inf", f"{NAME}:bleu=", f"{NAME}:=45"]
+)
 def test_a_target_that_is_none(target: str) -> None:
     with pytest.raises(SettingsError, match=r"give MEASURE:METRIC=SCORE, as translation\.tatoeba\.en-de:bleu=45"):
         main("curve", [str(SHIPPED), "--target", target])

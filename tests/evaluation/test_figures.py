@@ -1,8 +1,11 @@
 import json
 from typing import Any
 
+import pytest
+
 from phi2demo.evaluation.datasets import DataFile, Item, Measure
 from phi2demo.evaluation.figures import Scored
+from phi2demo.evaluation.slices import LEAST_TO_RANK
 from phi2demo.evaluation.statistics import Resamples
 
 FILE = DataFile("tales.test.jsonl", "ab" * 32, "test")
@@ -19,12 +22,24 @@ def scored(*outputs: str) -> Scored:
 
 
 def test_what_was_not_scored_has_no_part_in_a_figure() -> None:
-    resamples = Resamples.draw(3, resamples=200)
-    bits, _ = scored("7.0 7 2", UNSCORED, UNSCORED).figures(resamples, peers={})
+    outputs = ["7.0 7 2"] * LEAST_TO_RANK + [UNSCORED] * 5
+    bits, _ = scored(*outputs).figures(Resamples.draw(len(outputs), resamples=200), peers={})
     assert bits["scores"]["finetuned"] == {"score": 1.0, "low": 1.0, "high": 1.0}
     assert (bits["difference"]["value"], bits["difference"]["low"], bits["difference"]["high"]) == (-1.0, -1.0, -1.0)
-    assert 0 < bits["difference"]["p"] <= 1
-    json.dumps(bits, allow_nan=False)
+
+
+def test_of_few_scored_among_others_no_difference_is_told() -> None:
+    few, all_scored = ["7.0 7 2", UNSCORED, UNSCORED], ["7.0 7 2"] * 3
+    drawn = Resamples.draw(3, resamples=200)
+    assert ["difference" in each for each in scored(*few).figures(drawn, peers={})] == [False, False]
+    assert ["difference" in each for each in scored(*all_scored).figures(drawn, peers={})] == [True, True]
+    json.dumps(scored(*few).figures(drawn, peers={}), allow_nan=False)
+
+
+@pytest.mark.parametrize("bits", ["1100.0", "inf"])
+def test_a_score_beyond_all_numbers_is_no_figure(bits: str) -> None:
+    figures = scored(f"{bits} 1 1").figures(Resamples.draw(1, resamples=200), peers={})
+    assert [each["metric"] for each in figures] == (["bits_per_character"] if bits != "inf" else [])
 
 
 def test_where_nothing_was_scored_there_is_no_figure() -> None:

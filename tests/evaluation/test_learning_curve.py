@@ -1,11 +1,13 @@
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from phi2demo.errors import DataError, SettingsError
-from phi2demo.evaluation.learning_curve import LearningCurve, learning_curves, needed, to_markdown
-from phi2demo.evaluation.results import ReportValue, as_report
+from phi2demo.evaluation.learning_curve import LearningCurve, learning_curves
+from phi2demo.evaluation.learning_words import needed, to_markdown
+from phi2demo.evaluation.results import MeasureValue, ReportValue, as_report
 
 BLEU = ("translation.cats.en-de", "bleu")
 
@@ -83,12 +85,13 @@ def test_large_multiples_are_rounded(target: float, words: str) -> None:
 
 @pytest.mark.parametrize(("scores", "target", "words"), [
     ((10, 20), 20, "reached"),
+    ((10, 20), 20.1, "a little more than the most"),
+    ((25, 20), 25, "reached by one trained less"),
     ((20, 10), 25, "not by more of the same"),
     ((10, 10), 25, "not by more of the same"),
 ])  # fmt: skip
-def test_a_target_is_reached_or_never(scores: tuple[float, float], target: float, words: str) -> None:
+def test_what_a_target_takes_in_words(scores: tuple[float, float], target: float, words: str) -> None:
     curve = the_curve(*(report(score, tokens=10**at) for at, score in enumerate(scores, 1)), bleu=target)
-    assert curve.times is None
     assert needed(curve) == words
 
 
@@ -107,6 +110,41 @@ def test_reports_of_the_same_weights_are_one_point() -> None:
 def test_weights_of_one_amount_are_told_apart() -> None:
     told = learning_curves([report(10, tokens=10), report(18, tokens=100), report(22, tokens=100, base_revision="b")])
     assert "| 10.0 (+5.0) | 18.0 (+9.0) | 22.0 (+11.0) | +10.0 |" in to_markdown(told)
+
+
+def test_finetunings_of_one_base_go_by_their_tokens() -> None:
+    told = learning_curves([report(10, tokens=9000, tuned=10), report(20, tokens=9000, tuned=100)])
+    assert told.along == "tokens"
+    assert told.curves[0].per_tenfold == pytest.approx(10)
+
+
+def test_only_measures_of_the_weights_asked_for_are_told() -> None:
+    first, second, own = report(10, tokens=10), report(20, tokens=100), report(30, tokens=1000, sha="cd")
+    assert len(learning_curves([first, second, own]).curves[0].points) == 2
+    with pytest.raises(DataError, match="no measure in common"):
+        learning_curves([first, second, own], of=own)
+    assert len(learning_curves([first, second, own], of=second).curves) == 1
+
+
+def test_of_several_sets_of_one_name_those_count_that_most_were_measured_on() -> None:
+    both = [report(20, tokens=100, sha=sha) for sha in ("cd", "ab")]
+    for order in (both, both[::-1]):
+        assert [point.finetuned.score for point in the_curve(report(10, tokens=10), *order).points] == [10, 20]
+
+
+def test_a_base_alone_and_other_strengths_have_no_part() -> None:
+    bare = replace(report(5, tokens=10), measures=tuple(map(without_finetuned, report(5, tokens=10).measures)))
+    assert len(learning_curves([bare, report(10, tokens=100), report(20, tokens=1000)]).weights) == 2
+    half = report(10, tokens=10)
+    half = replace(half, measures=tuple(replace(each, adapter_strength=0.5) for each in half.measures))
+    with pytest.raises(DataError, match="no measure in common"):
+        learning_curves([half, report(20, tokens=100)])
+
+
+def without_finetuned(measure: MeasureValue) -> MeasureValue:
+    bare = [{form: score for form, score in each.scores.items() if form != "finetuned"} for each in measure.figures]
+    figures = zip(measure.figures, bare, strict=True)
+    return replace(measure, figures=tuple(replace(figure, scores=scores) for figure, scores in figures))
 
 
 def test_finetunings_of_one_base_without_records_of_it_go_by_their_tokens() -> None:

@@ -130,6 +130,8 @@ _MISSING = object()
         (["measures", 0, "data"], _MISSING), (["measures", 0, "figures", 0, "digits"], "1"),
         (["measures", 0, "figures", 0, "scores", "finetuned", "score"], float("nan")),
         (["measures", 0, "figures", 0, "scores", "finetuned"], None),
+        (["measures", 0, "figures", 0, "scores", "finetuned", "score"], 10**400),
+        (["measures", 0, "name"], "half of a pair \ud800"), (["measures", 0, "name"], "a\x00b"),
         (["measures", 0, "figures", 0, "base"], "<script>"),
         (["measures", 0, "figures", 0, "difference", "p"], "0"),
         (["measures", 0, "slices", 0, "by"], "mood"), (["settings", "limit"], "all"),

@@ -8,6 +8,7 @@ from phi2demo.emissions.footprint import Hardware
 from phi2demo.errors import DataError
 from phi2demo.training import record
 from phi2demo.training.corpus import CleaningReport
+from tests.cards.reports import stage
 
 from .conftest import write_rows
 
@@ -105,6 +106,16 @@ def test_no_record(tmp_path: Path) -> None:
 def test_a_malformed_record(tmp_path: Path, text: str) -> None:
     (tmp_path / "pretraining.json").write_text(text)
     with pytest.raises(DataError, match=r"pretraining\.json is no training record"):
+        record.read(tmp_path)
+
+
+@pytest.mark.parametrize("tokens", [None, "380", 3.8e8, -5, float("nan")])
+def test_a_record_whose_tokens_are_no_count(tmp_path: Path, tokens: object) -> None:
+    record.write(tmp_path, record.Record((stage(),)))
+    told = json.loads((tmp_path / "pretraining.json").read_text())
+    told["stages"][0]["tokens"] = tokens
+    (tmp_path / "pretraining.json").write_text(json.dumps(told))
+    with pytest.raises(DataError, match=r"pretraining\.json is no training record .*tokens is"):
         record.read(tmp_path)
 
 

@@ -18,6 +18,7 @@ def reviews(*counted: tuple[str, int]) -> Source:
     [
         (((ENGLISH, 20),), ("en",)),
         (((GERMAN, 500), (ENGLISH, 500)), ("en", "de")),
+        (((ENGLISH, 200), (GERMAN, 199)), ("en", "de")),  # evenly taken, to the last
         (((ENGLISH, 300), (GERMAN, 3)), ("en",)),  # a quotation, or a mistake
         (((ENGLISH, 3),), ()),  # too few to tell
         (((ENGLISH, 20), (POLISH, 20)), ()),  # no language that the app has a name for
