@@ -1,7 +1,7 @@
 """A real Chromium on a real server; skipped, with the reason, where there is none."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,6 +22,11 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+RULES = {
+    "resultTypes": ["violations"],
+    "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
+}
+Broken = Callable[[Any], list[str]]
 
 
 @contextmanager
@@ -73,3 +78,15 @@ def new_page(chromium: Any) -> Iterator[Any]:
 @pytest.fixture
 def page(new_page: Any, address: str) -> Any:
     return new_page(address)
+
+
+@pytest.fixture(scope="session")
+def broken() -> Broken:
+    """Rules that the page breaks, and where."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is missing").Axe()
+
+    def run(page: Any) -> list[str]:
+        found = axe.run(page, options=RULES).response["violations"]
+        return [f"{each['id']}: {node['target']} {node['html'][:120]}" for each in found for node in each["nodes"]]
+
+    return run

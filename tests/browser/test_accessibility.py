@@ -1,32 +1,14 @@
 """The page against the rules of WCAG 2.2 AA and axe's best practices, with answers on it, by axe-core."""
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from tests.browser.conftest import Broken
 from tests.browser.test_page import ask, open_tab, seen, status, until
 
 pytestmark = pytest.mark.browser
-
-RULES = {
-    "resultTypes": ["violations"],
-    "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
-}
-Broken = Callable[[Any], list[str]]
-
-
-@pytest.fixture(scope="module")
-def broken() -> Broken:
-    """Rules that the page breaks, and where."""
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is missing").Axe()
-
-    def run(page: Any) -> list[str]:
-        found = axe.run(page, options=RULES).response["violations"]
-        return [f"{each['id']}: {node['target']} {node['html'][:120]}" for each in found for node in each["nodes"]]
-
-    return run
 
 
 @pytest.mark.parametrize(("dark", "width"), [(False, 1280), (True, 1280), (False, 360), (True, 360)])
@@ -60,14 +42,3 @@ def test_every_tab_can_be_read(new_page: Any, address: str, broken: Broken, dark
         page.get_by_role("tab", name=name, exact=True).click()
         until(lambda at=shown: seen(page, at).count())
         assert broken(page) == [], name
-
-
-def test_an_explanation_can_be_read(new_page: Any, address: str, broken: Broken) -> None:
-    page = new_page(address)
-    ask(page, "The train leaves.")
-    until(lambda: status(page) == "Done")
-    seen(page, "button.why").click()
-    seen(page, ".picker").wait_for()
-    seen(page, "button.run").click()
-    until(lambda: status(page) == "Done" and seen(page, ".trust").count(), timeout_s=60)
-    assert broken(page) == []

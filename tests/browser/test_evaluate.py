@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from phi2demo.evaluation.shelf import SHELF
-from tests.browser.conftest import served
-from tests.browser.test_page import CONTRAST, ask, open_tab, seen, status, until
+from tests.browser.conftest import Broken, served
+from tests.browser.test_page import ask, open_tab, seen, status, until
 from tests.servers import Server, serving
 
 pytestmark = pytest.mark.browser
@@ -148,7 +148,7 @@ def test_stop_and_another_visitor(new_page: Any, slow_address: str) -> None:
 
 
 @pytest.mark.parametrize(("width", "dark"), [(360, False), (800, True), (1280, False)])
-def test_it_fits_and_can_be_read(new_page: Any, address: str, width: int, dark: bool) -> None:
+def test_it_fits_and_can_be_read(new_page: Any, address: str, broken: Broken, width: int, dark: bool) -> None:
     theme = "?__theme=dark" if dark else "?__theme=light"
     page = new_page(address + theme, width=width, height=800, dark=dark)
     open_evaluate(page, "Your own pairs")
@@ -159,7 +159,7 @@ def test_it_fits_and_can_be_read(new_page: Any, address: str, width: int, dark: 
     page.mouse.move(0, 0)
     time.sleep(0.5)
     assert wide(page) <= 0
-    assert not page.evaluate(CONTRAST)
+    assert broken(page) == []
 
 
 def test_at_360_pixels_tables_are_stacks_that_tell_what_their_figures_are(new_page: Any, address: str) -> None:
