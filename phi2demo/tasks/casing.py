@@ -40,10 +40,11 @@ def reading_note(typed: str, read: str) -> tuple[str, ...]:
 
 def _in_capitals(sentence: str) -> bool:
     """Whether it is, of several words or one that is no abbreviation: a U.S. before a space looks like a sentence."""
-    words = _WORD.findall(sentence)
     if sentence != sentence.upper() or sentence == sentence.lower():
         return False
-    return len(words[0]) >= LONE_LETTERS or (len(words) > 1 and any(len(word) > 1 for word in words))
+    longest = max(map(len, _WORD.findall(sentence)))
+    several = sum(_WORD.search(word) is not None for word in sentence.split()) > 1
+    return longest > 1 if several else longest >= LONE_LETTERS
 
 
 def _small(sentence: str, language: str) -> str:

@@ -41,8 +41,11 @@ def test_sentences_in_capitals_are_read_in_small_letters(typed: str, read: str) 
 
 @pytest.mark.parametrize(
     "typed",
-    ["OK.", "NATO", "I.", "A", "The BBC is here.", "1 + 1 = 2", "日本語です。", "where is it?", "WE said no."]
-    + ["U.S. President Wilson came.", "In the U.S. they do.", "J.K. Rowling wrote it.", "U.S.A."],
+    [
+        *("OK.", "NATO", "I.", "A", "The BBC is here.", "1 + 1 = 2", "日本語です。", "where is it?", "WE said no."),
+        *("U.S. President Wilson came.", "In the U.S. they do.", "J.K. Rowling wrote it.", "U.S.A."),
+        "It was 0.5 vs. AUC-ROC=0.62). Then",
+    ],
 )
 def test_other_texts_are_left_as_they_are(typed: str) -> None:
     assert without_capitals(typed) == typed
