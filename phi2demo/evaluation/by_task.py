@@ -20,6 +20,7 @@ from scipy.special import stdtr, stdtrit
 from phi2demo.evaluation.report import in_cell
 from phi2demo.evaluation.results import DifferenceValue, FigureValue, MeasureValue, gain_of
 from phi2demo.evaluation.slices import LEAST_TO_RANK
+from phi2demo.evaluation.wording import metric_title
 
 EVEN = "no sure difference"
 QUANTILE = NormalDist().inv_cdf(0.975)
@@ -82,7 +83,7 @@ def _cells(figure: TaskFigure) -> tuple[str, ...]:
         f"{each:+.{figure.digits}f}"
         for each in (figure.difference.value, figure.difference.low, figure.difference.high)
     )
-    title = figure.title if figure.higher_is_better else f"{figure.title} (lower is better)"
+    title = metric_title(figure.title, higher_is_better=figure.higher_is_better)
     difference, p = f"{value} ({low} to {high})", p_value(figure.difference.p)
     told = (figure.task, title, str(figure.sets), f"{figure.n:,}", difference, p, figure.verdict)
     return (*told, percent(figure))

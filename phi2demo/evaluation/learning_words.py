@@ -2,7 +2,7 @@
 
 from phi2demo.evaluation.learning_curve import LearningCurve, LearningCurves, Point
 from phi2demo.evaluation.report import to_table
-from phi2demo.evaluation.wording import number
+from phi2demo.evaluation.wording import metric_title, number
 
 LITTLE, MILLION = 1.05, 10**6
 """Multiples that are told in words."""
@@ -32,7 +32,7 @@ def to_markdown(told: LearningCurves) -> str:
 def _row(curve: LearningCurve, weights: int) -> list[str]:
     return [
         curve.measure,
-        curve.title if curve.higher_is_better else f"{curve.title} (lower is better)",
+        metric_title(curve.title, higher_is_better=curve.higher_is_better),
         f"{curve.n:,}",
         *scores_of(curve, weights),
         number(curve.per_tenfold, curve.digits, signed=True),

@@ -7,6 +7,7 @@ from typing import Any
 
 from phi2demo.errors import DataError
 from phi2demo.evaluation.slices import IN_TRAINING, IN_VALIDATION, STANDINGS
+from phi2demo.evaluation.wording import metric_title
 
 FORM_TITLES = {
     "finetuned": "finetuned",
@@ -122,7 +123,7 @@ def _slice_rows(report: dict[str, Any], forms: list[str]) -> list[list[str]]:
 
 
 def _title(figure: dict[str, Any]) -> str:
-    return str(figure["title"]) if figure["higher_is_better"] else f"{figure['title']} (lower is better)"
+    return metric_title(str(figure["title"]), higher_is_better=figure["higher_is_better"])
 
 
 def _scores(figure: dict[str, Any], forms: list[str]) -> list[str]:

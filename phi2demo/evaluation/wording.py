@@ -18,6 +18,11 @@ def measure_title(name: str) -> str:
     return f"{title}, {rest}" if rest else title
 
 
+def metric_title(title: str, *, higher_is_better: bool) -> str:
+    """With a word where less is better."""
+    return title if higher_is_better else f"{title} (lower is better)"
+
+
 def number(value: float, digits: int, *, signed: bool = False) -> str:
     """With a true minus sign; never a minus zero."""
     text = f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"

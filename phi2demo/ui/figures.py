@@ -11,7 +11,7 @@ from phi2demo.evaluation.report import FORM_TITLES
 from phi2demo.evaluation.results import FigureValue, MeasureValue, ReportValue, ScoreValue
 from phi2demo.evaluation.slices import LEAST_TO_RANK
 from phi2demo.evaluation.tally import PartialFigure
-from phi2demo.evaluation.wording import measure_title, number
+from phi2demo.evaluation.wording import measure_title, metric_title, number
 from phi2demo.ui import tables
 from phi2demo.ui.markup import note
 
@@ -206,7 +206,7 @@ def _rows(measure: MeasureValue, forms: Sequence[FormName], names: Sequence[str]
 
 def _cells(measure: MeasureValue, forms: Sequence[FormName], names: Sequence[str], *, compared: bool) -> Iterator[str]:
     for at, figure in enumerate(measure.figures):
-        title = figure.title if figure.higher_is_better else f"{figure.title} (lower is better)"
+        title = metric_title(figure.title, higher_is_better=figure.higher_is_better)
         first = (
             f'<th scope="rowgroup" rowspan="{len(measure.figures)}">{escape(measure_title(measure.name))}</th>'
             if at == 0

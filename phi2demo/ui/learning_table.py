@@ -9,7 +9,7 @@ from phi2demo.errors import DataError
 from phi2demo.evaluation.learning_curve import LearningCurve, LearningCurves, learning_curves
 from phi2demo.evaluation.learning_words import amount_text, scores_of
 from phi2demo.evaluation.results import ReportValue
-from phi2demo.evaluation.wording import measure_title, number
+from phi2demo.evaluation.wording import measure_title, metric_title, number
 from phi2demo.ui import tables
 from phi2demo.ui.markup import note
 
@@ -33,8 +33,8 @@ def growth(report: ReportValue, earlier: Sequence[ReportValue]) -> str:
         + tables.region(f"<table>{tables.head(names)}<tbody>{rows}</tbody></table>", "Scores by amount of training")
         + note(
             f"The finetuned model’s score beside those of models that were trained less, by {what}. Tenfold is what ten times "
-            "as much brought, the slope of a straight line, which flattens towards what people score among themselves and as "
-            "the same texts are seen again. In brackets: what finetuning added to the base’s better form."
+            "as much brought, the slope of a straight line, which may flatten towards what people score among themselves and "
+            "as the same texts are seen again. In brackets: what finetuning added to the base’s better form."
         )
     )
 
@@ -53,7 +53,7 @@ def _data(picture: str) -> str:
 
 
 def _row(curve: LearningCurve, weights: int, names: Sequence[str]) -> str:
-    title = curve.title if curve.higher_is_better else f"{curve.title} (lower is better)"
+    title = metric_title(curve.title, higher_is_better=curve.higher_is_better)
     head = f'<th scope="row">{escape(measure_title(curve.measure))}</th><td>{escape(title)}</td>'
     people = number(curve.people.score, curve.digits) if curve.people else ""
     contents = (*scores_of(curve, weights), number(curve.per_tenfold, curve.digits, signed=True), people)

@@ -105,11 +105,5 @@ def card_html(card: ShelfCard) -> str:
         f'<li><a href="#{escape(to, quote=True)}">{escape(title)}</a></li>' for to, title in rendered.sections
     )
     nav = f'<nav class="card-sections" aria-label="Sections of the card"><ul>{links}</ul></nav>' if links else ""
-    made = (
-        markup.note(
-            "This model's folder has no card of its own: this one was made from its files. What was not measured says so."
-        )
-        if card.made
-        else ""
-    )
+    made = markup.note(MADE) if card.made else ""
     return f'{made}{nav}<article class="model-card">{rendered.html}</article>'

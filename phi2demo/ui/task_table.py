@@ -6,7 +6,7 @@ from itertools import groupby
 
 from phi2demo.evaluation.by_task import TaskFigure, by_task, p_value, percent
 from phi2demo.evaluation.results import ReportValue
-from phi2demo.evaluation.wording import number
+from phi2demo.evaluation.wording import metric_title, number
 from phi2demo.ui import tables
 from phi2demo.ui.markup import note
 
@@ -39,7 +39,7 @@ def _rows(figures: Sequence[TaskFigure]) -> Iterator[str]:
     name = escape(figures[0].task.replace("_", " ").capitalize())
     for at, figure in enumerate(figures):
         first = f'<th scope="rowgroup" rowspan="{len(figures)}">{name}</th>' if at == 0 else ""
-        title = figure.title if figure.higher_is_better else f"{figure.title} (lower is better)"
+        title = metric_title(figure.title, higher_is_better=figure.higher_is_better)
         found = figure.difference
         value, low, high = (number(each, figure.digits, signed=True) for each in (found.value, found.low, found.high))
         kind = figure.verdict if figure.verdict in ("better", "worse") else "unclear"
