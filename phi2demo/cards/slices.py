@@ -1,4 +1,4 @@
-"""The part of a card that tells how results differ by text length, genre, complexity, contamination and confidence."""
+"""The part of a card that tells how results differ by text length, genre, complexity, contamination and how sure the model is."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ _TITLES = {
     "genre": "genre",
     "complexity": "complexity",
     "contamination": "contamination",
-    "confidence": "confidence",
+    "confidence": "mean token probability",
 }
 _NAMES = {
     "length": LENGTHS,
@@ -53,7 +53,7 @@ def slicing_lines(facts: Facts) -> str:
     if told.get("contamination", {}).get("measure"):
         lines.append(f"Contamination is {told['contamination']['measure']}.")
     if told.get("confidence", {}).get("measure"):
-        lines.append(f"Confidence is told by {told['confidence']['measure']}.")
+        lines.append(f"How sure the model is, is told by {told['confidence']['measure']}.")
     if told.get("least_to_rank"):
         lines.append(f"A slice of fewer than {told['least_to_rank']} examples is shown and not ranked.")
     return " ".join(lines)

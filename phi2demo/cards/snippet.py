@@ -5,7 +5,7 @@ from phi2demo.tasks import TASKS
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.translation import TranslationOptions
 
-TEXT = "Where is the station?"
+TEXT = "My sister is reading a book."
 
 
 def snippet(facts: Facts) -> str:
@@ -27,7 +27,8 @@ def prompt(facts: Facts) -> str:
     declared = facts.model.declaration
     if facts.model.is_adapter:
         if "translation" in declared.tasks:
-            return TASKS["translation"].prompt(TEXT, TranslationOptions(*declared.languages[:2]))
+            target = next(code for code in declared.languages if code != "en")
+            return TASKS["translation"].prompt(TEXT, TranslationOptions("en", target))
         return TASKS["generation"].prompt(TEXT, GenerationTaskOptions("continue"), "plain")
     others = [code for code in facts.languages if code != "en"]
     if facts.record and others:

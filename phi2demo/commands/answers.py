@@ -10,7 +10,7 @@ from typing import Any, TextIO
 from phi2demo.commands.items import one_line
 from phi2demo.engine.engine import Engine
 from phi2demo.errors import InputError
-from phi2demo.evaluation.caution import cautioned
+from phi2demo.evaluation.sureness import judged
 from phi2demo.tasks.declarations import Declarations
 from phi2demo.tasks.run import answer_all, run
 from phi2demo.tasks.task import Progress, Request, Result
@@ -32,7 +32,7 @@ class Asking:
 
     def noted(self, results: tuple[Result, ...]) -> tuple[Result, ...]:
         """With what an adapter was not finetuned for, and what was measured of answers as unsure as these."""
-        return cautioned(self.declared.noted(self.request, results), self.engine.info)
+        return judged(self.declared.noted(self.request, results), self.engine.info)
 
 
 def answer_text(asking: Asking, text: str, output: TextIO) -> None:

@@ -100,6 +100,7 @@ def add_generation_arguments(
     defaults: GenerationOptions,
     *,
     reversible: bool,
+    may_withhold: bool = False,
     recases: bool = False,
     labels: bool = False,
 ) -> None:
@@ -109,7 +110,9 @@ def add_generation_arguments(
     """
     group = parser.add_argument_group("generation", "The defaults are those of an adapter that declares none.")
     for name, (low, high) in RANGES.items():
-        if (name == "reverse_weight" and not reversible) or (labels and name != "adapter_strength"):
+        if labels and name != "adapter_strength":
+            continue
+        if (name == "reverse_weight" and not reversible) or (name == "min_support" and not may_withhold):
             continue
         group.add_argument(
             option(name.removesuffix("_s")),

@@ -88,7 +88,12 @@ def _parser(task: AnyTask) -> shared.Parser:
     add_base_form(parser)
     add_task_arguments(parser, task)
     shared.add_generation_arguments(
-        parser, task.generation, reversible=task.reversible, recases=task.recases, labels=bool(task.labels)
+        parser,
+        task.generation,
+        reversible=task.reversible,
+        may_withhold=bool(task.no_answer),
+        recases=task.recases,
+        labels=bool(task.labels),
     )
     shared.add_model_arguments(parser, second=True)
     return parser

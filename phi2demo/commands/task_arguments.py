@@ -9,7 +9,6 @@ from phi2demo.tasks.languages import LANGUAGES
 from phi2demo.tasks.question_answering import QuestionOptions
 from phi2demo.tasks.summarization import LENGTHS, SummaryOptions
 from phi2demo.tasks.task import AnyTask, TaskOptions
-from phi2demo.tasks.translation import TranslationOptions
 
 
 def add_task_arguments(parser: argparse.ArgumentParser, task: AnyTask) -> None:
@@ -45,10 +44,7 @@ def task_options(given: argparse.Namespace, task: AnyTask, declaration: Declarat
         case "summarization":
             return SummaryOptions(given.length)
         case "translation":
-            source = given.source or next(code for code in declaration.languages if code != given.target)
-            return TranslationOptions(
-                source, given.target or next(code for code in declaration.languages if code != source)
-            )
+            return declaration.directions(given.source, given.target)
         case "question_answering":
             return QuestionOptions(given.question)
     return task.options_type()

@@ -14,6 +14,8 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 _PREFIX = "base_model.model."
 _LORA = re.compile(r"(?P<module>.+)\.lora_(?P<part>A|B|embedding_A|embedding_B)(\.weight)?")
+_VOCABULARY_LAYERS = ("embed_tokens", "lm_head", "wte", "embed_in", "embed_out")
+"""Ends of the names of layers with a row for each token."""
 _UNMIXED = "which PEFT cannot run in one batch with the base"
 _OLD_PHI = re.compile(r"\b(Wqkv|out_proj|mixer|transformer\.h)\b")
 
@@ -204,10 +206,23 @@ class _Pair:
 
 
 def _misfit(module: str, made_for: list[int], there: list[int], pair: _Pair) -> ModelError:
+    if tokens := _other_vocabulary(module, made_for, there):
+        return ModelError(
+            f"{pair.adapter} was trained with a resized vocabulary: its {module.removesuffix('.weight')} is for "
+            f"{tokens:,} tokens, {pair.base} has {there[0]:,}. Give with --model the base with the same added tokens, "
+            "saved after they were added."
+        )
     return ModelError(
         f"{pair.adapter} was made for another base than {pair.base}: it changes {module} of shape {made_for}, here it is "
         f"{there}. {_give_its_base(pair.made_on, given=pair.given)}"
     )
+
+
+def _other_vocabulary(module: str, made_for: list[int], there: list[int]) -> int | None:
+    """How many tokens an embedding or output layer is for, where it differs from the one there in that alone."""
+    last = module.removesuffix(".weight").rpartition(".")[2]
+    others = [size for size in made_for if size != there[1]]  # LoRA has the sizes of an embedding the other way round
+    return others[0] if last in _VOCABULARY_LAYERS and len(others) == 1 and others[0] != there[0] else None
 
 
 def _foreign(names: list[str], pair: _Pair) -> ModelError:

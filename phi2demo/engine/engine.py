@@ -21,15 +21,16 @@ USES: dict[str, tuple[Use, ...]] = {
 }
 """What can be asked for in one word, as the uses of a request."""
 
-StopReason = Literal["end", "stop string", "length", "context", "time", "stopped"]
-"""Why a row ended: end token, a stop string, max_new_tokens, a full context, the time limit, or the person."""
+StopReason = Literal["end", "stop string", "loop", "length", "context", "time", "stopped"]
+"""Why a row ended: end token, a stop string, the same words over and over, max_new_tokens, a full context, the time limit,
+or the person."""
 
 Output = str | tuple[int, ...]
 """What is scored: a text, or the token ids as they were generated."""
 
 END_OF_TEXT = "<|endoftext|>"
 """The token that ends a text in Phi's vocabulary. Where a prompt begins with it, a model of another vocabulary is given
-the token that begins or ends its own texts."""
+the token that begins or ends its own texts. Anywhere else in a prompt, this and other special tokens are characters."""
 
 MAX_SEED = 2**32 - 1
 
@@ -58,6 +59,9 @@ class GenerationOptions:
     reverse_weight: float = 0.0
     """Above 0, a task that can be asked the other way round also weighs how likely the person's text is given an output
     when it chooses among what the beams end with; see `tasks.reranking`. An engine alone gives the likeliest."""
+    min_support: float = 0.0
+    """Above 0, a question whose answer the text supports less than this is answered with "not in the text" by an adapter;
+    see `tasks.support`. An engine alone gives the answer."""
     adapter_strength: float = 1.0
     """How much of an adapter is added to its base: 0 is the base, 1 as it was finetuned; see `engine.strength`."""
     sentence_case: bool = False
@@ -100,6 +104,7 @@ RANGES: dict[str, tuple[int, int] | tuple[float, float]] = {
     "guidance_scale": (1.0, 5.0),
     "copy_bias": (0.0, 10.0),
     "reverse_weight": (0.0, 2.0),
+    "min_support": (0.0, 10.0),
     "adapter_strength": (0.0, 2.0),
     "time_limit_s": (1.0, 3600.0),
 }
@@ -139,7 +144,7 @@ class Completion:
     """What one row became."""
 
     text: str
-    """As decoded, without special tokens and stop string."""
+    """As decoded, without special tokens, stop string, and a character at its end that is not complete."""
     token_ids: tuple[int, ...]
     """As generated, with the end token where there was one."""
     prompt_tokens: int
@@ -231,6 +236,8 @@ class ModelInfo:
     """On the same base, to compare with."""
     base_folder: Path | None = None
     """Where the base's files are, as far as they are in one."""
+    warnings: tuple[str, ...] = ()
+    """What a person should know of these weights before they ask, each a sentence."""
 
     @property
     def uses(self) -> tuple[Use, ...]:

@@ -36,6 +36,12 @@ BASE = "__base__"
 """PEFT's name for rows of a mixed batch that no adapter touches."""
 
 
+_NO_CHANGE = (
+    "Adapter {name} changes nothing: its matrices multiply to zero, as before any training. Finetuned and base answers are "
+    "the same. Give the adapter that training saved at its end."
+)
+
+
 @dataclass(frozen=True)
 class LoadedModel:
     """A model ready to answer, never merged with its adapter: one batch may hold rows with and without it."""
@@ -62,20 +68,25 @@ def load(plan: ModelPlan) -> LoadedModel:
             model = _load_base(plan, place)
             _check_vocabulary(tokenizer, model, name=plan.base)
             _check_finite(dict(model.named_parameters()), name=plan.base)
+            warned = []
             for name, (source, declared) in zip((ADAPTER, SECOND), plan.adapters, strict=False):
                 model = _load_adapter(plan, model, source, declared, name=name)
+                if not declared.saved and _changes_nothing(model, name):
+                    warned.append(_NO_CHANGE.format(name=source.name))
     except (OSError, ValueError, TypeError, RuntimeError, KeyError, ImportError) as error:
         raise ModelError(
             f"{plan.base} with {names} could not be loaded: {error}. "
             "Check that its files belong together, or give another model."
         ) from error
+    for warning in warned:
+        logger.warning(warning)
     model.eval().requires_grad_(False)
     ends = _end_token_ids(model, tokenizer)
     pad = tokenizer.pad_token_id
     return LoadedModel(
         model=model,
         tokenizer=tokenizer,
-        info=_info(plan, model, place),
+        info=_info(plan, model, place, tuple(warned)),
         end_token_ids=ends,
         pad_token_id=pad if pad is not None else (ends or (0,))[0],
     )
@@ -211,6 +222,21 @@ def _check_finite(tensors: "Mapping[str, torch.Tensor]", *, name: str) -> None:
             )
 
 
+def _changes_nothing(model: Any, name: str) -> bool:
+    """Whether every product of LoRA matrices is zero: that is how an adapter begins, before any training."""
+    from peft import get_peft_model_state_dict
+
+    tensors = get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False)
+    modules: dict[str, list[bool]] = {}
+    for key, tensor in tensors.items():
+        if not tensor.is_meta and ".lora_" in key:
+            modules.setdefault(key.partition(".lora_")[0], []).append(bool(tensor.any()))
+    scaled = any(
+        module.scaling.get(name) for module in model.modules() if isinstance(getattr(module, "scaling", None), dict)
+    )
+    return bool(modules) and (not scaled or not any(map(all, modules.values())))
+
+
 def _same(one: "torch.Tensor", other: "torch.Tensor") -> bool:
     """But for rounding to another number format."""
     return one.is_meta or one.allclose(other, rtol=0.01, atol=1e-5)
@@ -230,7 +256,7 @@ def _end_token_ids(model: Any, tokenizer: "PreTrainedTokenizerBase") -> tuple[in
     return tuple(sorted(token for token in ids if isinstance(token, int)))
 
 
-def _info(plan: ModelPlan, model: Any, place: Place) -> ModelInfo:
+def _info(plan: ModelPlan, model: Any, place: Place, warned: tuple[str, ...]) -> ModelInfo:
     adapter = plan.adapter_source
     config = model.config
     return ModelInfo(
@@ -240,6 +266,7 @@ def _info(plan: ModelPlan, model: Any, place: Place) -> ModelInfo:
         adapter_revision=adapter_revision(adapter) if adapter else None,
         adapter_folder=plan.adapter_folder,
         base_folder=plan.base_folder,
+        warnings=warned,
         parameters=sum(tensor.numel() for name, tensor in model.named_parameters() if ".lora_" not in name),
         layers=plan.layers or config.num_hidden_layers,
         hidden_size=plan.hidden_size or config.hidden_size,

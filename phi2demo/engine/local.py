@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from phi2demo.engine.copying import Vocabulary
-from phi2demo.engine.engine import END_OF_TEXT, GenerationOptions, ModelInfo, Output, Prompt, Score, Snapshot, Tokens
+from phi2demo.engine.engine import GenerationOptions, ModelInfo, Output, Prompt, Score, Snapshot, Tokens
 from phi2demo.engine.generator import Generator, Job, mixing, remove_mixing_hooks
 from phi2demo.engine.halting import holding
 from phi2demo.engine.loading import ADAPTER, BASE, SECOND, LoadedModel, ModelPlan, load
@@ -19,11 +19,12 @@ from phi2demo.engine.phi_weights import WeightCopies
 from phi2demo.engine.scorer import Scorer, free_bytes
 from phi2demo.engine.scoring import ScoringRow
 from phi2demo.engine.spans import covering, decoded
+from phi2demo.engine.text_encoder import TextEncoder
 from phi2demo.engine.watch import Watch, halted_by
 from phi2demo.errors import InputError, ModelError, SettingsError
 
 if TYPE_CHECKING:
-    from transformers import BatchEncoding, PreTrainedTokenizerBase
+    from transformers import BatchEncoding
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class LocalEngine:
     def __init__(self, loaded: LoadedModel) -> None:
         self._model, self._tokenizer = loaded.model, loaded.tokenizer
         self._info = loaded.info
-        self._beginning = _beginning(self._tokenizer)
+        self._encoder = TextEncoder(self._tokenizer, end_ids=loaded.end_token_ids)
         self._end_ids = frozenset(loaded.end_token_ids)
         self._pad_id = loaded.pad_token_id
         self._device = next(self._model.parameters()).device
@@ -63,13 +64,13 @@ class LocalEngine:
 
     def count_tokens(self, text: str) -> int:
         """Tokens of `text`, without special tokens."""
-        return len(self._tokenizer.encode(text, add_special_tokens=False, verbose=False))
+        return self._encoder.count(text)
 
     def tokens(self, text: str | Sequence[int]) -> Tokens:
         """The tokens of a text, or of ids; see `Engine.tokens`."""
         if isinstance(text, str):
-            found = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-            return Tokens(text, tuple(found["input_ids"]), covering(found["offset_mapping"], len(text)))
+            found = self._encoder.encode(text)
+            return Tokens(text, found.ids, covering(found.spans, len(text)))
         written, spans = decoded(text, self._decode)
         return Tokens(written, tuple(text), spans)
 
@@ -144,11 +145,7 @@ class LocalEngine:
 
     def _scoring_rows(self, prompts: Sequence[Prompt], outputs: Sequence[Output]) -> list[ScoringRow]:
         texts = list({prompt.text: None for prompt in prompts})
-        ids: dict[str, tuple[int, ...]] = {}
-        if texts:
-            own = list(map(self._own, texts))
-            encoded = self._tokenizer(own, verbose=False, return_attention_mask=False, return_token_type_ids=False)
-            ids = dict(zip(texts, map(tuple, encoded["input_ids"]), strict=True))
+        ids = dict(zip(texts, map(tuple, self._encoder.encode_prompts(texts)), strict=True))
         if not all(ids.values()):
             raise InputError("The text is empty. Type or paste some words first.")
         wanted = {output: self._output_ids(output) for output in dict.fromkeys(outputs)}
@@ -158,7 +155,7 @@ class LocalEngine:
         ]
 
     def _output_ids(self, output: Output) -> tuple[int, ...]:
-        ids = self._tokenizer.encode(output, add_special_tokens=False) if isinstance(output, str) else output
+        ids = self._encoder.encode(output).ids if isinstance(output, str) else output
         if not ids:
             raise InputError("An empty output has no probability. Give at least one word.")
         vocabulary = len(self._model.get_input_embeddings().weight)  # an adapted embedding hides num_embeddings
@@ -171,7 +168,7 @@ class LocalEngine:
         if not prompts:
             raise SettingsError("There is nothing to generate: give at least one prompt.")
         adapters = [self._adapter(prompt) for prompt in prompts]
-        ids = [self._prompt_ids(prompt.text) for prompt in prompts]
+        ids = self._encoder.encode_prompts([prompt.text for prompt in prompts])
         longest = max(map(len, ids))
         room = self._info.context - longest
         if room < 1:
@@ -183,13 +180,6 @@ class LocalEngine:
             raise InputError("The text is empty. Type or paste some words first.")
         batch: BatchEncoding = self._tokenizer.pad({"input_ids": ids}, padding_side="left", return_tensors="pt")
         return batch.to(self._device), adapters, room
-
-    def _prompt_ids(self, text: str) -> list[int]:
-        return list(self._tokenizer.encode(self._own(text), verbose=False))
-
-    def _own(self, prompt: str) -> str:
-        """With this model's own token where the prompt begins a text."""
-        return self._beginning + prompt.removeprefix(END_OF_TEXT) if prompt.startswith(END_OF_TEXT) else prompt
 
     def _adapter(self, prompt: Prompt) -> str:
         self._info.check_use(prompt.use)
@@ -229,17 +219,6 @@ class LocalEngine:
         finally:
             remove_mixing_hooks(self._model)
             self._lock.release()
-
-
-def _beginning(tokenizer: "PreTrainedTokenizerBase") -> str:
-    """What stands where a text begins: nothing where the tokenizer sets it itself, a line break where it has no token."""
-    if tokenizer.encode("", verbose=False):
-        return ""
-    if tokenizer.convert_tokens_to_ids(END_OF_TEXT) not in (None, tokenizer.unk_token_id) or (
-        END_OF_TEXT in (tokenizer.bos_token, tokenizer.eos_token)
-    ):
-        return END_OF_TEXT
-    return str(tokenizer.bos_token or tokenizer.eos_token or "\n")
 
 
 def _read(reports: "queue.SimpleQueue[Snapshot | BaseException]", watch: Watch) -> Iterator[Snapshot]:

@@ -9,6 +9,8 @@ import torch
 from transformers import StoppingCriteria
 
 from phi2demo.engine.engine import Candidate, Completion, GenerationOptions, Snapshot, StopReason
+from phi2demo.engine.loops import CHECK_EVERY, TAIL_TOKENS, loop_end
+from phi2demo.engine.spans import UNFINISHED
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -87,7 +89,7 @@ class Watch(StoppingCriteria):
         """The texts so far."""
         beams = self._options.num_beams > 1
         count = self._steps * len(self._ids) if beams else sum(map(len, self._ids))
-        texts = tuple(self._text(row).rstrip("\ufffd") for row in range(len(self._ids)))
+        texts = tuple(map(self._text, range(len(self._ids))))
         return Snapshot(texts, count, self.seconds, self._first_token_s)
 
     def finish(self, outputs: list[list[list[int]]] | None) -> Snapshot:
@@ -119,12 +121,18 @@ class Watch(StoppingCriteria):
                 self._reasons[row] = "end"
             elif self._at_stop_string(row):
                 self._reasons[row] = "stop string"
+            elif self._loops(row):
+                self._reasons[row] = "loop"
             elif len(self._ids[row]) >= self._max_new_tokens:
                 self._reasons[row] = self._length_reason()
         self.mark_ended(row for row, reason in enumerate(self._reasons) if reason is not None)
 
     def _length_reason(self) -> StopReason:
         return "length" if self._max_new_tokens == self._options.max_new_tokens else "context"
+
+    def _loops(self, row: int) -> bool:
+        ids = self._ids[row]
+        return len(ids) % CHECK_EVERY == 0 and loop_end(self._decode(ids[-TAIL_TOKENS:])) is not None
 
     def _at_stop_string(self, row: int) -> bool:
         longest = self._longest_stops[row]
@@ -137,23 +145,26 @@ class Watch(StoppingCriteria):
         return any(stop in text for stop in self._stops[row])
 
     def _candidate(self, row: int, ids: list[int]) -> Candidate:
-        """Up to the end token or to the token that completes a stop string: beams run on behind the latter."""
+        """Up to the end token, or to the token that completes a stop string or a loop: beams run on behind these."""
         ids = self._until_end(ids)
-        stopped = self._holds_stop_string(row, ids)
-        if stopped:
-            ids = next(ids[:end] for end in range(1, len(ids) + 1) if self._holds_stop_string(row, ids[:end]))
         ended = bool(ids) and ids[-1] in self._end_ids
-        reason: StopReason = "stop string" if stopped else "end" if ended else self._length_reason()
+        reason: StopReason = "end" if ended else self._length_reason()
+        if self._holds_stop_string(row, ids):
+            ids = _first(ids, lambda part: self._holds_stop_string(row, part))
+            reason = "stop string"
+        if loop_end(self._shown(row, ids)) is not None:
+            ids = _first(ids, lambda part: loop_end(self._shown(row, part)) is not None)
+            reason = "loop"
         return Candidate(self._shown(row, ids), tuple(ids), reason)
 
     def _text(self, row: int) -> str:
         return self._shown(row, self._ids[row])
 
     def _shown(self, row: int, ids: list[int]) -> str:
-        """Without end tokens, up to the first stop string."""
+        """Without end tokens, up to the first stop string, and without half a character at the end."""
         text = self._decode([token for token in ids if token not in self._end_ids])
         starts = [at for at in (text.find(stop) for stop in self._stops[row]) if at >= 0]
-        return text[: min(starts)] if starts else text
+        return text[: min(starts)] if starts else text.rstrip(UNFINISHED)
 
     def _decode(self, ids: list[int]) -> str:
         text = self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
@@ -165,6 +176,11 @@ class Watch(StoppingCriteria):
             if token in self._end_ids:
                 return ids[: at + 1]
         return ids
+
+
+def _first(ids: list[int], holds: Callable[[list[int]], bool]) -> list[int]:
+    """The shortest beginning that `holds`; the whole of them does."""
+    return next(ids[:end] for end in range(1, len(ids) + 1) if holds(ids[:end]))
 
 
 def halted_by(*events: threading.Event) -> Callable[[], bool]:

@@ -104,6 +104,6 @@ def _digest(form: Form, name: FormName, *, batch_size: int) -> str:
             "place": [info.device, info.dtype, package_versions()],
             "seed": form.seed,
             "batch_size": batch_size,
-            "answer": "bits characters tokens" if form.measure.kind in SCORED else "text confidence",
+            "answer": "bits characters tokens" if form.measure.kind in SCORED else "text probability",
         }
     )

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any, Literal
 
+from phi2demo.data.cleaning import clean
 from phi2demo.engine.engine import Use
 from phi2demo.errors import InputError
 from phi2demo.evaluation.differences import Change, differences, shared
@@ -91,7 +92,7 @@ def check_reference(task: str, typed: object) -> str | None:
     """A good answer as typed, made safe; None where there is none. InputError where it cannot be one of this task."""
     if typed is None or (isinstance(typed, str) and not typed.strip()):
         return None
-    text = check_text(typed, what="good answer").strip()
+    text = clean(check_text(typed, what="good answer"))
     labels = TASKS[task].labels
     if labels and text.lower() not in labels:
         shown = text if len(text) <= 40 else f"{text[:39]}…"

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from phi2demo.data.cleaning import clean
 from phi2demo.errors import DataError
 from phi2demo.tasks.documents import split_sentences
 from phi2demo.tasks.languages import LANGUAGES
-from phi2demo.training.corpus import FILE_NAME, KINDS, clean_row, is_well_formed, kind_of, normalize
+from phi2demo.training.corpus import FILE_NAME, KINDS, clean_row, is_well_formed, kind_of
 from phi2demo.training.corpus import split_of as split_by_title
 from phi2demo.training.rows import Row, read_rows, too_large
 
@@ -229,10 +230,10 @@ def _turned(row: Row) -> Row:
 
 def _references(row: Row, kind: str) -> tuple[str, ...]:
     if kind == "summarization":
-        others = [normalize(text) for text in row.get("references") or () if isinstance(text, str)]
+        others = [clean(text) for text in row.get("references") or () if isinstance(text, str)]
         return tuple(dict.fromkeys((row["summary"], *filter(None, others))))
     if kind == "question_answering":
-        return tuple(dict.fromkeys(normalize(answer["text"]) for answer in row["answers"]))
+        return tuple(dict.fromkeys(clean(answer["text"]) for answer in row["answers"]))
     if kind == "sentiment":
         return ("positive" if int(row["label"]) == 1 else "negative",)
     return (row["text"],)

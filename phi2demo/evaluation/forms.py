@@ -14,7 +14,6 @@ from phi2demo.errors import InputError
 from phi2demo.evaluation.datasets import Item, Measure
 from phi2demo.evaluation.likelihood import text_bits
 from phi2demo.tasks import TASKS
-from phi2demo.tasks.confidence import confidences
 from phi2demo.tasks.declaration import read_declaration
 from phi2demo.tasks.documents import pack
 from phi2demo.tasks.form import Form as TaskForm
@@ -24,6 +23,7 @@ from phi2demo.tasks.reranking import choose, preferred, reversible
 from phi2demo.tasks.run import answer_all
 from phi2demo.tasks.sentiment import SentimentOptions
 from phi2demo.tasks.summarization import SummaryOptions
+from phi2demo.tasks.sureness import mean_probabilities
 from phi2demo.tasks.task import Request, Result, TaskOptions
 from phi2demo.tasks.translation import TranslationOptions
 from phi2demo.training.rows import Row
@@ -134,13 +134,13 @@ class PlainForm(Form):
         *_, last = self.engine.stream(prompts, options)
         assert last.completions is not None
         chosen = self._chosen(prompts, rows, last.completions)
-        sure = confidences(self.engine, prompts, chosen)
+        known = mean_probabilities(self.engine, prompts, chosen)
         return [
             Answer(
                 task.kept(each.text.strip().partition("\n")[0], self._read(row).options).strip(),
                 {"new_tokens": len(each.token_ids), "confidence": value},
             )
-            for each, row, value in zip(chosen, rows, sure, strict=True)
+            for each, row, value in zip(chosen, rows, known, strict=True)
         ]
 
     def _prompt(self, text: str, row: Row) -> Prompt:
@@ -320,4 +320,4 @@ def _answer(result: Result) -> Answer:
     details: dict[str, Any] = {"new_tokens": result.receipt.new_tokens, "stop_reason": result.receipt.stop_reason}
     if result.probabilities:
         details = {"probabilities": result.probabilities}
-    return Answer(result.text, details | {"confidence": result.confidence})
+    return Answer(result.text, details | {"confidence": result.mean_probability})

@@ -83,7 +83,7 @@ def read_pairs(text: str, *, task: str, source: str = "en", target: str = "de") 
     if not text.strip():
         columns = ", ".join(FIELDS[task])
         raise InputError(f"There are no pairs. Paste CSV with the columns {columns}, or JSON lines with these fields.")
-    text = check_text(text.removeprefix("\ufeff"), what="list of pairs")
+    text = check_text(text.removeprefix("\ufeff"), what="list of pairs").replace("\r\n", "\n").replace("\r", "\n")
     if text.lstrip().startswith("["):
         return pairs_of(_json_list(text), task=task, source=source, target=target)
     lines = _json_lines(text) if text.lstrip().startswith("{") else _csv_lines(text, FIELDS[task])

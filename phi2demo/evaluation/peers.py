@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
+from phi2demo.data.cleaning import clean
 from phi2demo.evaluation.compression import ByteNgrams, xz_bytes
 from phi2demo.evaluation.datasets import Measure, training_files
 from phi2demo.evaluation.outputs import digest
 from phi2demo.tasks.documents import split_sentences
-from phi2demo.training.corpus import normalize
 from phi2demo.training.rows import read_rows
 
 
@@ -71,7 +71,7 @@ def first_sentence(document: str) -> str:
 
 
 def _texts(paths: Sequence[Path]) -> list[str]:
-    return [normalize(str(row["text"])) for path in paths for _, row in read_rows(path)]
+    return [clean(str(row["text"])) for path in paths for _, row in read_rows(path)]
 
 
 def _written(model: ByteNgrams, texts: Sequence[str]) -> list[str]:

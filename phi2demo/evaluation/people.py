@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from phi2demo.data.cleaning import clean
 from phi2demo.evaluation.datasets import Item, Measure
 from phi2demo.evaluation.figures import Scored
 from phi2demo.evaluation.forms import FormName
 from phi2demo.evaluation.slices import LEAST_TO_RANK, text_of
 from phi2demo.evaluation.statistics import Resamples
-from phi2demo.training.corpus import fingerprint, normalize
+from phi2demo.training.corpus import fingerprint
 
 PERSON = "person"
 """Among the peers of a figure."""
@@ -78,5 +79,5 @@ def _second_of_each(measure: Measure) -> list[tuple[int, str, Item]]:
 def _answers(item: Item, kind: str) -> list[str]:
     """All that people gave; of a kind that has one by its nature, that."""
     if kind == "question_answering":
-        return [normalize(answer["text"]) for answer in item.row["answers"]]
+        return [clean(answer["text"]) for answer in item.row["answers"]]
     return list(item.references)

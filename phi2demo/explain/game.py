@@ -95,6 +95,8 @@ class Game:
         self.seconds = 0.0
         """Spent scoring."""
         self._units: tuple[Unit, ...] = ()
+        self._spans: list[tuple[int, int]] = []
+        """Of the units, in the text as the model reads it."""
         self.known: dict[bytes, Values] = {}
         """Values by mask, as packed by `key_of`; of the present units alone."""
         self._errors: dict[bytes, Values] = {}
@@ -108,6 +110,7 @@ class Game:
     @units.setter
     def units(self, units: tuple[Unit, ...]) -> None:
         self._units = units
+        self._spans = [self._request.span_read(unit.start, unit.end) for unit in units]
         self.known = {}
         self._errors = {}
 
@@ -164,10 +167,9 @@ class Game:
         """The text of a piece without the hidden units."""
         start, end = self._pieces[piece]
         parts: list[tuple[str, bool]] = []
-        for unit, kept in zip(self._units, mask.tolist(), strict=True):
-            text = self._request.text_read[max(unit.start, start) : min(unit.end, end)]
-            if unit.end > start and unit.start < end:
-                parts.append((text, kept))
+        for (first, last), kept in zip(self._spans, mask.tolist(), strict=True):
+            if last > start and first < end:
+                parts.append((self._request.text_read[max(first, start) : min(last, end)], kept))
         return _joined(parts, self._request.mask)
 
     def _key(self, mask: NDArray[np.bool_], output: ScoredOutput) -> _Key:

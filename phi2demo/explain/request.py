@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from phi2demo.data.cleaning import CleanedText, clean, clean_aligned
 from phi2demo.engine.engine import MAX_SEED, RANGES, USES, Engine, GenerationOptions, Output, Use
 from phi2demo.errors import InputError, SettingsError
 from phi2demo.explain.segments import UnitKind
@@ -83,6 +84,7 @@ class ExplainRequest:
     seed: int = 0
     _task: AnyTask = field(init=False, repr=False, compare=False)
     _read: Request = field(init=False, repr=False, compare=False)
+    _cleaned: CleanedText = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         task = task_named(self.task)
@@ -112,6 +114,7 @@ class ExplainRequest:
             raise SettingsError(f"adapter_strength is {self.adapter_strength!r}; give a number from {low} to {high}.")
         generation = GenerationOptions(sentence_case=self.sentence_case)
         object.__setattr__(self, "_read", task.read(Request(self.task, self.text, self.options, generation)))
+        object.__setattr__(self, "_cleaned", clean_aligned(self.text, keep_layout=task.keeps_layout))
         _check_whole("max_evals", self.max_evals, *EVALS)
         _check_whole("seed", self.seed, 0, MAX_SEED)
 
@@ -140,8 +143,22 @@ class ExplainRequest:
 
     @property
     def text_read(self) -> str:
-        """The text as the model reads it, as long as the one typed: its units are at the same places."""
+        """The text as the model reads it."""
         return self._read.text
+
+    @property
+    def is_recased(self) -> bool:
+        """Whether the model reads the text in another case than typed."""
+        return self._read.text != self._cleaned.text
+
+    @property
+    def edges(self) -> tuple[int, ...]:
+        """For each place between two characters of `text_read`, both ends included, the place in `text`."""
+        return self._cleaned.edges  # recasing changes no place
+
+    def span_read(self, start: int, end: int) -> tuple[int, int]:
+        """The span of `text_read` that a unit, `text[start:end]`, became."""
+        return self._cleaned.to_cleaned(start, end)
 
     def prompt(self, text: str, use: Use) -> str:
         """The task's own prompt around a text as it is read, as these weights are asked."""
@@ -150,8 +167,8 @@ class ExplainRequest:
 
 
 def as_output(text: str) -> str:
-    """A text typed by a person as the template has it: with a space after `Output:`."""
-    return f" {text.strip()}"
+    """A text typed by a person as the model would write it: cleaned, and with the space that stands after `Output:`."""
+    return f" {clean(text, keep_layout=True).rstrip()}"
 
 
 def _without_end(engine: Engine, raw: str, ids: tuple[int, ...]) -> tuple[int, ...]:

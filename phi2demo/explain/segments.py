@@ -27,24 +27,34 @@ class Unit:
 
 
 def split(
-    text: str, kind: UnitKind, *, tokens: Sequence[tuple[int, int]] = (), language: str = "en"
+    text: str,
+    kind: UnitKind,
+    *,
+    read: str | None = None,
+    edges: Sequence[int] | None = None,
+    tokens: Sequence[tuple[int, int]] = (),
+    language: str = "en",
 ) -> tuple[Unit, ...]:
-    """`text` as units of a kind, without gaps. `tokens` are the spans of the tokenizer, for that kind alone.
+    """`text` as units of a kind, without gaps.
 
+    The units are those of `read`, the text as the model reads it, where that is another one; `edges` says for each place
+    between its characters which place of `text` that is. `tokens` are the tokenizer's spans of it, for that kind alone.
     No unit is white space only, unless the whole text is, and none begins or ends inside a character as a person sees
     it: tokens that share one are one unit.
     """
+    read = text if read is None else read
     match kind:
         case "tokens":
             ends: Iterable[int] = _token_ends(tokens)
         case "words":
-            ends = (match.end() for match in _WORD.finditer(text))
+            ends = (match.end() for match in _WORD.finditer(read))
         case "sentences":
-            ends = _running(map(len, split_sentences(text, language=language)))
+            ends = _running(map(len, split_sentences(read, language=language)))
         case "paragraphs":
-            breaks = _BLANK_LINE if _BLANK_LINE.search(text.strip()) else _LINE
-            ends = (match.end() for match in breaks.finditer(text))
-    return tuple(Unit(text[start:end], start, end) for start, end in _spans(text, ends))
+            breaks = _BLANK_LINE if _BLANK_LINE.search(read.strip()) else _LINE
+            ends = (match.end() for match in breaks.finditer(read))
+    typed = ends if edges is None else (edges[end] for end in ends)
+    return tuple(Unit(text[start:end], start, end) for start, end in _spans(text, typed))
 
 
 def _token_ends(spans: Sequence[tuple[int, int]]) -> Iterator[int]:

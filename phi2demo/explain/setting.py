@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
 
+from phi2demo.data.cleaning import clean
 from phi2demo.engine.engine import Engine, Output, Tokens
 from phi2demo.errors import InputError, SettingsError
 from phi2demo.explain.attribution import OutputToken
@@ -41,7 +42,14 @@ def output_tokens(engine: Engine, outputs: Sequence[Output]) -> tuple[OutputToke
 def units_of(engine: Engine, request: ExplainRequest, kind: UnitKind) -> tuple[Unit, ...]:
     """The units of the person's text."""
     spans = engine.tokens(request.text_read).spans if kind == "tokens" else ()
-    return split(request.text, kind, tokens=spans, language=language_of(request.options))
+    return split(
+        request.text,
+        kind,
+        read=request.text_read,
+        edges=request.edges,
+        tokens=spans,
+        language=language_of(request.options),
+    )
 
 
 def units_by_kind(engine: Engine, request: ExplainRequest) -> dict[UnitKind, tuple[Unit, ...]]:
@@ -126,7 +134,7 @@ def _add_contrast(
         )
     target = read[this.piece].text[columns[0].start : columns[-1].end]
     space = target[: len(target) - len(target.lstrip())]
-    typed = engine.tokens(space + request.instead.strip())
+    typed = engine.tokens(space + clean(request.instead))
     ids = (*this.ids[: this.first], *typed.ids)
     if ids == this.ids:
         raise InputError(f"{request.instead!r} is what the output says. Type something else to compare it with.")
@@ -161,7 +169,7 @@ def _pieces(
     engine: Engine, request: ExplainRequest, read: Sequence[Tokens]
 ) -> tuple[tuple[tuple[int, int], ...], tuple[str, ...]]:
     """Where the text is cut as the task cuts it, if there is an output for each; else the whole text in one prompt."""
-    text, whole = request.text_read, ((0, len(request.text)),)
+    text, whole = request.text_read, ((0, len(request.text_read)),)
     reserved = max(len(each.ids) for each in read)
     budget = Budget(engine.count_tokens, engine.info.context - reserved, reserved)
     task = task_named(request.task)

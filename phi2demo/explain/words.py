@@ -27,7 +27,7 @@ def settings(attribution: Attribution) -> str:
     base = f", the base asked {FORMS[request.base_form].lower()}" if "base" in request.uses else ""
     adapted = request.adapter_strength != 1 and request.uses != ("base",)
     strength = f", the adapter at {request.adapter_strength:g} of its strength" if adapted else ""
-    read = ", the text read in sentence case" if request.text_read != request.text else ""
+    read = ", the text read in sentence case" if request.is_recased else ""
     return f"{METHODS[request.method]}, {VALUES[request.value]} in nats, {hidden}{base}{strength}{read}"
 
 

@@ -8,8 +8,6 @@ import re
 
 LONE_LETTERS = 5
 """A single word in capitals is made small only if it has so many letters: OK, TV and NATO are written like this."""
-SHOWN = 80
-"""Characters of a line that a note quotes."""
 
 _BETWEEN = re.compile(r"((?<=[.!?…])\s+|\n)")
 _WORD = re.compile(r"[^\W\d_]+")
@@ -27,15 +25,6 @@ def with_beginnings(text: str, *, language: str = "en") -> str:
     if text != text.lower():
         return text
     return "".join(_begun(part, language) for part in _BETWEEN.split(text))
-
-
-def reading_note(typed: str, read: str) -> tuple[str, ...]:
-    """What a person should know of a text that was read in another case than typed: how, by its first line of these."""
-    if read == typed:
-        return ()
-    line = next(read for typed, read in zip(typed.split("\n"), read.split("\n"), strict=True) if typed != read).strip()
-    shown = line if len(line) <= SHOWN else f"{line[:SHOWN].rstrip()} …"
-    return (f"The model read your text in sentence case: {shown}",)
 
 
 def _in_capitals(sentence: str) -> bool:

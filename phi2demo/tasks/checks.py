@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import get_args
 
+from phi2demo.data.cleaning import clean
 from phi2demo.engine.engine import Use
 from phi2demo.errors import InputError, SettingsError
 
@@ -21,7 +22,7 @@ def check_choice(name: str, value: object, choices: Iterable[str]) -> None:
 
 
 def check_text(text: object, *, what: str = "text") -> str:
-    """`text` with line ends made `\\n`; InputError where it is no text, empty, too long, or holds NUL bytes."""
+    """`text` as it is; InputError where it is no text, empty, too long, or holds NUL bytes."""
     if not isinstance(text, str):
         raise InputError(f"The {what} is of type {type(text).__name__}; give a string.")
     if len(text) > MAX_CHARACTERS:
@@ -32,9 +33,9 @@ def check_text(text: object, *, what: str = "text") -> str:
         raise InputError(f"The {what} holds NUL bytes, so it is probably a binary file. Paste or upload plain text.")
     if _SURROGATE.search(text):
         raise InputError(f"The {what} holds characters that are not valid Unicode. Save it as UTF-8 and try again.")
-    if not any(character.isprintable() and not character.isspace() for character in text):
+    if not clean(text):
         raise InputError(f"The {what} is empty. Type or paste some words first.")
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    return text
 
 
 def check_uses(uses: object) -> None:

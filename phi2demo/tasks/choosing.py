@@ -7,10 +7,11 @@ from threading import Event
 
 from phi2demo.engine.engine import Completion, Engine, GenerationOptions, Prompt, StopReason
 from phi2demo.errors import StoppedError
-from phi2demo.tasks.confidence import confidence, confidences
 from phi2demo.tasks.form import Form
 from phi2demo.tasks.listing import Choice, Listed, list_outputs
 from phi2demo.tasks.reranking import Reversible, choose, preferred, reversible
+from phi2demo.tasks.support import supports
+from phi2demo.tasks.sureness import mean_probabilities, mean_probability
 from phi2demo.tasks.task import AnyTask, TaskOptions
 
 
@@ -34,8 +35,10 @@ class Chosen:
     """What the task keeps of it."""
     alternatives: tuple[Listed, ...] = ()
     """What it was chosen among, it first; none where there was no choice, or nobody asked."""
-    confidence: float | None = None
+    mean_probability: float | None = None
     """None where the task has no right answer, or there was no time for it."""
+    withheld: bool = False
+    """Whether the text supports it too little for it to be given."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,9 @@ class Chooser:
         found = [
             replace(each, completion=self._kept(row, each.completion)) for row, each in zip(rows, found, strict=True)
         ]
-        return self._with_confidence(rows, found) if self.task.has_right_answer else found
+        if self.task.has_right_answer:
+            found = self._with_probability(rows, found)
+        return self._withholding(rows, found) if self.generation.min_support else found
 
     def _weighed(self, rows: Sequence[Answered]) -> dict[int, Reversible]:
         """Rows that are to be asked back, by their place."""
@@ -99,23 +104,46 @@ class Chooser:
     def _preferred(self, row: Answered) -> Completion:
         return preferred(self.task, row.text, row.options, row.completion)
 
-    def _with_confidence(self, rows: Sequence[Answered], found: Sequence[Chosen]) -> list[Chosen]:
+    def _with_probability(self, rows: Sequence[Answered], found: Sequence[Chosen]) -> list[Chosen]:
         """Only what was not scored for the choice is scored."""
-        sure: dict[int, float | None] = {}
+        known: dict[int, float | None] = {}
         missing: dict[int, tuple[Prompt, Completion]] = {}
         for at, (row, each) in enumerate(zip(rows, found, strict=True)):
             token_ids = each.completion.token_ids
             if each.alternatives and each.alternatives[0].candidate.token_ids == token_ids:
-                sure[at] = confidence(each.alternatives[0].log_probability, len(token_ids))
+                known[at] = mean_probability(each.alternatives[0].log_probability, len(token_ids))
             else:
                 missing[at] = row.prompt, each.completion
         if missing and self.cut_short() is None:
             prompts, outputs = zip(*missing.values(), strict=True)
             strength = self.generation.adapter_strength
             with suppress(StoppedError):
-                values = confidences(self.engine, prompts, outputs, adapter_strength=strength, cancel=self.cancel)
-                sure |= dict(zip(missing, values, strict=True))
-        return [replace(each, confidence=sure.get(at)) for at, each in enumerate(found)]
+                values = mean_probabilities(
+                    self.engine, prompts, outputs, adapter_strength=strength, cancel=self.cancel
+                )
+                known |= dict(zip(missing, values, strict=True))
+        return [replace(each, mean_probability=known.get(at)) for at, each in enumerate(found)]
+
+    def _withholding(self, rows: Sequence[Answered], found: Sequence[Chosen]) -> list[Chosen]:
+        """By the support of each answer of an adapter; a base is not known by the same numbers."""
+        asked = {}
+        for at, (row, each) in enumerate(zip(rows, found, strict=True)):
+            grounds = self.task.grounds(row.text, row.options)
+            if (
+                grounds
+                and each.mean_probability is not None
+                and row.prompt.use != "base"
+                and each.completion.text.strip()
+            ):
+                asked[at] = grounds, row.prompt.use, each.mean_probability
+        values: dict[int, float | None] = {}
+        if asked and self.cut_short() is None:
+            strength = self.generation.adapter_strength
+            with suppress(StoppedError):
+                told = supports(self.engine, list(asked.values()), adapter_strength=strength, cancel=self.cancel)
+                values = dict(zip(asked, told, strict=True))
+        unsupported = {at for at, value in values.items() if value is not None and value < self.generation.min_support}
+        return [replace(each, withheld=at in unsupported) for at, each in enumerate(found)]
 
     def _kept(self, row: Answered, completion: Completion) -> Completion:
         """With the tokens of what is kept; whatever ended the rest, that came to its end."""

@@ -5,7 +5,6 @@ import time
 from collections.abc import Generator, Sequence
 
 from phi2demo.engine.engine import Engine, Prompt, Score, Use
-from phi2demo.tasks.casing import reading_note
 from phi2demo.tasks.receipt import make_receipt
 from phi2demo.tasks.room import budget_of
 from phi2demo.tasks.task import AnyTask, Progress, Request, Result
@@ -51,7 +50,7 @@ def classify(engine: Engine, task: AnyTask, requests: Sequence[Request]) -> Gene
             pieces=1,
         )
         facts = (", ".join(f"{label} {share:.1%}" for label, share in probabilities.items()),)
-        notes = reading_note(request.text, task.read(request).text)
+        notes = task.reading_notes(request)
         results.append(Result(use, best, (f" {best}",), receipt, notes, facts, probabilities))
     texts = {result.use: result.text for result in results[: len(uses)]}
     yield Progress(texts, 1, 1, "Done", 0, time.monotonic() - started, tuple(results))

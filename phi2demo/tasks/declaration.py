@@ -1,7 +1,7 @@
 """What an adapter says it was finetuned for: `tasks.json` in its folder. Knows nothing of the page."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from phi2demo.engine.engine import GenerationOptions
 from phi2demo.errors import ModelError, SettingsError
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.generation import MODES, GenerationTaskOptions
-from phi2demo.tasks.languages import LANGUAGES, detect_foreign, language_name
+from phi2demo.tasks.languages import LANGUAGES, detect_foreign, foreign_script, language_name
 from phi2demo.tasks.summarization import LENGTHS, SummaryOptions
 from phi2demo.tasks.task import TaskOptions
 from phi2demo.tasks.translation import TranslationOptions
@@ -51,11 +51,15 @@ class Declaration:
                     raise SettingsError(f"This model was not finetuned for {language_name(code)}; choose from {known}.")
         return options
 
+    def directions(self, source: str | None = None, target: str | None = None) -> TranslationOptions:
+        """A translation between the given languages; where one is not given, the first declared that is not the other."""
+        source = source or next(code for code in self.languages if code != target)
+        return TranslationOptions(source, target or next(code for code in self.languages if code != source))
+
     def default_options(self, task: str) -> TaskOptions:
         """The options that a tab starts with."""
         if task == "translation":
-            source, target = self.languages[:2]
-            return TranslationOptions(source, target)
+            return self.directions()
         if task == "generation":
             return GenerationTaskOptions(self.modes[0])
         return TASKS[task].options_type()
@@ -75,16 +79,18 @@ class Declaration:
         return f"This adapter was not finetuned for {what}." if what else ""
 
     def foreign(self, task: str, text: str) -> str:
-        """That a text is in no language that its task was finetuned on, in a sentence; empty where that is not sure."""
+        """That a text is in no script or language that its task was finetuned on, in a sentence; empty where it may be."""
         known = self.taught_in.get(task, ())
-        found = detect_foreign(text, known) if known else None
-        if not found:
+        if not known:
+            return ""
+        if script := foreign_script(text):
+            what = f"is written in {script} characters"
+        elif found := detect_foreign(text, known):
+            what = f"looks like {language_name(found)}"
+        else:
             return ""
         names = " and ".join(map(language_name, known))
-        return (
-            f"The text looks like {language_name(found)}; this task was finetuned on {names} texts alone: "
-            "the answer may be worthless."
-        )
+        return f"The text {what}; this task was finetuned on {names} texts alone: the answer may be worthless."
 
     def joined(self, other: "Declaration") -> "Declaration":
         """What this model or another was finetuned for; of two, one of which declares nothing, what the other does."""
@@ -158,9 +164,9 @@ def read_declaration(folder: Path | None) -> Declaration:
         ) from error
 
 
-def _either(known: Iterable[str], *given: Sequence[str]) -> tuple[str, ...]:
-    """In the order of all that is known."""
-    return tuple(each for each in known if any(each in some for some in given))
+def _either(known: Container[str], *given: Sequence[str]) -> tuple[str, ...]:
+    """In the order of the first, with what only another one has behind."""
+    return tuple(dict.fromkeys(each for some in given for each in some if each in known))
 
 
 def _listed(tasks: dict[str, Any], task: str, key: str, known: tuple[str, ...], path: Path) -> tuple[str, ...]:
@@ -178,14 +184,17 @@ def _decoding(task: str, given: dict[str, Any], path: Path) -> GenerationOptions
         raise ModelError(f"{_shown(path)}: decoding of {task}: {error}") from error
     if options.sentence_case and not TASKS[task].recases:
         raise ModelError(f"{_shown(path)}: decoding of {task}: its texts are read as typed, without sentence_case.")
+    if options.min_support and not TASKS[task].no_answer:
+        raise ModelError(f"{_shown(path)}: decoding of {task}: only answers from a text have a min_support.")
     if options.reverse_weight and not TASKS[task].reversible:
         raise ModelError(f"{_shown(path)}: decoding of {task}: only what can be asked both ways has a reverse_weight.")
     return options
 
 
 def _known(key: str, values: list[str], known: tuple[str, ...], path: Path, *, least: int = 1) -> tuple[str, ...]:
-    found = tuple(value for value in known if value in values)
-    if len(found) < least or any(value not in known for value in values):
+    """In the order given: the first are what the page begins with."""
+    found = tuple(dict.fromkeys(values))
+    if len(found) < least or any(value not in known for value in found):
         raise ModelError(f"{_shown(path)}: {key} is {values}; list at least {least} of {', '.join(known)}.")
     return found
 

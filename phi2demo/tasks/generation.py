@@ -33,6 +33,7 @@ class Generation(Task[GenerationTaskOptions]):
     generation: ClassVar = GenerationOptions(max_new_tokens=200, temperature=0.7, top_p=0.95, repetition_penalty=1.1)
     plain_stop: ClassVar = ()
     has_right_answer: ClassVar = False
+    keeps_layout: ClassVar = True
     recases: ClassVar = False
 
     def form_of(self, use: Use, options: GenerationTaskOptions, base_form: Form) -> Form:

@@ -5,12 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from phi2demo.data.cleaning import clean
 from phi2demo.engine.engine import GenerationOptions
 from phi2demo.errors import InputError, SettingsError
 from phi2demo.tasks.checks import check_text
+from phi2demo.tasks.support import Grounds
 from phi2demo.tasks.task import Request, Task, TaskOptions, language_of
 
 MAX_QUESTION_CHARACTERS = 1000
+_NO_TEXT = "."
+"""Stands for a text that says nothing."""
 _WORD = re.compile(r"\w+")
 
 
@@ -34,6 +38,7 @@ class QuestionAnswering(Task[QuestionOptions]):
     input_label = "The text to ask about"
     options_type = QuestionOptions
     generation: ClassVar = GenerationOptions(max_new_tokens=48)
+    no_answer: ClassVar = "not in the text"
 
     def instruction(self, text: str, options: QuestionOptions) -> str:
         """Text first, question last: next to where the answer begins."""
@@ -42,6 +47,14 @@ class QuestionAnswering(Task[QuestionOptions]):
     def plain(self, text: str, options: QuestionOptions) -> str:
         """As the instruction, with what stands before the answer."""
         return f"{text}\n\nQuestion: {options.question.strip()}\nAnswer:"
+
+    def grounds(self, text: str, options: QuestionOptions) -> Grounds:
+        """The question, which the text makes likelier."""
+        question = options.question.strip()
+        with_text, without = (
+            self.prompt(asked, options).removesuffix(f" {question}\nOutput:") for asked in (text, _NO_TEXT)
+        )
+        return Grounds(with_text, without, f" {question}")
 
     def check(self, request: Request) -> Request:
         """Also refuses an empty or very long question."""
@@ -55,12 +68,12 @@ class QuestionAnswering(Task[QuestionOptions]):
         return request
 
     def read(self, request: Request) -> Request:
-        """With the question in the case of a question."""
+        """With the question read as the text is."""
         read = super().read(request)
         assert isinstance(read.options, QuestionOptions)
-        if not request.generation.sentence_case:
-            return read
-        question = self.recased(read.options.question, language_of(read.options))
+        question = clean(read.options.question)
+        if request.generation.sentence_case:
+            question = self.recased(question, language_of(read.options))
         return replace(read, options=replace(read.options, question=question))
 
     def preferred(self, text: str, outputs: Sequence[str]) -> int:

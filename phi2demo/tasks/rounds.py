@@ -8,7 +8,6 @@ from threading import Event
 from typing import TypeVar
 
 from phi2demo.engine.engine import MAX_SEED, RANGES, Completion, Engine, Prompt, Snapshot, StopReason
-from phi2demo.tasks.casing import reading_note
 from phi2demo.tasks.choosing import Answered, Chooser
 from phi2demo.tasks.receipt import Receipt, make_receipt
 from phi2demo.tasks.room import budget_of
@@ -19,7 +18,7 @@ BATCH_PIECES = 8
 """Sentences, parts or requests that are generated together, for each use."""
 CHOSEN_TOGETHER = 8
 """Rows whose candidates are scored together."""
-_WORST_FIRST: tuple[StopReason, ...] = ("stopped", "time", "context", "length", "stop string", "end")
+_WORST_FIRST: tuple[StopReason, ...] = ("stopped", "time", "context", "length", "loop", "stop string", "end")
 _T = TypeVar("_T")
 
 
@@ -142,7 +141,8 @@ class Rounds:
             chosen = self._chooser.choose(rows[part])
             for (strand, _), each in zip(jobs[part], chosen, strict=True):
                 strand.current.alternatives.append(each.alternatives)
-                strand.current.confidences.append(each.confidence)
+                strand.current.probabilities.append(each.mean_probability)
+                strand.current.withheld.append(each.withheld)
             completions += [each.completion for each in chosen]
             if any(each.alternatives for each in chosen):
                 yield replace(last, completions=None)
@@ -179,7 +179,11 @@ class Rounds:
             strand.seconds = self._batch_at + max(known) if len(known) == len(ends) else self._seconds
             current.partial = []
             current.completions += completions
-            current.outputs += [self._task.clean(completion.text) for completion in completions]
+            withheld = current.withheld[-len(completions) :]
+            current.outputs += [
+                self._task.no_answer if hidden else self._task.clean(completion.text)
+                for completion, hidden in zip(completions, withheld, strict=True)
+            ]
             for completion in completions:
                 if completion.stop_reason in CUT_SHORT:
                     self._ended = completion.stop_reason
@@ -214,11 +218,18 @@ class Rounds:
             stop_reason=next(reason for reason in _WORST_FIRST if reason in reasons),
             pieces=len(completions),
         )
-        notes = (
-            *reading_note(request.text, strand.read.text),
-            *self._task.notes(request.text, final.text, request.options),
+        withheld = " ".join(
+            self._task.clean(completion.text)
+            for completion, hidden in zip(final.completions, final.withheld, strict=True)
+            if hidden
         )
-        facts = self._task.facts(request.text, final.text)
+        about = (
+            (f"The model would have answered “{withheld}”, but the text does not support that.",)
+            if withheld
+            else self._task.notes(strand.read.text, final.text, request.options)
+        )
+        notes = (*self._task.reading_notes(request), *about)
+        facts = self._task.facts(strand.read.text, final.text)
         raw = tuple(completion.text for completion in final.completions)
         notes = (*notes, *_empty_notes(final), *_ending_notes(receipt, final.pieces.noun))
         token_ids = tuple(completion.token_ids for completion in final.completions)
@@ -231,7 +242,8 @@ class Rounds:
             facts,
             token_ids=token_ids,
             alternatives=tuple(final.alternatives),
-            confidences=tuple(final.confidences) if self._task.has_right_answer else (),
+            piece_probabilities=tuple(final.probabilities) if self._task.has_right_answer else (),
+            withheld=withheld,
         )
 
 
@@ -272,6 +284,7 @@ def _ending_notes(receipt: Receipt, noun: str) -> tuple[str, ...]:
     return {
         "length": (f"{what} where the limit of new tokens was reached; raise it under Options for more.",),
         "context": (f"{what} where the model's context was full.",),
+        "loop": (f"{what} where the model began to repeat itself over and over.",),
         "time": ("It ends where the time limit was reached.",),
         "stopped": ("Stopped before it was complete.",),
     }.get(receipt.stop_reason, ())

@@ -20,8 +20,10 @@ class Round:
     completions: list[Completion] = field(default_factory=list)
     alternatives: list[tuple[Listed, ...]] = field(default_factory=list)
     """Of the pieces that are done."""
-    confidences: list[float | None] = field(default_factory=list)
+    probabilities: list[float | None] = field(default_factory=list)
     """Of the pieces that are done."""
+    withheld: list[bool] = field(default_factory=list)
+    """Of the pieces that are done: whether the text supports the answer too little for it to be given."""
     partial: list[str] = field(default_factory=list)
     """Cleaned, of the pieces that are running."""
 

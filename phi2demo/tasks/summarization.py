@@ -99,7 +99,9 @@ class Summarization(Task[SummaryOptions]):
         return f"not in the text: {', '.join(listed)}" if listed else ""
 
     def notes(self, text: str, output: str, options: SummaryOptions) -> tuple[str, ...]:
-        """Names and numbers that were made up."""
+        """A summary that is the text; names and numbers that were made up."""
+        if _WORD.findall(text.casefold()) == _WORD.findall(output.casefold()):
+            return ("The summary is the same as your text: nothing was shortened.",)
         listed = made_up(text, output)[:10]
         return (f"Names and numbers of the summary that the text lacks: {', '.join(listed)}.",) if listed else ()
 

@@ -5,14 +5,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar, Generic, TypeVar
 
+from phi2demo.data.cleaning import clean, looks_changed
 from phi2demo.engine.engine import END_OF_TEXT, MAX_SEED, GenerationOptions, Use
 from phi2demo.errors import InputError, SettingsError
 from phi2demo.tasks.casing import without_capitals
 from phi2demo.tasks.checks import check_choice, check_text, check_uses
-from phi2demo.tasks.confidence import joint
 from phi2demo.tasks.form import FORMS, Form
 from phi2demo.tasks.listing import Listed
 from phi2demo.tasks.receipt import Receipt
+from phi2demo.tasks.support import Grounds
+from phi2demo.tasks.sureness import Sureness, joint
 
 
 @dataclass(frozen=True)
@@ -59,22 +61,30 @@ class Result:
     """Of `raw`, as generated, with the tokens that ended each piece; none where the output was chosen, not generated."""
     alternatives: tuple[tuple[Listed, ...], ...] = ()
     """Of each piece what it was chosen among, the chosen one first; none where there was no choice, or nobody asked."""
-    confidences: tuple[float | None, ...] = ()
-    """Of each piece, see `tasks.confidence`; none where the task has no right answer, or chooses a label."""
+    piece_probabilities: tuple[float | None, ...] = ()
+    """Mean token probability of each piece, see `tasks.sureness`; none where the task has no right answer, or chooses a
+    label."""
+
+    withheld: str = ""
+    """What the model itself answered, where the text does not support it and `text` says so."""
+
+    sureness: Sureness | None = None
+    """Where an evaluation tells what the probability is worth."""
 
     @property
-    def confidence(self) -> float | None:
-        """How sure the model is, from 0 to 1: in all tokens alike, or the probability of the label."""
+    def mean_probability(self) -> float | None:
+        """Of all tokens, as the geometric mean; of a label its probability."""
         if self.probabilities:
             return max(self.probabilities.values())
-        if not self.confidences:
+        if not self.piece_probabilities:
             return None
-        return joint((value, len(ids)) for value, ids in zip(self.confidences, self.token_ids, strict=True))
+        return joint((value, len(ids)) for value, ids in zip(self.piece_probabilities, self.token_ids, strict=True))
 
     def as_dict(self) -> dict[str, Any]:
         """What a program gets, as JSON values: text, use, notes, facts and receipt, and what else there is.
 
-        That is the probabilities of labels, the confidence, and the alternatives of each piece.
+        That is the probabilities of labels, the mean token probability, what it is worth, an answer that was withheld,
+        and the alternatives of each piece.
         """
         answer: dict[str, Any] = {
             "text": self.text,
@@ -85,8 +95,12 @@ class Result:
         }
         if self.probabilities:
             answer["probabilities"] = self.probabilities
-        if self.confidence is not None:
-            answer["confidence"] = self.confidence
+        if self.mean_probability is not None:
+            answer["mean_probability"] = self.mean_probability
+        if self.sureness:
+            answer["sureness"] = asdict(self.sureness)
+        if self.withheld:
+            answer["withheld"] = self.withheld
         if any(self.alternatives):
             answer["alternatives"] = [[each.as_dict() for each in piece] for piece in self.alternatives]
         return answer
@@ -136,6 +150,9 @@ class Pieces:
     """At most this many pieces are expected in the rounds after this one: for the progress bar only."""
 
 
+QUOTED = 80
+"""Characters of a text that a note quotes."""
+
 O = TypeVar("O", bound=TaskOptions)  # noqa: E741
 
 
@@ -154,10 +171,14 @@ class Task(ABC, Generic[O]):
     """How tokens are chosen where an adapter says nothing of it."""
     labels: ClassVar[tuple[str, ...]] = ()
     """Where a task classifies: the outputs to choose from, by their probability."""
+    no_answer: ClassVar[str] = ""
+    """What is said in the place of an answer that the text does not support; empty where that is not told."""
     has_right_answer: ClassVar[bool] = True
     """Whether it can be asked how sure a model is of its answer."""
     splits: ClassVar[bool] = False
     """Whether a text of any length is read, piece by piece."""
+    keeps_layout: ClassVar[bool] = False
+    """Whether indentation and line breaks at the end count, as in code, or where the layout is put together again."""
     recases: ClassVar[bool] = True
     """Whether the case of the person's text can be changed before the model reads it."""
     stop: ClassVar[tuple[str, ...]] = ("\nInstruct:", "\nOutput:")
@@ -194,10 +215,22 @@ class Task(ABC, Generic[O]):
         return f"Instruct: {self.instruction(text, options)}\nOutput:"
 
     def read(self, request: Request) -> Request:
-        """The request as the model reads it: with `sentence_case`, of the same length; else as it is."""
-        if not (request.generation.sentence_case and self.recases):
-            return request
-        return replace(request, text=self.recased(request.text, language_of(request.options)))
+        """The request as the model reads it: its text cleaned as training texts are, and with `sentence_case` recased."""
+        text = clean(request.text, keep_layout=self.keeps_layout)
+        if request.generation.sentence_case and self.recases:
+            text = self.recased(text, language_of(request.options))
+        return replace(request, text=text)
+
+    def reading_notes(self, request: Request) -> tuple[str, ...]:
+        """How the model read the text where a person would see a difference, by the first line that has one."""
+        read, typed = self.read(request).text, request.text.splitlines()
+        cleaned = clean(request.text, keep_layout=self.keeps_layout)
+        if read != cleaned:
+            pairs = zip(cleaned.split("\n"), read.split("\n"), strict=True)
+            return (f"The model read your text in sentence case: {_quoted(next(b for a, b in pairs if a != b))}",)
+        if line := next(filter(looks_changed, typed), ""):
+            return (f"The model read your text in plain letters: {_quoted(clean(line))}",)
+        return ()
 
     def recased(self, text: str, language: str) -> str:
         """A text in capitals as sentences are written, as long as before."""
@@ -231,6 +264,10 @@ class Task(ABC, Generic[O]):
         """Whether a text follows from its answer."""
         anything: AnyTask = self
         return anything.reverse(self.options_type()) is not None
+
+    def grounds(self, text: str, options: O) -> Grounds | None:
+        """What `text` makes likelier if it holds the answer; None where a task's answers need no support."""
+        return None
 
     def clean(self, raw: str) -> str:
         """The answer as shown."""
@@ -270,6 +307,8 @@ class Task(ABC, Generic[O]):
         check_choice("base_form", request.base_form, FORMS)
         if request.generation.reverse_weight and not self.reversible:
             raise SettingsError(f"{self.name} cannot be asked the other way round: leave reverse_weight at 0.")
+        if request.generation.min_support and not self.no_answer:
+            raise SettingsError(f"{self.name} has no answer that a text lacks: leave min_support at 0.")
         if request.generation.sentence_case and not self.recases:
             raise SettingsError(f"{self.name} reads a text as it is typed: leave sentence_case off.")
         seed = request.seed
@@ -277,6 +316,11 @@ class Task(ABC, Generic[O]):
             raise SettingsError(f"The seed is {seed!r}; give a whole number from 0 to {MAX_SEED}, or none.")
         stop = tuple(dict.fromkeys((*request.generation.stop, *self.stop)))
         return replace(request, text=check_text(request.text), generation=replace(request.generation, stop=stop))
+
+
+def _quoted(line: str) -> str:
+    line = line.strip()
+    return line if len(line) <= QUOTED else f"{line[:QUOTED].rstrip()} …"
 
 
 def language_of(options: TaskOptions) -> str:

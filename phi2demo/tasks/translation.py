@@ -9,10 +9,13 @@ from unicodedata import decimal
 from phi2demo.engine.engine import GenerationOptions
 from phi2demo.errors import InputError, SettingsError
 from phi2demo.tasks.casing import with_beginnings
-from phi2demo.tasks.documents import lay_out
-from phi2demo.tasks.languages import LANGUAGES, detect_language, language_name
+from phi2demo.tasks.documents import lay_out, split_sentences
+from phi2demo.tasks.languages import LANGUAGES, detect_foreign, foreign_script, language_name
 from phi2demo.tasks.task import Budget, Pieces, Task, TaskOptions
 
+_WORD = re.compile(r"\w+")
+MIN_COPIED_WORDS = 4
+"""A sentence of a longer text that comes back as it was is pointed out from so many words on: names stay as they are."""
 _NUMBER = re.compile(r"(?<!\d)\d{1,3}(?: \d{3})+(?!\d)(?:[.,]\d+)?|\d(?:[\d.,'’\u00a0\u202f]*\d)?")
 
 
@@ -42,6 +45,7 @@ class Translation(Task[TranslationOptions]):
     options_type = TranslationOptions
     generation: ClassVar = GenerationOptions(max_new_tokens=128, time_limit_s=1800.0)
     splits: ClassVar = True
+    keeps_layout: ClassVar = True
 
     def instruction(self, text: str, options: TranslationOptions) -> str:
         """Names both languages in English."""
@@ -74,20 +78,42 @@ class Translation(Task[TranslationOptions]):
         return " ".join(raw.split())
 
     def notes(self, text: str, output: str, options: TranslationOptions) -> tuple[str, ...]:
-        """A text in another language than said; numbers that were lost or made up."""
-        notes = []
-        found = detect_language(text)
-        if found is not None and found != options.source:
-            notes.append(
-                f"The text looks like {language_name(found)}, not {language_name(options.source)}: "
-                "the translation may be worthless."
-            )
+        """A text in another script or language than said; what was not translated; numbers that were lost or made up."""
+        notes = [*_foreign_notes(text, options.source), *_copied_notes(text, output, options.source)]
         before, after = numbers(text), numbers(output)
         if lost := list((before - after).elements()):
             notes.append(f"Numbers of the text that the translation lacks: {', '.join(lost[:10])}.")
         if added := list((after - before).elements()):
             notes.append(f"Numbers in the translation that the text lacks: {', '.join(added[:10])}.")
         return tuple(notes)
+
+
+def _foreign_notes(text: str, source: str) -> tuple[str, ...]:
+    said = language_name(source)
+    if script := foreign_script(text):
+        what = f"is written in {script} characters, not in {said}"
+    elif found := detect_foreign(text, (source,)):
+        what = f"looks like {language_name(found)}, not {said}"
+    else:
+        return ()
+    return (f"The text {what}: the translation may be worthless.",)
+
+
+def _copied_notes(text: str, output: str, source: str) -> tuple[str, ...]:
+    """Names and numbers are the same in many languages; whole sentences are not."""
+    if _words(text) == _words(output):
+        return ("The translation is the same as your text: unless that is a name, it was not translated.",)
+    written = {tuple(_words(sentence)) for sentence in split_sentences(output)}
+    copied = [
+        sentence.strip()
+        for sentence in split_sentences(text, language=source)
+        if len(words := _words(sentence)) >= MIN_COPIED_WORDS and tuple(words) in written
+    ]
+    return (f"Not translated: {copied[0]}",) if copied else ()
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text.casefold())
 
 
 def numbers(text: str) -> Counter[str]:

@@ -7,12 +7,12 @@ by title where rows have one, else by text, so that no title or text is on both 
 
 import hashlib
 import re
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from phi2demo.data.cleaning import clean
 from phi2demo.errors import DataError
 from phi2demo.training.flaws import Flaw, flaw_of, malformed
 from phi2demo.training.rows import Row, read_rows
@@ -35,7 +35,6 @@ TEXT_FIELDS = ("source", "target", "document", "summary", "context", "question",
 """Of a row of any kind, that hold texts."""
 FILE_NAME = re.compile(r"(?P<name>.+?)(?:\.(?P<split>train|validation|test))?\.jsonl(?:\.(?:gz|xz))?")
 """Of a data file: the set, and the split where the name says one."""
-_INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufeff\u00ad\x00-\x08\x0b\x0c\x0e-\x1f]")
 _LOOSE_PUNCTUATION = re.compile(r" (?=[.,!?;:)\]]|n't\b|'(?:s|re|ve|ll|d|m)\b)|(?<=[(\[]) ")
 
 
@@ -117,12 +116,6 @@ def read_corpus(folder: Path) -> tuple[list[Source], list[CleaningReport]]:
                     held_out.add(line.row, each.kind)
     cleaned = [_cleaned(each, held_out) for each in sets]
     return [source for source, _ in cleaned], [report for _, report in cleaned]
-
-
-def normalize(text: str) -> str:
-    """Unicode NFC, invisible characters out, runs of spaces to one; line breaks stay."""
-    text = _INVISIBLE.sub("", unicodedata.normalize("NFC", text))
-    return "\n".join(" ".join(line.split()) for line in text.strip().splitlines())
 
 
 def fingerprint(text: str) -> bytes:
@@ -238,8 +231,12 @@ def is_well_formed(row: Row, kind: str) -> bool:
 
 
 def clean_row(row: Row, kind: str) -> Row:
-    """The row with its texts normalized; a review also without the spaces that a tokenizer left before its commas."""
-    row = {name: normalize(value) if isinstance(value, str) else value for name, value in row.items()}
+    """The row with its texts cleaned, as a text that is asked about is; of prose the indentation stays.
+
+    A review also loses the spaces that a tokenizer left before its commas.
+    """
+    keep = kind == "prose"
+    row = {name: clean(value, keep_layout=keep) if isinstance(value, str) else value for name, value in row.items()}
     if kind == "sentiment" and isinstance(row.get("text"), str):
         row["text"] = _LOOSE_PUNCTUATION.sub("", row["text"])
     return row

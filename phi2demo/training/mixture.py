@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from phi2demo.engine.engine import END_OF_TEXT
+from phi2demo.engine.text_encoder import TextEncoder
 from phi2demo.errors import DataError, SettingsError
 from phi2demo.tasks.languages import LANGUAGES
 from phi2demo.tasks.task import Budget
@@ -153,8 +154,12 @@ class Mixture:
         return Tokens(task, ids, len(prompt)) if len(ids) <= self.max_length else None
 
     def _ids(self, text: str) -> list[int]:
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-        return ids
+        return list(self._encoder.encode(text).ids)
+
+    @cached_property
+    def _encoder(self) -> TextEncoder:
+        """A special token that stands in a row is characters, as it is in what a person asks."""
+        return TextEncoder(self.tokenizer)
 
     @cached_property
     def _sources_of(self) -> dict[str, list[Source]]:

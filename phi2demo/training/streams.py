@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from phi2demo.engine.text_encoder import TextEncoder
 from phi2demo.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -53,15 +54,13 @@ def write_stream(texts: Iterable[str], tokenizer: "PreTrainedTokenizerFast", pat
     """Tokenize `texts` in shuffled order into one uint16 file, each text ended by the end token; returns its length."""
     documents = list(texts)
     order = np.random.default_rng(seed).permutation(len(documents))
-    end = tokenizer.eos_token_id
+    end, encoder = tokenizer.eos_token_id, TextEncoder(tokenizer)
     total = 0
     part = path.with_suffix(".part")
     with part.open("wb") as file:
         for start in range(0, len(order), 4096):
-            batch = tokenizer(
-                [documents[i] for i in order[start : start + 4096]], add_special_tokens=False, verbose=False
-            )
-            ids = np.fromiter((i for row in batch["input_ids"] for i in (*row, end)), dtype=np.uint16)
+            rows = encoder.encode_all([documents[i] for i in order[start : start + 4096]])
+            ids = np.fromiter((i for row in rows for i in (*row, end)), dtype=np.uint16)
             ids.tofile(file)
             total += len(ids)
     part.rename(path)

@@ -13,8 +13,8 @@ import gradio as gr
 from phi2demo.engine.engine import USES, Engine, Use
 from phi2demo.engine.loader import EngineLoader
 from phi2demo.errors import SettingsError
-from phi2demo.evaluation.caution import cautioned
 from phi2demo.evaluation.shelf import SHELF
+from phi2demo.evaluation.sureness import judged
 from phi2demo.settings import LONGEST_S
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.declaration import Declaration
@@ -26,7 +26,6 @@ from phi2demo.tasks.run import replay, run
 from phi2demo.tasks.sentiment import SentimentOptions
 from phi2demo.tasks.summarization import SummaryOptions
 from phi2demo.tasks.task import Progress, Request, Result, TaskOptions
-from phi2demo.tasks.translation import TranslationOptions
 from phi2demo.ui.endpoint import (
     FRAME_S,
     LOADING_TIMEOUT_S,
@@ -100,17 +99,17 @@ class Endpoints(Endpoint):
                 plain where its folder records that it was pretrained so.
 
         Returns:
-            {"text", "use", "notes", "facts", "receipt", "confidence", "alternatives"}; for "both" and "all" a list. The
-            confidence is how sure the model is, from 0 to 1. The alternatives are, of each part, what it was chosen
-            among; missing where num_beams is 1.
+            {"text", "use", "notes", "facts", "receipt", "mean_probability", "sureness", "alternatives"}; for "both"
+            and "all" a list. The mean_probability is that of the answer's tokens, sureness what it is worth where that was
+            measured. The alternatives are, of each part, what it was chosen among; missing where num_beams is 1.
         """
         yield from self._task("summarization", text, lambda _: SummaryOptions(length), use, seed, options, base_form)
 
     def translate(
         self,
         text: str,
-        source: str = "en",
-        target: str = "de",
+        source: str | None = None,
+        target: str | None = None,
         use: Model = None,
         seed: int | None = None,
         options: Options = None,
@@ -120,8 +119,8 @@ class Endpoints(Endpoint):
 
         Parameters:
             text: The text to translate.
-            source: Its language, as a two-letter code.
-            target: The language to translate into, as a two-letter code.
+            source: Its language, as a two-letter code; null: the one that the page begins with.
+            target: The language to translate into, as a two-letter code; null: the one that the page begins with.
             use: "finetuned", "base", "second" (the second adapter), "both" (the first two) or "all"; null: finetuned
                 where there is an adapter.
             seed: A whole number that makes a sampled answer the same again; null: random, said in the receipt.
@@ -132,12 +131,12 @@ class Endpoints(Endpoint):
                 plain where its folder records that it was pretrained so.
 
         Returns:
-            {"text", "use", "notes", "facts", "receipt", "confidence", "alternatives"}; for "both" and "all" a list. The
-            confidence is how sure the model is, from 0 to 1. The alternatives are, of each sentence, what it was chosen
-            among; missing where num_beams is 1 or reverse_weight 0.
+            {"text", "use", "notes", "facts", "receipt", "mean_probability", "sureness", "alternatives"}; for "both"
+            and "all" a list. The mean_probability is that of the answer's tokens, sureness what it is worth where that was
+            measured. The alternatives are, of each sentence, what it was chosen among; missing where num_beams is 1.
         """
         yield from self._task(
-            "translation", text, lambda _: TranslationOptions(source, target), use, seed, options, base_form
+            "translation", text, lambda declared: declared.directions(source, target), use, seed, options, base_form
         )
 
     def classify(
@@ -154,8 +153,8 @@ class Endpoints(Endpoint):
             options: Only adapter_strength and sentence_case, as no tokens are chosen.
 
         Returns:
-            {"text", "use", "probabilities", "notes", "facts", "receipt", "confidence"}; for "both" and "all" a list. The
-            confidence is the probability of the label.
+            {"text", "use", "probabilities", "notes", "facts", "receipt", "mean_probability", "sureness"}; for "both" and
+            "all" a list. The mean_probability is that of the label, sureness what it is worth where that was measured.
         """
         yield from self._task("sentiment", text, lambda _: SentimentOptions(), use, None, options, base_form)
 
@@ -177,15 +176,17 @@ class Endpoints(Endpoint):
                 where there is an adapter.
             seed: A whole number that makes a sampled answer the same again; null: random, said in the receipt.
             options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty,
-                no_repeat_ngram_size, num_beams, guidance_scale, copy_bias, adapter_strength, time_limit_s,
-                sentence_case (true: a text in capitals, or without any, is read as sentences are written).
+                no_repeat_ngram_size, num_beams, guidance_scale, copy_bias, min_support (below it an adapter answers "not in the
+                text"), adapter_strength, time_limit_s, sentence_case (true: a text in capitals, or without any, is read as
+                sentences are written).
             base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null:
                 plain where its folder records that it was pretrained so.
 
         Returns:
-            {"text", "use", "notes", "facts", "receipt", "confidence", "alternatives"}; for "both" and "all" a list. The
-            confidence is how sure the model is, from 0 to 1. The alternatives are, of each text, what it was chosen
-            among; missing where num_beams is 1.
+            {"text", "use", "notes", "facts", "receipt", "mean_probability", "sureness", "withheld", "alternatives"}; for
+            "both" and "all" a list. The mean_probability is that of the answer's tokens, sureness what it is worth where
+            that was measured, withheld the answer that the text does not support. The alternatives are, of each text, what
+            it was chosen among; missing where num_beams is 1.
         """
         yield from self._task(
             "question_answering", text, lambda _: QuestionOptions(question), use, seed, options, base_form
@@ -243,7 +244,7 @@ class Endpoints(Endpoint):
         with closing(ask(engine)) as steps:  # type: ignore[type-var]
             for progress in steps:
                 if progress.results is not None:
-                    results = cautioned(noted(progress.results), engine.info, shelf=self._reports)
+                    results = judged(noted(progress.results), engine.info, shelf=self._reports)
                     yield [result.as_dict() for result in results]
                 elif time.monotonic() - shown >= FRAME_S:
                     shown = time.monotonic()

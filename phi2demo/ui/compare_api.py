@@ -10,9 +10,9 @@ from typing import Any
 import gradio as gr
 
 from phi2demo.engine.loader import EngineLoader
-from phi2demo.evaluation.caution import cautioned
 from phi2demo.evaluation.comparison import check_reference, compare
 from phi2demo.evaluation.shelf import SHELF
+from phi2demo.evaluation.sureness import judged
 from phi2demo.settings import LONGEST_S
 from phi2demo.tasks.declarations import Declarations
 from phi2demo.tasks.run import run
@@ -90,7 +90,7 @@ class CompareEndpoint(Endpoint):
             for progress in steps:
                 if progress.results is not None:
                     noted = self._declared.noted(asked, progress.results)
-                    yield compare(asked, cautioned(noted, engine.info, shelf=self._reports), reference).as_dict()
+                    yield compare(asked, judged(noted, engine.info, shelf=self._reports), reference).as_dict()
                 elif time.monotonic() - shown >= FRAME_S:
                     shown = time.monotonic()
                     yield {"answers": [{"text": text, "use": use} for use, text in progress.texts.items()]}

@@ -128,7 +128,7 @@ def build_compare_tab(
     Requests may take `longest_s` seconds.
     """
     declaration = declared.either
-    names = [name for name in TASKS if name in declaration.tasks]
+    names = declaration.tasks
     samples = read_samples(declaration)
     with gr.Column(elem_classes="task compare"):
         with gr.Column(elem_classes="ask"):

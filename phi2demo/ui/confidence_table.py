@@ -1,4 +1,4 @@
-"""What a model's confidence in its answers is worth: scores by fifths of it, a table, escaped HTML."""
+"""What the mean token probability of an answer is worth: scores by fifths of it, a table, escaped HTML."""
 
 from html import escape
 
@@ -12,17 +12,19 @@ _HEADS = ("Measure", "Metric", *(name.capitalize() for name in FIFTHS))
 
 
 def scores(report: ReportValue) -> str:
-    """A row for each measure that was cut by confidence, in its first metric; empty where none was."""
+    """A row for each measure that was cut so, in its first metric; empty where none was."""
     told = [(measure, fifths) for measure in report.measures if (fifths := _fifths(measure))]
     if not told:
         return ""
     rows = "".join(_row(measure, fifths) for measure, fifths in told)
     return (
         '<div class="figures below"><h2>Does it know where it is wrong?</h2></div>'
-        + tables.region(f"<table>{tables.head(_HEADS)}<tbody>{rows}</tbody></table>", "Scores by confidence")
+        + tables.region(
+            f"<table>{tables.head(_HEADS)}<tbody>{rows}</tbody></table>", "Scores by mean token probability"
+        )
         + note(
-            "Each set in fifths by the confidence in the answers, the geometric mean of the probabilities of their tokens or "
-            "the probability of the label, which ends as said below the score."
+            "Each set in fifths by the mean token probability of the answers, or the probability of the label, which ends as "
+            "said below the score."
         )
     )
 

@@ -75,12 +75,11 @@ def build_demo(
         build_header(demo, loader, description, declaration)
         with gr.Tabs(elem_classes="tasks", overflow_behavior="wrap") as tabs:
             answering: list[AnswersTab] = []
-            for name, task in TASKS.items():
-                if name in declaration.tasks:
-                    with gr.Tab(task.title, id=name, elem_id=f"tab-{name}"):
-                        tab = build_task_tab(task, description, declaration, longest_s=longest_s)
-                        connect(tab, TabHandlers(tab, loader, sessions, reports=reports, longest_s=longest_s))
-                        answering.append(tab)
+            for name in declaration.tasks:
+                with gr.Tab(TASKS[name].title, id=name, elem_id=f"tab-{name}"):
+                    tab = build_task_tab(TASKS[name], description, declaration, longest_s=longest_s)
+                    connect(tab, TabHandlers(tab, loader, sessions, reports=reports, longest_s=longest_s))
+                    answering.append(tab)
             if description.has_adapter:
                 with gr.Tab("Compare", id=COMPARE, elem_id=f"tab-{COMPARE}"):
                     comparing = build_compare_tab(description, declared, longest_s=longest_s)

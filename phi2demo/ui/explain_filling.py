@@ -45,10 +45,11 @@ class ExplainFilling:
             tokens = output_tokens(engine, explained.outputs)
         except Phi2DemoError as error:
             return opened | _ended(tab, str(error))
+        shown = result.withheld or result.text
         carried = Carried(
             asked.task,
             asked.options,
-            result.text,
+            shown,
             explained.outputs,
             result.use,
             explained.adapter_strength,
@@ -58,7 +59,7 @@ class ExplainFilling:
         return {
             **opened,
             **_cleared(tab, heatmap.picker(tokens)),
-            **tab.ask.filled(asked.task, explained.text, result.text, asked.options),
+            **tab.ask.filled(asked.task, explained.text, shown, asked.options),
             **({tab.ask.model: result.use} if tab.ask.model else {}),
             tab.ask.base_form: asked.base_form,
             tab.ask.carried: carried,

@@ -152,7 +152,7 @@ class ExplainInputs:
 
 def explain_inputs(description: ModelDescription, declaration: Declaration) -> ExplainInputs:
     """Lay out what is asked; the rarer options are a panel of their own, see `rare_inputs`."""
-    names = [name for name in TASKS if name in declaration.tasks]
+    names = declaration.tasks
     task = gr.Dropdown(
         [(TASKS[name].title, name) for name in names], value=names[0], label="Task", elem_classes="task-choice"
     )

@@ -73,7 +73,7 @@ def _read_plain(path: Path) -> str:
             f"{path.name} is not in {encoding.removesuffix('-sig').upper()} (byte {error.start + 1:,} does not belong "
             "there). Save it as UTF-8 and try again."
         ) from error
-    return text
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _read_pdf(path: Path) -> str:

@@ -15,7 +15,7 @@ import gradio as gr
 from phi2demo.engine.engine import USES, Engine
 from phi2demo.engine.loader import EngineLoader
 from phi2demo.errors import Phi2DemoError
-from phi2demo.evaluation.caution import cautioned
+from phi2demo.evaluation.sureness import judged
 from phi2demo.settings import LONGEST_S
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.checks import MAX_CHARACTERS
@@ -202,7 +202,7 @@ class AnswerHandlers(ABC, Generic[Tab]):
 
     def _noted(self, asked: Request, results: tuple[Result, ...]) -> tuple[Result, ...]:
         """With what an evaluation of these weights says of answers that they are as unsure of."""
-        return cautioned(results, self._loader.engine().info, shelf=self._reports) if self._reports else results
+        return judged(results, self._loader.engine().info, shelf=self._reports) if self._reports else results
 
     def _done(self, asked: Request, results: tuple[Result, ...], values: Mapping[Any, Any]) -> Updates:
         stopped = any(result.receipt.stop_reason == "stopped" for result in results)
@@ -213,8 +213,10 @@ class AnswerHandlers(ABC, Generic[Tab]):
                 column.text: result.text,
                 column.bars: markup.bars(result.probabilities),
                 column.facts: markup.facts(result),
-                column.alternatives: alternatives(result.alternatives, partial(TASKS[asked.task].remark, asked.text)),
-                column.details: markup.receipt_table(result.receipt),
+                column.alternatives: alternatives(
+                    result.alternatives, partial(TASKS[asked.task].remark, TASKS[asked.task].read(asked).text)
+                ),
+                column.details: markup.details(result),
                 column.receipt: result.receipt.to_json(),
                 column.replayed: "",
                 column.after: gr.Column(visible=True),

@@ -15,9 +15,10 @@ from phi2demo.tasks import TASKS
 from phi2demo.tasks.declaration import Declaration
 from phi2demo.tasks.languages import LANGUAGES
 from phi2demo.ui.description import ModelDescription
-from phi2demo.ui.markup import chips
+from phi2demo.ui.markup import chips, note
 
 TICK_S = 1.0
+_LOADED = "<div class='loading'></div>"
 TITLE = "Phi-2 finetuned, in the open"
 LOAD_PHI = "python app.py --model microsoft/phi-2"
 
@@ -44,7 +45,8 @@ def identity_of(loader: EngineLoader, description: ModelDescription) -> str:
     """Which model answers, as loaded; before that, as declared, with how long the loading has taken."""
     status = loader.status
     if status.state == "ready":
-        return chips(_of_info(loader.engine().info)) + "<div class='loading'></div>"
+        info = loader.engine().info
+        return chips(_of_info(info)) + "".join(note(each, "warning") for each in info.warnings) + _LOADED
     return chips(_of_description(description)) + _loading(status)
 
 

@@ -14,6 +14,7 @@ Kind = Literal["idle", "waiting", "running", "done", "stopped", "error"]
 ENDINGS = {
     "end": "ended by itself",
     "stop string": "ended by itself",
+    "loop": "ended where it repeated itself",
     "length": "cut at the limit of new tokens",
     "context": "cut where the context was full",
     "time": "cut at the time limit",
@@ -61,15 +62,10 @@ def facts(result: Result) -> str:
     elif (strength := receipt.generation.get("adapter_strength", 1.0)) != 1:
         how = [f"finetuning at {strength:g} of its strength"]
     notes = "".join(f"<li>{escape(note)}</li>" for note in result.notes)
-    sure = "" if result.probabilities or result.confidence is None else _confidence(result.confidence)
-    return f'<p class="facts">{_separated(parts)}{sure}{_separated(how)}</p>' + (
+    sure = f'<span title="{escape(result.sureness.measured)}">{result.sureness.word}</span>' if result.sureness else ""
+    return f'<p class="facts">{sure}{_separated(parts)}{_separated(how)}</p>' + (
         f'<ul class="notes">{notes}</ul>' if notes else ""
     )
-
-
-def _confidence(value: float) -> str:
-    means = "The geometric mean of the probabilities that the model gives the tokens of its answer, one after the other"
-    return f'<span title="{means}">confidence {value:.0%}</span>'
 
 
 def bars(probabilities: dict[str, float]) -> str:
@@ -83,9 +79,12 @@ def bars(probabilities: dict[str, float]) -> str:
     return f'<ul class="bars" aria-label="Probability of each label">{rows}</ul>' if rows else ""
 
 
-def receipt_table(receipt: Receipt) -> str:
-    """The receipt for people; the JSON has the same and the texts."""
+def details(result: Result) -> str:
+    """How sure the model is in figures, and the receipt for people; its JSON has the same and the texts."""
+    receipt = result.receipt
     rows = [
+        *([] if result.mean_probability is None else [("Mean token probability", f"{result.mean_probability:.0%}")]),
+        *([("That is worth", result.sureness.measured)] if result.sureness else []),
         ("Answered by", f"{receipt.base} {receipt.base_revision}"),
         ("With adapter", _adapter(receipt)),
         ("On", f"{receipt.device}, {receipt.dtype}"),

@@ -26,6 +26,7 @@ _NUMBERS = {
     "no_repeat_ngram_size": ("No repeats of", "Runs of so many tokens stand once in the output; 0 allows all"),
     "num_beams": ("Beams", "Above 1: slower, no streaming"),
     "reverse_weight": ("Weight of translating back", "Of the beams' outputs, rather one that gives your text back"),
+    "min_support": ("Least support by the text", "Below it the answer is: not in the text; 0 always answers"),
     "time_limit_s": ("Time limit in seconds", "It ends with what there is"),
 }
 _CHECKBOXES = {
@@ -137,6 +138,8 @@ def _offered(name: str, task: AnyTask, has_adapter: bool) -> bool:
         return task.recases
     if task.labels:
         return False
+    if name == "min_support":
+        return bool(task.no_answer)
     return task.reversible if name == "reverse_weight" else task.name in _ONLY_IN.get(name, (task.name,))
 
 

@@ -58,7 +58,7 @@ def test_copies_of_the_bases_own_weights_are_no_changes() -> None:
     whole: Shapes = {"base_model.model.lm_head.weight": (32, 8)}
     assert copied(FITTING | whole, MADE_ON) == ["lm_head.weight"]
     assert copied(FITTING | whole, saving("lm_head")) == []
-    with pytest.raises(ModelError, match=r"changes lm_head\.weight of shape \[64, 8\], here it is \[32, 8\]"):
+    with pytest.raises(ModelError, match=r"resized vocabulary: its lm_head is for 64 tokens, plain has 32"):
         fit(head | {"base_model.model.lm_head.base_layer.weight": (64, 8)})
 
 
@@ -72,7 +72,7 @@ def test_a_base_that_nobody_gave_cannot_be_left_out() -> None:
     [
         (lora(f"{LAYER}mlp.fc1", rows=24, columns=16), r"changes .*fc1 of shape \[24, 16\], here it is \[24, 8\]"),
         (lora(f"{LAYER}mlp.fc1", rows=48, columns=8), r"shape \[48, 8\], here it is \[24, 8\]"),
-        (FITTING | {"base_model.model.lm_head.weight": (64, 8)}, r"lm_head.weight of shape \[64, 8\]"),
+        (FITTING | {"base_model.model.lm_head.weight": (64, 16)}, r"lm_head.weight of shape \[64, 16\]"),
         (lora("model.layers.7.mlp.fc1", rows=24, columns=8), r"changes model\.layers\.7\.mlp\.fc1.*this base lacks"),
         (lora(f"{LAYER}mlp.gate_proj", rows=24, columns=8), r"gate_proj.*this base lacks"),
     ],
@@ -81,6 +81,22 @@ def test_an_adapter_of_another_base_is_refused(changes: Shapes, message: str) ->
     with pytest.raises(ModelError, match=f"tuned was made for another base than plain: .*{message}") as caught:
         fit(changes)
     assert "names someone/phi as its base: give that with --model" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"base_model.model.lm_head.weight": (40, 8)},
+        lora("lm_head", rows=40, columns=8),
+        {
+            "base_model.model.model.embed_tokens.lora_embedding_A": (2, 40),
+            "base_model.model.model.embed_tokens.lora_embedding_B": (8, 2),
+        },
+    ],
+)
+def test_a_resized_vocabulary_is_called_that(changes: Shapes) -> None:
+    with pytest.raises(ModelError, match=r"tuned was trained with a resized vocabulary: .* 40 tokens, plain has 32"):
+        fit(FITTING | changes)
 
 
 @pytest.mark.parametrize("module", [f"{LAYER}self_attn.Wqkv", "transformer.h.0.mixer.out_proj"])

@@ -142,6 +142,21 @@ def test_a_copy_of_another_base_is_refused(headed: Path) -> None:
         loaded(adapter=headed)
 
 
+def test_an_adapter_that_changes_nothing_is_pointed_out(
+    adapter: Path, edit: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert loaded(adapter=adapter).info.warnings == ()
+    change(adapter, lambda weights: {key: each * (".lora_B." not in key) for key, each in weights.items()})
+    (warning,) = loaded(adapter=adapter).info.warnings
+    assert warning.startswith("Adapter adapter changes nothing: its matrices multiply to zero")
+    assert warning in caplog.text
+    key = "base_model.model.model.layers.1.mlp.fc1.lora_B.weight"
+    change(adapter, lambda weights: weights | {key: weights[key] + 1})
+    assert loaded(adapter=adapter).info.warnings == ()
+    edit(adapter / "adapter_config.json", lora_alpha=0)
+    assert loaded(adapter=adapter).info.warnings == (warning,)
+
+
 @pytest.mark.parametrize("number", [torch.nan, -torch.inf])
 def test_weights_that_are_not_finite_are_refused(base: Path, adapter: Path, number: float) -> None:
     key = "base_model.model.model.layers.1.mlp.fc1.lora_B.weight"

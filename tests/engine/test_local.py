@@ -16,7 +16,8 @@ from transformers import PreTrainedTokenizerFast
 from phi2demo.engine.decoder import PhiDecoder
 from phi2demo.engine.engine import END_OF_TEXT, GenerationOptions, Prompt, Snapshot
 from phi2demo.engine.loading import plan
-from phi2demo.engine.local import LocalEngine, _beginning
+from phi2demo.engine.local import LocalEngine
+from phi2demo.engine.text_encoder import TextEncoder
 from phi2demo.errors import InputError, ModelError, SettingsError, StoppedError
 from phi2demo.settings import ModelSettings
 
@@ -107,7 +108,8 @@ def test_a_model_of_another_vocabulary_begins_a_text_with_its_own_token(
     if adds:
         words.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, bos_token=own, unk_token="?")
-    assert tokenizer.convert_ids_to_tokens(tokenizer.encode(_beginning(tokenizer) + "a b")) == [*expected, "a", "b"]
+    (ids,) = TextEncoder(tokenizer).encode_prompts([f"{END_OF_TEXT}a b"])
+    assert tokenizer.convert_ids_to_tokens(ids) == [*expected, "a", "b"]
 
 
 def test_a_seed_decides_what_is_sampled(engine: LocalEngine) -> None:
@@ -170,7 +172,8 @@ def test_a_row_says_when_it_ended_itself(engine: LocalEngine, beams: int) -> Non
         assert sorted(range(3), key=lengths.__getitem__) == sorted(range(3), key=lambda row: seconds[row] or 0)
 
 
-def test_a_full_context_is_said(endless: LocalEngine) -> None:
+def test_a_full_context_is_said(endless: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("phi2demo.engine.watch.loop_end", lambda text: None)  # a small random model repeats itself
     prompt = "The train leaves. " * 20
     options = GenerationOptions(max_new_tokens=2000)
     completion = (last(endless.stream([Prompt(prompt)], options)).completions or ())[0]

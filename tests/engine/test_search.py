@@ -20,6 +20,12 @@ from phi2demo.engine.watch import Watch
 END, PAD = 3, 1
 
 
+@pytest.fixture(autouse=True)
+def without_loops(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small random models repeat themselves, and transformers lets them."""
+    monkeypatch.setattr("phi2demo.engine.watch.loop_end", lambda text: None)
+
+
 def make_model(**config: Any) -> PeftModel:
     """Its outputs end now and then."""
     torch.manual_seed(0)

@@ -15,6 +15,7 @@ from phi2demo.tasks.translation import TranslationOptions
 from tests.explain.planted import PlantedEngine, asked, rewards
 
 TEXT = "  The big train\nleaves at eight. "
+"""As typed; the model reads it without the white space around it."""
 
 
 def game_of(
@@ -46,16 +47,16 @@ def mask(bits: str) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
 @pytest.mark.parametrize(
     ("bits", "replacement", "expected"),
     [
-        ("111111", "", TEXT),
-        ("111111", "...", TEXT),
-        ("011111", "", "  big train\nleaves at eight. "),
-        ("101111", "", "  The train\nleaves at eight. "),
-        ("110111", "", "  The big\nleaves at eight. "),
-        ("111110", "", "  The big train\nleaves at "),
-        ("000000", "", "   "),
-        ("100111", "...", "  The ...\nleaves at eight. "),
-        ("100011", "...", "  The ... at eight. "),
-        ("000000", "...", "  ... "),
+        ("111111", "", "The big train\nleaves at eight."),
+        ("111111", "...", "The big train\nleaves at eight."),
+        ("011111", "", "big train\nleaves at eight."),
+        ("101111", "", "The train\nleaves at eight."),
+        ("110111", "", "The big\nleaves at eight."),
+        ("111110", "", "The big train\nleaves at"),
+        ("000000", "", ""),
+        ("100111", "...", "The ...\nleaves at eight."),
+        ("100011", "...", "The ... at eight."),
+        ("000000", "...", "..."),
     ],
 )
 def test_hidden_units_are_dropped_or_replaced(

@@ -104,8 +104,10 @@ def test_a_result_is_explained_by_the_tokens_that_were_generated(engine: Planted
     assert ExplainRequest.from_result(engine, request, replace(result, token_ids=())).outputs == result.raw
 
 
-def test_line_ends_are_those_that_the_task_reads() -> None:
-    assert asked("a\r\nb").text == "a\nb"
+def test_the_text_is_kept_as_typed_and_read_as_the_task_reads_it() -> None:
+    request = asked("a\r\nb\u00a0 c")
+    assert (request.text, request.text_read) == ("a\r\nb\u00a0 c", "a\nb c")
+    assert request.span_read(3, 7) == (2, 5)
 
 
 def test_a_typed_output_begins_as_the_template_has_it() -> None:

@@ -5,12 +5,12 @@ import pytest
 from phi2demo.engine.engine import GenerationOptions
 from phi2demo.errors import SettingsError
 from phi2demo.tasks import TASKS
-from phi2demo.tasks.casing import SHOWN, reading_note, with_beginnings, without_capitals
+from phi2demo.tasks.casing import with_beginnings, without_capitals
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.question_answering import QuestionOptions
 from phi2demo.tasks.run import answer, replay, request_of
 from phi2demo.tasks.sentiment import SentimentOptions
-from phi2demo.tasks.task import Request
+from phi2demo.tasks.task import QUOTED, Request
 from phi2demo.tasks.translation import TranslationOptions
 from tests.tasks.scripted import ScriptedEngine, body
 
@@ -78,12 +78,13 @@ def test_a_text_with_one_capital_gets_no_other() -> None:
 
 
 def test_a_person_is_told_how_a_text_was_read() -> None:
-    assert reading_note("The same.", "The same.") == ()
-    assert reading_note("One.\nTWO HERE.", "One.\nTwo here.") == (
+    task = TASKS["translation"]
+    assert task.reading_notes(replace(SHOUTED, text="The same.\u00a0")) == ()
+    assert task.reading_notes(replace(SHOUTED, text="One.\r\nTWO HERE.")) == (
         "The model read your text in sentence case: Two here.",
     )
-    (note,) = reading_note("A" * 200, "a" * 200)
-    assert note.endswith(f" {'a' * SHOWN} …")
+    (note,) = task.reading_notes(replace(SHOUTED, text="A" * 200))
+    assert note.endswith(f" A{'a' * (QUOTED - 1)} …")
 
 
 def test_the_model_is_asked_the_text_as_it_is_read_and_the_receipt_has_it_as_typed() -> None:

@@ -47,10 +47,10 @@ def test_a_text_of_200_lines_keeps_its_lines(engine: ScriptedEngine) -> None:
     assert result.receipt.pieces == sum(len(batch) for batch in engine.batches)
 
 
-@pytest.mark.parametrize("ending", ["", "\n", "\n\n\n", "  \n"])
-def test_the_end_of_a_text_is_kept(engine: ScriptedEngine, ending: str) -> None:
+@pytest.mark.parametrize(("ending", "kept"), [("", ""), ("\n", "\n"), ("\r\n\n\n", "\n\n\n"), ("  \n ", "\n")])
+def test_the_line_breaks_at_the_end_of_a_text_are_kept(engine: ScriptedEngine, ending: str, kept: str) -> None:
     (result,) = answer(engine, translation(f"One.\r\n\r\nTwo.{ending}"))
-    assert result.text == f"ONE.\n\nTWO.{ending}"
+    assert result.text == f"ONE.\n\nTWO.{kept}"
 
 
 def test_rows_of_a_batch_get_the_answers_of_their_own_prompts(engine: ScriptedEngine) -> None:

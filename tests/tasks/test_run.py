@@ -228,8 +228,8 @@ def test_many_requests_get_what_each_gets_alone(task: str, uses: tuple[Any, ...]
     assert len(batches) <= (3 if task not in ("summarization", "translation") else 200)
     for asked, results in zip(requests, together, strict=True):
         alone = answer(ScriptedEngine(), asked)
-        assert [(r.use, r.text, r.raw, r.facts, r.confidences, r.receipt.seed) for r in results] == [
-            (r.use, r.text, r.raw, r.facts, r.confidences, r.receipt.seed) for r in alone
+        assert [(r.use, r.text, r.raw, r.facts, r.piece_probabilities, r.receipt.seed) for r in results] == [
+            (r.use, r.text, r.raw, r.facts, r.piece_probabilities, r.receipt.seed) for r in alone
         ]
 
 

@@ -52,7 +52,8 @@ def test_checking_adds_the_stop_strings_of_the_task_once() -> None:
     asked = request(generation=GenerationOptions(stop=("END", "\nOutput:")), text="a\r\nb")
     checked = task.check(asked)
     assert checked.generation.stop == ("END", "\nOutput:", "\nInstruct:")
-    assert checked.text == "a\nb"
+    assert checked.text == "a\r\nb"
+    assert task.read(checked).text == "a\nb"
     assert task.check(checked) == checked
 
 

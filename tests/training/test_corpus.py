@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from phi2demo.errors import DataError
-from phi2demo.training.corpus import CleaningReport, Source, fingerprint, normalize, read_corpus
+from phi2demo.training.corpus import CleaningReport, Source, clean_row, fingerprint, read_corpus
 
 from .conftest import write_rows
 
@@ -38,18 +38,10 @@ def test_named_splits_are_kept(corpus: Path) -> None:
     assert {split: len(rows) for split, rows in pairs.rows.items()} == {"train": 60, "validation": 12, "test": 6}
 
 
-@pytest.mark.parametrize(
-    ("dirty", "clean"),
-    [
-        ("  two   spaces\tand a tab ", "two spaces and a tab"),
-        ("soft\u00adhyphen, zero\u200bwidth, \ufeffmark", "softhyphen, zerowidth, mark"),
-        ("cafe\u0301", "café"),
-        ("one\r\n\r\ntwo", "one\n\ntwo"),
-        ("\x00bell\x07", "bell"),
-    ],
-)
-def test_normalize(dirty: str, clean: str) -> None:
-    assert normalize(dirty) == clean
+def test_rows_are_cleaned_and_prose_keeps_its_indentation() -> None:
+    text = "  two   spaces\n\tand a tab\u00ad "
+    assert clean_row({"text": text, "label": 1}, "sentiment") == {"text": "two spaces\nand a tab", "label": 1}
+    assert clean_row({"text": text}, "prose") == {"text": "two spaces\n\tand a tab"}
 
 
 def test_fingerprint_ignores_case_punctuation_and_spacing() -> None:

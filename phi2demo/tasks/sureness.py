@@ -1,35 +1,48 @@
-"""How sure a model is of what it wrote, by the probabilities of the tokens. Knows nothing of torch.
+"""How sure a model is of what it wrote: the probability of its tokens, and a word for it where that was measured.
 
-The confidence of an output is the geometric mean of the probabilities that the model gives its tokens one after the
-other, without guidance, bias and penalties: from 0 to 1. It is not the chance that the output is right, but right ones
-have more of it: Fomicheva et al., "Unsupervised Quality Estimation for Neural Machine Translation" (2020), find so of
-translations, and an evaluation says how far it holds for a model and a set.
+The mean token probability of an output is the geometric mean of the probabilities that the model gives its tokens one after
+the other, without guidance, bias and penalties: from 0 to 1. It is not the chance that the output is right, but right ones
+have more of it (Fomicheva et al., "Unsupervised Quality Estimation for Neural Machine Translation", 2020). What it is worth
+for a model and a task an evaluation says; only then it is called sure or unsure.
 """
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from threading import Event
+from typing import Literal
 
 from phi2demo.engine.engine import Completion, Engine, Output, Prompt
 from phi2demo.errors import InputError
 
+Word = Literal["sure", "fairly sure", "unsure"]
 
-def confidence(log_probability: float, tokens: int) -> float | None:
-    """Of an output of so many tokens, by its log-probability in nats; None where it has none."""
+
+@dataclass(frozen=True)
+class Sureness:
+    """What an evaluation of the same weights says of answers with a like probability."""
+
+    word: Word
+    measured: str
+    """In a sentence: what those answers scored, and what all did."""
+
+
+def mean_probability(log_probability: float, tokens: int) -> float | None:
+    """Of an output's tokens, by its log-probability in nats; None where it has none."""
     return math.exp(log_probability / tokens) if tokens else None
 
 
 def joint(parts: Iterable[tuple[float | None, int]]) -> float | None:
-    """Of several outputs together, each given by its confidence and its number of tokens; None where one has none."""
+    """Of several outputs together, each by its mean token probability and its tokens; None where one has none."""
     total, tokens = 0.0, 0
     for value, count in parts:
         if not value:
             return value
         total, tokens = total + count * math.log(value), tokens + count
-    return confidence(total, tokens)
+    return mean_probability(total, tokens)
 
 
-def confidences(
+def mean_probabilities(
     engine: Engine,
     prompts: Sequence[Prompt],
     completions: Sequence[Completion],
@@ -55,6 +68,8 @@ def confidences(
         return [
             found
             for pair in zip(prompts, completions, strict=True)
-            for found in confidences(engine, pair[:1], pair[1:], adapter_strength=adapter_strength, cancel=cancel)
+            for found in mean_probabilities(
+                engine, pair[:1], pair[1:], adapter_strength=adapter_strength, cancel=cancel
+            )
         ]
-    return [confidence(next(scores).total, len(c.token_ids)) if c.token_ids else None for c in completions]
+    return [mean_probability(next(scores).total, len(c.token_ids)) if c.token_ids else None for c in completions]

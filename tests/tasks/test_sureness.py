@@ -9,11 +9,11 @@ import pytest
 
 from phi2demo.engine.engine import Completion, GenerationOptions, Prompt, Score
 from phi2demo.errors import InputError, StoppedError
-from phi2demo.tasks.confidence import confidence, confidences
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.question_answering import QuestionOptions
 from phi2demo.tasks.run import answer
 from phi2demo.tasks.sentiment import SentimentOptions
+from phi2demo.tasks.sureness import mean_probabilities, mean_probability
 from phi2demo.tasks.task import Request
 from phi2demo.tasks.translation import TranslationOptions
 from tests.tasks.beams import BeamEngine, candidate
@@ -38,24 +38,24 @@ class Planted(ScriptedEngine):
 
 
 def test_it_is_a_geometric_mean() -> None:
-    assert confidence(math.log(0.5 * 0.125), 2) == pytest.approx(0.25)
-    assert confidence(0.0, 3) == 1.0
-    assert confidence(0.0, 0) is None
+    assert mean_probability(math.log(0.5 * 0.125), 2) == pytest.approx(0.25)
+    assert mean_probability(0.0, 3) == 1.0
+    assert mean_probability(0.0, 0) is None
 
 
 def test_outputs_are_scored_together_and_empty_ones_have_none() -> None:
     engine = Planted()
     prompts = [Prompt(text) for text in "abc"]
-    found = confidences(engine, prompts, [completion(1, 3), completion(), completion(5)], adapter_strength=0.5)
+    found = mean_probabilities(engine, prompts, [completion(1, 3), completion(), completion(5)], adapter_strength=0.5)
     assert found == [pytest.approx(math.exp(-2)), None, pytest.approx(math.exp(-5))]
     assert (len(engine.scorings), engine.strengths) == (1, [0.5])
-    assert confidences(engine, prompts[:1], [completion()]) == [None]
+    assert mean_probabilities(engine, prompts[:1], [completion()]) == [None]
     assert len(engine.scorings) == 1
 
 
 def test_one_that_does_not_fit_costs_no_other_its_confidence() -> None:
     prompts = [Prompt("a"), Prompt("too long"), Prompt("c")]
-    found = confidences(Planted(), prompts, [completion(1), completion(2), completion(3)])
+    found = mean_probabilities(Planted(), prompts, [completion(1), completion(2), completion(3)])
     assert found == [pytest.approx(math.exp(-1)), None, pytest.approx(math.exp(-3))]
 
 
@@ -63,19 +63,19 @@ def test_a_stop_is_a_stop() -> None:
     cancel = Event()
     cancel.set()
     with pytest.raises(StoppedError):
-        confidences(Planted(), [Prompt("a")], [completion(1)], cancel=cancel)
+        mean_probabilities(Planted(), [Prompt("a")], [completion(1)], cancel=cancel)
 
 
 def test_an_answer_tells_it_piece_by_piece() -> None:
     engine = ScriptedEngine()
     (result,) = answer(engine, replace(ASKED, text=f"{TEXT} It rains."))
-    alone = [answer(ScriptedEngine(), replace(ASKED, text=text))[0].confidences for text in (TEXT, "It rains.")]
-    assert result.confidences == (*alone[0], *alone[1])
-    low, high = sorted(value for value in result.confidences if value is not None)
+    alone = [answer(ScriptedEngine(), replace(ASKED, text=text))[0].piece_probabilities for text in (TEXT, "It rains.")]
+    assert result.piece_probabilities == (*alone[0], *alone[1])
+    low, high = sorted(value for value in result.piece_probabilities if value is not None)
     assert 0 < low < high < 1
-    assert result.confidence is not None
-    assert low < result.confidence < high
-    assert result.as_dict()["confidence"] == result.confidence
+    assert result.mean_probability is not None
+    assert low < result.mean_probability < high
+    assert result.as_dict()["mean_probability"] == result.mean_probability
     assert set(engine.strengths) == {0.5}
 
 
@@ -87,16 +87,16 @@ def test_what_was_chosen_among_scored_outputs_is_not_scored_again() -> None:
         Request("question_answering", "It is in Bern.", QuestionOptions("Where?"), GenerationOptions(num_beams=2)),
     )
     assert result.text == "Bern"
-    assert result.confidence == pytest.approx(math.exp(-4.0 / 2)), "of two tokens"
+    assert result.mean_probability == pytest.approx(math.exp(-4.0 / 2)), "of two tokens"
     assert len(engine.scored) == 2
 
 
 def test_free_text_has_none() -> None:
     engine = ScriptedEngine()
     (result,) = answer(engine, Request("generation", TEXT, GenerationTaskOptions(), GenerationOptions()))
-    assert (result.confidences, result.confidence) == ((), None)
+    assert (result.piece_probabilities, result.mean_probability) == ((), None)
     assert not engine.scorings
-    assert "confidence" not in result.as_dict()
+    assert "mean_probability" not in result.as_dict()
 
 
 def test_an_answer_stays_where_its_confidence_is_stopped() -> None:
@@ -105,18 +105,18 @@ def test_an_answer_stays_where_its_confidence_is_stopped() -> None:
             raise StoppedError("Stopped.")
 
     (result,) = answer(Stopping(), ASKED)
-    assert (result.text, result.confidences, result.receipt.stop_reason) == (TEXT.upper(), (None,), "end")
-    assert result.confidence is None
+    assert (result.text, result.piece_probabilities, result.receipt.stop_reason) == (TEXT.upper(), (None,), "end")
+    assert result.mean_probability is None
 
 
 def test_of_several_pieces_every_token_counts_the_same() -> None:
     (result,) = answer(ScriptedEngine(), ASKED)
-    two = replace(result, token_ids=((1,), (2, 3, 4)), confidences=(0.5, 0.25))
-    assert two.confidence == pytest.approx((0.5 * 0.25**3) ** (1 / 4))
-    assert replace(two, confidences=(0.5, None)).confidence is None
+    two = replace(result, token_ids=((1,), (2, 3, 4)), piece_probabilities=(0.5, 0.25))
+    assert two.mean_probability == pytest.approx((0.5 * 0.25**3) ** (1 / 4))
+    assert replace(two, piece_probabilities=(0.5, None)).mean_probability is None
 
 
 def test_of_a_label_it_is_its_probability() -> None:
     (result,) = answer(ScriptedEngine(), Request("sentiment", "pos pos", SentimentOptions(), GenerationOptions()))
-    assert result.confidence == max(result.probabilities.values())
-    assert result.as_dict()["confidence"] == result.confidence
+    assert result.mean_probability == max(result.probabilities.values())
+    assert result.as_dict()["mean_probability"] == result.mean_probability

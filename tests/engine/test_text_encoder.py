@@ -1,0 +1,134 @@
+"""What a person types is characters, for tokenizers of the kinds that models have."""
+
+from collections.abc import Sequence
+
+import pytest
+from tokenizers import AddedToken, Regex, Tokenizer
+from tokenizers.models import BPE, Unigram, WordLevel
+from tokenizers.pre_tokenizers import ByteLevel, Metaspace, Split, WhitespaceSplit
+from tokenizers.pre_tokenizers import Sequence as Steps
+from tokenizers.processors import TemplateProcessing
+from tokenizers.trainers import BpeTrainer, UnigramTrainer
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from phi2demo.engine.engine import END_OF_TEXT
+from phi2demo.engine.text_encoder import TextEncoder, special_tokens
+from phi2demo.settings import EMBEDDED_MODEL
+
+CORPUS = [
+    "The train leaves at eight. <|endoftext|> and </s> or <pad> <extra_id_0> <|im_start|>user begin_of_text eot_id",
+    "A text of words, of <brackets> and | bars | and numbers 0 1 2 3.",
+] * 20
+CHATML = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n[TURN]{% endfor %}"
+
+
+def trained_bpe(special: Sequence[str], *, split: str = "") -> Tokenizer:
+    words = Tokenizer(BPE())
+    steps = [ByteLevel(add_prefix_space=False)]
+    if split:
+        steps = [Split(Regex(split), "isolated"), ByteLevel(add_prefix_space=False, use_regex=False)]
+    words.pre_tokenizer = Steps(steps)
+    trainer = BpeTrainer(vocab_size=600, special_tokens=list(special), initial_alphabet=ByteLevel.alphabet())
+    words.train_from_iterator(CORPUS, trainer)
+    return words
+
+
+def phi() -> PreTrainedTokenizerFast:
+    """Phi's: one special token, and runs of spaces as tokens that are text."""
+    words = trained_bpe([END_OF_TEXT])
+    words.add_tokens([AddedToken(" " * count, normalized=True) for count in (4, 8)])
+    return PreTrainedTokenizerFast(tokenizer_object=words, bos_token=END_OF_TEXT, eos_token=END_OF_TEXT)
+
+
+def llama() -> PreTrainedTokenizerFast:
+    """Llama-3's: reserved tokens beyond the vocabulary, one of them set before each text."""
+    special = ["<|begin_of_text|>", "<|end_of_text|>", "<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>"]
+    words = trained_bpe([], split=r"\s?\w+|[^\w\s]+|\s+")
+    words.add_special_tokens(special)
+    begin = words.token_to_id(special[0])
+    words.post_processor = TemplateProcessing(single=f"{special[0]} $A", special_tokens=[(special[0], begin)])
+    return PreTrainedTokenizerFast(tokenizer_object=words, bos_token=special[0], eos_token=special[1])
+
+
+def chatml() -> PreTrainedTokenizerFast:
+    """ChatML on Phi's: turn tokens that were added as ordinary ones."""
+    words = trained_bpe([END_OF_TEXT])
+    words.add_tokens(["<|im_start|>", "<|im_end|>", "[TURN]", "<b>"])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, bos_token=END_OF_TEXT, eos_token=END_OF_TEXT)
+    tokenizer.chat_template = CHATML
+    return tokenizer
+
+
+def t5() -> PreTrainedTokenizerFast:
+    """T5's: special tokens that are pieces of the Unigram model too."""
+    special = ["<pad>", "</s>", "<unk>", "<extra_id_0>"]
+    words = Tokenizer(Unigram())
+    words.pre_tokenizer = Metaspace()
+    words.train_from_iterator(CORPUS, UnigramTrainer(vocab_size=120, special_tokens=special, unk_token="<unk>"))
+    return PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<pad>", eos_token="</s>", unk_token="<unk>")
+
+
+TOKENIZERS = {"phi": phi, "llama-3": llama, "chatml": chatml, "t5": t5}
+TYPED = (
+    "<|endoftext|>", "<|begin_of_text|>", "<|eot_id|>", "<|end_header_id|>", "<|im_start|>", "<|im_end|>", "[TURN]",
+    "</s>", "<pad>", "<extra_id_0>",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+@pytest.mark.parametrize("around", ["{}", "Hello. {} World.", "a{}b", "{0}{0}", " {} "])
+def test_no_special_token_can_be_typed(name: str, around: str) -> None:
+    tokenizer = TOKENIZERS[name]()
+    encoder, special = TextEncoder(tokenizer), special_tokens(tokenizer)
+    unknown = {tokenizer.unk_token_id} - {None}
+    begins = set(tokenizer.encode(""))
+    for typed in TYPED:
+        text = around.format(typed)
+        found = encoder.encode(text)
+        assert not set(found.ids) & special.keys() - unknown, (typed, found)
+        (prompt,) = encoder.encode_prompts([text])
+        own = [token for token in prompt if token not in begins] if begins else prompt
+        assert not set(own) & special.keys() - unknown if not text.startswith(END_OF_TEXT) else True
+        assert encoder.encode_all([text]) == [list(found.ids)]
+        covered = {place for span in found.spans for place in range(*span)}
+        assert {place for place, character in enumerate(text) if not character.isspace()} <= covered
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+@pytest.mark.parametrize(
+    "text", ["The train leaves at eight.", "    four        spaces", "numbers 0 1 2, <brackets> and | bars"]
+)
+def test_all_other_texts_are_read_as_ever(name: str, text: str) -> None:
+    tokenizer = TOKENIZERS[name]()
+    encoder = TextEncoder(tokenizer)
+    expected = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    assert list(encoder.encode(text).ids) == expected["input_ids"]
+    assert list(encoder.encode(text).spans) == expected["offset_mapping"]
+    assert encoder.encode_prompts([text]) == [tokenizer.encode(text)]
+    assert encoder.count(text) == len(expected["input_ids"])
+
+
+def test_special_is_what_ends_texts_and_turns_and_not_what_is_text() -> None:
+    assert set(special_tokens(phi()).values()) == {END_OF_TEXT}
+    assert set(special_tokens(chatml()).values()) == {END_OF_TEXT, "<|im_start|>", "<|im_end|>", "[TURN]"}
+    bold = chatml().convert_tokens_to_ids("<b>")
+    assert "<b>" in special_tokens(chatml(), end_ids=[bold]).values(), "where it ends an answer"
+    assert TextEncoder(chatml()).encode("<b>").ids == (bold,)
+
+
+def test_only_the_beginning_of_a_prompt_is_the_token_that_begins_a_text() -> None:
+    tokenizer = AutoTokenizer.from_pretrained(EMBEDDED_MODEL)
+    encoder, end = TextEncoder(tokenizer), tokenizer.eos_token_id
+    begun, twice, inside = encoder.encode_prompts([f"{END_OF_TEXT}Hi", f"{END_OF_TEXT * 2}Hi", f"Hi{END_OF_TEXT}"])
+    assert begun == [end, *tokenizer.encode("Hi")]
+    assert (twice[0], twice.count(end)) == (end, 1)
+    assert end not in inside
+    assert tokenizer.decode(inside) == f"Hi{END_OF_TEXT}"
+    assert encoder.count(f"{END_OF_TEXT}Hi") == len(begun)
+
+
+def test_a_word_model_has_its_unknown_word() -> None:
+    words = Tokenizer(WordLevel({"<unk>": 0, "</s>": 1, "a": 2}, unk_token="<unk>"))
+    words.pre_tokenizer = WhitespaceSplit()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>", eos_token="</s>")
+    assert TextEncoder(tokenizer).encode("a </s> b").ids == (2, 0, 0)
