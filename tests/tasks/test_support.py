@@ -48,8 +48,8 @@ class Planted(ScriptedEngine):
         (Planted(question=-3.0), 1.0),
         (Planted(question=-2.0), math.e),
         (Planted(question=-4.0), 1 / math.e),
-        (Planted(question=-3.0, answer=-1.0), math.exp(-2.0)),
-        (Planted(question=-1.0, answer=-1.0), 1.0),
+        (Planted(question=-3.0, answer=-1.0), math.exp(-1.0)),
+        (Planted(question=-1.0, answer=-1.0), math.e),
     ],
 )
 def test_support_weighs_the_question_and_the_answer(engine: Planted, support: float) -> None:
@@ -106,7 +106,7 @@ def test_texts_that_do_not_fit_are_answered() -> None:
 
     grounds = [Grounds("a Question:", "b Question:", " x"), Grounds("long Question:", "b Question:", " x")]
     asked: Any = [(each, "finetuned", 0.5) for each in grounds]
-    assert supports(Short(question=-9.0), asked) == [pytest.approx(0.25), None]
+    assert supports(Short(question=-9.0), asked) == [pytest.approx(0.5), None]
 
 
 def test_a_stop_leaves_the_answer_as_it_is() -> None:
