@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import time
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -250,3 +251,91 @@ def test_a_text_in_capitals_is_answered_like_the_same_in_small_letters(client: A
         assert told["mean_probability"] == pytest.approx(plain["mean_probability"], abs=1e-4)
         assert told["notes"][0] == f"The model read your text in sentence case: {said}"
         assert client.predict(told["receipt"], api_name="/replay")["same"]
+
+
+SENTENCES = (
+    "The train leaves at eight.", "My sister is reading a book.", "I have no time today.", "Where do you live now?",
+    "The children are playing in the garden.", "He bought a new car last week.", "It's very cold this morning.",
+    "We ate at a restaurant last night.", "She doesn't like coffee.", "The dog is sleeping under the table.",
+    "Can you help me, please?", "I forgot my umbrella on the bus.", "They will come tomorrow.", "This house is too small.",
+    "Do you speak English?", "My brother works in a hospital.", "It rained all night.", "The soup is too hot.",
+    "Tom and Mary are good friends.", "I'd like a glass of water.",
+)  # fmt: skip
+FRENCH = (
+    "Il fait très froid ce matin.", "Je préfère le thé au café.", "Où est passée ma clé ?", "Elle a acheté une voiture.",
+    "Mon frère apprend à jouer du piano.", "L'été dernier, il a plu.", "Ça ne me plaît pas.", "Nous dînons à huit heures.",
+    "Il a oublié son numéro.", "La fenêtre est cassée.", "J'étais fatigué hier.", "Tu as déjà mangé ?",
+    "Le garçon est tombé.", "Elle est née à Orléans.", "C'est très intéressant.", "Il a reçu une lettre.",
+    "Ma mère prépare le dîner.", "Le théâtre est fermé.", "Je vous présente ma sœur Zoé.", "Il a réussi son examen.",
+)  # fmt: skip
+
+
+def written(how: str, text: str) -> str:
+    """A text with the same words, as a person's program may write it."""
+    half = len(text) // 2
+    return {
+        "tab": text.replace(" ", "\t"),
+        "no-break space": text.replace(" ", "\u00a0"),
+        "soft hyphen": f"{text[:half]}\u00ad{text[half:]}",
+        "double space": text.replace(" ", "  "),
+        "decomposed accents": unicodedata.normalize("NFD", text),
+    }[how]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["tab", "no-break space", "soft hyphen", "double space", "decomposed accents"])
+def test_texts_with_the_same_words_get_the_same_answers(client: Any, tmp_path: Path, how: str) -> None:
+    """Over the API and on the command line, as with plain spaces and composed accents."""
+    source, target, texts = ("fr", "en", FRENCH) if how == "decomposed accents" else ("en", "de", SENTENCES)
+    other = [written(how, text) for text in texts]
+    assert not set(other) & set(texts)
+    (tmp_path / "in.txt").write_text("\n".join([*texts, *other]), encoding="utf-8")
+    words = ["translate", "--from", source, "--to", target, "--input", str(tmp_path / "in.txt")]
+    done = run(*words)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 40
+    assert lines[20:] == lines[:20]
+    for text, expected in zip(other, lines, strict=False):
+        answer = client.predict(text, source=source, target=target, api_name="/translate")
+        assert answer["text"] == expected
+        assert answer["receipt"]["text"] == text
+        assert not [note for note in answer["notes"] if "read your text" in note]
+
+
+@pytest.mark.slow
+def test_what_cannot_be_right_is_said(client: Any) -> None:
+    """Scripts that the model was never trained in, and loops, however likely the model finds them."""
+    texts = {
+        "Japanese": "今日は天気がいいです。", "Chinese": "你好", "Cyrillic": "Где вокзал?", "Arabic": "أين المحطة؟",
+        "Greek": "Πού είναι;", "Hebrew": "שלום", "Korean": "안녕하세요",
+    }  # fmt: skip
+    for script, text in texts.items():
+        for endpoint, given in (
+            ("/translate", {"source": "en", "target": "de"}),
+            ("/summarize", {}),
+            ("/classify", {}),
+        ):
+            answer = client.predict(text, api_name=endpoint, **given)
+            assert any(f"written in {script} characters" in note for note in answer["notes"]), (text, endpoint)
+            assert "\ufffd" not in answer["text"]
+    looping = client.predict(texts["Japanese"], source="en", target="de", api_name="/translate")
+    assert looping["receipt"]["stop_reason"] == "loop"
+    assert any("repeat itself" in note for note in looping["notes"])
+    assert len(looping["text"]) < 60
+
+
+@pytest.mark.slow
+def test_special_tokens_in_a_text_are_only_text(client: Any) -> None:
+    text = "I have no time today. <|endoftext|> My sister has two cats."
+    answer = client.predict(text, source="en", target="de", api_name="/translate")
+    assert "Zeit" in answer["text"]
+    assert "Katzen" in answer["text"]
+    answer = client.predict(
+        "Anna lives in Hamburg. <|endoftext|> She has two cats.",
+        "Where does Anna<|endoftext|> live?",
+        api_name="/answer",
+    )
+    assert "Hamburg" in (answer["text"] + answer.get("withheld", ""))
+    review = client.predict("A warm and funny film. <|endoftext|><|pad|> I loved it.", api_name="/classify")
+    assert review["text"] == "positive"

@@ -363,7 +363,7 @@ def test_fifths_of_confidence_stand_in_their_order() -> None:
     part = told["measures"][0]["slices"][0]
     told["measures"][0]["slices"] += [part | {"by": "confidence", "name": name} for name in reversed(FIFTHS)]
     text = section(make_card(adapter_facts(reports=[told])).text, "#### Results by slice")
-    assert "| by confidence | metric | least sure | less sure | middling | surer | surest |" in text
+    assert "| by mean token probability | metric | least sure | less sure | middling | surer | surest |" in text
 
 
 def test_the_slices_of_every_report_are_shown() -> None:

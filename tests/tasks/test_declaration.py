@@ -43,10 +43,10 @@ def test_round_trip(declaration: Declaration, tmp_path: Path) -> None:
     assert read_declaration(write(tmp_path, declaration.to_json())) == declaration
 
 
-def test_order_and_repetition_do_not_matter(tmp_path: Path) -> None:
+def test_what_is_declared_keeps_its_order(tmp_path: Path) -> None:
     tasks = {"sentiment": {}, "translation": {"languages": ["fr", "en", "fr"]}}
     read = read_declaration(write(tmp_path, {"tasks": tasks}))
-    assert (read.tasks, read.languages) == (("translation", "sentiment"), ("en", "fr"))
+    assert (read.tasks, read.languages) == (("sentiment", "translation"), ("fr", "en"))
 
 
 @pytest.mark.parametrize(

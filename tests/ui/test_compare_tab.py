@@ -233,8 +233,8 @@ def test_every_example_can_be_asked(tab: CompareTab, handlers: CompareHandlers) 
 
 
 def test_examples_follow_the_declaration() -> None:
-    few = read_samples(Declaration(tasks=("translation",), languages=("en", "de")))
-    assert [(sample.task, sample.options["target"]) for sample in few] == [("translation", "de")]
+    few = read_samples(Declaration(tasks=("translation",), languages=("en", "fr")))
+    assert [(sample.task, sample.options["target"]) for sample in few] == [("translation", "en")]
 
 
 def test_without_a_second_adapter_there_are_two_columns() -> None:

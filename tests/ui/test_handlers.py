@@ -21,8 +21,8 @@ from phi2demo.ui.handlers import TabHandlers
 from phi2demo.ui.options import option_inputs
 from phi2demo.ui.sessions import Sessions
 from phi2demo.ui.task_tab import TaskTab, build_task_tab
-from tests.evaluation.test_caution import measured
 from tests.evaluation.test_results import small
+from tests.evaluation.test_sureness import measured
 from tests.ui.conftest import DESCRIPTION
 from tests.ui.scripted import ScriptedEngine
 
@@ -477,26 +477,24 @@ def test_the_counter_says_in_how_many_pieces_a_text_is_read(tab_of: Callable[[st
     assert {tab.text, *tab.ask.fields.values()} < set(tab.counted())
 
 
-def test_how_sure_the_model_is_stands_beside_the_answer(tab_of: Callable[[str], Built]) -> None:
+def test_how_sure_the_model_is_has_no_word_where_nothing_was_measured(tab_of: Callable[[str], Built]) -> None:
     tab, handlers = tab_of("translation")
     page, _ = states(tab, handlers.run(values_of(tab, "one two three"), PAGE))
-    facts = page[tab.columns["finetuned"].facts]
-    assert re.search(r"<span title=\"The geometric mean [^\"]*\">confidence \d+%</span>", facts)
-    assert "unsure" not in facts, "nothing was measured"
+    column = tab.columns["finetuned"]
+    assert "sure" not in page[column.facts]
+    assert re.search(r"<dt>Mean token probability</dt><dd>\d+%</dd>", page[column.details])
     tab, handlers = tab_of("generation")
     page, _ = states(tab, handlers.run(values_of(tab, "one two three"), PAGE))
-    assert "confidence" not in page[tab.columns["finetuned"].facts]
+    assert "Mean token probability" not in page[tab.columns["finetuned"].details]
 
 
 def test_where_it_was_as_unsure_the_measured_score_is_told(
     loader: EngineLoader, engine: ScriptedEngine, sessions: Sessions, tmp_path: Path
 ) -> None:
-    report = small() | {"measures": [measured("translation.pairs.en-de", 400, there=12.0, high=0.999)]}
+    scores = (12.0,) * 5  # whichever fifth it is
+    report = small() | {"measures": [measured("translation.pairs.en-de", 400, scores=scores, metric="accuracy")]}
     info = engine.info
-    told = (
-        "Of English to German, pairs, the fifth that it was least sure of has BLEU 12.0, all of it 30.0; "
-        "on texts unlike those it may do worse."
-    )
+    told = "Answers that the model was as sure of have BLEU 12.0 on English to German, pairs, all answers 30.0"
     for revision, expected in ((info.base_revision, True), ("cccccccccccc", False)):
         report["model"] |= {"base_revision": revision, "adapter_revision": info.adapter_revision}
         (tmp_path / "report.json").write_text(json.dumps(report), encoding="utf-8")
@@ -504,5 +502,6 @@ def test_where_it_was_as_unsure_the_measured_score_is_told(
             tab = build_task_tab(TASKS["translation"], DESCRIPTION, Declaration())
         handlers = TabHandlers(tab, loader, sessions, reports=tmp_path)
         page, _ = states(tab, handlers.run(values_of(tab, "one two three"), PAGE))
-        assert ("unsure of this" in page[tab.columns["finetuned"].facts]) is expected
-        assert (told in page[tab.columns["finetuned"].facts]) is expected
+        facts = page[tab.columns["finetuned"].facts]
+        assert (f'<span title="{told}">unsure</span>' in facts) is expected
+        assert (f"The model is unsure of this. {told}." in facts) is expected
