@@ -94,6 +94,16 @@ def test_a_prompt_that_begins_a_text_is_read_after_the_token_that_ends_one(engin
     assert score.total == pytest.approx(float(expected), abs=1e-4)
 
 
+def test_a_special_token_that_is_typed_is_characters_wherever_it_stands(engine: LocalEngine) -> None:
+    end = engine._tokenizer.eos_token_id
+    typed = f"Hello. {END_OF_TEXT} World."
+    assert end not in engine._encode([Prompt(typed)])[0]["input_ids"][0].tolist()
+    assert end not in engine.tokens(typed).ids
+    (score,) = engine.score([Prompt(typed)], [typed])
+    assert end not in score.token_ids
+    assert engine.count_tokens(typed) == len(engine.tokens(typed).ids) > engine.count_tokens("Hello. World.") + 3
+
+
 @pytest.mark.parametrize(
     ("own", "adds", "expected"),
     [("<s>", False, ["<s>"]), ("<s>", True, ["<s>"]), (None, False, [])],

@@ -1,9 +1,13 @@
 from dataclasses import replace
 from threading import Event
+from typing import get_args
 
 import numpy as np
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
+from phi2demo.data.cleaning import clean
 from phi2demo.engine.engine import END_OF_TEXT
 from phi2demo.errors import SettingsError, StoppedError
 from phi2demo.explain.game import Game, ScoreCache
@@ -155,3 +159,34 @@ def test_what_was_scored_at_one_strength_is_not_taken_for_another(engine: Plante
     assert uses == ["finetuned", "base", "finetuned"], "the base is the same at any strength"
     with pytest.raises(SettingsError, match="adapter_strength is 3; give a number"):
         replace(of_both, adapter_strength=3)
+
+
+TYPED = st.one_of(
+    st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=40),
+    st.lists(
+        st.sampled_from(
+            ["The", " train", "\t", "\u00a0", "\u00ad", "\r\n", "  ", ".", "e\u0301", "ﬁ", "Ａ", "\u200b", "👩\u200d👧", "日本"]
+        ),
+        min_size=1,
+    ).map("".join),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", get_args(UnitKind))
+@given(text=TYPED, data=st.data())
+@settings(deadline=None, max_examples=100)
+def test_units_are_of_the_text_as_typed_and_are_hidden_in_the_text_as_read(
+    kind: UnitKind, text: str, data: st.DataObject
+) -> None:
+    assume(clean(text))
+    engine = PlantedEngine(rewards({}))
+    request = asked(text)
+    game = game_of(engine, request, kind=kind)
+    assert "".join(unit.text for unit in game.units) == text
+    assert all(unit.text == text[unit.start : unit.end] for unit in game.units)
+    parts = [request.text_read[slice(*request.span_read(unit.start, unit.end))] for unit in game.units]
+    assert "".join(parts) == request.text_read
+    assert all(parts), "every unit is something that the model reads"
+    kept = np.array(data.draw(st.lists(st.booleans(), min_size=len(parts), max_size=len(parts))))
+    assert game.masked(np.ones(len(parts), dtype=bool)) == request.text_read
+    assert game.masked(kept).strip() == "".join(part for part, keep in zip(parts, kept, strict=True) if keep).strip()
