@@ -5,7 +5,7 @@ from phi2demo.tasks import TASKS
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.translation import TranslationOptions
 
-TEXT = "My sister is reading a book."
+TEXT = "The children are playing in the garden."
 
 
 def snippet(facts: Facts) -> str:

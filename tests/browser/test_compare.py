@@ -25,7 +25,7 @@ def test_three_models_answer_side_by_side_and_differences_are_marked(new_page: A
     page = new_page(three, width=360, height=900)
     assert "second adapter scripted-second" in page.locator(".chips").inner_text()
     open_tab(page, "Compare")
-    page.locator(".compare .examples button:has-text('into French')").click()
+    page.locator(".compare .examples button:has-text('Into English')").click()
     boxes = page.locator(".compare .output-text textarea")
     assert boxes.count() == 3
     until(lambda: all(boxes.nth(at).input_value() for at in range(3)), SLOW_S)
