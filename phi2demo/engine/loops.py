@@ -20,8 +20,8 @@ _LOOP = re.compile(
 )
 """The same again and again: 30 bytes and more, in five turns and more of up to 19 bytes, four of up to 39, three of more.
 
-Bytes of UTF-8: a character of Chinese is as much as three letters. Of 300,000 texts that people wrote, 20 hold such a passage
-(sounds, and "he climbed and he climbed").
+Bytes of UTF-8: a character of Chinese is as much as three letters. Of 300,000 texts that people wrote, 8 hold such a passage
+("Bang! bang! bang! bang! bang! b").
 """
 
 
