@@ -21,7 +21,6 @@ COMMANDS = {
     "card": ("card", "write a model's card from what was measured"),
     "serve": ("serve", "show the page, as app.py does"),
     "evaluate": ("evaluate", "measure finetuned against base on a folder of data"),
-    "curve": ("curve", "show what more training brought, by reports of models trained more and less"),
     "audit": ("audit", "probe a model for bias, listed words, memorization and robustness"),
     "benchmark": ("benchmark", "measure a speed claim, both sides in one run"),
     "pretrain": ("train", "train a base model of Phi's architecture from scratch"),

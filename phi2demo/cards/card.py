@@ -11,19 +11,16 @@ from phi2demo.cards.citation import apa, bibtex
 from phi2demo.cards.curve import draw_curve
 from phi2demo.cards.facts import Facts
 from phi2demo.cards.glossary import GLOSSARY
-from phi2demo.cards.learning_picture import draw_learning
 from phi2demo.cards.markdown import NOT_MEASURED, NOT_RECORDED, bullets
 from phi2demo.cards.metadata import make_metadata
 from phi2demo.cards.slices import slices_tables, slicing_lines
 from phi2demo.cards.snippet import snippet
-from phi2demo.evaluation.learning_words import to_markdown as learning_to_markdown
 from phi2demo.tasks.languages import language_name
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelCardData
 
 CURVE = "loss.svg"
-LEARNING = "learning.svg"
 
 
 @dataclass(frozen=True)
@@ -44,15 +41,11 @@ def make_card(facts: Facts) -> Card:
     metadata = make_metadata(facts)
     title = f"Training loss of {facts.model.name}"
     curve = draw_curve(facts.record, title=title) if facts.record else None
-    learning = draw_learning(facts.learning, title=f"Learning curves to {facts.model.name}") if facts.learning else None
     template = resources.files("phi2demo.cards").joinpath("card.md").read_text(encoding="utf-8")
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    body = environment.from_string(template).render(
-        **_values(facts), curve=CURVE if curve else None, learning=LEARNING if learning else None
-    )
+    body = environment.from_string(template).render(**_values(facts), curve=CURVE if curve else None)
     body = re.sub(r"\n{3,}", "\n\n", body.strip())
-    pictures = {name: picture for name, picture in ((CURVE, curve), (LEARNING, learning)) if picture}
-    return Card(f"---\n{metadata.to_yaml()}\n---\n\n{body}\n", metadata, pictures)
+    return Card(f"---\n{metadata.to_yaml()}\n---\n\n{body}\n", metadata, {CURVE: curve} if curve else {})
 
 
 def _values(facts: Facts) -> dict[str, Any]:
@@ -90,7 +83,6 @@ def _values(facts: Facts) -> dict[str, Any]:
         "slicing": slicing_lines(facts),
         "environment": results.environment_lines(facts),
         "speed": results.speed_line(facts),
-        "learning_curves": learning_to_markdown(facts.learning) if facts.learning else "",
         "ablation": results.ablation_tables(facts),
         "audit": audit_summary(facts),
         "examination": audit_table(facts),

@@ -7,7 +7,6 @@ from typing import Any
 from phi2demo.cards.data_sets import DataSet, find_data_set
 from phi2demo.cards.samples import Failure, Sample
 from phi2demo.emissions.footprint import WORLD, Emissions, Hardware, estimate
-from phi2demo.evaluation.learning_curve import LearningCurves
 from phi2demo.tasks.declaration import Declaration
 from phi2demo.tasks.languages import LANGUAGES
 from phi2demo.training.corpus import KINDS
@@ -73,8 +72,6 @@ class Facts:
     """Of an adapter's base."""
     reports: Sequence[Mapping[str, Any]] = ()
     """As `evaluate` writes them."""
-    learning: LearningCurves | None = None
-    """This model's scores beside those of models that were trained less or more."""
     audit: Mapping[str, Any] | None = None
     """As `audit` writes it."""
     shipped: frozenset[str] = frozenset()

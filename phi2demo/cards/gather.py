@@ -23,9 +23,7 @@ from phi2demo.engine.weights import count, read_json, read_shapes
 from phi2demo.errors import DataError, SettingsError
 from phi2demo.evaluation.audit import read_audit
 from phi2demo.evaluation.datasets import sha256_of
-from phi2demo.evaluation.learning_curve import LearningCurves, Targets, learning_curves
 from phi2demo.evaluation.report import read_report
-from phi2demo.evaluation.results import load_report
 from phi2demo.settings import ASSETS, ModelSettings
 from phi2demo.tasks.declaration import read_declaration
 from phi2demo.training.record import read
@@ -44,10 +42,6 @@ class Inputs:
     """Of the model, as the snippet loads it; where not given its hub id, its path in this repository, or its folder's name."""
     reports: tuple[Path, ...] = ()
     """Of evaluations."""
-    earlier: tuple[Path, ...] = ()
-    """Of evaluations of models that were trained less or more, for learning curves."""
-    targets: Targets = field(default_factory=dict)
-    """Scores to reach, drawn into the learning curves."""
     audit: Path | None = None
     """Of an audit."""
     ablations: tuple[Path, ...] = ()
@@ -65,15 +59,10 @@ def gather(inputs: Inputs) -> Facts:
 
     A report that was measured on other weights is refused.
     """
-    if inputs.targets and not inputs.earlier:
-        raise SettingsError(
-            "A --target stands in a learning curve: give --earlier too, the report of a model trained less."
-        )
     found = plan(inputs.model)
     return replace(
         facts_of(found, name=inputs.name),
         reports=[_report(path, found) for path in inputs.reports],
-        learning=_learning(inputs, adapter=found.adapter is not None) if inputs.earlier else None,
         audit=_audit(inputs.audit, found) if inputs.audit else None,
         shipped=frozenset(map(sha256_of, sorted(SHIPPED_SET.glob("*.jsonl")))),
         ablations=tuple(map(_ablation, inputs.ablations)),
@@ -143,17 +132,6 @@ def _report(path: Path, found: ModelPlan) -> dict[str, Any]:
     report = read_report(path)
     _check_weights(report, path, found)
     return report
-
-
-def _learning(inputs: Inputs, *, adapter: bool) -> LearningCurves:
-    if not adapter:
-        raise SettingsError(
-            "Learning curves are of finetuned models: give --earlier for the card of an --adapter only."
-        )
-    if not inputs.reports:
-        raise SettingsError("--earlier is for a comparison with this model: give a --report of it too.")
-    own = list(map(load_report, inputs.reports))
-    return learning_curves([*map(load_report, inputs.earlier), *own], targets=inputs.targets, of=own[0])
 
 
 def _audit(path: Path, found: ModelPlan) -> dict[str, Any]:

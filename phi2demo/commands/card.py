@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from phi2demo.commands import arguments as shared
 from phi2demo.commands.ask import LoadEngine, load_local
-from phi2demo.commands.curve import add_target_argument
 from phi2demo.commands.items import open_output
 from phi2demo.errors import SettingsError
 
@@ -36,8 +35,6 @@ def write_card(argv: Sequence[str]) -> int:
         model=shared.model_settings(given, {}),
         name=given.name,
         reports=tuple(map(Path, given.report)),
-        earlier=tuple(map(Path, given.earlier)),
-        targets=dict(given.target),
         audit=_path(given.audit),
         ablations=tuple(map(Path, given.ablation)),
         samples=_path(given.samples),
@@ -91,14 +88,6 @@ def _card_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--report", action="append", default=[], metavar="FILE", help="report.json of evaluate; may be repeated"
     )
-    parser.add_argument(
-        "--earlier",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="report.json of a model that was trained less or more, for learning curves; may be repeated",
-    )
-    add_target_argument(parser)
     parser.add_argument("--audit", metavar="FILE", help="audit.json of the audit command")
     parser.add_argument(
         "--ablation",

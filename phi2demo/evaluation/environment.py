@@ -12,7 +12,6 @@ from typing import Any
 from phi2demo import __version__
 from phi2demo.engine.engine import Engine, GenerationOptions, Prompt
 from phi2demo.evaluation.datasets import sha256_of
-from phi2demo.training.record import read as read_record
 
 PACKAGES = ("torch", "transformers", "peft", "tokenizers", "sacrebleu", "rouge-score", "numpy")
 SPEED_RUNS = 5
@@ -48,14 +47,6 @@ def describe_model(engine: Engine) -> dict[str, Any]:
     """The model as loaded, as JSON values, without the folders of a machine, and without a second adapter: none is asked."""
     described = asdict(engine.info)
     return {name: value for name, value in described.items() if name not in ("base_folder", "adapter_folder", "second")}
-
-
-def describe_training(engine: Engine) -> dict[str, int | None]:
-    """Tokens seen in pretraining and in finetuning, by the records beside the weights; None where there is none."""
-    info = engine.info
-    folders = {"pretraining_tokens": info.base_folder, "finetuning_tokens": info.adapter_folder}
-    records = {name: read_record(folder) if folder else None for name, folder in folders.items()}
-    return {name: record.tokens if record else None for name, record in records.items()}
 
 
 def hash_weights(folders: Iterable[Path | None]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from phi2demo.evaluation.asking import Job, ask, make_jobs
 from phi2demo.evaluation.claim import claimed
 from phi2demo.evaluation.contamination import Contamination, Found
 from phi2demo.evaluation.datasets import EvaluationSplit, Measure, Skipped, read_measures, select
-from phi2demo.evaluation.environment import describe_environment, describe_model, describe_training, measure_speed
+from phi2demo.evaluation.environment import describe_environment, describe_model, measure_speed
 from phi2demo.evaluation.figures import Scored
 from phi2demo.evaluation.forms import FORMS, FormName, confidences_in
 from phi2demo.evaluation.hub_data import HubData
@@ -78,10 +78,10 @@ def evaluate(
     """Ask, score, and write `report.json`; gives the report as JSON values.
 
     `weights` are the SHA-256 of the weight files, by name. Of several processes the first calls this, each further one
-    `assist`. Raises DataError for files that cannot be used, damaged training records among them, SettingsError where
+    `assist`. Raises DataError for files that cannot be used, SettingsError where
     the output folder is in use or holds answers to something else.
     """
-    work, training = _plan(engine, settings), describe_training(engine)
+    work = _plan(engine, settings)
     with claimed(settings.output) as claim:
         for job in work.jobs:
             job.open()  # puts in order what earlier runs have left, whatever their number of processes
@@ -90,7 +90,7 @@ def evaluate(
         processes.wait()
         ask(work.jobs, processes)
         processes.wait()
-        model = describe_model(engine) | {"training": training, "weights_sha256": dict(weights)}
+        model = describe_model(engine) | {"weights_sha256": dict(weights)}
         report = _report(engine, settings, work) | {"model": model}
         report["environment"] = describe_environment() | {"processes": processes.count}
         report["speed"] = measure_speed(engine)

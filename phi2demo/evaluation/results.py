@@ -15,8 +15,6 @@ from phi2demo.evaluation.report import FORM_TITLES, read_report
 from phi2demo.evaluation.slices import DIMENSIONS, IN_TRAINING, IN_VALIDATION, Dimension
 
 MAX_MEASURES = 1000
-MAX_PARAMETERS = 10**13
-MAX_TOKENS = 10**15
 
 
 @dataclass(frozen=True)
@@ -118,16 +116,6 @@ class MeasureValue:
 
 
 @dataclass(frozen=True)
-class TrainingValue:
-    """How much the measured model was trained, as far as the records beside its weights tell."""
-
-    parameters: int
-    """Of the base."""
-    pretraining_tokens: int | None
-    finetuning_tokens: int | None
-
-
-@dataclass(frozen=True)
 class ReportValue:
     """A whole report."""
 
@@ -143,8 +131,6 @@ class ReportValue:
     measures: tuple[MeasureValue, ...]
     note: str = ""
     """How it was made, where that takes more words."""
-    training: TrainingValue | None = None
-    """None where the report does not say."""
 
     @property
     def forms(self) -> tuple[FormName, ...]:
@@ -190,7 +176,6 @@ def as_report(report: object, *, name: str = "The file") -> ReportValue:
             limit=settings.optional("limit", settings.count),
             measures=tuple(_measure(each) for each in found.several("measures", at_most=MAX_MEASURES)),
             note=(environment and environment.optional("note", environment.text)) or "",
-            training=_training(model, training) if (training := model.optional("training", model.inner)) else None,
         )
     except WrongError as error:
         raise DataError(
@@ -204,15 +189,6 @@ def as_measures(measures: Sequence[object], *, name: str = "The file") -> tuple[
         return tuple(_measure(Fields(each, f"measures[{at}]")) for at, each in enumerate(measures))
     except WrongError as error:
         raise DataError(f"{name} has a measure that is none of an evaluation: {error}.") from error
-
-
-def _training(model: Fields, found: Fields) -> TrainingValue:
-    def tokens(name: str) -> int | None:
-        return found.optional(name, lambda each: found.count(each, at_most=MAX_TOKENS))
-
-    return TrainingValue(
-        model.count("parameters", at_most=MAX_PARAMETERS), tokens("pretraining_tokens"), tokens("finetuning_tokens")
-    )
 
 
 def _measure(found: Fields) -> MeasureValue:

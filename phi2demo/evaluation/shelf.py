@@ -17,8 +17,6 @@ from phi2demo.settings import ASSETS
 SHELF = ASSETS / "evaluation"
 SHIPPED_SET = SHELF / "set"
 """Items that come with the project."""
-EARLIER = "earlier"
-"""Below the shelf: reports of weights that were trained less than those that ship."""
 SET_REPORT = "set_report/report.json"
 """Below the shelf: the report on the shipped set, with its answers in `outputs` beside it."""
 
@@ -61,17 +59,6 @@ def kept_reports(folder: Path = SHELF, *, info: ModelInfo | None = None) -> list
         return info is not None and not kept.report.is_of(info), kept.name != SET_REPORT, -kept.report.items
 
     return sorted(found, key=place)
-
-
-def earlier_reports(folder: Path = SHELF) -> list[ReportValue]:
-    """Of weights that were trained less, what is no report left out."""
-    found = []
-    for path in sorted((folder / EARLIER).glob("*.json")):
-        try:
-            found.append(_load(path, path.stat().st_mtime_ns))
-        except DataError:
-            continue
-    return found
 
 
 def shipped_measures(folder: Path = SHIPPED_SET) -> list[Measure]:

@@ -15,13 +15,12 @@ from phi2demo.evaluation.examples import Order, ordered
 from phi2demo.evaluation.forms import FormName
 from phi2demo.evaluation.report import read_report
 from phi2demo.evaluation.results import ReportValue, load_report
-from phi2demo.evaluation.shelf import SHELF, KeptReport, earlier_reports, examples_beside, kept_reports
+from phi2demo.evaluation.shelf import SHELF, KeptReport, examples_beside, kept_reports
 from phi2demo.evaluation.wording import measure_title
 from phi2demo.ui import (
     confidence_table,
     example_cards,
     figures,
-    learning_table,
     markup,
     people_table,
     slice_table,
@@ -136,7 +135,7 @@ class EvaluateReports:
 
     def _read(self, kept: KeptReport) -> Found:
         examples = tuple(examples_beside(kept, data=self._shelf / "set"))
-        return Found(kept.report, examples, read_report(kept.path), tuple(earlier_reports(self._shelf)))
+        return Found(kept.report, examples, read_report(kept.path))
 
     def _kept(self) -> list[KeptReport]:
         return kept_reports(self._shelf, info=self._info())
@@ -162,8 +161,7 @@ def shown(tab: EvaluateTab, found: Found, *, info: ModelInfo | None) -> dict[Any
         tab.plot: "".join(
             part(found.report)
             for part in (figures.plot, task_table.gains, confidence_table.scores, people_table.scores)
-        )
-        + learning_table.growth(found.report, found.earlier),
+        ),
         tab.after: gr.Column(visible=True),
         tab.table: figures.table(found.report),
         tab.slices: slice_table.heat(found.report),

@@ -40,8 +40,6 @@ class Found:
     examples: tuple[Example, ...] = ()
     document: dict[str, Any] = field(default_factory=dict)
     """The report as JSON values; empty for one that was opened from a file, which its reader has."""
-    earlier: tuple[ReportValue, ...] = ()
-    """Of models that were trained less."""
 
     @property
     def live(self) -> bool:

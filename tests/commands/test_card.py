@@ -16,7 +16,7 @@ from phi2demo.engine.sources import find_adapter
 from phi2demo.engine.weights import fingerprint
 from phi2demo.errors import DataError, SettingsError
 from phi2demo.evaluation.datasets import sha256_of
-from phi2demo.settings import ASSETS, EMBEDDED_ADAPTER, EMBEDDED_MODEL, ModelSettings
+from phi2demo.settings import EMBEDDED_ADAPTER, EMBEDDED_MODEL, ModelSettings
 from phi2demo.training.record import Record, read, write
 
 from ..cards.reports import AUDIT, stage, write_report
@@ -167,29 +167,6 @@ def test_a_malformed_ablation(tiny_base: Path, tmp_path: Path, text: str) -> Non
     (tmp_path / "ablation.json").write_text(text)
     with pytest.raises(DataError, match="is no ablation"):
         card("--model", tiny_base, "--ablation", tmp_path / "ablation.json", output=tmp_path / "card")
-
-
-def test_what_stands_in_no_learning_curve_is_refused(tiny_base: Path, tiny_adapter: Path, tmp_path: Path) -> None:
-    earlier, output = ASSETS / "evaluation" / "earlier" / "nano-first.json", tmp_path / "card"
-    target = ("--target", "sentiment.sst2:accuracy=80")
-    with pytest.raises(SettingsError, match="give a --report of it too"):
-        card("--adapter", tiny_adapter, "--earlier", earlier, output=output)
-    with pytest.raises(SettingsError, match="of an --adapter only"):
-        card("--model", tiny_base, "--earlier", earlier, output=output)
-    with pytest.raises(SettingsError, match="give --earlier too"):
-        card("--adapter", tiny_adapter, *target, output=output)
-
-
-def test_learning_curves_are_of_this_model(tmp_path: Path) -> None:
-    shelf = ASSETS / "evaluation"
-    earlier = ("--earlier", shelf / "earlier" / "nano-first.json")
-    text = card("--adapter", EMBEDDED_ADAPTER, "--report", shelf / "flores.json", *earlier, output=tmp_path / "card")
-    curves = text.partition("#### Learning Curves")[2].partition("## Model Examination")[0]
-    assert "translation.flores101_devtest.en-de | BLEU" in curves
-    assert "tatoeba" not in curves  # what only the earlier one was measured on
-    assert (tmp_path / "card" / "learning.svg").read_text(encoding="utf-8").startswith("<svg ")
-    with pytest.raises(DataError, match="no measure in common"):
-        card("--adapter", EMBEDDED_ADAPTER, "--report", shelf / "set_report" / "report.json", *earlier, output=tmp_path)
 
 
 def test_a_folder_of_items_needs_a_report(tiny_base: Path, tmp_path: Path) -> None:
