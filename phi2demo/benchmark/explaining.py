@@ -8,14 +8,12 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from phi2demo.benchmark.masker import make_masker
 from phi2demo.benchmark.texts import Example
 from phi2demo.engine.engine import Prompt
 from phi2demo.errors import SettingsError
-from phi2demo.explain.near_ties import steady_partition_values
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,13 +38,10 @@ class Measured:
     output_tokens: int
     peer_seconds: float
     ours_seconds: float
-    fast_seconds: float
     peer_cpu_seconds: float
     ours_cpu_seconds: float
-    fast_cpu_seconds: float
     max_difference: float
     """Between our values and the peer's, relative to the peer's largest."""
-    fast_max_difference: float
 
 
 @dataclass(frozen=True)
@@ -57,16 +52,11 @@ class Comparison:
     """The peer's seconds for all texts over ours."""
     max_difference: float
     """The greatest of all texts."""
-    fast_ratio: float
-    fast_max_difference: float
     ours_seconds: float
-    fast_seconds: float
     peer_seconds: float
     cpu_ratio: float
     """As `ratio`, of processor seconds: on a busy machine they waver less than the clock's."""
-    fast_cpu_ratio: float
     ours_cpu_seconds: float
-    fast_cpu_seconds: float
     peer_cpu_seconds: float
     texts: tuple[Measured, ...]
     max_evals: int
@@ -98,7 +88,6 @@ def compare(
     sides: dict[str, Explain] = {
         "peer": _peer(loaded, max_evals),
         "ours": _ours(loaded, engine, max_evals),
-        "fast": _fast(loaded, engine, max_evals),
     }
     for explain in sides.values():
         explain(Example("One two three four.", examples[0].output))  # compiles what numba and oneDNN compile
@@ -106,7 +95,7 @@ def compare(
     for number, example in enumerate(examples, 1):
         measured.append(_measure(sides, engine, example, repeats))
         report(f"text {number} of {len(examples)}: {_line(measured[-1])}")
-    peer, ours, fast, peer_cpu, ours_cpu, fast_cpu = (
+    peer, ours, peer_cpu, ours_cpu = (
         sum(getattr(text, f"{side}_{kind}") for text in measured)
         for kind in ("seconds", "cpu_seconds")
         for side in sides
@@ -114,15 +103,10 @@ def compare(
     return Comparison(
         ratio=peer / ours,
         max_difference=max(text.max_difference for text in measured),
-        fast_ratio=peer / fast,
-        fast_max_difference=max(text.fast_max_difference for text in measured),
         ours_seconds=ours,
-        fast_seconds=fast,
         peer_seconds=peer,
         cpu_ratio=peer_cpu / ours_cpu,
-        fast_cpu_ratio=peer_cpu / fast_cpu,
         ours_cpu_seconds=ours_cpu,
-        fast_cpu_seconds=fast_cpu,
         peer_cpu_seconds=peer_cpu,
         texts=tuple(measured),
         max_evals=max_evals,
@@ -154,12 +138,9 @@ def _measure(sides: dict[str, Explain], engine: "LocalEngine", example: Example,
         output_tokens=output_tokens,
         peer_seconds=statistics.median(seconds["peer"]),
         ours_seconds=statistics.median(seconds["ours"]),
-        fast_seconds=statistics.median(seconds["fast"]),
         peer_cpu_seconds=statistics.median(cpu_seconds["peer"]),
         ours_cpu_seconds=statistics.median(cpu_seconds["ours"]),
-        fast_cpu_seconds=statistics.median(cpu_seconds["fast"]),
         max_difference=float(np.abs(values["ours"] - values["peer"]).max()) / largest,
-        fast_max_difference=float(np.abs(values["fast"] - values["peer"]).max()) / largest,
     )
 
 
@@ -207,33 +188,5 @@ def _ours(loaded: "LoadedModel", engine: "LocalEngine", max_evals: int) -> Expla
     return explain
 
 
-def _fast(loaded: "LoadedModel", engine: "LocalEngine", max_evals: int) -> Explain:
-    """As `_ours`, in bfloat16 where the machine has it, with near ties in float32."""
-    import numpy as np
-
-    masker = make_masker(loaded.tokenizer)
-
-    def explain(example: Example) -> "NDArray[np.float64]":
-        ids = tuple(loaded.tokenizer.encode(example.output))
-
-        def log_odds(masks: "NDArray[np.bool_]", *, fast: bool) -> "NDArray[np.float64]":
-            prompts = [Prompt(str(masker(mask, example.text)[0][0]), engine.info.uses[0]) for mask in masks]
-            return np.array([score.log_odds for score in engine.score(prompts, [ids] * len(prompts), fast=fast)])
-
-        return steady_partition_values(
-            partial(log_odds, fast=True),
-            partial(log_odds, fast=False),
-            masker.clustering(example.text),
-            max_evals=max_evals,
-            seed=0,
-            batch=BATCH_SIZE,
-        ).values
-
-    return explain
-
-
 def _line(text: Measured) -> str:
-    return (
-        f"{text.words} words, {text.tokens} tokens: stock {text.peer_seconds:.2f} s, "
-        f"ours {text.ours_seconds:.2f} s, fast {text.fast_seconds:.2f} s"
-    )
+    return f"{text.words} words, {text.tokens} tokens: stock {text.peer_seconds:.2f} s, ours {text.ours_seconds:.2f} s"

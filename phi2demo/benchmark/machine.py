@@ -13,14 +13,11 @@ def describe_machine(device: str, dtype: str) -> dict[str, Any]:
     """Processor or GPU, threads, number formats and versions."""
     import torch
 
-    from phi2demo.engine.devices import choose_fast_dtype
-
     cuda = device.startswith("cuda")
     return {
         "device": torch.cuda.get_device_name(device) if cuda else _processor(),
         "kind": device,
         "dtype": dtype,
-        "fast_dtype": choose_fast_dtype(device.partition(":")[0], dtype),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),

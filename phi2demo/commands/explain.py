@@ -29,7 +29,7 @@ BAR = 24
 STRONGEST = 15
 """Units listed."""
 _COMMANDS = {task.command: task for task in TASKS.values()}
-_SETTINGS = ("method", "units", "value", "mask", "max_evals", "seed", "instead", "trust", "fast")
+_SETTINGS = ("method", "units", "value", "mask", "max_evals", "seed", "instead", "trust")
 """Arguments that are fields of an ExplainRequest."""
 
 
@@ -192,12 +192,6 @@ def _parser(command: str, task: AnyTask) -> shared.Parser:
     parser.add_argument("--max-evals", type=int, metavar="N", help=f"{EVALS[0]} to {EVALS[1]}; default: 500")
     parser.add_argument(
         "--no-trust", dest="trust", action="store_false", default=None, help="skip curves and agreement: faster"
-    )
-    parser.add_argument(
-        "--fast",
-        action="store_true",
-        default=None,
-        help="score in bfloat16 where this machine is faster for it, and say how far that is off",
     )
     parser.add_argument("--seed", type=int, help="default: 0")
     parser.add_argument("--json", action="store_true", help="everything, as JSON")

@@ -96,11 +96,6 @@ def choose_dtype(wanted: Dtype, device: str, parameters: int) -> str:
     return "bfloat16" if has_bfloat16(device) else "float32"
 
 
-def choose_fast_dtype(device: str, dtype: str) -> str:
-    """What fast scoring multiplies in on cuda, mps or cpu: bfloat16 for float32 where it is faster, else `dtype`."""
-    return "bfloat16" if dtype == "float32" and has_bfloat16(device) else dtype
-
-
 def has_bfloat16(device: str) -> bool:
     """Whether cuda, mps or cpu multiplies in bfloat16, and is faster for it."""
     return cpu_multiplies_bfloat16() if device == "cpu" else _gpu_has_bfloat16(device)

@@ -298,15 +298,13 @@ class Engine(Protocol):
         outputs: Sequence[Output],
         *,
         adapter_strength: float = 1.0,
-        fast: bool = False,
         cancel: Event | None = None,
     ) -> list[Score]:
         """Log-probability of every output under its prompt, in the order given.
 
-        `adapter_strength` is as in `GenerationOptions`. `fast` multiplies in bfloat16 where it pays, with errors of up
-        to about 0.05 a token. Setting `cancel` ends it within a second with StoppedError; nothing of the batch is
-        returned. Raises InputError where a prompt or an output is empty, or both together do not fit the context,
-        SettingsError where a row wants an adapter that is not loaded.
+        `adapter_strength` is as in `GenerationOptions`. Setting `cancel` ends it within a second with StoppedError; nothing
+        of the batch is returned. Raises InputError where a prompt or an output is empty, or both together do not fit the
+        context, SettingsError where a row wants an adapter that is not loaded.
         """
         ...
 

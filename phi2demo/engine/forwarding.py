@@ -37,11 +37,10 @@ class ForwardingEngine:
         outputs: Sequence[Output],
         *,
         adapter_strength: float = 1.0,
-        fast: bool = False,
         cancel: Event | None = None,
     ) -> list[Score]:
         """Of the engine."""
-        return self._engine.score(prompts, outputs, adapter_strength=adapter_strength, fast=fast, cancel=cancel)
+        return self._engine.score(prompts, outputs, adapter_strength=adapter_strength, cancel=cancel)
 
     def forget(self) -> None:
         """Of the engine."""

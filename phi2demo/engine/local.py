@@ -124,7 +124,6 @@ class LocalEngine:
         outputs: Sequence[Output],
         *,
         adapter_strength: float = 1.0,
-        fast: bool = False,
         cancel: threading.Event | None = None,
     ) -> list[Score]:
         """Log-probability of every output under its prompt; see `Engine.score`."""
@@ -136,7 +135,7 @@ class LocalEngine:
                 "Shorten the text."
             )
         with holding(self._lock, cancel), torch.inference_mode():
-            return self._scorer.score(rows, strength=adapter_strength, fast=fast, cancel=cancel)
+            return self._scorer.score(rows, strength=adapter_strength, cancel=cancel)
 
     def forget(self) -> None:
         """Drop the keys and values of prompts that scoring keeps between calls."""

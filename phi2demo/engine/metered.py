@@ -28,9 +28,8 @@ class MeteredEngine(ForwardingEngine):
         outputs: Sequence[Output],
         *,
         adapter_strength: float = 1.0,
-        fast: bool = False,
         cancel: Event | None = None,
     ) -> list[Score]:
         """Timed."""
         with self._computing():
-            return super().score(prompts, outputs, adapter_strength=adapter_strength, fast=fast, cancel=cancel)
+            return super().score(prompts, outputs, adapter_strength=adapter_strength, cancel=cancel)

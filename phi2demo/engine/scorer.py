@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from phi2demo.engine.devices import choose_fast_dtype, free_memory
+from phi2demo.engine.devices import free_memory
 from phi2demo.engine.engine import Score
 from phi2demo.engine.halting import halting
 from phi2demo.engine.loading import BASE
@@ -33,32 +33,26 @@ class Scorer:
         self._model, self._forward, self._copies = model, forward, copies
         parameter = next(model.parameters())
         self._device, self._dtype = parameter.device, parameter.dtype
-        fast_dtype = choose_fast_dtype(self._device.type, str(self._dtype).removeprefix("torch."))
-        self._fast_dtype: torch.dtype = getattr(torch, fast_dtype)
         self._packable = supports(model)
         if self._packable:
             layer = base_of(model).model.layers[0]
             self._layer_parameters = sum(part.numel() for part in layer.parameters())
-        self._packed: dict[tuple[str, torch.dtype], dict[float, PackedPhi | None]] = {}
+        self._packed: dict[str, dict[float, PackedPhi | None]] = {}
 
-    def score(
-        self, rows: Sequence[ScoringRow], *, fast: bool, cancel: Event | None, strength: float = 1.0
-    ) -> list[Score]:
+    def score(self, rows: Sequence[ScoringRow], *, cancel: Event | None, strength: float = 1.0) -> list[Score]:
         """Log-probability of every output token, in the order of `rows`; equal rows are computed once.
 
-        `strength` is the adapter's. `fast` multiplies in bfloat16 where it pays. Raises StoppedError.
+        `strength` is the adapter's. Raises StoppedError.
         """
-        dtype = self._fast_dtype if fast else self._dtype
         scores: dict[ScoringRow, Score] = {}
         for adapter in sorted({row.adapter for row in rows}):
-            phi = self._phi(adapter, strength, dtype)
+            phi = self._phi(adapter, strength)
             if phi is not None:
                 mine = list({row: None for row in rows if row.adapter == adapter})
-                scores.update(zip(mine, score_packed(phi, mine, self._limits(dtype), cancel), strict=True))
+                scores.update(zip(mine, score_packed(phi, mine, self._limits(), cancel), strict=True))
         others = list({row: None for row in rows if row not in scores})
         if others:
-            narrow = torch.autocast(self._device.type, torch.bfloat16, enabled=dtype != self._dtype)
-            with halting(self._model, cancel), scaled(self._model, strength), narrow:
+            with halting(self._model, cancel), scaled(self._model, strength):
                 scores.update(zip(others, score_rows(self._forward, others, device=self._device), strict=True))
         return [scores[row] for row in rows]
 
@@ -71,37 +65,38 @@ class Scorer:
         """What is kept between calls."""
         return [phi for strengths in self._packed.values() for phi in strengths.values() if phi is not None]
 
-    def _phi(self, adapter: str, strength: float, dtype: torch.dtype) -> PackedPhi | None:
+    def _phi(self, adapter: str, strength: float) -> PackedPhi | None:
         if not self._packable:
             return None
-        kept = self._packed.setdefault((adapter, dtype), {})
+        kept = self._packed.setdefault(adapter, {})
         strength = 1.0 if adapter == BASE else strength
-        return recalled(kept, strength, lambda: self._pack(adapter, strength, dtype))
+        return recalled(kept, strength, lambda: self._pack(adapter, strength))
 
-    def _pack(self, adapter: str, strength: float, dtype: torch.dtype) -> PackedPhi | None:
+    def _pack(self, adapter: str, strength: float) -> PackedPhi | None:
         """None where memory is too short for a copy of the weights."""
-        weights = self._copies.get(adapter, dtype, strength=strength)
+        weights = self._copies.get(adapter, self._dtype, strength=strength)
         if weights is None:
             return None
         config = base_of(self._model).config
-        per_token = config.num_hidden_layers * self._key_bytes(dtype)
+        per_token = config.num_hidden_layers * self._key_bytes
         slots = min(self._share(256 * MEGABYTE), free_bytes(self._device) // 4) // per_token
-        least = config.max_position_embeddings + 2 * self._limits(dtype).tokens
+        least = config.max_position_embeddings + 2 * self._limits().tokens
         return PackedPhi(weights, config, turns_of(self._model), slots=max(slots, least))
 
-    def _limits(self, dtype: torch.dtype) -> Limits:
+    def _limits(self) -> Limits:
         config = base_of(self._model).config
         tokens = MOST_TOKENS
         if self._device.type == "cpu":
             tokens = min(tokens, int(LAYER_FLOP / (2 * self._layer_parameters)))
         logits = self._share(2 * MEGABYTE) // (4 * config.vocab_size)  # what a processor's cache holds
-        return Limits(max(tokens, 16), self._share(64 * MEGABYTE) // self._key_bytes(dtype), max(logits, 64))
+        return Limits(max(tokens, 16), self._share(64 * MEGABYTE) // self._key_bytes, max(logits, 64))
 
-    def _key_bytes(self, dtype: torch.dtype) -> int:
+    @property
+    def _key_bytes(self) -> int:
         """Of one token's keys and values in one layer."""
         config = base_of(self._model).config
         width = config.hidden_size // config.num_attention_heads
-        size = 4 if self._device.type == "cpu" else dtype.itemsize
+        size = 4 if self._device.type == "cpu" else self._dtype.itemsize
         return int(2 * config.num_key_value_heads * width * size)
 
     def _share(self, on_cpu: int) -> int:

@@ -29,12 +29,11 @@ class Interruptible(ForwardingEngine):
         outputs: Sequence[Output],
         *,
         adapter_strength: float = 1.0,
-        fast: bool = False,
         cancel: Event | None = None,
     ) -> list[Score]:
         """Broken off by the event, too."""
         self._check()
-        return super().score(prompts, outputs, adapter_strength=adapter_strength, fast=fast, cancel=self._cancel)
+        return super().score(prompts, outputs, adapter_strength=adapter_strength, cancel=self._cancel)
 
     def _check(self) -> None:
         if self._cancel.is_set():

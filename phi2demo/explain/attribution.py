@@ -69,18 +69,6 @@ class Trust:
     insertion: Curve | None = None
     agreement: float | None = None
     """Spearman's rank correlation of SHAP's and LIME's values of the units."""
-    rounding: "Rounding | None" = None
-    """Where masked texts were scored in a narrower format than the model's."""
-
-
-@dataclass(frozen=True)
-class Rounding:
-    """What scoring in a narrower format costs in digits."""
-
-    error: float
-    """Of a masked text's value for an output token, root mean square, in the unit of the values."""
-    compared: int
-    """Masked texts that were scored in both formats."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +125,6 @@ class Attribution:
             "value": request.value,
             "mask": request.mask,
             "max_evals": request.max_evals,
-            "fast": request.fast,
             "units": {
                 "kind": self.kind,
                 "items": [

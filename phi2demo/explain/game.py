@@ -11,10 +11,9 @@ from threading import Event
 import numpy as np
 from numpy.typing import NDArray
 
-from phi2demo.engine.devices import choose_fast_dtype
-from phi2demo.engine.engine import Engine, ModelInfo, Prompt, Use
+from phi2demo.engine.engine import Engine, Prompt, Use
 from phi2demo.errors import StoppedError
-from phi2demo.explain.attribution import Rounding, Values
+from phi2demo.explain.attribution import Values
 from phi2demo.explain.request import ExplainRequest
 from phi2demo.explain.segments import Unit
 
@@ -24,8 +23,6 @@ FIRST_CHUNK, MAX_CHUNK = 16, 512
 MASKS_AT_ONCE = 512
 """Whose prompts are kept together; between them a stopped game ends."""
 CACHE_ROWS = 50_000
-COMPARED = 16
-"""Masked texts that are scored both with and without rounding, at least, to say how far rounding is off."""
 
 _Key = tuple[Use, float, str, tuple[int, ...]]
 _Row = NDArray[np.float64]
@@ -35,21 +32,20 @@ class ScoreCache:
     """Log-probabilities of outputs under prompts. Give the same one to explanations of one model to share what is known."""
 
     def __init__(self) -> None:
-        self._rows: dict[tuple[_Key, bool], _Row] = {}
+        self._rows: dict[_Key, _Row] = {}
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    def get(self, key: _Key, *, rounded: bool = False) -> _Row | None:
-        """(output tokens,), or None; what was scored without rounding serves `rounded` too."""
-        found = self._rows.get((key, False))
-        return self._rows.get((key, True)) if found is None and rounded else found
+    def get(self, key: _Key) -> _Row | None:
+        """(output tokens,), or None."""
+        return self._rows.get(key)
 
-    def put(self, key: _Key, values: _Row, *, rounded: bool = False) -> None:
+    def put(self, key: _Key, values: _Row) -> None:
         """Remember; the oldest goes where there are too many."""
         while len(self._rows) >= CACHE_ROWS:
             del self._rows[next(iter(self._rows))]
-        self._rows[key, rounded] = values
+        self._rows[key] = values
 
 
 @dataclass(frozen=True)
@@ -89,8 +85,6 @@ class Game:
         self._cache, self._cancel = cache, cancel
         self.report = report
         """Called after every chunk."""
-        self.rounded = request.fast and narrows(engine.info)
-        """Whether masks are scored in a narrower format than the model's."""
         self.calls = 0
         self.seconds = 0.0
         """Spent scoring."""
@@ -99,8 +93,6 @@ class Game:
         """Of the units, in the text as the model reads it."""
         self.known: dict[bytes, Values] = {}
         """Values by mask, as packed by `key_of`; of the present units alone."""
-        self._errors: dict[bytes, Values] = {}
-        """Of rounded values, by mask, where both are known."""
 
     @property
     def units(self) -> tuple[Unit, ...]:
@@ -112,52 +104,28 @@ class Game:
         self._units = units
         self._spans = [self._request.span_read(unit.start, unit.end) for unit in units]
         self.known = {}
-        self._errors = {}
 
     def __call__(self, masks: NDArray[np.bool_]) -> Values:
         """(masks, units) to (masks, columns), in nats. Raises StoppedError once the game is cancelled."""
-        return self._play(masks, rounded=self.rounded)
-
-    def without_rounding(self, masks: NDArray[np.bool_]) -> Values:
-        """The same in the model's own format; these masks are known by these values from now on."""
-        return self._play(masks, rounded=False)
-
-    def _play(self, masks: NDArray[np.bool_], *, rounded: bool) -> Values:
         masks = np.asarray(masks, dtype=bool)
         values = np.zeros((len(masks), self._columns))
         for start in range(0, len(masks), MASKS_AT_ONCE):
             part = slice(start, start + MASKS_AT_ONCE)
-            values[part] = self._play_part(masks[part], rounded=rounded)
+            values[part] = self._play_part(masks[part])
         return values
 
-    def _play_part(self, masks: NDArray[np.bool_], *, rounded: bool) -> Values:
+    def _play_part(self, masks: NDArray[np.bool_]) -> Values:
         if self._cancel.is_set():
             raise StoppedError("Stopped.")
         keys = [[self._key(mask, output) for output in self._outputs] for mask in masks]
-        rows = self._score([key for row in keys for key in row], rounded=rounded)
+        rows = self._score([key for row in keys for key in row])
         values = np.zeros((len(masks), self._columns))
         for at, row in enumerate(keys):
             for output, key in zip(self._outputs, row, strict=True):
                 chosen = self._valued(rows[key][output.first : output.last])
                 values[at, output.column : output.column + len(chosen)] += output.sign * chosen
-            name = key_of(masks[at])
-            if self.rounded and not rounded and name in self.known:
-                self._errors.setdefault(name, self.known[name] - values[at])
-            self.known[name] = values[at]
+            self.known[key_of(masks[at])] = values[at]
         return values
-
-    def rounding(self, *, seed: int) -> Rounding | None:
-        """The error of rounded values, over no fewer than `COMPARED` masks where so many are known; None without them."""
-        if not self.rounded:
-            return None
-        others = [name for name in self.known if name not in self._errors]
-        missing = max(COMPARED - len(self._errors), 0)
-        chosen = np.random.default_rng(seed).permutation(len(others))[:missing]
-        if len(chosen):
-            packed = np.array([np.frombuffer(others[at], dtype=np.uint8) for at in chosen])
-            self.without_rounding(np.unpackbits(packed, axis=1, count=len(self._units)).astype(bool))
-        errors = np.array(list(self._errors.values()))
-        return Rounding(float(np.sqrt((errors**2).mean())), len(errors))
 
     def lookup(self, mask: NDArray[np.bool_]) -> Values | None:
         """The values of a mask that was asked for before."""
@@ -182,9 +150,9 @@ class Game:
         certain = np.minimum(log_probabilities, -1e-7)  # the log-odds of a certain token are infinite
         return np.asarray(certain - np.log(-np.expm1(certain)), dtype=np.float64)
 
-    def _score(self, keys: Sequence[_Key], *, rounded: bool) -> dict[_Key, _Row]:
+    def _score(self, keys: Sequence[_Key]) -> dict[_Key, _Row]:
         """Rows of all keys. What is not known is scored chunk by chunk, so that progress is seen."""
-        known = {key: self._cache.get(key, rounded=rounded) for key in keys}
+        known = {key: self._cache.get(key) for key in keys}
         rows = {key: row for key, row in known.items() if row is not None}
         missing = [key for key, row in known.items() if row is None]
         while missing:
@@ -197,21 +165,15 @@ class Game:
                 [Prompt(text, use) for use, _, text, _ in chunk],
                 [ids for *_, ids in chunk],
                 adapter_strength=self._request.adapter_strength,
-                fast=rounded,
                 cancel=self._cancel,
             )
             self.seconds += time.monotonic() - started
             self.calls += len(chunk)
             for key, score in zip(chunk, scores, strict=True):
                 rows[key] = np.array(score.log_probabilities, dtype=np.float64)
-                self._cache.put(key, rows[key], rounded=rounded)
+                self._cache.put(key, rows[key])
             self.report()
         return rows
-
-
-def narrows(model: ModelInfo) -> bool:
-    """Whether a request to be fast changes the format that this model is scored in."""
-    return choose_fast_dtype(model.device.partition(":")[0], model.dtype) != model.dtype
 
 
 def key_of(mask: NDArray[np.bool_]) -> bytes:

@@ -73,8 +73,6 @@ class ExplainRequest:
     """Masked texts that the method may ask for, those of the trust figures not counted."""
     trust: bool = True
     """Whether to measure deletion, insertion and agreement too."""
-    fast: bool = False
-    """Score in bfloat16 where the machine is faster for it; how far that is off is measured and said."""
     base_form: Form = "template"
     """How the base is asked, where it is: see `Request`."""
     adapter_strength: float = 1.0

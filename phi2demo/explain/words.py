@@ -59,11 +59,6 @@ def trust_lines(attribution: Attribution) -> tuple[str, ...]:
         lines.append(_area("insertion", trust.insertion, better=trust.insertion.area > trust.insertion.random_area))
     if trust.agreement is not None:
         lines.append(f"SHAP and LIME agree {trust.agreement:.2f} (rank correlation)")
-    if trust.rounding is not None:
-        lines.append(
-            f"scored fast: a masked text's value is off by {trust.rounding.error:.2g} nats a token "
-            f"(root mean square of {trust.rounding.compared} texts)"
-        )
     lines.append(f"{trust.calls:,} prompts scored, {trust.seconds:.1f} s, seed {trust.seed}")
     return tuple(lines)
 

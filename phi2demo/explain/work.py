@@ -12,7 +12,6 @@ from phi2demo.explain import faithfulness, lime, shapley
 from phi2demo.explain.attribution import Attribution, Trust, Values
 from phi2demo.explain.estimate import COMPARISON_EVALS, Plan, plan, trial
 from phi2demo.explain.game import Game, ScoreCache
-from phi2demo.explain.near_ties import steady_partition_values
 from phi2demo.explain.progress import Estimate, ExplainProgress, Partial
 from phi2demo.explain.request import ExplainRequest
 from phi2demo.explain.segments import Unit, UnitKind
@@ -86,7 +85,7 @@ class Work:
             base_values=ends[0],
             full_values=ends[1],
             trust=trust,
-            notes=(*self._setting.notes, *_notes(self._request, planned, trust), *self._unrounded()),
+            notes=(*self._setting.notes, *_notes(self._request, planned, trust)),
         )
 
     @property
@@ -125,11 +124,6 @@ class Work:
             case "lime":
                 linear = lime.lime_values(self._game, units, samples=request.max_evals, seed=seed)
                 return _Found(linear.values, linear.standard_error, linear.fit)
-        if self._game.rounded:
-            steady = steady_partition_values(
-                self._game, self._game.without_rounding, planned.tree, max_evals=request.max_evals, seed=seed
-            )
-            return _Found(steady.values)
         return _Found(shapley.partition_values(self._game, planned.tree, max_evals=request.max_evals, seed=seed).values)
 
     def _trust(self, found: _Found, *, base: Values, full: Values) -> Trust:
@@ -154,7 +148,6 @@ class Work:
             deletion=deletion,
             insertion=insertion,
             agreement=agreement,
-            rounding=self._game.rounding(seed=request.seed),
         )
 
     def _compared(self, planned: Plan) -> Values:
@@ -168,13 +161,6 @@ class Work:
     def _owen(self) -> OwenValues | None:
         assert self._plan is not None
         return owen_values(self._plan.tree, self._game.lookup)
-
-    def _unrounded(self) -> tuple[str, ...]:
-        if not self._request.fast or self._game.rounded:
-            return ()
-        return (
-            f"Fast scoring makes no difference here: the model runs in {self._engine.info.dtype} on this machine either way.",
-        )
 
     def _tell(self) -> None:
         partial = None

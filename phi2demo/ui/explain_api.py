@@ -47,7 +47,6 @@ class ExplainEndpoint:
         max_evals: int = 500,
         seed: int = 0,
         trust: bool = True,
-        fast: bool = False,
         base_form: BaseForm = None,
     ) -> Iterator[dict[str, Any]]:
         """Say which parts of a text made the model write an output, or a part of it, and how far to believe that.
@@ -69,7 +68,6 @@ class ExplainEndpoint:
             max_evals: Masked texts that the method may ask for, 16 to 20000.
             seed: The same number, the same explanation.
             trust: Whether to measure deletion, insertion and the agreement of SHAP and LIME too.
-            fast: Whether to score in bfloat16 where the machine is faster for it; "trust" then says how far that is off.
             base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null:
                 plain where its folder records that it was pretrained so.
 
@@ -84,7 +82,7 @@ class ExplainEndpoint:
             form = self._declared.form(base_form)
             settings = {
                 "target": _span(target), "instead": instead, "method": method, "units": units, "value": value,
-                "mask": mask, "max_evals": max_evals, "seed": seed, "trust": trust, "fast": fast,
+                "mask": mask, "max_evals": max_evals, "seed": seed, "trust": trust,
                 "base_form": form,
             }  # fmt: skip
             check_text(text)

@@ -70,7 +70,6 @@ class ExplainInputs:
     max_evals: Any
     seed: Any
     trust: Any
-    fast: Any
     carried: Any
     """The output with its tokens; None where it was typed."""
     target: Any
@@ -86,7 +85,7 @@ class ExplainInputs:
     def settings(self) -> list[Any]:
         """What changes the estimate."""
         model = [self.model] if self.model else []
-        return [*model, self.base_form, self.units, self.method, self.max_evals, self.trust, self.fast]
+        return [*model, self.base_form, self.units, self.method, self.max_evals, self.trust]
 
     def outputs(self, values: Mapping[Any, Any]) -> tuple[Output, ...]:
         """The output as generated where it is still the one that came from a task's tab, else as typed."""
@@ -121,7 +120,6 @@ class ExplainInputs:
             mask=values[self.mask] or "",
             max_evals=_whole("Masked texts", values[self.max_evals], *EVALS),
             trust=bool(values[self.trust]),
-            fast=bool(values[self.fast]),
             base_form=values[self.base_form],
             **self._answered_with(task, values),
             seed=_whole("The seed", values[self.seed], 0, MAX_SEED),
@@ -226,10 +224,6 @@ def _rare() -> dict[str, Any]:
             value=True, label="Measure how far to believe it", elem_classes="option", render=False,
             info="Deletion, insertion, and agreement with the other method",
         ),
-        "fast": gr.Checkbox(
-            value=False, label="Round to be faster", elem_classes="option", render=False,
-            info="Multiply in bfloat16 where this machine is faster for it; the error is measured and shown",
-        ),
         "carried": gr.State(None, render=False),
         "target": gr.State(None, render=False),
     }  # fmt: skip
@@ -243,7 +237,6 @@ def rare_inputs(inputs: ExplainInputs) -> None:
             for component in (inputs.mask, inputs.max_evals, inputs.seed):
                 component.render()
         inputs.trust.render()
-        inputs.fast.render()
     inputs.carried.render()
     inputs.target.render()
 

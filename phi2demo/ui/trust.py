@@ -73,14 +73,6 @@ def figures(found: Attribution) -> Iterator[Figure]:
             f"{trust.agreement:.2f}",
             f"SHAP and LIME {_agreement(trust.agreement)} on the order",
         )
-    if trust.rounding is not None:
-        yield Figure(
-            "Rounding",
-            f"Root mean square error for one output token, over {trust.rounding.compared} masked texts that were scored "
-            "in both formats",
-            f"± {trust.rounding.error:.2g}",
-            "on a masked text's value, by scoring fast; near ties in the tree are scored without",
-        )
     yield Figure(
         "Adds up",
         "The values' sum against the value of the whole text less that of the empty text",

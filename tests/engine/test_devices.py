@@ -11,7 +11,6 @@ from phi2demo.engine.devices import (
     check_memory,
     choose_device,
     choose_dtype,
-    choose_fast_dtype,
     choose_place,
     cpu_multiplies_bfloat16,
     free_memory,
@@ -141,22 +140,3 @@ def test_the_limit_of_a_container_counts(tmp_path: Path) -> None:
     (tmp_path / "memory.max").write_text("max\n")
     assert free_memory(tmp_path) > 1_000_000
     assert free_memory(tmp_path / "absent") <= psutil.virtual_memory().total
-
-
-@pytest.mark.parametrize(
-    ("device", "dtype", "native", "expected"),
-    [
-        ("cpu", "float32", True, "bfloat16"),
-        ("cpu", "float32", False, "float32"),
-        ("cuda", "float32", True, "bfloat16"),
-        ("cuda", "float32", False, "float32"),
-        ("cuda", "float16", True, "float16"),
-        ("cpu", "bfloat16", True, "bfloat16"),
-        ("cpu", "bfloat16", False, "bfloat16"),
-    ],
-)
-def test_fast_scoring_is_narrow_where_it_pays(
-    monkeypatch: pytest.MonkeyPatch, device: str, dtype: str, native: bool, expected: str
-) -> None:
-    monkeypatch.setattr(devices, "has_bfloat16", lambda device: native)
-    assert choose_fast_dtype(device, dtype) == expected

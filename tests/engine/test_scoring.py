@@ -77,24 +77,24 @@ def rows_of(seed: int, *, count: int, longest: int = 40) -> list[ScoringRow]:
 @pytest.mark.parametrize("seed", range(4))
 def test_packed_rows_score_as_each_alone(engine: LocalEngine, reference: Reference, seed: int) -> None:
     rows = rows_of(seed, count=24)
-    check(engine._scorer.score(rows, fast=False, cancel=None), rows, reference)
+    check(engine._scorer.score(rows, cancel=None), rows, reference)
 
 
 def test_a_second_call_that_reads_kept_prefixes_gives_the_same(engine: LocalEngine, reference: Reference) -> None:
     first, second = rows_of(10, count=12), rows_of(10, count=20)
-    engine._scorer.score(first, fast=False, cancel=None)
-    check(engine._scorer.score(second, fast=False, cancel=None), second, reference)
+    engine._scorer.score(first, cancel=None)
+    check(engine._scorer.score(second, cancel=None), second, reference)
 
 
 def test_a_store_that_grows_keeps_what_it_holds(engine: LocalEngine, reference: Reference) -> None:
     made = scorer_for(engine._model, engine._forward)
     first, second = rows_of(11, count=6), rows_of(11, count=30)
-    made.score(first, fast=False, cancel=None)
+    made.score(first, cancel=None)
     packed = made.packed()
     for each in packed:  # on a CPU a store has its full size from the start
         each._store = [store[: len(each._tree)].clone() for store in each._store]
     small = [len(each._store[0]) for each in packed]
-    check(made.score(second, fast=False, cancel=None), second, reference)
+    check(made.score(second, cancel=None), second, reference)
     assert all(len(each._store[0]) > size for each, size in zip(packed, small, strict=True))
 
 
@@ -109,7 +109,7 @@ def test_any_rows_score_as_each_alone(engine: LocalEngine, reference: Reference,
         st.sampled_from(("default", BASE)),
     )
     rows = data.draw(st.lists(row, min_size=1, max_size=12))
-    check(engine._scorer.score(rows, fast=False, cancel=None), rows, reference)
+    check(engine._scorer.score(rows, cancel=None), rows, reference)
 
 
 @pytest.mark.parametrize("tokens", [1, 7, 50])
@@ -117,7 +117,7 @@ def test_more_than_fits_a_pass_is_scored_in_several(
     engine: LocalEngine, reference: Reference, monkeypatch: pytest.MonkeyPatch, tokens: int
 ) -> None:
     made = scorer_for(engine._model, engine._forward)
-    monkeypatch.setattr(made, "_limits", lambda dtype: Limits(tokens=tokens, keys=60, logits=3))
+    monkeypatch.setattr(made, "_limits", lambda: Limits(tokens=tokens, keys=60, logits=3))
     passes: list[int] = []
     hidden = phi.PackedPhi.hidden
 
@@ -127,7 +127,7 @@ def test_more_than_fits_a_pass_is_scored_in_several(
 
     monkeypatch.setattr(phi.PackedPhi, "hidden", counted)
     rows = rows_of(20, count=16)
-    check(made.score(rows, fast=False, cancel=None), rows, reference)
+    check(made.score(rows, cancel=None), rows, reference)
     assert len(passes) > 2
 
 
@@ -135,22 +135,22 @@ def test_a_full_store_begins_anew(engine: LocalEngine, reference: Reference, mon
     monkeypatch.setattr(phi, "FIRST_SLOTS", 8)
     monkeypatch.setattr(phi, "TABLE_TOKENS", 30)
     made = scorer_for(engine._model, engine._forward)
-    monkeypatch.setattr(made, "_limits", lambda dtype: Limits(tokens=40, keys=400, logits=100))
-    packed = made._phi("default", 1.0, torch.float32)
+    monkeypatch.setattr(made, "_limits", lambda: Limits(tokens=40, keys=400, logits=100))
+    packed = made._phi("default", 1.0)
     assert packed is not None
     packed._slots = 120
     for seed in range(30, 36):
         rows = [replace(row, adapter="default") for row in rows_of(seed, count=12)]
-        check(made.score(rows, fast=False, cancel=None), rows, reference)
+        check(made.score(rows, cancel=None), rows, reference)
         assert len(packed._tree) <= 120
 
 
 def test_what_was_forgotten_is_computed_anew(engine: LocalEngine, reference: Reference) -> None:
     rows = rows_of(90, count=8)
-    engine._scorer.score(rows, fast=False, cancel=None)
+    engine._scorer.score(rows, cancel=None)
     engine.forget()
     assert not any(len(packed._tree) for packed in engine._scorer.packed())
-    check(engine._scorer.score(rows, fast=False, cancel=None), rows, reference)
+    check(engine._scorer.score(rows, cancel=None), rows, reference)
 
 
 def test_equal_rows_are_computed_once(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,7 +176,7 @@ def test_what_cannot_be_packed_is_scored_in_plain_batches(
     monkeypatch.setattr("phi2demo.engine.scoring.BATCH_TOKENS", 100)
     monkeypatch.setattr(scorer, "score_packed", None)
     rows = rows_of(seed, count=12)
-    check(engine._scorer.score(rows, fast=False, cancel=None), rows, reference)
+    check(engine._scorer.score(rows, cancel=None), rows, reference)
 
 
 def test_without_memory_for_copies_rows_are_scored_in_plain_batches(
@@ -185,7 +185,7 @@ def test_without_memory_for_copies_rows_are_scored_in_plain_batches(
     made = scorer_for(engine._model, engine._forward, free=1000)
     monkeypatch.setattr(scorer, "score_packed", None)
     rows = rows_of(50, count=4)
-    check(made.score(rows, fast=False, cancel=None), rows, reference)
+    check(made.score(rows, cancel=None), rows, reference)
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_other_shapes_of_phi(change: dict[str, object]) -> None:
         for n in range(1, 12)
     ]
     with torch.inference_mode():
-        scores = made.score(rows, fast=False, cancel=None)
+        scores = made.score(rows, cancel=None)
         for row, score in zip(rows, scores, strict=True):
             logits = model(torch.tensor([row.prompt_ids + row.output_ids])).logits[0].double().log_softmax(-1)
             expected = [float(logits[len(row.prompt_ids) - 1 + at, token]) for at, token in enumerate(row.output_ids)]
@@ -235,39 +235,15 @@ def test_a_torch_without_the_private_operators_scores_the_same(
     monkeypatch.setattr(torch.ops, "mkldnn", SimpleNamespace())
     made = scorer_for(engine._model, engine._forward)
     rows = rows_of(80, count=12)
-    check(made.score(rows, fast=False, cancel=None), rows, reference)
+    check(made.score(rows, cancel=None), rows, reference)
     assert made.packed(), "packed all the same"
-
-
-@pytest.mark.parametrize("packable", [True, False])
-def test_fast_scores_are_near(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch, packable: bool) -> None:
-    monkeypatch.setattr(scorer, "choose_fast_dtype", lambda *given: "bfloat16")
-    made = scorer_for(engine._model, engine._forward)
-    made._packable = packable
-    rows = rows_of(60, count=12)
-    with torch.inference_mode():
-        exact = made.score(rows, fast=False, cancel=None)
-        fast = made.score(rows, fast=True, cancel=None)
-    differences = [
-        abs(one - other)
-        for left, right in zip(exact, fast, strict=True)
-        for one, other in zip(left.log_probabilities, right.log_probabilities, strict=True)
-    ]
-    assert max(differences) > 0
-    assert sum(differences) / len(differences) < 0.2, "on logits of tens"
-
-
-def test_fast_is_exact_where_bfloat16_does_not_pay(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scorer, "choose_fast_dtype", lambda device, dtype: dtype)
-    made, rows = scorer_for(engine._model, engine._forward), rows_of(60, count=4)
-    assert made.score(rows, fast=True, cancel=None) == made.score(rows, fast=False, cancel=None)
 
 
 def test_stop_is_heard_within_a_second(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     made = scorer_for(engine._model, engine._forward)
-    monkeypatch.setattr(made, "_limits", lambda dtype: Limits(tokens=30, keys=100, logits=10))
+    monkeypatch.setattr(made, "_limits", lambda: Limits(tokens=30, keys=100, logits=10))
     rows = rows_of(70, count=40)
-    expected = engine._scorer.score(rows, fast=False, cancel=None)
+    expected = engine._scorer.score(rows, cancel=None)
     attend = phi.PackedPhi._attend
 
     def slow(*arguments: object) -> torch.Tensor:
@@ -281,11 +257,11 @@ def test_stop_is_heard_within_a_second(engine: LocalEngine, monkeypatch: pytest.
         timer.start()
         started = time.monotonic()
         with torch.inference_mode(), pytest.raises(StoppedError):
-            made.score(rows, fast=False, cancel=cancel)
+            made.score(rows, cancel=cancel)
         assert time.monotonic() - started < 1.7
         timer.join()
     with torch.inference_mode():
-        again = made.score(rows, fast=False, cancel=threading.Event())
+        again = made.score(rows, cancel=threading.Event())
     assert [score.total for score in again] == pytest.approx([score.total for score in expected], abs=1e-4)
 
 

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from random import Random
 from threading import Event
 
 from phi2demo.engine.engine import Completion, ModelInfo, Output, Prompt, Score, StopReason, Tokens
@@ -39,10 +38,7 @@ class PlantedEngine(ScriptedEngine):
         self._words: dict[str, int] = {}
         self.strengths: list[float] = []
         self.scored: list[tuple[Prompt, Output]] = []
-        self.scored_fast: list[tuple[Prompt, Output]] = []
         self.seconds_a_batch = 0.0
-        self.rounding = 0.0
-        """Standard deviation of what is added to a fast score, the same for the same prompt."""
 
     def tokens(self, text: str | Sequence[int]) -> Tokens:
         if not isinstance(text, str):
@@ -58,11 +54,10 @@ class PlantedEngine(ScriptedEngine):
         outputs: Sequence[Output],
         *,
         adapter_strength: float = 1.0,
-        fast: bool = False,
         cancel: Event | None = None,
     ) -> list[Score]:
         self.strengths.append(adapter_strength)
-        (self.scored_fast if fast else self.scored).extend(zip(prompts, outputs, strict=True))
+        self.scored.extend(zip(prompts, outputs, strict=True))
         if (cancel or Event()).wait(self.seconds_a_batch) or (cancel and cancel.is_set()):
             raise StoppedError("Stopped.")
         scores = []
@@ -70,10 +65,6 @@ class PlantedEngine(ScriptedEngine):
             read = self.tokens(output)
             words = [read.text[start:end].strip() for start, end in read.spans]
             ids, values = read.ids, tuple(self._log_probability(word, body(prompt.text), prompt) for word in words)
-            if fast:
-                values = tuple(
-                    value + self.rounding * Random(f"{prompt.text}{at}").gauss() for at, value in enumerate(values)
-                )
             scores.append(Score(ids, values))
         return scores
 

@@ -12,7 +12,7 @@ from phi2demo.engine.engine import GenerationOptions, Output, Prompt, Score, Tok
 from phi2demo.engine.loading import plan
 from phi2demo.engine.local import LocalEngine
 from phi2demo.errors import InputError, SettingsError, StoppedError
-from phi2demo.explain import game, setting, words
+from phi2demo.explain import setting
 from phi2demo.explain.estimate import Pace, trial
 from phi2demo.explain.game import Game, ScoreCache
 from phi2demo.explain.request import METHODS, ExplainRequest, Method
@@ -317,7 +317,6 @@ def test_words_are_taken_where_there_are_too_many_tokens() -> None:
             outputs: Sequence[Output],
             *,
             adapter_strength: float = 1.0,
-            fast: bool = False,
             cancel: threading.Event | None = None,
         ) -> list[Score]:
             return [Score((1,) * len(output), (-1.0,) * len(output)) for output in outputs]
@@ -381,50 +380,3 @@ def test_the_method_is_as_exact_as_the_budget_allows(words: int, max_evals: int,
     text = " ".join(f"w{at}" for at in range(words))
     found = explained(PlantedEngine(rewards({"w1": 1.0})), asked(text, max_evals=max_evals, trust=False))
     assert found.request.method == method
-
-
-LONG = " ".join(f"word{at}" for at in range(40))
-
-
-def worth(token: str, text: str, prompt: Prompt) -> float:
-    return -9.0 + sum(1 / (3 + at) for at in range(40) if f"word{at} " in f"{text} ")
-
-
-@pytest.fixture
-def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(game, "narrows", lambda model: True)
-
-
-@pytest.mark.parametrize("method", ["partition", "permutation", "lime"])
-def test_a_fast_explanation_says_how_far_rounding_is_off(narrow: None, method: str) -> None:
-    engine = PlantedEngine(worth)
-    engine.rounding = 0.002
-    fast = explained(engine, asked(LONG, method=method, fast=True))
-    slow = explained(PlantedEngine(worth), asked(LONG, method=method))
-    assert len(engine.scored) < len(engine.scored_fast) / 2
-    assert fast.trust.rounding is not None
-    assert slow.trust.rounding is None
-    assert fast.trust.rounding.compared >= 16
-    assert 0.001 < fast.trust.rounding.error < 0.003
-    assert 0 < np.abs(fast.totals - slow.totals).max() < 0.01
-    assert any("scored fast" in line for line in words.trust_lines(fast))
-    assert fast.as_dict()["fast"] is True
-
-
-def test_fast_without_a_narrower_format_is_exact_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(game, "narrows", lambda model: False)
-    engine = PlantedEngine(worth)
-    engine.rounding = 1.0
-    found = explained(engine, asked(LONG, fast=True))
-    assert engine.scored_fast == []
-    assert found.trust.rounding is None
-    assert any("makes no difference" in note for note in found.notes)
-
-
-def test_what_was_scored_fast_is_not_taken_for_exact(narrow: None) -> None:
-    engine, cache = PlantedEngine(worth), ScoreCache()
-    engine.rounding = 0.5
-    explained(engine, asked(LONG, fast=True), cache=cache)
-    slow = explained(engine, asked(LONG), cache=cache)
-    exact = explained(PlantedEngine(worth), asked(LONG))
-    np.testing.assert_array_equal(slow.values, exact.values)

@@ -54,7 +54,6 @@ class BeamEngine(ScriptedEngine):
         outputs: Sequence[Output],
         *,
         adapter_strength: float = 1.0,
-        fast: bool = False,
         cancel: Event | None = None,
     ) -> list[Score]:
         self.on_score()

@@ -118,7 +118,6 @@ class ScriptedEngine:
         outputs: Sequence[Output],
         *,
         adapter_strength: float = 1.0,
-        fast: bool = False,
         cancel: Event | None = None,
     ) -> list[Score]:
         """Likes a text by how often its first letters are in the prompt, token ids by the words of the prompt."""

@@ -123,7 +123,6 @@ class ScriptedEngine:
         outputs: Sequence[Output],
         *,
         adapter_strength: float = 1.0,
-        fast: bool = False,
         cancel: Event | None = None,
     ) -> list[Score]:
         if (cancel or Event()).wait(self.delay_s * max(1.0, len(prompts) / 16)):

@@ -66,7 +66,6 @@ class PlantedEngine:
         outputs: Sequence[Output],
         *,
         adapter_strength: float = 1.0,
-        fast: bool = False,
         cancel: Event | None = None,
     ) -> list[Score]:
         self.asked += len(prompts)
