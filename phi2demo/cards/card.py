@@ -76,8 +76,6 @@ def _values(facts: Facts) -> dict[str, Any]:
         "decoding": results.decoding_lines(facts),
         "forms": results.forms_line(facts),
         "results": results.results_table(facts),
-        "by_task": results.task_table(facts),
-        "people": results.people_table(facts),
         "summary": results.summary(facts),
         "slices": slices_tables(facts),
         "slicing": slicing_lines(facts),

@@ -8,13 +8,11 @@ from phi2demo.cards.data_sets import DataSet, find_data_set
 from phi2demo.cards.facts import Facts
 from phi2demo.cards.markdown import NOT_MEASURED, bullets, plain, table
 from phi2demo.engine.engine import GenerationOptions
-from phi2demo.evaluation.by_task import EVEN
-from phi2demo.evaluation.by_task import to_markdown as by_task
-from phi2demo.evaluation.report import FORM_TITLES, contamination_to_markdown, people_to_markdown, to_markdown
-from phi2demo.evaluation.results import as_measures
+from phi2demo.evaluation.report import FORM_TITLES, contamination_to_markdown, to_markdown
 from phi2demo.tasks import TASKS
 
 SIGNIFICANT = 0.05
+EVEN = "no sure difference"
 _BOUNDS = ("max_new_tokens", "time_limit_s", "stop")
 """Settings of a generation that choose no token."""
 SHIPPED = DataSet("The demo's own evaluation set", "CC0-1.0", "The phi2demo authors")
@@ -29,10 +27,8 @@ def measures_of(facts: Facts) -> list[dict[str, Any]]:
 
 
 def _without_adapter(measured: dict[str, Any]) -> dict[str, Any]:
-    """A measure, a slice of it, or what people score on a part of it."""
+    """A measure, or a slice of it."""
     told = {**measured, "figures": [bare for each in measured["figures"] if (bare := _of_base(each))["scores"]]}
-    if told.get("people"):
-        told["people"] = _without_adapter(told["people"])
     return told | ({"slices": list(map(_without_adapter, told["slices"]))} if "slices" in told else {})
 
 
@@ -64,19 +60,9 @@ def results_table(facts: Facts) -> str:
     return to_markdown({"measures": measures}) if measures else ""
 
 
-def task_table(facts: Facts) -> str:
-    """Finetuned against base over all sets of each task; empty where no task has several."""
-    return by_task(as_measures(measures_of(facts)))
-
-
 def contamination_table(facts: Facts) -> str:
     """What of the test items may have been seen before; empty where it was not looked up."""
     return contamination_to_markdown(measures_of(facts))
-
-
-def people_table(facts: Facts) -> str:
-    """What people score against one another; empty where no test file has several answers to the same."""
-    return people_to_markdown(measures_of(facts))
 
 
 def testing_table(facts: Facts) -> str:

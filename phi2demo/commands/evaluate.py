@@ -63,18 +63,10 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
 
 
 def _tables(report: dict[str, Any], *, slices: bool) -> str:
-    """Every figure, what they come to by task, what people score, and which items may have been seen before."""
-    from phi2demo.evaluation.by_task import to_markdown as by_task
-    from phi2demo.evaluation.report import contamination_to_markdown, people_to_markdown, to_markdown
-    from phi2demo.evaluation.results import as_measures
+    """Every figure, and which items may have been seen before."""
+    from phi2demo.evaluation.report import contamination_to_markdown, to_markdown
 
-    measures = report["measures"]
-    tables = (
-        to_markdown(report, slices=slices),
-        by_task(as_measures(measures)),
-        people_to_markdown(measures),
-        contamination_to_markdown(measures),
-    )
+    tables = to_markdown(report, slices=slices), contamination_to_markdown(report["measures"])
     return "\n\n".join(filter(None, tables))
 
 
@@ -129,7 +121,7 @@ def _parser(command: str) -> shared.Parser:
     parser.add_argument("--seed", type=int, default=SEED, metavar="N", help=f"default: {SEED}, sacrebleu's")
     parser.add_argument("--resamples", type=int, default=RESAMPLES, metavar="N", help=f"default: {RESAMPLES}")
     parser.add_argument(
-        "--no-peers", dest="peers", action="store_false", help="leave out first sentences, xz, n-grams, people"
+        "--no-peers", dest="peers", action="store_false", help="leave out the first sentences of documents"
     )
     parser.add_argument(
         "--no-contamination",

@@ -135,16 +135,6 @@ def select(measures: Sequence[Measure], *, names: Sequence[str] = (), tasks: Seq
     return [m for m in measures if not (names or tasks) or m.name in names or m.task in tasks]
 
 
-def training_files(folder: Path, kind: str) -> Iterator[Path]:
-    """The training files below `folder` whose first row is of `kind`."""
-    for path in sorted(folder.rglob("*.jsonl*")):
-        match = FILE_NAME.fullmatch(path.name)
-        if match and match["split"] == "train":
-            first = next(read_rows(path), None)
-            if first and kind_of(first[1], path) == kind:
-                yield path
-
-
 def sha256_of(path: Path) -> str:
     """Of the file's bytes, as 64 hex digits."""
     with path.open("rb") as file:

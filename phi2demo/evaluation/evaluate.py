@@ -18,11 +18,10 @@ from phi2demo.evaluation.environment import describe_environment, describe_model
 from phi2demo.evaluation.figures import Scored
 from phi2demo.evaluation.forms import FORMS, FormName, confidences_in
 from phi2demo.evaluation.hub_data import HubData
-from phi2demo.evaluation.peers import Peers
-from phi2demo.evaluation.people import second_answers
 from phi2demo.evaluation.processes import ALONE, Processes
 from phi2demo.evaluation.slices import describe_slicing
 from phi2demo.evaluation.statistics import RESAMPLES, SEED, Resamples
+from phi2demo.tasks.documents import split_sentences
 
 FORMAT = 1
 REPORT = "report.json"
@@ -54,7 +53,7 @@ class EvaluationSettings:
     resamples: int = RESAMPLES
     """Of the bootstrap."""
     peers: bool = True
-    """Also measure what the model has to beat: first sentences, xz, n-grams of bytes; and people, where several answered."""
+    """Also measure what a summary has to beat: the first sentence of its document."""
     contamination: bool = True
     """Also look the items up in the training and validation files of the folder."""
 
@@ -128,7 +127,6 @@ def _plan(engine: Engine, settings: EvaluationSettings) -> _Work:
 
 def _report(engine: Engine, settings: EvaluationSettings, work: _Work) -> dict[str, Any]:
     """All but what it depends on."""
-    peers = Peers(settings.data, settings.output / "peers.json") if settings.peers else None
     seen = None
     if settings.contamination:
         print(f"looking the items up in the training and validation files of {settings.data}", file=sys.stderr)
@@ -137,7 +135,7 @@ def _report(engine: Engine, settings: EvaluationSettings, work: _Work) -> dict[s
     for measure in work.measures:
         print(f"scoring {measure.name}", file=sys.stderr)
         jobs = [job for job in work.jobs if job.measure is measure]
-        described.append(_describe(measure, jobs, peers, seen.of(measure) if seen else None, settings))
+        described.append(_describe(measure, jobs, seen.of(measure) if seen else None, settings))
     return {
         "format": FORMAT,
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -149,13 +147,12 @@ def _report(engine: Engine, settings: EvaluationSettings, work: _Work) -> dict[s
 
 
 def _describe(
-    measure: Measure, jobs: Sequence[Job], peers: Peers | None, found: Found | None, settings: EvaluationSettings
+    measure: Measure, jobs: Sequence[Job], found: Found | None, settings: EvaluationSettings
 ) -> dict[str, Any]:
     outputs = {job.name: job.open().outputs for job in jobs}
     seconds = {name: sum(output.seconds for output in each) for name, each in outputs.items()}
     texts = {name: [output.output for output in each] for name, each in outputs.items()}
     scored = Scored.of(measure, texts)
-    second = second_answers(measure) if peers else None
     return {
         "name": measure.name,
         "task": measure.task,
@@ -166,9 +163,8 @@ def _describe(
         "contamination": found and found.as_dict(),
         "figures": scored.figures(
             Resamples.draw(len(measure.items), resamples=settings.resamples, seed=settings.seed),
-            peers=peers.of(measure) if peers else {},
+            peers=first_sentences(measure) if settings.peers else {},
         ),
-        "people": second and second.describe(texts, resamples=settings.resamples, seed=settings.seed),
         "slices": scored.slices(
             resamples=settings.resamples,
             seed=settings.seed,
@@ -180,6 +176,14 @@ def _describe(
             name: round(len(measure.items) / value, 2) if value else None for name, value in seconds.items()
         },
     }
+
+
+def first_sentences(measure: Measure) -> dict[str, list[str]]:
+    """What a summary has to beat to be worth anything; empty where nothing is summarized."""
+    if measure.kind != "summarization":
+        return {}
+    documents = (split_sentences(item.row["document"]) for item in measure.items)
+    return {"first_sentence": [next((s.strip() for s in parts if s.strip()), "") for parts in documents]}
 
 
 def _write(path: Path, report: dict[str, Any]) -> None:

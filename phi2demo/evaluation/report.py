@@ -17,10 +17,6 @@ FORM_TITLES = {
 TOO_FEW = "too few to rank"
 PEER_TITLES = {
     "first_sentence": "first sentence",
-    "xz": "xz",
-    "xz_after_own": "xz after the training text",
-    "ngram_own": "byte 5-gram of the set's training text",
-    "ngram_all": "byte 5-gram of all training prose",
 }
 
 
@@ -54,7 +50,7 @@ def to_markdown(report: dict[str, Any], *, slices: bool = False) -> str:
     rows = []
     for measure in report["measures"]:
         for figure in measure["figures"]:
-            peers = (f"{PEER_TITLES[p]} {_estimate(e, figure['digits'])}" for p, e in figure["peers"].items())
+            peers = (f"{PEER_TITLES.get(p, p)} {_estimate(e, figure['digits'])}" for p, e in figure["peers"].items())
             cells = [measure["name"], _title(figure), f"{measure['n']:,}", *_scores(figure, forms)]
             rows.append([*cells, "; ".join(peers), *_difference(figure)])
     table = to_table(["measure", "metric", "n", *titles, "peers", "difference", "p"], rows)
@@ -62,27 +58,6 @@ def to_markdown(report: dict[str, Any], *, slices: bool = False) -> str:
     if not sliced:
         return table
     return f"{table}\n\n{to_table(['measure', 'slice', 'metric', 'n', *titles, 'difference', 'p'], sliced)}"
-
-
-def people_to_markdown(measures: Sequence[dict[str, Any]]) -> str:
-    """What a person's answer scores against other people's, beside the models on the same items; empty without any."""
-    told = [(measure["name"], measure["people"]) for measure in measures if measure.get("people")]
-    forms = [form for form in FORM_TITLES if any(form in f["scores"] for _, people in told for f in people["figures"])]
-    rows = [
-        [
-            name,
-            _title(figure),
-            f"{people['n']:,}",
-            *(
-                _estimate(score, figure["digits"])
-                for score in (figure["peers"]["person"], *map(figure["scores"].get, forms))
-            ),
-        ]
-        for name, people in told
-        for figure in people["figures"]
-    ]
-    head = ["measure", "metric", "n", "another person", *(FORM_TITLES[form] for form in forms)]
-    return to_table(head, rows) if rows else ""
 
 
 def contamination_to_markdown(measures: Sequence[dict[str, Any]]) -> str:

@@ -88,15 +88,6 @@ class ContaminationValue:
 
 
 @dataclass(frozen=True)
-class PeopleValue:
-    """What people score against one another on some items, beside the models."""
-
-    n: int
-    figures: tuple[tuple[FigureValue, ScoreValue], ...]
-    """Each with the person's score."""
-
-
-@dataclass(frozen=True)
 class MeasureValue:
     """What was measured on one set."""
 
@@ -109,8 +100,6 @@ class MeasureValue:
     data_sha256: str
     contamination: ContaminationValue | None = None
     """None where it was not looked up."""
-    people: PeopleValue | None = None
-    """None where the items have one answer each."""
     adapter_strength: float = 1.0
     """That was asked with; reports did not say it at first."""
 
@@ -202,14 +191,8 @@ def _measure(found: Fields) -> MeasureValue:
         slices=tuple(_slice(each) for each in found.optional("slices", found.several) or ()),
         data_sha256=data.text("sha256"),
         contamination=_contamination(standing) if (standing := found.optional("contamination", found.inner)) else None,
-        people=_people(second) if (second := found.optional("people", found.inner)) else None,
         adapter_strength=1.0 if strength is None else strength,
     )
-
-
-def _people(found: Fields) -> PeopleValue:
-    figures = ((_figure(each), _score(each.inner("peers").inner("person"))) for each in found.several("figures"))
-    return PeopleValue(found.count("n"), tuple(figures))
 
 
 def _contamination(found: Fields) -> ContaminationValue:

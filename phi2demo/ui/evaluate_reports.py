@@ -22,9 +22,7 @@ from phi2demo.ui import (
     example_cards,
     figures,
     markup,
-    people_table,
     slice_table,
-    task_table,
 )
 from phi2demo.ui.evaluate_inputs import placeholder
 from phi2demo.ui.evaluate_tab import EvaluateTab, Found
@@ -158,10 +156,7 @@ def shown(tab: EvaluateTab, found: Found, *, info: ModelInfo | None) -> dict[Any
     choices = [(measure_title(name), name) for name in measures]
     return {
         tab.about: figures.about(found.report, info=info, live=found.live),
-        tab.plot: "".join(
-            part(found.report)
-            for part in (figures.plot, task_table.gains, confidence_table.scores, people_table.scores)
-        ),
+        tab.plot: figures.plot(found.report) + confidence_table.scores(found.report),
         tab.after: gr.Column(visible=True),
         tab.table: figures.table(found.report),
         tab.slices: slice_table.heat(found.report),

@@ -24,7 +24,6 @@ from .reports import (
     HARDWARE,
     adapter_facts,
     base_facts,
-    figure,
     measure,
     report,
     sliced_report,
@@ -116,16 +115,6 @@ def test_what_was_measured_is_told() -> None:
     assert "Tatoeba, English-German" in section(text, "#### Testing Data")
     assert "40.5 tokens per second (finetuned" in section(text, "#### Speeds, Sizes, Times")
     assert "torch 2.13.0" in section(text, "#### Software")
-
-
-def test_what_the_sets_of_a_task_come_to_is_told() -> None:
-    assert "meta-analysis" not in section(make_card(adapter_facts()).text, "#### Summary"), "one set a task"
-    told = report()
-    told["measures"].append(measure("translation.other.en-de", figure("bleu", "BLEU", 22, 20, p=0.3)))
-    summary = section(make_card(adapter_facts(reports=[told])).text, "#### Summary")
-    assert "| translation | BLEU | 2 | 3,236 | +4.2 (-24.0 to +32.4) | 0.308 | no sure difference | 47 % |" in summary
-    assert "| sentiment | accuracy | 1 | 1,618 |" in summary
-    assert "meta-analysis" not in make_card(base_facts(reports=[told])).text
 
 
 def test_how_the_outputs_were_decoded_is_told() -> None:
@@ -342,20 +331,6 @@ def test_what_the_model_may_have_seen_of_the_test_files_is_told() -> None:
     assert "| by contamination | metric | in training | in neither |" in section(text, "#### Results by slice")
     assert "Contamination is whether it stands there." in section(text, "#### Factors")
     assert "(validation):\n\nNot measured." in section(make_card(adapter_facts()).text, "#### Testing Data")
-
-
-def test_people_are_told_beside_the_models() -> None:
-    told = sliced_report()
-    figures = told["measures"][0]["figures"]
-    person = {"score": 43.8, "low": 40.0, "high": 47.0}
-    told["measures"][0]["people"] = {"n": 480, "figures": [each | {"peers": {"person": person}} for each in figures]}
-    text = section(make_card(adapter_facts(reports=[told])).text, "#### Summary")
-    assert "| measure | metric | n | another person | finetuned |" in text
-    assert "| translation.tatoeba.en-de | BLEU | 480 | 43.8 (40.0 to 47.0) |" in text
-    own = section(make_card(base_facts(reports=[told])).text, "#### Summary")
-    assert "43.8 (40.0 to 47.0)" in own
-    assert "| finetuned |" not in own
-    assert "another person" not in make_card(adapter_facts()).text
 
 
 def test_fifths_of_confidence_stand_in_their_order() -> None:

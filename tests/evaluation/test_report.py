@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from phi2demo.errors import DataError
-from phi2demo.evaluation.report import contamination_to_markdown, people_to_markdown, read_report, to_markdown
+from phi2demo.evaluation.report import contamination_to_markdown, read_report, to_markdown
 
 FIGURE: dict[str, Any] = {
     "metric": "bleu",
@@ -81,16 +81,6 @@ def test_what_may_have_been_seen_is_a_table_and_a_line() -> None:
     assert contamination_to_markdown(measures[2:]) == ""
     together = contamination_to_markdown([{"name": "x", "contamination": clean | {"in training": 2}}])
     assert "| x | 2 | 0 | 9 |  |" in together, "which several files hold only together"
-
-
-def test_people_stand_beside_the_models() -> None:
-    second = FIGURE | {"peers": {"person": {"score": 43.8, "low": 40.0, "high": 47.0}}}
-    measures = [{"name": "x"}, {"name": "y", "people": None}, {"name": "z", "people": {"n": 480, "figures": [second]}}]
-    head, _, row = people_to_markdown(measures).split("\n")
-    assert head == "| measure | metric | n | another person | finetuned | base, template | base, plain form |"
-    scores = "43.8 (40.0 to 47.0) | 21.5 (18.0 to 25.0) | 0.1 (0.0 to 0.2) | 16.6 (9.8 to 23.7)"
-    assert row == f"| z | BLEU | 480 | {scores} |"
-    assert people_to_markdown(measures[:2]) == ""
 
 
 def test_names_of_a_person_s_own_data_do_not_break_a_table() -> None:

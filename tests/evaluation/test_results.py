@@ -10,7 +10,7 @@ from phi2demo.errors import DataError
 from phi2demo.evaluation.evaluate import EvaluationSettings, evaluate
 from phi2demo.evaluation.examples import examples_of, ordered
 from phi2demo.evaluation.export import to_csv, to_json, to_jsonl, to_zip
-from phi2demo.evaluation.results import ContaminationValue, ScoreValue, as_report, load_report
+from phi2demo.evaluation.results import ContaminationValue, as_report, load_report
 from phi2demo.evaluation.shelf import SET_REPORT, examples_beside, kept_reports, shipped_measures
 from phi2demo.settings import ASSETS
 from tests.tasks.scripted import INFO, ScriptedEngine
@@ -58,21 +58,6 @@ def test_contamination_is_read_where_it_was_looked_up() -> None:
     assert as_report(report).measures[0].contamination == ContaminationValue(2, 5)
     report["measures"][0]["contamination"]["in training"] = "all"
     with pytest.raises(DataError, match=r"measures\[0\]\.contamination\.in training is 'all'"):
-        as_report(report)
-
-
-def test_what_people_score_is_read_where_it_was_measured() -> None:
-    report = small()
-    figure = report["measures"][0]["figures"][0]
-    person = {"score": 43.8, "low": 40.0, "high": 47.0}
-    report["measures"][0]["people"] = {"n": 480, "figures": [figure | {"peers": {"person": person}}]}
-    people = as_report(report).measures[0].people
-    assert people is not None
-    assert people.n == 480
-    assert people.figures[0][1] == ScoreValue(43.8, 40.0, 47.0)
-    assert people.figures[0][0].scores["finetuned"].score == 30.0
-    report["measures"][0]["people"]["figures"] = [figure]
-    with pytest.raises(DataError, match=r"people\.figures\[0\]\.peers is missing"):
         as_report(report)
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from phi2demo.evaluation.results import as_report
 from phi2demo.evaluation.slices import FIFTHS
-from phi2demo.ui import confidence_table, figures, people_table, slice_table, task_table
+from phi2demo.ui import confidence_table, figures, slice_table
 from phi2demo.ui.example_cards import differing
 from tests.evaluation.test_results import small
 from tests.tasks.scripted import INFO
@@ -49,19 +49,6 @@ def test_a_few_items_have_no_p(n: int, p: str) -> None:
     assert f'<td class="number" data-label="p">{p}</td>' in figures.table(as_report(report))
 
 
-def test_several_sets_of_a_task_are_told_together() -> None:
-    report = small()
-    assert task_table.gains(as_report(report)) == "", "one set says it itself"
-    (measure,) = report["measures"]
-    measure |= {"n": 40}
-    measure["figures"][0]["difference"] |= {"value": 2.0, "low": -0.5, "high": 4.5}
-    report["measures"] += [measure | {"name": measure["name"] + "<b>"}] * 4
-    table = task_table.gains(as_report(report))
-    assert '<span class="better">+2.0</span> <small>+0.4 to +3.6</small>' in table
-    assert '<td class="number" data-label="Sets">5</td><td class="number" data-label="n">200</td>' in table
-    assert "<b>" not in table
-
-
 @pytest.mark.parametrize(("highest", "top"), [(0.0, 1.0), (1.4, 2.0), (41.0, 60.0), (100.0, 100.0), (101.0, 200.0)])
 def test_scales_end_at_round_numbers(highest: float, top: float) -> None:
     assert figures.nice_top(highest) == top
@@ -94,19 +81,6 @@ def test_slices_are_coloured_by_gain_and_small_ones_are_grey() -> None:
     assert "too few to rank" in cells[2][2]
     assert "<b>odd" not in table
     assert slice_table.heat(as_report(small() | {"measures": []})).startswith('<p class="note')
-
-
-def test_people_stand_beside_the_models_where_several_answered() -> None:
-    report = small()
-    assert people_table.scores(as_report(report)) == ""
-    figure = report["measures"][0]["figures"][0] | {"title": "<b>BLEU"}
-    person = {"score": 43.8, "low": 40.0, "high": 47.0}
-    report["measures"][0]["people"] = {"n": 1480, "figures": [figure | {"peers": {"person": person}}]}
-    table = people_table.scores(as_report(report))
-    cells = re.findall(r'<td class="number"[^>]*>(.*?)</td>', table)
-    assert cells == ["1,480", "43.8 <small>40.0 to 47.0</small>", "30.0 <small>25.0 to 35.0</small>", "20.0 "]
-    assert "<b>BLEU" not in table
-    assert table.count('<th scope="col"') == 6
 
 
 def test_fifths_of_confidence_tell_what_it_is_worth_and_are_not_in_the_heat_table() -> None:
