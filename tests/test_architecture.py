@@ -59,7 +59,6 @@ WITH_TORCH = {
     "phi2demo.engine.scoring",
     "phi2demo.engine.search",
     "phi2demo.engine.watch",
-    "phi2demo.training.merged_phi",
     "phi2demo.training.optimizers",
 }
 """What is made of torch itself, imported once a model is really loaded or trained."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from phi2demo.benchmark import explaining, finetuning, generating
+from phi2demo.benchmark import explaining, generating
 from phi2demo.benchmark.machine import describe_machine, limit_threads
 from phi2demo.benchmark.shapes import SHAPES, make_random
 from phi2demo.benchmark.texts import EXAMPLES
@@ -20,10 +20,9 @@ if TYPE_CHECKING:
 CLAIMS = {
     "explain": "stock shap against the scorer here: same values",
     "generate": "transformers and PEFT against the engine here: same texts",
-    "finetune": "PEFT against a step of finetuning here: same gradients",
 }
 
-Comparison = explaining.Comparison | generating.Comparison | finetuning.Comparison
+Comparison = explaining.Comparison | generating.Comparison
 
 
 def main(command: str, argv: Sequence[str]) -> int:
@@ -41,10 +40,8 @@ def main(command: str, argv: Sequence[str]) -> int:
     match given.claim:
         case "explain":
             result = _explain(loaded, given)
-        case "generate":
-            result = _generate(loaded, given)
         case _:
-            result = finetuning.compare(loaded, rank=given.rank, repeats=given.repeats)
+            result = _generate(loaded, given)
     result = replace(result, machine=describe_machine(loaded.info.device, loaded.info.dtype))
     print(json.dumps(result.as_dict(), ensure_ascii=False, indent=2) if given.json else _table(result))
     return 0
@@ -86,7 +83,6 @@ def _parser(command: str) -> shared.Parser:
         "--texts", type=int, default=len(EXAMPLES), metavar="N", help="explain: the first, shorter ones"
     )
     parser.add_argument("--shape", choices=SHAPES, help="explain: random weights of this shape instead of a model")
-    parser.add_argument("--rank", type=int, default=64, metavar="N", help="finetune: of the adapter; default: 64")
     shared.add_model_arguments(parser)
     return parser
 
@@ -110,14 +106,8 @@ def _table(result: Comparison) -> str:
     match result:
         case explaining.Comparison():
             lines = _explain_table(result)
-        case generating.Comparison():
-            lines = _generate_table(result)
         case _:
-            lines = [
-                f"PEFT {result.peer_seconds:.2f} s, ours {result.ours_seconds:.2f} s: {result.ratio:.1f} times faster, "
-                f"off by {result.max_difference:.1e}",
-                f"a step over {result.rows} examples of {result.tokens} tokens, rank {result.rank}, {result.model}",
-            ]
+            lines = _generate_table(result)
     return "\n".join([*lines, where])
 
 

@@ -1,7 +1,7 @@
 """Put a LoRA adapter on a base: corpus -> the app's own prompts -> loss on the outputs -> an adapter's folder."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,6 @@ from phi2demo.settings import ModelSettings
 from phi2demo.tasks.declaration import Declaration
 from phi2demo.training import record
 from phi2demo.training.adapter import adapt, load_base, load_tokenizer, save
-from phi2demo.training.batch import Batch
 from phi2demo.training.corpus import CleaningReport, Source, Split, read_corpus
 from phi2demo.training.finetune_settings import FinetuneSettings
 from phi2demo.training.held_out import draw
@@ -24,15 +23,11 @@ from phi2demo.training.loop_settings import LoopSettings
 from phi2demo.training.mixture import EMPHASIS, Mixture, task_weights
 from phi2demo.training.origins import data_hashes
 from phi2demo.training.output import make_output
-from phi2demo.training.packs import PackedBatches
 from phi2demo.training.precision import make_accelerator
 from phi2demo.training.software import versions
 from phi2demo.training.text_languages import FIELDS, text_languages
 
 if TYPE_CHECKING:
-    import torch
-    from accelerate import Accelerator
-    from peft import PeftModel
     from transformers import PreTrainedTokenizerBase
 
 SMALL = 100_000_000
@@ -62,18 +57,15 @@ def finetune(settings: FinetuneSettings) -> Path:
     model = adapt(load_base(base, settings, accelerator.device), settings)
     steps = settings.steps or _steps(settings, taught)
     loop = settings.loop(steps, 1e-3 if model.num_parameters() <= SMALL else 2e-4)
-    gradients = _gradients(model, settings, accelerator)
-    full_rows = max_length if accelerator.device.type == "cuda" else None
     state = train(
         model,
-        taught if gradients is None else PackedBatches(taught, settings.part_tokens, full_rows),
+        taught,
         loop,
         settings.output,
         accelerator,
         validate=partial(held_out.losses, model, settings.part_tokens, accelerator.device)
         if held_out.batches
         else None,
-        gradients=gradients,
         identity=_identity(settings, max_length, taught.sources),
         label="finetune",
     )
@@ -170,18 +162,6 @@ def _steps(settings: FinetuneSettings, taught: Mixture) -> int:
     kinds = {FORMS[task][0] for task in taught.tasks}
     rows = sum(len(source.rows["train"]) for source in taught.sources if source.kind in kinds)
     return round(rows * (settings.epochs or 0) / settings.batch_size)
-
-
-def _gradients(
-    model: "PeftModel", settings: FinetuneSettings, accelerator: "Accelerator"
-) -> Callable[[Batch], "torch.Tensor"] | None:
-    """A faster way to the same gradients, where there is one."""
-    from phi2demo.training.merged_phi import MergedPhi, fits
-
-    if accelerator.num_processes > 1 or settings.gradient_checkpointing or not fits(model, accelerator.device):
-        return None
-    merged = MergedPhi(model.to(accelerator.device), dropout=settings.dropout)
-    return lambda batch: merged.add_gradients(batch, part_tokens=settings.part_tokens, accelerator=accelerator)
 
 
 def _identity(settings: FinetuneSettings, max_length: int, sources: Any) -> dict[str, Any]:

@@ -37,7 +37,6 @@ def train(
     accelerator: "Accelerator",
     *,
     validate: Measure | None = None,
-    gradients: Callable[[Batch], "torch.Tensor"] | None = None,
     identity: dict[str, Any] | None = None,
     label: str = "train",
 ) -> TrainingState:
@@ -47,8 +46,7 @@ def train(
     `identity` is what must not change between a run and its resumption; SettingsError where it did. `validate` gives
     held-out losses every `validate_every` steps; with `patience`, training ends early once the one named "all" falls no
     more, and the model is left with the weights for which it was lowest; a run that is stopped while it is measured is
-    measured when it goes on. `gradients`, for a single process, adds those of a batch's mean loss to the parameters in
-    place of the model's own and returns that loss. Raises StoppedError on Ctrl-C or SIGTERM, once a checkpoint is saved.
+    measured when it goes on. Raises StoppedError on Ctrl-C or SIGTERM, once a checkpoint is saved.
     """
     import torch
 
@@ -63,7 +61,7 @@ def train(
     checkpoints = Checkpoints(folder / "checkpoints", model, bare, accelerator)
     state = checkpoints.resume(asdict(settings) | (identity or {}))
     state.unmeasured = state.unmeasured and validate is not None
-    compute = gradients or _own_gradients(wrapped, settings, accelerator)
+    compute = _gradients(wrapped, settings, accelerator)
     set_dropout(model, settings.dropout)
     wrapped.train()
     coming = batches_from(batches, state.step, settings.steps, workers=settings.workers)
@@ -96,7 +94,7 @@ def describe(state: TrainingState, accelerator: "Accelerator") -> dict[str, Any]
     }
 
 
-def _own_gradients(
+def _gradients(
     model: "torch.nn.Module", settings: LoopSettings, accelerator: "Accelerator"
 ) -> Callable[[Batch], "torch.Tensor"]:
     """Those of the model itself, which is compiled where the settings say so."""
