@@ -164,7 +164,7 @@ class Watch(StoppingCriteria):
         """Without end tokens, up to the first stop string, and without half a character at the end."""
         text = self._decode([token for token in ids if token not in self._end_ids])
         starts = [at for at in (text.find(stop) for stop in self._stops[row]) if at >= 0]
-        return text[: min(starts)] if starts else text.rstrip(UNFINISHED)
+        return (text[: min(starts)] if starts else text).rstrip(UNFINISHED)
 
     def _decode(self, ids: list[int]) -> str:
         text = self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from phi2demo.data.cleaning import clean
 from phi2demo.tasks.documents import split_sentences
 
 UnitKind = Literal["tokens", "words", "sentences", "paragraphs"]
@@ -39,8 +40,8 @@ def split(
 
     The units are those of `read`, the text as the model reads it, where that is another one; `edges` says for each place
     between its characters which place of `text` that is. `tokens` are the tokenizer's spans of it, for that kind alone.
-    No unit is white space only, unless the whole text is, and none begins or ends inside a character as a person sees
-    it: tokens that share one are one unit.
+    No unit is only white space or invisible, unless the whole text is, and none begins or ends inside a character as a
+    person sees it: tokens that share one are one unit.
     """
     read = text if read is None else read
     match kind:
@@ -77,7 +78,7 @@ def _spans(text: str, ends: Iterable[int]) -> list[tuple[int, int]]:
     start = seen = 0
     blank = True
     for end in (*ends, len(text)):
-        blank = blank and not text[seen:end].strip()
+        blank = blank and not clean(text[seen:end])
         seen = end
         if end <= start or blank or not _parts_characters(text, end, start):
             continue

@@ -1,6 +1,7 @@
 """Languages by code and name, and which one a text is in (lingua)."""
 
 import logging
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Container
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from lingua import LanguageDetector
 
 _log = logging.getLogger(__name__)
+_WORD = re.compile(r"[^\W\d_]+")
 
 LANGUAGES = {
     "en": "English",
@@ -43,6 +45,8 @@ _LOOKALIKES = {
 }
 """Told apart from the languages above, so that a text in one of them is not taken for its nearest neighbour."""
 
+SAMPLED = 2000
+"""Characters of a text that its language and script are told by."""
 MIN_LETTERS = 12
 """Shorter texts ("Tom!", "Hotel") are in many languages at once."""
 MIN_CONFIDENCE = 0.75
@@ -54,6 +58,10 @@ LONG_TEXT, SHORT_TEXT = (0.75, 0.01), (0.9, 0.001)
 Of 1,071 English texts, most of them film reviews, 3 were taken for another at the first, and 7 by the likeliest language
 alone. Of 1,826 sentences of fewer than 25 letters in English, German, French and Spanish, the second takes one for another.
 """
+LEAST_LETTERS = 4
+"""Of a text whose language is guessed: "brb" is in none."""
+NAME_WORDS = 4
+"""A name has at most so many words."""
 _SCRIPTS = {"CJK": "Chinese", "HIRAGANA": "Japanese", "KATAKANA": "Japanese", "HANGUL": "Korean"}
 """Of Unicode's names of letters, which begin with their script, those that a person calls otherwise."""
 
@@ -69,13 +77,14 @@ def detect_language(text: str) -> str | None:
 def detect_foreign(text: str, known: Container[str]) -> str | None:
     """The language of `text` where it is surely in none of the `known` ones, however short the text is.
 
-    A few words that all begin with a capital may be a name, in the language of whoever bears it.
+    A few words that all begin with a capital, and are not all in capitals, may be a name, in the language of whoever bears
+    it.
     """
     is_long, words = _letters(text) >= FOREIGN_LETTERS, text.split()
-    if not is_long and len(words) > 1 and all(word[0].isupper() for word in words):
+    if not is_long and 1 < len(words) <= NAME_WORDS and text != text.upper() and all(w[0].isupper() for w in words):
         return None
     likeliest_has, known_have = LONG_TEXT if is_long else SHORT_TEXT
-    found = _confidences(text, 1)
+    found = _confidences(text, LEAST_LETTERS)
     code = max(found, key=found.__getitem__, default="")
     if not code or code in known or found[code] < likeliest_has:
         return None
@@ -83,17 +92,17 @@ def detect_foreign(text: str, known: Container[str]) -> str | None:
 
 
 def foreign_script(text: str) -> str | None:
-    """The script of a text in which a line has more letters of others than of the Latin one, by its English name.
+    """The script of a text that has more letters of others than of the Latin one, by its English name.
 
-    All LANGUAGES are written in Latin letters.
+    All LANGUAGES are written in Latin letters. A letter by itself may be a symbol, as in formulas, and is not counted.
     """
-    for line in text.splitlines():
-        scripts = Counter(unicodedata.name(letter, "").partition(" ")[0] for letter in line if letter.isalpha())
-        if scripts.total() > 2 * scripts["LATIN"]:
-            del scripts["LATIN"]
-            found = "HIRAGANA" if "HIRAGANA" in scripts else scripts.most_common(1)[0][0]
-            return _SCRIPTS.get(found, found.capitalize())
-    return None
+    words = (word for word in _WORD.findall(text[:SAMPLED]) if len(word) > 1)
+    scripts = Counter(unicodedata.name(letter, "").partition(" ")[0] for word in words for letter in word)
+    if scripts.total() <= 2 * scripts["LATIN"]:
+        return None
+    del scripts["LATIN"]
+    found = "HIRAGANA" if "HIRAGANA" in scripts else scripts.most_common(1)[0][0]
+    return _SCRIPTS.get(found, found.capitalize())
 
 
 def _likeliest(confidences: dict[str, float]) -> str | None:
@@ -103,7 +112,7 @@ def _likeliest(confidences: dict[str, float]) -> str | None:
 
 def _confidences(text: str, min_letters: int) -> dict[str, float]:
     """By language; none of a text that is shorter."""
-    sample = text[:2000]
+    sample = text[:SAMPLED]
     if _letters(sample) < min_letters:
         return {}
     try:
@@ -115,7 +124,7 @@ def _confidences(text: str, min_letters: int) -> dict[str, float]:
 
 
 def _letters(text: str) -> int:
-    return sum(map(str.isalpha, text[:2000]))
+    return sum(map(str.isalpha, text[:SAMPLED]))
 
 
 @cache

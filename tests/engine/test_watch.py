@@ -100,3 +100,10 @@ def test_the_best_of_beams_is_one_that_does_not_repeat_itself() -> None:
     assert [each.stop_reason for each in completion.candidates] == ["loop", "end"]
     taken = preferred(TASKS["translation"], "今日は", TranslationOptions("en", "de"), completion)
     assert taken.text.strip() == "Das Wetter ist gut."
+
+
+def test_nor_does_one_that_is_cut_before_a_stop_string() -> None:
+    watch, _ = watch_of([1])
+    watch._stops = [("END",)]
+    half = ids_of("Yes 🙂")[:-1]
+    assert watch._shown(0, [*half, *ids_of("END")]) == "Yes "
