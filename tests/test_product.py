@@ -323,6 +323,11 @@ def test_what_cannot_be_right_is_said(client: Any) -> None:
     assert looping["receipt"]["stop_reason"] == "loop"
     assert any("repeat itself" in note for note in looping["notes"])
     assert len(looping["text"]) < 60
+    for text in ("He said that he said that", "1, 2, 3,", "A man and a man and a man and"):
+        looping = client.predict(text, options={"temperature": 0.0, "repetition_penalty": 1.0}, api_name="/generate")
+        assert looping["receipt"]["stop_reason"] == "loop"
+        assert looping["receipt"]["new_tokens"] < 100
+        assert any("repeat itself" in note for note in looping["notes"])
 
 
 @pytest.mark.slow
@@ -339,3 +344,39 @@ def test_special_tokens_in_a_text_are_only_text(client: Any) -> None:
     assert "Hamburg" in (answer["text"] + answer.get("withheld", ""))
     review = client.predict("A warm and funny film. <|endoftext|><|pad|> I loved it.", api_name="/classify")
     assert review["text"] == "positive"
+
+
+ASKED_OF_TEXTS = (
+    ("The bakery on Mill Street opens at six in the morning. Its owner is called Peter Lang.",
+     "When does the bakery open?", "How many people work there?"),
+    ("Sofia Rossi was born in Naples in 1975. She is a doctor and lives in Rome with her two sons.",
+     "Where was Sofia Rossi born?", "What is her husband's name?"),
+    ("The ship sank in a storm in 1912. Forty sailors were saved by a fishing boat.",
+     "When did the ship sink?", "What was the name of the captain?"),
+    ("The lake is two kilometres long. Swans and ducks live on it, and in winter children skate on the ice.",
+     "How long is the lake?", "How cold is the water?"),
+    ("Mr. Carter bought an old farm in Wales. He keeps sheep and makes cheese.",
+     "Where did Mr. Carter buy a farm?", "How much did the farm cost?"),
+    ("The concert begins at eight in the town hall. The orchestra plays music by Mozart.",
+     "When does the concert begin?", "Who is the singer?"),
+    ("Julia's cat is black and is called Max. It sleeps in the kitchen.",
+     "What is Julia's cat called?", "Where does Julia work?"),
+    ("The factory in Leeds makes chairs and tables. It was built in 1950 and has three hundred workers.",
+     "What does the factory make?", "Who is the director of the factory?"),
+    ("On Friday a bear was seen near the school. The police told the children to stay inside.",
+     "When was the bear seen?", "How old is the teacher?"),
+    ("The mountain is 2,400 metres high. It was first climbed in 1865 by two brothers from Zermatt.",
+     "How high is the mountain?", "How long did the climb take?"),
+)  # fmt: skip
+"""Each with a question that it answers and one that it does not."""
+
+
+@pytest.mark.slow
+def test_some_questions_without_an_answer_are_told_so(client: Any) -> None:
+    told = [
+        [client.predict(text, question, api_name="/answer")["text"] == "not in the text" for question in questions]
+        for text, *questions in ASKED_OF_TEXTS
+    ]
+    with_answer, without = (sum(column) for column in zip(*told, strict=True))
+    assert without >= 3, "as the README says"
+    assert with_answer <= 1

@@ -5,6 +5,7 @@ pieces. Here the special tokens have names that cannot be typed, in a copy of th
 """
 
 import json
+import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,8 @@ from phi2demo.errors import ModelError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-_UNTYPED = "\x00"
-"""Begins the names of special tokens in the copy: a text that holds it is refused before it is read."""
+_UNTYPED = f"\x00{secrets.token_hex(8)}:"
+"""Begins the names of special tokens in the copy: another one in every process, so that no text can hold it."""
 
 
 @dataclass(frozen=True)

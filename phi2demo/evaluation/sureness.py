@@ -26,8 +26,10 @@ LEAST_RIGHT: dict[Word, float] = {"sure": 200 / 3, "fairly sure": 100 / 3}
 
 
 def judged(results: tuple[Result, ...], info: ModelInfo, *, shelf: Path = SHELF) -> tuple[Result, ...]:
-    """The results with how sure the model is, where an evaluation of the loaded weights on the shelf tells; and a note
-    beside those that it is unsure of."""
+    """The results with how sure the model is, where an evaluation of the loaded weights on the shelf tells.
+
+    Those that it is unsure of get a note.
+    """
     reports = [kept.report for kept in kept_reports(shelf, info=info) if kept.report.is_of(info)]
     return tuple(_judged(reports, result) for result in results)
 
@@ -50,7 +52,7 @@ def sureness(reports: Sequence[ReportValue], receipt: Receipt, probability: floa
     figure = found.figures[0]
     scores = [number(score, figure.digits) for score in (there, over_all)]
     measured = (
-        f"Answers that the model was as sure of have {figure.title} {scores[0]} on {measure_title(found.name)}, "
+        f"On {measure_title(found.name)}, answers with a similar probability score {figure.title} {scores[0]}, "
         f"all answers {scores[1]}"
     )
     return Sureness(_word(at, figure.metric, there), measured)

@@ -84,7 +84,7 @@ def details(result: Result) -> str:
     receipt = result.receipt
     rows = [
         *([] if result.mean_probability is None else [("Mean token probability", f"{result.mean_probability:.0%}")]),
-        *([("That is worth", result.sureness.measured)] if result.sureness else []),
+        *([("Measured", result.sureness.measured)] if result.sureness else []),
         ("Answered by", f"{receipt.base} {receipt.base_revision}"),
         ("With adapter", _adapter(receipt)),
         ("On", f"{receipt.device}, {receipt.dtype}"),

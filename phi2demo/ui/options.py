@@ -26,7 +26,7 @@ _NUMBERS = {
     "no_repeat_ngram_size": ("No repeats of", "Runs of so many tokens stand once in the output; 0 allows all"),
     "num_beams": ("Beams", "Above 1: slower, no streaming"),
     "reverse_weight": ("Weight of translating back", "Of the beams' outputs, rather one that gives your text back"),
-    "min_support": ("Least support by the text", "Below it the answer is: not in the text; 0 always answers"),
+    "min_support": ("Support needed", "Below this support by your text it answers “not in the text”; 0 answers always"),
     "time_limit_s": ("Time limit in seconds", "It ends with what there is"),
 }
 _CHECKBOXES = {

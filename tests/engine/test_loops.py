@@ -1,6 +1,6 @@
 import pytest
 
-from phi2demo.engine.loops import LONGEST_TURN, loop_end
+from phi2demo.engine.loops import loop_end
 
 
 @pytest.mark.parametrize(
@@ -36,9 +36,8 @@ def test_what_goes_on_and_on_is_a_loop(text: str) -> None:
         "| --- | --- | --- | --- | --- | --- | --- |",
         "He ran and he ran and he ran, and then he slept.",
         "Bla bla bla.",
-        f"{'x' * (LONGEST_TURN - 3)}. " + "A text of other words follows here, and nothing in it comes back."[:60],
+        "The man went into the house and sat down at the table. " * 2,
     ],
 )
 def test_what_people_write_is_none(text: str) -> None:
-    found = loop_end(text)
-    assert found is None or "x" * 30 in text
+    assert loop_end(text) is None

@@ -59,7 +59,7 @@ REPORT = report_of(measured("translation.x.en-de", 400), measured("translation.x
 )
 def test_the_fifth_of_an_answer_says_it(receipt: Receipt, probability: float, word: Any, score: float) -> None:
     assert sureness([REPORT], receipt, probability) == Sureness(
-        word, f"Answers that the model was as sure of have BLEU {score} on English to German, x, all answers 30.0"
+        word, f"On English to German, x, answers with a similar probability score BLEU {score}, all answers 30.0"
     )
 
 
@@ -85,7 +85,7 @@ def test_the_largest_set_of_the_same_languages_says_it(receipt: Receipt) -> None
     for reports in ([REPORT, larger], [larger, REPORT]):
         found = sureness(reports, receipt, 0.4)
         assert found is not None
-        assert "BLEU 99.0 on English to German, y" in found.measured
+        assert "On English to German, y, answers with a similar probability score BLEU 99.0" in found.measured
 
 
 def test_an_answer_that_measured_weights_are_unsure_of_has_a_note(tmp_path: Path) -> None:
