@@ -52,8 +52,8 @@ def sureness(reports: Sequence[ReportValue], receipt: Receipt, probability: floa
     figure = found.figures[0]
     scores = [number(score, figure.digits) for score in (there, over_all)]
     measured = (
-        f"On {measure_title(found.name)}, answers with a similar probability score {figure.title} {scores[0]}, "
-        f"all answers {scores[1]}"
+        f"On the test set, answers with a similar probability score {scores[0]} in {figure.title}; all answers score "
+        f"{scores[1]} ({measure_title(found.name)})"
     )
     return Sureness(_word(at, figure.metric, there), measured)
 

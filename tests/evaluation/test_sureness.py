@@ -59,7 +59,9 @@ REPORT = report_of(measured("translation.x.en-de", 400), measured("translation.x
 )
 def test_the_fifth_of_an_answer_says_it(receipt: Receipt, probability: float, word: Any, score: float) -> None:
     assert sureness([REPORT], receipt, probability) == Sureness(
-        word, f"On English to German, x, answers with a similar probability score BLEU {score}, all answers 30.0"
+        word,
+        f"On the test set, answers with a similar probability score {score} in BLEU; all answers score 30.0 "
+        "(English to German, x)",
     )
 
 
@@ -85,7 +87,7 @@ def test_the_largest_set_of_the_same_languages_says_it(receipt: Receipt) -> None
     for reports in ([REPORT, larger], [larger, REPORT]):
         found = sureness(reports, receipt, 0.4)
         assert found is not None
-        assert "On English to German, y, answers with a similar probability score BLEU 99.0" in found.measured
+        assert "score 99.0 in BLEU; all answers score 30.0 (English to German, y)" in found.measured
 
 
 def test_an_answer_that_measured_weights_are_unsure_of_has_a_note(tmp_path: Path) -> None:
@@ -137,4 +139,4 @@ def test_other_tasks_need_no_languages(receipt: Receipt) -> None:
     asked = replace(receipt, task="question_answering", options={"question": "Who?"})
     found = sureness([REPORT, answers], asked, 0.2)
     assert found is not None
-    assert "BLEU 12.0" in found.measured
+    assert "score 12.0 in BLEU" in found.measured

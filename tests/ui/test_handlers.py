@@ -494,7 +494,10 @@ def test_where_it_was_as_unsure_the_measured_score_is_told(
     scores = (12.0,) * 5  # whichever fifth it is
     report = small() | {"measures": [measured("translation.pairs.en-de", 400, scores=scores, metric="accuracy")]}
     info = engine.info
-    told = "On English to German, pairs, answers with a similar probability score BLEU 12.0, all answers 30.0"
+    told = (
+        "On the test set, answers with a similar probability score 12.0 in BLEU; all answers score 30.0 "
+        "(English to German, pairs)"
+    )
     for revision, expected in ((info.base_revision, True), ("cccccccccccc", False)):
         report["model"] |= {"base_revision": revision, "adapter_revision": info.adapter_revision}
         (tmp_path / "report.json").write_text(json.dumps(report), encoding="utf-8")
