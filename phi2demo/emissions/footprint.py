@@ -159,16 +159,6 @@ def average_pue() -> float:
     return float(_tables()["pue"]["value"])
 
 
-def region_grams(region: str) -> float:
-    """g CO2e per kWh of a region's electricity; SettingsError where it is not in the table."""
-    return float(_region(region)["g_per_kwh"])
-
-
-def gpu_table() -> dict[str, float]:
-    """Watts of the GPUs in the table, by title."""
-    return {str(row["title"]): float(row["watts"]) for row in _tables()["gpus"]}
-
-
 def gpu_watts(name: str) -> float:
     """Thermal design power of the first GPU in the table whose words all stand in `name`; 200 W for an unknown one."""
     words = name.casefold()

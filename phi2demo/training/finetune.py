@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from phi2demo.emissions.hardware import detect
+from phi2demo.emissions.meter import detect
 from phi2demo.engine.planning import ModelPlan, plan
 from phi2demo.errors import DataError, SettingsError
 from phi2demo.settings import ModelSettings

@@ -35,54 +35,6 @@ class Joined(torch.optim.Optimizer):
             start = end
 
 
-class BatchedMuon(torch.optim.Muon):
-    """torch's Muon with the matrices of one shape orthogonalized together: a GPU waits less for Python."""
-
-    @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """One step over the parameters that have a gradient."""
-        for group in self.param_groups:
-            shapes: dict[torch.Size, list[torch.nn.Parameter]] = {}
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    shapes.setdefault(parameter.shape, []).append(parameter)
-            for parameters in shapes.values():
-                self._step(group, parameters)
-
-    def _step(self, group: dict[str, Any], parameters: list[torch.nn.Parameter]) -> None:
-        """Of parameters of one shape."""
-        grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        states = [self.state[parameter] for parameter in parameters]
-        for state, grad in zip(states, grads, strict=True):
-            if not state:
-                state["momentum_buffer"] = torch.zeros_like(grad)
-        weights: list[torch.Tensor] = [*parameters]
-        buffers = [state["momentum_buffer"] for state in states]
-        torch._foreach_lerp_(buffers, grads, 1 - group["momentum"])
-        updates = torch.stack(torch._foreach_lerp(grads, buffers, group["momentum"]))
-        steps = orthogonalize(updates, group["ns_coefficients"], group["ns_steps"], group["eps"]).to(updates.dtype)
-        scale = 0.2 * max(updates.shape[1:]) ** 0.5  # as large as AdamW's (Liu et al., 2025)
-        torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
-        torch._foreach_add_(weights, list(steps.unbind()), alpha=-group["lr"] * scale)
-
-
-def orthogonalize(
-    matrices: torch.Tensor, coefficients: tuple[float, float, float], steps: int, eps: float
-) -> torch.Tensor:
-    """Near each of the matrices (count, rows, columns) one with singular values near 1, in bfloat16.
-
-    The Newton-Schulz iteration of Muon (Jordan et al., 2024).
-    """
-    a, b, c = coefficients
-    tall = matrices.shape[1] > matrices.shape[2]
-    x = (matrices.mT if tall else matrices).bfloat16()
-    x = x / torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True).clamp(min=eps)
-    for _ in range(steps):
-        gram = x @ x.mT
-        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x.mT if tall else x
-
-
 def make_optimizer(
     model: torch.nn.Module, name: OptimizerName, *, learning_rate: float, weight_decay: float
 ) -> torch.optim.Optimizer:
@@ -103,5 +55,7 @@ def make_optimizer(
     adamw = torch.optim.AdamW([g for g in groups if g["params"]], lr=learning_rate, betas=(0.9, 0.95), fused=True)
     if not matrices:
         return adamw
-    muon = BatchedMuon(matrices, lr=learning_rate, weight_decay=weight_decay, momentum=0.95)
+    muon = torch.optim.Muon(
+        matrices, lr=learning_rate, weight_decay=weight_decay, momentum=0.95, adjust_lr_fn="match_rms_adamw"
+    )
     return Joined([muon, adamw])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from phi2demo.emissions.footprint import WORLD, check_region
-from phi2demo.emissions.hardware import detect
+from phi2demo.emissions.meter import detect
 from phi2demo.errors import SettingsError
 from phi2demo.training import record
 from phi2demo.training.batch import Batch

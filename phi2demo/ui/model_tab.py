@@ -60,7 +60,7 @@ def build_model_tab(opened: Any, shelf: Shelf, loader: EngineLoader, meter: Mete
         card = gr.HTML("", apply_default_css=False, elem_classes="card-text")
         markdown = gr.Textbox(visible="hidden", label="Card as Markdown", elem_id="card-markdown")
     tab = ModelTab(use, essentials, emissions, card, save, markdown)
-    using = EmissionsHandlers(emissions, loader, meter)
+    using = EmissionsHandlers(loader, meter)
     handlers = ModelHandlers(tab, shelf, using)
     shown = [essentials, card, markdown, emissions.used]
     for event in (opened.select, use.change):

@@ -1,4 +1,4 @@
-"""The Model tab in Chromium: nothing of a card runs, tables scroll inside themselves, the calculator is live."""
+"""The Model tab in Chromium: nothing of a card runs, tables scroll inside themselves."""
 
 from typing import Any
 
@@ -44,9 +44,6 @@ def test_a_citation_is_copied(page: Any) -> None:
 
 def test_at_360_pixels_nothing_scrolls_sideways_and_tables_are_stacks(new_page: Any, address: str) -> None:
     page = opened(new_page(address, width=360))
-    page.get_by_text("Calculate energy and CO2e").click()
-    seen(page, "button:has-text('BERT base')").click()
-    until(lambda: "1,507 kWh" in page.locator(".calculated").inner_text())
     width, inner = page.evaluate(WIDTHS)
     assert width <= inner
     tables = seen(page, ".model .stacks")
@@ -55,30 +52,6 @@ def test_at_360_pixels_nothing_scrolls_sideways_and_tables_are_stacks(new_page: 
         assert tables.nth(at).evaluate("(box) => box.scrollWidth <= box.clientWidth")
     base = seen(page, "[aria-label='Results'] td[data-label='Base']").first
     assert base.evaluate("(cell) => getComputedStyle(cell, '::before').content") == '"Base"'
-
-
-def test_the_calculator_follows_every_change(page: Any) -> None:
-    opened(page)
-    page.get_by_text("Calculate energy and CO2e").click()
-    intensity = page.get_by_label("Own g CO2e per kWh")
-    intensity.wait_for()
-    page.get_by_label("Count").fill("2")
-    until(lambda: "(2 × " in page.locator(".calculator").inner_text())
-    assert intensity.input_value() == ""
-    assert "475 g CO2e per kWh" in page.locator(".calculator").inner_text()
-    seen(page, "button:has-text('BERT base')").click()
-    until(lambda: "1,507 kWh" in page.locator(".calculated").inner_text())
-    page.wait_for_timeout(500)  # what was filled in is calculated once more
-    until(lambda: "Published: 1,507 kWh" in page.locator(".calculator").inner_text())
-    hours = page.get_by_label("Hours")
-    hours.fill("-1")
-    until(lambda: seen(page, ".calculator .status.error").count() == 1)
-    assert "Hours is -1: give a number from 0." in seen(page, ".calculator .status.error").inner_text()
-    assert (hours.input_value(), page.get_by_label("PUE").input_value()) == ("-1", "1.58")
-    hours.fill("158.4")
-    until(lambda: "3,014 kWh" in page.locator(".calculated").inner_text())
-    intensity.fill("")
-    until(lambda: "475 g CO2e per kWh" in page.locator(".calculator").inner_text())
 
 
 def test_answers_are_counted(page: Any) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from phi2demo.training.optimizers import BatchedMuon, Joined, make_optimizer, orthogonalize
+from phi2demo.training.optimizers import Joined, make_optimizer
 
 
 class Small(torch.nn.Module):
@@ -77,29 +77,3 @@ def test_a_saved_state_goes_on_as_if_unbroken() -> None:
     second.load_state_dict(first.state_dict())
     learn(model, second, range(3, 6))
     assert all(map(torch.equal, unbroken.parameters(), model.parameters()))
-
-
-def test_matrices_of_one_shape_together_are_stepped_as_each_alone() -> None:
-    """By torch's Muon, one after the other, which multiplies in bfloat16 too."""
-    torch.manual_seed(0)
-    shapes = [(24, 8), (8, 8), (24, 8), (8, 24), (8, 8)]
-    ours, theirs = ([torch.nn.Parameter(torch.ones(shape)) for shape in shapes] for _ in range(2))
-    settings: dict[str, Any] = {"lr": 0.1, "weight_decay": 0.2, "momentum": 0.95}
-    optimizers = BatchedMuon(ours, **settings), torch.optim.Muon(theirs, **settings, adjust_lr_fn="match_rms_adamw")
-    for step in range(4):
-        for number, (one, other) in enumerate(zip(ours, theirs, strict=True)):
-            gradient = None if (step, number) == (1, 2) else torch.randn(one.shape)
-            one.grad, other.grad = gradient, gradient
-        for optimizer in optimizers:
-            optimizer.step()
-    for one, other in zip(ours, theirs, strict=True):
-        assert (one - other).detach().norm() < 0.02 * (other - 1).detach().norm()
-
-
-@pytest.mark.parametrize("shape", [(3, 6, 6), (2, 16, 4), (2, 4, 16)])
-def test_singular_values_come_near_1(shape: tuple[int, ...]) -> None:
-    torch.manual_seed(0)
-    found = orthogonalize(torch.randn(shape), (3.4445, -4.775, 2.0315), 5, 1e-7)
-    values = torch.linalg.svdvals(found.float())
-    assert found.shape == shape
-    assert ((values > 0.6) & (values < 1.3)).all()

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from phi2demo.emissions.calculator import CORES, OWN, PUBLISHED
 from phi2demo.emissions.meter import Meter
 from phi2demo.engine.loader import EngineLoader
 from phi2demo.errors import ModelError
@@ -37,7 +36,7 @@ def build(loader: EngineLoader, folder: Path) -> Page:
     meter, shelf = Meter(), scripted_shelf(folder=folder)
     with gr.Blocks(), gr.Tabs(), gr.Tab("Model") as opened:
         tab = build_model_tab(opened, shelf, loader, meter)
-    emissions = EmissionsHandlers(tab.emissions, loader, meter)
+    emissions = EmissionsHandlers(loader, meter)
     return Page(tab, ModelHandlers(tab, shelf, emissions), emissions, meter)
 
 
@@ -66,84 +65,6 @@ def test_a_model_that_is_not_there_is_said(page: Page) -> None:
     assert "choose one of finetuned, base" in page.shown.show("other", "France")[page.tab.essentials]
 
 
-def values(page: Page, **changes: Any) -> dict[Any, Any]:
-    fields = page.tab.emissions.fields
-    start = {"hardware": CORES, "watts": "", "count": 1, "hours": 1, "usage": 100, "memory_gb": 0, "pue": 1.67}
-    told = start | {"region": "world average", "intensity": ""} | changes
-    return {fields[name]: value for name, value in told.items()} | {page.tab.emissions.filled: None}
-
-
-def test_the_calculator_is_live_and_shows_the_formula(page: Page) -> None:
-    found = page.emissions.calculate(values(page, count=8, hours=10, region="France"))[page.tab.emissions.result]
-    assert "<strong>1.603 kWh</strong>, <strong>0.08978 kg CO2e</strong>" in found
-    assert "10 h × (8 × 12 W × 100 % + 0 GB × 0.3725 W/GB) × 1.67 / 1000 = 1.603 kWh" in found
-    assert "France, 56 g CO2e per kWh" in found
-
-
-def test_a_field_of_its_own_opens_for_own_watts(page: Page) -> None:
-    watts = page.tab.emissions.fields["watts"]
-    assert page.emissions.calculate(values(page, hardware=OWN, watts="5"))[watts].visible is True
-    assert page.emissions.calculate(values(page))[watts].visible is False
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"hours": -1}, "Hours is -1: give a number from 0."),
-        ({"hours": None}, "Hours is empty"),
-        ({"region": "Atlantis"}, "Atlantis: give one of world average"),
-        ({"region": None}, "None: give one of world average"),
-        ({"hardware": "<b>abacus</b>"}, "&lt;b&gt;abacus"),
-        ({"hardware": OWN}, "Watts of each is empty"),
-        (
-            {"intensity": "41,5"},
-            "Own g CO2e per kWh is &#x27;41,5&#x27;: give a number such as 41.5.",
-        ),
-        ({"intensity": "-1"}, "Grams per kWh is -1: give a number from 0."),
-        ({"hardware": OWN, "watts": "nan"}, "Watts of each is nan: give a number from 0."),
-    ],
-)
-def test_what_is_wrong_is_said_and_nothing_typed_is_touched(page: Page, changes: dict[str, Any], message: str) -> None:
-    updates = page.emissions.calculate(values(page, **changes))
-    assert message in updates[page.tab.emissions.result]
-    assert 'class="status error"' in updates[page.tab.emissions.result]
-    assert updates.keys() == {page.tab.emissions.result, page.tab.emissions.fields["watts"]}
-    assert updates[page.tab.emissions.fields["watts"]].value is None  # only whether it is seen
-
-
-@pytest.mark.parametrize(("typed", "says"), [("", "475 g CO2e per kWh"), (None, "475 g"), (" 41.5 ", "41.5 g")])
-def test_an_intensity_of_its_own_may_be_left_empty(page: Page, typed: str | None, says: str) -> None:
-    assert says in page.emissions.calculate(values(page, intensity=typed))[page.tab.emissions.result]
-
-
-def test_a_box_for_numbers_starts_with_one(page: Page) -> None:
-    """Gradio shows 0 in an empty one."""
-    import gradio as gr
-
-    fields = page.tab.emissions.fields.values()
-    assert all(field.value is not None for field in fields if isinstance(field, gr.Number))
-
-
-def test_a_published_figure_fills_the_form_and_comes_out_again(page: Page) -> None:
-    for at, example in enumerate(PUBLISHED):
-        filled = page.emissions.published_at(at)()
-        fields = page.tab.emissions.fields
-        assert filled[fields["hours"]] == example.form.hours
-        assert float(filled[fields["watts"]].value) == example.form.watts
-        assert example.source in filled[page.tab.emissions.result]
-    assert "<strong>1,507 kWh</strong>" in page.emissions.published_at(0)()[page.tab.emissions.result]
-
-
-def test_what_is_said_of_a_filled_form_stays_until_it_is_changed(page: Page) -> None:
-    panel = page.tab.emissions
-    filled = page.emissions.published_at(0)()
-    sent = {field: filled[field] for field in panel.fields.values()} | {panel.filled: filled[panel.filled]}
-    sent |= {panel.fields["watts"]: "12041.51", panel.fields["intensity"]: "432.73"}
-    assert page.emissions.calculate(sent)[panel.result] == filled[panel.result]
-    changed = page.emissions.calculate(sent | {panel.fields["hours"]: 1})[panel.result]
-    assert "Published" not in changed
-
-
 def test_what_the_app_has_used(page: Page) -> None:
     assert "computed nothing yet" in page.emissions.used("France")
     with page.meter.computing():
@@ -153,10 +74,6 @@ def test_what_the_app_has_used(page: Page) -> None:
     assert "France, 56 g CO2e per kWh" in used
     assert "Green Algorithms" in used
     assert "Atlantis: give one of" in page.emissions.used("Atlantis")
-    filled = page.emissions.take_over("France")
-    fields = page.tab.emissions.fields
-    assert (filled[fields["hardware"]], filled[fields["region"]]) == (OWN, "France")
-    assert float(filled[fields["watts"]].value) > 0
 
 
 def test_before_the_weights_are_there_it_says_so(tmp_path: Path) -> None:
@@ -170,4 +87,3 @@ def test_before_the_weights_are_there_it_says_so(tmp_path: Path) -> None:
     shown = page.shown.show("finetuned", "world average")
     assert "The file is damaged" in shown[page.tab.emissions.used]
     assert "26.4" in shown[page.tab.essentials]
-    assert "The file is damaged" in page.emissions.take_over("France")[page.tab.emissions.result]
