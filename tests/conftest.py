@@ -20,7 +20,7 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from transformers import PhiForCausalLM
 
-    from phi2demo.training.presets import PRESETS
+    from phi2demo.training.settings import PRESETS
     from phi2demo.training.tokenizer import train_tokenizer
 
     folder = tmp_path_factory.mktemp("models") / "tiny-base"

@@ -13,25 +13,23 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "phi2demo"
 
 MAY_IMPORT = {
-    "errors": set[str](),
-    "settings": {"errors"},
-    "data": {"errors", "settings"},
-    "engine": {"errors", "settings"},
-    "tasks": {"errors", "settings", "data", "engine"},
-    "emissions": {"errors"},
-    "training": {"errors", "settings", "data", "engine", "tasks", "emissions"},
-    "evaluation": {"errors", "settings", "data", "engine", "tasks", "training"},
-    "explain": {"errors", "settings", "data", "engine", "tasks"},
-    "cards": {"errors", "settings", "data", "engine", "tasks", "explain", "evaluation", "training", "emissions"},
-    "ui": {"errors", "settings", "data", "engine", "tasks", "explain", "evaluation", "cards", "emissions"},
-    "benchmark": {"errors", "settings", "data", "engine", "tasks", "explain", "evaluation", "training"},
-    "commands": {
-        "errors", "settings", "data", "engine", "tasks", "explain", "evaluation", "training", "emissions", "ui", "cards",
-        "benchmark",
-    },
-    "__main__": {"errors", "commands"},
-}  # fmt: skip
-"""By room; a room may always import itself."""
+    "errors": "",
+    "settings": "errors",
+    "data": "errors settings",
+    "engine": "errors settings",
+    "emissions": "errors settings",
+    "tasks": "errors settings data engine",
+    "explain": "errors settings data engine tasks",
+    "training": "errors settings data engine tasks emissions",
+    "evaluation": "errors settings data engine tasks emissions",
+    "audit": "errors settings data engine tasks emissions evaluation",
+    "cards": "errors settings data engine tasks emissions evaluation audit training",
+    "benchmark": "errors settings data engine tasks emissions evaluation audit training explain cards",
+    "ui": "errors settings data engine tasks emissions evaluation audit explain cards",
+    "commands": "errors settings data engine tasks emissions evaluation audit training explain cards benchmark ui",
+    "__main__": "errors commands",
+}
+"""Which packages a package may import besides itself."""
 
 NEVER = {
     "engine": {"gradio", "shap", "lime", "sentencex", "lingua"},
@@ -40,22 +38,18 @@ NEVER = {
     "training": {"gradio", "shap", "lime"},
     "commands": {"torch", "transformers", "peft", "gradio"},
 }
-"""Packages that a room may not even import inside a function."""
+"""Libraries that a package may not even import inside a function."""
 
 HEAVY = ("torch", "transformers", "peft", "accelerate", "gradio", "shap", "lime")
 
 WITH_TORCH = {
-    "phi2demo.engine.copying",
     "phi2demo.engine.decoder",
     "phi2demo.engine.generator",
-    "phi2demo.engine.guidance",
     "phi2demo.engine.halting",
     "phi2demo.engine.local",
-    "phi2demo.engine.packed_scoring",
     "phi2demo.engine.phi",
     "phi2demo.engine.phi_weights",
     "phi2demo.engine.sampling",
-    "phi2demo.engine.scorer",
     "phi2demo.engine.scoring",
     "phi2demo.engine.search",
     "phi2demo.engine.watch",
@@ -73,50 +67,60 @@ def name_of(path: Path) -> str:
 
 
 def imports(path: Path) -> Iterator[str]:
-    """Full names of all that a file imports, inside functions too, but not what only type checkers see."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    unseen = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-        for inner in ast.walk(node)
-    }
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import) and id(node) not in unseen:
+    """Full names of all that a file imports, inside functions and for type checkers too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and id(node) not in unseen:
+        elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: a relative import"
             assert node.module is not None
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def room_of(name: str) -> str:
-    """`phi2demo.tasks.run` is in the room `tasks`; names of `phi2demo` itself are in none."""
+def package_of(name: str) -> str:
+    """`phi2demo.tasks.run` is in the package `tasks`; names of `phi2demo` itself are in none."""
     parts = name.split(".")
-    room = parts[1] if parts[0] == "phi2demo" and len(parts) > 1 else ""
-    return room if room in MAY_IMPORT else ""
+    package = parts[1] if parts[0] == "phi2demo" and len(parts) > 1 else ""
+    return package if package in MAY_IMPORT else ""
 
 
 @pytest.mark.parametrize("path", modules(), ids=name_of)
 def test_imports_point_one_way(path: Path) -> None:
-    room = room_of(name_of(path))
-    assert room or name_of(path) == "phi2demo", f"{path} is in no room: add it to MAY_IMPORT"
-    rooms = {room_of(name) for name in imports(path)} - {"", room}
-    assert rooms <= MAY_IMPORT.get(room, set())
-    packages = {name.partition(".")[0] for name in imports(path)}
-    assert not packages & NEVER.get(room, set())
+    package = package_of(name_of(path))
+    assert package or name_of(path) == "phi2demo", f"{path} is in no package of MAY_IMPORT"
+    imported = {package_of(name) for name in imports(path)} - {"", package}
+    assert imported <= set(MAY_IMPORT.get(package, "").split())
+    libraries = {name.partition(".")[0] for name in imports(path)}
+    assert not libraries & NEVER.get(package, set())
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    known = {name_of(path) for path in modules()}
+    edges = {name_of(path): {name for name in imports(path) if name in known} - {name_of(path)} for path in modules()}
+    while leaves := {name for name, imported in edges.items() if not imported & edges.keys()}:
+        edges = {name: imported for name, imported in edges.items() if name not in leaves}
+    assert not edges, f"these modules import each other, directly or not: {', '.join(sorted(edges))}"
+
+
+def test_no_tab_imports_another() -> None:
+    tabs = ("task", "explain", "compare", "evaluate", "model")
+    for path in (PACKAGE / "ui").glob("*.py"):
+        own = next((tab for tab in tabs if path.stem.startswith(f"{tab}_")), None)
+        if own:
+            names = [name.removeprefix("phi2demo.ui.") for name in imports(path) if name.startswith("phi2demo.ui.")]
+            assert not [name for name in names for tab in tabs if tab != own and name.startswith(f"{tab}_")], path.name
 
 
 def test_nothing_but_the_command_line_imports_the_page() -> None:
-    users = {name_of(path) for path in modules() if "ui" in {room_of(name) for name in imports(path)}}
-    assert {name for name in users if room_of(name) != "ui"} == {"phi2demo.commands.serve"}
+    users = {name_of(path) for path in modules() if "ui" in {package_of(name) for name in imports(path)}}
+    assert {name for name in users if package_of(name) != "ui"} == {"phi2demo.commands.serve"}
 
 
 def test_app_is_small_and_only_starts_the_page() -> None:
     source = ROOT / "app.py"
     assert len(source.read_text(encoding="utf-8").splitlines()) <= 40
-    assert {room_of(name) for name in imports(source)} - {""} == {"commands"}
+    assert {package_of(name) for name in imports(source)} - {""} == {"commands"}
 
 
 REPORT = """
@@ -134,7 +138,9 @@ print(json.dumps(found))
 
 def test_importing_loads_nothing_heavy() -> None:
     names = [name_of(path) for path in modules()]
-    light = [name for name in names if room_of(name) != "ui" and name not in WITH_TORCH and name != "phi2demo.__main__"]
+    light = [
+        name for name in names if package_of(name) != "ui" and name not in WITH_TORCH and name != "phi2demo.__main__"
+    ]
     done = subprocess.run(
         [sys.executable, "-c", REPORT, json.dumps(HEAVY), json.dumps(light)],
         cwd=ROOT,

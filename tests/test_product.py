@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from phi2demo.engine.engine import GenerationOptions
-from phi2demo.evaluation.forms import request_of
-from phi2demo.evaluation.shelf import SHELF, shipped_measures
+from phi2demo.evaluation.reports import SHELF, shipped_measures
+from phi2demo.evaluation.systems import request_of
 from phi2demo.settings import EMBEDDED_ADAPTER, EMBEDDED_MODEL
 from phi2demo.tasks import TASKS
-from phi2demo.tasks.declaration import read_declaration
+from phi2demo.tasks.declared import read_declaration
 from tests.servers import serving
 
 ROOT = Path(__file__).parent.parent

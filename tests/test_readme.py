@@ -41,24 +41,21 @@ def test_the_app_answers_within_twenty_seconds() -> None:
         pass
 
 
-def test_the_tree_names_what_is_there_and_nothing_else() -> None:
+def test_the_tree_names_what_is_there_and_every_package() -> None:
     tree = re.search(r"## What is where\n\n```\n(.*?)```", README, re.S)
     assert tree
-    named: set[str] = set()
-    folder = ""
+    folder, named = ROOT, set[Path]()
     for line in tree[1].splitlines():
-        match = re.match(r"( *)([\w.-]+/?)\s", f"{line} ")
-        assert match, line
-        depth, name = len(match[1]) // 2, match[2]
-        folder = "" if depth == 0 else "/".join(folder.split("/")[:depth]) + "/"
-        folder += name if name.endswith("/") else ""
-        named.add((folder if name.endswith("/") else folder + name).rstrip("/"))
-    for path in sorted(named):
-        assert (ROOT / path).exists(), f"the README's tree names {path}, which is not there"
-    modules = {
-        path.relative_to(ROOT).as_posix() for path in (ROOT / "phi2demo").rglob("*.py") if path.name != "__init__.py"
-    }
-    assert not modules - named, "modules that the README's tree does not name"
+        words = line.split()
+        folder = folder if line.startswith("  ") else ROOT
+        paths = [folder / word for word in words if re.fullmatch(r"[\w.-]+(/|\.py|\.md|\.css|\.js)", word)][:2]
+        named.update(paths)
+        if not line.startswith("  ") and words[0].endswith("/"):
+            folder = ROOT / words[0]
+    for path in named:
+        assert path.exists(), f"the README's tree names {path}, which is not there"
+    packages = {path.parent for path in (ROOT / "phi2demo").glob("*/__init__.py")}
+    assert packages <= named
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\((?!http)([^)#]+)\)", README))))

@@ -11,9 +11,10 @@ from phi2demo.engine.engine import Engine
 from phi2demo.evaluation.comparison import compare
 from phi2demo.settings import ASSETS, ModelSettings
 from phi2demo.tasks import TASKS
-from phi2demo.tasks.declarations import read_declarations
+from phi2demo.tasks.declared import read_declarations
+from phi2demo.tasks.request import Request
+from phi2demo.tasks.result import Result
 from phi2demo.tasks.run import answer
-from phi2demo.tasks.task import Request, Result
 
 FOLDER = ASSETS / "examples"
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from phi2demo.data.rows import Row, read_rows
 from phi2demo.engine.engine import GenerationOptions, Prompt
 from phi2demo.errors import SettingsError
 from phi2demo.settings import SHIPPED_SET
@@ -16,7 +17,6 @@ from phi2demo.tasks import TASKS
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.summarization import SummaryOptions
 from phi2demo.tasks.translation import TranslationOptions
-from phi2demo.training.rows import Row, read_rows
 
 if TYPE_CHECKING:
     from phi2demo.engine.loading import LoadedModel

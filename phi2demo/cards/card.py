@@ -6,16 +6,12 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from phi2demo.cards import results, training
-from phi2demo.cards.audit import audit_summary, audit_table
-from phi2demo.cards.citation import apa, bibtex
-from phi2demo.cards.curve import draw_curve
 from phi2demo.cards.facts import Facts
-from phi2demo.cards.glossary import GLOSSARY
-from phi2demo.cards.markdown import NOT_MEASURED, NOT_RECORDED, bullets
-from phi2demo.cards.metadata import make_metadata
-from phi2demo.cards.slices import slices_tables, slicing_lines
-from phi2demo.cards.snippet import snippet
-from phi2demo.tasks.languages import language_name
+from phi2demo.cards.loss_curve import draw_curve
+from phi2demo.cards.markdown import GLOSSARY, NOT_MEASURED, NOT_RECORDED, bullets
+from phi2demo.cards.metadata import apa, bibtex, make_metadata, snippet
+from phi2demo.cards.results import audit_summary, audit_table, slices_tables, slicing_lines
+from phi2demo.data.languages import language_name
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelCardData

@@ -5,13 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from phi2demo.cards.citation import HUB, apa, bibtex, stated_apa, stated_bibtex
-from phi2demo.cards.data_sets import find_data_set
-from phi2demo.cards.facts import Facts
+from phi2demo.cards.facts import Facts, find_data_set
 from phi2demo.cards.markdown import NOT_MEASURED
-from phi2demo.cards.shelf import ShelfCard
+from phi2demo.cards.metadata import HUB, apa, bibtex, stated_apa, stated_bibtex
+from phi2demo.cards.model_cards import ShelfCard
 from phi2demo.cards.training import totals
-from phi2demo.tasks.languages import language_name
+from phi2demo.data.languages import language_name
 
 
 @dataclass(frozen=True)

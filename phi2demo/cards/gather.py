@@ -6,9 +6,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from phi2demo.audit import read_audit
+from phi2demo.cards.examples import Failure, choose_failures, read_failures, read_samples
 from phi2demo.cards.facts import Author, Facts, ModelFacts
-from phi2demo.cards.failures import choose_failures
-from phi2demo.cards.samples import Failure, read_failures, read_samples
+from phi2demo.data.test_sets import sha256_of
 from phi2demo.emissions.footprint import Hardware
 from phi2demo.engine.planning import ModelPlan, here, plan
 from phi2demo.engine.revisions import (
@@ -21,11 +22,9 @@ from phi2demo.engine.revisions import (
 from phi2demo.engine.sources import Source
 from phi2demo.engine.weights import count, read_json, read_shapes
 from phi2demo.errors import DataError, SettingsError
-from phi2demo.evaluation.audit import read_audit
-from phi2demo.evaluation.datasets import sha256_of
 from phi2demo.evaluation.report import read_report
 from phi2demo.settings import ASSETS, ModelSettings
-from phi2demo.tasks.declaration import read_declaration
+from phi2demo.tasks.declared import read_declaration
 from phi2demo.training.record import read
 
 SHIPPED_SET = ASSETS / "evaluation" / "set"

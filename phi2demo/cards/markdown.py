@@ -48,3 +48,27 @@ def plain(text: str) -> str:
 def bullets(lines: Iterable[str]) -> str:
     """A list."""
     return "\n".join(f"- {line}" for line in lines)
+
+
+GLOSSARY = {
+    "Adapter, LoRA": "small matrices trained beside a base's weights, which stay as they are (Hu et al. 2021).",
+    "Base": "the model before finetuning: it goes on with a text and has learned no tasks.",
+    "Token": "a piece of a word, what a model reads and writes one at a time.",
+    "BLEU, chrF": "overlap of a translation with a reference, in words and in characters; 0 to 100.",
+    "ROUGE": "overlap of a summary with a reference, in words; 0 to 100.",
+    "Macro-F1": "the mean over the labels of the harmonic mean of precision and recall.",
+    "Exact match, F1": "of an answer: the same words as a right one, and the overlap with it; 0 to 100.",
+    "Bits per character": "how many bits the model needs for a character of a text; less is better.",
+    "Nats per token": "the same for a token, in natural logarithms: the loss.",
+    "Perplexity": "e to the power of that: among how many equally likely tokens the model seems to choose.",
+    "Bootstrap interval": "where the score lies in 95 of 100 redraws of the test examples.",
+    "Paired test, p": "how often chance alone would make a difference as large on the same examples.",
+    "Contamination": "test items that stand in what the model was trained or chosen on: its score on them says too much.",
+    "Mean token probability": "the geometric mean of the probabilities that a model gave the tokens it wrote.",
+    "Sure, fairly sure, unsure": "by that probability: how good answers with a like one were on a test set.",
+    "LIX": "how hard a text is to read, by long words and long sentences (Björnsson 1968); 30 is easy, 45 is hard.",
+    "SHAP, LIME": "two ways to share an output's probability out among the words that led to it.",
+    "PUE": "power usage effectiveness, what a data centre draws for each watt that reaches the hardware.",
+    "CO2e": "greenhouse gases counted as the carbon dioxide that warms as much.",
+}
+"""By term."""

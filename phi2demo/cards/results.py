@@ -1,14 +1,15 @@
 """The parts of a card that tell of the evaluation: the report's own table, its summary, and the ablation."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from phi2demo.cards.data_sets import DataSet, find_data_set
-from phi2demo.cards.facts import Facts
-from phi2demo.cards.markdown import NOT_MEASURED, bullets, plain, table
+from phi2demo.cards.facts import DataSet, Facts, find_data_set
+from phi2demo.cards.markdown import NOT_MEASURED, bullets, number, plain, table
+from phi2demo.data.contamination import STANDINGS
 from phi2demo.engine.engine import GenerationOptions
 from phi2demo.evaluation.report import FORM_TITLES, contamination_to_markdown, to_markdown
+from phi2demo.evaluation.slices import COMPLEXITIES, FIFTHS, GENRES, LENGTHS
 from phi2demo.tasks import TASKS
 
 SIGNIFICANT = 0.05
@@ -205,3 +206,111 @@ def _figures(facts: Facts) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     for measure in measures_of(facts):
         for figure in measure["figures"]:
             yield measure, figure
+
+
+_TITLES = {
+    "length": "text length",
+    "genre": "genre",
+    "complexity": "complexity",
+    "contamination": "contamination",
+    "confidence": "mean token probability",
+}
+_NAMES = {
+    "length": LENGTHS,
+    "genre": GENRES,
+    "complexity": COMPLEXITIES,
+    "contamination": STANDINGS,
+    "confidence": FIFTHS,
+}
+"""Of the slices, in their order; others come behind them."""
+
+
+def slices_tables(facts: Facts) -> str:
+    """A table for each way to slice: a row for each measure's first metric, a column for each slice.
+
+    Empty text where nothing was sliced.
+    """
+    sliced = [measure for measure in measures_of(facts) if measure.get("slices")]
+    parts = [_table(by, title, sliced) for by, title in _TITLES.items()]
+    return "\n\n".join(part for part in parts if part)
+
+
+def slicing_lines(facts: Facts) -> str:
+    """What the slices mean, as the reports say it."""
+    told = next((report["slicing"] for report in facts.reports if report.get("slicing")), None)
+    if told is None:
+        return ""
+    lines = []
+    if told.get("length", {}).get("up_to"):
+        ends = "; ".join(_bounds(kind, told["length"]) for kind in told["length"]["up_to"])
+        lines.append(f"Length is in {told['length']['measure']}: {ends}.")
+    if told.get("complexity", {}).get("from"):
+        steps = ", ".join(
+            f"{name} from {least:g}"
+            for name, least in zip(told["complexity"]["names"][1:], told["complexity"]["from"], strict=False)
+        )
+        lines.append(f"Complexity is {told['complexity']['measure']}: {steps}.")
+    if told.get("contamination", {}).get("measure"):
+        lines.append(f"Contamination is {told['contamination']['measure']}.")
+    if told.get("confidence", {}).get("measure"):
+        lines.append(f"How sure the model is, is told by {told['confidence']['measure']}.")
+    if told.get("least_to_rank"):
+        lines.append(f"A slice of fewer than {told['least_to_rank']} examples is shown and not ranked.")
+    return " ".join(lines)
+
+
+def _bounds(kind: str, told: dict[str, Any]) -> str:
+    steps = (f"{name} up to {most}" for name, most in zip(told["names"], told["up_to"][kind], strict=False))
+    return f"of {kind} {', '.join(steps)}, then {told['names'][-1]}"
+
+
+def _table(by: str, title: str, measures: Sequence[dict[str, Any]]) -> str:
+    names = {each["name"] for measure in measures for each in measure["slices"] if each["by"] == by}
+    if not names:
+        return ""
+    known = _NAMES[by]
+    head = sorted(names, key=lambda name: (known.index(name) if name in known else len(known), name))
+    rows = []
+    for measure in measures:
+        found = {each["name"]: each for each in measure["slices"] if each["by"] == by and each["figures"]}
+        if found:
+            metric = next(iter(found.values()))["figures"][0]["title"]
+            rows.append((measure["name"], metric, *(_cell(found.get(name)) for name in head)))
+    return table((f"by {title}", "metric", *head), rows)
+
+
+def _cell(told: dict[str, Any] | None) -> str:
+    """Finetuned against the base's better form, and on how many examples."""
+    if told is None:
+        return "none"
+    figure = told["figures"][0]
+    forms = [form for form in ("finetuned", base_form(figure)) if form in figure["scores"]]
+    scores = " against ".join(f"{figure['scores'][form]['score']:.{figure['digits']}f}" for form in forms)
+    return f"{scores} (n {told['n']}{'' if told['enough'] else ', too few'})"
+
+
+def audit_summary(facts: Facts) -> str:
+    """When it was made and its sentences; empty text without an audit."""
+    if facts.audit is None:
+        return ""
+    return f"An audit of {facts.audit['made_at'][:10]} found:\n\n" + bullets(map(plain, facts.audit["summary"]))
+
+
+def audit_table(facts: Facts) -> str:
+    """What each probe does, and its figures; the verdicts stand in the summary."""
+    if facts.audit is None:
+        return ""
+    rows = [
+        (probe["title"], number(probe["n"]), figure["title"], _score(figure), "yes" if figure.get("flagged") else "no")
+        for probe in facts.audit["probes"]
+        for figure in probe["figures"]
+    ]
+    probes = bullets(f"**{plain(probe['title'])}.** {plain(probe.get('what', ''))}" for probe in facts.audit["probes"])
+    return f"{probes}\n\n{table(('probe', 'n', 'figure', 'score (95 % interval)', 'flagged'), rows)}"
+
+
+def _score(figure: dict[str, Any]) -> str:
+    text = number(figure["score"])
+    if figure.get("low") is not None:
+        text += f" ({number(figure['low'])} to {number(figure['high'])})"
+    return text

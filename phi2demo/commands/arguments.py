@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NoReturn, get_args
 
+from phi2demo.data.languages import LANGUAGES
 from phi2demo.engine.engine import RANGES, SWITCHES, GenerationOptions
 from phi2demo.errors import SettingsError
 from phi2demo.settings import (
@@ -18,6 +19,12 @@ from phi2demo.settings import (
     model_settings_from,
     server_settings_from,
 )
+from phi2demo.tasks.declared import Declaration
+from phi2demo.tasks.generation import MODES, GenerationTaskOptions
+from phi2demo.tasks.question_answering import QuestionOptions
+from phi2demo.tasks.request import FORMS, TaskOptions
+from phi2demo.tasks.summarization import LENGTHS, SummaryOptions
+from phi2demo.tasks.task import AnyTask
 
 _MODEL_HELP = {
     "model": "folder or hub id of the base; default: the one that the adapter names, or the embedded one",
@@ -149,3 +156,42 @@ def _over(
         if value is not None:
             said[f"PHI2DEMO_{name.upper()}"] = "1" if value is True else str(value)
     return said
+
+
+def add_task_arguments(parser: argparse.ArgumentParser, task: AnyTask) -> None:
+    """What only this task asks for."""
+    match task.name:
+        case "generation":
+            parser.add_argument("--mode", choices=MODES, help="default: what the model was finetuned for")
+        case "summarization":
+            parser.add_argument("--length", choices=LENGTHS, default="sentence", help="default: sentence")
+        case "translation":
+            languages = ", ".join(f"{code} {name}" for code, name in LANGUAGES.items())
+            parser.add_argument("--from", dest="source", choices=LANGUAGES, metavar="CODE", help=languages)
+            parser.add_argument("--to", dest="target", choices=LANGUAGES, metavar="CODE", help="another of them")
+        case "question_answering":
+            parser.add_argument("--question", required=True, help="what is asked about the text")
+
+
+def add_base_form(parser: argparse.ArgumentParser) -> None:
+    """How the base is asked."""
+    parser.add_argument(
+        "--base-form",
+        choices=FORMS,
+        help="how the base is asked: plain, a text to go on with, or template, with the instruction; "
+        "default: plain where its folder records that it was pretrained so",
+    )
+
+
+def task_options(given: argparse.Namespace, task: AnyTask, declaration: Declaration) -> TaskOptions:
+    """As given, and as the adapter declares where nothing is given."""
+    match task.name:
+        case "generation":
+            return GenerationTaskOptions(given.mode or declaration.modes[0])
+        case "summarization":
+            return SummaryOptions(given.length)
+        case "translation":
+            return declaration.directions(given.source, given.target)
+        case "question_answering":
+            return QuestionOptions(given.question)
+    return task.options_type()

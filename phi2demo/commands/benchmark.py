@@ -8,9 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from phi2demo.benchmark import explaining, generating
-from phi2demo.benchmark.machine import describe_machine, limit_threads
-from phi2demo.benchmark.shapes import SHAPES, make_random
-from phi2demo.benchmark.texts import EXAMPLES
+from phi2demo.benchmark.inputs import EXAMPLES, SHAPES, describe_machine, limit_threads, make_random
 from phi2demo.commands import arguments as shared
 from phi2demo.errors import SettingsError
 

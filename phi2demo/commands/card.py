@@ -63,8 +63,8 @@ def write_card(argv: Sequence[str]) -> int:
 
 def write_samples(argv: Sequence[str], load_engine: LoadEngine) -> int:
     """Go on with each of the prompts, with the seeds 0, 1, 2, ..., a JSON line each."""
-    from phi2demo.cards.samples import PROMPTS, make_samples, read_prompts
-    from phi2demo.tasks.declaration import read_declaration
+    from phi2demo.cards.examples import PROMPTS, make_samples, read_prompts
+    from phi2demo.tasks.declared import read_declaration
 
     parser = shared.Parser("samples", description="Sampled generations for a card, with seeds, unpicked.")
     parser.add_argument("--prompts", metavar="FILE", default=PROMPTS, help="JSON lines with prompt; default: twenty")

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_local) -> int:
     """Evaluate; returns 0. Repeating the command after a kill goes on where it was."""
     from phi2demo.evaluation.environment import hash_weights
-    from phi2demo.evaluation.evaluate import EvaluationSettings, assist, evaluate
     from phi2demo.evaluation.hub_data import fetch
     from phi2demo.evaluation.processes import joined
+    from phi2demo.evaluation.run import EvaluationSettings, assist, evaluate
 
     parser = _parser(command)
     given = parser.parse_args(argv)
@@ -94,10 +94,10 @@ def _hub_data(given: argparse.Namespace) -> "HubData | None":
 
 
 def _parser(command: str) -> shared.Parser:
-    from phi2demo.evaluation.datasets import EvaluationSplit
-    from phi2demo.evaluation.evaluate import BATCH_SIZE
-    from phi2demo.evaluation.forms import FORMS
+    from phi2demo.data.test_sets import EvaluationSplit
+    from phi2demo.evaluation.run import BATCH_SIZE
     from phi2demo.evaluation.statistics import RESAMPLES, SEED
+    from phi2demo.evaluation.systems import FORMS
 
     parser = shared.Parser(command, description="Measure finetuned against base on a folder of JSON-lines files.")
     parser.add_argument(

@@ -8,21 +8,20 @@ from contextlib import closing
 from dataclasses import replace
 
 from phi2demo.commands import arguments as shared
-from phi2demo.commands.answers import finish
-from phi2demo.commands.ask import LoadEngine, load_local
+from phi2demo.commands.arguments import add_base_form, add_task_arguments, task_options
+from phi2demo.commands.ask import LoadEngine, finish, load_local
 from phi2demo.commands.items import PIPE, open_output, read_text
-from phi2demo.commands.task_arguments import add_base_form, add_task_arguments, task_options
 from phi2demo.engine.engine import Engine, GenerationOptions, Use
 from phi2demo.errors import SettingsError
-from phi2demo.explain import report, words
+from phi2demo.explain import export
 from phi2demo.explain.attribution import Attribution
+from phi2demo.explain.job import explain
 from phi2demo.explain.request import EVALS, METHODS, OF, UNITS, VALUES, ExplainRequest, as_output
-from phi2demo.explain.run import explain
 from phi2demo.tasks import TASKS
-from phi2demo.tasks.declaration import Declaration
-from phi2demo.tasks.declarations import read_declarations
+from phi2demo.tasks.declared import Declaration, read_declarations
+from phi2demo.tasks.request import Request
 from phi2demo.tasks.run import run
-from phi2demo.tasks.task import AnyTask, Request
+from phi2demo.tasks.task import AnyTask
 
 BAR = 24
 """Characters of the longest bar."""
@@ -66,7 +65,7 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
         use: Use = "finetuned" if of == "difference" else of
         request = _answered(engine, replace(asked, uses=(use,)), of=of, **chosen)
     attribution = _finish(engine, request, show=sys.stderr.isatty())
-    for path, content in ((given.html, report.page), (given.csv, Attribution.to_csv)):
+    for path, content in ((given.html, export.page), (given.csv, Attribution.to_csv)):
         if path is not None:
             with open_output(path) as file:
                 file.write(content(attribution))
@@ -121,19 +120,19 @@ def _lines(attribution: Attribution) -> list[str]:
     listed = attribution.ranked[:STRONGEST]
     rows = [
         f"{totals[at]:+9.2f} {('█' if totals[at] >= 0 else '░') * round(abs(totals[at]) / longest * BAR):<{BAR}} "
-        f"{words.shown(attribution.units[at].text, longest=60)}"
+        f"{export.shown(attribution.units[at].text, longest=60)}"
         for at in listed
     ]
     if len(totals) > len(listed):
         rows.append(f"{'':9} and {len(totals) - len(listed)} weaker {attribution.kind}")
     return [
-        words.question(attribution),
-        words.settings(attribution),
-        words.effect(attribution),
+        export.question(attribution),
+        export.settings(attribution),
+        export.effect(attribution),
         "",
         *rows,
         "",
-        *words.trust_lines(attribution),
+        *export.trust_lines(attribution),
         *(f"note: {note}" for note in attribution.notes),
     ]
 

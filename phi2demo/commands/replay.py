@@ -7,13 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 from phi2demo.commands import arguments as shared
-from phi2demo.commands.answers import finish
-from phi2demo.commands.ask import LoadEngine, load_local
+from phi2demo.commands.ask import LoadEngine, finish, load_local
 from phi2demo.commands.items import read_text
 from phi2demo.settings import ModelSettings
 from phi2demo.tasks.receipt import Receipt
+from phi2demo.tasks.result import Result
 from phi2demo.tasks.run import SETTINGS_UNKNOWN, replay, request_of, task_named
-from phi2demo.tasks.task import Result
 
 DIFFERS = 1
 

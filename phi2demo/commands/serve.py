@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 from phi2demo import settings as defaults
 from phi2demo.commands import arguments as shared
+from phi2demo.data.languages import detect_language
 from phi2demo.emissions.meter import Meter
 from phi2demo.engine.engine import Engine
-from phi2demo.engine.loader import EngineLoader
-from phi2demo.engine.metered import MeteredEngine
+from phi2demo.engine.forwarding import MeteredEngine
+from phi2demo.engine.loading import EngineLoader
 from phi2demo.engine.planning import ModelPlan, plan
 from phi2demo.engine.revisions import adapter_revision, base_revision
 from phi2demo.engine.sources import Source
 from phi2demo.errors import SettingsError
-from phi2demo.tasks.declaration import read_declaration
-from phi2demo.tasks.form import best_form
-from phi2demo.tasks.languages import detect_language
+from phi2demo.tasks.declared import read_declaration
+from phi2demo.tasks.request import best_form
 
 if TYPE_CHECKING:
     from phi2demo.ui.description import ModelDescription
@@ -41,8 +41,8 @@ def serve(argv: Sequence[str]) -> int:
     declaration = read_declaration(found.adapter_folder)
     second = read_declaration(found.second_source.folder) if found.second_source else None
 
-    from phi2demo.cards.shelf import Shelf
-    from phi2demo.ui.demo import build_demo, launch
+    from phi2demo.cards.model_cards import Shelf
+    from phi2demo.ui.page import build_demo, launch
 
     meter = Meter()
     loader = EngineLoader(lambda: MeteredEngine(_load(found), meter.computing))

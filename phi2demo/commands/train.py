@@ -22,7 +22,7 @@ def main(command: str, argv: Sequence[str]) -> int:
         folder = pretrain(PretrainSettings(**_parse(command, argv, PretrainSettings, pretrain.__doc__)))
     else:
         from phi2demo.training.finetune import finetune
-        from phi2demo.training.finetune_settings import FinetuneSettings
+        from phi2demo.training.settings import FinetuneSettings
 
         folder = finetune(FinetuneSettings(**_parse(command, argv, FinetuneSettings, finetune.__doc__)))
     print(f"saved in {folder}", file=sys.stderr)

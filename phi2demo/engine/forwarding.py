@@ -1,6 +1,7 @@
 """An engine that passes everything on to another: the base of those that change one thing about it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from threading import Event
 
 from phi2demo.engine.engine import Engine, GenerationOptions, ModelInfo, Output, Prompt, Score, Snapshot, Tokens
@@ -45,3 +46,30 @@ class ForwardingEngine:
     def forget(self) -> None:
         """Of the engine."""
         self._engine.forget()
+
+
+class MeteredEngine(ForwardingEngine):
+    """Is inside `computing()` while `engine` generates or scores."""
+
+    def __init__(self, engine: Engine, computing: Callable[[], AbstractContextManager[None]]) -> None:
+        super().__init__(engine)
+        self._computing = computing
+
+    def stream(
+        self, prompts: Sequence[Prompt], options: GenerationOptions, *, cancel: Event | None = None
+    ) -> Iterator[Snapshot]:
+        """Timed from the first snapshot that is asked for until the end, or until it is closed."""
+        with self._computing():
+            yield from super().stream(prompts, options, cancel=cancel)
+
+    def score(
+        self,
+        prompts: Sequence[Prompt],
+        outputs: Sequence[Output],
+        *,
+        adapter_strength: float = 1.0,
+        cancel: Event | None = None,
+    ) -> list[Score]:
+        """Timed."""
+        with self._computing():
+            return super().score(prompts, outputs, adapter_strength=adapter_strength, cancel=cancel)

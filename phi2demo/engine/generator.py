@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import DynamicCache, LogitsProcessorList, StoppingCriteriaList
 
-from phi2demo.engine.copying import Vocabulary
 from phi2demo.engine.decoder import MixedDecoder, PhiDecoder
 from phi2demo.engine.engine import GenerationOptions, ModelInfo, Snapshot
-from phi2demo.engine.guidance import WatchWithoutGuides
 from phi2demo.engine.loading import ADAPTER
 from phi2demo.engine.phi_weights import PhiWeights, WeightCopies, base_of, supports, turns_of
-from phi2demo.engine.sampling import logits_processors
+from phi2demo.engine.sampling import Vocabulary, WatchWithoutGuides, logits_processors
 from phi2demo.engine.search import Ends, beam_search, greedy
 from phi2demo.engine.strength import scaled
 from phi2demo.engine.watch import Watch

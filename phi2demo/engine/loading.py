@@ -5,21 +5,23 @@
 
 import logging
 import shutil
+import threading
+import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from phi2demo.engine import checks
 from phi2demo.engine.devices import Demand, Place, choose_place
-from phi2demo.engine.engine import AdapterInfo, ModelInfo
+from phi2demo.engine.engine import AdapterInfo, Engine, ModelInfo
 from phi2demo.engine.planning import ModelPlan, check_weights, here, plan
 from phi2demo.engine.revisions import adapter_revision, base_revision
 from phi2demo.engine.sources import Source
 from phi2demo.engine.weights import count, read_shapes
-from phi2demo.errors import ModelError
+from phi2demo.errors import ModelError, NotReadyError, Phi2DemoError
 
 if TYPE_CHECKING:
     import torch
@@ -287,3 +289,70 @@ def _second(plan: ModelPlan) -> AdapterInfo | None:
 
 def _devices(model: Any) -> str:
     return ", ".join(sorted({str(tensor.device) for tensor in model.parameters()}))
+
+
+@dataclass(frozen=True)
+class LoadStatus:
+    """How far the loading has come."""
+
+    state: Literal["loading", "ready", "failed"]
+    seconds: float
+    """Since the start; of the whole loading once it has ended."""
+    message: str = ""
+    """Why it failed."""
+
+
+class EngineLoader:
+    """Runs `load` once, in a thread; `load` raises ModelError where the model cannot be used."""
+
+    def __init__(self, load: Callable[[], Engine]) -> None:
+        self._load = load
+        self._engine: Engine | None = None
+        self._error: Exception | None = None
+        self._ended = threading.Event()
+        self._started = time.monotonic()
+        self._seconds = 0.0
+        self._thread = threading.Thread(target=self._run, name="load weights", daemon=True)
+
+    def start(self) -> "EngineLoader":
+        """Begin loading; returns at once."""
+        self._started = time.monotonic()
+        self._thread.start()
+        return self
+
+    @property
+    def status(self) -> LoadStatus:
+        """Where the loading stands now."""
+        if not self._ended.is_set():
+            return LoadStatus("loading", time.monotonic() - self._started)
+        if self._error is not None:
+            return LoadStatus("failed", self._seconds, _reason(self._error))
+        return LoadStatus("ready", self._seconds)
+
+    def engine(self, *, timeout_s: float = 0.0) -> Engine:
+        """The engine; waits for it at most `timeout_s`.
+
+        Raises NotReadyError while it is loading, ModelError where it cannot be loaded.
+        """
+        self._ended.wait(timeout_s)
+        status = self.status
+        if status.state == "loading":
+            raise NotReadyError(f"The model is still loading ({status.seconds:.0f} s so far). Try again in a moment.")
+        if self._engine is None:
+            raise ModelError(status.message) from self._error
+        return self._engine
+
+    def _run(self) -> None:
+        try:
+            self._engine = self._load()
+        except Exception as error:  # a thread has no caller: whatever it was must reach the person
+            self._error = error
+        finally:
+            self._seconds = time.monotonic() - self._started
+            self._ended.set()
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, Phi2DemoError):
+        return str(error)
+    return f"The model could not be loaded ({type(error).__name__}: {error}). The log of the app says more."

@@ -10,17 +10,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from phi2demo.engine.copying import Vocabulary
 from phi2demo.engine.engine import GenerationOptions, ModelInfo, Output, Prompt, Score, Snapshot, Tokens
 from phi2demo.engine.generator import Generator, Job, mixing, remove_mixing_hooks
 from phi2demo.engine.halting import holding
 from phi2demo.engine.loading import ADAPTER, BASE, SECOND, LoadedModel, ModelPlan, load
 from phi2demo.engine.phi_weights import WeightCopies
-from phi2demo.engine.scorer import Scorer, free_bytes
-from phi2demo.engine.scoring import ScoringRow
-from phi2demo.engine.spans import covering, decoded
+from phi2demo.engine.sampling import Vocabulary
+from phi2demo.engine.scoring import Scorer, ScoringRow, free_bytes
 from phi2demo.engine.text_encoder import TextEncoder
-from phi2demo.engine.watch import Watch, halted_by
+from phi2demo.engine.watch import Watch, covering, decoded, halted_by
 from phi2demo.errors import InputError, ModelError, SettingsError
 
 if TYPE_CHECKING:

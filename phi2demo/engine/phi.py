@@ -14,9 +14,8 @@ import torch
 from torch.nn import functional
 
 from phi2demo.engine.halting import check
-from phi2demo.engine.packing import Group, Pack, make_pack
+from phi2demo.engine.packing import Group, Pack, PrefixTree, make_pack
 from phi2demo.engine.phi_weights import PhiWeights, turn_pairs
-from phi2demo.engine.prefix_tree import PrefixTree
 
 TABLE_TOKENS = 1024
 """Tokens in the first layer's table, after which it begins anew."""

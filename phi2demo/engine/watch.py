@@ -1,5 +1,6 @@
 """Follow a batch while it is generated: text so far, and every reason to stop. The only way generation is stopped."""
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -9,11 +10,86 @@ import torch
 from transformers import StoppingCriteria
 
 from phi2demo.engine.engine import Candidate, Completion, GenerationOptions, Snapshot, StopReason
-from phi2demo.engine.loops import CHECK_EVERY, TAIL_TOKENS, loop_end
-from phi2demo.engine.spans import UNFINISHED
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+LONGEST_TURN = 120
+"""Bytes of what is repeated."""
+CHECK_EVERY = 8
+"""Tokens between two looks at an output that is being written."""
+TAIL_TOKENS = 400
+"""Of an output that is being written, as many of its last tokens are looked at."""
+
+_LOOP = re.compile(
+    rb"(?P<a>.)(?P=a){29}|(?P<b>..)(?P=b){14}|(?P<c>.{3})(?P=c){9}|(?P<d>.{4})(?P=d){7}|(?P<e>.{5})(?P=e){5}"
+    rb"|(?P<f>.{6,19}?)(?P=f){4}|(?P<g>.{20,39}?)(?P=g){3}|(?P<h>.{40,%d}?)(?P=h){2}" % LONGEST_TURN,
+    re.DOTALL,
+)
+"""The same again and again: 30 bytes and more, in five turns and more of up to 19 bytes, four of up to 39, three of more.
+
+Bytes of UTF-8: a character of Chinese is as much as three letters. Of 300,000 texts that people wrote, 8 hold such a passage
+("Bang! bang! bang! bang! bang! b").
+"""
+
+
+def loop_end(text: str) -> int | None:
+    """Where `text` has become a loop, as the place after the turn that made it one; None where it is none.
+
+    A row of dashes or dots is none: what is repeated holds a letter or a digit.
+    """
+    encoded = text.encode(errors="replace")
+    found = _LOOP.search(encoded)
+    while found is not None:
+        if any(map(str.isalnum, found[0].decode(errors="ignore"))):
+            return len(encoded[: found.end()].decode(errors="ignore"))
+        found = _LOOP.search(encoded, found.end())
+    return None
+
+
+UNFINISHED = "\ufffd"
+"""What a decoder writes for bytes that are no whole character yet."""
+
+Span = tuple[int, int]
+
+
+def covering(offsets: Sequence[Span], length: int) -> tuple[Span, ...]:
+    """A tokenizer's offsets as spans without gaps from 0 to `length`: each token holds the white space before it.
+
+    A byte-level tokenizer can cut one character into several tokens: their spans overlap.
+    """
+    spans: list[Span] = []
+    covered = 0
+    for start, end in offsets:
+        spans.append((min(start, covered), max(end, covered)))
+        covered = spans[-1][1]
+    if spans:
+        spans[-1] = (spans[-1][0], length)
+    return tuple(spans)
+
+
+def decoded(ids: Sequence[int], decode: Callable[[Sequence[int]], str]) -> tuple[str, tuple[Span, ...]]:
+    """The text of token ids and each token's span in it; a special token, which has no text, has an empty span."""
+    text = decode(ids)
+    silent = [not decode([token]) for token in ids]
+    ends = [0]
+    for count in range(1, len(ids)):
+        so_far = decode(ids[:count])
+        whole = so_far if text.startswith(so_far) else so_far.rstrip(UNFINISHED)
+        ends.append(max(len(whole), ends[-1]))
+    ends.append(len(text))
+    reached = list(ends)
+    for at in range(len(ids) - 1, 0, -1):  # a part of a character belongs where the character is finished
+        if ends[at] == ends[at - 1] and not silent[at - 1]:
+            reached[at] = max(reached[at], reached[at + 1])
+    spans: list[Span] = []
+    for at, quiet in enumerate(silent):
+        start, end = ends[at], ends[at] if quiet else reached[at + 1]
+        if start == end and not quiet and spans:
+            start = spans[-1][0]
+        spans.append((start, end))
+    return text, tuple(spans)
+
 
 REPORT_EVERY_S = 0.04
 

@@ -3,20 +3,170 @@
 Knows no page.
 """
 
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from difflib import SequenceMatcher
 from itertools import combinations
 from typing import Any, Literal
 
+from phi2demo.data.checks import check_text
 from phi2demo.data.cleaning import clean
+from phi2demo.data.languages import detect_language
 from phi2demo.engine.engine import Use
 from phi2demo.errors import InputError
-from phi2demo.evaluation.differences import Change, differences, shared
 from phi2demo.evaluation.metrics import Metric, metrics_of_one
 from phi2demo.tasks import TASKS
-from phi2demo.tasks.checks import check_text
-from phi2demo.tasks.languages import detect_language
-from phi2demo.tasks.task import Request, Result
+from phi2demo.tasks.request import Request
+from phi2demo.tasks.result import Result
+
+Kind = Literal["same", "gone", "new"]
+
+MOST_WORDS = 3000
+"""In longer texts, words that make up more than a hundredth are not looked for on their own: that takes minutes."""
+
+_INSIDE = "'’-.,:/"
+"""Signs that belong to a word where they stand within one: isn't, 3.5, well-known."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A run of words that both texts have, that only the first has (gone), or only the second (new)."""
+
+    kind: Kind
+    text: str
+    """With the white space before it."""
+
+
+@dataclass(frozen=True)
+class _Word:
+    text: str
+    space: str
+    """White space before it."""
+
+    @property
+    def key(self) -> str:
+        """What is compared: an accented letter may be one character or two."""
+        return unicodedata.normalize("NFC", self.text)
+
+
+def differences(before: str, after: str) -> tuple[Change, ...]:
+    """From `before` to `after`, by words; white space is not compared.
+
+    What is same and new, joined, is `after` to the letter but for white space at its end. A few shared words between
+    longer changes count as changed, as in diff-match-patch's semantic clean-up (Fraser, 2006): else two unlike
+    sentences share their articles.
+    """
+    old, new = _words(before), _words(after)
+    matcher = SequenceMatcher(
+        None, [word.key for word in old], [word.key for word in new], autojunk=max(len(old), len(new)) > MOST_WORDS
+    )
+    runs = [(old[a1:a2], new[b1:b2], tag == "equal") for tag, a1, a2, b1, b2 in matcher.get_opcodes()]
+    return tuple(_changes(_without_islands(runs)))
+
+
+def shared(changes: Sequence[Change]) -> float:
+    """Share of the words that both texts have, of all words of both, from 0 to 1; 1 where both are empty."""
+    words = {
+        kind: sum(len(_words(each.text)) for each in changes if each.kind == kind) for kind in ("same", "gone", "new")
+    }
+    total = 2 * words["same"] + words["gone"] + words["new"]
+    return 2 * words["same"] / total if total else 1.0
+
+
+_Run = tuple[list[_Word], list[_Word], bool]
+"""Words of the first text, of the second, and whether they are the same."""
+
+
+def _without_islands(runs: list[_Run]) -> list[_Run]:
+    """Fold shared runs that are no longer than the changes on both sides, until there are none."""
+    at = 1
+    while at < len(runs) - 1:
+        old, new, same = runs[at]
+        if same and _length(new) <= min(_extent(runs[at - 1]), _extent(runs[at + 1])):
+            (old1, new1, _), (old2, new2, _) = runs[at - 1], runs[at + 1]
+            runs[at - 1 : at + 2] = [(old1 + old + old2, new1 + new + new2, False)]
+            at = max(1, at - 2)
+        else:
+            at += 1
+    return runs
+
+
+def _extent(run: _Run) -> int:
+    return max(_length(run[0]), _length(run[1]))
+
+
+def _length(words: Sequence[_Word]) -> int:
+    return sum(len(word.text) for word in words)
+
+
+def _changes(runs: Sequence[_Run]) -> Iterator[Change]:
+    for old, new, same in runs:
+        if same:
+            yield Change("same", _joined(new))
+            continue
+        if old:
+            yield Change("gone", _joined(old))
+        if new:
+            yield Change("new", _joined(new))
+
+
+def _joined(words: Sequence[_Word]) -> str:
+    return "".join(word.space + word.text for word in words)
+
+
+def _words(text: str) -> list[_Word]:
+    """Words, signs and emoji one by one, never cut within what is read as one character."""
+    words: list[_Word] = []
+    space = ""
+    clusters = list(_clusters(text))
+    for at, cluster in enumerate(clusters):
+        if cluster.isspace():
+            space += cluster
+            continue
+        following = clusters[at + 1] if at + 1 < len(clusters) else ""
+        last = words[-1].text if words and not space else ""
+        if _continues(last, cluster, following):
+            words[-1] = _Word(last + cluster, words[-1].space)
+        else:
+            words.append(_Word(cluster, space))
+            space = ""
+    return words
+
+
+def _continues(word: str, cluster: str, following: str) -> bool:
+    """Whether a cluster belongs to the word before it."""
+    if not word or not (word[0].isalnum() or word[0] == "_"):
+        return False
+    return cluster[0].isalnum() or cluster == "_" or (cluster in _INSIDE and following[:1].isalnum())
+
+
+def _clusters(text: str) -> Iterator[str]:
+    """What is read as one character, as near as categories tell: marks, joiners, skin tones, flags stay together."""
+    cluster = ""
+    for character in text:
+        if cluster and _attaches(cluster, character):
+            cluster += character
+        else:
+            if cluster:
+                yield cluster
+            cluster = character
+    if cluster:
+        yield cluster
+
+
+def _attaches(cluster: str, character: str) -> bool:
+    if cluster.isspace():
+        return False
+    flag = _is_flag_letter(character) and len(cluster) == 1 and _is_flag_letter(cluster)
+    joined = cluster[-1] == "\u200d" and not character.isspace()
+    tone = "\U0001f3fb" <= character <= "\U0001f3ff"
+    return flag or joined or tone or unicodedata.category(character) in ("Mn", "Mc", "Me", "Cf")
+
+
+def _is_flag_letter(character: str) -> bool:
+    return "\U0001f1e6" <= character <= "\U0001f1ff"
+
 
 FORMAT = 1
 Anchor = Use | Literal["reference"]

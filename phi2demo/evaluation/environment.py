@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from phi2demo import __version__
+from phi2demo.data.test_sets import sha256_of
 from phi2demo.engine.engine import Engine, GenerationOptions, Prompt
-from phi2demo.evaluation.datasets import sha256_of
 
 PACKAGES = ("torch", "transformers", "peft", "tokenizers", "sacrebleu", "rouge-score", "numpy")
 SPEED_RUNS = 5

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from phi2demo.evaluation.datasets import Measure
-from phi2demo.evaluation.forms import SCORED, FormName
+from phi2demo.data.test_sets import Measure, text_of
 from phi2demo.evaluation.metrics import Metric, metrics_for
-from phi2demo.evaluation.slices import labels_of, text_of
+from phi2demo.evaluation.slices import labels_of
+from phi2demo.evaluation.systems import SCORED, FormName
 
 Order = Literal["worst", "best", "change"]
 ORDERS: tuple[Order, ...] = get_args(Order)

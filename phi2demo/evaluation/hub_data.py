@@ -8,10 +8,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from phi2demo.data.corpus import KINDS
+from phi2demo.data.rows import Row
 from phi2demo.engine.hub import REACH_S, UnreachableError, within
 from phi2demo.errors import DataError, SettingsError
-from phi2demo.training.corpus import KINDS
-from phi2demo.training.rows import Row
 
 FETCH_S = 1800.0
 """Until all rows are here."""

@@ -11,22 +11,97 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from threading import Event, Lock
 from typing import Any, TypeVar
 
-from phi2demo.engine.engine import MAX_SEED, Engine
+from phi2demo.data.test_sets import Item, Measure
+from phi2demo.engine.engine import MAX_SEED, Engine, GenerationOptions, Output, Prompt, Score, Snapshot
+from phi2demo.engine.forwarding import ForwardingEngine
 from phi2demo.errors import SettingsError, StoppedError
-from phi2demo.evaluation.asking import compose
-from phi2demo.evaluation.datasets import Item, Measure
 from phi2demo.evaluation.environment import describe_environment, describe_model
-from phi2demo.evaluation.evaluate import FORMAT
 from phi2demo.evaluation.examples import Example
-from phi2demo.evaluation.forms import FORMS, Form, FormName, make_form
-from phi2demo.evaluation.interrupt import Interruptible
+from phi2demo.evaluation.figures import ItemSample, LiveRow, PartialFigure, Tally
 from phi2demo.evaluation.metrics import metrics_for
-from phi2demo.evaluation.pace import Paces
+from phi2demo.evaluation.run import FORMAT, compose
 from phi2demo.evaluation.slices import describe_slicing
 from phi2demo.evaluation.statistics import RESAMPLES, SEED
-from phi2demo.evaluation.tally import Drawn, LiveRow, PartialFigure, Tally
+from phi2demo.evaluation.systems import FORMS, SCORED, Form, FormName, make_form
+
+
+class Interruptible(ForwardingEngine):
+    """Gives the event to `engine` with all it is asked; a stream that was cut short is a StoppedError, no answer."""
+
+    def __init__(self, engine: Engine, cancel: Event) -> None:
+        super().__init__(engine)
+        self._cancel = cancel
+
+    def stream(
+        self, prompts: Sequence[Prompt], options: GenerationOptions, *, cancel: Event | None = None
+    ) -> Iterator[Snapshot]:
+        """The stream ends by itself before the error is raised, as PEFT's hooks need it."""
+        self._check()
+        yield from super().stream(prompts, options, cancel=self._cancel)
+        self._check()
+
+    def score(
+        self,
+        prompts: Sequence[Prompt],
+        outputs: Sequence[Output],
+        *,
+        adapter_strength: float = 1.0,
+        cancel: Event | None = None,
+    ) -> list[Score]:
+        """Broken off by the event, too."""
+        self._check()
+        return super().score(prompts, outputs, adapter_strength=adapter_strength, cancel=self._cancel)
+
+    def _check(self) -> None:
+        if self._cancel.is_set():
+            raise StoppedError("Stopped.")
+
+
+CHARACTERS_PER_TOKEN = 4
+READING = 0.1
+"""What a character that is read costs, against one that is written."""
+
+
+class Paces:
+    """Seconds per unit of work by kind of item and by form. May be shared by runs."""
+
+    def __init__(self) -> None:
+        self._spent: dict[tuple[str, str], tuple[float, float]] = {}
+        self._lock = Lock()
+
+    def knows(self, form: Form) -> bool:
+        """Whether such answers were timed before."""
+        return _key(form) in self._spent
+
+    def add(self, form: Form, items: Sequence[Item], seconds: float) -> None:
+        """Answers that took so long together; later ones count more, for they are many and the first are trials."""
+        with self._lock:
+            work, spent = self._spent.get(_key(form), (0.0, 0.0))
+            self._spent[_key(form)] = (work / 2 + self.work(form, items), spent / 2 + seconds)
+
+    def seconds(self, form: Form, items: Sequence[Item]) -> float:
+        """What these will take."""
+        work, spent = self._spent[_key(form)]
+        return spent / work * self.work(form, items)
+
+    def work(self, form: Form, items: Sequence[Item]) -> float:
+        """In characters to write: of the answer that is wanted, or, of a base in the template, up to the limit."""
+        return sum(READING * len(form.prompt(item)) + self._written(form, item) for item in items)
+
+    def _written(self, form: Form, item: Item) -> float:
+        if form.measure.kind in (*SCORED, "sentiment"):
+            return 0.0
+        if _key(form)[1] == "TemplateForm base":
+            return float(CHARACTERS_PER_TOKEN * form.generation.max_new_tokens)
+        return float(max(map(len, item.references)))
+
+
+def _key(form: Form) -> tuple[str, str]:
+    return form.measure.kind, f"{type(form).__name__} {getattr(form, 'use', 'base')}"
+
 
 MAX_ITEMS = 100
 BATCH_SIZE = 4
@@ -100,7 +175,7 @@ class _Job:
     items: tuple[Item, ...]
 
 
-def draw(measures: Sequence[Measure], count: int, *, seed: int = SEED) -> list[Drawn]:
+def draw(measures: Sequence[Measure], count: int, *, seed: int = SEED) -> list[ItemSample]:
     """`count` items, as evenly as can be over tasks, and within a task over its measures; in a measure at random."""
     if not 1 <= count <= MAX_ITEMS:
         raise SettingsError(f"The number of items is {count}; give a whole number from 1 to {MAX_ITEMS}.")
@@ -116,7 +191,7 @@ def draw(measures: Sequence[Measure], count: int, *, seed: int = SEED) -> list[D
                 drawn[name].append(left[name].pop())
                 count -= 1
     return [
-        Drawn(measure, tuple(sorted(drawn[measure.name], key=lambda item: item.index)))
+        ItemSample(measure, tuple(sorted(drawn[measure.name], key=lambda item: item.index)))
         for measure in measures
         if drawn[measure.name]
     ]
@@ -126,7 +201,7 @@ class LiveRun:
     """One run. It may be taken on in turns, so that others who want the model are served in between."""
 
     def __init__(
-        self, engine: Engine, drawn: Sequence[Drawn], settings: LiveSettings, *, paces: Paces | None = None
+        self, engine: Engine, drawn: Sequence[ItemSample], settings: LiveSettings, *, paces: Paces | None = None
     ) -> None:
         """SettingsError where there is nothing to ask; nothing is asked yet."""
         if not drawn:
@@ -281,7 +356,7 @@ class LiveRun:
         return sum(self._paces.seconds(job.form, job.items) for job in rest)
 
 
-def _tally(engine: Engine, drawn: Drawn, names: Sequence[FormName], seed: int) -> Tally:
+def _tally(engine: Engine, drawn: ItemSample, names: Sequence[FormName], seed: int) -> Tally:
     forms = {name: make_form(name, engine, drawn.measure, seed=seed) for name in names}
     return Tally(drawn, {name: form for name, form in forms.items() if form is not None})
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from phi2demo.errors import DataError, SettingsError
-from phi2demo.evaluation.forms import Answer
+from phi2demo.evaluation.systems import Answer
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from phi2demo.evaluation.datasets import Item, Measure
-from phi2demo.tasks.documents import split_sentences
-from phi2demo.training.rows import Row
+from phi2demo.data.contamination import IN_NEITHER, STANDINGS, Standing
+from phi2demo.data.documents import split_sentences
+from phi2demo.data.test_sets import Item, Measure, text_of
 
 Dimension = Literal["length", "genre", "complexity", "contamination", "confidence"]
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
@@ -47,22 +47,9 @@ GENRE_OF_SET = {
 }
 """Of data sets that hold one genre and do not say so row by row."""
 
-Standing = Literal["in training", "in validation", "in neither"]
-STANDINGS: tuple[Standing, ...] = get_args(Standing)
-"""Where an item stands, in the files of the folder that it is from."""
-IN_TRAINING, IN_VALIDATION, IN_NEITHER = STANDINGS
-
 FIFTHS = ("least sure", "less sure", "middling", "surer", "surest")
 """Of the items, by the confidence of the answers."""
 
-_TEXT_FIELDS = {
-    "translation": ("source",),
-    "summarization": ("document",),
-    "question_answering": ("context",),
-    "sentiment": ("text",),
-    "prose": ("text",),
-    "continuation": ("opening", "rest"),
-}
 _SENTENCE_KINDS = ("translation", "sentiment")
 
 
@@ -132,11 +119,6 @@ def labels_of(item: Item, measure: Measure) -> dict[Dimension, str]:
     if genre := _genre_of(item.row, measure):
         labels["genre"] = genre
     return labels
-
-
-def text_of(row: Row, kind: str) -> str:
-    """The person's text in a row: what is translated, summarized, judged, asked about, or gone on with."""
-    return "".join(row[name] for name in _TEXT_FIELDS[kind])
 
 
 def length_of(text: str, kind: str) -> str:

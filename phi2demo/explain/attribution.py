@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from phi2demo.engine.engine import ModelInfo
 from phi2demo.explain.request import ExplainRequest
-from phi2demo.explain.segments import Unit, UnitKind
+from phi2demo.explain.units import Unit, UnitKind
 
 Values = NDArray[np.float64]
 

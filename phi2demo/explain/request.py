@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from phi2demo.data.checks import check_choice, check_text
 from phi2demo.data.cleaning import CleanedText, clean, clean_aligned
 from phi2demo.engine.engine import MAX_SEED, RANGES, USES, Engine, GenerationOptions, Output, Use
 from phi2demo.errors import InputError, SettingsError
-from phi2demo.explain.segments import UnitKind
-from phi2demo.tasks.checks import check_choice, check_text
-from phi2demo.tasks.form import FORMS, Form
+from phi2demo.explain.units import UnitKind
+from phi2demo.tasks.request import FORMS, Form, Request, TaskOptions
+from phi2demo.tasks.result import Result
 from phi2demo.tasks.run import task_named
-from phi2demo.tasks.task import AnyTask, Request, Result, TaskOptions
+from phi2demo.tasks.task import AnyTask
 
 Method = Literal["auto", "partition", "exact", "permutation", "lime"]
 Of = Literal["finetuned", "base", "second", "difference"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from phi2demo.explain.segments import Unit
+from phi2demo.explain.units import Unit
 
 Mask = NDArray[np.bool_]
 """(units,): true where a unit is kept."""

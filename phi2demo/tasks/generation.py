@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from phi2demo.data.checks import check_choice
 from phi2demo.engine.engine import GenerationOptions, Use
-from phi2demo.tasks.checks import check_choice
-from phi2demo.tasks.form import Form
-from phi2demo.tasks.task import Task, TaskOptions
+from phi2demo.tasks.request import Form, TaskOptions
+from phi2demo.tasks.task import Task
 
 MODES = {"continue": "Continue my text", "instruct": "Follow my instruction"}
 

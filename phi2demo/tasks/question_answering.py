@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from phi2demo.data.checks import check_text
 from phi2demo.data.cleaning import clean
 from phi2demo.engine.engine import GenerationOptions
 from phi2demo.errors import InputError, SettingsError
-from phi2demo.tasks.checks import check_text
-from phi2demo.tasks.support import Grounds
-from phi2demo.tasks.task import Request, Task, TaskOptions, language_of
+from phi2demo.tasks.confidence import Grounds
+from phi2demo.tasks.request import Request, TaskOptions, language_of
+from phi2demo.tasks.task import Task
 
 MAX_QUESTION_CHARACTERS = 1000
 _NO_TEXT = "."

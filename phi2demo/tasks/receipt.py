@@ -6,15 +6,12 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from phi2demo import __version__
 from phi2demo.engine.engine import ModelInfo, Use
 from phi2demo.errors import InputError
-from phi2demo.tasks.form import Form
-
-if TYPE_CHECKING:
-    from phi2demo.tasks.task import Request
+from phi2demo.tasks.request import Form, Request
 
 FORMAT = 1
 
@@ -84,7 +81,7 @@ class Receipt:
 
 
 def make_receipt(
-    info: ModelInfo, request: "Request", *, use: Use, seconds: float, new_tokens: int, **measured: Any
+    info: ModelInfo, request: Request, *, use: Use, seconds: float, new_tokens: int, **measured: Any
 ) -> Receipt:
     """A receipt of what was asked, with the loaded model's own description; `measured` are its other fields."""
     adapter, adapter_revision = info.adapter_of(use)

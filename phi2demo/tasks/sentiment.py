@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from phi2demo.engine.engine import GenerationOptions
-from phi2demo.tasks.task import Task, TaskOptions
+from phi2demo.tasks.request import TaskOptions
+from phi2demo.tasks.task import Task
 
 
 @dataclass(frozen=True)

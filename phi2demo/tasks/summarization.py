@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from phi2demo.data.checks import check_choice
+from phi2demo.data.documents import balance, count_words, pack, split_sentences
 from phi2demo.engine.engine import GenerationOptions
 from phi2demo.errors import InputError, SettingsError
-from phi2demo.tasks.checks import check_choice
-from phi2demo.tasks.documents import balance, count_words, pack, split_sentences
-from phi2demo.tasks.task import Budget, Pieces, Task, TaskOptions
+from phi2demo.tasks.request import TaskOptions
+from phi2demo.tasks.task import Budget, Pieces, Task
 
 LENGTHS = {"sentence": "one sentence", "short": "two or three sentences", "medium": "a short paragraph"}
 SENTENCES = {"sentence": 1, "short": 3, "medium": 6}

@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 from unicodedata import decimal
 
+from phi2demo.data.documents import lay_out, split_sentences
+from phi2demo.data.languages import LANGUAGES, detect_foreign, foreign_script, language_name
 from phi2demo.engine.engine import GenerationOptions
 from phi2demo.errors import InputError, SettingsError
 from phi2demo.tasks.casing import with_beginnings
-from phi2demo.tasks.documents import lay_out, split_sentences
-from phi2demo.tasks.languages import LANGUAGES, detect_foreign, foreign_script, language_name
-from phi2demo.tasks.task import Budget, Pieces, Task, TaskOptions
+from phi2demo.tasks.request import TaskOptions
+from phi2demo.tasks.task import Budget, Pieces, Task
 
 _WORD = re.compile(r"\w+")
 MIN_COPIED_WORDS = 4

@@ -1,34 +1,135 @@
 """Put a LoRA adapter on a base: corpus -> the app's own prompts -> loss on the outputs -> an adapter's folder."""
 
 import sys
-from collections.abc import Mapping
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from phi2demo.data.corpus import CleaningReport, Source, Split, read_corpus
+from phi2demo.data.languages import LANGUAGES, detect_language
 from phi2demo.emissions.meter import detect
 from phi2demo.engine.planning import ModelPlan, plan
 from phi2demo.errors import DataError, SettingsError
 from phi2demo.settings import ModelSettings
-from phi2demo.tasks.declaration import Declaration
+from phi2demo.tasks.declared import FILE, Declaration
 from phi2demo.training import record
-from phi2demo.training.adapter import adapt, load_base, load_tokenizer, save
-from phi2demo.training.corpus import CleaningReport, Source, Split, read_corpus
-from phi2demo.training.finetune_settings import FinetuneSettings
 from phi2demo.training.held_out import draw
 from phi2demo.training.instructions import FORMS, KINDS_TAUGHT, NEEDS, REPLAY
 from phi2demo.training.loop import describe, train
-from phi2demo.training.loop_settings import LoopSettings
 from phi2demo.training.mixture import EMPHASIS, Mixture, task_weights
-from phi2demo.training.origins import data_hashes
-from phi2demo.training.output import make_output
-from phi2demo.training.precision import make_accelerator
-from phi2demo.training.software import versions
-from phi2demo.training.text_languages import FIELDS, text_languages
+from phi2demo.training.record import data_hashes, make_output, versions
+from phi2demo.training.settings import FinetuneSettings, LoopSettings, make_accelerator
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    import torch
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+LARGE = 1_000_000_000
+"""Parameters from which a base's frozen weights are held in bfloat16 on a GPU."""
+
+
+def load_tokenizer(base: ModelPlan, settings: FinetuneSettings) -> "PreTrainedTokenizerBase":
+    """That of the base; SettingsError where it has no token to end an output with."""
+    from transformers import AutoTokenizer
+
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(_address(base), revision=base.base_revision)
+    if tokenizer.eos_token_id is None:
+        raise SettingsError(f"The tokenizer of {settings.model} has no end token, so an output could not be ended.")
+    return tokenizer
+
+
+def load_base(base: ModelPlan, settings: FinetuneSettings, device: "torch.device") -> "PreTrainedModel":
+    """In float32; a large base on a GPU in bfloat16, as its weights stay as they are."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    large = device.type == "cuda" and (base.parameters or LARGE) >= LARGE and torch.cuda.is_bf16_supported()
+    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+        _address(base),
+        revision=base.base_revision,
+        dtype=torch.bfloat16 if large else torch.float32,
+        use_safetensors=True,
+    )
+    if settings.gradient_checkpointing:
+        model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+    return model
+
+
+def adapt(model: "PreTrainedModel", settings: FinetuneSettings) -> "PeftModel":
+    """`model` with a LoRA adapter, which changes nothing yet; SettingsError where it has none of the target layers."""
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=0.0,
+        target_modules=list(settings.targets),
+        task_type="CAUSAL_LM",
+    )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # peft asks for a property that transformers renamed
+            return get_peft_model(model, config)
+    except ValueError as error:
+        raise SettingsError(f"--targets {','.join(settings.targets)} does not fit {settings.model}: {error}") from error
+
+
+def save(
+    model: "PeftModel", tokenizer: "PreTrainedTokenizerBase", declared: Declaration, settings: FinetuneSettings
+) -> None:
+    """`adapter_model.safetensors` in bfloat16, its config, `tasks.json`, and the tokenizer's files."""
+    import torch
+    from peft import get_peft_model_state_dict
+    from safetensors.torch import save_file
+
+    tensors = get_peft_model_state_dict(model, save_embedding_layers=False)
+    halved = {name: tensor.detach().to("cpu", torch.bfloat16).contiguous() for name, tensor in tensors.items()}
+    save_file(halved, settings.output / "adapter_model.safetensors", metadata={"format": "pt"})
+    config = model.peft_config["default"]
+    config.base_model_name_or_path = settings.base_name or settings.model
+    config.revision = settings.revision
+    config.inference_mode = True
+    config.save_pretrained(settings.output)
+    tokenizer.save_pretrained(settings.output)
+    (settings.output / FILE).write_text(declared.to_json(), encoding="utf-8")
+
+
+def _address(base: ModelPlan) -> str:
+    """Hub id or folder, for `from_pretrained`."""
+    return str(base.base_folder) if base.base_revision is None else base.base
+
+
+SAMPLE = 200
+"""Texts of each data set that are looked at, at most, evenly taken."""
+LEAST_TEXTS = 10
+"""Of which the language could be told, for anything to be said."""
+LEAST_SHARE = 0.05
+"""Of those, in a language, for the task to be taught in it: less is likely a quotation or a mistake."""
+FIELDS = {"summarization": "document", "sentiment": "text", "question_answering": "context"}
+"""By task, which field of a row is the text; a translation says its languages itself."""
+
+
+def text_languages(sources: Sequence[Source], task: str) -> tuple[str, ...]:
+    """Codes of the languages that a task's training texts are in; empty where that cannot be told.
+
+    Also where one of them is none that the app has a name for: a list without it would be wrong.
+    """
+    field = FIELDS[task]
+    texts = chain.from_iterable(
+        rows[:: -(-len(rows) // SAMPLE)] for source in sources if (rows := source.rows["train"])
+    )
+    found = Counter(code for row in texts if (code := detect_language(str(row[field]))))
+    told = [code for code, count in found.items() if count >= LEAST_SHARE * found.total()]
+    if found.total() < LEAST_TEXTS or any(code not in LANGUAGES for code in told):
+        return ()
+    return tuple(code for code in LANGUAGES if code in told)
+
 
 SMALL = 100_000_000
 """Parameters up to which a base is taught at the higher learning rate."""

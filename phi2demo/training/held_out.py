@@ -1,16 +1,50 @@
 """What a finetuning is measured by: examples of held-out rows, drawn once before its first step."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from phi2demo.training.batch import Batch
-from phi2demo.training.gradients import target_loss
-from phi2demo.training.measuring import Told
+from phi2demo.training.loss import target_loss
 from phi2demo.training.mixture import EMPHASIS, Mixture
 
 if TYPE_CHECKING:
     import torch
+
+Told = Callable[[int, int], None]
+"""Is told how many parts are done, of how many, before each and after the last; what it raises ends the measurement."""
+Measure = Callable[[Told], dict[str, float]]
+"""Losses on held-out examples by name; "all" is that of all."""
+
+
+class _BrokenOffError(Exception):
+    """Between two parts the run was told to stop."""
+
+
+def measure(
+    model: "torch.nn.Module", losses: Measure, *, show: Told, stopped: Callable[[], bool], eager: bool = False
+) -> dict[str, float] | None:
+    """The losses of `model`, which is trained on afterwards; None where `stopped` says so between two parts.
+
+    `eager` leaves a compiled model's code alone: the shapes here are not those of training.
+    """
+    import torch
+
+    def told(done: int, parts: int) -> None:
+        show(done, parts)
+        if done < parts and stopped():
+            raise _BrokenOffError
+
+    model.eval()
+    try:
+        with torch.compiler.set_stance("force_eager") if eager else nullcontext():
+            return losses(told)
+    except _BrokenOffError:
+        return None
+    finally:
+        model.train()
+
 
 EXAMPLES = 128
 """Of each task, at most."""

@@ -9,15 +9,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from phi2demo.data.documents import pack, split_sentences
+from phi2demo.data.rows import Row
 from phi2demo.tasks import TASKS
-from phi2demo.tasks.documents import pack, split_sentences
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.question_answering import QuestionOptions
+from phi2demo.tasks.request import TaskOptions
 from phi2demo.tasks.sentiment import SentimentOptions
 from phi2demo.tasks.summarization import SummaryOptions
-from phi2demo.tasks.task import Budget, TaskOptions
+from phi2demo.tasks.task import Budget
 from phi2demo.tasks.translation import TranslationOptions
-from phi2demo.training.rows import Row
 
 CONTINUATION_TOKENS = 160
 """At most, in what a model learns to go on with."""

@@ -5,28 +5,126 @@ killed and resumed has the loss curve of one that was not.
 """
 
 import math
+import os
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Self
 
-from phi2demo.errors import SettingsError
-from phi2demo.training.ahead import batches_from
+import numpy as np
+
+from phi2demo.errors import Phi2DemoError, SettingsError
 from phi2demo.training.batch import Batch, Batches
 from phi2demo.training.checkpoints import Checkpoints, TrainingState
-from phi2demo.training.dropout import seed_step, set_dropout
-from phi2demo.training.gradients import Entropy, add_gradients, cross_entropy
-from phi2demo.training.interruption import Interruption, StoppedError
+from phi2demo.training.held_out import Measure, measure
 from phi2demo.training.log import Log
-from phi2demo.training.loop_settings import LoopSettings
-from phi2demo.training.measuring import Measure, measure
+from phi2demo.training.loss import Entropy, add_gradients, cross_entropy
+from phi2demo.training.settings import LoopSettings
 
 if TYPE_CHECKING:
     import torch
     from accelerate import Accelerator
+
+AHEAD = 4
+"""Batches that each worker is ahead at most."""
+
+
+def batches_from(batches: Batches, start: int, stop: int, *, workers: int) -> Iterator[Batch]:
+    """The batches of the steps from `start` to before `stop`, in order; 0 workers make each when it is asked for."""
+    if not workers:
+        yield from (batches.at(step) for step in range(start, stop))
+        return
+    from torch.utils.data import DataLoader
+
+    steps: Any = _Steps(batches, stop)
+    loader: DataLoader[Batch] = DataLoader(
+        steps,
+        sampler=range(start, stop),
+        batch_size=None,
+        num_workers=workers,
+        prefetch_factor=AHEAD,
+        worker_init_fn=_begin,
+    )
+    yield from loader
+
+
+def _begin(worker: int) -> None:
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # a tokenizer's own threads do not survive a fork
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """Batches as the data set that a DataLoader reads."""
+
+    batches: Batches
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop
+
+    def __getitem__(self, step: int) -> Batch:
+        return self.batches.at(step)
+
+
+class StoppedError(Phi2DemoError):
+    """A run was told to stop; it can be gone on with."""
+
+
+class Interruption:
+    """Notes the first SIGINT or SIGTERM while it is entered; the second has its usual effect, at once.
+
+    Does nothing outside the main thread, where Python does not let signals be handled.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._usual: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            self._usual = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._restore()
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._usual.items():
+            signal.signal(number, handler)
+        self._usual = {}
+
+
+def set_dropout(model: "torch.nn.Module", share: float) -> None:
+    """In training, leave out `share` of the activations where `model` has a layer for it; 0 for none.
+
+    Of a Phi that is after the embeddings and after each layer (Srivastava et al., 2014); never of the attention, whose
+    fast kernels it slows down.
+    """
+    import torch
+
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = share
+        if "attention_dropout" in vars(module):
+            vars(module)["attention_dropout"] = 0.0
+
+
+def seed_step(seed: int, step: int, process: int) -> None:
+    """What a process draws in a step follows from these alone."""
+    import torch
+
+    (state,) = np.random.SeedSequence([seed, step, process]).generate_state(1, np.uint64)
+    torch.manual_seed(int(state))
 
 
 def train(

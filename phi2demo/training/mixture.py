@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from phi2demo.data.corpus import Source, Split
+from phi2demo.data.languages import LANGUAGES
+from phi2demo.data.rows import Row
 from phi2demo.engine.engine import END_OF_TEXT
 from phi2demo.engine.text_encoder import TextEncoder
 from phi2demo.errors import DataError, SettingsError
-from phi2demo.tasks.languages import LANGUAGES
 from phi2demo.tasks.task import Budget
 from phi2demo.training.batch import Batch
-from phi2demo.training.corpus import Source, Split
 from phi2demo.training.instructions import FORMS, REPLAY, Example
-from phi2demo.training.rows import Row
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

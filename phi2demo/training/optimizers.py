@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from phi2demo.training.loop_settings import OptimizerName
+from phi2demo.training.settings import OptimizerName
 
 
 class Joined(torch.optim.Optimizer):

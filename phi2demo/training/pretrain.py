@@ -12,31 +12,77 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from phi2demo.data.corpus import CleaningReport, Source, read_corpus
 from phi2demo.emissions.footprint import WORLD, check_region
 from phi2demo.emissions.meter import detect
+from phi2demo.engine.planning import plan
 from phi2demo.errors import SettingsError
+from phi2demo.settings import ModelSettings
 from phi2demo.training import record
 from phi2demo.training.batch import Batch
 from phi2demo.training.checkpoints import check_same
-from phi2demo.training.corpus import CleaningReport, Source, read_corpus
-from phi2demo.training.gap_sentences import gap_sentences
-from phi2demo.training.gradients import target_loss
+from phi2demo.training.held_out import Told
 from phi2demo.training.loop import describe, train
-from phi2demo.training.loop_settings import LoopSettings, OptimizerName, Schedule
-from phi2demo.training.measuring import Told
-from phi2demo.training.origins import base_hashes, data_hashes
-from phi2demo.training.output import make_output
-from phi2demo.training.plain import plain_texts
-from phi2demo.training.precision import Precision, make_accelerator
-from phi2demo.training.presets import PRESETS, Phase, Preset
-from phi2demo.training.software import versions
-from phi2demo.training.start import check_start, load_start
-from phi2demo.training.streams import Blocks, weight_of, write_stream
+from phi2demo.training.loss import target_loss
+from phi2demo.training.pretraining_texts import Blocks, gap_sentences, plain_texts, weight_of, write_stream
+from phi2demo.training.record import base_hashes, data_hashes, make_output, versions
+from phi2demo.training.settings import (
+    PRESETS,
+    LoopSettings,
+    OptimizerName,
+    Phase,
+    Precision,
+    Preset,
+    Schedule,
+    make_accelerator,
+)
 from phi2demo.training.tokenizer import train_tokenizer
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedTokenizerFast
+    from transformers import PhiForCausalLM, PreTrainedTokenizerFast
+
+SHAPE = ("hidden_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings")
+
+
+def check_start(folder: Path, preset: Preset) -> None:
+    """Raises SettingsError or ModelError where `folder` holds no base of the preset's shape. Reads no weights."""
+    if not folder.is_dir():
+        raise SettingsError(f"--start {folder} is no folder here; give that of a base that pretrain made.")
+    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+        raise SettingsError(f"--start {folder} holds an adapter, which is no base; give the folder of its base.")
+    model_type = plan(ModelSettings(model=str(folder))).config.model_type
+    if model_type != "phi":
+        raise SettingsError(f"--start {folder} holds a model of type {model_type!r}; give a base that pretrain made.")
+    _check_shape(folder, preset)
+
+
+def load_start(folder: Path) -> "PhiForCausalLM":
+    """The weights of a checked base, in float32."""
+    import torch
+    from transformers import PhiForCausalLM
+
+    model: PhiForCausalLM = PhiForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
+    return model
+
+
+def _check_shape(folder: Path, preset: Preset) -> None:
+    from transformers import PhiConfig, PreTrainedTokenizerFast
+
+    config = PhiConfig.from_pretrained(folder)
+    wanted = preset.config(vocab_size=config.vocab_size, end_id=0, pad_id=0)
+    for name in SHAPE:
+        if getattr(config, name) != getattr(wanted, name):
+            raise SettingsError(
+                f"--start {folder} has {name} {getattr(config, name)}, the preset {getattr(wanted, name)}. "
+                "Give a base of the preset's shape, or another --preset."
+            )
+    if (tokens := len(PreTrainedTokenizerFast.from_pretrained(folder))) > config.vocab_size:
+        raise SettingsError(
+            f"--start {folder} has vocab_size {config.vocab_size}, too few for the {tokens} tokens of its tokenizer. "
+            "Give a base that pretrain made."
+        )
+
 
 TOKENIZER_CHARACTERS = 30_000_000
 """Text the tokenizer is trained on, taken from each data set by its weight."""

@@ -4,15 +4,20 @@ A base that was trained on from another one has the stages of that one first. Th
 object with `log.jsonl` and `corpus/` beside it, is read too.
 """
 
+import hashlib
 import json
-from collections.abc import Mapping
+import platform
+import tempfile
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
+from phi2demo.data.corpus import FILE_NAME, CleaningReport
 from phi2demo.emissions.footprint import WORLD, Emissions, Hardware, estimate
-from phi2demo.errors import DataError
-from phi2demo.training.corpus import CleaningReport
+from phi2demo.engine.sources import find_base
+from phi2demo.errors import DataError, SettingsError
 from phi2demo.training.log import read_log
 
 Kind = Literal["pretraining", "finetuning"]
@@ -238,3 +243,43 @@ def _without_folders(settings: Mapping[str, Any]) -> dict[str, Any]:
         if value is not None and (name != "model" or Path(value).is_absolute() or Path(value).exists()):
             told[name] = Path(value).name
     return {name: str(value) if isinstance(value, Path) else value for name, value in told.items()}
+
+
+def data_hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of every data file below a folder, by its path there."""
+    return _hashes(folder, (path for path in folder.rglob("*.jsonl*") if FILE_NAME.fullmatch(path.name)))
+
+
+def base_hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of a base's weights, config and tokenizer."""
+    weights = find_base(str(folder), revision=None, token=None).files
+    return _hashes(folder, (folder / name for name in (*weights, "config.json", "tokenizer.json")))
+
+
+def _hashes(folder: Path, paths: Iterable[Path]) -> dict[str, str]:
+    return {path.relative_to(folder).as_posix(): _sha256_of(path) for path in sorted(paths) if path.is_file()}
+
+
+def _sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+PACKAGES = ("torch", "transformers", "peft", "accelerate", "tokenizers")
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that train."""
+    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+
+
+def make_output(folder: Path) -> None:
+    """Make the folder where it is not there; SettingsError where nothing can be written into it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise SettingsError(
+            f"--output {folder} is no folder that can be written into ({error.strerror or error}). Give another one."
+        ) from error

@@ -4,9 +4,9 @@ import math
 from collections.abc import Callable, Sequence
 from html import escape
 
-from phi2demo.evaluation.wording import number
-from phi2demo.tasks.listing import Listed
-from phi2demo.tasks.reranking import Ranked
+from phi2demo.evaluation.metrics import number
+from phi2demo.tasks.candidates import Ranked
+from phi2demo.tasks.result import Listed
 
 SHOWN = 20
 """Pieces of a long text; a program gets those of all."""

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import gradio as gr
 
 from phi2demo.engine.engine import Use
-from phi2demo.tasks.task import Request
+from phi2demo.tasks.request import Request
 from phi2demo.ui.actions import Actions
 
 STATE_S = 3600

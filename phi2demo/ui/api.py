@@ -10,22 +10,23 @@ from typing import Any, Literal
 
 import gradio as gr
 
+from phi2demo.cards.model_cards import Shelf
 from phi2demo.engine.engine import USES, Engine, Use
-from phi2demo.engine.loader import EngineLoader
+from phi2demo.engine.loading import EngineLoader
 from phi2demo.errors import SettingsError
-from phi2demo.evaluation.shelf import SHELF
-from phi2demo.evaluation.sureness import judged
+from phi2demo.evaluation.confidence import judged
+from phi2demo.evaluation.reports import SHELF
 from phi2demo.settings import LONGEST_S
 from phi2demo.tasks import TASKS
-from phi2demo.tasks.declaration import Declaration
-from phi2demo.tasks.declarations import Declarations
+from phi2demo.tasks.declared import Declaration, Declarations
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.question_answering import QuestionOptions
 from phi2demo.tasks.receipt import Receipt
+from phi2demo.tasks.request import Request, TaskOptions
+from phi2demo.tasks.result import Progress, Result
 from phi2demo.tasks.run import replay, run
 from phi2demo.tasks.sentiment import SentimentOptions
 from phi2demo.tasks.summarization import SummaryOptions
-from phi2demo.tasks.task import Progress, Request, Result, TaskOptions
 from phi2demo.ui.endpoint import (
     FRAME_S,
     LOADING_TIMEOUT_S,
@@ -267,3 +268,24 @@ def _uses(use: Model) -> tuple[Use, ...]:
     if not isinstance(use, str) or use not in USES:
         raise SettingsError(f"use is {use!r}; give one of {', '.join(USES)}.")
     return USES[use]
+
+
+NAME = "card"
+
+
+def add_card_endpoint(shelf: Shelf) -> None:
+    """Add /card to the current page. It asks no model, so it does not wait for one."""
+
+    def card(use: str = "") -> str:
+        """Give the model card of what is loaded, as Markdown with its front matter.
+
+        Parameters:
+            use: "finetuned", "base" or "second" (the second adapter); empty: finetuned where there is an adapter.
+
+        Returns:
+            The card; where the model's folder has none, one made from its files.
+        """
+        with told_to_client():
+            return shelf.card(use or shelf.uses[0]).text
+
+    gr.api(card, api_name=NAME, concurrency_id="cards", concurrency_limit=2)

@@ -9,14 +9,14 @@ from typing import Any
 
 import gradio as gr
 
-from phi2demo.engine.loader import EngineLoader
+from phi2demo.engine.loading import EngineLoader
 from phi2demo.evaluation.comparison import check_reference, compare
-from phi2demo.evaluation.shelf import SHELF
-from phi2demo.evaluation.sureness import judged
+from phi2demo.evaluation.confidence import judged
+from phi2demo.evaluation.reports import SHELF
 from phi2demo.settings import LONGEST_S
-from phi2demo.tasks.declarations import Declarations
+from phi2demo.tasks.declared import Declarations
+from phi2demo.tasks.request import Request
 from phi2demo.tasks.run import run
-from phi2demo.tasks.task import Request
 from phi2demo.ui.compare_tab import ORDER
 from phi2demo.ui.endpoint import (
     FRAME_S,

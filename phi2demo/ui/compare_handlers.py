@@ -8,9 +8,11 @@ import gradio as gr
 
 from phi2demo.evaluation.comparison import Comparison, check_reference, compare
 from phi2demo.tasks import TASKS
-from phi2demo.tasks.task import Request, Result
+from phi2demo.tasks.request import Request
+from phi2demo.tasks.result import Result
 from phi2demo.ui import differences, markup
 from phi2demo.ui.compare_tab import NOTHING, CompareTab
+from phi2demo.ui.events import AT_ONCE, connect_answers
 from phi2demo.ui.handlers import AnswerHandlers, Updates
 
 
@@ -78,3 +80,11 @@ class CompareHandlers(AnswerHandlers[CompareTab]):
 def _unless(content: str) -> bool | Literal["hidden"]:
     """Whether the plain text is seen: behind its marked form it stays where it can be downloaded."""
     return "hidden" if content else True
+
+
+def connect_compare(tab: CompareTab, handlers: CompareHandlers) -> None:
+    """Connect the events of the tab. Answers are marked as they come, and by what was chosen while they came."""
+    for ran in connect_answers(tab, handlers):
+        ran.success(handlers.mark, [tab.marks, tab.found], tab.marked(), **AT_ONCE)
+    tab.task.input(handlers.choose, tab.task, tab.chosen(), **AT_ONCE)
+    tab.marks.input(handlers.mark, [tab.marks, tab.found], tab.marked(), **AT_ONCE)

@@ -7,21 +7,18 @@ from typing import Any
 
 import gradio as gr
 
+from phi2demo.data.checks import check_choice
 from phi2demo.engine.engine import Use
 from phi2demo.settings import LONGEST_S
 from phi2demo.tasks import TASKS
-from phi2demo.tasks.checks import check_choice
-from phi2demo.tasks.declaration import Declaration
-from phi2demo.tasks.declarations import Declarations
-from phi2demo.tasks.task import Request
+from phi2demo.tasks.declared import Declaration, Declarations
+from phi2demo.tasks.request import Request
 from phi2demo.ui import markup
 from phi2demo.ui.actions import run_and_stop
 from phi2demo.ui.answer_column import LABELS, STATE_S, AnswerColumn, answer_column, download_as
 from phi2demo.ui.description import ModelDescription
-from phi2demo.ui.examples import FOLDER
-from phi2demo.ui.fields import base_form_field, fields_above, fields_below
-from phi2demo.ui.options import option_inputs
-from phi2demo.ui.task_tab import AskInputs, examples_to_try, input_box
+from phi2demo.ui.inputs import FOLDER, AskInputs, examples_to_try, input_box
+from phi2demo.ui.options import base_form_field, fields_above, fields_below, option_inputs
 
 ID = "compare"
 """Of the tab."""

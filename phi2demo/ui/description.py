@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from phi2demo.engine.engine import USES, Use
-from phi2demo.tasks.form import Form
+from phi2demo.tasks.request import Form
 
 
 @dataclass(frozen=True)

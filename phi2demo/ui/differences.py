@@ -5,8 +5,7 @@ from itertools import pairwise
 from typing import cast
 
 from phi2demo.engine.engine import Use
-from phi2demo.evaluation.comparison import Anchor, AnswerScore, Comparison
-from phi2demo.evaluation.differences import Change, shared
+from phi2demo.evaluation.comparison import Anchor, AnswerScore, Change, Comparison, shared
 from phi2demo.tasks import TASKS
 from phi2demo.ui.answer_column import LABELS
 from phi2demo.ui.markup import note

@@ -9,7 +9,7 @@ import gradio as gr
 
 from phi2demo.emissions.footprint import WORLD, Emissions, regions
 from phi2demo.emissions.meter import METHOD, Meter, Work, detect, estimate_work
-from phi2demo.engine.loader import EngineLoader
+from phi2demo.engine.loading import EngineLoader
 from phi2demo.errors import Phi2DemoError
 from phi2demo.ui import markup
 

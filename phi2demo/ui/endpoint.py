@@ -8,17 +8,16 @@ from pathlib import Path
 
 import gradio as gr
 
+from phi2demo.data.checks import check_choice
 from phi2demo.engine.engine import RANGES, SWITCHES, GenerationOptions
-from phi2demo.engine.loader import EngineLoader
+from phi2demo.engine.loading import EngineLoader
 from phi2demo.errors import Phi2DemoError, SettingsError
-from phi2demo.evaluation.shelf import SHELF
+from phi2demo.evaluation.reports import SHELF
 from phi2demo.settings import LONGEST_S
 from phi2demo.tasks import TASKS
-from phi2demo.tasks.checks import check_choice
-from phi2demo.tasks.declaration import Declaration
-from phi2demo.tasks.declarations import Declarations
-from phi2demo.tasks.form import Form
-from phi2demo.tasks.task import AnyTask, TaskOptions
+from phi2demo.tasks.declared import Declaration, Declarations
+from phi2demo.tasks.request import Form, TaskOptions
+from phi2demo.tasks.task import AnyTask
 from phi2demo.ui.options import check_time_limit
 
 log = logging.getLogger(__name__)

@@ -7,14 +7,14 @@ from typing import Any
 
 import gradio as gr
 
-from phi2demo.engine.loader import EngineLoader
+from phi2demo.data.checks import check_choice
+from phi2demo.data.own_pairs import pairs_of
+from phi2demo.engine.loading import EngineLoader
+from phi2demo.evaluation.figures import ItemSample
 from phi2demo.evaluation.live import LiveRun, LiveSettings
-from phi2demo.evaluation.own_pairs import pairs_of
 from phi2demo.evaluation.statistics import SEED
-from phi2demo.evaluation.tally import Drawn
 from phi2demo.settings import LONGEST_S
-from phi2demo.tasks.checks import check_choice
-from phi2demo.tasks.declaration import Declaration
+from phi2demo.tasks.declared import Declaration
 from phi2demo.ui.endpoint import FRAME_S, LOADING_TIMEOUT_S, task_of_command, told_to_client
 from phi2demo.ui.events import MODEL
 
@@ -64,7 +64,7 @@ class EvaluateEndpoint:
             engine = self._loader.engine(timeout_s=LOADING_TIMEOUT_S)
             chosen: Any = ("finetuned", "base_plain") if engine.info.adapter else ("base_template",)
             settings = LiveSettings(forms=tuple(forms) if isinstance(forms, list) else chosen, seed=seed)  # type: ignore[arg-type]
-            run = LiveRun(engine, [Drawn(measure, measure.items)], settings)
+            run = LiveRun(engine, [ItemSample(measure, measure.items)], settings)
             yield from _steps(run, at_most_s=self._longest_s)
 
 

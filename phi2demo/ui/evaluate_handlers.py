@@ -9,18 +9,17 @@ from typing import Any
 
 import gradio as gr
 
-from phi2demo.engine.loader import EngineLoader
+from phi2demo.engine.loading import EngineLoader
 from phi2demo.errors import Phi2DemoError, StoppedError
-from phi2demo.evaluation.live import LiveProgress, LiveResult, LiveRun
-from phi2demo.evaluation.pace import Paces
-from phi2demo.evaluation.report import FORM_TITLES
-from phi2demo.evaluation.results import as_report
-from phi2demo.evaluation.wording import measure_title
-from phi2demo.ui import actions, figures, markup
-from phi2demo.ui.evaluate_reports import shown
+from phi2demo.evaluation.live import LiveProgress, LiveResult, LiveRun, Paces
+from phi2demo.evaluation.metrics import measure_title
+from phi2demo.evaluation.report import FORM_TITLES, as_report
+from phi2demo.ui import actions, evaluate_reports, figures, markup
+from phi2demo.ui.evaluate_reports import EvaluateReports, shown
 from phi2demo.ui.evaluate_tab import ID, EvaluateTab, Found
+from phi2demo.ui.events import MODEL
+from phi2demo.ui.explanation_view import duration
 from phi2demo.ui.handlers import UNEXPECTED, Updates, page_of, wait_for_weights
-from phi2demo.ui.heatmap import duration
 from phi2demo.ui.sessions import Sessions
 
 log = logging.getLogger(__name__)
@@ -199,3 +198,79 @@ def _stopped(done: int, total: int) -> str:
 
 def _estimated(run: LiveRun, seconds: float) -> str:
     return markup.note(f"{run.total:,} answers, {duration(seconds)} on this machine.")
+
+
+_PRIVATE: dict[str, Any] = {"api_visibility": "private"}
+_AT_ONCE: dict[str, Any] = {"queue": False, "show_progress": "hidden", **_PRIVATE}
+_FILES: dict[str, Any] = {
+    "concurrency_id": "files", "concurrency_limit": 2, "show_progress": "hidden", **_PRIVATE,
+}  # fmt: skip
+_ASKS_MODEL: dict[str, Any] = {"concurrency_id": MODEL, "concurrency_limit": 1, **_PRIVATE}
+
+
+def connect_reports(opened: Any, tab: EvaluateTab, handlers: EvaluateReports) -> None:
+    """Connect what shows figures; `opened` is gradio's tab around it."""
+    live, examples = tab.live, tab.examples
+    shown = [tab.report, tab.status, *tab.shown()]
+    opened.select(handlers.opened, tab.found, [tab.timer, *shown], **_AT_ONCE)
+    tab.timer.tick(handlers.tick, tab.found, [tab.timer, tab.about], **_AT_ONCE)
+    tab.source.change(handlers.switch, tab.source, [*tab.groups.values(), *tab.asking, tab.status], **_AT_ONCE)
+    tab.report.input(handlers.choose, tab.report, shown, **_AT_ONCE)
+    tab.upload.upload(handlers.open_report, tab.upload, [tab.upload, *shown], **_FILES)
+    live.own_task.change(handlers.own_task, live.own_task, [live.languages, live.pairs], **_AT_ONCE)
+    live.upload.upload(handlers.open_pairs, live.upload, [live.upload, live.pairs, tab.status], **_FILES)
+    chosen = [tab.found, examples.measure, examples.order]
+    listed = [examples.list, examples.more, examples.count]
+
+    def first(found: Any, measure: Any, order: Any) -> Any:
+        return handlers.examples(found, measure, order, evaluate_reports.PAGE)
+
+    def more(found: Any, measure: Any, order: Any, count: int) -> Any:
+        return handlers.examples(found, measure, order, count + evaluate_reports.PAGE)
+
+    for changed in (examples.measure.input, examples.order.input):
+        changed(first, chosen, listed, **_AT_ONCE)
+    examples.more.click(more, [*chosen, examples.count], listed, **_AT_ONCE)
+    _connect_downloads(tab, handlers)
+
+
+def connect_run(tab: EvaluateTab, handlers: EvaluateHandlers) -> None:
+    """Connect Run, Stop, the turns of a run, and what changes its estimate."""
+    live = tab.live
+    state = [tab.status, tab.run, tab.stop, tab.running]
+    begun = tab.run.click(handlers.begin, None, state, **_AT_ONCE)
+    shown = [*state, tab.turn, *tab.shown()]
+    following: dict[str, Any] = {"show_progress": "hidden", **_ASKS_MODEL}
+    first = begun.success(handlers.run, {tab.source, *live.all()}, shown, **following)
+    later = tab.turn.change(handlers.go_on, {tab.running}, shown, **following)
+    for turn in (first, later):
+        turn.failure(handlers.refused, tab.running, [*state, *tab.shown()], **_AT_ONCE)
+    tab.stop.click(handlers.stop, tab.running, [*shown, tab.left], **_AT_ONCE)
+    tab.left.change(None, cancels=[first, later], **_PRIVATE)
+    settings = [live.forms, live.own_task, live.source, live.target]
+    settings += [live.tasks, live.count] if live.tasks is not None else []
+    for event in [tab.source.change, live.pairs.blur, *(setting.change for setting in settings)]:
+        event(
+            handlers.estimate,
+            {tab.source, *live.all()},
+            tab.estimate,
+            show_progress="hidden",
+            trigger_mode="always_last",
+            **_ASKS_MODEL,
+        )
+
+
+def _connect_downloads(tab: EvaluateTab, handlers: EvaluateReports) -> None:
+    """Written when asked for and saved in the browser: no file stays on the server."""
+    files = {"json": "report.json", "jsonl": "answers.jsonl", "csv": "table.csv", "zip": "evaluation.zip"}
+    for ending, button in tab.downloads.items():
+        _save(button.click(handlers.download_of(ending), tab.found, tab.download, **_AT_ONCE), tab, files[ending])
+    for button, name, as_json in ((tab.live.csv, "pairs.csv", False), (tab.live.jsonl, "pairs.jsonl", True)):
+        _save(
+            button.click(handlers.template_of(as_json=as_json), tab.live.own_task, tab.download, **_AT_ONCE), tab, name
+        )
+
+
+def _save(written: Any, tab: EvaluateTab, name: str) -> None:
+    save = "phi2demoDownloadBytes" if name.endswith(".zip") else "phi2demoDownload"
+    written.success(None, tab.download, js=f"(text) => window.{save}('{name}', text)", **_PRIVATE)

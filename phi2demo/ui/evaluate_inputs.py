@@ -6,19 +6,19 @@ from typing import Any
 
 import gradio as gr
 
+from phi2demo.data.checks import check_choice
+from phi2demo.data.languages import LANGUAGES
+from phi2demo.data.own_pairs import FIELDS, MAX_ROWS, read_pairs
+from phi2demo.data.test_sets import Measure
 from phi2demo.engine.engine import MAX_SEED
 from phi2demo.errors import InputError, SettingsError
-from phi2demo.evaluation.datasets import Measure
-from phi2demo.evaluation.forms import FORMS, FormName
+from phi2demo.evaluation.figures import ItemSample
 from phi2demo.evaluation.live import MAX_ITEMS, LiveSettings, draw
-from phi2demo.evaluation.own_pairs import FIELDS, MAX_ROWS, read_pairs
 from phi2demo.evaluation.report import FORM_TITLES
 from phi2demo.evaluation.statistics import SEED
-from phi2demo.evaluation.tally import Drawn
+from phi2demo.evaluation.systems import FORMS, FormName
 from phi2demo.tasks import TASKS
-from phi2demo.tasks.checks import check_choice
-from phi2demo.tasks.declaration import Declaration
-from phi2demo.tasks.languages import LANGUAGES
+from phi2demo.tasks.declared import Declaration
 from phi2demo.ui.description import ModelDescription
 from phi2demo.ui.options import as_typed
 
@@ -53,7 +53,7 @@ class LiveInputs:
         shipped = {self.tasks, self.count} if self.tasks is not None else set()
         return shipped | {self.own_task, self.source, self.target, self.pairs, self.forms, self.seed}
 
-    def read(self, values: Mapping[Any, Any], *, own: bool) -> tuple[list[Drawn], LiveSettings]:
+    def read(self, values: Mapping[Any, Any], *, own: bool) -> tuple[list[ItemSample], LiveSettings]:
         """The items to ask and how; InputError and SettingsError say what cannot be asked."""
         forms = values[self.forms] or []
         if not forms:
@@ -61,7 +61,7 @@ class LiveInputs:
         settings = LiveSettings(forms=tuple(form for form in FORMS if form in forms), seed=self._seed(values))
         if own:
             measure = self._own(values)
-            return [Drawn(measure, measure.items)], settings
+            return [ItemSample(measure, measure.items)], settings
         return self._shipped(values, settings.seed), settings
 
     def _own(self, values: Mapping[Any, Any]) -> Measure:
@@ -69,7 +69,7 @@ class LiveInputs:
         check_choice("task", task, self.declaration.tasks)
         return read_pairs(values[self.pairs] or "", task=task, source=values[self.source], target=values[self.target])
 
-    def _shipped(self, values: Mapping[Any, Any], seed: int) -> list[Drawn]:
+    def _shipped(self, values: Mapping[Any, Any], seed: int) -> list[ItemSample]:
         chosen = values[self.tasks] or []
         if not chosen:
             raise InputError("No task is chosen. Choose at least one.")

@@ -1,33 +1,93 @@
 """Reports and single items on the Evaluate tab, a person's own files into it, figures out of it. Asks no model."""
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from phi2demo.data import own_pairs
 from phi2demo.engine.engine import ModelInfo
-from phi2demo.engine.loader import EngineLoader
+from phi2demo.engine.loading import EngineLoader
 from phi2demo.errors import InputError, Phi2DemoError
-from phi2demo.evaluation import export, own_pairs
-from phi2demo.evaluation.examples import Order, ordered
-from phi2demo.evaluation.forms import FormName
-from phi2demo.evaluation.report import read_report
-from phi2demo.evaluation.results import ReportValue, load_report
-from phi2demo.evaluation.shelf import SHELF, KeptReport, examples_beside, kept_reports
-from phi2demo.evaluation.wording import measure_title
-from phi2demo.ui import (
-    confidence_table,
-    example_cards,
-    figures,
-    markup,
-    slice_table,
-)
+from phi2demo.evaluation import reports
+from phi2demo.evaluation.comparison import differences, shared
+from phi2demo.evaluation.examples import ITEM_METRICS, Example, Order, ordered
+from phi2demo.evaluation.metrics import measure_title, number
+from phi2demo.evaluation.report import FORM_TITLES, ReportValue, load_report, read_report
+from phi2demo.evaluation.reports import SHELF, KeptReport, examples_beside, kept_reports
+from phi2demo.evaluation.systems import FormName
+from phi2demo.ui import figures, markup, slice_table
 from phi2demo.ui.evaluate_inputs import placeholder
 from phi2demo.ui.evaluate_tab import EvaluateTab, Found
 from phi2demo.ui.files import read_table
 from phi2demo.ui.handlers import Updates
+from phi2demo.ui.markup import note
+
+PAGE = 5
+"""Items that are shown at once."""
+LONGEST = 900
+"""Characters of a text, beyond which it is folded."""
+
+
+def cards(examples: Sequence[Example], *, base: FormName | None) -> str:
+    """The items in the order given."""
+    if not examples:
+        return note("No item of this measure was answered in every form.")
+    intro = note("Marked: words of an answer that the good answer does not have in that place.")
+    return f'<div class="cards">{intro}{"".join(_card(example, base) for example in examples)}</div>'
+
+
+def _card(example: Example, base: FormName | None) -> str:
+    labels = [f"item {example.index + 1}", *example.labels.values()]
+    change = ""
+    if base is not None and "finetuned" in example.scores and base in example.scores:
+        value = example.change(base)
+        kind = "better" if value > 0 else "worse" if value < 0 else "unclear"
+        change = f'<span class="verdict {kind}">{number(value, 0, signed=True)} to {escape(FORM_TITLES[base])}</span>'
+    rows = [_row("Text", _folded(example.text))]
+    if example.question:
+        rows.append(_row("Question", escape(example.question)))
+    rows += [_row("Good answer" if at == 0 else "or", escape(each)) for at, each in enumerate(example.references)]
+    rows += [_answer(example, form) for form in example.outputs]
+    facts = "".join(f"<span>{escape(label)}</span>" for label in labels)
+    return f'<article class="card"><p class="facts">{facts}{change}</p><dl>{"".join(rows)}</dl></article>'
+
+
+def _answer(example: Example, form: FormName) -> str:
+    score = example.scores[form]
+    title = ITEM_METRICS[example.kind][1]
+    said = ("right" if score else "wrong") if title == "right" else f"{title} {number(score, 0)}"
+    text = example.outputs[form]
+    shown = differing(text, example.references) if text.strip() else '<span class="none">no answer</span>'
+    name = f'{escape(FORM_TITLES[form].capitalize())} <span class="score">{said}</span>'
+    return _row(name, shown, kind=form)
+
+
+def differing(text: str, references: Sequence[str]) -> str:
+    """`text`, escaped; words that the nearest reference does not have there are in `<mark>`."""
+    nearest = max((differences(reference, text) for reference in references), key=shared)
+    kept = (change for change in nearest if change.kind != "gone")
+    return "".join(_marked(change.text) if change.kind == "new" else escape(change.text) for change in kept)
+
+
+def _marked(text: str) -> str:
+    """White space before the words shows no mark."""
+    core = text.lstrip()
+    return f"{text[: len(text) - len(core)]}<mark>{escape(core)}</mark>"
+
+
+def _folded(text: str) -> str:
+    if len(text) <= LONGEST:
+        return escape(text)
+    return f"<details><summary>{escape(text[: LONGEST // 3].rstrip())} …</summary>{escape(text)}</details>"
+
+
+def _row(name: str, content: str, *, kind: str = "") -> str:
+    return f'<div class="{kind}"><dt>{name}</dt><dd dir="auto">{content}</dd></div>'
+
 
 MAX_REPORT_BYTES = 4 * 1024 * 1024
 """Of a report that is opened from a file: some ten times the largest that ships."""
@@ -114,7 +174,7 @@ class EvaluateReports:
                 raise gr.Error("The figures are no longer kept. Show or make them again.", print_exception=False)
             files = files_of(found)
             if ending == "zip":
-                return base64.b64encode(export.to_zip(files)).decode()
+                return base64.b64encode(reports.to_zip(files)).decode()
             if ending == "json" and not found.document:
                 raise gr.Error("This report is a file of your own, which is not kept here.", print_exception=False)
             if ending == "jsonl" and not found.examples:
@@ -144,9 +204,9 @@ class EvaluateReports:
 
 def files_of(found: Found) -> dict[str, str]:
     """All there is to download, by name."""
-    files = {"table.csv": export.to_csv(found.report)}
-    files |= {"report.json": export.to_json(found.document)} if found.document else {}
-    return files | ({"answers.jsonl": export.to_jsonl(found.examples)} if found.examples else {})
+    files = {"table.csv": reports.to_csv(found.report)}
+    files |= {"report.json": reports.to_json(found.document)} if found.document else {}
+    return files | ({"answers.jsonl": reports.to_jsonl(found.examples)} if found.examples else {})
 
 
 def shown(tab: EvaluateTab, found: Found, *, info: ModelInfo | None) -> dict[Any, Any]:
@@ -156,14 +216,14 @@ def shown(tab: EvaluateTab, found: Found, *, info: ModelInfo | None) -> dict[Any
     choices = [(measure_title(name), name) for name in measures]
     return {
         tab.about: figures.about(found.report, info=info, live=found.live),
-        tab.plot: figures.plot(found.report) + confidence_table.scores(found.report),
+        tab.plot: figures.plot(found.report) + slice_table.scores(found.report),
         tab.after: gr.Column(visible=True),
         tab.table: figures.table(found.report),
         tab.slices: slice_table.heat(found.report),
         tab.examples.box: gr.Accordion(visible=bool(measures)),
         tab.examples.measure: gr.Dropdown(choices, value=first),
         tab.examples.order: "worst",
-        **_items(tab, found, first, "worst", example_cards.PAGE),
+        **_items(tab, found, first, "worst", PAGE),
         tab.found: found,
     }
 
@@ -183,7 +243,7 @@ def _items(tab: EvaluateTab, found: Found, measure: str | None, order: Order, co
     base = _base(found.report, measure)
     chosen = ordered([each for each in found.examples if each.measure == measure], order, base=base)
     return {
-        tab.examples.list: example_cards.cards(chosen[:count], base=base) if chosen else "",
+        tab.examples.list: cards(chosen[:count], base=base) if chosen else "",
         tab.examples.more: gr.Button(visible=len(chosen) > count),
         tab.examples.count: count,
     }

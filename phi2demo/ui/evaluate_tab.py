@@ -6,10 +6,10 @@ from typing import Any
 
 import gradio as gr
 
-from phi2demo.evaluation.datasets import Measure
+from phi2demo.data.test_sets import Measure
 from phi2demo.evaluation.examples import Example
-from phi2demo.evaluation.results import ReportValue
-from phi2demo.tasks.declaration import Declaration
+from phi2demo.evaluation.report import ReportValue
+from phi2demo.tasks.declared import Declaration
 from phi2demo.ui import figures, markup
 from phi2demo.ui.actions import run_and_stop
 from phi2demo.ui.answer_column import STATE_S

@@ -8,16 +8,16 @@ from typing import Any, cast
 
 import gradio as gr
 
+from phi2demo.data.checks import check_choice, check_text
 from phi2demo.engine.engine import Engine, GenerationOptions, Use
-from phi2demo.engine.loader import EngineLoader
+from phi2demo.engine.loading import EngineLoader
+from phi2demo.explain.job import explain
 from phi2demo.explain.request import OF, ExplainRequest, as_output
-from phi2demo.explain.run import explain
 from phi2demo.settings import LONGEST_S
-from phi2demo.tasks.checks import check_choice, check_text
-from phi2demo.tasks.declarations import Declarations
-from phi2demo.tasks.form import Form
+from phi2demo.tasks.declared import Declarations
+from phi2demo.tasks.request import Form, Request, TaskOptions
 from phi2demo.tasks.run import run
-from phi2demo.tasks.task import AnyTask, Request, TaskOptions
+from phi2demo.tasks.task import AnyTask
 from phi2demo.ui.endpoint import FRAME_S, LOADING_TIMEOUT_S, BaseForm, task_of_command, task_options_of, told_to_client
 from phi2demo.ui.events import MODEL
 

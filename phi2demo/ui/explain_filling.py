@@ -6,14 +6,14 @@ from typing import Any
 
 import gradio as gr
 
-from phi2demo.engine.loader import EngineLoader
+from phi2demo.engine.loading import EngineLoader
 from phi2demo.errors import Phi2DemoError
-from phi2demo.explain import report
+from phi2demo.explain import export
 from phi2demo.explain.attribution import Attribution, OutputToken
 from phi2demo.explain.request import ExplainRequest
-from phi2demo.explain.setting import output_tokens
+from phi2demo.explain.scoring_plan import output_tokens
 from phi2demo.tasks import TASKS
-from phi2demo.ui import heatmap, markup
+from phi2demo.ui import explanation_view, markup
 from phi2demo.ui.explain_inputs import Answered, Carried
 from phi2demo.ui.explain_tab import ID, ExplainTab
 from phi2demo.ui.handlers import Updates, page_of
@@ -22,7 +22,7 @@ from phi2demo.ui.sessions import Sessions
 _FORMATS: dict[str, Callable[[Attribution], str]] = {
     "json": lambda found: json.dumps(found.as_dict(), ensure_ascii=False, indent=2),
     "csv": Attribution.to_csv,
-    "html": report.page,
+    "html": export.page,
 }
 
 
@@ -58,7 +58,7 @@ class ExplainFilling:
         others = [label for label in TASKS[asked.task].labels if label != result.text]
         return {
             **opened,
-            **_cleared(tab, heatmap.picker(tokens)),
+            **_cleared(tab, explanation_view.picker(tokens)),
             **tab.ask.filled(asked.task, explained.text, shown, asked.options),
             **({tab.ask.model: result.use} if tab.ask.model else {}),
             tab.ask.base_form: asked.base_form,
@@ -70,7 +70,11 @@ class ExplainFilling:
         """A text and an output to explain into the tab; the status says already that they wait for their turn."""
         tab, sample = self._tab, self._tab.samples[index]
         filled = tab.ask.filled(sample.task, sample.text, sample.output, sample.options)
-        return _cleared(tab, heatmap.NO_OUTPUT) | filled | {tab.ask.instead: sample.instead, tab.status: gr.skip()}
+        return (
+            _cleared(tab, explanation_view.NO_OUTPUT)
+            | filled
+            | {tab.ask.instead: sample.instead, tab.status: gr.skip()}
+        )
 
     def switch(self, model: str) -> Updates:
         """Show how the base is asked where it is."""
@@ -86,8 +90,8 @@ class ExplainFilling:
                 tokens = output_tokens(self._loader.engine(), ask.outputs(values))
             except Phi2DemoError:
                 tokens = ()  # said when it is explained
-        picked = heatmap.hint(None, found=False) if tokens else ""
-        return {**groups, ask.target: None, self._tab.picker: heatmap.picker(tokens), self._tab.hint: picked}
+        picked = explanation_view.hint(None, found=False) if tokens else ""
+        return {**groups, ask.target: None, self._tab.picker: explanation_view.picker(tokens), self._tab.hint: picked}
 
     def select(self, values: Mapping[Any, Any], event: gr.EventData) -> Updates:
         """A token or a span was picked: ask about it next, and show it where the explanation holds it."""
@@ -95,11 +99,11 @@ class ExplainFilling:
         found: Attribution | None = values[tab.found]
         part = None
         if found is not None and tab.ask.is_output(found.request, values):
-            part = heatmap.narrowed(found, *picked[:2]) if picked else found
+            part = explanation_view.narrowed(found, *picked[:2]) if picked else found
         return {
             tab.ask.target: picked[:2] if picked else None,
-            tab.hint: heatmap.hint(picked[2] if picked else None, found=part is not None),
-            **({tab.view: heatmap.view(part), **charts(tab, part)} if part else {}),
+            tab.hint: explanation_view.hint(picked[2] if picked else None, found=part is not None),
+            **({tab.view: explanation_view.view(part), **charts(tab, part)} if part else {}),
         }
 
     def download_of(self, ending: str) -> Callable[[Attribution | None], str]:
@@ -117,14 +121,14 @@ class ExplainFilling:
 
 def charts(tab: ExplainTab, found: Attribution) -> Updates:
     """What shows the values of an explanation beside its heatmap."""
-    return {tab.bars: heatmap.strongest(found), tab.table: heatmap.every_unit(found)}
+    return {tab.bars: explanation_view.strongest(found), tab.table: explanation_view.every_unit(found)}
 
 
 def _cleared(tab: ExplainTab, picker: str) -> Updates:
     return {
         tab.picker: picker,
-        tab.hint: heatmap.hint(None, found=False),
-        tab.view: heatmap.ready(),
+        tab.hint: explanation_view.hint(None, found=False),
+        tab.view: explanation_view.ready(),
         tab.after: gr.Column(visible=False),
         tab.found: None,
         tab.ask.carried: None,

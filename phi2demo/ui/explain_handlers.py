@@ -9,20 +9,22 @@ from typing import Any
 
 import gradio as gr
 
-from phi2demo.engine.loader import EngineLoader
+from phi2demo.engine.loading import EngineLoader
 from phi2demo.errors import Phi2DemoError, StoppedError
 from phi2demo.explain.attribution import Attribution
-from phi2demo.explain.progress import ExplainProgress, Partial
-from phi2demo.explain.run import explain
-from phi2demo.explain.setting import output_tokens
+from phi2demo.explain.estimate import ExplainProgress, Partial
+from phi2demo.explain.job import explain
+from phi2demo.explain.scoring_plan import output_tokens
 from phi2demo.explain.shapley import warm_up
 from phi2demo.settings import LONGEST_S
-from phi2demo.ui import actions, heatmap, markup
-from phi2demo.ui.explain_filling import charts
+from phi2demo.ui import actions, explanation_view, markup
+from phi2demo.ui.answer_column import AnswersTab
+from phi2demo.ui.events import ASKS_MODEL, AT_ONCE, PRIVATE
+from phi2demo.ui.explain_filling import ExplainFilling, charts
 from phi2demo.ui.explain_tab import ID, ExplainTab
+from phi2demo.ui.explanation_view import trust_panel
 from phi2demo.ui.handlers import FRAME_S, UNEXPECTED, Updates, page_of, wait_for_weights
 from phi2demo.ui.sessions import Sessions
-from phi2demo.ui.trust import trust_panel
 
 log = logging.getLogger(__name__)
 
@@ -64,8 +66,17 @@ class ExplainHandlers:
                     return
                 with closing(explain(engine, asked, cancel=cancel, longest_s=self._longest_s)) as steps:
                     first = next(steps)
-                    picker = {} if asked.target else {tab.picker: heatmap.picker(output_tokens(engine, asked.outputs))}
-                    yield {tab.view: heatmap.ready(), tab.after: gr.Column(visible=False), tab.found: None, **picker}
+                    picker = (
+                        {}
+                        if asked.target
+                        else {tab.picker: explanation_view.picker(output_tokens(engine, asked.outputs))}
+                    )
+                    yield {
+                        tab.view: explanation_view.ready(),
+                        tab.after: gr.Column(visible=False),
+                        tab.found: None,
+                        **picker,
+                    }
                     yield from self._show(page_of(request), first, steps)
             except StoppedError:
                 yield self._ended("Stopped before it began.", "stopped")
@@ -90,7 +101,7 @@ class ExplainHandlers:
                 engine, longest_s = self._loader.engine(), self._longest_s
                 with closing(explain(engine, asked, cancel=cancel, longest_s=longest_s)) as steps:
                     found = next(step.estimate for step in steps if step.estimate)
-                yield {tab.estimate: heatmap.estimated(found)}
+                yield {tab.estimate: explanation_view.estimated(found)}
                 self._warm_up()
             except StoppedError:
                 yield {tab.estimate: ""}
@@ -127,10 +138,10 @@ class ExplainHandlers:
                     shown = time.monotonic()
                     updates: Updates = {tab.status: _running(progress)}
                     if progress.estimate:
-                        updates[tab.estimate] = heatmap.estimated(progress.estimate)
+                        updates[tab.estimate] = explanation_view.estimated(progress.estimate)
                     if progress.partial is not partial and progress.partial:
                         partial = progress.partial
-                        updates[tab.view] = heatmap.so_far(partial)
+                        updates[tab.view] = explanation_view.so_far(partial)
                     yield updates
                 progress = next(steps)
         except Phi2DemoError as error:
@@ -141,23 +152,23 @@ class ExplainHandlers:
             else:  # another answer was carried here meanwhile
                 yield actions.ended(tab)
             return
-        estimate = {tab.estimate: heatmap.estimated(progress.estimate)} if progress.estimate else {}
+        estimate = {tab.estimate: explanation_view.estimated(progress.estimate)} if progress.estimate else {}
         yield self._done(progress.attribution) | estimate
 
     def _done(self, found: Attribution) -> Updates:
         tab = self._tab
         return self._ended("Done", "done") | {
-            tab.view: heatmap.view(found),
+            tab.view: explanation_view.view(found),
             **charts(tab, found),
             tab.trust: trust_panel(found),
-            tab.settings: heatmap.settings(found),
-            tab.hint: heatmap.hint(None, found=True) if found.request.target is None else gr.skip(),
+            tab.settings: explanation_view.settings(found),
+            tab.hint: explanation_view.hint(None, found=True) if found.request.target is None else gr.skip(),
             tab.after: gr.Column(visible=True),
             tab.found: found,
         }
 
     def _halted(self, partial: Partial | None) -> Updates:
-        return {self._tab.view: heatmap.so_far(partial, stopped=True) if partial else heatmap.ready()}
+        return {self._tab.view: explanation_view.so_far(partial, stopped=True) if partial else explanation_view.ready()}
 
     def _ended(self, words: str, kind: markup.Kind) -> Updates:
         return {self._tab.status: markup.status(words, kind), **actions.ended(self._tab)}
@@ -170,3 +181,73 @@ def _running(progress: ExplainProgress) -> str:
     return markup.status(
         progress.stage, "running", numbers=numbers, share=progress.share if progress.estimate else None
     )
+
+
+def connect_explain(opened: Any, tab: ExplainTab, handlers: ExplainHandlers, filling: ExplainFilling) -> None:
+    """Connect the events of the tab itself; `opened` is gradio's tab around it."""
+    ask = tab.ask
+    opened.select(handlers.opened, ask.output, None, **AT_ONCE)
+    state = [tab.status, tab.run, tab.stop]
+    ready = [tab.run.click(handlers.begin, None, state, **AT_ONCE)]
+    if tab.examples is not None:
+        begun = tab.examples.click(handlers.begin, None, state, **AT_ONCE)
+        ready.append(begun.success(filling.try_example, tab.examples, _filled(tab), **AT_ONCE))
+    runs = []
+    for each in ready:
+        ran = each.success(
+            handlers.run,
+            ask.all(),
+            [*state, tab.estimate, *tab.shown()],
+            show_progress="hidden",
+            **ASKS_MODEL,
+        )
+        ran.failure(handlers.refused, None, state, **AT_ONCE)
+        runs.append(ran)
+    tab.stop.click(handlers.stop, None, [*state, tab.left], **AT_ONCE)
+    tab.left.change(None, cancels=runs, **PRIVATE)
+    if ask.model:
+        ask.model.change(filling.switch, ask.model, ask.base_form, **AT_ONCE)
+    fields = [ask.target, tab.picker, tab.hint, *ask.groups.values()]
+    for changed in (ask.output.change, ask.task.input):
+        changed(filling.typed, ask.all(), fields, trigger_mode="always_last", **AT_ONCE)
+    shown = [ask.target, tab.hint, tab.view, tab.bars, tab.table]
+    tab.picker.select(filling.select, {tab.found, ask.task, ask.output, ask.carried}, shown, **AT_ONCE)
+    for event in [ask.text.blur, ask.output.blur, *(setting.change for setting in ask.settings())]:
+        _estimate(event, tab, handlers)
+    _connect_downloads(tab, filling)
+
+
+def connect_why(tab: AnswersTab, explaining: ExplainTab, handlers: ExplainHandlers, filling: ExplainFilling) -> None:
+    """Connect "Why these words?" of every answer of a tab."""
+    for column in tab.columns.values():
+        carried = column.why.click(
+            filling.carry, column.answered, [explaining.tabs, explaining.stop, *_filled(explaining)], **AT_ONCE
+        )
+        shown = carried.then(None, js="() => window.phi2demoShow('.explain button.run')", **PRIVATE)
+        _estimate(shown.then, explaining, handlers)
+
+
+def _estimate(event: Any, tab: ExplainTab, handlers: ExplainHandlers) -> None:
+    event(
+        handlers.estimate,
+        tab.ask.all(),
+        tab.estimate,
+        show_progress="hidden",
+        trigger_mode="always_last",
+        **ASKS_MODEL,
+    )
+
+
+def _filled(tab: ExplainTab) -> list[Any]:
+    """What another text and output change; the output comes last: on a tab not yet open its change is told at once."""
+    ask = tab.ask
+    shown = [tab.picker, tab.hint, tab.view, tab.after, tab.found, tab.status, tab.estimate]
+    return [*(ask.all() - {ask.output}), *ask.groups.values(), *shown, ask.output]
+
+
+def _connect_downloads(tab: ExplainTab, filling: ExplainFilling) -> None:
+    """Written when asked for and saved in the browser: no file stays on the server."""
+    for ending, button in tab.downloads.items():
+        written = button.click(filling.download_of(ending), tab.found, tab.download, **AT_ONCE)
+        save = f"(text) => window.phi2demoDownload('explanation.{ending}', text)"
+        written.success(None, tab.download, js=save, **PRIVATE)

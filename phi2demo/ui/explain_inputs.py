@@ -6,15 +6,16 @@ from typing import Any
 
 import gradio as gr
 
+from phi2demo.data.checks import check_choice, check_text
 from phi2demo.engine.engine import MAX_SEED, Output, Use
 from phi2demo.errors import InputError, SettingsError
 from phi2demo.explain.request import EVALS, UNITS, ExplainRequest, as_output
 from phi2demo.tasks import TASKS
-from phi2demo.tasks.checks import check_choice, check_text
-from phi2demo.tasks.declaration import Declaration
-from phi2demo.tasks.task import Request, Result, TaskOptions
+from phi2demo.tasks.declared import Declaration
+from phi2demo.tasks.request import Request, TaskOptions
+from phi2demo.tasks.result import Result
 from phi2demo.ui.description import ModelDescription
-from phi2demo.ui.fields import Fields, base_form_field, fields_above, fields_below
+from phi2demo.ui.options import Fields, base_form_field, fields_above, fields_below
 
 _MODELS = {"finetuned": "Finetuned", "base": "Base", "second": "Second adapter", "difference": "Difference"}
 _UNITS = [("Automatic", "auto"), *((name.capitalize(), name) for name in UNITS if name != "auto")]

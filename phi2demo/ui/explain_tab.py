@@ -6,14 +6,13 @@ from typing import Any
 
 import gradio as gr
 
-from phi2demo.tasks.declaration import Declaration
-from phi2demo.ui import heatmap, markup
+from phi2demo.tasks.declared import Declaration
+from phi2demo.ui import explanation_view, markup
 from phi2demo.ui.actions import run_and_stop
 from phi2demo.ui.answer_column import STATE_S
 from phi2demo.ui.description import ModelDescription
-from phi2demo.ui.examples import FOLDER
 from phi2demo.ui.explain_inputs import ExplainInputs, explain_inputs, rare_inputs
-from phi2demo.ui.task_tab import examples_to_try
+from phi2demo.ui.inputs import FOLDER, examples_to_try
 
 ID = "explain"
 """Of the tab."""
@@ -89,9 +88,11 @@ def build_explain_tab(tabs: Any, description: ModelDescription, declaration: Dec
             rare_inputs(ask)
             examples = examples_to_try([(sample.label, sample.label) for sample in samples])
         with gr.Column(scale=7, min_width=300, elem_classes="answers"):
-            picker = gr.HTML(heatmap.NO_OUTPUT, elem_classes="output-tokens", js_on_load=_PICK, apply_default_css=False)
+            picker = gr.HTML(
+                explanation_view.NO_OUTPUT, elem_classes="output-tokens", js_on_load=_PICK, apply_default_css=False
+            )
             hint = gr.HTML("", elem_classes="hint", apply_default_css=False)
-            view = gr.HTML(heatmap.EMPTY, elem_classes="view", apply_default_css=False)
+            view = gr.HTML(explanation_view.EMPTY, elem_classes="view", apply_default_css=False)
             with gr.Column(visible=False, elem_classes="found") as after:
                 bars = gr.HTML("", apply_default_css=False)
                 trust = gr.HTML("", apply_default_css=False)

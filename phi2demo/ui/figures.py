@@ -6,13 +6,12 @@ from itertools import groupby
 
 from phi2demo.engine.engine import ModelInfo
 from phi2demo.engine.revisions import short
-from phi2demo.evaluation.forms import FormName
-from phi2demo.evaluation.report import FORM_TITLES
-from phi2demo.evaluation.results import FigureValue, MeasureValue, ReportValue, ScoreValue
+from phi2demo.evaluation.figures import PartialFigure
+from phi2demo.evaluation.metrics import measure_title, metric_title, number
+from phi2demo.evaluation.report import FORM_TITLES, FigureValue, MeasureValue, ReportValue, ScoreValue
 from phi2demo.evaluation.slices import LEAST_TO_RANK
-from phi2demo.evaluation.tally import PartialFigure
-from phi2demo.evaluation.wording import measure_title, metric_title, number
-from phi2demo.ui import tables
+from phi2demo.evaluation.systems import FormName
+from phi2demo.ui import markup
 from phi2demo.ui.markup import note
 
 LANE_PX = 15
@@ -69,7 +68,7 @@ def so_far(partial: Sequence[PartialFigure]) -> str:
     names = ["Measure", "Metric", "n", *(FORM_TITLES[form].capitalize() for form in forms)]
     rows = "".join(
         f'<tr><th scope="row">{escape(measure_title(figure.measure))}</th><td>{escape(figure.title)}</td>'
-        + tables.cells(
+        + markup.cells(
             names[2:],
             (
                 f"{figure.n:,}",
@@ -81,7 +80,7 @@ def so_far(partial: Sequence[PartialFigure]) -> str:
     )
     return (
         '<div class="figures"><h2>So far</h2></div>'
-        + tables.region(f"<table>{tables.head(names)}<tbody>{rows}</tbody></table>", "Scores so far")
+        + markup.region(f"<table>{markup.head(names)}<tbody>{rows}</tbody></table>", "Scores so far")
         + note("Of the items that were answered in every form. Intervals come at the end.")
     )
 
@@ -96,7 +95,7 @@ def table(report: ReportValue) -> str:
     words = "Scores with bootstrap 95 % intervals"
     if compared:
         words += "; the difference is finetuned less the base’s better form, with a paired test"
-    return tables.region(f"<table><caption>{words}.</caption>{tables.head(names)}{body}</table>", "All figures")
+    return markup.region(f"<table><caption>{words}.</caption>{markup.head(names)}{body}</table>", "All figures")
 
 
 def verdict(figure: FigureValue, n: int) -> tuple[str, str]:
@@ -215,7 +214,7 @@ def _cells(measure: MeasureValue, forms: Sequence[FormName], names: Sequence[str
         contents = [f"{measure.n:,}", *(score_text(figure.scores.get(form), figure.digits) for form in forms)]
         if compared:
             contents += _difference(figure, measure.n)
-        yield f"<tr>{first}<td>{escape(title)}</td>{tables.cells(names[2:], contents)}</tr>"
+        yield f"<tr>{first}<td>{escape(title)}</td>{markup.cells(names[2:], contents)}</tr>"
 
 
 def score_text(score: ScoreValue | None, digits: int) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from phi2demo.data.checks import MAX_CHARACTERS, check_text
 from phi2demo.errors import InputError
-from phi2demo.tasks.checks import MAX_CHARACTERS, check_text
 
 SUFFIXES = (".txt", ".md", ".pdf", ".docx")
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".txt")

@@ -12,26 +12,27 @@ from typing import Any, Generic, TypeVar
 
 import gradio as gr
 
+from phi2demo.data.checks import MAX_CHARACTERS
+from phi2demo.data.documents import count_words
 from phi2demo.engine.engine import USES, Engine
-from phi2demo.engine.loader import EngineLoader
+from phi2demo.engine.loading import EngineLoader
 from phi2demo.errors import Phi2DemoError
-from phi2demo.evaluation.sureness import judged
+from phi2demo.evaluation.confidence import judged
 from phi2demo.settings import LONGEST_S
 from phi2demo.tasks import TASKS
-from phi2demo.tasks.checks import MAX_CHARACTERS
-from phi2demo.tasks.declarations import Declarations
-from phi2demo.tasks.documents import count_words
+from phi2demo.tasks.declared import Declarations
 from phi2demo.tasks.receipt import Receipt
-from phi2demo.tasks.room import Room, room_for
+from phi2demo.tasks.request import Request
+from phi2demo.tasks.result import Progress, Result
 from phi2demo.tasks.run import SETTINGS_UNKNOWN, replay, run, task_named
-from phi2demo.tasks.task import Progress, Request, Result
+from phi2demo.tasks.token_budget import Room, room_for
 from phi2demo.tasks.translation import TranslationOptions
 from phi2demo.ui import actions, markup
 from phi2demo.ui.alternatives import alternatives
 from phi2demo.ui.answer_column import AnswerColumn, AnswersTab
 from phi2demo.ui.explain_inputs import Answered
-from phi2demo.ui.fields import chooses_form
 from phi2demo.ui.files import read_document
+from phi2demo.ui.options import chooses_form
 from phi2demo.ui.sessions import Sessions
 from phi2demo.ui.task_tab import TaskTab
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import gradio as gr
 
+from phi2demo.audit.report import COMMAND, SHIPPED_AUDIT, summary_of
+from phi2demo.data.languages import LANGUAGES
 from phi2demo.engine.engine import ModelInfo
-from phi2demo.engine.loader import EngineLoader, LoadStatus
+from phi2demo.engine.loading import EngineLoader, LoadStatus
 from phi2demo.errors import DataError
-from phi2demo.evaluation.audit.report import COMMAND, SHIPPED_AUDIT, summary_of
 from phi2demo.tasks import TASKS
-from phi2demo.tasks.declaration import Declaration
-from phi2demo.tasks.languages import LANGUAGES
+from phi2demo.tasks.declared import Declaration
 from phi2demo.ui.description import ModelDescription
 from phi2demo.ui.markup import chips, note
 

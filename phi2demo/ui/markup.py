@@ -1,13 +1,13 @@
 """Small pieces of HTML. Everything that comes from a person, a model or a file is escaped here."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Literal
 
-from phi2demo.tasks.form import FORMS
 from phi2demo.tasks.receipt import Receipt
-from phi2demo.tasks.room import Room
-from phi2demo.tasks.task import Progress, Result
+from phi2demo.tasks.request import FORMS
+from phi2demo.tasks.result import Progress, Result
+from phi2demo.tasks.token_budget import Room
 
 Kind = Literal["idle", "waiting", "running", "done", "stopped", "error"]
 
@@ -147,3 +147,28 @@ def _definitions(rows: Iterable[tuple[str, str]]) -> str:
 
 def _separated(parts: Iterable[str]) -> str:
     return "".join(f"<span>{escape(part)}</span>" for part in parts)
+
+
+def head(names: Sequence[str], *, words: int = 2) -> str:
+    """The names of the columns; those after the first `words` are of numbers."""
+    cells = (f'<th scope="col"{_kind(at >= words)}>{escape(name)}</th>' for at, name in enumerate(names))
+    return f"<thead><tr>{''.join(cells)}</tr></thead>"
+
+
+def cells(names: Sequence[str], contents: Iterable[str], *, words: int = 0) -> str:
+    """A row's cells under columns of these names, their HTML given; those after the first `words` are numbers."""
+    return "".join(
+        f'<td{_kind(at >= words)} data-label="{escape(name)}">{content}</td>'
+        for at, (name, content) in enumerate(zip(names, contents, strict=True))
+    )
+
+
+def region(content: str, label: str) -> str:
+    """Figures that may be wider than the screen, to be reached by keyboard."""
+    return (
+        f'<div class="figures scrolls stacks" role="region" tabindex="0" aria-label="{escape(label)}">{content}</div>'
+    )
+
+
+def _kind(is_number: bool) -> str:
+    return ' class="number"' if is_number else ""

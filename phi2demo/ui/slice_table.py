@@ -4,19 +4,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from html import escape
 
-from phi2demo.evaluation.results import FigureValue, MeasureValue, ReportValue, SliceValue
-from phi2demo.evaluation.slices import (
-    COMPLEXITIES,
-    DIMENSIONS,
-    GENRES,
-    LEAST_TO_RANK,
-    LENGTHS,
-    STANDINGS,
-    Dimension,
-)
-from phi2demo.evaluation.wording import measure_title, number
-from phi2demo.ui.markup import note
-from phi2demo.ui.tables import region
+from phi2demo.data.contamination import STANDINGS
+from phi2demo.evaluation.metrics import measure_title, number
+from phi2demo.evaluation.report import FigureValue, MeasureValue, ReportValue, SliceValue
+from phi2demo.evaluation.slices import COMPLEXITIES, DIMENSIONS, FIFTHS, GENRES, LEAST_TO_RANK, LENGTHS, Dimension
+from phi2demo.ui import markup
+from phi2demo.ui.markup import note, region
 
 _Column = tuple[Dimension, str]
 """Dimension and label."""
@@ -141,3 +134,44 @@ def _legend(*, compared: bool, few: bool) -> str:
     if few:
         words += f"Grey: fewer than {LEAST_TO_RANK} items, too few to rank."
     return scale + note(words.strip())
+
+
+_HEADS = ("Measure", "Metric", *(name.capitalize() for name in FIFTHS))
+
+
+def scores(report: ReportValue) -> str:
+    """A row for each measure that was cut so, in its first metric; empty where none was."""
+    told = [(measure, fifths) for measure in report.measures if (fifths := _fifths(measure))]
+    if not told:
+        return ""
+    rows = "".join(_confidence_row(measure, fifths) for measure, fifths in told)
+    return (
+        '<div class="figures below"><h2>Does it know where it is wrong?</h2></div>'
+        + markup.region(
+            f"<table>{markup.head(_HEADS)}<tbody>{rows}</tbody></table>", "Scores by mean token probability"
+        )
+        + note(
+            "Each set in fifths by the mean token probability of the answers, or the probability of the label, which ends as "
+            "said below the score."
+        )
+    )
+
+
+def _fifths(measure: MeasureValue) -> dict[str, SliceValue]:
+    return {part.name: part for part in measure.slices if part.by == "confidence" and part.figures}
+
+
+def _confidence_row(measure: MeasureValue, fifths: dict[str, SliceValue]) -> str:
+    title = escape(measure.figures[0].title) if measure.figures else ""
+    cells = markup.cells(_HEADS[2:], (_content(fifths.get(name)) for name in FIFTHS))
+    return f'<tr><th scope="row">{escape(measure_title(measure.name))}</th><td>{title}</td>{cells}</tr>'
+
+
+def _content(part: SliceValue | None) -> str:
+    """Of the finetuned model, or of the base where it alone was asked."""
+    if part is None:
+        return ""
+    figure = part.figures[0]
+    score = next(iter(figure.scores.values()), None)
+    bounds = f"<small>to {part.bounds[1]:.0%}</small>" if part.bounds else ""
+    return f"{number(score.score, figure.digits)} {bounds}" if score else bounds

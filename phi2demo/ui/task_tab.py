@@ -1,24 +1,28 @@
 """One tab: what is asked on the left, what is answered on the right. The same function for every task."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
 from phi2demo.engine.engine import USES, Use
-from phi2demo.errors import SettingsError
 from phi2demo.settings import LONGEST_S
-from phi2demo.tasks.declaration import Declaration
-from phi2demo.tasks.task import AnyTask, Request
+from phi2demo.tasks.declared import Declaration
+from phi2demo.tasks.request import Request
+from phi2demo.tasks.task import AnyTask
 from phi2demo.ui import markup
 from phi2demo.ui.actions import run_and_stop
 from phi2demo.ui.answer_column import AnswerColumn, answer_column
 from phi2demo.ui.description import ModelDescription
-from phi2demo.ui.examples import Example, read_examples
-from phi2demo.ui.fields import Fields, base_form_field, chooses_form, fields_above, fields_below
-from phi2demo.ui.files import SUFFIXES
-from phi2demo.ui.options import OptionInputs, option_inputs
+from phi2demo.ui.inputs import AskInputs, Example, examples_to_try, input_box, read_examples
+from phi2demo.ui.options import (
+    base_form_field,
+    chooses_form,
+    fields_above,
+    fields_below,
+    option_inputs,
+)
 
 _USE_LABELS = [("Finetuned", "finetuned"), ("Base", "base"), ("Side by side", "both")]
 _RUN_LABELS = {"question_answering": "Ask", "sentiment": "Classify"}
@@ -30,49 +34,6 @@ _PLACEHOLDERS = {
     "question_answering": "Paste the text that holds the answer …",
 }
 _WITHOUT_FILES = ("sentiment",)
-
-
-@dataclass(frozen=True)
-class AskInputs:
-    """What a person sets on a tab."""
-
-    text: Any
-    counter: Any
-    fields: Fields
-    use: Any
-    """None where only one model can answer."""
-    base_form: Any
-    options: OptionInputs
-    declaration: Declaration
-    task: AnyTask
-
-    def all(self) -> set[Any]:
-        """Every component, as the inputs of an event."""
-        use = {self.use} if self.use else set()
-        return {self.text, *self.fields.values(), *use, self.base_form, *self.options.all()}
-
-    def counted(self) -> list[Any]:
-        """What decides how much of the room for a text is taken."""
-        kept = self.options.components.get("max_new_tokens")
-        return [self.text, *self.fields.values(), *([kept] if kept else [])]
-
-    def read(self, values: Mapping[Any, Any]) -> Request:
-        """The request that the values ask for; SettingsError where an option is out of range."""
-        generation, seed = self.options.read(values)
-        chosen = {name: values[component] for name, component in self.fields.items()}
-        options = replace(self.declaration.default_options(self.task.name), **chosen)
-        use = values[self.use] if self.use else "base"
-        if not isinstance(use, str) or use not in USES:
-            raise SettingsError(f"The model chosen is {use!r}; choose one of {', '.join(USES)}.")
-        return Request(
-            task=self.task.name,
-            text=values[self.text] or "",
-            options=self.declaration.adapt(options),
-            generation=generation,
-            uses=USES[use],
-            seed=seed,
-            base_form=values[self.base_form],
-        )
 
 
 @dataclass(frozen=True)
@@ -158,50 +119,10 @@ def build_task_tab(
     return TaskTab(task, ask, run, stop, left, status, columns, upload, swap, examples, samples)
 
 
-def input_box(label: str, placeholder: str, *, with_files: bool = True, lines: int = 7) -> tuple[Any, Any, Any]:
-    """The box for a person's text, what counts it, and the button that opens a file, if there is to be one."""
-    text = gr.Textbox(
-        label=label,
-        lines=lines,
-        max_lines=18,
-        placeholder=placeholder,
-        elem_classes="input-text",
-        autofocus=False,
-    )
-    with gr.Row(elem_classes="under-input"):
-        counter = gr.HTML(markup.counter(0), apply_default_css=False)
-        upload = None
-        if with_files:
-            upload = gr.UploadButton(
-                "Open a file",
-                file_types=list(SUFFIXES),
-                size="sm",
-                min_width=0,
-                scale=0,
-                elem_classes="quiet",
-            )
-    return text, counter, upload
-
-
 def _switch(description: ModelDescription) -> Any:
     if not description.has_adapter:
         return None
     return gr.Radio(_USE_LABELS, value="finetuned", label="Answer with", elem_classes="choice")
-
-
-def examples_to_try(samples: Sequence[tuple[str, str]]) -> Any:
-    """Labels with their texts as buttons; None where there are none."""
-    if not samples:
-        return None
-    return gr.Dataset(
-        components=[gr.Textbox(visible=False)],
-        samples=[[text] for _, text in samples],
-        sample_labels=[label for label, _ in samples],
-        label="Try one",
-        type="index",
-        samples_per_page=12,
-        elem_classes="examples",
-    )
 
 
 def _columns(task: AnyTask, description: ModelDescription) -> dict[Use, AnswerColumn]:

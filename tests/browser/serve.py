@@ -6,13 +6,13 @@ from dataclasses import replace
 
 from phi2demo.emissions.meter import Meter
 from phi2demo.engine.engine import AdapterInfo, Engine
-from phi2demo.engine.loader import EngineLoader
-from phi2demo.engine.metered import MeteredEngine
+from phi2demo.engine.forwarding import MeteredEngine
+from phi2demo.engine.loading import EngineLoader
 from phi2demo.errors import ModelError
 from phi2demo.settings import ServerSettings
-from phi2demo.tasks.declaration import Declaration
-from phi2demo.ui.demo import build_demo, launch
+from phi2demo.tasks.declared import Declaration
 from phi2demo.ui.description import ModelDescription
+from phi2demo.ui.page import build_demo, launch
 from tests.ui.cards import scripted_shelf
 from tests.ui.scripted import INFO, ScriptedEngine
 

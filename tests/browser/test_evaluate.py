@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from phi2demo.evaluation.shelf import SHELF
+from phi2demo.evaluation.reports import SHELF
 from tests.browser.conftest import Broken, served
 from tests.browser.test_page import ask, open_tab, seen, status, until
 from tests.servers import Server, serving

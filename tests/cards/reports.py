@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from phi2demo.cards.facts import Author, Facts, ModelFacts
+from phi2demo.data.corpus import CleaningReport
 from phi2demo.emissions.footprint import Hardware, estimate
-from phi2demo.tasks.declaration import Declaration
-from phi2demo.training.corpus import CleaningReport
+from phi2demo.tasks.declared import Declaration
 from phi2demo.training.record import Kind, Point, Record, Stage, Validation
 
 HARDWARE = Hardware("Some CPU", cores=2, memory_gb=3.0)

@@ -9,12 +9,12 @@ from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import model_index_to_eval_results
 
 from phi2demo.cards.card import CURVE, make_card
+from phi2demo.cards.examples import Failure, Sample
 from phi2demo.cards.facts import Author, Facts
-from phi2demo.cards.samples import Failure, Sample
 from phi2demo.emissions.footprint import Hardware, estimate
 from phi2demo.engine.engine import GenerationOptions
 from phi2demo.evaluation.slices import FIFTHS
-from phi2demo.tasks.declaration import Declaration
+from phi2demo.tasks.declared import Declaration
 from phi2demo.training.record import Record
 
 from .reports import (

@@ -5,7 +5,7 @@ import pytest
 
 from phi2demo.cards.essentials import Essentials, Source, essentials_of
 from phi2demo.cards.facts import Facts
-from phi2demo.cards.shelf import FILE, Place, read_card
+from phi2demo.cards.model_cards import FILE, Place, read_card
 from phi2demo.training.record import Record
 
 from .reports import ADAPTER, BASE, adapter_facts, base_facts, stage

@@ -1,3 +1,5 @@
+""""""
+
 import io
 import json
 import sys

@@ -9,13 +9,13 @@ import pytest
 from huggingface_hub import ModelCard
 
 from phi2demo.commands.card import main
+from phi2demo.data.test_sets import sha256_of
 from phi2demo.engine.local import LocalEngine
 from phi2demo.engine.planning import plan
 from phi2demo.engine.revisions import adapter_revision
 from phi2demo.engine.sources import find_adapter
 from phi2demo.engine.weights import fingerprint
 from phi2demo.errors import DataError, SettingsError
-from phi2demo.evaluation.datasets import sha256_of
 from phi2demo.settings import EMBEDDED_ADAPTER, EMBEDDED_MODEL, ModelSettings
 from phi2demo.training.record import Record, read, write
 

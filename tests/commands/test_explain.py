@@ -138,7 +138,7 @@ def test_refusals_come_before_a_model_is_loaded(case: str) -> None:
 
 
 def test_too_many_units_are_refused(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("phi2demo.explain.setting.MAX_UNITS", 2)
+    monkeypatch.setattr("phi2demo.explain.scoring_plan.MAX_UNITS", 2)
     with pytest.raises(InputError, match="The text has 3 words; at most 2 can be told apart"):
         say("the quiet train", "--units", "words", "--output", "yes")
 

@@ -9,10 +9,10 @@ import pytest
 
 from phi2demo.commands import arguments, serve
 from phi2demo.engine.engine import Engine, GenerationOptions, Prompt
-from phi2demo.engine.loader import EngineLoader
+from phi2demo.engine.loading import EngineLoader
 from phi2demo.errors import ModelError, SettingsError
 from phi2demo.settings import ServerSettings
-from phi2demo.tasks.declaration import Declaration
+from phi2demo.tasks.declared import Declaration
 from tests.tasks.scripted import ScriptedEngine
 
 Parse = Callable[..., argparse.Namespace]
@@ -51,8 +51,8 @@ class Page:
         self.also: dict[str, Any] = {}
         self.launched: list[ServerSettings] = []
         self.error: OSError | None = None
-        monkeypatch.setattr("phi2demo.ui.demo.build_demo", self._build)
-        monkeypatch.setattr("phi2demo.ui.demo.launch", self._launch)
+        monkeypatch.setattr("phi2demo.ui.page.build_demo", self._build)
+        monkeypatch.setattr("phi2demo.ui.page.launch", self._launch)
 
     def _build(self, *given: object, **also: object) -> "Page":
         self.built, self.also = given, also

@@ -7,7 +7,7 @@ from phi2demo.commands import train
 from phi2demo.errors import SettingsError
 from phi2demo.training import finetune as finetuning
 from phi2demo.training import pretrain as pretraining
-from phi2demo.training.finetune_settings import FinetuneSettings
+from phi2demo.training.settings import FinetuneSettings
 
 
 @pytest.fixture

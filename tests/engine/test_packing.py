@@ -1,7 +1,8 @@
+""""""
+
 import numpy as np
 
-from phi2demo.engine.packing import Segment, make_groups, make_pack
-from phi2demo.engine.prefix_tree import PrefixTree
+from phi2demo.engine.packing import PrefixTree, Segment, make_groups, make_pack
 
 
 def test_a_tree_knows_the_longest_prefix() -> None:

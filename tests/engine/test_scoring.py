@@ -15,13 +15,12 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from phi2demo.engine import packed_scoring, phi, scorer
+from phi2demo.engine import phi, scoring
 from phi2demo.engine.engine import Prompt, Score
 from phi2demo.engine.loading import BASE, plan
 from phi2demo.engine.local import LocalEngine
-from phi2demo.engine.packed_scoring import Limits
 from phi2demo.engine.phi_weights import WeightCopies
-from phi2demo.engine.scoring import ScoringRow, log_probabilities
+from phi2demo.engine.scoring import Limits, ScoringRow, log_probabilities
 from phi2demo.errors import StoppedError
 from phi2demo.settings import ModelSettings
 
@@ -51,8 +50,8 @@ def reference(engine: LocalEngine) -> Reference:
     return compute
 
 
-def scorer_for(model: torch.nn.Module, forward: Any, *, free: int = 1 << 40) -> scorer.Scorer:
-    return scorer.Scorer(model, forward, WeightCopies(model, base=BASE, free=lambda: free))
+def scorer_for(model: torch.nn.Module, forward: Any, *, free: int = 1 << 40) -> scoring.Scorer:
+    return scoring.Scorer(model, forward, WeightCopies(model, base=BASE, free=lambda: free))
 
 
 def check(scores: list[Score], rows: list[ScoringRow], reference: Reference) -> None:
@@ -155,13 +154,13 @@ def test_what_was_forgotten_is_computed_anew(engine: LocalEngine, reference: Ref
 
 def test_equal_rows_are_computed_once(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
-    score_packed = packed_scoring.score_packed
+    score_packed = scoring.score_packed
 
     def counted(packed: phi.PackedPhi, rows: list[ScoringRow], *rest: object) -> list[Score]:
         asked.append(len(rows))
         return score_packed(packed, rows, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(scorer, "score_packed", counted)
+    monkeypatch.setattr(scoring, "score_packed", counted)
     scores = engine.score([Prompt("The train leaves")] * 5 + [Prompt("A train")], [" at eight"] * 6)
     assert asked == [2]
     assert len(scores) == 6
@@ -174,7 +173,7 @@ def test_what_cannot_be_packed_is_scored_in_plain_batches(
 ) -> None:
     monkeypatch.setattr(engine._scorer, "_packable", False)
     monkeypatch.setattr("phi2demo.engine.scoring.BATCH_TOKENS", 100)
-    monkeypatch.setattr(scorer, "score_packed", None)
+    monkeypatch.setattr(scoring, "score_packed", None)
     rows = rows_of(seed, count=12)
     check(engine._scorer.score(rows, cancel=None), rows, reference)
 
@@ -183,7 +182,7 @@ def test_without_memory_for_copies_rows_are_scored_in_plain_batches(
     engine: LocalEngine, reference: Reference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = scorer_for(engine._model, engine._forward, free=1000)
-    monkeypatch.setattr(scorer, "score_packed", None)
+    monkeypatch.setattr(scoring, "score_packed", None)
     rows = rows_of(50, count=4)
     check(made.score(rows, cancel=None), rows, reference)
 

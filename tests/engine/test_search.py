@@ -9,11 +9,10 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import DynamicCache, PhiConfig, PhiForCausalLM
 
-from phi2demo.engine.copying import Vocabulary
 from phi2demo.engine.decoder import MixedDecoder, PhiDecoder, read_together
 from phi2demo.engine.engine import Completion, GenerationOptions
 from phi2demo.engine.phi_weights import base_of, read_weights, turns_of
-from phi2demo.engine.sampling import logits_processors
+from phi2demo.engine.sampling import Vocabulary, logits_processors
 from phi2demo.engine.search import Ends, beam_search, greedy
 from phi2demo.engine.watch import Watch
 

@@ -1,14 +1,19 @@
 """What is shown of tokens on their way: no half characters, and an end where they only repeat themselves."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from phi2demo.engine.engine import Completion, GenerationOptions, Snapshot
-from phi2demo.engine.watch import Watch
-from phi2demo.settings import EMBEDDED_MODEL
+from phi2demo.engine.loading import plan
+from phi2demo.engine.local import LocalEngine
+from phi2demo.engine.watch import Watch, covering, decoded, loop_end
+from phi2demo.settings import EMBEDDED_MODEL, ModelSettings
 
 TOKENIZER = AutoTokenizer.from_pretrained(EMBEDDED_MODEL)
 END = TOKENIZER.eos_token_id
@@ -89,7 +94,7 @@ def test_an_output_that_does_not_is_left_alone() -> None:
 
 def test_the_best_of_beams_is_one_that_does_not_repeat_itself() -> None:
     from phi2demo.tasks import TASKS
-    from phi2demo.tasks.reranking import preferred
+    from phi2demo.tasks.candidates import preferred
     from phi2demo.tasks.translation import TranslationOptions
 
     loop, fine = [*ids_of(" Konzon" + "zon" * 30), END], [*ids_of(" Das Wetter ist gut."), END]
@@ -107,3 +112,107 @@ def test_nor_does_one_that_is_cut_before_a_stop_string() -> None:
     watch._stops = [("END",)]
     half = ids_of("Yes 🙂")[:-1]
     assert watch._shown(0, [*half, *ids_of("END")]) == "Yes "
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "„Konzonzonzonzonzonzonzonzonzonzonzonzonzonzon",
+        "a" * 40,
+        "He said: no, no, no, no, no, no, no, no, no, no, no, no",
+        "very very very very very very very very",
+        "It was a good day. It was a good day. It was a good day. It was a good day. It was a good day. It",
+        "The man went into the house and sat down at the table. " * 3,
+        "ha\n" * 12,
+        "今日は" * 12,
+    ],
+)
+def test_what_goes_on_and_on_is_a_loop(text: str) -> None:
+    end = loop_end(text)
+    assert end is not None
+    assert end <= len(text)
+    assert loop_end(text[:end]) == end, "it is told as soon as it is one"
+    assert loop_end(text[: end - 1]) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Ha ha ha ha!",
+        "No, no, no, no, said the king.",
+        "Row, row, row your boat, gently down the stream.",
+        "10000000 and 1,000,000,000",
+        "-" * 200,
+        ". . . . . . . . . . . . . . . . . . . .",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+        "He ran and he ran and he ran, and then he slept.",
+        "Bla bla bla.",
+        "The man went into the house and sat down at the table. " * 2,
+    ],
+)
+def test_what_people_write_is_none(text: str) -> None:
+    assert loop_end(text) is None
+
+
+TEXTS = ["The train", " two  spaces ", "日本 schläft", "e\u0301 👩\u200d👩\u200d👧!", "a\n\n b\t", "\ufffd�x"]
+
+
+@pytest.fixture(scope="module")
+def engine(tiny_base: Path) -> LocalEngine:
+    return LocalEngine.load(plan(ModelSettings(model=str(tiny_base), device="cpu")))
+
+
+def covers(spans: Sequence[tuple[int, int]], length: int) -> bool:
+    """No gap, no step back, from 0 to the end."""
+    reached = 0
+    for start, end in spans:
+        if start > reached or end < reached:
+            return False
+        reached = end
+    return reached == length
+
+
+@given(st.text(min_size=1))
+@settings(deadline=None, max_examples=60)
+@example(TEXTS[3])
+@example(TEXTS[2])
+def test_spans_of_a_text_cover_it(engine: LocalEngine, text: str) -> None:
+    tokens = engine.tokens(text)
+    assert tokens.text == text
+    assert len(tokens.ids) == len(tokens.spans) == engine.count_tokens(text)
+    assert covers(tokens.spans, len(text))
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_ids_stand_for_the_same_text_and_spans(engine: LocalEngine, text: str) -> None:
+    forward = engine.tokens(text)
+    back = engine.tokens(forward.ids)
+    assert (back.text, back.ids) == (text, forward.ids)
+    assert covers(back.spans, len(text))
+    if "\ufffd" not in text:  # which a decoder also writes for half a character
+        assert [text[slice(*span)] for span in back.spans] == [text[slice(*span)] for span in forward.spans]
+
+
+def test_white_space_that_a_tokenizer_leaves_out_belongs_to_the_next_token() -> None:
+    assert covering([(0, 3), (4, 9), (9, 10)], 12) == ((0, 3), (3, 9), (9, 12))
+    assert covering([(0, 1), (0, 1), (1, 2)], 2) == ((0, 1), (0, 1), (1, 2))
+    assert covering([], 0) == ()
+
+
+def test_a_special_token_has_an_empty_span(engine: LocalEngine) -> None:
+    end = max(engine._end_ids)
+    tokens = engine.tokens((*engine.tokens("The train").ids, end))
+    assert tokens.text == "The train"
+    assert tokens.spans[-1] == (9, 9)
+
+
+def test_a_character_in_three_parts_has_one_span() -> None:
+    parts = {1: b"a", 2: b"\xe6", 3: b"\x97", 4: b"\xa5", 5: b"b", 6: b""}
+
+    def decode(ids: Sequence[int]) -> str:
+        return b"".join(parts[token] for token in ids).decode(errors="replace")
+
+    text, spans = decoded([1, 2, 3, 4, 5, 6], decode)
+    assert text == "a日b"
+    assert spans == ((0, 1), (1, 2), (1, 2), (1, 2), (2, 3), (3, 3))
+    assert decoded([1, 2, 3], decode)[1][-1][1] == len(decode([1, 2, 3]))

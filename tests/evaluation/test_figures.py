@@ -1,9 +1,11 @@
+""""""
+
 import json
 from typing import Any
 
 import pytest
 
-from phi2demo.evaluation.datasets import DataFile, Item, Measure
+from phi2demo.data.test_sets import DataFile, Item, Measure
 from phi2demo.evaluation.figures import Scored
 from phi2demo.evaluation.slices import LEAST_TO_RANK
 from phi2demo.evaluation.statistics import Resamples

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from phi2demo.data.test_sets import read_measures
 from phi2demo.errors import DataError, SettingsError
 from phi2demo.evaluation import hub_data
-from phi2demo.evaluation.datasets import read_measures
 from phi2demo.evaluation.hub_data import HubData, fetch, is_hub_id, to_row
 
 REVIEWS = HubData("owner/reviews", limit=3)

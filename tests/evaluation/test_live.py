@@ -1,3 +1,5 @@
+""""""
+
 import threading
 import time
 from collections.abc import Sequence
@@ -6,14 +8,13 @@ from typing import Any
 
 import pytest
 
+from phi2demo.data.own_pairs import pairs_of
+from phi2demo.data.test_sets import Measure
 from phi2demo.engine.engine import Prompt
 from phi2demo.errors import SettingsError, StoppedError
-from phi2demo.evaluation.datasets import Measure
-from phi2demo.evaluation.live import LiveProgress, LiveRun, LiveSettings, draw
-from phi2demo.evaluation.own_pairs import pairs_of
-from phi2demo.evaluation.pace import Paces
-from phi2demo.evaluation.results import as_report
-from phi2demo.evaluation.tally import Drawn
+from phi2demo.evaluation.figures import ItemSample
+from phi2demo.evaluation.live import LiveProgress, LiveRun, LiveSettings, Paces, draw
+from phi2demo.evaluation.report import as_report
 from tests.tasks.scripted import BARE, ScriptedEngine
 
 WORDS = ["apple", "bread", "carrot", "date", "egg", "fish", "grape", "honey"]
@@ -37,7 +38,7 @@ def pairs(count: int, task: str = "translation") -> Measure:
 
 def run_of(engine: ScriptedEngine, count: int = 8, **settings: Any) -> LiveRun:
     measure = pairs(count)
-    return LiveRun(engine, [Drawn(measure, measure.items)], LiveSettings(**({"resamples": 100} | settings)))
+    return LiveRun(engine, [ItemSample(measure, measure.items)], LiveSettings(**({"resamples": 100} | settings)))
 
 
 def last(steps: Sequence[LiveProgress]) -> LiveProgress:
@@ -175,16 +176,16 @@ def test_an_estimate_tries_once_and_is_learned_from() -> None:
     engine, paces = ScriptedEngine(planted), Paces()
     engine.seconds_per_token = 0.01
     measure = pairs(8)
-    run = LiveRun(engine, [Drawn(measure, measure.items)], LiveSettings(resamples=100), paces=paces)
+    run = LiveRun(engine, [ItemSample(measure, measure.items)], LiveSettings(resamples=100), paces=paces)
     *_, seconds = run.estimate()
     assert seconds is not None
     asked = len(engine.batches)
     assert asked == 2
-    *_, again = LiveRun(engine, [Drawn(measure, measure.items)], LiveSettings(), paces=paces).estimate()
+    *_, again = LiveRun(engine, [ItemSample(measure, measure.items)], LiveSettings(), paces=paces).estimate()
     assert again == pytest.approx(seconds)
     assert len(engine.batches) == asked
     list(run.steps())
-    *_, learned = LiveRun(engine, [Drawn(measure, measure.items)], LiveSettings(), paces=paces).estimate()
+    *_, learned = LiveRun(engine, [ItemSample(measure, measure.items)], LiveSettings(), paces=paces).estimate()
     assert learned is not None
     assert learned < seconds
 

@@ -1,3 +1,5 @@
+""""""
+
 import json
 import subprocess
 import sys
@@ -7,7 +9,7 @@ import numpy as np
 import pytest
 from rouge_score.rouge_scorer import RougeScorer
 
-from phi2demo.evaluation.metrics import Metric, metrics_for, plain_answer, token_f1
+from phi2demo.evaluation.metrics import Metric, measure_title, metrics_for, number, plain_answer, token_f1
 
 OUTPUTS = ["Der Hund schläft heute.", "Ich gehe nach Hause, sagt er.", "", "Es regnet."]
 REFERENCES = [["Der Hund schläft heute nicht."], ["Ich gehe jetzt nach Hause."], ["Was?"], ["Es regnet."]]
@@ -104,3 +106,25 @@ def test_perplexity_is_what_torch_says_of_the_tokens() -> None:
     _, metric = metrics_for("continuation", [["a"], ["b"]])
     assert score(metric, outputs, [["a"], ["b"]]) == pytest.approx(float(nats.mean().exp()), rel=1e-6)
     assert (metric.name, metric.higher_is_better, metric.of_peers) == ("perplexity", False, False)
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "signed", "text"),
+    [(-1.25, 1, True, "−1.2"), (0.04, 1, True, "0.0"), (-0.0, 0, False, "0"), (3.0, 2, True, "+3.00")],
+)
+def test_numbers(value: float, digits: int, signed: bool, text: str) -> None:
+    assert number(value, digits, signed=signed) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("translation.tatoeba.en-de", "English to German, tatoeba"),
+        ("translation.own.xx-yy", "Translate, own.xx-yy"),
+        ("sentiment.sst2", "Sentiment, sst2"),
+        ("prose.tinystories", "Prose, tinystories"),
+        ("odd", "Odd"),
+    ],
+)
+def test_names_of_measures(name: str, title: str) -> None:
+    assert measure_title(name) == title

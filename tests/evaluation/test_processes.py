@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from phi2demo.errors import SettingsError
-from phi2demo.evaluation.evaluate import EvaluationSettings, evaluate
 from phi2demo.evaluation.processes import ALONE, Processes, joined
+from phi2demo.evaluation.run import EvaluationSettings, evaluate
 from phi2demo.settings import Launch, keep_one_gpu, launch_from
 from tests.tasks.scripted import ScriptedEngine
 
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 SCRIPTED = """
 import os, signal, sys
 from pathlib import Path
-from phi2demo.evaluation.evaluate import EvaluationSettings, assist, evaluate
+from phi2demo.evaluation.run import EvaluationSettings, assist, evaluate
 from phi2demo.evaluation.processes import joined
 from phi2demo.settings import launch_from
 from tests.tasks.scripted import ScriptedEngine
@@ -162,10 +162,10 @@ def test_an_answer_does_not_depend_on_what_was_asked_before(
     data: Path, tiny_base: Path, tiny_adapter: Path, tmp_path: Path
 ) -> None:
     """Else shares and resumed runs differ in the last digits: scoring keeps what prompts have in common."""
+    from phi2demo.data.test_sets import read_measures, select
     from phi2demo.engine.local import LocalEngine
     from phi2demo.engine.planning import plan
-    from phi2demo.evaluation.asking import ask, make_jobs
-    from phi2demo.evaluation.datasets import read_measures, select
+    from phi2demo.evaluation.run import ask, make_jobs
     from phi2demo.settings import ModelSettings
 
     settings = ModelSettings(model=str(tiny_base), adapter=str(tiny_adapter), device="cpu", dtype="float32")

@@ -1,10 +1,254 @@
+""""""
+
+import copy
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from phi2demo.errors import DataError
-from phi2demo.evaluation.report import contamination_to_markdown, read_report, to_markdown
+from phi2demo.evaluation.examples import examples_of, ordered
+from phi2demo.evaluation.report import (
+    ContaminationValue,
+    as_report,
+    contamination_to_markdown,
+    load_report,
+    read_report,
+    to_markdown,
+)
+from phi2demo.evaluation.reports import (
+    SET_REPORT,
+    examples_beside,
+    kept_reports,
+    shipped_measures,
+    to_csv,
+    to_json,
+    to_jsonl,
+    to_zip,
+)
+from phi2demo.evaluation.run import EvaluationSettings, evaluate
+from phi2demo.settings import ASSETS
+from tests.tasks.scripted import INFO, ScriptedEngine
+
+
+@pytest.fixture
+def shelf(data: Path) -> Path:
+    """A folder of reports: of the shipped set with its answers, of other data, of other weights, and an audit."""
+    folder = data.parent / "shelf"
+    folder.mkdir()
+    data.rename(folder / "set")
+    settings = EvaluationSettings(folder / "set", folder / "set_report", resamples=100, peers=False)
+    evaluate(ScriptedEngine(), settings, weights={})
+    other = ScriptedEngine(info=replace(INFO, adapter_revision="cccccccccccc"))
+    evaluate(other, replace(settings, output=folder / "other", limit=2), weights={})
+    (folder / "other" / "report.json").rename(folder / "z.json")
+    (folder / "audit.json").write_text('{"format": 1, "probes": []}', encoding="utf-8")
+    (folder / "broken.json").write_text("{", encoding="utf-8")
+    return folder
+
+
+def small() -> dict[str, Any]:
+    figure = {
+        "metric": "bleu", "title": "BLEU", "higher_is_better": True, "digits": 1,
+        "scores": {
+            "finetuned": {"score": 30, "low": 25.0, "high": 35.0},
+            "base_plain": {"score": 20.0, "low": None, "high": None},
+        },
+        "base": "base_plain", "difference": {"value": 10.0, "low": 5.0, "high": 15.0, "p": 0.01},
+    }  # fmt: skip
+    part = {"by": "length", "name": "short", "n": 3, "enough": False, "figures": [figure]}
+    measure = {
+        "name": "translation.x.en-de", "task": "translation", "data": {"sha256": "00"}, "n": 40, "figures": [figure],
+        "slices": [part],
+    }  # fmt: skip
+    model = {"base": "b", "base_revision": "aaaaaaaaaaaa", "adapter": "a", "adapter_revision": "bbbbbbbbbbbb",
+             "device": "cpu", "dtype": "float32"}  # fmt: skip
+    return {"made_at": "2026-11-24T00:45:07+00:00", "settings": {"limit": None}, "model": model, "measures": [measure]}
+
+
+def test_contamination_is_read_where_it_was_looked_up() -> None:
+    report = small()
+    assert as_report(report).measures[0].contamination is None
+    report["measures"][0]["contamination"] = {"in training": 2, "in validation": 5, "in neither": 33, "files": {}}
+    assert as_report(report).measures[0].contamination == ContaminationValue(2, 5)
+    report["measures"][0]["contamination"]["in training"] = "all"
+    with pytest.raises(DataError, match=r"measures\[0\]\.contamination\.in training is 'all'"):
+        as_report(report)
+
+
+def test_the_bounds_of_a_fifth_are_read() -> None:
+    report = small()
+    part = report["measures"][0]["slices"][0]
+    report["measures"][0]["slices"] = [
+        part | {"by": "confidence", "name": "least sure", "bounds": {"low": 0.1, "high": 0.25}},
+        part,
+    ]
+    assert [each.bounds for each in as_report(report).measures[0].slices] == [(0.1, 0.25), None]
+    report["measures"][0]["slices"][0]["bounds"] = {"low": 0.1}
+    with pytest.raises(DataError, match=r"bounds\.high is missing"):
+        as_report(report)
+
+
+def test_reports_of_this_project_read_back() -> None:
+    paths = sorted((ASSETS / "evaluation").glob("*.json"))
+    reports = [load_report(path) for path in paths if "measures" in json.loads(path.read_text(encoding="utf-8"))]
+    assert reports
+    for report in reports:
+        assert report.items > 0
+        assert "finetuned" in report.forms
+
+
+def test_values_are_what_the_file_says() -> None:
+    report = as_report(small())
+    (figure,) = report.measures[0].figures
+    assert figure.difference is not None
+    assert (figure.scores["finetuned"].score, figure.difference.value, figure.difference.is_clear) == (30.0, 10.0, True)
+    assert figure.gain == 10.0
+    assert report.measures[0].slices[0].enough is False
+    assert report.is_of(INFO)
+    assert not report.is_of(replace(INFO, adapter_revision="cccccccccccc"))
+    told = replace(report, adapter_revision="bbbbbbbbbbbb-11111111")
+    assert report.is_of(replace(INFO, adapter_revision=told.adapter_revision)), "written before settings were told"
+    assert told.is_of(replace(INFO, adapter_revision=told.adapter_revision))
+    assert not told.is_of(replace(INFO, adapter_revision="bbbbbbbbbbbb-22222222"))
+
+
+def test_less_is_a_gain_where_lower_is_better() -> None:
+    changed = small()
+    changed["measures"][0]["figures"][0]["higher_is_better"] = False
+    assert as_report(changed).measures[0].figures[0].gain == -10.0
+
+
+_MISSING = object()
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (["measures"], None), (["measures"], {}), (["measures", 0], 3), (["made_at"], _MISSING), (["model"], []),
+        (["model", "base"], 3), (["model", "base"], "x" * 1000), (["measures", 0, "n"], -1), (["measures", 0, "n"], True),
+        (["measures", 0, "data"], _MISSING), (["measures", 0, "figures", 0, "digits"], "1"),
+        (["measures", 0, "figures", 0, "scores", "finetuned", "score"], float("nan")),
+        (["measures", 0, "figures", 0, "scores", "finetuned"], None),
+        (["measures", 0, "figures", 0, "scores", "finetuned", "score"], 10**400),
+        (["measures", 0, "name"], "half of a pair \ud800"), (["measures", 0, "name"], "a\x00b"),
+        (["measures", 0, "figures", 0, "base"], "<script>"),
+        (["measures", 0, "figures", 0, "difference", "p"], "0"),
+        (["measures", 0, "slices", 0, "by"], "mood"), (["settings", "limit"], "all"),
+    ],
+)  # fmt: skip
+def test_a_report_with_a_wrong_field_is_refused_by_name(path: list[Any], value: object) -> None:
+    wrong = copy.deepcopy(small())
+    place: Any = wrong
+    for key in path[:-1]:
+        place = place[key]
+    if value is _MISSING:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = value
+    named = next(key for key in reversed(path) if isinstance(key, str))
+    with pytest.raises(DataError, match=f"no report of an evaluation.*{named}"):
+        as_report(wrong)
+
+
+@pytest.mark.parametrize("content", [b"", b"[1]", b'{"measures": 3}', b"\xff\xfe\x00", b"[" * 200_000])
+def test_a_file_that_is_no_report_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "some.json"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"some\.json is"):
+        load_report(path)
+
+
+def test_the_shelf_puts_the_loaded_weights_and_the_shipped_set_first(shelf: Path) -> None:
+    kept = kept_reports(shelf, info=INFO)
+    assert [each.name for each in kept] == [SET_REPORT, "z.json"]
+    assert kept[0].title.startswith("Shipped set: ")
+    assert "first 2 of each" in kept[1].title
+    other = kept_reports(shelf, info=replace(INFO, adapter_revision="cccccccccccc"))
+    assert [each.name for each in other] == ["z.json", SET_REPORT]
+    assert kept_reports(shelf / "nowhere") == []
+
+
+def test_examples_come_from_the_answers_beside_a_report(shelf: Path) -> None:
+    kept = kept_reports(shelf, info=INFO)
+    path = shelf / "set_report" / "outputs" / "translation.pairs.en-de.finetuned.jsonl"
+    path.write_text(path.read_text("utf-8").replace(" OF 9", "\u2028OF\x859"), encoding="utf-8")
+    examples = examples_beside(kept[0], data=shelf / "set")
+    pairs = [example for example in examples if example.measure == "translation.pairs.en-de"]
+    assert len(pairs) == 11
+    assert pairs[3].outputs["finetuned"] == "SENTENCE NUMBER 3\u2028OF\x859"
+    assert pairs[3].scores["finetuned"] == pytest.approx(100)
+    assert pairs[3].scores["base_template"] < 100
+    assert pairs[3].change("base_template") > 0
+    assert not [example for example in examples if example.kind in ("prose", "continuation")]
+    assert examples_beside(kept[1], data=shelf / "set") == []  # its answers are elsewhere
+    rows = (shelf / "set" / "sentiment" / "reviews.test.jsonl").read_text(encoding="utf-8")
+    (shelf / "set" / "sentiment" / "reviews.test.jsonl").write_text(rows + rows, encoding="utf-8")
+    changed = shelf.rename(shelf.parent / "changed")  # another folder, which is read anew
+    again = examples_beside(kept_reports(changed, info=INFO)[0], data=changed / "set")
+    assert {example.measure for example in examples} - {example.measure for example in again} == {"sentiment.reviews"}
+    assert shipped_measures(shelf / "nowhere") == []
+
+
+def test_the_worst_the_best_and_the_biggest_change(data: Path) -> None:
+    (measure,) = [m for m in shipped_measures(data) if m.name == "sentiment.reviews"]
+    right = {at: item.references[0] for at, item in enumerate(measure.items)}
+    finetuned = right | {4: "neither"}
+    base = right | {4: "neither", 2: "neither"}
+    examples = examples_of(measure, {"finetuned": finetuned, "base_plain": base})
+    assert ordered(examples, "worst", base="base_plain")[0].index == 4
+    assert ordered(examples, "best", base="base_plain")[-1].index == 4
+    assert ordered(examples, "change", base="base_plain")[0].index == 2
+    assert ordered(examples, "change", base=None)[0].index == 4
+    assert examples[0].labels["length"] == "short"
+
+
+def test_item_scores_are_those_of_the_libraries(data: Path) -> None:
+    from rouge_score.rouge_scorer import RougeScorer
+    from sacrebleu import sentence_chrf
+
+    measures = {measure.name: measure for measure in shipped_measures(data)}
+    pairs = measures["translation.pairs.en-de"]
+    (example, *_) = examples_of(pairs, {"base_plain": {0: "Satz 0 und mehr"}})
+    assert example.scores["base_plain"] == pytest.approx(
+        sentence_chrf("Satz 0 und mehr", list(example.references)).score
+    )
+    (paper, *_) = examples_of(measures["summarization.papers"], {"base_plain": {1: "1 cat sleeps"}})
+    scorer = RougeScorer(["rougeL"], use_stemmer=True)
+    wanted = max(scorer.score(text, "1 cat sleeps")["rougeL"].fmeasure for text in paper.references)
+    assert paper.scores["base_plain"] == pytest.approx(100 * wanted)
+
+
+def test_files_to_take_away(data: Path) -> None:
+    import csv
+    import io
+    import zipfile
+
+    document = small()
+    document["measures"][0]["name"] = "=cmd|' /C calc'!A0"
+    report = as_report(document)
+    rows = list(csv.DictReader(io.StringIO(to_csv(report))))
+    assert [(row["slice_by"], row["slice"], row["n"]) for row in rows] == [("", "", "40"), ("length", "short", "3")]
+    assert rows[0]["measure"].startswith("'=")
+    assert (rows[0]["finetuned"], rows[0]["difference"], rows[0]["p"]) == ("30.0", "10.0", "0.01")
+    assert json.loads(to_json(document)) == document
+    (measure,) = [m for m in shipped_measures(data) if m.name == "sentiment.reviews"]
+    (line,) = to_jsonl(examples_of(measure, {"finetuned": {0: "negative"}})).splitlines()
+    assert json.loads(line)["outputs"] == {"finetuned": "negative"}
+    packed = to_zip({"a.txt": "ä"})
+    assert packed == to_zip({"a.txt": "ä"})
+    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+        assert archive.read("a.txt").decode() == "ä"
+
+
+def test_how_a_report_was_made_is_read_where_it_says_so() -> None:
+    assert as_report(small()).note == as_report(small() | {"environment": {"threads": 2}}).note == ""
+    assert as_report(small() | {"environment": {"note": "Half of it elsewhere."}}).note == "Half of it elsewhere."
+    with pytest.raises(DataError, match="note"):
+        as_report(small() | {"environment": {"note": 5}})
+
 
 FIGURE: dict[str, Any] = {
     "metric": "bleu",

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from phi2demo.evaluation.datasets import Item, Measure, read_measures
+from phi2demo.data.corpus import clean_row, fingerprint, kind_of
+from phi2demo.data.documents import count_words
+from phi2demo.data.test_sets import Item, Measure, read_measures
 from phi2demo.evaluation.slices import COMPLEXITIES, GENRES, LENGTHS, labels_of
 from phi2demo.settings import EMBEDDED_MODEL
-from phi2demo.tasks.documents import count_words
-from phi2demo.training.corpus import clean_row, fingerprint, kind_of
 
 SET = Path(__file__).parents[2] / "assets" / "evaluation" / "set"
 README = (SET / "README.md").read_text(encoding="utf-8")

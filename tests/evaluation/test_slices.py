@@ -5,12 +5,11 @@ from typing import Any
 
 import pytest
 
-from phi2demo.evaluation.datasets import DataFile, Item, Measure, read_measures, select
+from phi2demo.data.contamination import IN_NEITHER, IN_TRAINING
+from phi2demo.data.test_sets import DataFile, Item, Measure, read_measures, select
 from phi2demo.evaluation.slices import (
     DIMENSIONS,
     FIFTHS,
-    IN_NEITHER,
-    IN_TRAINING,
     LEAST_TO_RANK,
     complexity_of,
     describe_slicing,

@@ -8,8 +8,8 @@ from threading import Event
 from phi2demo.engine.engine import Completion, ModelInfo, Output, Prompt, Score, StopReason, Tokens
 from phi2demo.errors import StoppedError
 from phi2demo.explain.attribution import Attribution
+from phi2demo.explain.job import explain
 from phi2demo.explain.request import ExplainRequest
-from phi2demo.explain.run import explain
 from phi2demo.tasks.generation import GenerationTaskOptions
 from tests.tasks.scripted import INFO, ScriptedEngine, body
 

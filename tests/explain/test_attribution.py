@@ -3,15 +3,15 @@ import io
 import json
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from html.parser import HTMLParser
 
-from phi2demo.explain import html, report, words
+from phi2demo.explain import export
 from phi2demo.explain.attribution import Attribution, OutputToken
 from phi2demo.explain.request import ExplainRequest
-from phi2demo.explain.segments import Unit, UnitKind
+from phi2demo.explain.units import Unit, UnitKind
 from phi2demo.tasks.sentiment import SentimentOptions
 from tests.explain.planted import PlantedEngine, asked, explained, rewards
 
@@ -44,7 +44,7 @@ def attribution() -> Attribution:
 
 
 def test_the_heatmap_shows_the_text_as_typed_and_runs_nothing(attribution: Attribution) -> None:
-    reader = Reader(html.heatmap(attribution.units, attribution.totals))
+    reader = Reader(export.heatmap(attribution.units, attribution.totals))
     assert reader.text == HOSTILE
     assert set(reader.tags) == {"p", "span"}
     assert not [name for name, _ in reader.attributes if name.startswith("on")]
@@ -53,16 +53,16 @@ def test_the_heatmap_shows_the_text_as_typed_and_runs_nothing(attribution: Attri
 
 def test_colour_says_sign_and_strength() -> None:
     units = (Unit("a", 0, 1), Unit("b", 1, 2), Unit("c", 2, 3))
-    markup = html.heatmap(units, np.array([2.0, -1.0, 0.0]))
+    markup = export.heatmap(units, np.array([2.0, -1.0, 0.0]))
     assert re.findall(r'class="unit (\w+)" style="--v:([\d.]+)"', markup) == [
         ("more", "1.000"), ("less", "0.500"), ("more", "0.000"),
     ]  # fmt: skip
-    assert 'style="--v:0.500"' in html.heatmap(units, np.array([2.0, -1.0, 0.0]), scale=4.0)
-    assert "nan" not in html.heatmap(units, np.zeros(3))
+    assert 'style="--v:0.500"' in export.heatmap(units, np.array([2.0, -1.0, 0.0]), scale=4.0)
+    assert "nan" not in export.heatmap(units, np.zeros(3))
 
 
 def test_the_standalone_file_is_whole_and_inert(attribution: Attribution) -> None:
-    page = report.page(attribution)
+    page = export.page(attribution)
     reader = Reader(page)
     assert HOSTILE in reader.text
     assert not {"script", "img", "link", "iframe"} & set(reader.tags)
@@ -70,7 +70,7 @@ def test_the_standalone_file_is_whole_and_inert(attribution: Attribution) -> Non
     assert "prefers-color-scheme: dark" in page
     assert page.count("<svg") == 2
     assert reader.tags.count("tr") == len(attribution.units) + 1
-    for line in words.trust_lines(attribution):
+    for line in export.trust_lines(attribution):
         assert line in reader.text
 
 
@@ -79,7 +79,7 @@ def test_tokens_of_one_character_are_shown_once() -> None:
         OutputToken(1, " a", 0, 2), OutputToken(2, "日", 2, 3), OutputToken(3, "日", 2, 3), OutputToken(4, "!", 3, 4),
         OutputToken(5, "b", 0, 1, piece=1),
     )  # fmt: skip
-    markup = html.output_line(tokens, chosen=range(3, 4))
+    markup = export.output_line(tokens, chosen=range(3, 4))
     assert Reader(markup).text == " a日!\nb"
     assert re.findall(r'data-token="(\d)"( aria-current="true")?', markup) == [
         ("0", ""), ("1", ""), ("3", ' aria-current="true"'), ("4", ""),
@@ -108,18 +108,18 @@ def test_csv_has_a_row_a_unit_and_no_formula() -> None:
 
 
 def test_words_say_what_was_asked_and_how_sure_it_is(attribution: Attribution) -> None:
-    assert words.question(attribution).startswith("Which words made the finetuned model write “<script>")
-    assert "LIME, log-probability in nats, hidden words dropped" in words.settings(attribution)
-    lines = "\n".join(words.trust_lines(attribution))
+    assert export.question(attribution).startswith("Which words made the finetuned model write “<script>")
+    assert "LIME, log-probability in nats, hidden words dropped" in export.settings(attribution)
+    lines = "\n".join(export.trust_lines(attribution))
     for part in ("deletion area", "insertion area", "SHAP and LIME agree", "standard error", "R²", "prompts scored"):
         assert part in lines
     engine = PlantedEngine(rewards({"a": 1.0}))
     contrast = explained(
         engine, asked("a b", " yes", instead="no", of="difference", mask="...", trust=False, method="partition")
     )
-    assert words.question(contrast) == "What did finetuning change about how likely “yes” is rather than “no”?"
-    assert "replaced by “...”" in words.settings(contrast)
-    assert "tree opened 100%, 0.0% of the credit" in "\n".join(words.trust_lines(contrast))
+    assert export.question(contrast) == "What did finetuning change about how likely “yes” is rather than “no”?"
+    assert "replaced by “...”" in export.settings(contrast)
+    assert "tree opened 100%, 0.0% of the credit" in "\n".join(export.trust_lines(contrast))
 
 
 @pytest.mark.parametrize("units", ["words", "tokens"])
@@ -131,9 +131,9 @@ def test_a_text_in_capitals_is_explained_as_it_was_read(units: UnitKind) -> None
         assert [unit.text.strip() for unit in found.units] == ["A", "GOOD", "FILM"], "as typed"
         assert found.totals == pytest.approx([0.0, value, 0.0])
         assert found.as_dict()["sentence_case"] is sentence_case
-        assert ("read in sentence case" in words.settings(found)) is sentence_case
+        assert ("read in sentence case" in export.settings(found)) is sentence_case
     found = explained(engine, replace(asking, text="A good film", sentence_case=True))
-    assert "read in sentence case" not in words.settings(found)
+    assert "read in sentence case" not in export.settings(found)
 
 
 def test_the_strength_that_it_was_scored_at_is_told() -> None:
@@ -142,4 +142,4 @@ def test_the_strength_that_it_was_scored_at_is_told() -> None:
             PlantedEngine(rewards({"two": 3.0})), asked("one two", adapter_strength=strength, trust=False)
         )
         assert found.as_dict()["adapter_strength"] == strength
-        assert ("at 0.5 of its strength" in words.settings(found)) == (strength == 0.5)
+        assert ("at 0.5 of its strength" in export.settings(found)) == (strength == 0.5)

@@ -11,13 +11,13 @@ from phi2demo.commands.ask import load_local
 from phi2demo.engine.engine import Engine
 from phi2demo.explain.attribution import Attribution
 from phi2demo.explain.faithfulness import agreement
-from phi2demo.explain.game import ScoreCache
+from phi2demo.explain.job import explain
 from phi2demo.explain.request import ExplainRequest, Method
-from phi2demo.explain.run import explain
+from phi2demo.explain.value_function import ScoreCache
 from phi2demo.settings import ModelSettings
 from phi2demo.tasks import TASKS
+from phi2demo.tasks.request import Request
 from phi2demo.tasks.run import answer
-from phi2demo.tasks.task import Request
 
 TEXTS = {
     "translation": (

@@ -5,12 +5,12 @@ import pytest
 
 from phi2demo.engine.engine import GenerationOptions
 from phi2demo.errors import InputError, Phi2DemoError, SettingsError
+from phi2demo.explain.job import explain
 from phi2demo.explain.request import ExplainRequest, as_output
-from phi2demo.explain.run import explain
 from phi2demo.tasks.generation import GenerationTaskOptions
+from phi2demo.tasks.request import Request
 from phi2demo.tasks.run import answer
 from phi2demo.tasks.summarization import SummaryOptions
-from phi2demo.tasks.task import Request
 from phi2demo.tasks.translation import TranslationOptions
 from tests.explain.planted import PlantedEngine, asked, rewards
 from tests.tasks.scripted import BARE

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from phi2demo.explain.segments import split
 from phi2demo.explain.shapley import exact_values, partition_values, permutation_values
 from phi2demo.explain.tree import linkage
+from phi2demo.explain.units import split
 from tests.explain.test_tree import Table
 
 

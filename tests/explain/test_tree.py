@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from phi2demo.explain.segments import split
 from phi2demo.explain.shapley import partition_values
 from phi2demo.explain.tree import complete_calls, linkage, owen_values
+from phi2demo.explain.units import split
 
 TEXT = "It rains, so we stay. The cat sleeps.\n\nA new day begins at last."
 

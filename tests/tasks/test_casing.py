@@ -8,9 +8,10 @@ from phi2demo.tasks import TASKS
 from phi2demo.tasks.casing import with_beginnings, without_capitals
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.question_answering import QuestionOptions
+from phi2demo.tasks.request import Request
 from phi2demo.tasks.run import answer, replay, request_of
 from phi2demo.tasks.sentiment import SentimentOptions
-from phi2demo.tasks.task import QUOTED, Request
+from phi2demo.tasks.task import QUOTED
 from phi2demo.tasks.translation import TranslationOptions
 from tests.tasks.scripted import ScriptedEngine, body
 

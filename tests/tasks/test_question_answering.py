@@ -7,8 +7,9 @@ import pytest
 from phi2demo.engine.engine import Prompt
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.question_answering import QuestionOptions, stands_in
+from phi2demo.tasks.request import Request
+from phi2demo.tasks.result import Result
 from phi2demo.tasks.run import answer
-from phi2demo.tasks.task import Request, Result
 from tests.tasks.beams import BeamEngine, about, candidate
 
 TEXT = "Ada Lovelace, born in 1815, wrote to Charles Babbage."

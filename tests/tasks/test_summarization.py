@@ -1,10 +1,12 @@
 import pytest
 
+from phi2demo.data.documents import count_words
 from phi2demo.engine.engine import GenerationOptions
-from phi2demo.tasks.documents import count_words
+from phi2demo.tasks.request import Request
+from phi2demo.tasks.result import Result
 from phi2demo.tasks.run import answer
 from phi2demo.tasks.summarization import SENTENCES, Summarization, SummaryOptions
-from phi2demo.tasks.task import Budget, Request, Result
+from phi2demo.tasks.task import Budget
 from tests.tasks.beams import BeamEngine, candidate
 from tests.tasks.scripted import ScriptedEngine
 

@@ -9,9 +9,10 @@ from phi2demo.errors import InputError, SettingsError
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.question_answering import MAX_QUESTION_CHARACTERS, QuestionOptions
+from phi2demo.tasks.request import Request
 from phi2demo.tasks.sentiment import SentimentOptions
 from phi2demo.tasks.summarization import SummaryOptions
-from phi2demo.tasks.task import Budget, Request
+from phi2demo.tasks.task import Budget
 from phi2demo.tasks.translation import TranslationOptions
 
 WRONG = [3, None, True, 1.5, [], {}, (), b"en", ["en"], "", "EN", "sentences"]

@@ -5,9 +5,9 @@ import pytest
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.question_answering import QuestionOptions
+from phi2demo.tasks.request import TaskOptions
 from phi2demo.tasks.sentiment import SentimentOptions
 from phi2demo.tasks.summarization import SummaryOptions
-from phi2demo.tasks.task import TaskOptions
 from phi2demo.tasks.translation import TranslationOptions
 
 PROMPTS: list[tuple[str, TaskOptions, str]] = [

@@ -2,9 +2,9 @@ from collections import Counter
 
 import pytest
 
+from phi2demo.data import languages
+from phi2demo.data.languages import LANGUAGES, detect_language, language_name
 from phi2demo.errors import InputError
-from phi2demo.tasks import languages
-from phi2demo.tasks.languages import LANGUAGES, detect_language, language_name
 from phi2demo.tasks.task import Budget
 from phi2demo.tasks.translation import Translation, TranslationOptions, numbers
 

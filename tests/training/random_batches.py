@@ -6,7 +6,7 @@ import torch
 from transformers import PhiForCausalLM
 
 from phi2demo.training.batch import Batch
-from phi2demo.training.presets import Preset
+from phi2demo.training.settings import Preset
 
 SHAPE = Preset(layers=1, hidden=32, heads=2, vocab_size=64, context=32, tokens=0, learning_rate=0, phases=())
 

@@ -1,4 +1,7 @@
+""""""
+
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +11,17 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from phi2demo.data.corpus import Source
+from phi2demo.engine.planning import plan
 from phi2demo.errors import DataError, ModelError, SettingsError
-from phi2demo.tasks.declaration import read_declaration
+from phi2demo.settings import ModelSettings
+from phi2demo.tasks.declared import Declaration, read_declaration
+from phi2demo.training.finetune import adapt, load_base, load_tokenizer, save, text_languages
 from phi2demo.training.instructions import REPLAY
 from phi2demo.training.mixture import TASK_WEIGHTS
 from phi2demo.training.record import Stage
 from phi2demo.training.record import read as read_record
+from phi2demo.training.settings import FinetuneSettings
 
 from .conftest import write_rows
 from .tiny_runs import STEPS, assert_like, curve, run_finetune, run_process
@@ -225,3 +233,78 @@ def test_as_many_other_rows_are_not_the_same_run(tiny_base: Path, tmp_path: Path
     del told["identity"]["data_files"]  # as an earlier version left it
     state.write_text(json.dumps(told))
     run_finetune(data, folder, tiny_base, steps=2)
+
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def settings(tiny_base: Path, tmp_path: Path) -> FinetuneSettings:
+    return FinetuneSettings(data=tmp_path, output=tmp_path / "adapter", model=str(tiny_base), steps=1, rank=4)
+
+
+def test_layers_that_the_base_has_not_are_refused(settings: FinetuneSettings) -> None:
+    model = load_base(plan(ModelSettings(model=settings.model)), settings, CPU)
+    with pytest.raises(SettingsError, match="--targets Wqkv does not fit"):
+        adapt(model, replace(settings, targets=("Wqkv",)))
+
+
+def test_a_new_adapter_changes_nothing_and_only_it_is_trained(settings: FinetuneSettings) -> None:
+    model = load_base(plan(ModelSettings(model=settings.model)), settings, CPU)
+    ids = torch.arange(2, 9)[None]
+    with torch.no_grad():
+        before = model(ids).logits
+        adapted = adapt(model, settings)
+        assert torch.equal(adapted(ids).logits, before)
+    assert all("lora" in name for name, parameter in adapted.named_parameters() if parameter.requires_grad)
+
+
+def test_transformers_loads_the_folder_by_the_name_of_its_base(
+    settings: FinetuneSettings, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--base-name` is relative to where the folder will be used."""
+    settings, base = replace(settings, base_name="assets/model"), plan(ModelSettings(model=settings.model))
+    declared = Declaration(tasks=("sentiment",))
+    settings.output.mkdir()
+    save(adapt(load_base(base, settings, CPU), settings), load_tokenizer(base, settings), declared, settings)
+    assert read_declaration(settings.output) == declared
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "assets" / "model").symlink_to(tiny_base, target_is_directory=True)
+    monkeypatch.chdir(tmp_path)
+    config = json.loads((settings.output / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == "assets/model"
+    tokenizer = AutoTokenizer.from_pretrained("adapter")
+    model = AutoModelForCausalLM.from_pretrained("adapter")
+    ids = model.generate(**tokenizer("The cat", return_tensors="pt"), max_new_tokens=3, do_sample=False)
+    assert tokenizer.decode(ids[0]).startswith("The cat")
+
+
+ENGLISH = "The old man walked slowly through the garden and looked at the roses."
+GERMAN = "Der alte Mann ging langsam durch den Garten und sah sich die Rosen an."
+POLISH = "Stary człowiek szedł powoli przez ogród i oglądał piękne czerwone róże."
+
+
+def reviews(*counted: tuple[str, int]) -> Source:
+    rows = tuple({"text": text, "label": 1} for text, count in counted for _ in range(count))
+    return Source("reviews", "sentiment", {"train": rows, "validation": (), "test": ()})
+
+
+@pytest.mark.parametrize(
+    ("counted", "codes"),
+    [
+        (((ENGLISH, 20),), ("en",)),
+        (((GERMAN, 500), (ENGLISH, 500)), ("en", "de")),
+        (((ENGLISH, 200), (GERMAN, 199)), ("en", "de")),  # evenly taken, to the last
+        (((ENGLISH, 300), (GERMAN, 3)), ("en",)),  # a quotation, or a mistake
+        (((ENGLISH, 3),), ()),  # too few to tell
+        (((ENGLISH, 20), (POLISH, 20)), ()),  # no language that the app has a name for
+        ((("no", 50),), ()),  # too short to tell
+    ],
+)
+def test_languages_of_the_texts(counted: tuple[tuple[str, int], ...], codes: tuple[str, ...]) -> None:
+    assert text_languages([reviews(*counted)], "sentiment") == codes
+
+
+def test_every_data_set_is_looked_at() -> None:
+    assert text_languages([reviews((ENGLISH, 9000)), reviews((GERMAN, 200))], "sentiment") == ("en", "de")
+    assert text_languages([], "sentiment") == ()

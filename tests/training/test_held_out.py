@@ -1,3 +1,5 @@
+""""""
+
 from dataclasses import replace
 from pathlib import Path
 
@@ -5,8 +7,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from phi2demo.training.corpus import read_corpus
-from phi2demo.training.held_out import draw
+from phi2demo.data.corpus import read_corpus
+from phi2demo.training.held_out import Told, draw, measure
 from phi2demo.training.mixture import EMPHASIS, Mixture, task_weights
 
 CPU = torch.device("cpu")
@@ -39,3 +41,37 @@ def test_the_loss_of_all_is_that_of_the_tasks_by_their_shares(mixture: Mixture, 
 
 def test_no_task_is_measured_on_more_examples_than_it_has_rows(mixture: Mixture) -> None:
     assert len(draw(mixture).batches["translation"].input_ids) == 12
+
+
+def in_three_parts(told: Told) -> dict[str, float]:
+    for done in range(4):
+        told(done, 3)
+    return {"all": 1.0}
+
+
+def test_progress_is_shown_and_the_model_trains_on() -> None:
+    model = torch.nn.Linear(1, 1)
+    shown: list[tuple[int, int, bool]] = []
+    losses = measure(
+        model,
+        in_three_parts,
+        show=lambda done, parts: shown.append((done, parts, model.training)),
+        stopped=lambda: False,
+    )
+    assert losses == {"all": 1.0}
+    assert shown == [(done, 3, False) for done in range(4)]
+    assert model.training
+
+
+def test_a_stop_is_looked_at_between_the_parts_and_not_after_the_last() -> None:
+    model = torch.nn.Linear(1, 1)
+    done_so_far: list[int] = []
+    for last, losses in ((1, None), (3, {"all": 1.0})):
+        done_so_far.clear()
+        measured = measure(
+            model,
+            in_three_parts,
+            show=lambda done, parts: done_so_far.append(done),
+            stopped=lambda last=last: done_so_far[-1] == last,
+        )
+        assert (measured, done_so_far[-1], model.training) == (losses, last, True)

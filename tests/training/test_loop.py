@@ -1,3 +1,5 @@
+""""""
+
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -10,13 +12,11 @@ from transformers import PhiForCausalLM
 from phi2demo.errors import DataError, SettingsError
 from phi2demo.training.batch import Batch
 from phi2demo.training.checkpoints import TrainingState
-from phi2demo.training.gradients import target_loss
-from phi2demo.training.interruption import StoppedError
+from phi2demo.training.held_out import Told
 from phi2demo.training.log import read_log
-from phi2demo.training.loop import train
-from phi2demo.training.loop_settings import LoopSettings
-from phi2demo.training.measuring import Told
-from phi2demo.training.precision import make_accelerator
+from phi2demo.training.loop import StoppedError, batches_from, train
+from phi2demo.training.loss import target_loss
+from phi2demo.training.settings import LoopSettings, make_accelerator
 
 from .random_batches import RandomBatches, make_model
 
@@ -246,3 +246,26 @@ def test_a_damaged_checkpoint_is_said_to_be_one(tmp_path: Path, file: str) -> No
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(DataError, match=r"step-00000012 cannot be read .* Remove that folder"):
         run(tmp_path)
+
+
+class Numbered:
+    """Batches that hold their step."""
+
+    def at(self, step: int) -> Batch:
+        return Batch(torch.full((2, 3), step), torch.full((2, 3), step))
+
+
+def test_workers_give_the_same_batches_in_the_same_order() -> None:
+    made = {
+        workers: [int(b.input_ids[0, 0]) for b in batches_from(Numbered(), 3, 11, workers=workers)]
+        for workers in (0, 2)
+    }
+    assert made[0] == made[2] == list(range(3, 11))
+
+
+def test_nothing_is_made_before_it_is_asked_for() -> None:
+    class Never:
+        def at(self, step: int) -> Batch:
+            raise AssertionError(step)
+
+    batches_from(Never(), 0, 5, workers=0)

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
+from phi2demo.data.corpus import Source, read_corpus
 from phi2demo.engine.engine import END_OF_TEXT
 from phi2demo.errors import DataError, SettingsError
-from phi2demo.training.corpus import Source, read_corpus
 from phi2demo.training.instructions import REPLAY
 from phi2demo.training.mixture import EMPHASIS, TASK_WEIGHTS, Mixture, Tokens, collate, source_weight, task_weights
 from phi2demo.training.tokenizer import train_tokenizer

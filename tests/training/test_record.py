@@ -1,13 +1,17 @@
+""""""
+
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from phi2demo.data.corpus import CleaningReport
 from phi2demo.emissions.footprint import Hardware
-from phi2demo.errors import DataError
+from phi2demo.errors import DataError, SettingsError
 from phi2demo.training import record
-from phi2demo.training.corpus import CleaningReport
+from phi2demo.training.record import base_hashes, data_hashes, make_output
 from tests.cards.reports import stage
 
 from .conftest import write_rows
@@ -126,3 +130,29 @@ def test_a_thinned_curve_keeps_its_ends(count: int) -> None:
     assert len(thinned) == min(count, record.CURVE_POINTS)
     assert thinned[:1] + thinned[-1:] == tuple(points[:1] + points[-1:])
     assert sorted({point.step for point in thinned}) == [point.step for point in thinned]
+
+
+def test_data_files_are_told_by_their_place_below_the_folder(tmp_path: Path) -> None:
+    for name in ("b/x.train.jsonl", "a.jsonl", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    assert data_hashes(tmp_path) == {
+        name: hashlib.sha256(name.encode()).hexdigest() for name in ("a.jsonl", "b/x.train.jsonl")
+    }
+
+
+def test_a_base_is_told_by_what_it_computes_with(tiny_base: Path) -> None:
+    assert base_hashes(tiny_base).keys() == {"config.json", "model.safetensors", "tokenizer.json"}
+
+
+def test_a_folder_is_made_with_those_above_it_and_stays_empty(tmp_path: Path) -> None:
+    for _ in range(2):
+        make_output(tmp_path / "runs" / "base")
+    assert list((tmp_path / "runs" / "base").iterdir()) == []
+
+
+def test_what_cannot_be_written_into_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "base", Path("/proc/base"), tmp_path / ("long" * 99)):
+        with pytest.raises(SettingsError, match=r"^--output .* is no folder that can be written into \(.+\)\. Give"):
+            make_output(folder)

@@ -15,9 +15,9 @@ import pytest
 
 from phi2demo.training.checkpoints import Checkpoints, TrainingState
 from phi2demo.training.finetune import finetune
-from phi2demo.training.finetune_settings import FinetuneSettings
 from phi2demo.training.mixture import Mixture
 from phi2demo.training.pretrain import PhasedBlocks, PretrainSettings, pretrain
+from phi2demo.training.settings import FinetuneSettings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STEPS = 24

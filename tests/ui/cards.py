@@ -3,7 +3,7 @@
 from pathlib import Path
 from tempfile import mkdtemp
 
-from phi2demo.cards.shelf import Place, Shelf
+from phi2demo.cards.model_cards import Place, Shelf
 from phi2demo.engine.engine import Use
 from tests.cards.reports import adapter_facts, base_facts
 

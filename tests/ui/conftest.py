@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from phi2demo.engine.loader import EngineLoader
+from phi2demo.engine.loading import EngineLoader
 from phi2demo.tasks import TASKS
-from phi2demo.tasks.declaration import Declaration
+from phi2demo.tasks.declared import Declaration
 from phi2demo.ui.description import ModelDescription
 from phi2demo.ui.handlers import TabHandlers
 from phi2demo.ui.sessions import Sessions

@@ -5,9 +5,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from phi2demo.engine.loader import EngineLoader
-from phi2demo.evaluation.shelf import shipped_measures
-from phi2demo.tasks.declaration import Declaration
+from phi2demo.engine.loading import EngineLoader
+from phi2demo.evaluation.reports import shipped_measures
+from phi2demo.tasks.declared import Declaration
 from phi2demo.ui.description import ModelDescription
 from phi2demo.ui.evaluate_handlers import EvaluateHandlers
 from phi2demo.ui.evaluate_reports import EvaluateReports

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
-from phi2demo.engine.loader import EngineLoader
-from phi2demo.tasks.declaration import Declaration
+from phi2demo.engine.loading import EngineLoader
+from phi2demo.tasks.declared import Declaration
 from phi2demo.ui.explain_filling import ExplainFilling
 from phi2demo.ui.explain_handlers import ExplainHandlers
 from phi2demo.ui.explain_tab import ExplainTab, build_explain_tab

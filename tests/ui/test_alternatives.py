@@ -1,8 +1,8 @@
 import re
 
 from phi2demo.engine.engine import Candidate
-from phi2demo.tasks.listing import Listed
-from phi2demo.tasks.reranking import Ranked
+from phi2demo.tasks.candidates import Ranked
+from phi2demo.tasks.result import Listed
 from phi2demo.ui.alternatives import SHOWN, alternatives
 
 

@@ -12,10 +12,9 @@ import gradio as gr
 import pytest
 
 from phi2demo.engine.engine import AdapterInfo, Prompt
-from phi2demo.engine.loader import EngineLoader
+from phi2demo.engine.loading import EngineLoader
 from phi2demo.tasks import TASKS
-from phi2demo.tasks.declaration import Declaration
-from phi2demo.tasks.declarations import Declarations
+from phi2demo.tasks.declared import Declaration, Declarations
 from phi2demo.tasks.receipt import Receipt
 from phi2demo.ui.api import Endpoints
 from phi2demo.ui.compare_api import CompareEndpoint

@@ -6,9 +6,9 @@ import pytest
 from phi2demo.engine.engine import GenerationOptions, Use
 from phi2demo.evaluation.comparison import Comparison, check_reference, compare
 from phi2demo.tasks.generation import GenerationTaskOptions
+from phi2demo.tasks.request import Request
 from phi2demo.tasks.run import answer
 from phi2demo.tasks.sentiment import SentimentOptions
-from phi2demo.tasks.task import Request
 from phi2demo.tasks.translation import TranslationOptions
 from phi2demo.ui import differences
 from tests.tasks.scripted import ScriptedEngine

@@ -12,10 +12,10 @@ import gradio as gr
 import pytest
 
 from phi2demo.engine.engine import Prompt
-from phi2demo.engine.loader import EngineLoader
-from phi2demo.evaluation.evaluate import EvaluationSettings, evaluate
-from phi2demo.evaluation.shelf import SET_REPORT, SHELF
-from phi2demo.tasks.declaration import Declaration
+from phi2demo.engine.loading import EngineLoader
+from phi2demo.evaluation.reports import SET_REPORT, SHELF
+from phi2demo.evaluation.run import EvaluationSettings, evaluate
+from phi2demo.tasks.declared import Declaration
 from phi2demo.ui.evaluate_api import EvaluateEndpoint
 from phi2demo.ui.evaluate_handlers import ESTIMATE
 from phi2demo.ui.evaluate_reports import MAX_REPORT_BYTES, files_of

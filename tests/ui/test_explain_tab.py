@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from phi2demo.engine.loader import EngineLoader
+from phi2demo.engine.loading import EngineLoader
 from phi2demo.explain.shapley import warm_up
-from phi2demo.ui.explain_events import _filled
-from phi2demo.ui.explain_handlers import ESTIMATE
+from phi2demo.ui.explain_handlers import ESTIMATE, _filled
 from phi2demo.ui.explain_tab import ID
 from phi2demo.ui.handlers import TabHandlers
 from phi2demo.ui.sessions import Sessions
@@ -226,7 +225,7 @@ def test_what_cannot_be_explained_says_why_and_leaves_what_was_typed(
 def test_too_many_units_are_said_by_the_estimate_and_the_run(
     page: ExplainPage, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("phi2demo.explain.setting.MAX_UNITS", 6)
+    monkeypatch.setattr("phi2demo.explain.scoring_plan.MAX_UNITS", 6)
     page.fill(TEXT, OUTPUT, units="words")
     page.follow(page.handlers.estimate(page.state, PAGE))
     assert "The text has 7 words; at most 6 can be told apart" in page.html("estimate")

@@ -3,11 +3,11 @@ from typing import Any
 
 import pytest
 
-from phi2demo.evaluation.results import as_report
+from phi2demo.evaluation.report import as_report
 from phi2demo.evaluation.slices import FIFTHS
-from phi2demo.ui import confidence_table, figures, slice_table
-from phi2demo.ui.example_cards import differing
-from tests.evaluation.test_results import small
+from phi2demo.ui import figures, slice_table
+from phi2demo.ui.evaluate_reports import differing
+from tests.evaluation.test_report import small
 from tests.tasks.scripted import INFO
 
 
@@ -85,7 +85,7 @@ def test_slices_are_coloured_by_gain_and_small_ones_are_grey() -> None:
 
 def test_fifths_of_confidence_tell_what_it_is_worth_and_are_not_in_the_heat_table() -> None:
     report = small()
-    assert confidence_table.scores(as_report(report)) == ""
+    assert slice_table.scores(as_report(report)) == ""
     measure = report["measures"][0]
     part = measure["slices"][0]
     fifths = [
@@ -93,7 +93,7 @@ def test_fifths_of_confidence_tell_what_it_is_worth_and_are_not_in_the_heat_tabl
         for name, high in zip(FIFTHS, (0.4, 0.6, 0.8, 0.9, 1.0), strict=True)
     ]
     report["measures"] = [measure | {"slices": [part, *fifths[:-1]]}, measure | {"name": "prose.x"}]
-    table = confidence_table.scores(as_report(report))
+    table = slice_table.scores(as_report(report))
     cells = re.findall(r'<td class="number"[^>]*>(.*?)</td>', table)
     assert cells == [*(f"30.0 <small>to {share}%</small>" for share in (40, 60, 80, 90)), ""]
     assert table.count("<tr>") == 2

@@ -12,17 +12,17 @@ import gradio as gr
 import pytest
 
 from phi2demo.engine.engine import Candidate
-from phi2demo.engine.loader import EngineLoader
+from phi2demo.engine.loading import EngineLoader
 from phi2demo.errors import SettingsError
 from phi2demo.tasks import TASKS
-from phi2demo.tasks.declaration import Declaration
-from phi2demo.tasks.reranking import Ranked
+from phi2demo.tasks.candidates import Ranked
+from phi2demo.tasks.declared import Declaration
 from phi2demo.ui.handlers import TabHandlers
 from phi2demo.ui.options import option_inputs
 from phi2demo.ui.sessions import Sessions
 from phi2demo.ui.task_tab import TaskTab, build_task_tab
-from tests.evaluation.test_results import small
-from tests.evaluation.test_sureness import measured
+from tests.evaluation.test_confidence import measured
+from tests.evaluation.test_report import small
 from tests.ui.conftest import DESCRIPTION
 from tests.ui.scripted import ScriptedEngine
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from phi2demo.tasks.declaration import Declaration
+from phi2demo.tasks.declared import Declaration
 from phi2demo.ui.header import audit_of, limits_panel
 from tests.ui.conftest import DESCRIPTION
 from tests.ui.scripted import INFO

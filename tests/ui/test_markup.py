@@ -1,11 +1,13 @@
+""""""
+
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from phi2demo.engine.loader import EngineLoader
+from phi2demo.engine.loading import EngineLoader
 from phi2demo.errors import ModelError
-from phi2demo.tasks.declaration import Declaration
+from phi2demo.tasks.declared import Declaration
 from phi2demo.ui import markup
 from phi2demo.ui.header import count, identity_of, limits_panel
 from tests.ui.conftest import DESCRIPTION
@@ -72,3 +74,20 @@ def test_parameters_in_short(parameters: int, said: str) -> None:
 def test_style_reaches_for_nothing_outside() -> None:
     for path in (Path("assets/style.css"), Path("assets/page.js")):
         assert "http" not in path.read_text(encoding="utf-8")
+
+
+def test_numbers_stand_under_their_names_and_tell_them_where_there_is_no_room_for_columns() -> None:
+    names = ("Task", "Metric", "n", "<p>")
+    assert markup.head(names) == (
+        '<thead><tr><th scope="col">Task</th><th scope="col">Metric</th><th scope="col" class="number">n</th>'
+        '<th scope="col" class="number">&lt;p&gt;</th></tr></thead>'
+    )
+    assert markup.cells(names[2:], ("3", "<b>0.1</b>")) == (
+        '<td class="number" data-label="n">3</td><td class="number" data-label="&lt;p&gt;"><b>0.1</b></td>'
+    )
+    assert markup.cells(names[:1], ("a",), words=1) == '<td data-label="Task">a</td>'
+
+
+def test_a_region_of_figures_is_reached_by_keyboard() -> None:
+    html = markup.region("<table></table>", "All <b>")
+    assert 'role="region" tabindex="0" aria-label="All &lt;b&gt;"' in html

@@ -1,0 +1,148 @@
+"""Sampled generations for a card: prompts from a file, a seed for each, and what the model made of them, unpicked."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from phi2demo.data.languages import language_name
+from phi2demo.data.rows import read_rows
+from phi2demo.data.test_sets import Item, Measure, read_measures
+from phi2demo.engine.engine import Engine, Use
+from phi2demo.errors import DataError
+from phi2demo.evaluation.metrics import Metric, metrics_for
+from phi2demo.evaluation.outputs import read_outputs
+from phi2demo.evaluation.report import read_report
+from phi2demo.evaluation.systems import asked_of
+from phi2demo.settings import ASSETS
+from phi2demo.tasks.declared import Declaration
+from phi2demo.tasks.request import Request
+from phi2demo.tasks.run import answer_all
+
+PROMPTS = ASSETS / "examples" / "card_prompts.jsonl"
+"""Twenty, written for the cards."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A prompt and what the model went on with."""
+
+    prompt: str
+    seed: int
+    text: str
+    use: str = ""
+    """finetuned or base; empty where it is not told."""
+
+    def to_json(self) -> str:
+        """A line of what `read_samples` reads."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An answer that went wrong."""
+
+    input: str
+    output: str
+    reference: str
+    note: str = ""
+    """What went wrong, in words."""
+
+
+def make_samples(engine: Engine, prompts: Sequence[str], declaration: Declaration) -> Iterator[Sample]:
+    """Go on with each prompt by the options that the generation tab starts with; the seeds are 0, 1, 2, ...
+
+    Finetuned model and bare base alike are asked as the app asks them.
+    """
+    chosen = declaration.generation("generation")
+    use: Use = "base" if engine.info.adapter is None else "finetuned"
+    options = declaration.default_options("generation")
+    requests = [Request("generation", text, options, chosen, (use,), seed) for seed, text in enumerate(prompts)]
+    for request, (result,) in zip(requests, answer_all(engine, requests), strict=True):
+        yield Sample(request.text, request.seed or 0, result.text, use)
+
+
+def read_prompts(path: Path = PROMPTS) -> list[str]:
+    """The prompts of a JSON-lines file, in its order; DataError where it is none."""
+    return _read(path, lambda row: str(row["prompt"]))
+
+
+def read_samples(path: Path) -> list[Sample]:
+    """As `make_samples` gives them; DataError for a line that is no sample."""
+    return _read(path, lambda row: Sample(row["prompt"], int(row["seed"]), row["text"], str(row.get("use", ""))))
+
+
+def read_failures(path: Path) -> list[Failure]:
+    """Lines with input, output, reference and a note; DataError for a line that is none."""
+    return _read(path, lambda row: Failure(row["input"], row["output"], row["reference"], row.get("note", "")))
+
+
+def _read(path: Path, make: Callable[[dict[str, Any]], T]) -> list[T]:
+    found = []
+    for number, row in read_rows(path):
+        try:
+            found.append(make(row))
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{path}, line {number}: {error!r}. Mend or remove it.") from error
+    if not found:
+        raise DataError(f"{path} holds no lines. Add some.")
+    return found
+
+
+COUNT = 3
+_BY_EXAMPLE = ("chrf", "rougeL", "f1", "accuracy")
+"""Metrics that say something of one example; the first that a measure has ranks its answers."""
+
+
+def choose_failures(reports: Sequence[Path], data: Path, *, adapter: bool = True, count: int = COUNT) -> list[Failure]:
+    """The worst answers that `evaluate` kept beside its reports, to the items in `data`, at most one of each task.
+
+    An adapter's own where there are some, else the base's in its plain form. Of answers that are equally bad, the one
+    with the longest reference is taken. Raises DataError where no report is of the files in `data`.
+    """
+    worst: dict[str, Failure] = {}
+    for report in reports:
+        told = read_report(report)
+        measures = {measure.name: measure for measure in read_measures(data, split=told["settings"]["split"])[0]}
+        for row in told["measures"]:
+            measure = measures.get(row["name"])
+            if measure is None or measure.task in worst or measure.file.sha256 != row["data"]["sha256"]:
+                continue
+            finetuned = adapter and any("finetuned" in figure["scores"] for figure in row["figures"])
+            form = "finetuned" if finetuned else "base_plain"
+            path = report.parent / "outputs" / f"{measure.name}.{form}.jsonl"
+            metric = _metric(measure)
+            if metric is not None and path.is_file():
+                worst[measure.task] = _worst(measure, metric, read_outputs(path))
+    if not worst:
+        raise DataError(f"No report has answers to the items in {data}. Run python -m phi2demo evaluate on them.")
+    return list(worst.values())[:count]
+
+
+def _metric(measure: Measure) -> Metric | None:
+    found = {metric.name: metric for metric in metrics_for(measure.kind, [item.references for item in measure.items])}
+    return next((found[name] for name in _BY_EXAMPLE if name in found), None)
+
+
+def _worst(measure: Measure, metric: Metric, outputs: dict[int, str]) -> Failure:
+    items = [item for item in measure.items if item.index in outputs]
+    scores = _scores(metric, items, outputs)
+    at = min(range(len(items)), key=lambda at: (scores[at], -len(items[at].references[0]), at))
+    item = items[at]
+    note = f"{measure.task.replace('_', ' ').capitalize()}, {metric.title} {scores[at]:.1f}: the worst of {len(items)}"
+    return Failure(_asked(item, measure.task), outputs[item.index] or "(nothing)", item.references[0], note)
+
+
+def _scores(metric: Metric, items: Sequence[Item], outputs: dict[int, str]) -> list[float]:
+    statistics = metric.statistics([outputs[item.index] for item in items], [item.references for item in items])
+    return [metric.score(row) for row in statistics]
+
+
+def _asked(item: Item, task: str) -> str:
+    text, _ = asked_of(item.row, task)
+    if task == "translation":
+        return f"into {language_name(item.row['target_lang'])}: {text}"
+    return f"{text}\n{item.row['question']}" if task == "question_answering" else text

@@ -1,0 +1,243 @@
+"""A person's own pairs as a measure: pasted or uploaded CSV or JSON lines, or rows of a program. Knows no model.
+
+What cannot be used is an InputError with the number of its line; the first few are said together.
+"""
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from phi2demo.data.checks import check_choice, check_text
+from phi2demo.data.corpus import clean_row
+from phi2demo.data.languages import LANGUAGES
+from phi2demo.data.rows import Row
+from phi2demo.data.test_sets import TASK_OF_KIND, DataFile, Item, Measure
+from phi2demo.errors import InputError, SettingsError
+
+MAX_ROWS = 100
+MAX_BYTES = 1024 * 1024
+MAX_FIELD = 20_000
+"""Characters of one text."""
+MAX_SAID = 5
+"""Bad lines that a message names."""
+
+FIELDS: dict[str, tuple[str, ...]] = {
+    "translation": ("source", "target"),
+    "summarization": ("document", "summary"),
+    "sentiment": ("text", "label"),
+    "question_answering": ("context", "question", "answer"),
+}
+"""Columns by task: what is asked first, the good answer last."""
+TASKS_WITH_PAIRS = tuple(FIELDS)
+
+_KINDS = {task: kind for kind, task in TASK_OF_KIND.items() if task in FIELDS}
+_LABELS = {"positive": 1, "1": 1, "negative": 0, "0": 0}
+_SAMPLES: dict[str, tuple[tuple[str, ...], ...]] = {
+    "translation": (("The train leaves at eight.", "Der Zug fährt um acht ab."), ("Where is it?", "Wo ist es?")),
+    "summarization": (
+        ("The library opens at ten. On Sundays it stays closed.", "The library opens at ten except on Sundays."),
+        ("It rained all day. The match was put off.", "Rain put off the match."),
+    ),
+    "sentiment": (("A warm, funny film.", "positive"), ("Dull, and far too long.", "negative")),
+    "question_answering": (
+        ("The shop opens at nine.", "When does the shop open?", "at nine"),
+        ("Anna lives in Rome.", "Where does Anna live?", "in Rome"),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A row as it was found, with its place in words."""
+
+    place: str
+    fields: Mapping[str, Any]
+
+
+def template(task: str, *, as_json: bool = False) -> str:
+    """A file to fill in, with two rows that show how."""
+    names = FIELDS[task]
+    if as_json:
+        rows = (dict(zip(names, row, strict=True)) for row in _SAMPLES[task])
+        return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows(_SAMPLES[task])
+    return file.getvalue()
+
+
+def read_pairs(text: str, *, task: str, source: str = "en", target: str = "de") -> Measure:
+    """Pasted CSV (a first line with the names of the columns) or JSON lines as a measure.
+
+    Raises InputError with the numbers of the lines that cannot be used, SettingsError for an unknown task or language.
+    """
+    check_choice("task", task, TASKS_WITH_PAIRS)
+    size = len(text.encode(errors="replace"))
+    if size > MAX_BYTES:
+        raise InputError(f"The pairs have {size / 2**20:.1f} MB; at most {MAX_BYTES // 2**20} MB are read. Give fewer.")
+    if not text.strip():
+        columns = ", ".join(FIELDS[task])
+        raise InputError(f"There are no pairs. Paste CSV with the columns {columns}, or JSON lines with these fields.")
+    text = check_text(text.removeprefix("\ufeff"), what="list of pairs").replace("\r\n", "\n").replace("\r", "\n")
+    if text.lstrip().startswith("["):
+        return pairs_of(_json_list(text), task=task, source=source, target=target)
+    lines = _json_lines(text) if text.lstrip().startswith("{") else _csv_lines(text, FIELDS[task])
+    return _measure(lines, task, source, target)
+
+
+def pairs_of(rows: object, *, task: str, source: str = "en", target: str = "de") -> Measure:
+    """Rows that a program gives, objects with the same fields, as a measure; raises as `read_pairs`."""
+    check_choice("task", task, TASKS_WITH_PAIRS)
+    if not isinstance(rows, list) or not rows:
+        raise InputError(f"The rows are {type(rows).__name__}; give a list of objects, at least one.")
+
+    def lines() -> Iterator[_Line | str]:
+        for number, row in enumerate(rows, 1):
+            yield _Line(f"row {number}", row) if isinstance(row, dict) else f"row {number}: it is no object"
+
+    return _measure(lines(), task, source, target)
+
+
+def _measure(lines: Iterator[_Line | str], task: str, source: str, target: str) -> Measure:
+    """Strings among the lines are what was wrong with them."""
+    languages = {}
+    if task == "translation":
+        check_choice("source", source, LANGUAGES)
+        check_choice("target", target, LANGUAGES)
+        if source == target:
+            raise SettingsError(f"source and target are both {source!r}; choose two languages.")
+        languages = {"source_lang": source, "target_lang": target}
+    items: list[Item] = []
+    wrong: list[str] = []
+    for line in lines:
+        if len(items) + len(wrong) >= MAX_ROWS:
+            raise InputError(
+                f"There are more than {MAX_ROWS} pairs; give at most {MAX_ROWS}, and the rest in another run."
+            )
+        found = line if isinstance(line, str) else _item(line, len(items), task, languages)
+        if isinstance(found, str):
+            wrong.append(found)
+        else:
+            items.append(found)
+    if wrong:
+        raise InputError(_said(wrong))
+    if not items:
+        raise InputError("There are names of columns, and no pair below them. Add at least one line.")
+    name = f"{task}.own" + (f".{source}-{target}" if languages else "")
+    digest = hashlib.sha256(json.dumps([item.row for item in items], ensure_ascii=False).encode()).hexdigest()
+    return Measure(name, _KINDS[task], DataFile("own pairs", digest, "test"), tuple(items))
+
+
+def _item(line: _Line, index: int, task: str, languages: Row) -> Item | str:
+    """The item, or what is wrong with its line."""
+    row: Row = {}
+    for name in FIELDS[task]:
+        value = _value(line.fields, name)
+        if value is None or value == "":
+            return f"{line.place}: {name} is missing"
+        if not isinstance(value, str):
+            wanted = "positive or 1, or negative or 0" if name == "label" else "a text"
+            return f"{line.place}: {name} is {_short(value)}; give {wanted}"
+        if len(value) > MAX_FIELD:
+            return f"{line.place}: {name} has {len(value):,} characters; at most {MAX_FIELD:,} are read"
+        try:
+            row[name] = check_text(value, what=name)
+        except InputError as error:
+            return f"{line.place}: {str(error).removesuffix('.')}"
+    if task == "sentiment":
+        if row["label"].strip().lower() not in _LABELS:
+            return f"{line.place}: label is {_short(row['label'])}; give positive or 1, or negative or 0"
+        row["label"] = _LABELS[row["label"].strip().lower()]
+    if task == "question_answering":
+        row["answers"] = [{"text": row.pop("answer")}]
+    row = clean_row(row | languages, _KINDS[task])
+    return Item(index, row, (_reference(row, task),))
+
+
+def _value(fields: Mapping[str, Any], name: str) -> Any:
+    """Of a field; of `answer` also the first of `answers`, of a label also a number."""
+    value = fields.get(name)
+    if value is None and name == "answer" and isinstance(answers := fields.get("answers"), list) and answers:
+        value = answers[0].get("text") if isinstance(answers[0], dict) else answers[0]
+    if name == "label" and value in (0, 1):
+        return str(int(value))
+    return value
+
+
+def _reference(row: Row, task: str) -> str:
+    if task == "sentiment":
+        return "positive" if row["label"] else "negative"
+    if task == "question_answering":
+        return str(row["answers"][0]["text"])
+    return str(row[FIELDS[task][-1]])
+
+
+def _json_lines(text: str) -> Iterator[_Line | str]:
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError) as error:  # the former also where a number has too many digits
+                column = f", column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+                yield f"line {number}: not JSON{column}"
+                continue
+            yield _Line(f"line {number}", row) if isinstance(row, dict) else f"line {number}: no JSON object"
+
+
+def _json_list(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"The list is not JSON: line {error.lineno}, column {error.colno}. Mend it there.") from error
+    except ValueError as error:
+        raise InputError("The list is not JSON: it has a number of too many digits. Give texts and labels.") from error
+    except RecursionError as error:
+        raise InputError("The list is nested too deeply. Give a list of objects.") from error
+
+
+def _csv_lines(text: str, names: Sequence[str]) -> Iterator[_Line | str]:
+    """Separated by comma, semicolon or tab, whichever the first line has."""
+    head = text.lstrip("\n").split("\n", 1)[0]
+    delimiter = max(",;\t", key=head.count)
+    reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
+    columns: list[str] | None = None
+    begins = 1
+    while True:
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield f"line {begins}: not CSV ({error}); put a text that holds a quote or a line break in quotes"
+            return
+        place, begins = f"line {begins}", reader.line_num + 1
+        if not any(cell.strip() for cell in cells):
+            continue
+        if columns is None:
+            columns = [cell.strip().lower() for cell in cells]
+            if missing := [name for name in names if name not in columns]:
+                raise InputError(
+                    f"The first line has to name the columns {', '.join(names)}; it is {_short(head)}, without "
+                    f"{', '.join(missing)}. Download the template to see how."
+                )
+        elif len(cells) != len(columns):
+            yield f"{place}: {len(cells)} columns instead of {len(columns)}; put a text that holds {delimiter!r} in quotes"
+        else:
+            yield _Line(place, {name: cell.strip() for name, cell in zip(columns, cells, strict=True)})
+
+
+def _said(wrong: Sequence[str]) -> str:
+    more = f" and {len(wrong) - MAX_SAID} more" if len(wrong) > MAX_SAID else ""
+    named = "; ".join(wrong[:MAX_SAID])
+    lines = "1 pair" if len(wrong) == 1 else f"{len(wrong)} pairs"
+    return f"{lines} cannot be used. {named[0].upper()}{named[1:]}{more}. Mend or remove what is named, and run again."
+
+
+def _short(value: object) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 60 else f"{shown[:60]}…"

@@ -1,0 +1,244 @@
+"""A folder of JSON-lines files as measures: what is asked of a model, and what a good answer is. Knows no model.
+
+Files, kinds of rows and splits are those of `training.corpus`, but every row counts here: texts are normalized, none is
+left out. A file that cannot be used is a DataError with file, line and what to do.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from phi2demo.data.cleaning import clean
+from phi2demo.data.corpus import FILE_NAME, KINDS, clean_row, is_well_formed, kind_of
+from phi2demo.data.corpus import split_of as split_by_title
+from phi2demo.data.documents import split_sentences
+from phi2demo.data.languages import LANGUAGES
+from phi2demo.data.rows import Row, read_rows, too_large
+from phi2demo.errors import DataError
+
+EvaluationSplit = Literal["validation", "test"]
+
+TASK_OF_KIND = {
+    "translation": "translation",
+    "summarization": "summarization",
+    "question_answering": "question_answering",
+    "sentiment": "sentiment",
+    "prose": "prose",
+    "continuation": "generation",
+}
+"""Kinds that are measured; prose is scored as it is, with no task around it, and once more as a text to be continued."""
+
+MAX_BYTES = 100_000_000
+"""Of a file, unpacked, that is measured as a whole: more would take days."""
+
+MAX_CONTINUATION = 600
+"""Characters of a continuation that are scored, from its start to a sentence end."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One row to answer."""
+
+    index: int
+    """Place in its measure: with the measure's name, the item's name."""
+    row: Row
+    """Normalized; of a translation, `source` is what is asked and `target` what is wanted."""
+    references: tuple[str, ...]
+    """Good answers, at least one; of prose, the text itself."""
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """Where the items of a measure are from."""
+
+    name: str
+    """Path below the data folder."""
+    sha256: str
+    split: str
+    note: str = ""
+    """How the split was found, where the file's name does not say it."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """The items that make one row of the report."""
+
+    name: str
+    """task.set, and the direction of a translation: `translation.tatoeba.en-de`."""
+    kind: str
+    """A key of KINDS."""
+    file: DataFile
+    items: tuple[Item, ...]
+
+    @property
+    def task(self) -> str:
+        """A key of TASKS, or `prose`."""
+        return TASK_OF_KIND[self.kind]
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A data set that is not measured, and why."""
+
+    name: str
+    why: str
+
+
+def read_measures(
+    folder: Path, *, split: EvaluationSplit = "test", limit: int | None = None
+) -> tuple[list[Measure], list[Skipped]]:
+    """Every measure that the JSON-lines files below `folder` give, of at most their first `limit` rows each.
+
+    A set without a test file is measured on its validation file; a file without a split in its name on the part that
+    `training.corpus` splits off. Raises DataError where there is nothing to measure, or a file cannot be used.
+    """
+    sets: dict[str, dict[str | None, Path]] = {}
+    for path in sorted(folder.rglob("*.jsonl*")):
+        if match := FILE_NAME.fullmatch(path.name):
+            sets.setdefault(match["name"], {})[match["split"]] = path
+    if not sets:
+        raise DataError(
+            f"No JSON-lines file (.jsonl, .jsonl.gz, .jsonl.xz) below {folder}. Give a folder that has some."
+        )
+    measures: list[Measure] = []
+    skipped: list[Skipped] = []
+    for name, files in sets.items():
+        found = _choose(files, split)
+        if isinstance(found, str):
+            skipped.append(Skipped(name, found))
+            continue
+        path, used, note = found
+        rows = list(_rows(path, only=used if None in files and path == files[None] else None, limit=limit))
+        if not rows:
+            raise DataError(f"{path} holds no rows of the {used} split. Add some, or remove it.")
+        kind = kind_of(rows[0][1], path)
+        if kind not in TASK_OF_KIND:
+            skipped.append(Skipped(name, f"{kind} is no task of this app"))
+            continue
+        file = DataFile(path.relative_to(folder).as_posix(), sha256_of(path), used, note)
+        measures += _measures(name, kind, file, [_checked(row, number, kind, path) for number, row in rows])
+    return measures, skipped
+
+
+def select(measures: Sequence[Measure], *, names: Sequence[str] = (), tasks: Sequence[str] = ()) -> list[Measure]:
+    """Those of the given names or tasks, all where neither is given; DataError for a name that none has."""
+    known_tasks = sorted({measure.task for measure in measures})
+    known_names = [measure.name for measure in measures]
+    for given, known in ((names, known_names), (tasks, known_tasks)):
+        for each in given:
+            if each not in known:
+                raise DataError(
+                    f"There is nothing to measure as {each!r} in this folder; known are {', '.join(known)}."
+                )
+    return [m for m in measures if not (names or tasks) or m.name in names or m.task in tasks]
+
+
+def sha256_of(path: Path) -> str:
+    """Of the file's bytes, as 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _choose(files: dict[str | None, Path], split: EvaluationSplit) -> tuple[Path, str, str] | str:
+    """File, split and a note on it; or, where there is nothing to measure, why."""
+    if split in files:
+        return files[split], split, ""
+    if None in files:
+        return files[None], split, "split by title"
+    if split == "test" and "validation" in files:
+        return files["validation"], "validation", "no test file"
+    return f"no {split} file"
+
+
+def _rows(path: Path, *, only: str | None, limit: int | None) -> Iterator[tuple[int, Row]]:
+    taken = 0
+    if limit is None and path.stat().st_size > MAX_BYTES:
+        raise DataError(too_large(path, MAX_BYTES))
+    for number, row in read_rows(path, max_bytes=MAX_BYTES if limit is None else None):
+        if only is None or split_by_title(row) == only:
+            taken += 1
+            yield number, row
+            if taken == limit:
+                return
+
+
+def _checked(row: Row, number: int, kind: str, path: Path) -> Row:
+    """The row, normalized; DataError where a field is missing or not what its kind needs."""
+    where = f"{path}, line {number}"
+    if missing := sorted(KINDS[kind] - row.keys()):
+        raise DataError(f"{where}: a row of {kind} needs {', '.join(missing)} too. Add it or remove the row.")
+    if not is_well_formed(row, kind) or (kind == "question_answering" and not row["answers"]):
+        raise DataError(
+            f"{where}: a field of this row of {kind} has a value that cannot be used: texts are strings, label is 0 "
+            'or 1, answers is a list of objects as {"text": "..."}. Mend or remove the row.'
+        )
+    row = clean_row(row, kind)
+    if empty := sorted(name for name in KINDS[kind] if row[name] == ""):
+        raise DataError(f"{where}: {empty[0]} is empty. Fill it in or remove the row.")
+    if kind == "translation":
+        for name in ("source_lang", "target_lang"):
+            if row[name] not in LANGUAGES:
+                raise DataError(f"{where}: {name} is {row[name]!r}; use one of {', '.join(LANGUAGES)}.")
+    return row
+
+
+def _measures(name: str, kind: str, file: DataFile, rows: Sequence[Row]) -> Iterator[Measure]:
+    """One; of translations, one for each direction of each pair of languages."""
+    if kind != "translation":
+        items = tuple(Item(index, row, _references(row, kind)) for index, row in enumerate(rows))
+        yield Measure(f"{TASK_OF_KIND[kind]}.{name}", kind, file, items)
+        if kind == "prose" and (continued := list(filter(None, map(_continued, rows)))):
+            items = tuple(Item(index, row, (row["rest"],)) for index, row in enumerate(continued))
+            yield Measure(f"generation.{name}", "continuation", file, items)
+        return
+    for source, target in dict.fromkeys((row["source_lang"], row["target_lang"]) for row in rows):
+        pair = [row for row in rows if (row["source_lang"], row["target_lang"]) == (source, target)]
+        base = name.removesuffix(f".{source}-{target}")
+        for direction, turned in ((f"{source}-{target}", pair), (f"{target}-{source}", [_turned(row) for row in pair])):
+            items = tuple(Item(index, row, (row["target"],)) for index, row in enumerate(turned))
+            yield Measure(f"translation.{base}.{direction}", kind, file, items)
+
+
+def _continued(row: Row) -> Row | None:
+    """A text as its first sentence (`opening`) and what follows, with the white space before it (`rest`)."""
+    opening, *sentences = split_sentences(row["text"][: 2 * MAX_CONTINUATION])
+    rest = ""
+    for sentence in sentences:
+        if len(rest) + len(sentence) > MAX_CONTINUATION:
+            break
+        rest += sentence
+    rest = opening[len(opening.rstrip()) :] + rest.rstrip()
+    return {"opening": opening.rstrip(), "rest": rest} if rest.strip() else None
+
+
+def _turned(row: Row) -> Row:
+    ends = {"source": row["target"], "target": row["source"]}
+    return row | ends | {"source_lang": row["target_lang"], "target_lang": row["source_lang"]}
+
+
+def _references(row: Row, kind: str) -> tuple[str, ...]:
+    if kind == "summarization":
+        others = [clean(text) for text in row.get("references") or () if isinstance(text, str)]
+        return tuple(dict.fromkeys((row["summary"], *filter(None, others))))
+    if kind == "question_answering":
+        return tuple(dict.fromkeys(clean(answer["text"]) for answer in row["answers"]))
+    if kind == "sentiment":
+        return ("positive" if int(row["label"]) == 1 else "negative",)
+    return (row["text"],)
+
+
+_TEXT_FIELDS = {
+    "translation": ("source",),
+    "summarization": ("document",),
+    "question_answering": ("context",),
+    "sentiment": ("text",),
+    "prose": ("text",),
+    "continuation": ("opening", "rest"),
+}
+
+
+def text_of(row: Row, kind: str) -> str:
+    """The person's text in a row: what is translated, summarized, judged, asked about, or gone on with."""
+    return "".join(row[name] for name in _TEXT_FIELDS[kind])

@@ -1,0 +1,351 @@
+"""What becomes of what a batch ended with: the choice among the outputs of beams, what else there was, how sure it is."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from threading import Event
+
+from phi2demo.engine.engine import Candidate, Completion, Engine, GenerationOptions, Output, Prompt, StopReason
+from phi2demo.errors import InputError, StoppedError
+from phi2demo.tasks.confidence import mean_probabilities, mean_probability, supports
+from phi2demo.tasks.request import Form, TaskOptions
+from phi2demo.tasks.result import Listed
+from phi2demo.tasks.task import AnyTask
+
+WHOLE = ("end", "stop string")
+"""Why an output ended that came to its end."""
+
+
+def by_text(candidates: Sequence[Candidate], shown: Callable[[str], str]) -> dict[str, Candidate]:
+    """Those that came to their end, by what is shown of them, where that is anything; of equal ones the likeliest."""
+    found: dict[str, Candidate] = {}
+    for each in candidates:
+        if each.stop_reason in WHOLE and (text := shown(each.text)):
+            found.setdefault(text, each)
+    return found
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A prompt, its outputs that differ once cleaned, and the answer that was chosen among them."""
+
+    prompt: Prompt
+    outputs: Mapping[str, Candidate]
+    chosen: Completion
+
+    @classmethod
+    def of(cls, task: AnyTask, options: TaskOptions, prompt: Prompt, completion: Completion) -> "Choice":
+        """Of the candidates that came to their end, the likeliest of equal ones.
+
+        Of none where there are not two, or where the answer itself was cut short.
+        """
+        outputs = by_text(completion.candidates, lambda output: task.clean(task.kept(output, options)))
+        chosen = any(each.token_ids == completion.token_ids for each in outputs.values())
+        return cls(prompt, outputs if chosen and len(outputs) > 1 else {}, completion)
+
+    def listed(self, totals: Sequence[float]) -> tuple[Listed, ...]:
+        """With the log-probabilities of the outputs: the chosen one first, then the likeliest."""
+        found = [Listed(each, text, total) for (text, each), total in zip(self.outputs.items(), totals, strict=True)]
+        found.sort(key=lambda each: (each.candidate.token_ids != self.chosen.token_ids, -each.log_probability))
+        return tuple(found)
+
+
+def list_outputs(
+    engine: Engine, choices: Sequence[Choice], options: GenerationOptions, *, cancel: Event | None = None
+) -> list[tuple[Listed, ...]]:
+    """What each answer was chosen among, all scored together with the options' `adapter_strength`.
+
+    Nothing where there is no choice, or it does not fit the context. Raises StoppedError within a second of `cancel`.
+    """
+    prompts = [choice.prompt for choice in choices for _ in choice.outputs]
+    outputs: list[Output] = [each.token_ids for choice in choices for each in choice.outputs.values()]
+    if not prompts:
+        return [() for _ in choices]
+    try:
+        scores = iter(engine.score(prompts, outputs, adapter_strength=options.adapter_strength, cancel=cancel))
+    except InputError:  # a long text with a long answer: it was answered, so it is no error of the person's
+        if len(choices) == 1:
+            return [()]
+        return [found for each in choices for found in list_outputs(engine, [each], options, cancel=cancel)]
+    return [choice.listed([next(scores).total for _ in choice.outputs]) for choice in choices]
+
+
+LENGTH_SHARE = 0.7
+"""Of what a token costs; this and the next were chosen with the `reverse_weight` of translation, on the same held-out pairs."""
+COPY_COST = 1.0
+"""Nats a word."""
+_WORD = re.compile(r"[^\W\d_]+")
+
+
+@dataclass(frozen=True)
+class Reversible:
+    """A text that was answered, and how it is asked back."""
+
+    prompt: Prompt
+    """That was answered."""
+    text: str
+    """That the prompt was made of."""
+    clean: Callable[[str], str]
+    back: Callable[[str], Prompt]
+    """From a cleaned answer."""
+
+
+@dataclass(frozen=True)
+class Ranked(Listed):
+    """One candidate as both directions judge it."""
+
+    reverse_log_probability: float
+    """Of the text given the candidate."""
+    score: float
+    """What it was ranked by."""
+
+    def as_dict(self) -> dict[str, str | float]:
+        """For JSON."""
+        both = {"reverse_log_probability": self.reverse_log_probability, "score": self.score}
+        return super().as_dict() | both
+
+
+def preferred(task: AnyTask, text: str, options: TaskOptions, completion: Completion) -> Completion:
+    """With that of its candidates in its place which the task prefers, of those that came to their end, if any did.
+
+    Free text has none: a likelier one that was cut at a limit is no worse.
+    """
+    whole = [candidate for candidate in completion.candidates if candidate.stop_reason in WHOLE]
+    if not whole or not task.has_right_answer:
+        return completion
+    return _put(completion, whole[task.preferred(text, [task.clean(task.kept(each.text, options)) for each in whole])])
+
+
+def reversible(task: AnyTask, text: str, options: TaskOptions, form: Form, prompt: Prompt) -> Reversible | None:
+    """How the text of a prompt is asked back by the same weights in the same form; None where the task cannot be."""
+    reverse = task.reverse(options)
+    if reverse is None:
+        return None
+    return Reversible(prompt, text, task.clean, lambda output: Prompt(task.prompt(output, reverse, form), prompt.use))
+
+
+def choose(
+    engine: Engine,
+    found: Sequence[tuple[Reversible, Completion]],
+    options: GenerationOptions,
+    *,
+    cancel: Event | None = None,
+) -> list[tuple[Completion, tuple[Ranked, ...]]]:
+    """Of each completion the best of its candidates in its place, and all of them as `rank` gives them."""
+    asked = [(text, completion.candidates) for text, completion in found]
+    return [
+        (_put(completion, ranked[0].candidate), ranked) if ranked else (completion, ())
+        for (_, completion), ranked in zip(found, rank(engine, asked, options, cancel=cancel), strict=True)
+    ]
+
+
+def rank(
+    engine: Engine,
+    asked: Sequence[tuple[Reversible, Sequence[Candidate]]],
+    options: GenerationOptions,
+    *,
+    cancel: Event | None = None,
+) -> list[tuple[Ranked, ...]]:
+    """Of each text the candidates that differ once cleaned, best first, all scored together.
+
+    There are none where there are not two, or they do not fit the context. Those that were cut at a limit are left out:
+    half a sentence cannot be turned back. Of the options, `reverse_weight` and `adapter_strength` count. Raises
+    StoppedError within a second of `cancel`.
+    """
+    contests = [_Contest.of(*each) for each in asked]
+    rows = [row for contest in contests for row in contest.rows()]
+    if not rows:
+        return [() for _ in asked]
+    try:
+        prompts, outputs = map(list, zip(*rows, strict=True))
+        scores = iter(engine.score(prompts, outputs, adapter_strength=options.adapter_strength, cancel=cancel))
+    except InputError:  # a long text with a long answer: it was answered, so it is no error of the person's
+        if len(asked) == 1:
+            return [()]
+        return [ranked for each in asked for ranked in rank(engine, [each], options, cancel=cancel)]
+    return [
+        contest.decided([next(scores).total for _ in contest.rows()], options.reverse_weight) for contest in contests
+    ]
+
+
+@dataclass(frozen=True)
+class _Contest:
+    """Candidates of one text, by what they are once cleaned; none where there are not two."""
+
+    asked: Reversible
+    candidates: Mapping[str, Candidate]
+
+    @classmethod
+    def of(cls, asked: Reversible, candidates: Sequence[Candidate]) -> "_Contest":
+        """Of those that came to their end."""
+        different = by_text(candidates, asked.clean)
+        return cls(asked, different if len(different) > 1 else {})
+
+    def rows(self) -> list[tuple[Prompt, Output]]:
+        """What is to be scored: every candidate given the text, then the text given every candidate."""
+        forward = [(self.asked.prompt, candidate.token_ids) for candidate in self.candidates.values()]
+        return [*forward, *((self.asked.back(text), f" {self.asked.text.strip()}") for text in self.candidates)]
+
+    def decided(self, totals: Sequence[float], weight: float) -> tuple[Ranked, ...]:
+        """By the log-probabilities of the rows."""
+        count = len(self.candidates)
+        if not count:
+            return ()
+        tokens = [len(candidate.token_ids) for candidate in self.candidates.values()]
+        bonus = LENGTH_SHARE * min(-total / length for total, length in zip(totals[:count], tokens, strict=True))
+        own, ranked = _words(self.asked.text), []
+        for (text, candidate), forward, back in zip(
+            self.candidates.items(), totals[:count], totals[count:], strict=True
+        ):
+            beside = bonus * len(candidate.token_ids) - COPY_COST * len(own & _words(text))
+            ranked.append(Ranked(candidate, text, forward, back, forward + weight * back + beside))
+        return tuple(sorted(ranked, key=lambda each: -each.score))
+
+
+def _put(completion: Completion, chosen: Candidate) -> Completion:
+    return replace(completion, text=chosen.text, token_ids=chosen.token_ids, stop_reason=chosen.stop_reason)
+
+
+def _words(text: str) -> set[str]:
+    return set(_WORD.findall(text.casefold()))
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A prompt and how the model went on."""
+
+    text: str
+    """The piece that the prompt was made of."""
+    options: TaskOptions
+    form: Form
+    prompt: Prompt
+    completion: Completion
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The answer, and what is known of it."""
+
+    completion: Completion
+    """What the task keeps of it."""
+    alternatives: tuple[Listed, ...] = ()
+    """What it was chosen among, it first; none where there was no choice, or nobody asked."""
+    mean_probability: float | None = None
+    """None where the task has no right answer, or there was no time for it."""
+    withheld: bool = False
+    """Whether the text supports it too little for it to be given."""
+
+
+@dataclass(frozen=True)
+class Chooser:
+    """Chooses for the rows of one request or several alike."""
+
+    engine: Engine
+    task: AnyTask
+    generation: GenerationOptions
+    cancel: Event
+    cut_short: Callable[[], StopReason | None]
+    """Why nothing more is to be computed."""
+    seconds: Callable[[], float]
+    """Since the batch began."""
+    listing: bool = True
+    """Whether to list what else there was where it has no part in the choice."""
+
+    def choose(self, rows: Sequence[Answered]) -> list[Chosen]:
+        """Of each row; where there is no time for a choice, the likeliest stays, and the reason says so."""
+        weighed = self._weighed(rows)
+        found = self._by_both_directions(rows, weighed) if weighed else self._listed(rows)
+        found = [
+            replace(each, completion=self._kept(row, each.completion)) for row, each in zip(rows, found, strict=True)
+        ]
+        if self.task.has_right_answer:
+            found = self._with_probability(rows, found)
+        return self._withholding(rows, found) if self.generation.min_support else found
+
+    def _weighed(self, rows: Sequence[Answered]) -> dict[int, Reversible]:
+        """Rows that are to be asked back, by their place."""
+        if not self.generation.reverse_weight:
+            return {}
+        asked = {at: reversible(self.task, r.text, r.options, r.form, r.prompt) for at, r in enumerate(rows)}
+        return {at: back for at, back in asked.items() if back is not None and rows[at].completion.candidates}
+
+    def _by_both_directions(self, rows: Sequence[Answered], weighed: dict[int, Reversible]) -> list[Chosen]:
+        found = [Chosen(self._preferred(row)) for row in rows]
+        reason = self.cut_short()
+        if reason is None:
+            try:
+                pairs = [(back, rows[at].completion) for at, back in weighed.items()]
+                best = choose(self.engine, pairs, self.generation, cancel=self.cancel)
+                seconds = self.seconds()
+                for at, (completion, ranked) in zip(weighed, best, strict=True):
+                    found[at] = Chosen(replace(completion, seconds=seconds), ranked)
+                return found
+            except StoppedError:
+                reason = "stopped"
+        for at in weighed:
+            found[at] = Chosen(replace(rows[at].completion, stop_reason=reason))
+        return found
+
+    def _listed(self, rows: Sequence[Answered]) -> list[Chosen]:
+        """The answers are there, so that nothing is missed where time is up."""
+        chosen = [self._preferred(row) for row in rows]
+        lists: list[tuple[Listed, ...]] = [() for _ in chosen]
+        if self.listing and self.cut_short() is None:
+            choices = [Choice.of(self.task, r.options, r.prompt, c) for r, c in zip(rows, chosen, strict=True)]
+            with suppress(StoppedError):
+                lists = list_outputs(self.engine, choices, self.generation, cancel=self.cancel)
+        return [Chosen(*each) for each in zip(chosen, lists, strict=True)]
+
+    def _preferred(self, row: Answered) -> Completion:
+        return preferred(self.task, row.text, row.options, row.completion)
+
+    def _with_probability(self, rows: Sequence[Answered], found: Sequence[Chosen]) -> list[Chosen]:
+        """Only what was not scored for the choice is scored."""
+        known: dict[int, float | None] = {}
+        missing: dict[int, tuple[Prompt, Completion]] = {}
+        for at, (row, each) in enumerate(zip(rows, found, strict=True)):
+            token_ids = each.completion.token_ids
+            if each.alternatives and each.alternatives[0].candidate.token_ids == token_ids:
+                known[at] = mean_probability(each.alternatives[0].log_probability, len(token_ids))
+            else:
+                missing[at] = row.prompt, each.completion
+        if missing and self.cut_short() is None:
+            prompts, outputs = zip(*missing.values(), strict=True)
+            strength = self.generation.adapter_strength
+            with suppress(StoppedError):
+                values = mean_probabilities(
+                    self.engine, prompts, outputs, adapter_strength=strength, cancel=self.cancel
+                )
+                known |= dict(zip(missing, values, strict=True))
+        return [replace(each, mean_probability=known.get(at)) for at, each in enumerate(found)]
+
+    def _withholding(self, rows: Sequence[Answered], found: Sequence[Chosen]) -> list[Chosen]:
+        """By the support of each answer of an adapter; a base is not known by the same numbers."""
+        asked = {}
+        for at, (row, each) in enumerate(zip(rows, found, strict=True)):
+            grounds = self.task.grounds(row.text, row.options)
+            if (
+                grounds
+                and each.mean_probability is not None
+                and row.prompt.use != "base"
+                and each.completion.text.strip()
+            ):
+                asked[at] = grounds, row.prompt.use, each.mean_probability
+        values: dict[int, float | None] = {}
+        if asked and self.cut_short() is None:
+            strength = self.generation.adapter_strength
+            with suppress(StoppedError):
+                told = supports(self.engine, list(asked.values()), adapter_strength=strength, cancel=self.cancel)
+                values = dict(zip(asked, told, strict=True))
+        unsupported = {at for at, value in values.items() if value is not None and value < self.generation.min_support}
+        return [replace(each, withheld=at in unsupported) for at, each in enumerate(found)]
+
+    def _kept(self, row: Answered, completion: Completion) -> Completion:
+        """With the tokens of what is kept; whatever ended the rest, that came to its end."""
+        text = self.task.kept(completion.text, row.options)
+        if len(text) >= len(completion.text.rstrip()):
+            return completion
+        spans = self.engine.tokens(completion.token_ids).spans
+        count = sum(start < len(text) for start, _ in spans)
+        return replace(completion, text=text, token_ids=completion.token_ids[:count], stop_reason="end")

@@ -1,0 +1,266 @@
+"""What an adapter says it was finetuned for: `tasks.json` in its folder. Knows nothing of the page."""
+
+import json
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from phi2demo.data.languages import LANGUAGES, detect_foreign, foreign_script, language_name
+from phi2demo.engine.engine import GenerationOptions, ModelInfo, Use
+from phi2demo.errors import ModelError, SettingsError
+from phi2demo.tasks import TASKS
+from phi2demo.tasks.generation import MODES, GenerationTaskOptions
+from phi2demo.tasks.request import Form, Request, TaskOptions, best_form
+from phi2demo.tasks.result import Result
+from phi2demo.tasks.summarization import LENGTHS, SummaryOptions
+from phi2demo.tasks.translation import TranslationOptions
+
+FILE = "tasks.json"
+_DECODING = tuple(each.name for each in fields(GenerationOptions) if each.name not in ("stop", "time_limit_s"))
+"""What an adapter may say of how tokens are chosen: the rest is the task's or the person's."""
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """Tasks and what each of them offers; a model that declares nothing offers all."""
+
+    tasks: tuple[str, ...] = tuple(TASKS)
+    languages: tuple[str, ...] = tuple(LANGUAGES)
+    """Of translation."""
+    taught_in: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Of other tasks, where the adapter says in which languages the texts were that it was finetuned on."""
+    modes: tuple[str, ...] = tuple(MODES)
+    """Of generation."""
+    lengths: tuple[str, ...] = tuple(LENGTHS)
+    """Of summaries that the model was finetuned on; others are put together from these."""
+    decoding: Mapping[str, GenerationOptions] = field(default_factory=dict)
+    """Of the tasks for which the adapter says how its tokens are best chosen."""
+
+    def generation(self, task: str) -> GenerationOptions:
+        """How the tokens of a task are chosen unless a person says otherwise."""
+        return self.decoding.get(task, TASKS[task].generation)
+
+    def adapt(self, options: TaskOptions) -> TaskOptions:
+        """The options as this model can follow them; SettingsError for a language it was not finetuned for."""
+        if isinstance(options, SummaryOptions) and options.length not in self.lengths:
+            return replace(options, by_parts=True)
+        if isinstance(options, TranslationOptions):
+            for code in (options.source, options.target):
+                if code not in self.languages:
+                    known = ", ".join(f"{each} ({language_name(each)})" for each in self.languages)
+                    raise SettingsError(f"This model was not finetuned for {language_name(code)}; choose from {known}.")
+        return options
+
+    def directions(self, source: str | None = None, target: str | None = None) -> TranslationOptions:
+        """A translation between the given languages; where one is not given, the first declared that is not the other."""
+        source = source or next(code for code in self.languages if code != target)
+        return TranslationOptions(source, target or next(code for code in self.languages if code != source))
+
+    def default_options(self, task: str) -> TaskOptions:
+        """The options that a tab starts with."""
+        if task == "translation":
+            return self.directions()
+        if task == "generation":
+            return GenerationTaskOptions(self.modes[0])
+        return TASKS[task].options_type()
+
+    def missing(self, task: str, options: TaskOptions) -> str:
+        """What of a request the model was not finetuned for, in a sentence; empty where it was for all."""
+        what = ""
+        if task not in self.tasks:
+            what = task.replace("_", " ")
+        elif isinstance(options, TranslationOptions):
+            unknown = [code for code in (options.source, options.target) if code not in self.languages]
+            what = " and ".join(map(language_name, unknown))
+        elif isinstance(options, GenerationTaskOptions) and options.mode not in self.modes:
+            what = f"the mode {MODES[options.mode]!r}"
+        elif isinstance(options, SummaryOptions) and options.length not in self.lengths and not options.by_parts:
+            what = f"summaries of {LENGTHS[options.length]}"
+        return f"This adapter was not finetuned for {what}." if what else ""
+
+    def foreign(self, task: str, text: str) -> str:
+        """That a text is in no script or language that its task was finetuned on, in a sentence; empty where it may be."""
+        known = self.taught_in.get(task, ())
+        if not known:
+            return ""
+        if script := foreign_script(text):
+            what = f"is written in {script} characters"
+        elif found := detect_foreign(text, known):
+            what = f"looks like {language_name(found)}"
+        else:
+            return ""
+        names = " and ".join(map(language_name, known))
+        return f"The text {what}; this task was finetuned on {names} texts alone: the answer may be worthless."
+
+    def joined(self, other: "Declaration") -> "Declaration":
+        """What this model or another was finetuned for; of two, one of which declares nothing, what the other does."""
+        if Declaration() in (self, other):
+            return self if other == Declaration() else other
+        return Declaration(
+            tasks=_either(TASKS, self.tasks, other.tasks),
+            languages=self._of_either("translation", "languages", other),
+            modes=self._of_either("generation", "modes", other),
+            lengths=self._of_either("summarization", "lengths", other),
+            taught_in=self._taught_beside(other),
+            decoding=self._decoding_beside(other),
+        )
+
+    def _taught_beside(self, other: "Declaration") -> dict[str, tuple[str, ...]]:
+        """What either says; nothing of a task of which one of those that know it says nothing."""
+        said = {task: [each.taught_in.get(task, ()) for each in (self, other) if task in each.tasks] for task in TASKS}
+        return {task: _either(LANGUAGES, *given) for task, given in said.items() if given and all(given)}
+
+    def _decoding_beside(self, other: "Declaration") -> dict[str, GenerationOptions]:
+        """This model's own; the other's for what only the other was finetuned for."""
+        theirs = {task: options for task, options in other.decoding.items() if task not in self.tasks}
+        return {**theirs, **self.decoding}
+
+    def _of_either(self, task: str, key: str, other: "Declaration") -> tuple[str, ...]:
+        """A model that does not declare the task says nothing by its default of all there is."""
+        declared = [getattr(each, key) for each in (self, other) if task in each.tasks]
+        return _either(getattr(Declaration, key), *declared) if declared else getattr(Declaration, key)
+
+    def to_json(self) -> str:
+        """What `read_declaration` reads."""
+        extra = {
+            "generation": {"modes": list(self.modes)},
+            "translation": {"languages": list(self.languages)},
+            "summarization": {"lengths": list(self.lengths)},
+        }
+        taught = {task: {"languages": list(codes)} for task, codes in self.taught_in.items()}
+        said = {task: extra.get(task, {}) | taught.get(task, {}) | self._said_of_decoding(task) for task in self.tasks}
+        return json.dumps({"tasks": said}, indent=2) + "\n"
+
+    def _said_of_decoding(self, task: str) -> dict[str, Any]:
+        """Only what is not the task's own anyway."""
+        own, chosen = TASKS[task].generation, self.generation(task)
+        other = {name: getattr(chosen, name) for name in _DECODING if getattr(chosen, name) != getattr(own, name)}
+        return {"decoding": other} if other else {}
+
+
+def read_declaration(folder: Path | None) -> Declaration:
+    """The declaration in an adapter's folder; everything where there is none. ModelError where it is malformed."""
+    path = folder / FILE if folder else None
+    if path is None or not path.is_file():
+        return Declaration()
+    try:
+        tasks = json.loads(path.read_text(encoding="utf-8"))["tasks"]
+        return Declaration(
+            tasks=_known("tasks", list(tasks), tuple(TASKS), path),
+            languages=_listed(tasks, "translation", "languages", tuple(LANGUAGES), path),
+            modes=_listed(tasks, "generation", "modes", tuple(MODES), path),
+            lengths=_listed(tasks, "summarization", "lengths", tuple(LENGTHS), path),
+            taught_in={
+                task: _known("languages", of["languages"], tuple(LANGUAGES), path)
+                for task, of in tasks.items()
+                if task != "translation" and "languages" in of
+            },
+            decoding={task: _decoding(task, of["decoding"], path) for task, of in tasks.items() if "decoding" in of},
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ModelError(
+            f"{_shown(path)} cannot be read ({error!r}). It should look like "
+            '{"tasks": {"translation": {"languages": ["en", "de"]}, "sentiment": {}}}.'
+        ) from error
+
+
+def _either(known: Container[str], *given: Sequence[str]) -> tuple[str, ...]:
+    """In the order of the first, with what only another one has behind."""
+    return tuple(dict.fromkeys(each for some in given for each in some if each in known))
+
+
+def _listed(tasks: dict[str, Any], task: str, key: str, known: tuple[str, ...], path: Path) -> tuple[str, ...]:
+    values = tasks.get(task, {}).get(key)
+    return known if values is None else _known(key, values, known, path, least=2 if key == "languages" else 1)
+
+
+def _decoding(task: str, given: dict[str, Any], path: Path) -> GenerationOptions:
+    """The task's own with those given."""
+    if unknown := [name for name in given if name not in _DECODING]:
+        raise ModelError(f"{_shown(path)}: decoding of {task} has {unknown}; it takes {', '.join(_DECODING)}.")
+    try:
+        options = replace(TASKS[task].generation, **given)
+    except SettingsError as error:
+        raise ModelError(f"{_shown(path)}: decoding of {task}: {error}") from error
+    if options.sentence_case and not TASKS[task].recases:
+        raise ModelError(f"{_shown(path)}: decoding of {task}: its texts are read as typed, without sentence_case.")
+    if options.min_support and not TASKS[task].no_answer:
+        raise ModelError(f"{_shown(path)}: decoding of {task}: only answers from a text have a min_support.")
+    if options.reverse_weight and not TASKS[task].reversible:
+        raise ModelError(f"{_shown(path)}: decoding of {task}: only what can be asked both ways has a reverse_weight.")
+    return options
+
+
+def _known(key: str, values: list[str], known: tuple[str, ...], path: Path, *, least: int = 1) -> tuple[str, ...]:
+    """In the order given: the first are what the page begins with."""
+    found = tuple(dict.fromkeys(values))
+    if len(found) < least or any(value not in known for value in found):
+        raise ModelError(f"{_shown(path)}: {key} is {values}; list at least {least} of {', '.join(known)}.")
+    return found
+
+
+def _shown(path: Path) -> str:
+    """Without the folders of a machine: the page shows it."""
+    return f"{path.parent.name}/{path.name}"
+
+
+@dataclass(frozen=True)
+class Declarations:
+    """Of the first adapter, or of a bare base, and of the second where there is one."""
+
+    first: Declaration
+    second: Declaration | None = None
+    base_form: Form = "template"
+    """How the base is asked unless a person says otherwise."""
+
+    def form(self, given: Form | None) -> Form:
+        """How the base is asked: as given, where something is."""
+        return self.base_form if given is None else given
+
+    @property
+    def either(self) -> Declaration:
+        """What at least one of the two was finetuned for; what the other declares, where one declares nothing."""
+        return self.first if self.second is None else self.first.joined(self.second)
+
+    def of(self, uses: Sequence[Use]) -> Declaration:
+        """What these models are asked for: the base what the adapter beside it is, two adapters what either is."""
+        if self.second is None or "second" not in uses:
+            return self.first
+        return self.either if "finetuned" in uses else self.second
+
+    def asked_of(self, use: str) -> Declaration:
+        """What these weights alone are asked for, or the difference that finetuning made."""
+        return self.of(("second",) if use == "second" else ("finetuned",))
+
+    def adapt(self, task: str, options: TaskOptions, uses: Sequence[Use]) -> TaskOptions:
+        """The options as these models can follow them; SettingsError for what none of them was finetuned for."""
+        declaration = self.of(uses)
+        if task not in declaration.tasks:
+            other, named = ("second", "second") if "finetuned" in uses or "base" in uses else ("first", "finetuned")
+            raise SettingsError(
+                f"This model was not finetuned for {task.replace('_', ' ')}; the {other} adapter was: choose {named}."
+            )
+        return declaration.adapt(options)
+
+    def noted(self, asked: Request, results: Sequence[Result]) -> tuple[Result, ...]:
+        """The results, with a note beside each answer whose adapter was not finetuned for what was asked.
+
+        And beside each to a text in a language that the task was not measured in, by an adapter or by the base.
+        """
+        return tuple(replace(result, notes=(*self._notes(asked, result.use), *result.notes)) for result in results)
+
+    def _notes(self, asked: Request, use: Use) -> tuple[str, ...]:
+        beside = self.second if use == "second" else self.first
+        foreign = beside.foreign(asked.task, asked.text) if beside else ""
+        return tuple(note for note in (self._missing(asked, use), foreign) if note)
+
+    def _missing(self, asked: Request, use: Use) -> str:
+        declared = {"finetuned": self.first, "second": self.second}.get(use)
+        return declared.missing(asked.task, asked.options) if declared else ""
+
+
+def read_declarations(info: ModelInfo) -> Declarations:
+    """Of what is loaded; ModelError where a tasks.json is malformed."""
+    second = read_declaration(info.second.folder) if info.second else None
+    return Declarations(read_declaration(info.adapter_folder), second, best_form(info.base_folder))

@@ -1,0 +1,353 @@
+"""Answer a request by generating: rounds of batches over the pieces of its text. Knows nothing of torch."""
+
+import time
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from threading import Event
+from typing import TypeVar
+
+from phi2demo.engine.engine import MAX_SEED, RANGES, Completion, Engine, Prompt, Snapshot, StopReason, Use
+from phi2demo.tasks.candidates import Answered, Chooser
+from phi2demo.tasks.receipt import Receipt, make_receipt
+from phi2demo.tasks.request import Request
+from phi2demo.tasks.result import Listed, Progress, Result
+from phi2demo.tasks.task import AnyTask, Pieces
+from phi2demo.tasks.token_budget import budget_of
+
+CUT_SHORT: tuple[StopReason, ...] = ("stopped", "time")
+"""The reasons that end a whole request, not a piece alone."""
+
+
+@dataclass
+class Round:
+    """What one use has come to in one round."""
+
+    pieces: Pieces
+    outputs: list[str] = field(default_factory=list)
+    """Cleaned, of the pieces that are done."""
+    completions: list[Completion] = field(default_factory=list)
+    alternatives: list[tuple[Listed, ...]] = field(default_factory=list)
+    """Of the pieces that are done."""
+    probabilities: list[float | None] = field(default_factory=list)
+    """Of the pieces that are done."""
+    withheld: list[bool] = field(default_factory=list)
+    """Of the pieces that are done: whether the text supports the answer too little for it to be given."""
+    partial: list[str] = field(default_factory=list)
+    """Cleaned, of the pieces that are running."""
+
+    @property
+    def text(self) -> str:
+        """So far."""
+        return self.pieces.join((*self.outputs, *self.partial))
+
+    @property
+    def complete(self) -> bool:
+        """Whether every piece was answered to its end."""
+        cut_short = any(completion.stop_reason in CUT_SHORT for completion in self.completions)
+        return len(self.completions) == len(self.pieces.texts) and not cut_short
+
+
+@dataclass(eq=False)
+class Strand:
+    """The way of one request with one use."""
+
+    request: Request
+    read: Request
+    """As the model reads it."""
+    use: Use
+    rounds: list[Round]
+    seconds: float = 0.0
+    """From the start of all to its newest answer."""
+
+    @property
+    def current(self) -> Round:
+        """The round that is running."""
+        return self.rounds[-1]
+
+    @property
+    def text(self) -> str:
+        """Of the current round; of the one before as long as there is nothing to see of the current one."""
+        seen = len(self.rounds) == 1 or any((*self.current.outputs, *self.current.partial))
+        return self.rounds[-1 if seen else -2].text
+
+    @property
+    def final(self) -> Round:
+        """The last round; the one before where the last did not come to its end: half a merge loses a half."""
+        return self.rounds[-1 if self.current.complete or len(self.rounds) == 1 else -2]
+
+
+BATCH_PIECES = 8
+"""Sentences, parts or requests that are generated together, for each use."""
+CHOSEN_TOGETHER = 8
+"""Rows whose candidates are scored together."""
+_WORST_FIRST: tuple[StopReason, ...] = ("stopped", "time", "context", "length", "loop", "stop string", "end")
+_T = TypeVar("_T")
+
+
+class Rounds:
+    """One generating request, or several that differ in text, options and seed alone; checked, and with seeds."""
+
+    def __init__(
+        self, engine: Engine, task: AnyTask, requests: Sequence[Request], cancel: Event, *, listing: bool = True
+    ) -> None:
+        """With `listing` the results hold what else could have been said, where there was a choice."""
+        self._engine, self._task, self._requests, self._cancel = engine, task, requests, cancel
+        self._generation, self._uses = requests[0].generation, requests[0].uses
+        assert all((each.generation, each.uses) == (self._generation, self._uses) for each in requests)
+        self._budget = budget_of(engine, task, self._generation)
+        self._pieces_at_once = max(1, BATCH_PIECES // len(requests))
+        self._chooser = Chooser(
+            engine, task, self._generation, cancel, self._cut_short, lambda: self._seconds - self._batch_at, listing
+        )
+        self._started = time.monotonic()
+        self._first_token_s: float | None = None
+        self._batch_at = 0.0
+        """Seconds after the start at which the batch that runs began."""
+        self._new_tokens = 0
+        self._batch_size = 0
+        self._done = 0
+        """Pieces of the rounds before this one."""
+        self._ended: StopReason | None = None
+        """Set when time or the person ends it before all pieces are done."""
+
+    def run(self) -> Generator[Progress]:
+        """Progress of the first request; the last one holds the results of all. Closing it closes the engine's stream."""
+        strands: list[Strand] = []
+        for request in self._requests:
+            read = self._task.read(request)
+            pieces = self._task.pieces(read.text, read.options, self._budget)
+            strands += [Strand(request, read, use, [Round(pieces)]) for use in self._uses]
+        active, shown = strands, strands[: len(self._uses)]
+        most = max(len(strand.current.pieces.texts) for strand in strands)
+        for number in range(most + 1):  # every round has fewer pieces than the one before
+            with _closing(self._round(active, number)) as steps:
+                for done, total, stage in steps:
+                    yield self._progress(shown, done, total, stage)
+            active = [strand for strand in active if self._ended is None and self._next_round(strand)]
+            if not active:
+                break
+        results = tuple(map(self._result, strands))
+        last = self._progress(shown, max(1, self._done), max(1, self._done), "Done")
+        yield replace(last, texts={strand.use: strand.final.text for strand in shown}, results=results)
+
+    def _next_round(self, strand: Strand) -> bool:
+        pieces = self._task.next_pieces(strand.current.outputs, strand.read.options, self._budget)
+        if pieces is None:
+            return False
+        strand.rounds.append(Round(pieces))
+        return True
+
+    def _round(self, active: Sequence[Strand], number: int) -> Generator[tuple[int, int, str]]:
+        """Batches of all active strands together; gives pieces done, pieces in all, and the stage in words."""
+        all_pieces = [strand.current.pieces for strand in active]
+        size = max(len(pieces.texts) for pieces in all_pieces)
+        total = self._done + size + max(pieces.later for pieces in all_pieces)
+        verb = "Merge" if number else self._task.title
+        for start in range(0, size, self._pieces_at_once):
+            end = min(start + self._pieces_at_once, size)
+            jobs = [
+                (strand, index)
+                for strand in active
+                for index in range(start, min(end, len(strand.current.pieces.texts)))
+            ]
+            stage = f"{verb}: {_span(all_pieces[0].noun, start + 1, end, size)}" if size > 1 else verb
+            with _closing(self._batch(jobs, number)) as snapshots:
+                for snapshot in snapshots:
+                    self._take(jobs, snapshot)
+                    yield self._done + start, total, stage
+            if self._ended:
+                return
+        self._done += size
+
+    def _batch(self, jobs: Sequence[tuple[Strand, int]], number: int) -> Generator[Snapshot]:
+        self._ended = self._cut_short()
+        if self._ended:
+            return
+        prompts = [self._prompt(strand, number, index) for strand, index in jobs]
+        self._batch_size = max(self._batch_size, len(prompts))
+        before, offset = self._new_tokens, self._seconds
+        self._batch_at = offset
+        low, high = RANGES["time_limit_s"]
+        options = replace(self._generation, time_limit_s=min(max(low, self._left_s), high))
+        with _closing(self._engine.stream(prompts, options, cancel=self._cancel)) as stream:
+            for snapshot in stream:
+                self._new_tokens = before + snapshot.new_tokens
+                if self._first_token_s is None and snapshot.first_token_s is not None:
+                    self._first_token_s = offset + snapshot.first_token_s
+                if snapshot.completions is None:
+                    yield snapshot
+                else:
+                    yield from self._chosen(jobs, prompts, snapshot, snapshot.completions)
+
+    def _chosen(
+        self,
+        jobs: Sequence[tuple[Strand, int]],
+        prompts: Sequence[Prompt],
+        last: Snapshot,
+        found: Sequence[Completion],
+    ) -> Generator[Snapshot]:
+        """`last` with what was chosen among the candidates of each row, and signs of life while that takes time."""
+        completions: list[Completion] = []
+        rows = [
+            Answered(
+                strand.current.pieces.texts[index],
+                strand.read.options,
+                self._task.asked(strand.request, strand.use),
+                prompt,
+                completion,
+            )
+            for (strand, index), prompt, completion in zip(jobs, prompts, found, strict=True)
+        ]
+        for start in range(0, len(rows), CHOSEN_TOGETHER):
+            part = slice(start, start + CHOSEN_TOGETHER)
+            chosen = self._chooser.choose(rows[part])
+            for (strand, _), each in zip(jobs[part], chosen, strict=True):
+                strand.current.alternatives.append(each.alternatives)
+                strand.current.probabilities.append(each.mean_probability)
+                strand.current.withheld.append(each.withheld)
+            completions += [each.completion for each in chosen]
+            if any(each.alternatives for each in chosen):
+                yield replace(last, completions=None)
+        yield replace(last, completions=tuple(completions))
+
+    def _cut_short(self) -> StopReason | None:
+        """Why nothing more is to be computed."""
+        if self._cancel.is_set():
+            return "stopped"
+        return "time" if self._left_s <= 0 else None
+
+    @property
+    def _left_s(self) -> float:
+        """Of the time limit of all requests."""
+        return self._generation.time_limit_s * len(self._requests) - self._seconds
+
+    def _prompt(self, strand: Strand, number: int, index: int) -> Prompt:
+        request, form = strand.read, self._task.asked(strand.read, strand.use)
+        text = self._task.prompt(strand.current.pieces.texts[index], request.options, form)
+        stop = self._task.plain_stop if form == "plain" else ()
+        without = self._task.without(request.options, form) if self._generation.guidance_scale > 1 else ""
+        return Prompt(text, strand.use, row_seed(request.seed or 0, number, index), stop, without)
+
+    def _take(self, jobs: Sequence[tuple[Strand, int]], snapshot: Snapshot) -> None:
+        for strand in {id(strand): strand for strand, _ in jobs}.values():
+            rows, current = [at for at, job in enumerate(jobs) if job[0] is strand], strand.current
+            if snapshot.completions is None:
+                texts = (self._task.kept(snapshot.texts[at], strand.request.options) for at in rows)
+                current.partial = [self._task.clean(text) for text in texts]
+                continue
+            completions = [snapshot.completions[at] for at in rows]
+            ends = [completion.seconds for completion in completions]
+            known = [end for end in ends if end is not None]
+            strand.seconds = self._batch_at + max(known) if len(known) == len(ends) else self._seconds
+            current.partial = []
+            current.completions += completions
+            withheld = current.withheld[-len(completions) :]
+            current.outputs += [
+                self._task.no_answer if hidden else self._task.clean(completion.text)
+                for completion, hidden in zip(completions, withheld, strict=True)
+            ]
+            for completion in completions:
+                if completion.stop_reason in CUT_SHORT:
+                    self._ended = completion.stop_reason
+
+    def _progress(self, shown: Sequence[Strand], done: int, total: int, stage: str) -> Progress:
+        texts = {strand.use: strand.text for strand in shown}
+        return Progress(texts, done, total, stage, self._new_tokens, self._seconds)
+
+    @property
+    def _seconds(self) -> float:
+        """Since the start."""
+        return time.monotonic() - self._started
+
+    def _result(self, strand: Strand) -> Result:
+        request, final = strand.request, strand.final
+        completions = [completion for each in strand.rounds for completion in each.completions]
+        reasons = {completion.stop_reason for completion in completions}
+        if self._ended and not strand.current.complete:
+            reasons.add(self._ended)
+        receipt = make_receipt(
+            self._engine.info,
+            request,
+            use=strand.use,
+            form=self._task.asked(request, strand.use),
+            seed=request.seed,
+            output=final.text,
+            batch_size=self._batch_size,
+            prompt_tokens=sum(completion.prompt_tokens for completion in completions),
+            new_tokens=sum(len(completion.token_ids) for completion in completions),
+            first_token_s=self._first_token_s,
+            seconds=strand.seconds,
+            stop_reason=next(reason for reason in _WORST_FIRST if reason in reasons),
+            pieces=len(completions),
+        )
+        withheld = " ".join(
+            self._task.clean(completion.text)
+            for completion, hidden in zip(final.completions, final.withheld, strict=True)
+            if hidden
+        )
+        about = (
+            (f"The model would have answered “{withheld}”, but the text does not support that.",)
+            if withheld
+            else self._task.notes(strand.read.text, final.text, request.options)
+        )
+        notes = (*self._task.reading_notes(request), *about)
+        facts = self._task.facts(strand.read.text, final.text)
+        raw = tuple(completion.text for completion in final.completions)
+        notes = (*notes, *_empty_notes(final), *_ending_notes(receipt, final.pieces.noun))
+        token_ids = tuple(completion.token_ids for completion in final.completions)
+        return Result(
+            strand.use,
+            final.text,
+            raw,
+            receipt,
+            notes,
+            facts,
+            token_ids=token_ids,
+            alternatives=tuple(final.alternatives),
+            piece_probabilities=tuple(final.probabilities) if self._task.has_right_answer else (),
+            withheld=withheld,
+        )
+
+
+def row_seed(seed: int, number: int, index: int) -> int:
+    """The seed of one piece of a round: the request's own for the first, others far from it and from each other."""
+    return (seed + 0x9E3779B1 * index + 0x85EBCA77 * number) % (MAX_SEED + 1)
+
+
+@contextmanager
+def _closing(items: Iterator[_T]) -> Iterator[Iterator[_T]]:
+    """Closes a generator for certain, not whenever it is collected: that is what stops the computing."""
+    try:
+        yield items
+    finally:
+        if isinstance(items, Generator):
+            items.close()
+
+
+def _span(noun: str, first: int, last: int, total: int) -> str:
+    if first == last:
+        return f"{noun} {first} of {total}"
+    return f"{noun}s {first} to {last} of {total}"
+
+
+def _empty_notes(final: Round) -> tuple[str, ...]:
+    """What the model left unanswered."""
+    empty, total = final.outputs.count(""), len(final.outputs)
+    if not empty or not final.complete:
+        return ()
+    if total == 1:
+        return ("The model gave an empty answer.",)
+    return (f"The model gave an empty answer to {empty} of {total} {final.pieces.noun}s.",)
+
+
+def _ending_notes(receipt: Receipt, noun: str) -> tuple[str, ...]:
+    """Why an output may be incomplete."""
+    what = "It ends" if receipt.pieces == 1 else f"At least one {noun} ends"
+    return {
+        "length": (f"{what} where the limit of new tokens was reached; raise it under Options for more.",),
+        "context": (f"{what} where the model's context was full.",),
+        "loop": (f"{what} where the model began to repeat itself over and over.",),
+        "time": ("It ends where the time limit was reached.",),
+        "stopped": ("Stopped before it was complete.",),
+    }.get(receipt.stop_reason, ())

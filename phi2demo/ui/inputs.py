@@ -1,0 +1,135 @@
+"""What a person fills in on a tab: the text with its counter, the options of a task, and texts to try."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import gradio as gr
+
+from phi2demo.engine.engine import USES
+from phi2demo.errors import SettingsError
+from phi2demo.settings import ASSETS
+from phi2demo.tasks.declared import Declaration
+from phi2demo.tasks.request import Request
+from phi2demo.tasks.task import AnyTask
+from phi2demo.ui import markup
+from phi2demo.ui.files import SUFFIXES
+from phi2demo.ui.options import (
+    Fields,
+    OptionInputs,
+)
+
+FOLDER = ASSETS / "examples"
+
+
+@dataclass(frozen=True)
+class Example:
+    """One text with the options of its task."""
+
+    label: str
+    """What the page shows to choose it by."""
+    text: str
+    options: dict[str, str]
+
+
+def read_examples(task: str, declaration: Declaration) -> list[Example]:
+    """The examples of a task whose languages, modes and lengths are declared."""
+    path = FOLDER / f"{task}.json"
+    if not path.is_file():
+        return []
+    entries: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    examples = [Example(entry["label"], entry["text"], entry.get("options", {})) for entry in entries]
+    return [example for example in examples if _is_declared(example, declaration)]
+
+
+def _is_declared(example: Example, declaration: Declaration) -> bool:
+    offered = {
+        "source": declaration.languages,
+        "target": declaration.languages,
+        "mode": declaration.modes,
+    }
+    return all(value in offered[name] for name, value in example.options.items() if name in offered)
+
+
+@dataclass(frozen=True)
+class AskInputs:
+    """What a person sets on a tab."""
+
+    text: Any
+    counter: Any
+    fields: Fields
+    use: Any
+    """None where only one model can answer."""
+    base_form: Any
+    options: OptionInputs
+    declaration: Declaration
+    task: AnyTask
+
+    def all(self) -> set[Any]:
+        """Every component, as the inputs of an event."""
+        use = {self.use} if self.use else set()
+        return {self.text, *self.fields.values(), *use, self.base_form, *self.options.all()}
+
+    def counted(self) -> list[Any]:
+        """What decides how much of the room for a text is taken."""
+        kept = self.options.components.get("max_new_tokens")
+        return [self.text, *self.fields.values(), *([kept] if kept else [])]
+
+    def read(self, values: Mapping[Any, Any]) -> Request:
+        """The request that the values ask for; SettingsError where an option is out of range."""
+        generation, seed = self.options.read(values)
+        chosen = {name: values[component] for name, component in self.fields.items()}
+        options = replace(self.declaration.default_options(self.task.name), **chosen)
+        use = values[self.use] if self.use else "base"
+        if not isinstance(use, str) or use not in USES:
+            raise SettingsError(f"The model chosen is {use!r}; choose one of {', '.join(USES)}.")
+        return Request(
+            task=self.task.name,
+            text=values[self.text] or "",
+            options=self.declaration.adapt(options),
+            generation=generation,
+            uses=USES[use],
+            seed=seed,
+            base_form=values[self.base_form],
+        )
+
+
+def input_box(label: str, placeholder: str, *, with_files: bool = True, lines: int = 7) -> tuple[Any, Any, Any]:
+    """The box for a person's text, what counts it, and the button that opens a file, if there is to be one."""
+    text = gr.Textbox(
+        label=label,
+        lines=lines,
+        max_lines=18,
+        placeholder=placeholder,
+        elem_classes="input-text",
+        autofocus=False,
+    )
+    with gr.Row(elem_classes="under-input"):
+        counter = gr.HTML(markup.counter(0), apply_default_css=False)
+        upload = None
+        if with_files:
+            upload = gr.UploadButton(
+                "Open a file",
+                file_types=list(SUFFIXES),
+                size="sm",
+                min_width=0,
+                scale=0,
+                elem_classes="quiet",
+            )
+    return text, counter, upload
+
+
+def examples_to_try(samples: Sequence[tuple[str, str]]) -> Any:
+    """Labels with their texts as buttons; None where there are none."""
+    if not samples:
+        return None
+    return gr.Dataset(
+        components=[gr.Textbox(visible=False)],
+        samples=[[text] for _, text in samples],
+        sample_labels=[label for label, _ in samples],
+        label="Try one",
+        type="index",
+        samples_per_page=12,
+        elem_classes="examples",
+    )

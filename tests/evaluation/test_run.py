@@ -1,0 +1,256 @@
+""""""
+
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phi2demo.data.test_sets import read_measures
+from phi2demo.errors import DataError, SettingsError
+from phi2demo.evaluation.processes import claimed
+from phi2demo.evaluation.report import read_report, to_markdown
+from phi2demo.evaluation.run import EvaluationSettings, compose, evaluate
+from phi2demo.evaluation.slices import FIFTHS
+from phi2demo.evaluation.systems import make_form
+from tests.data.conftest import pair, review
+from tests.tasks.scripted import BARE, ScriptedEngine
+
+ROOT = Path(__file__).parents[2]
+WEIGHTS = {"adapter/adapter_model.safetensors": "00"}
+
+
+def settings_for(data: Path, **changes: Any) -> EvaluationSettings:
+    return replace(EvaluationSettings(data, data.parent / "report", resamples=100, batch_size=4), **changes)
+
+
+def run(data: Path, engine: ScriptedEngine | None = None, **changes: Any) -> dict[str, Any]:
+    return evaluate(engine or ScriptedEngine(), settings_for(data, **changes), weights=WEIGHTS)
+
+
+def figure(report: dict[str, Any], measure: str, metric: str) -> dict[str, Any]:
+    (found,) = [m for m in report["measures"] if m["name"] == measure]
+    (one,) = [f for f in found["figures"] if f["metric"] == metric]
+    return dict(one)
+
+
+def slice_of(measure: dict[str, Any], by: str, name: str) -> dict[str, Any]:
+    (found,) = [each for each in measure["slices"] if (each["by"], each["name"]) == (by, name)]
+    return dict(found)
+
+
+def bare(figure: dict[str, Any]) -> dict[str, Any]:
+    """Without what only a whole measure has."""
+    return {key: value for key, value in figure.items() if key not in ("signature", "peers")}
+
+
+def test_every_measure_has_its_figures(data: Path) -> None:
+    report = run(data)
+    assert read_report(data.parent / "report" / "report.json") == json.loads(json.dumps(report))
+    bleu = figure(report, "translation.pairs.en-de", "bleu")
+    assert bleu["scores"].keys() == {"finetuned", "base_template", "base_plain"}
+    assert bleu["scores"]["finetuned"]["score"] > bleu["scores"]["base_template"]["score"] > 0
+    assert bleu["signature"].startswith("nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:")
+    best = max(("base_template", "base_plain"), key=lambda form: bleu["scores"][form]["score"])
+    assert bleu["base"] == best
+    assert bleu["difference"]["value"] == pytest.approx(
+        bleu["scores"]["finetuned"]["score"] - bleu["scores"][best]["score"]
+    )
+    assert figure(report, "summarization.papers", "rouge1")["peers"]["first_sentence"]["score"] > 0
+    for measure in report["measures"]:
+        for each in measure["figures"]:
+            for score in each["scores"].values():
+                assert score["low"] <= score["score"] + 1e-9
+                assert score["score"] <= score["high"] + 1e-9
+    assert report["model"]["weights_sha256"] == WEIGHTS
+    assert str(data) not in json.dumps(report)
+    assert {each["name"] for each in report["skipped"]} == {"simple", "other.en-fr"}
+    assert report["speed"]["median_tokens_per_s"] > 0
+
+
+def test_a_slice_has_the_figures_of_its_items_alone(data: Path) -> None:
+    """As a run would give over a folder that holds only these items."""
+    path = data / "sentiment" / "reviews.test.jsonl"
+    genres = ["e-mail", "story", "story"] * 20
+    rows = [review(number) | {"genre": genre} for number, genre in enumerate(genres)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pairs = [pair(number) | {"source": f"word {number} " * (1 + number % 7)} for number in range(40)]
+    translations = data / "translation" / "pairs.en-de.test.jsonl"
+    (data / "translation" / "pairs.en-de.test.jsonl.xz").unlink()
+    translations.write_text("".join(json.dumps(row) + "\n" for row in pairs))
+    chosen = {"tasks": ("sentiment", "translation"), "peers": False}
+    report = run(data, **chosen)
+    whole = {measure["name"]: measure for measure in report["measures"]}
+    assert report["slicing"]["least_to_rank"] == 20
+    stories = slice_of(whole["sentiment.reviews"], "genre", "story")
+    assert (stories["n"], stories["enough"]) == (40, True)
+    assert slice_of(whole["sentiment.reviews"], "length", "short")["n"] == 60
+    long = slice_of(whole["translation.pairs.en-de"], "length", "medium")
+    assert 0 < long["n"] < 40
+    for measure in whole.values():
+        for by in ("length", "complexity"):
+            assert sum(each["n"] for each in measure["slices"] if each["by"] == by) == measure["n"]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows if row["genre"] == "story"))
+    kept = [row for row in pairs if 9 <= len(row["source"].split()) <= 20]
+    translations.write_text("".join(json.dumps(row) + "\n" for row in kept))
+    alone = {m["name"]: m for m in run(data, **chosen, output=data.parent / "alone")["measures"]}
+    for found, measure in ((stories, "sentiment.reviews"), (long, "translation.pairs.en-de")):
+        assert [bare(each) for each in alone[measure]["figures"]] == found["figures"]
+
+
+def test_what_may_have_been_seen_is_counted_and_scored_apart(data: Path) -> None:
+    seen = [review(number) for number in range(6)]
+    path = data / "sentiment" / "reviews.validation.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in seen))
+    (reviews,) = run(data, tasks=("sentiment",), peers=False)["measures"]
+    held = {"sentiment/reviews.validation.jsonl": 6}
+    assert reviews["contamination"] == {"in training": 0, "in validation": 6, "in neither": 3, "files": held}
+    clean = slice_of(reviews, "contamination", "in neither")
+    assert clean["n"] == 3
+    (data / "sentiment" / "reviews.test.jsonl").write_text(
+        "".join(json.dumps(review(number)) + "\n" for number in range(6, 9))
+    )
+    (alone,) = run(data, tasks=("sentiment",), peers=False, output=data.parent / "alone")["measures"]
+    assert [bare(each) for each in alone["figures"]] == clean["figures"]
+    assert alone["contamination"]["in neither"] == 3
+    assert not [each for each in alone["slices"] if each["by"] == "contamination"]
+    left = run(data, tasks=("sentiment",), peers=False, contamination=False, output=data.parent / "alone")["measures"][
+        0
+    ]
+    assert left["contamination"] is None
+
+
+def test_answers_tell_how_sure_the_model_was_and_are_scored_by_fifths_of_that(data: Path) -> None:
+    path = data / "translation" / "pairs.en-de.test.jsonl"
+    (data / "translation" / "pairs.en-de.test.jsonl.xz").unlink()
+    rows = [pair(number) | {"source": f"{'word ' * (number % 11)}number {number}"} for number in range(110)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    measures = {each["name"]: each for each in run(data, peers=False)["measures"]}
+    for name in ("translation.pairs.en-de", "question_answering.questions", "sentiment.reviews"):
+        for form in ("finetuned", "base_plain"):
+            lines = (data.parent / "report" / "outputs" / f"{name}.{form}.jsonl").read_text().splitlines()[1:]
+            assert all(0 < json.loads(line)["confidence"] <= 1 for line in lines), (name, form)
+    parts = [each for each in measures["translation.pairs.en-de"]["slices"] if each["by"] == "confidence"]
+    assert [each["name"] for each in parts] == list(FIFTHS)
+    assert [each["n"] for each in parts] == [22] * 5
+    assert all(low["bounds"]["high"] <= high["bounds"]["low"] for low, high in pairwise(parts))
+    assert all({"finetuned", "base_plain"} <= each["figures"][0]["scores"].keys() for each in parts)
+    assert "confidence" not in {each["by"] for each in measures["sentiment.reviews"]["slices"]}, "too few"
+
+
+def test_the_base_better_by_fewer_bits_is_chosen(data: Path) -> None:
+    bits = figure(run(data), "prose.tales", "bits_per_character")
+    assert bits["base"] == "base_plain"
+    assert not bits["higher_is_better"]
+
+
+def test_a_rerun_asks_nothing_and_gives_the_same_figures(data: Path) -> None:
+    first = run(data)
+    engine = ScriptedEngine(lambda prompt: pytest.fail("asked again") if "Once upon" not in prompt.text else " a")
+    again = run(data, engine)
+    assert again["measures"] == first["measures"]
+    fresh = run(data, output=data.parent / "other")
+    for one, other in zip(fresh["measures"], first["measures"], strict=True):
+        assert one["figures"] == other["figures"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from phi2demo.evaluation.run import EvaluationSettings, evaluate
+from tests.tasks.scripted import ScriptedEngine, shout
+
+class Killed(ScriptedEngine):
+    def stream(self, prompts, options, *, cancel=None):
+        if len(self.batches) >= int(sys.argv[2]):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().stream(prompts, options, cancel=cancel)
+
+data = Path(sys.argv[1])
+evaluate(Killed(), EvaluationSettings(data, data.parent / "report", resamples=100, batch_size=4), weights={})
+"""
+
+
+def test_kill_9_and_rerun(data: Path) -> None:
+    command = [sys.executable, "-c", KILLED, str(data), "12"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    answered = sum(len(p.read_bytes().splitlines()) - 1 for p in (data.parent / "report" / "outputs").iterdir())
+    assert answered > 0
+    engine = ScriptedEngine()
+    report = run(data, engine)
+    fresh_engine = ScriptedEngine()
+    fresh = run(data, fresh_engine, output=data.parent / "other")
+    assert [m["figures"] for m in report["measures"]] == [m["figures"] for m in fresh["measures"]]
+    assert 0 < sum(map(len, engine.batches)) < sum(map(len, fresh_engine.batches))
+    for path in (data.parent / "other" / "outputs").iterdir():
+        ours = [json.loads(line) for line in (data.parent / "report" / "outputs" / path.name).read_text().splitlines()]
+        theirs = [json.loads(line) for line in path.read_text().splitlines()]
+        assert [(o.get("index"), o.get("output")) for o in ours] == [(o.get("index"), o.get("output")) for o in theirs]
+
+
+def test_two_runs_in_one_folder_are_refused(data: Path) -> None:
+    with claimed(data.parent / "report"), pytest.raises(SettingsError, match="Another run writes into"):
+        run(data)
+    assert run(data)["environment"]["processes"] == 1
+
+
+def test_another_model_or_limit_is_not_mixed_in(data: Path) -> None:
+    run(data)
+    other = ScriptedEngine(info=replace(ScriptedEngine().info, adapter_revision="cccccccccccc"))
+    with pytest.raises(SettingsError, match=r"finetuned\.jsonl holds answers to other questions"):
+        run(data, other)
+    with pytest.raises(SettingsError, match="holds answers to other questions"):
+        run(data, limit=2)
+
+
+def test_a_bare_base_is_measured_alone(data: Path) -> None:
+    report = run(data, ScriptedEngine(info=BARE))
+    for measure in report["measures"]:
+        for each in measure["figures"]:
+            assert "finetuned" not in each["scores"]
+            assert "difference" not in each
+    assert "finetuned" not in to_markdown(report)
+
+
+def test_selections(data: Path) -> None:
+    report = run(data, tasks=("sentiment",), forms=("finetuned", "base_plain"), limit=3, peers=False)
+    (measure,) = report["measures"]
+    assert (measure["name"], measure["n"]) == ("sentiment.reviews", 3)
+    assert measure["figures"][0]["scores"].keys() == {"finetuned", "base_plain"}
+    with pytest.raises(DataError, match="nothing to measure as 'sentimental'"):
+        run(data, tasks=("sentimental",))
+
+
+@pytest.mark.parametrize("wrong", [{"limit": 0}, {"batch_size": 0}, {"resamples": 5}, {"seed": -1}, {"forms": ("x",)}])
+def test_settings_out_of_range(data: Path, wrong: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match=next(iter(wrong)).rstrip("s")):
+        settings_for(data, **wrong)
+
+
+def test_batches_hold_each_item_once_by_length(data: Path) -> None:
+    (measure,) = [m for m in read_measures(data)[0] if m.name == "translation.pairs.en-de"]
+    form = make_form("finetuned", ScriptedEngine(), measure, seed=0)
+    assert form is not None
+    batches = compose(form, len(measure.items), size=4)
+    order = [index for batch in batches for index in batch]
+    assert sorted(order) == list(range(11))
+    assert list(map(len, batches)) == [4, 4, 3]
+    lengths = [len(form.prompt(measure.items[index])) for index in order]
+    assert lengths == sorted(lengths, reverse=True)
+
+
+def test_unanswered_items_count(data: Path) -> None:
+    path = data / "qa" / "questions.test.jsonl"
+    row = {"context": "much too long " * 300, "question": "What?", "answers": [{"text": "long"}]}
+    (data / "qa" / "questions.jsonl").unlink()
+    path.write_text(json.dumps(row) + "\n" + json.dumps(row | {"context": "long"}) + "\n")
+    (measure,) = run(data, tasks=("question_answering",))["measures"]
+    assert measure["n"] == 2
+    assert set(measure["unanswered"].values()) == {1}
+    assert measure["figures"][0]["scores"]["base_plain"]["score"] <= 50

@@ -1,0 +1,195 @@
+""""""
+
+from dataclasses import replace
+from threading import Event
+from typing import get_args
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from phi2demo.data.cleaning import clean
+from phi2demo.engine.engine import END_OF_TEXT
+from phi2demo.errors import SettingsError, StoppedError
+from phi2demo.explain.request import ExplainRequest
+from phi2demo.explain.scoring_plan import resolve, units_of
+from phi2demo.explain.units import UnitKind
+from phi2demo.explain.value_function import Game, ScoreCache
+from phi2demo.tasks.summarization import SummaryOptions
+from phi2demo.tasks.translation import TranslationOptions
+from tests.explain.planted import PlantedEngine, asked, rewards
+
+TEXT = "  The big train\nleaves at eight. "
+"""As typed; the model reads it without the white space around it."""
+
+
+def game_of(
+    engine: PlantedEngine, request: ExplainRequest, *, kind: UnitKind = "words", cache: ScoreCache | None = None
+) -> Game:
+    setting = resolve(engine, request)
+    game = Game(
+        engine,
+        request,
+        pieces=setting.pieces,
+        outputs=setting.outputs,
+        columns=len(setting.tokens),
+        cache=ScoreCache() if cache is None else cache,
+        cancel=Event(),
+    )
+    game.units = units_of(engine, request, kind)
+    return game
+
+
+@pytest.fixture
+def engine() -> PlantedEngine:
+    return PlantedEngine(rewards({"train": 2.0, "eight": 1.0}))
+
+
+def mask(bits: str) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    return np.array([bit == "1" for bit in bits])
+
+
+@pytest.mark.parametrize(
+    ("bits", "replacement", "expected"),
+    [
+        ("111111", "", "The big train\nleaves at eight."),
+        ("111111", "...", "The big train\nleaves at eight."),
+        ("011111", "", "big train\nleaves at eight."),
+        ("101111", "", "The train\nleaves at eight."),
+        ("110111", "", "The big\nleaves at eight."),
+        ("111110", "", "The big train\nleaves at"),
+        ("000000", "", ""),
+        ("100111", "...", "The ...\nleaves at eight."),
+        ("100011", "...", "The ... at eight."),
+        ("000000", "...", "..."),
+    ],
+)
+def test_hidden_units_are_dropped_or_replaced(
+    engine: PlantedEngine, bits: str, replacement: str, expected: str
+) -> None:
+    assert game_of(engine, asked(TEXT, mask=replacement)).masked(mask(bits)) == expected
+
+
+def test_a_masked_text_is_asked_for_in_the_task_s_own_prompt(engine: PlantedEngine) -> None:
+    request = asked("one two three")
+    game_of(engine, request)(np.array([mask("101"), mask("111")]))
+    assert [prompt.text for prompt, _ in engine.scored] == [
+        f"{END_OF_TEXT}{text}" for text in ("one three", "one two three")
+    ]
+    engine.scored.clear()
+    request = replace(request, task="summarization", options=SummaryOptions())
+    game_of(engine, request)(np.array([mask("101")]))
+    assert [prompt.text for prompt, _ in engine.scored] == [
+        "Instruct: Summarize the following text in one sentence.\none three\nOutput:"
+    ]
+
+
+def test_each_prompt_is_scored_once_also_by_the_next_explanation(engine: PlantedEngine) -> None:
+    cache = ScoreCache()
+    request = asked("one two one")
+    game = game_of(engine, request, cache=cache)
+    values = game(np.array([mask("100"), mask("001"), mask("100")]))
+    assert game.calls == len(engine.scored) == 1, "both masked texts read `one`"
+    assert (values == values[0]).all()
+    again = game_of(engine, asked("one two one", method="lime"), cache=cache)
+    again(np.array([mask("001"), mask("110")]))
+    assert again.calls == 1
+
+
+def test_more_prompts_than_are_remembered_are_scored_all_the_same(
+    engine: PlantedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    masks = np.array([mask(f"{at:06b}") for at in range(64)])
+    expected = game_of(engine, asked(TEXT))(masks)
+    monkeypatch.setattr("phi2demo.explain.value_function.CACHE_ROWS", 8)
+    monkeypatch.setattr("phi2demo.explain.value_function.MASKS_AT_ONCE", 24)
+    cache = ScoreCache()
+    np.testing.assert_array_equal(game_of(engine, asked(TEXT), cache=cache)(masks), expected)
+    assert len(cache) == 8
+
+
+def test_values_are_log_probabilities_or_log_odds_of_each_token(engine: PlantedEngine) -> None:
+    masks = np.array([mask("11"), mask("01")])
+    values = game_of(engine, asked("train two", " a b"))(masks)
+    np.testing.assert_allclose(values, [[-6, -6], [-8, -8]])
+    odds = game_of(engine, asked("train two", " a b", value="log-odds"))(masks)
+    p = np.exp(values)
+    np.testing.assert_allclose(odds, np.log(p / (1 - p)))
+
+
+def test_a_certain_token_has_finite_odds() -> None:
+    engine = PlantedEngine(lambda token, text, prompt: 0.0)
+    assert np.isfinite(game_of(engine, asked("one two", value="log-odds"))(np.array([mask("11")]))).all()
+
+
+def test_pieces_are_asked_for_one_by_one(engine: PlantedEngine) -> None:
+    text = "I take the train. We leave at eight."
+    options = TranslationOptions("en", "de")
+    game = game_of(engine, ExplainRequest("translation", text, options, (" eins zwei", " drei")), kind="sentences")
+    values = game(np.array([mask("11"), mask("01"), mask("10")]))
+    np.testing.assert_allclose(values, [[-6, -6, -7], [-8, -8, -7], [-6, -6, -8]])
+    prompts = {prompt.text.split("German.\n")[1] for prompt, _ in engine.scored}
+    assert prompts == {f"{sentence}\nOutput:" for sentence in ("I take the train.", "We leave at eight.", "")}
+    assert game.calls == 4
+
+
+def test_a_stopped_game_asks_no_more(engine: PlantedEngine) -> None:
+    game = game_of(engine, asked("one two"))
+    game._cancel.set()
+    with pytest.raises(StoppedError):
+        game(np.array([mask("11")]))
+    assert engine.scored == []
+
+
+def test_a_game_that_is_stopped_makes_no_more_prompts(engine: PlantedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("phi2demo.explain.value_function.MASKS_AT_ONCE", 4)
+    game = game_of(engine, asked(TEXT))
+    game.report = game._cancel.set
+    with pytest.raises(StoppedError):
+        game(np.array([mask(f"{at:06b}") for at in range(64)]))
+    assert game.calls == 4
+
+
+def test_what_was_scored_at_one_strength_is_not_taken_for_another(engine: PlantedEngine) -> None:
+    cache, whole = ScoreCache(), mask("111111")[None]
+    of_both = replace(asked(TEXT), of="difference")
+    for strength in (1.0, 0.5, 1.0):
+        game_of(engine, replace(of_both, adapter_strength=strength), cache=cache)(whole)
+    assert engine.strengths == [1.0, 0.5]
+    uses = [prompt.use for prompt, _ in engine.scored]
+    assert uses == ["finetuned", "base", "finetuned"], "the base is the same at any strength"
+    with pytest.raises(SettingsError, match="adapter_strength is 3; give a number"):
+        replace(of_both, adapter_strength=3)
+
+
+TYPED = st.one_of(
+    st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=40),
+    st.lists(
+        st.sampled_from(
+            ["The", " train", "\t", "\u00a0", "\u00ad", "\r\n", "  ", ".", "e\u0301", "ﬁ", "Ａ", "\u200b", "👩\u200d👧", "日本"]
+        ),
+        min_size=1,
+    ).map("".join),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", get_args(UnitKind))
+@given(text=TYPED, data=st.data())
+@settings(deadline=None, max_examples=100)
+def test_units_are_of_the_text_as_typed_and_are_hidden_in_the_text_as_read(
+    kind: UnitKind, text: str, data: st.DataObject
+) -> None:
+    assume(clean(text))
+    engine = PlantedEngine(rewards({}))
+    request = asked(text)
+    game = game_of(engine, request, kind=kind)
+    assert "".join(unit.text for unit in game.units) == text
+    assert all(unit.text == text[unit.start : unit.end] for unit in game.units)
+    parts = [request.text_read[slice(*request.span_read(unit.start, unit.end))] for unit in game.units]
+    assert "".join(parts) == request.text_read
+    assert all(map(clean, parts)), "every unit is something that the model reads"
+    assert all(clean(unit.text) for unit in game.units)
+    kept = np.array(data.draw(st.lists(st.booleans(), min_size=len(parts), max_size=len(parts))))
+    assert game.masked(np.ones(len(parts), dtype=bool)) == request.text_read
+    assert game.masked(kept).strip() == "".join(part for part, keep in zip(parts, kept, strict=True) if keep).strip()
