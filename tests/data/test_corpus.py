@@ -10,8 +10,7 @@ import pytest
 
 from phi2demo.data.corpus import CleaningReport, Source, clean_row, fingerprint, read_corpus
 from phi2demo.errors import DataError
-
-from .conftest import write_rows
+from tests.training.conftest import write_rows
 
 
 def read_one(folder: Path) -> tuple[Source, CleaningReport]:

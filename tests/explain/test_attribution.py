@@ -3,10 +3,10 @@ import io
 import json
 import re
 from dataclasses import replace
+from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from html.parser import HTMLParser
 
 from phi2demo.explain import export
 from phi2demo.explain.attribution import Attribution, OutputToken
