@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from phi2demo.engine.engine import GenerationOptions
-from phi2demo.evaluation.reports import SHELF, shipped_measures
+from phi2demo.evaluation.reports import REPORTS_FOLDER, shipped_test_sets
 from phi2demo.evaluation.systems import request_of
 from phi2demo.settings import EMBEDDED_ADAPTER, EMBEDDED_MODEL
 from phi2demo.tasks import TASKS
-from phi2demo.tasks.declared import read_declaration
+from phi2demo.tasks.declared import read_adapter_tasks
 from tests.servers import serving
 
 ROOT = Path(__file__).parent.parent
@@ -109,7 +109,11 @@ def test_concurrent_clients_get_what_each_gets_alone(address: str) -> None:
     from gradio_client import Client
 
     text = "The old man sold his boat because he could no longer row it across the lake."
-    jobs = [{"use": use, "source": "en", "target": target} for use in ("finetuned", "base") for target in ("de", "fr")]
+    jobs = [
+        {"variant": variant, "source": "en", "target": target}
+        for variant in ("finetuned", "base")
+        for target in ("de", "fr")
+    ]
 
     def ask(job: dict[str, str]) -> str:
         answer = Client(address, verbose=False).predict(text, api_name="/translate", **job)
@@ -124,9 +128,12 @@ def test_concurrent_clients_get_what_each_gets_alone(address: str) -> None:
 @pytest.mark.slow
 def test_side_by_side_gives_the_two_texts_of_two_runs(client: Any) -> None:
     for text in ("I have no time today.", "My sister has two cats.", "It is raining again, so we stay at home."):
-        pair = client.predict(text, use="both", source="en", api_name="/translate")
+        pair = client.predict(text, variant="both", source="en", api_name="/translate")
         for answer in pair:
-            assert client.predict(text, use=answer["use"], source="en", api_name="/translate")["text"] == answer["text"]
+            assert (
+                client.predict(text, variant=answer["variant"], source="en", api_name="/translate")["text"]
+                == answer["text"]
+            )
 
 
 @pytest.mark.slow
@@ -159,14 +166,14 @@ def test_it_is_told_where_the_model_is_unsure_and_what_that_was_worth(client: An
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("use", ["finetuned", "base"])
-def test_guidance_changes_a_summary_and_is_replayed(client: Any, use: str) -> None:
+@pytest.mark.parametrize("variant", ["finetuned", "base"])
+def test_guidance_changes_a_summary_and_is_replayed(client: Any, variant: str) -> None:
     text = (
         "The old mill by the river was built in 1820. For a hundred years farmers brought their grain to it. Then a flood "
         "broke the dam, and the mill stood still. Last year a group of young people repaired the wheel."
     )
-    guided = client.predict(text, use=use, options={"guidance_scale": 2.5}, api_name="/summarize")
-    plain = client.predict(text, use=use, options={"guidance_scale": 1.0}, api_name="/summarize")
+    guided = client.predict(text, variant=variant, options={"guidance_scale": 2.5}, api_name="/summarize")
+    plain = client.predict(text, variant=variant, options={"guidance_scale": 1.0}, api_name="/summarize")
     assert guided["text"] != plain["text"]
     for answer in (guided, plain):
         assert client.predict(json.dumps(answer["receipt"]), api_name="/replay")["same"]
@@ -188,10 +195,10 @@ def test_a_file_of_two_hundred_lines_keeps_its_lines(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_sampled_receipt_replays_to_the_same_text(tmp_path: Path) -> None:
-    made = run("generate", "--json", "--use", "both", "--max-new-tokens", "40", "Once upon a time there was a fox.")
+    made = run("generate", "--json", "--variant", "both", "--max-new-tokens", "40", "Once upon a time there was a fox.")
     assert made.returncode == 0, made.stderr
     for answer in json.loads(made.stdout):
-        receipt = tmp_path / f"{answer['use']}.json"
+        receipt = tmp_path / f"{answer['variant']}.json"
         receipt.write_text(json.dumps(answer["receipt"]), encoding="utf-8")
         again = run("replay", str(receipt))
         assert again.returncode == 0, again.stdout + again.stderr
@@ -211,8 +218,8 @@ def test_a_document_over_the_context_is_summarized_part_by_part() -> None:
 
 def test_what_was_measured_is_decoded_as_the_adapter_says_now() -> None:
     """But for the bound on new tokens, which each data set has of its own, and the time limit."""
-    measures = json.loads((SHELF / "report.json").read_text(encoding="utf-8"))["measures"]
-    declared, compared = read_declaration(EMBEDDED_ADAPTER), set()
+    measures = json.loads((REPORTS_FOLDER / "report.json").read_text(encoding="utf-8"))["test_sets"]
+    declared, compared = read_adapter_tasks(EMBEDDED_ADAPTER), set()
     for measure in measures:
         task = "generation" if measure["task"] == "prose" else measure["task"]
         chosen = asdict(declared.generation(task))
@@ -233,7 +240,7 @@ def test_what_was_measured_is_decoded_as_the_adapter_says_now() -> None:
 
 def test_no_text_of_the_shipped_set_is_read_in_another_case_than_typed() -> None:
     cased = GenerationOptions(sentence_case=True)
-    for measure in shipped_measures():
+    for measure in shipped_test_sets():
         for item in measure.items:
             asked = request_of(item.row, measure.task, cased)
             assert TASKS[measure.task].read(asked) == asked, measure.name

@@ -11,7 +11,7 @@ from phi2demo.engine.engine import Engine
 from phi2demo.evaluation.comparison import compare
 from phi2demo.settings import ASSETS, ModelSettings
 from phi2demo.tasks import TASKS
-from phi2demo.tasks.declared import read_declarations
+from phi2demo.tasks.declared import read_variant_tasks
 from phi2demo.tasks.request import Request
 from phi2demo.tasks.result import Result
 from phi2demo.tasks.run import answer
@@ -39,16 +39,16 @@ def engine() -> Engine:
 
 def asked(engine: Engine, entry: dict[str, Any], *, seed: int = 0) -> tuple[Request, tuple[Result, ...]]:
     """As the page asks it, finetuned and base."""
-    task, declared = entry["task"], read_declarations(engine.info)
+    task, declared = entry["task"], read_variant_tasks(engine.info)
     options = TASKS[task].options_type(**entry.get("options", {}))
     request = Request(
         task,
         entry["text"],
         declared.first.adapt(options),
         declared.first.generation(task),
-        uses=("finetuned", "base"),
+        variants=("finetuned", "base"),
         seed=seed,
-        base_form=declared.base_form,
+        base_prompt_style=declared.base_prompt_style,
     )
     return request, declared.noted(request, answer(engine, request))
 
@@ -84,6 +84,6 @@ def test_an_explanation_is_of_what_the_model_writes(engine: Engine, entry: dict[
 
 
 def test_the_tabs_begin_with_what_the_model_does_best(engine: Engine) -> None:
-    declared = read_declarations(engine.info).first
+    declared = read_variant_tasks(engine.info).first
     assert declared.tasks[0] == "translation"
     assert declared.directions().target == "en"

@@ -15,7 +15,7 @@ import numpy as np
 from phi2demo.audit.inference import Matrix, crossed_interval, crossed_p
 from phi2demo.audit.report import Figure, Finding, Outcome, corrected
 from phi2demo.audit.setup import Setup, read_texts
-from phi2demo.engine.engine import Prompt, Use
+from phi2demo.engine.engine import Prompt, Variant
 from phi2demo.tasks import TASKS
 
 PRONOUNS = {"female": ("she", "her", "her"), "male": ("he", "him", "his")}
@@ -115,10 +115,10 @@ def probe(setup: Setup) -> Outcome:
     """Score every sentence about every person, and compare each group with its axis' reference."""
     sentences, axes = setup.choose(read_sentences(), QUICK_SENTENCES), read_axes()
     texts = list(dict.fromkeys(text for axis in axes for text in texts_of(axis, sentences)))
-    found = {use: _positive(setup, use, texts) for use in setup.uses}
+    found = {variant: _positive(setup, variant, texts) for variant in setup.variants}
     names = [(axis, group) for axis in axes for group in axis.groups if group != axis.reference]
-    shifts = {use: [shift(axis, group, sentences, found[use]) for axis, group in names] for use in found}
-    findings = {use: _findings(setup, each) for use, each in shifts.items()}
+    shifts = {variant: [shift(axis, group, sentences, found[variant]) for axis, group in names] for variant in found}
+    findings = {variant: _findings(setup, each) for variant, each in shifts.items()}
     figures = tuple(
         Figure(
             name=f"{axis.name}.{group}",
@@ -167,13 +167,13 @@ def shift(axis: Axis, group: str, sentences: Sequence[str], scores: Scores) -> M
     return differences if axis.several else differences.mean(1, keepdims=True)
 
 
-def _positive(setup: Setup, use: Use, texts: Sequence[str]) -> Scores:
+def _positive(setup: Setup, variant: Variant, texts: Sequence[str]) -> Scores:
     labels = TASKS["sentiment"].labels
-    prompts = [Prompt(setup.prompt(use, "sentiment", {"text": text, "label": 1}), use) for text in texts]
+    prompts = [Prompt(setup.prompt(variant, "sentiment", {"text": text, "label": 1}), variant) for text in texts]
     totals = setup.score(
         [prompt for prompt in prompts for _ in labels],
         [f" {label}" for label in labels] * len(texts),
-        f"{NAME} {use}",
+        f"{NAME} {variant}",
         task="sentiment",
     )
     positive = labels.index("positive")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from phi2demo.audit.inference import crossed_interval, sign_flip_p
 from phi2demo.audit.report import Figure, Finding, Outcome, corrected
 from phi2demo.audit.setup import Setup, read_texts
-from phi2demo.engine.engine import Prompt, Use
+from phi2demo.engine.engine import Prompt, Variant
 
 NAME = "gender"
 TITLE = "Gender of occupations in translation"
@@ -40,7 +40,7 @@ class Choice:
 
     language: str
     source: str
-    forms: tuple[str, str]
+    systems: tuple[str, str]
     """Masculine, feminine."""
     told: str
     """A key of TOLD; empty where nothing says the gender."""
@@ -55,8 +55,8 @@ def probe(setup: Setup) -> Outcome:
         for language in LANGUAGES
         for told in (*GENDERS, "")
     }
-    found = {use: _margins(setup, use, choices) for use in setup.uses}
-    figures = {use: _figures(setup, margins) for use, margins in found.items()}
+    found = {variant: _margins(setup, variant, choices) for variant in setup.variants}
+    figures = {variant: _figures(setup, margins) for variant, margins in found.items()}
     base = figures["base"] if setup.audited != "base" else None
     rows = tuple(
         Figure(finding=finding, base=base[at][1] if base else None, **labels)
@@ -81,21 +81,23 @@ def choices_of(texts: dict[str, Any], occupation: dict[str, Any], language: str,
     choices = []
     for sentence in texts["told" if told else "open"]:
         source = sentence["en"].format(occupation=occupation["en"], self=TOLD.get(told, ""))
-        masculine, feminine = (_capital(sentence[language].format(occupation=form)) for form in occupation[language])
+        masculine, feminine = (
+            _capital(sentence[language].format(occupation=system)) for system in occupation[language]
+        )
         choices.append(Choice(language, _capital(source), (masculine, feminine), told))
     return choices
 
 
 def _margins(
-    setup: Setup, use: Use, choices: dict[tuple[str, str], list[list[Choice]]]
+    setup: Setup, variant: Variant, choices: dict[tuple[str, str], list[list[Choice]]]
 ) -> dict[tuple[str, str], Margins]:
     flat = [choice for sentences in choices.values() for each in sentences for choice in each]
     rows = [
         {"source": choice.source, "target": "x", "source_lang": "en", "target_lang": choice.language} for choice in flat
     ]
-    prompts = [Prompt(setup.prompt(use, "translation", row), use) for row in rows for _ in GENDERS]
-    outputs = [f" {form}" for choice in flat for form in choice.forms]
-    totals = np.array(setup.score(prompts, outputs, f"{NAME} {use}", task="translation")).reshape(-1, 2)
+    prompts = [Prompt(setup.prompt(variant, "translation", row), variant) for row in rows for _ in GENDERS]
+    outputs = [f" {system}" for choice in flat for system in choice.systems]
+    totals = np.array(setup.score(prompts, outputs, f"{NAME} {variant}", task="translation")).reshape(-1, 2)
     margins = iter(totals[:, 0] - totals[:, 1])
     return {key: np.array([[next(margins) for _ in each] for each in sentences]) for key, sentences in choices.items()}
 

@@ -19,7 +19,7 @@ from phi2demo.audit.setup import Setup
 from phi2demo.audit.toxicity import Sample, by_prompt, drawn
 from phi2demo.data.contamination import Overlap, TextIndex
 from phi2demo.data.corpus import Source, Split, read_corpus
-from phi2demo.engine.engine import END_OF_TEXT, Engine, GenerationOptions, Prompt, Use
+from phi2demo.engine.engine import END_OF_TEXT, Engine, GenerationOptions, Prompt, Variant
 from phi2demo.evaluation.systems import TIME_LIMIT_S
 
 NAME = "memorization"
@@ -70,10 +70,10 @@ def probe(setup: Setup) -> Outcome:
         for part, texts in (("train", list(_documents(sources, ("train",)))), ("held out", held_out))
     }
     found = {
-        use: [*_of_samples(setup, index, samples, held_out), *_of_documents(setup, use, asked)]
-        for use, samples in drawn(setup).items()
+        variant: [*_of_samples(setup, index, samples, held_out), *_of_documents(setup, variant, asked)]
+        for variant, samples in drawn(setup).items()
     }
-    findings = {use: _findings(setup, measured) for use, measured in found.items()}
+    findings = {variant: _findings(setup, measured) for variant, measured in found.items()}
     base = findings["base"] if setup.audited != "base" else None
     figures = tuple(
         Figure(
@@ -152,9 +152,13 @@ def _of_samples(
     )
 
 
-def _of_documents(setup: Setup, use: Use, asked: dict[str, list[tuple[str, tuple[int, ...]]]]) -> Iterator[_Measured]:
+def _of_documents(
+    setup: Setup, variant: Variant, asked: dict[str, list[tuple[str, tuple[int, ...]]]]
+) -> Iterator[_Measured]:
     """Tokens that greedy decoding gets right in a row from the start; nothing where documents are too short."""
-    matched = {part: _matched(setup, use, found, f"{NAME} {part} {use}") for part, found in asked.items() if found}
+    matched = {
+        part: _matched(setup, variant, found, f"{NAME} {part} {variant}") for part, found in asked.items() if found
+    }
     if "train" not in matched:
         return
     own, control = matched["train"], matched.get("held out")
@@ -166,10 +170,10 @@ def _of_documents(setup: Setup, use: Use, asked: dict[str, list[tuple[str, tuple
     )
 
 
-def _matched(setup: Setup, use: Use, asked: Sequence[tuple[str, tuple[int, ...]]], title: str) -> Values:
+def _matched(setup: Setup, variant: Variant, asked: Sequence[tuple[str, tuple[int, ...]]], title: str) -> Values:
     strength = setup.generation("generation").adapter_strength
     options = GenerationOptions(max_new_tokens=TOKENS, adapter_strength=strength, time_limit_s=TIME_LIMIT_S)
-    completions = setup.generate([Prompt(END_OF_TEXT + beginning, use) for beginning, _ in asked], options, title)
+    completions = setup.generate([Prompt(END_OF_TEXT + beginning, variant) for beginning, _ in asked], options, title)
     counts = []
     for (_, wanted), completion in zip(asked, completions, strict=True):
         same = [a == b for a, b in zip(wanted, completion.token_ids, strict=False)]

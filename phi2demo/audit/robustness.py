@@ -8,11 +8,11 @@ from typing import Any
 from phi2demo.audit.inference import wilson
 from phi2demo.audit.report import Figure, Finding, Outcome, corrected
 from phi2demo.audit.setup import Setup, spread
-from phi2demo.data.test_sets import Item, Measure, read_measures
-from phi2demo.engine.engine import Use
+from phi2demo.data.test_sets import Item, TestSet, read_test_sets
+from phi2demo.engine.engine import Variant
 from phi2demo.evaluation.metrics import metrics_for
 from phi2demo.evaluation.statistics import Resamples
-from phi2demo.evaluation.systems import FormName, make_form
+from phi2demo.evaluation.systems import SystemName, make_system
 
 TYPOS_PER_CHARACTER = 0.05
 _END_MARKS = ".!?…"
@@ -71,12 +71,12 @@ Answers = dict[str, list[str]]
 
 def probe(setup: Setup) -> Outcome:
     """Answer every item as written and with every slip; says that it was not measured where there are no items."""
-    measures = _measures(setup)
-    if not measures:
+    test_sets = _test_sets(setup)
+    if not test_sets:
         what = "Needs labelled items: --items FOLDER with reviews, or with translations from English."
         return Outcome(NAME, TITLE, what, 0, (), "Robustness to typos and case was not measured.")
-    found = {use: [_answers(setup, use, measure) for measure in measures] for use in setup.uses}
-    figures = {use: _figures(setup, measures, answers) for use, answers in found.items()}
+    found = {variant: [_answers(setup, variant, test_set) for test_set in test_sets] for variant in setup.variants}
+    figures = {variant: _figures(setup, test_sets, answers) for variant, answers in found.items()}
     base = figures["base"] if setup.audited != "base" else None
     rows = tuple(
         replace(figure, base=base[at].finding if base else None) for at, figure in enumerate(figures[setup.audited])
@@ -88,27 +88,27 @@ def probe(setup: Setup) -> Outcome:
         "characters, by seed), in lower case, in upper case and without their last full stop: how many labels flip, and "
         "how much chrF the translations lose, decoded greedily, "
         "each sentence into one language. A slip that leaves a text as it is does not count.",
-        n=sum(len(measure.items) for measure in measures),
+        n=sum(len(test_set.items) for test_set in test_sets),
         figures=rows,
         verdict=_verdict(rows),
-        examples=tuple(_examples(setup, measures, found[setup.audited])),
+        examples=tuple(_examples(setup, test_sets, found[setup.audited])),
     )
 
 
-def _measures(setup: Setup) -> list[Measure]:
+def _test_sets(setup: Setup) -> list[TestSet]:
     """Reviews, and translations from English: of several languages each takes its share of the sentences, by turns."""
     if not setup.settings.items.is_dir():
         return []
-    measures, _ = read_measures(setup.settings.items)
-    reviews = [measure for measure in measures if measure.kind == "sentiment"]
-    pairs = [m for m in measures if m.kind == "translation" and m.name.rpartition(".")[2].startswith("en-")]
-    shared = [replace(measure, items=measure.items[at :: len(pairs)]) for at, measure in enumerate(pairs)]
+    test_sets, _ = read_test_sets(setup.settings.items)
+    reviews = [test_set for test_set in test_sets if test_set.kind == "sentiment"]
+    pairs = [m for m in test_sets if m.kind == "translation" and m.name.rpartition(".")[2].startswith("en-")]
+    shared = [replace(test_set, items=test_set.items[at :: len(pairs)]) for at, test_set in enumerate(pairs)]
     fewest = QUICK_ITEMS if setup.settings.quick else MOST_ITEMS
     return [
-        replace(measure, items=tuple(spread(measure.items, fewest // count)))
-        for measures, count in ((reviews, 1), (shared, len(shared)))
-        for measure in measures
-        if measure.items
+        replace(test_set, items=tuple(spread(test_set.items, fewest // count)))
+        for test_sets, count in ((reviews, 1), (shared, len(shared)))
+        for test_set in test_sets
+        if test_set.items
     ]
 
 
@@ -118,26 +118,28 @@ def slipped(item: Item, slip: str, *, seed: int) -> Item:
     return item if slip == PLAIN else replace(item, row=item.row | {field: PERTURBATIONS[slip](item.row[field], seed)})
 
 
-def _answers(setup: Setup, use: Use, measure: Measure) -> Answers:
-    name: FormName = "base_plain" if use != setup.audited else "finetuned" if use == "finetuned" else "base_template"
-    form = make_form(name, setup.engine, measure, seed=setup.settings.seed)
-    assert form is not None
-    form = replace(form, generation=replace(form.generation, num_beams=1))
+def _answers(setup: Setup, variant: Variant, test_set: TestSet) -> Answers:
+    name: SystemName = (
+        "base_plain" if variant != setup.audited else "finetuned" if variant == "finetuned" else "base_template"
+    )
+    system = make_system(name, setup.engine, test_set, seed=setup.settings.seed)
+    assert system is not None
+    system = replace(system, generation=replace(system.generation, num_beams=1))
     asked = [(slip, slipped(item, slip, seed=setup.settings.seed)) for slip in (PLAIN, *PERTURBATIONS)
-             for item in measure.items]  # fmt: skip
+             for item in test_set.items]  # fmt: skip
     outputs: list[str] = []
     starts = range(0, len(asked), TOGETHER)
-    for start in setup.track(starts, f"{NAME} {measure.name} {use}"):
-        outputs += [answer.output for answer in form.answer([item for _, item in asked[start : start + TOGETHER]])]
+    for start in setup.track(starts, f"{NAME} {test_set.name} {variant}"):
+        outputs += [answer.output for answer in system.answer([item for _, item in asked[start : start + TOGETHER]])]
     answers: Answers = {}
     for (slip, _), output in zip(asked, outputs, strict=True):
         answers.setdefault(slip, []).append(output)
     return answers
 
 
-def _figures(setup: Setup, measures: Sequence[Measure], answers: Sequence[Answers]) -> list[Figure]:
-    reviews = [(m, a) for m, a in zip(measures, answers, strict=True) if m.kind == "sentiment"]
-    pairs = [(m, a) for m, a in zip(measures, answers, strict=True) if m.kind == "translation"]
+def _figures(setup: Setup, test_sets: Sequence[TestSet], answers: Sequence[Answers]) -> list[Figure]:
+    reviews = [(m, a) for m, a in zip(test_sets, answers, strict=True) if m.kind == "sentiment"]
+    pairs = [(m, a) for m, a in zip(test_sets, answers, strict=True) if m.kind == "translation"]
     figures = []
     for slip in PERTURBATIONS if reviews else ():
         title = f"labels of reviews that flip: {slip}"
@@ -151,11 +153,11 @@ def _figures(setup: Setup, measures: Sequence[Measure], answers: Sequence[Answer
     return figures
 
 
-def _flips(setup: Setup, reviews: Sequence[tuple[Measure, Answers]], slip: str) -> Finding:
+def _flips(setup: Setup, reviews: Sequence[tuple[TestSet, Answers]], slip: str) -> Finding:
     flips = [
         before != after
-        for measure, answers in reviews
-        for item, before, after in zip(measure.items, answers[PLAIN], answers[slip], strict=True)
+        for test_set, answers in reviews
+        for item, before, after in zip(test_set.items, answers[PLAIN], answers[slip], strict=True)
         if slipped(item, slip, seed=setup.settings.seed) != item
     ]
     if not flips:
@@ -164,9 +166,9 @@ def _flips(setup: Setup, reviews: Sequence[tuple[Measure, Answers]], slip: str) 
     return Finding(100 * sum(flips) / len(flips), 100 * low, 100 * high, flagged=100 * low > LEAST_FLIPS)
 
 
-def _lost(setup: Setup, pairs: Sequence[tuple[Measure, Answers]], slip: str) -> Finding:
+def _lost(setup: Setup, pairs: Sequence[tuple[TestSet, Answers]], slip: str) -> Finding:
     """Over all languages."""
-    items = [item for measure, _ in pairs for item in measure.items]
+    items = [item for test_set, _ in pairs for item in test_set.items]
     references = [item.references for item in items]
     chrf = metrics_for("translation", references)[1]
     before, after = (
@@ -192,12 +194,12 @@ def _verdict(figures: Sequence[Figure]) -> str:
     return " ".join(sentences)
 
 
-def _examples(setup: Setup, measures: Sequence[Measure], answers: Sequence[Answers]) -> list[dict[str, Any]]:
+def _examples(setup: Setup, test_sets: Sequence[TestSet], answers: Sequence[Answers]) -> list[dict[str, Any]]:
     """Labels that flipped, the first of each slip, then translations of the first item."""
     examples: list[dict[str, Any]] = []
-    for measure, own in zip(measures, answers, strict=True):
+    for test_set, own in zip(test_sets, answers, strict=True):
         for slip in PERTURBATIONS:
-            for item, before, after in zip(measure.items, own[PLAIN], own[slip], strict=True):
+            for item, before, after in zip(test_set.items, own[PLAIN], own[slip], strict=True):
                 text = slipped(item, slip, seed=setup.settings.seed).row
                 if before != after:
                     shown = {"slip": slip, "text": text.get("text", text.get("source")), "answer": after, PLAIN: before}

@@ -19,7 +19,7 @@ from phi2demo.engine.engine import Engine
 from phi2demo.errors import SettingsError
 from phi2demo.evaluation.environment import describe_environment, describe_model, package_versions
 from phi2demo.evaluation.outputs import digest
-from phi2demo.evaluation.processes import claimed
+from phi2demo.evaluation.processes import run_lock
 
 FORMAT = 1
 REPORT = "audit.json"
@@ -49,7 +49,7 @@ def audit(engine: Engine, settings: AuditSettings, *, weights: Mapping[str, str]
     its date in its name. Raises DataError for files that cannot be used, SettingsError where another run writes into
     the output folder.
     """
-    with claimed(settings.output):
+    with run_lock(settings.output):
         return _audit(engine, settings, weights)
 
 
@@ -136,8 +136,8 @@ def _keep(path: Path) -> None:
 def _show(batches: Sequence[T], title: str) -> Iterable[T]:
     from tqdm import tqdm
 
-    pace = 0.2 if sys.stderr.isatty() else 20.0
-    return tqdm(batches, desc=title, file=sys.stderr, mininterval=pace)  # type: ignore[no-any-return]
+    interval_s = 0.2 if sys.stderr.isatty() else 20.0
+    return tqdm(batches, desc=title, file=sys.stderr, mininterval=interval_s)  # type: ignore[no-any-return]
 
 
 def _write(path: Path, values: dict[str, Any]) -> None:

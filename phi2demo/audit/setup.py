@@ -7,13 +7,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
-from phi2demo.engine.engine import Completion, Engine, GenerationOptions, Prompt, Use
+from phi2demo.engine.engine import Completion, Engine, GenerationOptions, Prompt, Variant
 from phi2demo.errors import SettingsError
 from phi2demo.evaluation.statistics import RESAMPLES, SEED
 from phi2demo.evaluation.systems import read_of
 from phi2demo.settings import ASSETS
 from phi2demo.tasks import TASKS
-from phi2demo.tasks.declared import read_declaration
+from phi2demo.tasks.declared import read_adapter_tasks
 
 SHIPPED_SET = ASSETS / "evaluation" / "set"
 SCORED_TOGETHER = 128
@@ -72,23 +72,23 @@ class Setup:
     _made: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def audited(self) -> Use:
+    def audited(self) -> Variant:
         """Whose figures are flagged: the finetuned model's, a bare base's where there is no adapter."""
-        return self.engine.info.uses[0]
+        return self.engine.info.variants[0]
 
     @property
-    def uses(self) -> tuple[Use, ...]:
+    def variants(self) -> tuple[Variant, ...]:
         """Who is asked: the audited model, and its base beside it; a second adapter is audited on its own."""
-        return tuple(use for use in self.engine.info.uses if use in ("finetuned", "base"))
+        return tuple(variant for variant in self.engine.info.variants if variant in ("finetuned", "base"))
 
     def choose(self, values: Sequence[T], quick: int) -> list[T]:
         """All, or with `--quick` this many, evenly spread."""
         return spread(values, quick if self.settings.quick else len(values))
 
-    def prompt(self, use: Use, task: str, row: dict[str, Any]) -> str:
+    def prompt(self, variant: Variant, task: str, row: dict[str, Any]) -> str:
         """As the app asks the audited model; the base beside a finetuned model in the form it was pretrained on."""
         read = read_of(row, task, self.generation(task))
-        return TASKS[task].prompt(read.text, read.options, "template" if use == self.audited else "plain")
+        return TASKS[task].prompt(read.text, read.options, "template" if variant == self.audited else "plain")
 
     def score(self, prompts: Sequence[Prompt], outputs: Sequence[str], title: str, *, task: str) -> list[float]:
         """Log-probability of each output, in nats, as the app asks for the task."""
@@ -103,7 +103,7 @@ class Setup:
 
     def generation(self, task: str) -> GenerationOptions:
         """How the app chooses the tokens of a task."""
-        return read_declaration(self.engine.info.adapter_folder).generation(task)
+        return read_adapter_tasks(self.engine.info.adapter_folder).generation(task)
 
     def generate(self, prompts: Sequence[Prompt], options: GenerationOptions, title: str) -> list[Completion]:
         """What becomes of each prompt."""

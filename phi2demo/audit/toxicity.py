@@ -15,7 +15,7 @@ from phi2demo.audit.inference import share_interval
 from phi2demo.audit.report import Figure, Finding, Outcome
 from phi2demo.audit.setup import Setup, read_texts
 from phi2demo.data.word_list import listed_words
-from phi2demo.engine.engine import Prompt, Use
+from phi2demo.engine.engine import Prompt, Variant
 from phi2demo.evaluation.systems import TIME_LIMIT_S
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.generation import GenerationTaskOptions
@@ -36,12 +36,12 @@ class Sample:
     text: str
 
 
-def drawn(setup: Setup) -> dict[Use, list[Sample]]:
+def drawn(setup: Setup) -> dict[Variant, list[Sample]]:
     """The continuations of every model, drawn once for all probes."""
-    return setup.once("samples", lambda: {use: draw(setup, use) for use in setup.uses})
+    return setup.once("samples", lambda: {variant: draw(setup, variant) for variant in setup.variants})
 
 
-def draw(setup: Setup, use: Use) -> list[Sample]:
+def draw(setup: Setup, variant: Variant) -> list[Sample]:
     """Every prompt with every seed, by the generation task's own sampling, at most 64 tokens.
 
     All are asked as the app asks for a text that goes on.
@@ -52,8 +52,11 @@ def draw(setup: Setup, use: Use) -> list[Sample]:
     asked = [(kind, prompt, seed) for kind, prompt in prompts for seed in seeds]
     mode = GenerationTaskOptions("continue")
     options = replace(setup.generation(task.name), max_new_tokens=NEW_TOKENS, stop=task.stop, time_limit_s=TIME_LIMIT_S)
-    rows = [Prompt(task.prompt(prompt, mode, task.form_of(use, mode, "plain")), use, seed) for _, prompt, seed in asked]
-    completions = setup.generate(rows, options, f"samples {use}")
+    rows = [
+        Prompt(task.prompt(prompt, mode, task.prompt_style_of(variant, mode, "plain")), variant, seed)
+        for _, prompt, seed in asked
+    ]
+    completions = setup.generate(rows, options, f"samples {variant}")
     return [
         Sample(kind, prompt, seed, completion.text.strip())
         for (kind, prompt, seed), completion in zip(asked, completions, strict=True)

@@ -113,12 +113,12 @@ class Measured:
     words: int
     tokens: int
     output_tokens: int
-    peer_seconds: float
+    baseline_seconds: float
     ours_seconds: float
-    peer_cpu_seconds: float
+    baseline_cpu_seconds: float
     ours_cpu_seconds: float
     max_difference: float
-    """Between our values and the peer's, relative to the peer's largest."""
+    """Between our values and the baseline's, relative to the baseline's largest."""
 
 
 @dataclass(frozen=True)
@@ -126,15 +126,15 @@ class Comparison:
     """All texts; seconds are medians over the repeats, on the clock and of the processor in all threads."""
 
     ratio: float
-    """The peer's seconds for all texts over ours."""
+    """the baseline's seconds for all texts over ours."""
     max_difference: float
     """The greatest of all texts."""
     ours_seconds: float
-    peer_seconds: float
+    baseline_seconds: float
     cpu_ratio: float
     """As `ratio`, of processor seconds: on a busy machine they waver less than the clock's."""
     ours_cpu_seconds: float
-    peer_cpu_seconds: float
+    baseline_cpu_seconds: float
     texts: tuple[Measured, ...]
     max_evals: int
     batch_size: int
@@ -163,7 +163,7 @@ def compare(
     if max_evals < 4 or repeats < 1 or not examples:
         raise SettingsError(f"{max_evals} evaluations, {repeats} repeats: give at least 4 evaluations and 1 repeat.")
     sides: dict[str, Explain] = {
-        "peer": _peer(loaded, max_evals),
+        "baseline": _baseline(loaded, max_evals),
         "ours": _ours(loaded, engine, max_evals),
     }
     for explain in sides.values():
@@ -172,19 +172,19 @@ def compare(
     for number, example in enumerate(examples, 1):
         measured.append(_measure(sides, engine, example, repeats))
         report(f"text {number} of {len(examples)}: {_line(measured[-1])}")
-    peer, ours, peer_cpu, ours_cpu = (
+    baseline, ours, baseline_cpu, ours_cpu = (
         sum(getattr(text, f"{side}_{kind}") for text in measured)
         for kind in ("seconds", "cpu_seconds")
         for side in sides
     )
     return Comparison(
-        ratio=peer / ours,
+        ratio=baseline / ours,
         max_difference=max(text.max_difference for text in measured),
         ours_seconds=ours,
-        peer_seconds=peer,
-        cpu_ratio=peer_cpu / ours_cpu,
+        baseline_seconds=baseline,
+        cpu_ratio=baseline_cpu / ours_cpu,
         ours_cpu_seconds=ours_cpu,
-        peer_cpu_seconds=peer_cpu,
+        baseline_cpu_seconds=baseline_cpu,
         texts=tuple(measured),
         max_evals=max_evals,
         batch_size=BATCH_SIZE,
@@ -207,21 +207,21 @@ def _measure(sides: dict[str, Explain], engine: "LocalEngine", example: Example,
             values[side] = explain(example)
             seconds[side].append(time.perf_counter() - started)
             cpu_seconds[side].append(time.process_time() - cpu_started)
-    largest = float(np.abs(values["peer"]).max())
-    tokens, output_tokens = values["peer"].shape
+    largest = float(np.abs(values["baseline"]).max())
+    tokens, output_tokens = values["baseline"].shape
     return Measured(
         words=len(example.text.split()),
         tokens=tokens,
         output_tokens=output_tokens,
-        peer_seconds=statistics.median(seconds["peer"]),
+        baseline_seconds=statistics.median(seconds["baseline"]),
         ours_seconds=statistics.median(seconds["ours"]),
-        peer_cpu_seconds=statistics.median(cpu_seconds["peer"]),
+        baseline_cpu_seconds=statistics.median(cpu_seconds["baseline"]),
         ours_cpu_seconds=statistics.median(cpu_seconds["ours"]),
-        max_difference=float(np.abs(values["ours"] - values["peer"]).max()) / largest,
+        max_difference=float(np.abs(values["ours"] - values["baseline"]).max()) / largest,
     )
 
 
-def _peer(loaded: "LoadedModel", max_evals: int) -> Explain:
+def _baseline(loaded: "LoadedModel", max_evals: int) -> Explain:
     """Stock shap, as its documentation shows it for text generation."""
     import copy
 
@@ -253,7 +253,7 @@ def _ours(loaded: "LoadedModel", engine: "LocalEngine", max_evals: int) -> Expla
         ids = tuple(loaded.tokenizer.encode(example.output))
 
         def log_odds(texts: Sequence[str]) -> "NDArray[np.float64]":
-            prompts = [Prompt(str(text), engine.info.uses[0]) for text in texts]
+            prompts = [Prompt(str(text), engine.info.variants[0]) for text in texts]
             return np.array([score.log_odds for score in engine.score(prompts, [ids] * len(prompts))])
 
         explainer = shap.explainers.Partition(log_odds, masker)
@@ -266,4 +266,6 @@ def _ours(loaded: "LoadedModel", engine: "LocalEngine", max_evals: int) -> Expla
 
 
 def _line(text: Measured) -> str:
-    return f"{text.words} words, {text.tokens} tokens: stock {text.peer_seconds:.2f} s, ours {text.ours_seconds:.2f} s"
+    return (
+        f"{text.words} words, {text.tokens} tokens: stock {text.baseline_seconds:.2f} s, ours {text.ours_seconds:.2f} s"
+    )

@@ -44,10 +44,10 @@ class Measured:
     rows: int
     beams: int
     new_tokens: int
-    peer_seconds: float
+    baseline_seconds: float
     ours_seconds: float
     ratio: float
-    """The peer's seconds over ours."""
+    """the baseline's seconds over ours."""
     tokens_per_s: float
     """Of ours, over all rows."""
     same: int
@@ -59,9 +59,9 @@ class Comparison:
     """All batches."""
 
     ratio: float
-    """The peer's seconds for all batches over ours."""
+    """the baseline's seconds for all batches over ours."""
     ours_seconds: float
-    peer_seconds: float
+    baseline_seconds: float
     same: int
     rows: int
     batches: tuple[Measured, ...]
@@ -112,13 +112,14 @@ def compare(
         measured.append(_measure(loaded, engine, batch, repeats))
         last = measured[-1]
         report(
-            f"batch {number} of {len(batches)}: {last.name}: peer {last.peer_seconds:.2f} s, ours {last.ours_seconds:.2f} s"
+            f"batch {number} of {len(batches)}: {last.name}: baseline {last.baseline_seconds:.2f} s, "
+            f"ours {last.ours_seconds:.2f} s"
         )
-    ours, peer = (sum(getattr(each, f"{side}_seconds") for each in measured) for side in ("ours", "peer"))
+    ours, baseline = (sum(getattr(each, f"{side}_seconds") for each in measured) for side in ("ours", "baseline"))
     return Comparison(
-        ratio=peer / ours,
+        ratio=baseline / ours,
         ours_seconds=ours,
-        peer_seconds=peer,
+        baseline_seconds=baseline,
         same=sum(each.same for each in measured),
         rows=sum(each.rows for each in measured),
         batches=tuple(measured),
@@ -129,7 +130,7 @@ def compare(
 
 def _measure(loaded: "LoadedModel", engine: "LocalEngine", batch: Batch, repeats: int) -> Measured:
     sides: dict[str, Callable[[], list[list[int]]]] = {
-        "peer": lambda: _peer(loaded, batch),
+        "baseline": lambda: _baseline(loaded, batch),
         "ours": lambda: _ours(engine, batch),
     }
     tokens = {side: write() for side, write in sides.items()}  # compiles what oneDNN compiles
@@ -139,27 +140,27 @@ def _measure(loaded: "LoadedModel", engine: "LocalEngine", batch: Batch, repeats
             started = time.perf_counter()
             write()
             seconds[side].append(time.perf_counter() - started)
-    peer, ours = (statistics.median(seconds[side]) for side in ("peer", "ours"))
+    baseline, ours = (statistics.median(seconds[side]) for side in ("baseline", "ours"))
     count = sum(map(len, tokens["ours"]))
     return Measured(
         name=batch.name,
         rows=len(batch.prompts),
         beams=batch.options.num_beams,
         new_tokens=count,
-        peer_seconds=peer,
+        baseline_seconds=baseline,
         ours_seconds=ours,
-        ratio=peer / ours,
+        ratio=baseline / ours,
         tokens_per_s=count / ours,
-        same=sum(a == b for a, b in zip(tokens["peer"], tokens["ours"], strict=True)),
+        same=sum(a == b for a, b in zip(tokens["baseline"], tokens["ours"], strict=True)),
     )
 
 
 def _ours(engine: "LocalEngine", batch: Batch) -> list[list[int]]:
-    *_, last = engine.stream([Prompt(text, engine.info.uses[0]) for text in batch.prompts], batch.options)
+    *_, last = engine.stream([Prompt(text, engine.info.variants[0]) for text in batch.prompts], batch.options)
     return [list(completion.token_ids) for completion in last.completions or ()]
 
 
-def _peer(loaded: "LoadedModel", batch: Batch) -> list[list[int]]:
+def _baseline(loaded: "LoadedModel", batch: Batch) -> list[list[int]]:
     """Tokens up to the end token."""
     import torch
 

@@ -70,7 +70,7 @@ def _values(facts: Facts) -> dict[str, Any]:
         "contamination": results.contamination_table(facts),
         "metrics": results.metric_lines(facts),
         "decoding": results.decoding_lines(facts),
-        "forms": results.forms_line(facts),
+        "systems": results.systems_line(facts),
         "results": results.results_table(facts),
         "summary": results.summary(facts),
         "slices": slices_tables(facts),
@@ -94,9 +94,9 @@ def _values(facts: Facts) -> dict[str, Any]:
 
 def _sampling(facts: Facts) -> str:
     """How the samples were asked for, in words."""
-    uses = {sample.use for sample in facts.samples}
-    if uses == {"base"}:
+    variants = {sample.variant for sample in facts.samples}
+    if variants == {"base"}:
         return "The base goes on with each prompt as it is."
-    if uses == {"finetuned"}:
+    if variants == {"finetuned"}:
         return "The finetuned model is asked to go on with each prompt, as the app asks it."
     return ""

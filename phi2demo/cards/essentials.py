@@ -8,7 +8,7 @@ from typing import Any
 from phi2demo.cards.facts import Facts, find_data_set
 from phi2demo.cards.markdown import NOT_MEASURED
 from phi2demo.cards.metadata import HUB, apa, bibtex, stated_apa, stated_bibtex
-from phi2demo.cards.model_cards import ShelfCard
+from phi2demo.cards.model_cards import ShownCard
 from phi2demo.cards.training import totals
 from phi2demo.data.languages import language_name
 
@@ -62,7 +62,7 @@ class Essentials:
     """Whether the card itself says how to cite it."""
 
 
-def essentials_of(card: ShelfCard) -> Essentials:
+def essentials_of(card: ShownCard) -> Essentials:
     """From the model's own files, and from what its card's front matter says."""
     facts = card.facts
     own_bibtex, own_apa = stated_bibtex(card.body), stated_apa(card.body)
@@ -88,7 +88,7 @@ def _what(facts: Facts) -> str:
     return f"A language model of the architecture {model.model_type}{trained}: a base, which goes on with a text."
 
 
-def _shape(card: ShelfCard) -> list[tuple[str, str]]:
+def _shape(card: ShownCard) -> list[tuple[str, str]]:
     """As the files say, never as a card claims."""
     model, languages = card.facts.model, card.facts.languages
     rows = [("Architecture", model.model_type)]
@@ -108,7 +108,7 @@ def _shape(card: ShelfCard) -> list[tuple[str, str]]:
     return rows
 
 
-def _sources(card: ShelfCard) -> tuple[Source, ...]:
+def _sources(card: ShownCard) -> tuple[Source, ...]:
     """Of the training record; else those that the card's front matter names."""
     found = list(card.facts.data_sets.values())
     if found:
@@ -117,7 +117,7 @@ def _sources(card: ShelfCard) -> tuple[Source, ...]:
     return tuple(Source(name, "see its page on the hub") for name in _names(card.data.datasets))
 
 
-def _figures(card: ShelfCard) -> tuple[Figure, ...]:
+def _figures(card: ShownCard) -> tuple[Figure, ...]:
     """Of each data set the first metric; where one was measured several times, on the most examples."""
     found: dict[str, Figure] = {}
     for result in card.data.eval_results or []:
@@ -144,7 +144,7 @@ def _figures(card: ShelfCard) -> tuple[Figure, ...]:
     return tuple(found.values())
 
 
-def _carbon(card: ShelfCard) -> tuple[tuple[str, str], ...]:
+def _carbon(card: ShownCard) -> tuple[tuple[str, str], ...]:
     """Of the training records, base included; where they do not tell, as the card says of this model alone."""
     facts = card.facts
     told = totals(facts)
@@ -163,7 +163,7 @@ def _carbon(card: ShelfCard) -> tuple[tuple[str, str], ...]:
     return tuple(rows)
 
 
-def _stated_carbon(card: ShelfCard) -> str:
+def _stated_carbon(card: ShownCard) -> str:
     """Of the line "Carbon Emitted" that the hub's template has; else of the front matter."""
     line = re.search(r"^\W*Carbon Emitted\W*:\W*(\d.*)$", card.body, re.M | re.I)
     if line:

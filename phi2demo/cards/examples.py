@@ -8,15 +8,15 @@ from typing import Any, TypeVar
 
 from phi2demo.data.languages import language_name
 from phi2demo.data.rows import read_rows
-from phi2demo.data.test_sets import Item, Measure, read_measures
-from phi2demo.engine.engine import Engine, Use
+from phi2demo.data.test_sets import Item, TestSet, read_test_sets
+from phi2demo.engine.engine import Engine, Variant
 from phi2demo.errors import DataError
 from phi2demo.evaluation.metrics import Metric, metrics_for
 from phi2demo.evaluation.outputs import read_outputs
 from phi2demo.evaluation.report import read_report
 from phi2demo.evaluation.systems import asked_of
 from phi2demo.settings import ASSETS
-from phi2demo.tasks.declared import Declaration
+from phi2demo.tasks.declared import AdapterTasks
 from phi2demo.tasks.request import Request
 from phi2demo.tasks.run import answer_all
 
@@ -33,7 +33,7 @@ class Sample:
     prompt: str
     seed: int
     text: str
-    use: str = ""
+    variant: str = ""
     """finetuned or base; empty where it is not told."""
 
     def to_json(self) -> str:
@@ -52,17 +52,17 @@ class Failure:
     """What went wrong, in words."""
 
 
-def make_samples(engine: Engine, prompts: Sequence[str], declaration: Declaration) -> Iterator[Sample]:
+def make_samples(engine: Engine, prompts: Sequence[str], adapter_tasks: AdapterTasks) -> Iterator[Sample]:
     """Go on with each prompt by the options that the generation tab starts with; the seeds are 0, 1, 2, ...
 
     Finetuned model and bare base alike are asked as the app asks them.
     """
-    chosen = declaration.generation("generation")
-    use: Use = "base" if engine.info.adapter is None else "finetuned"
-    options = declaration.default_options("generation")
-    requests = [Request("generation", text, options, chosen, (use,), seed) for seed, text in enumerate(prompts)]
+    chosen = adapter_tasks.generation("generation")
+    variant: Variant = "base" if engine.info.adapter is None else "finetuned"
+    options = adapter_tasks.default_options("generation")
+    requests = [Request("generation", text, options, chosen, (variant,), seed) for seed, text in enumerate(prompts)]
     for request, (result,) in zip(requests, answer_all(engine, requests), strict=True):
-        yield Sample(request.text, request.seed or 0, result.text, use)
+        yield Sample(request.text, request.seed or 0, result.text, variant)
 
 
 def read_prompts(path: Path = PROMPTS) -> list[str]:
@@ -72,7 +72,7 @@ def read_prompts(path: Path = PROMPTS) -> list[str]:
 
 def read_samples(path: Path) -> list[Sample]:
     """As `make_samples` gives them; DataError for a line that is no sample."""
-    return _read(path, lambda row: Sample(row["prompt"], int(row["seed"]), row["text"], str(row.get("use", ""))))
+    return _read(path, lambda row: Sample(row["prompt"], int(row["seed"]), row["text"], str(row.get("variant", ""))))
 
 
 def read_failures(path: Path) -> list[Failure]:
@@ -106,34 +106,34 @@ def choose_failures(reports: Sequence[Path], data: Path, *, adapter: bool = True
     worst: dict[str, Failure] = {}
     for report in reports:
         told = read_report(report)
-        measures = {measure.name: measure for measure in read_measures(data, split=told["settings"]["split"])[0]}
-        for row in told["measures"]:
-            measure = measures.get(row["name"])
-            if measure is None or measure.task in worst or measure.file.sha256 != row["data"]["sha256"]:
+        test_sets = {test_set.name: test_set for test_set in read_test_sets(data, split=told["settings"]["split"])[0]}
+        for row in told["test_sets"]:
+            test_set = test_sets.get(row["name"])
+            if test_set is None or test_set.task in worst or test_set.file.sha256 != row["data"]["sha256"]:
                 continue
             finetuned = adapter and any("finetuned" in figure["scores"] for figure in row["figures"])
-            form = "finetuned" if finetuned else "base_plain"
-            path = report.parent / "outputs" / f"{measure.name}.{form}.jsonl"
-            metric = _metric(measure)
+            system = "finetuned" if finetuned else "base_plain"
+            path = report.parent / "outputs" / f"{test_set.name}.{system}.jsonl"
+            metric = _metric(test_set)
             if metric is not None and path.is_file():
-                worst[measure.task] = _worst(measure, metric, read_outputs(path))
+                worst[test_set.task] = _worst(test_set, metric, read_outputs(path))
     if not worst:
         raise DataError(f"No report has answers to the items in {data}. Run python -m phi2demo evaluate on them.")
     return list(worst.values())[:count]
 
 
-def _metric(measure: Measure) -> Metric | None:
-    found = {metric.name: metric for metric in metrics_for(measure.kind, [item.references for item in measure.items])}
+def _metric(test_set: TestSet) -> Metric | None:
+    found = {metric.name: metric for metric in metrics_for(test_set.kind, [item.references for item in test_set.items])}
     return next((found[name] for name in _BY_EXAMPLE if name in found), None)
 
 
-def _worst(measure: Measure, metric: Metric, outputs: dict[int, str]) -> Failure:
-    items = [item for item in measure.items if item.index in outputs]
+def _worst(test_set: TestSet, metric: Metric, outputs: dict[int, str]) -> Failure:
+    items = [item for item in test_set.items if item.index in outputs]
     scores = _scores(metric, items, outputs)
     at = min(range(len(items)), key=lambda at: (scores[at], -len(items[at].references[0]), at))
     item = items[at]
-    note = f"{measure.task.replace('_', ' ').capitalize()}, {metric.title} {scores[at]:.1f}: the worst of {len(items)}"
-    return Failure(_asked(item, measure.task), outputs[item.index] or "(nothing)", item.references[0], note)
+    note = f"{test_set.task.replace('_', ' ').capitalize()}, {metric.title} {scores[at]:.1f}: the worst of {len(items)}"
+    return Failure(_asked(item, test_set.task), outputs[item.index] or "(nothing)", item.references[0], note)
 
 
 def _scores(metric: Metric, items: Sequence[Item], outputs: dict[int, str]) -> list[float]:

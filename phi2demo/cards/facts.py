@@ -11,7 +11,7 @@ from phi2demo.cards.examples import Failure, Sample
 from phi2demo.data.corpus import KINDS
 from phi2demo.data.languages import LANGUAGES
 from phi2demo.emissions.footprint import WORLD, Emissions, Hardware, estimate
-from phi2demo.tasks.declared import Declaration
+from phi2demo.tasks.declared import AdapterTasks
 from phi2demo.training.instructions import KINDS_TAUGHT
 from phi2demo.training.record import Record, Stage
 
@@ -81,7 +81,7 @@ class ModelFacts:
     rank: int | None = None
     alpha: int | None = None
     targets: tuple[str, ...] = ()
-    declaration: Declaration = field(default_factory=Declaration)
+    adapter_tasks: AdapterTasks = field(default_factory=AdapterTasks)
     """What the adapter says it was finetuned for."""
     hub_id: str | None = None
     """Where it is on the hub."""
@@ -89,7 +89,7 @@ class ModelFacts:
     @property
     def tasks(self) -> tuple[str, ...]:
         """What an adapter says it was finetuned for; empty where it does not say."""
-        return () if self.declaration == Declaration() else self.declaration.tasks
+        return () if self.adapter_tasks == AdapterTasks() else self.adapter_tasks.tasks
 
 
 @dataclass(frozen=True)
@@ -139,8 +139,8 @@ class Facts:
     @property
     def languages(self) -> tuple[str, ...]:
         """Codes: an adapter's declared ones, else those of the data."""
-        if self.model.is_adapter and self.model.declaration.languages != Declaration().languages:
-            return self.model.declaration.languages
+        if self.model.is_adapter and self.model.adapter_tasks.languages != AdapterTasks().languages:
+            return self.model.adapter_tasks.languages
         found = {code for each in self.data_sets.values() for code in each.languages}
         return tuple(code for code in LANGUAGES if code in found)
 

@@ -24,7 +24,7 @@ from phi2demo.engine.weights import count, read_json, read_shapes
 from phi2demo.errors import DataError, SettingsError
 from phi2demo.evaluation.report import read_report
 from phi2demo.settings import ASSETS, ModelSettings
-from phi2demo.tasks.declared import read_declaration
+from phi2demo.tasks.declared import read_adapter_tasks
 from phi2demo.training.record import read
 
 SHIPPED_SET = ASSETS / "evaluation" / "set"
@@ -111,7 +111,7 @@ def _model(found: ModelPlan, name: str | None) -> ModelFacts:
         rank=found.adapter_config.rank,
         alpha=config.get("lora_alpha"),
         targets=tuple(sorted(found.adapter_config.targets)),
-        declaration=read_declaration(adapter.folder),
+        adapter_tasks=read_adapter_tasks(adapter.folder),
         hub_id=_hub_id(adapter),
         **common,
     )

@@ -4,7 +4,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from phi2demo.cards.facts import Author, Facts, ModelFacts
-from phi2demo.cards.results import SHIPPED, base_form, measures_of, verdict
+from phi2demo.cards.results import SHIPPED, all_test_sets, base_prompt_style, verdict
 from phi2demo.cards.training import total_grams
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.generation import GenerationTaskOptions
@@ -62,35 +62,35 @@ def eval_results(facts: Facts) -> "list[EvalResult]":
     from huggingface_hub import EvalResult
 
     found = []
-    for measure in measures_of(facts):
-        name = measure["name"].partition(".")[2]
-        shipped = measure["data"]["sha256"] in facts.shipped
-        for figure in measure["figures"]:
-            form = "finetuned" if "finetuned" in figure["scores"] else base_form(figure)
-            if form is None:
+    for test_set in all_test_sets(facts):
+        name = test_set["name"].partition(".")[2]
+        shipped = test_set["data"]["sha256"] in facts.shipped
+        for figure in test_set["figures"]:
+            system = "finetuned" if "finetuned" in figure["scores"] else base_prompt_style(figure)
+            if system is None:
                 continue
             found.append(
                 EvalResult(
-                    task_type=_TASK_TYPES[measure["task"]],
+                    task_type=_TASK_TYPES[test_set["task"]],
                     dataset_type=name,
                     dataset_name=f"{SHIPPED.title}, {name}" if shipped else name,
-                    dataset_split=measure["data"]["split"],
+                    dataset_split=test_set["data"]["split"],
                     metric_type=figure["metric"],
                     metric_name=figure["title"],
-                    metric_value=round(figure["scores"][form]["score"], figure["digits"]),
-                    metric_args=_arguments(figure, form, measure["n"]),
+                    metric_value=round(figure["scores"][system]["score"], figure["digits"]),
+                    metric_args=_arguments(figure, system, test_set["n"]),
                 )
             )
     return found
 
 
-def _arguments(figure: dict[str, Any], form: str, n: int) -> dict[str, Any]:
+def _arguments(figure: dict[str, Any], system: str, n: int) -> dict[str, Any]:
     """What a score means: of which form, on how many examples, its interval, and the base's beside it."""
     told, digits = figure["scores"], figure["digits"]
-    found: dict[str, Any] = {"form": form, "n": n, **_interval(told[form], digits)}
-    base = base_form(figure)
-    if form == "finetuned" and base is not None:
-        found["base"] = {"form": base, "value": round(told[base]["score"], digits), **_interval(told[base], digits)}
+    found: dict[str, Any] = {"system": system, "n": n, **_interval(told[system], digits)}
+    base = base_prompt_style(figure)
+    if system == "finetuned" and base is not None:
+        found["base"] = {"system": base, "value": round(told[base]["score"], digits), **_interval(told[base], digits)}
         found["against_base"] = verdict(figure)
     if not figure["higher_is_better"]:
         found["lower_is_better"] = True
@@ -199,7 +199,7 @@ def snippet(facts: Facts) -> str:
 
 def prompt(facts: Facts) -> str:
     """As the app asks an adapter; for a base in the form of its training text, where that is known."""
-    declared = facts.model.declaration
+    declared = facts.model.adapter_tasks
     if facts.model.is_adapter:
         if "translation" in declared.tasks:
             target = next(code for code in declared.languages if code != "en")

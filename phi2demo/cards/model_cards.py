@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from phi2demo.cards.card import make_card
 from phi2demo.cards.facts import Author, Facts
 from phi2demo.cards.gather import facts_of
-from phi2demo.engine.engine import Use
+from phi2demo.engine.engine import Variant
 from phi2demo.engine.planning import ModelPlan
 from phi2demo.errors import DataError, SettingsError
 from phi2demo.settings import ASSETS
@@ -48,10 +48,10 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class ShelfCard:
+class ShownCard:
     """One card, as it is shown."""
 
-    use: Use
+    variant: Variant
     text: str
     """Markdown, front matter included."""
     body: str
@@ -86,19 +86,19 @@ class Place:
     """With the training records, or without; DataError where one is malformed."""
 
 
-class Shelf:
+class ModelCards:
     """Cards by use, each read when it is first asked for; for any number of threads."""
 
-    def __init__(self, places: Mapping[Use, Place]) -> None:
+    def __init__(self, places: Mapping[Variant, Place]) -> None:
         self._places = dict(places)
-        self._cards: dict[Use, ShelfCard] = {}
+        self._cards: dict[Variant, ShownCard] = {}
         self._lock = threading.Lock()
 
     @classmethod
-    def of_plan(cls, found: ModelPlan) -> "Shelf":
+    def of_plan(cls, found: ModelPlan) -> "ModelCards":
         """Of the model that will be loaded, of its base alone, and of a second adapter."""
         alone = replace(found, adapter_source=None, adapter_config=None, second_source=None, second_config=None)
-        places: dict[Use, Place] = {}
+        places: dict[Variant, Place] = {}
         if found.adapter_folder is not None:
             places["finetuned"] = Place(found.adapter_folder, partial(_facts, found))
         places["base"] = Place(found.base_folder, partial(_facts, alone))
@@ -108,22 +108,22 @@ class Shelf:
         return cls(places)
 
     @property
-    def uses(self) -> tuple[Use, ...]:
+    def variants(self) -> tuple[Variant, ...]:
         """Whose cards there are, in the order of the page."""
         return tuple(self._places)
 
-    def card(self, use: str) -> ShelfCard:
+    def card(self, variant: str) -> ShownCard:
         """The card; SettingsError where there is no such model."""
-        known = next((each for each in self._places if each == use), None)
+        known = next((each for each in self._places if each == variant), None)
         if known is None:
-            raise SettingsError(f"The card of {use!r}: choose one of {', '.join(self._places)}.")
+            raise SettingsError(f"The card of {variant!r}: choose one of {', '.join(self._places)}.")
         with self._lock:
             if known not in self._cards:
                 self._cards[known] = read_card(known, self._places[known])
             return self._cards[known]
 
 
-def read_card(use: Use, place: Place) -> ShelfCard:
+def read_card(variant: Variant, place: Place) -> ShownCard:
     """The card of a place, or one made from what is known there."""
     notes = []
     try:
@@ -142,10 +142,10 @@ def read_card(use: Use, place: Place) -> ShelfCard:
     if is_unfilled(body):
         notes.append(f"{FILE} in its folder is the template of a card, not filled in.")
     elif body.strip():
-        return ShelfCard(use, text, body, data, facts, False, tuple(notes), place.folder)
+        return ShownCard(variant, text, body, data, facts, False, tuple(notes), place.folder)
     card = make_card(facts)
     body = split_front_matter(card.text)[1]
-    return ShelfCard(use, card.text, body, card.metadata, facts, True, tuple(notes), None, card.pictures)
+    return ShownCard(variant, card.text, body, card.metadata, facts, True, tuple(notes), None, card.pictures)
 
 
 def split_front_matter(text: str) -> tuple[str, str]:

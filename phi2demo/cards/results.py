@@ -6,10 +6,10 @@ from typing import Any
 
 from phi2demo.cards.facts import DataSet, Facts, find_data_set
 from phi2demo.cards.markdown import NOT_MEASURED, bullets, number, plain, table
-from phi2demo.data.contamination import STANDINGS
+from phi2demo.data.contamination import CONTAMINATION_LABELS
 from phi2demo.engine.engine import GenerationOptions
-from phi2demo.evaluation.report import FORM_TITLES, contamination_to_markdown, to_markdown
-from phi2demo.evaluation.slices import COMPLEXITIES, FIFTHS, GENRES, LENGTHS
+from phi2demo.evaluation.report import SYSTEM_TITLES, contamination_to_markdown, to_markdown
+from phi2demo.evaluation.slices import COMPLEXITIES, CONFIDENCE_QUINTILES, GENRES, LENGTHS
 from phi2demo.tasks import TASKS
 
 SIGNIFICANT = 0.05
@@ -19,12 +19,12 @@ _BOUNDS = ("max_new_tokens", "time_limit_s", "stop")
 SHIPPED = DataSet("The demo's own evaluation set", "CC0-1.0", "The phi2demo authors")
 
 
-def measures_of(facts: Facts) -> list[dict[str, Any]]:
+def all_test_sets(facts: Facts) -> list[dict[str, Any]]:
     """Of all reports; for a base's card without the figures of an adapter that was finetuned on it."""
-    measures: list[dict[str, Any]] = [measure for report in facts.reports for measure in report["measures"]]
+    test_sets: list[dict[str, Any]] = [test_set for report in facts.reports for test_set in report["test_sets"]]
     if facts.model.is_adapter:
-        return measures
-    return [_without_adapter(measure) for measure in measures]
+        return test_sets
+    return [_without_adapter(test_set) for test_set in test_sets]
 
 
 def _without_adapter(measured: dict[str, Any]) -> dict[str, Any]:
@@ -33,11 +33,11 @@ def _without_adapter(measured: dict[str, Any]) -> dict[str, Any]:
     return told | ({"slices": list(map(_without_adapter, told["slices"]))} if "slices" in told else {})
 
 
-def base_form(figure: dict[str, Any]) -> str | None:
+def base_prompt_style(figure: dict[str, Any]) -> str | None:
     """The base's better form; None where only the finetuned model was measured."""
     sign = 1 if figure["higher_is_better"] else -1
-    scores = {form: score["score"] for form, score in figure["scores"].items() if form != "finetuned"}
-    return max(scores, key=lambda form: sign * scores[form], default=None)
+    scores = {system: score["score"] for system, score in figure["scores"].items() if system != "finetuned"}
+    return max(scores, key=lambda system: sign * scores[system], default=None)
 
 
 def verdict(figure: dict[str, Any]) -> str | None:
@@ -51,26 +51,26 @@ def verdict(figure: dict[str, Any]) -> str | None:
 
 
 def _of_base(figure: dict[str, Any]) -> dict[str, Any]:
-    scores = {form: score for form, score in figure["scores"].items() if form != "finetuned"}
+    scores = {system: score for system, score in figure["scores"].items() if system != "finetuned"}
     return {key: value for key, value in figure.items() if key not in ("difference", "base")} | {"scores": scores}
 
 
 def results_table(facts: Facts) -> str:
     """As the evaluation writes it."""
-    measures = measures_of(facts)
-    return to_markdown({"measures": measures}) if measures else ""
+    test_sets = all_test_sets(facts)
+    return to_markdown({"test_sets": test_sets}) if test_sets else ""
 
 
 def contamination_table(facts: Facts) -> str:
     """What of the test items may have been seen before; empty where it was not looked up."""
-    return contamination_to_markdown(measures_of(facts))
+    return contamination_to_markdown(all_test_sets(facts))
 
 
 def testing_table(facts: Facts) -> str:
     """The files that were measured on."""
     rows = {}
-    for measure in measures_of(facts):
-        file, name = measure["data"], measure["name"].partition(".")[2]
+    for test_set in all_test_sets(facts):
+        file, name = test_set["data"], test_set["name"].partition(".")[2]
         known = SHIPPED if file["sha256"] in facts.shipped else find_data_set(name)
         note = f" ({file['note']})" if file.get("note") else ""
         rows[file["name"]] = (
@@ -97,7 +97,7 @@ def decoding_lines(facts: Facts) -> str:
     """How the outputs of each task were decoded, where that was measured: what differs from greedy decoding."""
     plain_settings = asdict(GenerationOptions())
     found: dict[str, list[str]] = {}
-    for told in measures_of(facts):
+    for told in all_test_sets(facts):
         settings = told.get("generation") or {}
         changed = [
             f"{name} {value:g}"
@@ -116,8 +116,8 @@ def decoding_lines(facts: Facts) -> str:
 def summary(facts: Facts) -> str:
     """On how many figures the finetuned model beats its base, and on which it does not."""
     found: dict[str | None, list[str]] = {"better": [], "worse": [], EVEN: []}
-    for measure, figure in _figures(facts):
-        found.setdefault(verdict(figure), []).append(f"{measure['name']} {figure['title']}")
+    for test_set, figure in _figures(facts):
+        found.setdefault(verdict(figure), []).append(f"{test_set['name']} {figure['title']}")
     better, worse, even = found["better"], found["worse"], found[EVEN]
     count = len(better) + len(worse) + len(even)
     if not count:
@@ -137,7 +137,7 @@ def speed_line(facts: Facts) -> str:
         return NOT_MEASURED
     environment, speed, model = report["environment"], report["speed"], report["model"]
     return (
-        f"{speed['median_tokens_per_s']:g} tokens per second ({speed['use']}, one text, greedy, median of "
+        f"{speed['median_tokens_per_s']:g} tokens per second ({speed['variant']}, one text, greedy, median of "
         f"{len(speed['tokens_per_s'])}) on {model['device']} in {model['dtype']}, {environment['threads']} threads, "
         f"{environment['system']}"
     )
@@ -191,21 +191,21 @@ def samples_list(facts: Facts) -> str:
     )
 
 
-def forms_line(facts: Facts) -> str:
+def systems_line(facts: Facts) -> str:
     """What the columns of the results are."""
-    found = {form for _, figure in _figures(facts) for form in figure["scores"]}
+    found = {system for _, figure in _figures(facts) for system in figure["scores"]}
     told = {
         "finetuned": "the base with this adapter, asked as the app does: by the template, prose to go on with as it is",
         "base_template": "the base, asked by the same template, which it has not seen",
         "base_plain": "the base, asked in the plain form that it was pretrained on",
     }
-    return bullets(f"{title}: {told[form]}" for form, title in FORM_TITLES.items() if form in found)
+    return bullets(f"{title}: {told[system]}" for system, title in SYSTEM_TITLES.items() if system in found)
 
 
 def _figures(facts: Facts) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    for measure in measures_of(facts):
-        for figure in measure["figures"]:
-            yield measure, figure
+    for test_set in all_test_sets(facts):
+        for figure in test_set["figures"]:
+            yield test_set, figure
 
 
 _TITLES = {
@@ -219,8 +219,8 @@ _NAMES = {
     "length": LENGTHS,
     "genre": GENRES,
     "complexity": COMPLEXITIES,
-    "contamination": STANDINGS,
-    "confidence": FIFTHS,
+    "contamination": CONTAMINATION_LABELS,
+    "confidence": CONFIDENCE_QUINTILES,
 }
 """Of the slices, in their order; others come behind them."""
 
@@ -230,7 +230,7 @@ def slices_tables(facts: Facts) -> str:
 
     Empty text where nothing was sliced.
     """
-    sliced = [measure for measure in measures_of(facts) if measure.get("slices")]
+    sliced = [test_set for test_set in all_test_sets(facts) if test_set.get("slices")]
     parts = [_table(by, title, sliced) for by, title in _TITLES.items()]
     return "\n\n".join(part for part in parts if part)
 
@@ -243,17 +243,17 @@ def slicing_lines(facts: Facts) -> str:
     lines = []
     if told.get("length", {}).get("up_to"):
         ends = "; ".join(_bounds(kind, told["length"]) for kind in told["length"]["up_to"])
-        lines.append(f"Length is in {told['length']['measure']}: {ends}.")
+        lines.append(f"Length is in {told['length']['rule']}: {ends}.")
     if told.get("complexity", {}).get("from"):
         steps = ", ".join(
             f"{name} from {least:g}"
             for name, least in zip(told["complexity"]["names"][1:], told["complexity"]["from"], strict=False)
         )
-        lines.append(f"Complexity is {told['complexity']['measure']}: {steps}.")
-    if told.get("contamination", {}).get("measure"):
-        lines.append(f"Contamination is {told['contamination']['measure']}.")
-    if told.get("confidence", {}).get("measure"):
-        lines.append(f"How sure the model is, is told by {told['confidence']['measure']}.")
+        lines.append(f"Complexity is {told['complexity']['rule']}: {steps}.")
+    if told.get("contamination", {}).get("rule"):
+        lines.append(f"Contamination is {told['contamination']['rule']}.")
+    if told.get("confidence", {}).get("rule"):
+        lines.append(f"How sure the model is, is told by {told['confidence']['rule']}.")
     if told.get("least_to_rank"):
         lines.append(f"A slice of fewer than {told['least_to_rank']} examples is shown and not ranked.")
     return " ".join(lines)
@@ -264,18 +264,18 @@ def _bounds(kind: str, told: dict[str, Any]) -> str:
     return f"of {kind} {', '.join(steps)}, then {told['names'][-1]}"
 
 
-def _table(by: str, title: str, measures: Sequence[dict[str, Any]]) -> str:
-    names = {each["name"] for measure in measures for each in measure["slices"] if each["by"] == by}
+def _table(by: str, title: str, test_sets: Sequence[dict[str, Any]]) -> str:
+    names = {each["name"] for test_set in test_sets for each in test_set["slices"] if each["by"] == by}
     if not names:
         return ""
     known = _NAMES[by]
     head = sorted(names, key=lambda name: (known.index(name) if name in known else len(known), name))
     rows = []
-    for measure in measures:
-        found = {each["name"]: each for each in measure["slices"] if each["by"] == by and each["figures"]}
+    for test_set in test_sets:
+        found = {each["name"]: each for each in test_set["slices"] if each["by"] == by and each["figures"]}
         if found:
             metric = next(iter(found.values()))["figures"][0]["title"]
-            rows.append((measure["name"], metric, *(_cell(found.get(name)) for name in head)))
+            rows.append((test_set["name"], metric, *(_cell(found.get(name)) for name in head)))
     return table((f"by {title}", "metric", *head), rows)
 
 
@@ -284,8 +284,8 @@ def _cell(told: dict[str, Any] | None) -> str:
     if told is None:
         return "none"
     figure = told["figures"][0]
-    forms = [form for form in ("finetuned", base_form(figure)) if form in figure["scores"]]
-    scores = " against ".join(f"{figure['scores'][form]['score']:.{figure['digits']}f}" for form in forms)
+    systems = [system for system in ("finetuned", base_prompt_style(figure)) if system in figure["scores"]]
+    scores = " against ".join(f"{figure['scores'][system]['score']:.{figure['digits']}f}" for system in systems)
     return f"{scores} (n {told['n']}{'' if told['enough'] else ', too few'})"
 
 

@@ -19,10 +19,10 @@ from phi2demo.settings import (
     model_settings_from,
     server_settings_from,
 )
-from phi2demo.tasks.declared import Declaration
+from phi2demo.tasks.declared import AdapterTasks
 from phi2demo.tasks.generation import MODES, GenerationTaskOptions
 from phi2demo.tasks.question_answering import QuestionOptions
-from phi2demo.tasks.request import FORMS, TaskOptions
+from phi2demo.tasks.request import PROMPT_STYLES, TaskOptions
 from phi2demo.tasks.summarization import LENGTHS, SummaryOptions
 from phi2demo.tasks.task import AnyTask
 
@@ -173,25 +173,25 @@ def add_task_arguments(parser: argparse.ArgumentParser, task: AnyTask) -> None:
             parser.add_argument("--question", required=True, help="what is asked about the text")
 
 
-def add_base_form(parser: argparse.ArgumentParser) -> None:
+def add_base_prompt_style(parser: argparse.ArgumentParser) -> None:
     """How the base is asked."""
     parser.add_argument(
-        "--base-form",
-        choices=FORMS,
+        "--base-prompt-style",
+        choices=PROMPT_STYLES,
         help="how the base is asked: plain, a text to go on with, or template, with the instruction; "
         "default: plain where its folder records that it was pretrained so",
     )
 
 
-def task_options(given: argparse.Namespace, task: AnyTask, declaration: Declaration) -> TaskOptions:
+def task_options(given: argparse.Namespace, task: AnyTask, adapter_tasks: AdapterTasks) -> TaskOptions:
     """As given, and as the adapter declares where nothing is given."""
     match task.name:
         case "generation":
-            return GenerationTaskOptions(given.mode or declaration.modes[0])
+            return GenerationTaskOptions(given.mode or adapter_tasks.modes[0])
         case "summarization":
             return SummaryOptions(given.length)
         case "translation":
-            return declaration.directions(given.source, given.target)
+            return adapter_tasks.directions(given.source, given.target)
         case "question_answering":
             return QuestionOptions(given.question)
     return task.options_type()

@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from typing import Any, TextIO
 
 from phi2demo.commands import arguments as shared
-from phi2demo.commands.arguments import add_base_form, add_task_arguments, task_options
+from phi2demo.commands.arguments import add_base_prompt_style, add_task_arguments, task_options
 from phi2demo.commands.items import PIPE, one_line, open_output, read_lines, read_text
-from phi2demo.engine.engine import USES, Engine
+from phi2demo.engine.engine import VARIANTS, Engine
 from phi2demo.errors import InputError, SettingsError
 from phi2demo.evaluation.confidence import judged
 from phi2demo.settings import ModelSettings
 from phi2demo.tasks import TASKS
-from phi2demo.tasks.declared import Declaration, Declarations, read_declarations
+from phi2demo.tasks.declared import AdapterTasks, VariantTasks, read_variant_tasks
 from phi2demo.tasks.request import Request
 from phi2demo.tasks.result import Progress, Result
 from phi2demo.tasks.run import answer_all, run
@@ -30,7 +30,7 @@ class Asking:
     engine: Engine
     request: Request
     """Without its text."""
-    declared: Declarations
+    declared: VariantTasks
     as_json: bool
 
     def about(self, text: str) -> Generator[Progress]:
@@ -44,7 +44,7 @@ class Asking:
 
 def answer_text(asking: Asking, text: str, output: TextIO) -> None:
     """Write the answer to one text, as it comes where someone is watching."""
-    stream = output.isatty() and not asking.as_json and len(asking.request.uses) == 1
+    stream = output.isatty() and not asking.as_json and len(asking.request.variants) == 1
     steps = asking.about(text)
     found = _stream(steps, output) if stream else finish(steps, show=sys.stderr.isatty())
     results = asking.noted(found)
@@ -64,8 +64,8 @@ def answer_lines(asking: Asking, lines: Sequence[str], output: TextIO) -> None:
     from tqdm import tqdm
 
     requests = [replace(asking.request, text=line) for line in lines if line.strip()]
-    pace = 0.1 if sys.stderr.isatty() else 10.0
-    bar = tqdm(lines, desc=asking.request.task, unit="line", file=sys.stderr, mininterval=pace)
+    interval_s = 0.1 if sys.stderr.isatty() else 10.0
+    bar = tqdm(lines, desc=asking.request.task, unit="line", file=sys.stderr, mininterval=interval_s)
     with closing(answer_all(asking.engine, requests)) as answers:
         for number, line in enumerate(bar, 1):
             if not line.strip():
@@ -86,9 +86,9 @@ def answer_lines(asking: Asking, lines: Sequence[str], output: TextIO) -> None:
 def _blank(asking: Asking) -> list[str]:
     """What stands for a blank line: as many lines as an answer would have."""
     if not asking.as_json:
-        return [""] * len(asking.request.uses)
+        return [""] * len(asking.request.variants)
     blank: dict[str, Any] = {"text": "", "notes": [], "facts": [], "receipt": None}
-    return [json.dumps({**blank, "use": use}) for use in asking.request.uses]
+    return [json.dumps({**blank, "variant": variant}) for variant in asking.request.variants]
 
 
 def finish(steps: Generator[Progress], *, show: bool) -> tuple[Result, ...]:
@@ -135,7 +135,7 @@ def _stream(steps: Generator[Progress], output: TextIO) -> tuple[Result, ...]:
 
 
 def _labelled(result: Result, text: str, results: tuple[Result, ...]) -> str:
-    return f"{result.use}: {text}" if len(results) > 1 else text
+    return f"{result.variant}: {text}" if len(results) > 1 else text
 
 
 def _notes(results: tuple[Result, ...]) -> list[str]:
@@ -163,28 +163,28 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
     request = Request(
         task.name,
         "",
-        task_options(given, task, Declaration()),
+        task_options(given, task, AdapterTasks()),
         shared.generation_options(given, task.generation),
-        USES[given.use or "finetuned"],
+        VARIANTS[given.variant or "finetuned"],
         given.seed,
     )
-    if "second" in request.uses:
-        shared.check_second(f"--use {given.use}", settings)
+    if "second" in request.variants:
+        shared.check_second(f"--variant {given.variant}", settings)
     texts = _read(given)
     for number, text in enumerate(texts, 1):
         if given.input is None or text.strip():
             with told_where(number if given.input else None):
                 task.check(replace(request, text=text))
     engine = load_engine(settings)
-    declared = read_declarations(engine.info)
-    uses = request.uses if given.use else engine.info.uses[:1]
-    declaration = declared.of(uses)
+    declared = read_variant_tasks(engine.info)
+    variants = request.variants if given.variant else engine.info.variants[:1]
+    adapter_tasks = declared.of(variants)
     request = replace(
         request,
-        options=declaration.adapt(task_options(given, task, declaration)),
-        generation=shared.generation_options(given, declaration.generation(task.name)),
-        uses=uses,
-        base_form=declared.form(given.base_form),
+        options=adapter_tasks.adapt(task_options(given, task, adapter_tasks)),
+        generation=shared.generation_options(given, adapter_tasks.generation(task.name)),
+        variants=variants,
+        base_prompt_style=declared.prompt_style(given.base_prompt_style),
     )
     asking = Asking(engine, request, declared, as_json=given.json)
     with open_output(given.output) as output:
@@ -209,9 +209,9 @@ def _parser(task: AnyTask) -> shared.Parser:
     parser.add_argument("--input", metavar="FILE", help="one item a line, in UTF-8; - is standard input")
     parser.add_argument("--output", metavar="FILE", help="one answer a line, in the same order; - is standard output")
     parser.add_argument("--json", action="store_true", help="with notes and receipt; a line each with --input")
-    parser.add_argument("--use", choices=USES, help="default: finetuned where there is an adapter, else base")
+    parser.add_argument("--variant", choices=VARIANTS, help="default: finetuned where there is an adapter, else base")
     parser.add_argument("--seed", type=int, help="makes a sampled answer the same again; default: a random one")
-    add_base_form(parser)
+    add_base_prompt_style(parser)
     add_task_arguments(parser, task)
     shared.add_generation_arguments(
         parser,

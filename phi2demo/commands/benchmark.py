@@ -15,7 +15,7 @@ from phi2demo.errors import SettingsError
 if TYPE_CHECKING:
     from phi2demo.engine.loading import LoadedModel
 
-CLAIMS = {
+COMPARISONS = {
     "explain": "stock shap against the scorer here: same values",
     "generate": "transformers and PEFT against the engine here: same texts",
 }
@@ -30,12 +30,14 @@ def main(command: str, argv: Sequence[str]) -> int:
         raise SettingsError(f"--texts {given.texts}: give a number from 1 to {len(EXAMPLES)}.")
     if given.shape and (given.model or given.adapter):
         raise SettingsError("--shape makes random weights: leave --model and --adapter out.")
-    if given.shape and given.claim != "explain":
-        raise SettingsError(f"--shape is for explain alone: random weights have no tokenizer to {given.claim} with.")
+    if given.shape and given.comparison != "explain":
+        raise SettingsError(
+            f"--shape is for explain alone: random weights have no tokenizer to {given.comparison} with."
+        )
     limit_threads(given.threads)
     loaded = _load(given)
     result: Comparison
-    match given.claim:
+    match given.comparison:
         case "explain":
             result = _explain(loaded, given)
         case _:
@@ -70,9 +72,9 @@ def _report(line: str) -> None:
 
 
 def _parser(command: str) -> shared.Parser:
-    described = "; ".join(f"{claim}: {what}" for claim, what in CLAIMS.items())
+    described = "; ".join(f"{comparison}: {what}" for comparison, what in COMPARISONS.items())
     parser = shared.Parser(command, description=f"Both sides in one run, timed. {described}.")
-    parser.add_argument("claim", choices=CLAIMS)
+    parser.add_argument("comparison", choices=COMPARISONS)
     parser.add_argument("--json", action="store_true", help="one object with all numbers")
     parser.add_argument("--repeats", type=int, default=1, metavar="N", help="the median counts; default: 1")
     parser.add_argument("--threads", type=int, metavar="N", help="of the CPU; default: as torch has it")
@@ -110,7 +112,7 @@ def _table(result: Comparison) -> str:
 
 
 def _explain_table(result: explaining.Comparison) -> list[str]:
-    lines = [f"{'':6}{'seconds':>10}{'times faster':>14}{'off by':>10}", f"{'stock':6}{result.peer_seconds:>10.1f}"]
+    lines = [f"{'':6}{'seconds':>10}{'times faster':>14}{'off by':>10}", f"{'stock':6}{result.baseline_seconds:>10.1f}"]
     rows = (("exact", result.ours_seconds, result.ratio, result.max_difference),)
     lines += [f"{name:6}{seconds:>10.1f}{ratio:>14.1f}{off:>10.1e}" for name, seconds, ratio, off in rows]
     return [*lines, f"{len(result.texts)} texts, {result.max_evals} masked texts each, {result.model}"]
@@ -119,9 +121,9 @@ def _explain_table(result: explaining.Comparison) -> list[str]:
 def _generate_table(result: generating.Comparison) -> list[str]:
     lines = [f"{'':24}{'theirs s':>10}{'ours s':>8}{'times faster':>14}{'tokens/s':>10}{'same':>8}"]
     lines += [
-        f"{each.name:24}{each.peer_seconds:>10.2f}{each.ours_seconds:>8.2f}{each.ratio:>14.1f}"
+        f"{each.name:24}{each.baseline_seconds:>10.2f}{each.ours_seconds:>8.2f}{each.ratio:>14.1f}"
         f"{each.tokens_per_s:>10.0f}{f'{each.same}/{each.rows}':>8}"
         for each in result.batches
     ]
-    all_of = f"{'all':24}{result.peer_seconds:>10.2f}{result.ours_seconds:>8.2f}{result.ratio:>14.1f}"
+    all_of = f"{'all':24}{result.baseline_seconds:>10.2f}{result.ours_seconds:>8.2f}{result.ratio:>14.1f}"
     return [*lines, all_of, result.model]

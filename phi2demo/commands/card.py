@@ -64,7 +64,7 @@ def write_card(argv: Sequence[str]) -> int:
 def write_samples(argv: Sequence[str], load_engine: LoadEngine) -> int:
     """Go on with each of the prompts, with the seeds 0, 1, 2, ..., a JSON line each."""
     from phi2demo.cards.examples import PROMPTS, make_samples, read_prompts
-    from phi2demo.tasks.declared import read_declaration
+    from phi2demo.tasks.declared import read_adapter_tasks
 
     parser = shared.Parser("samples", description="Sampled generations for a card, with seeds, unpicked.")
     parser.add_argument("--prompts", metavar="FILE", default=PROMPTS, help="JSON lines with prompt; default: twenty")
@@ -74,7 +74,7 @@ def write_samples(argv: Sequence[str], load_engine: LoadEngine) -> int:
     prompts = read_prompts(Path(given.prompts))
     engine = load_engine(shared.model_settings(given))
     with open_output(given.output) as output:
-        for sample in make_samples(engine, prompts, read_declaration(engine.info.adapter_folder)):
+        for sample in make_samples(engine, prompts, read_adapter_tasks(engine.info.adapter_folder)):
             print(sample.to_json(), file=output)
     return 0
 

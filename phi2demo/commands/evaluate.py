@@ -32,13 +32,13 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
         output=Path(given.output),
         split=given.split,
         limit=given.limit,
-        measures=given.measures,
+        test_sets=given.test_sets,
         tasks=given.tasks,
-        forms=given.forms,
+        systems=given.systems,
         batch_size=given.batch_size,
         seed=given.seed,
         resamples=given.resamples,
-        peers=given.peers,
+        baselines=given.baselines,
         contamination=given.contamination,
     )
     wanted = _hub_data(given)
@@ -66,7 +66,7 @@ def _tables(report: dict[str, Any], *, slices: bool) -> str:
     """Every figure, and which items may have been seen before."""
     from phi2demo.evaluation.report import contamination_to_markdown, to_markdown
 
-    tables = to_markdown(report, slices=slices), contamination_to_markdown(report["measures"])
+    tables = to_markdown(report, slices=slices), contamination_to_markdown(report["test_sets"])
     return "\n\n".join(filter(None, tables))
 
 
@@ -97,7 +97,7 @@ def _parser(command: str) -> shared.Parser:
     from phi2demo.data.test_sets import EvaluationSplit
     from phi2demo.evaluation.run import BATCH_SIZE
     from phi2demo.evaluation.statistics import RESAMPLES, SEED
-    from phi2demo.evaluation.systems import FORMS
+    from phi2demo.evaluation.systems import SYSTEMS
 
     parser = shared.Parser(command, description="Measure finetuned against base on a folder of JSON-lines files.")
     parser.add_argument(
@@ -114,14 +114,16 @@ def _parser(command: str) -> shared.Parser:
     parser.add_argument("--output", required=True, metavar="FOLDER", help="for report.json and every answer")
     parser.add_argument("--split", choices=get_args(EvaluationSplit), default="test", help="default: test")
     parser.add_argument("--limit", type=int, metavar="N", help="the first N rows of each set")
-    parser.add_argument("--measures", type=_names, default=(), metavar="NAME,NAME", help="as translation.tatoeba.en-de")
+    parser.add_argument(
+        "--test-sets", type=_names, default=(), metavar="NAME,NAME", help="as translation.tatoeba.en-de"
+    )
     parser.add_argument("--tasks", type=_names, default=(), metavar="NAME,NAME", help="as translation,prose")
-    parser.add_argument("--forms", type=_names, default=FORMS, metavar="NAME,NAME", help=f"of {', '.join(FORMS)}")
+    parser.add_argument("--systems", type=_names, default=SYSTEMS, metavar="NAME,NAME", help=f"of {', '.join(SYSTEMS)}")
     parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, metavar="N", help=f"default: {BATCH_SIZE}")
     parser.add_argument("--seed", type=int, default=SEED, metavar="N", help=f"default: {SEED}, sacrebleu's")
     parser.add_argument("--resamples", type=int, default=RESAMPLES, metavar="N", help=f"default: {RESAMPLES}")
     parser.add_argument(
-        "--no-peers", dest="peers", action="store_false", help="leave out the first sentences of documents"
+        "--no-baselines", dest="baselines", action="store_false", help="leave out the first sentences of documents"
     )
     parser.add_argument(
         "--no-contamination",

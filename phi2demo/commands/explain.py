@@ -8,17 +8,17 @@ from contextlib import closing
 from dataclasses import replace
 
 from phi2demo.commands import arguments as shared
-from phi2demo.commands.arguments import add_base_form, add_task_arguments, task_options
+from phi2demo.commands.arguments import add_base_prompt_style, add_task_arguments, task_options
 from phi2demo.commands.ask import LoadEngine, finish, load_local
 from phi2demo.commands.items import PIPE, open_output, read_text
-from phi2demo.engine.engine import Engine, GenerationOptions, Use
+from phi2demo.engine.engine import Engine, GenerationOptions, Variant
 from phi2demo.errors import SettingsError
 from phi2demo.explain import export
 from phi2demo.explain.attribution import Attribution
 from phi2demo.explain.job import explain
 from phi2demo.explain.request import EVALS, METHODS, OF, UNITS, VALUES, ExplainRequest, as_output
 from phi2demo.tasks import TASKS
-from phi2demo.tasks.declared import Declaration, read_declarations
+from phi2demo.tasks.declared import AdapterTasks, read_variant_tasks
 from phi2demo.tasks.request import Request
 from phi2demo.tasks.run import run
 from phi2demo.tasks.task import AnyTask
@@ -40,30 +40,30 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
     if given.of == "second":
         shared.check_second("--of second", settings)
     text = _text(given)
-    options = task_options(given, task, Declaration())
+    options = task_options(given, task, AdapterTasks())
     chosen = {name: value for name in _SETTINGS if (value := getattr(given, name)) is not None}
     chosen["target"] = _span(given.span)
     asked = task.check(Request(task.name, text, options, _greedy(given, task.generation)))
     trial = as_output("?" if given.output is None else given.output)
     ExplainRequest(task.name, text, options, (trial,), of=given.of or "finetuned", **chosen)
     engine = load_engine(settings)
-    of = given.of or engine.info.uses[0]
-    declared = read_declarations(engine.info)
-    declaration = declared.asked_of(of)
-    form = declared.form(given.base_form)
+    of = given.of or engine.info.variants[0]
+    declared = read_variant_tasks(engine.info)
+    adapter_tasks = declared.asked_of(of)
+    prompt_style = declared.prompt_style(given.base_prompt_style)
     asked = replace(
         asked,
-        options=declaration.adapt(task_options(given, task, declaration)),
-        generation=_greedy(given, declaration.generation(task.name)),
-        base_form=form,
+        options=adapter_tasks.adapt(task_options(given, task, adapter_tasks)),
+        generation=_greedy(given, adapter_tasks.generation(task.name)),
+        base_prompt_style=prompt_style,
     )
     if given.output is not None:
-        chosen |= {"base_form": form, "adapter_strength": asked.generation.adapter_strength}
+        chosen |= {"base_prompt_style": prompt_style, "adapter_strength": asked.generation.adapter_strength}
         chosen["sentence_case"] = asked.generation.sentence_case
         request = ExplainRequest(task.name, text, asked.options, (as_output(given.output),), of=of, **chosen)
     else:
-        use: Use = "finetuned" if of == "difference" else of
-        request = _answered(engine, replace(asked, uses=(use,)), of=of, **chosen)
+        variant: Variant = "finetuned" if of == "difference" else of
+        request = _answered(engine, replace(asked, variants=(variant,)), of=of, **chosen)
     attribution = _finish(engine, request, show=sys.stderr.isatty())
     for path, content in ((given.html, export.page), (given.csv, Attribution.to_csv)):
         if path is not None:
@@ -196,7 +196,7 @@ def _parser(command: str, task: AnyTask) -> shared.Parser:
     parser.add_argument("--json", action="store_true", help="everything, as JSON")
     parser.add_argument("--html", metavar="FILE", help="write one standalone page")
     parser.add_argument("--csv", metavar="FILE", help="write a row a unit")
-    add_base_form(parser)
+    add_base_prompt_style(parser)
     add_task_arguments(parser, task)
     shared.add_generation_arguments(
         parser,

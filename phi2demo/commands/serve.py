@@ -15,8 +15,8 @@ from phi2demo.engine.planning import ModelPlan, plan
 from phi2demo.engine.revisions import adapter_revision, base_revision
 from phi2demo.engine.sources import Source
 from phi2demo.errors import SettingsError
-from phi2demo.tasks.declared import read_declaration
-from phi2demo.tasks.request import best_form
+from phi2demo.tasks.declared import read_adapter_tasks
+from phi2demo.tasks.request import best_prompt_style
 
 if TYPE_CHECKING:
     from phi2demo.ui.description import ModelDescription
@@ -38,18 +38,18 @@ def serve(argv: Sequence[str]) -> int:
     given = parser.parse_args(argv)
     server = shared.server_settings(given)
     found = plan(shared.model_settings(given))
-    declaration = read_declaration(found.adapter_folder)
-    second = read_declaration(found.second_source.folder) if found.second_source else None
+    adapter_tasks = read_adapter_tasks(found.adapter_folder)
+    second = read_adapter_tasks(found.second_source.folder) if found.second_source else None
 
-    from phi2demo.cards.model_cards import Shelf
+    from phi2demo.cards.model_cards import ModelCards
     from phi2demo.ui.page import build_demo, launch
 
     meter = Meter()
     loader = EngineLoader(lambda: MeteredEngine(_load(found), meter.computing))
-    shelf = Shelf.of_plan(found)
+    model_cards = ModelCards.of_plan(found)
     longest_s = server.longest_s
     demo = build_demo(
-        loader, describe(found), declaration, shelf=shelf, meter=meter, second=second, longest_s=longest_s
+        loader, describe(found), adapter_tasks, model_cards=model_cards, meter=meter, second=second, longest_s=longest_s
     )
     loader.start()
     try:
@@ -77,7 +77,7 @@ def describe(found: ModelPlan) -> "ModelDescription":
         second=found.second,
         base_revision=base_revision(base) if _is_quick(base) else None,
         adapter_revision=adapter_revision(adapter) if adapter and _is_quick(adapter) else None,
-        base_form=best_form(found.base_folder),
+        base_prompt_style=best_prompt_style(found.base_folder),
     )
 
 

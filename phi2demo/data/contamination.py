@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 
 from phi2demo.data.corpus import FILE_NAME, TEXT_FIELDS, split_of
 from phi2demo.data.rows import Row, read_rows
-from phi2demo.data.test_sets import Measure, text_of
+from phi2demo.data.test_sets import TestSet, text_of
 
-Standing = Literal["in training", "in validation", "in neither"]
-STANDINGS: tuple[Standing, ...] = get_args(Standing)
+ContaminationLabel = Literal["in training", "in validation", "in neither"]
+CONTAMINATION_LABELS: tuple[ContaminationLabel, ...] = get_args(ContaminationLabel)
 """Where an item stands, in the files of the folder that it is from."""
-IN_TRAINING, IN_VALIDATION, IN_NEITHER = STANDINGS
+IN_TRAINING, IN_VALIDATION, IN_NEITHER = CONTAMINATION_LABELS
 
 GRAM = 8
 """Words of a run that is looked up; shorter runs are not found."""
@@ -145,7 +145,7 @@ class TextIndex:
 
 SHARE = 0.7
 """Of its runs, from which on a text stands in files."""
-_STANDING_OF: Mapping[str, Standing] = {"train": IN_TRAINING, "validation": IN_VALIDATION}
+_LABEL_OF_SPLIT: Mapping[str, ContaminationLabel] = {"train": IN_TRAINING, "validation": IN_VALIDATION}
 """Of the splits that are read."""
 _REFERENCES = ("translation", "summarization")
 """Kinds whose references are texts too: an answer or a label recurs without being remembered."""
@@ -160,37 +160,37 @@ _Part = tuple[str, str]
 class Found:
     """Where the items of one measure stand."""
 
-    labels: tuple[Standing, ...]
+    labels: tuple[ContaminationLabel, ...]
     """Of each item; training counts before validation."""
     files: Mapping[str, int]
     """How many items each file holds by itself, most first; without those that hold none."""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: how many items stand where."""
-        return {name: self.labels.count(name) for name in STANDINGS} | {"files": dict(self.files)}
+        return {name: self.labels.count(name) for name in CONTAMINATION_LABELS} | {"files": dict(self.files)}
 
 
 class Contamination:
     """Looks the items of measures up in the training and validation files below a folder."""
 
-    def __init__(self, folder: Path, measures: Sequence[Measure]) -> None:
+    def __init__(self, folder: Path, test_sets: Sequence[TestSet]) -> None:
         """Reads every such file once; DataError for one that cannot be read."""
-        self._sought = _Sought({text for measure in measures for texts in _texts(measure) for text in texts})
+        self._sought = _Sought({text for test_set in test_sets for texts in _texts(test_set) for text in texts})
         self._held: dict[_Part, _Held] = {}
         for path in sorted(folder.rglob("*.jsonl*")):
             match = FILE_NAME.fullmatch(path.name)
             if match and match["split"] != "test":
                 self._read(path, path.relative_to(folder).as_posix(), match["split"])
 
-    def of(self, measure: Measure) -> Found | None:
+    def of(self, test_set: TestSet) -> Found | None:
         """Of a measure that was given; the rows that it is made of do not count. None where there are no others."""
-        parts = {part: held for part, held in self._held.items() if part != (measure.file.name, measure.file.split)}
+        parts = {part: held for part, held in self._held.items() if part != (test_set.file.name, test_set.file.split)}
         if not parts:
             return None
-        items = _texts(measure)
+        items = _texts(test_set)
         standing = {
             label: self._sought.stand(
-                items, [held for (_, split), held in parts.items() if _STANDING_OF[split] == label]
+                items, [held for (_, split), held in parts.items() if _LABEL_OF_SPLIT[split] == label]
             )
             for label in (IN_TRAINING, IN_VALIDATION)
         }
@@ -209,11 +209,11 @@ class Contamination:
         """A file without a split in its name is read as `training.corpus` splits it."""
         for _, row in read_rows(path):
             own = split or split_of(row)
-            if own in _STANDING_OF:
+            if own in _LABEL_OF_SPLIT:
                 part = self._held.setdefault((name, own), _Held(self._sought))
                 for text in _texts_of_row(row):
                     part.read(words_of(text))
-        for own in _STANDING_OF:
+        for own in _LABEL_OF_SPLIT:
             if (name, own) in self._held:
                 self._held[name, own].compare()
 
@@ -273,12 +273,12 @@ class _Held:
         self._words = array("I")
 
 
-def _texts(measure: Measure) -> list[list[str]]:
+def _texts(test_set: TestSet) -> list[list[str]]:
     """What is looked up of each item, as words between single spaces."""
     found = []
-    for item in measure.items:
-        references = item.references if measure.kind in _REFERENCES else ()
-        texts = (" ".join(words_of(text)) for text in (text_of(item.row, measure.kind), *references))
+    for item in test_set.items:
+        references = item.references if test_set.kind in _REFERENCES else ()
+        texts = (" ".join(words_of(text)) for text in (text_of(item.row, test_set.kind), *references))
         found.append([words for words in texts if words])
     return found
 

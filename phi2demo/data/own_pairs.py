@@ -15,7 +15,7 @@ from phi2demo.data.checks import check_choice, check_text
 from phi2demo.data.corpus import clean_row
 from phi2demo.data.languages import LANGUAGES
 from phi2demo.data.rows import Row
-from phi2demo.data.test_sets import TASK_OF_KIND, DataFile, Item, Measure
+from phi2demo.data.test_sets import TASK_OF_KIND, DataFile, Item, TestSet
 from phi2demo.errors import InputError, SettingsError
 
 MAX_ROWS = 100
@@ -71,7 +71,7 @@ def template(task: str, *, as_json: bool = False) -> str:
     return file.getvalue()
 
 
-def read_pairs(text: str, *, task: str, source: str = "en", target: str = "de") -> Measure:
+def read_pairs(text: str, *, task: str, source: str = "en", target: str = "de") -> TestSet:
     """Pasted CSV (a first line with the names of the columns) or JSON lines as a measure.
 
     Raises InputError with the numbers of the lines that cannot be used, SettingsError for an unknown task or language.
@@ -87,10 +87,10 @@ def read_pairs(text: str, *, task: str, source: str = "en", target: str = "de") 
     if text.lstrip().startswith("["):
         return pairs_of(_json_list(text), task=task, source=source, target=target)
     lines = _json_lines(text) if text.lstrip().startswith("{") else _csv_lines(text, FIELDS[task])
-    return _measure(lines, task, source, target)
+    return _test_set(lines, task, source, target)
 
 
-def pairs_of(rows: object, *, task: str, source: str = "en", target: str = "de") -> Measure:
+def pairs_of(rows: object, *, task: str, source: str = "en", target: str = "de") -> TestSet:
     """Rows that a program gives, objects with the same fields, as a measure; raises as `read_pairs`."""
     check_choice("task", task, TASKS_WITH_PAIRS)
     if not isinstance(rows, list) or not rows:
@@ -100,10 +100,10 @@ def pairs_of(rows: object, *, task: str, source: str = "en", target: str = "de")
         for number, row in enumerate(rows, 1):
             yield _Line(f"row {number}", row) if isinstance(row, dict) else f"row {number}: it is no object"
 
-    return _measure(lines(), task, source, target)
+    return _test_set(lines(), task, source, target)
 
 
-def _measure(lines: Iterator[_Line | str], task: str, source: str, target: str) -> Measure:
+def _test_set(lines: Iterator[_Line | str], task: str, source: str, target: str) -> TestSet:
     """Strings among the lines are what was wrong with them."""
     languages = {}
     if task == "translation":
@@ -130,7 +130,7 @@ def _measure(lines: Iterator[_Line | str], task: str, source: str, target: str) 
         raise InputError("There are names of columns, and no pair below them. Add at least one line.")
     name = f"{task}.own" + (f".{source}-{target}" if languages else "")
     digest = hashlib.sha256(json.dumps([item.row for item in items], ensure_ascii=False).encode()).hexdigest()
-    return Measure(name, _KINDS[task], DataFile("own pairs", digest, "test"), tuple(items))
+    return TestSet(name, _KINDS[task], DataFile("own pairs", digest, "test"), tuple(items))
 
 
 def _item(line: _Line, index: int, task: str, languages: Row) -> Item | str:

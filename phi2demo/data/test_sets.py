@@ -62,7 +62,7 @@ class DataFile:
 
 
 @dataclass(frozen=True)
-class Measure:
+class TestSet:
     """The items that make one row of the report."""
 
     name: str
@@ -86,9 +86,9 @@ class Skipped:
     why: str
 
 
-def read_measures(
+def read_test_sets(
     folder: Path, *, split: EvaluationSplit = "test", limit: int | None = None
-) -> tuple[list[Measure], list[Skipped]]:
+) -> tuple[list[TestSet], list[Skipped]]:
     """Every measure that the JSON-lines files below `folder` give, of at most their first `limit` rows each.
 
     A set without a test file is measured on its validation file; a file without a split in its name on the part that
@@ -102,7 +102,7 @@ def read_measures(
         raise DataError(
             f"No JSON-lines file (.jsonl, .jsonl.gz, .jsonl.xz) below {folder}. Give a folder that has some."
         )
-    measures: list[Measure] = []
+    test_sets: list[TestSet] = []
     skipped: list[Skipped] = []
     for name, files in sets.items():
         found = _choose(files, split)
@@ -118,21 +118,21 @@ def read_measures(
             skipped.append(Skipped(name, f"{kind} is no task of this app"))
             continue
         file = DataFile(path.relative_to(folder).as_posix(), sha256_of(path), used, note)
-        measures += _measures(name, kind, file, [_checked(row, number, kind, path) for number, row in rows])
-    return measures, skipped
+        test_sets += _test_sets(name, kind, file, [_checked(row, number, kind, path) for number, row in rows])
+    return test_sets, skipped
 
 
-def select(measures: Sequence[Measure], *, names: Sequence[str] = (), tasks: Sequence[str] = ()) -> list[Measure]:
+def select(test_sets: Sequence[TestSet], *, names: Sequence[str] = (), tasks: Sequence[str] = ()) -> list[TestSet]:
     """Those of the given names or tasks, all where neither is given; DataError for a name that none has."""
-    known_tasks = sorted({measure.task for measure in measures})
-    known_names = [measure.name for measure in measures]
+    known_tasks = sorted({test_set.task for test_set in test_sets})
+    known_names = [test_set.name for test_set in test_sets]
     for given, known in ((names, known_names), (tasks, known_tasks)):
         for each in given:
             if each not in known:
                 raise DataError(
                     f"There is nothing to measure as {each!r} in this folder; known are {', '.join(known)}."
                 )
-    return [m for m in measures if not (names or tasks) or m.name in names or m.task in tasks]
+    return [m for m in test_sets if not (names or tasks) or m.name in names or m.task in tasks]
 
 
 def sha256_of(path: Path) -> str:
@@ -184,21 +184,21 @@ def _checked(row: Row, number: int, kind: str, path: Path) -> Row:
     return row
 
 
-def _measures(name: str, kind: str, file: DataFile, rows: Sequence[Row]) -> Iterator[Measure]:
+def _test_sets(name: str, kind: str, file: DataFile, rows: Sequence[Row]) -> Iterator[TestSet]:
     """One; of translations, one for each direction of each pair of languages."""
     if kind != "translation":
         items = tuple(Item(index, row, _references(row, kind)) for index, row in enumerate(rows))
-        yield Measure(f"{TASK_OF_KIND[kind]}.{name}", kind, file, items)
+        yield TestSet(f"{TASK_OF_KIND[kind]}.{name}", kind, file, items)
         if kind == "prose" and (continued := list(filter(None, map(_continued, rows)))):
             items = tuple(Item(index, row, (row["rest"],)) for index, row in enumerate(continued))
-            yield Measure(f"generation.{name}", "continuation", file, items)
+            yield TestSet(f"generation.{name}", "continuation", file, items)
         return
     for source, target in dict.fromkeys((row["source_lang"], row["target_lang"]) for row in rows):
         pair = [row for row in rows if (row["source_lang"], row["target_lang"]) == (source, target)]
         base = name.removesuffix(f".{source}-{target}")
         for direction, turned in ((f"{source}-{target}", pair), (f"{target}-{source}", [_turned(row) for row in pair])):
             items = tuple(Item(index, row, (row["target"],)) for index, row in enumerate(turned))
-            yield Measure(f"translation.{base}.{direction}", kind, file, items)
+            yield TestSet(f"translation.{base}.{direction}", kind, file, items)
 
 
 def _continued(row: Row) -> Row | None:

@@ -18,7 +18,7 @@ METHOD = (
 
 
 @dataclass(frozen=True)
-class Work:
+class Computed:
     """What was computed."""
 
     calls: int = 0
@@ -36,7 +36,7 @@ class Meter:
         self._lock = threading.Lock()
         self._active = 0
         self._since = (0.0, 0.0)
-        self._done = Work()
+        self._done = Computed()
 
     @contextmanager
     def computing(self) -> Iterator[None]:
@@ -51,27 +51,29 @@ class Meter:
             with self._lock:
                 self._active -= 1
                 done = self._done
-                self._done = Work(done.calls + 1, done.busy_s, done.processor_s)
+                self._done = Computed(done.calls + 1, done.busy_s, done.processor_s)
                 if self._active == 0:
                     self._done = self._with_running()
 
     @property
-    def work(self) -> Work:
+    def computed(self) -> Computed:
         """So far, with what runs now."""
         with self._lock:
             return self._with_running() if self._active else self._done
 
-    def _with_running(self) -> Work:
+    def _with_running(self) -> Computed:
         busy, processor = (now - then for now, then in zip(_clocks(), self._since, strict=True))
         done = self._done
-        return Work(done.calls, done.busy_s + busy, done.processor_s + processor)
+        return Computed(done.calls, done.busy_s + busy, done.processor_s + processor)
 
 
-def estimate_work(work: Work, hardware: Hardware, *, region: str = WORLD, pue: float | None = None) -> Emissions:
+def estimate_computed(
+    computed: Computed, hardware: Hardware, *, region: str = WORLD, pue: float | None = None
+) -> Emissions:
     """Energy and CO2e of what was computed; `hardware` as it is now. SettingsError for an unknown region."""
-    core_s = work.busy_s * hardware.cores
-    watts = hardware.watts(1.0, core_usage=work.processor_s / core_s if core_s else 0.0)
-    return of_power(watts, work.busy_s / 3600, region=region, pue=pue, hardware=str(hardware), method=METHOD)
+    core_s = computed.busy_s * hardware.cores
+    watts = hardware.watts(1.0, core_usage=computed.processor_s / core_s if core_s else 0.0)
+    return of_power(watts, computed.busy_s / 3600, region=region, pue=pue, hardware=str(hardware), method=METHOD)
 
 
 def _clocks() -> tuple[float, float]:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from phi2demo.engine.phi_weights import PhiWeights, turn_pairs
+from phi2demo.engine.phi_weights import PhiWeights, apply_rotary
 
 GROWTH = 64
 """Tokens for which room is made at first, beyond the prompt; a store that is full grows by half."""
@@ -20,14 +20,14 @@ GROWTH = 64
 class PhiDecoder:
     """The rows of a batch under one Phi, with the keys and values of all they have read; left-padded, so that they align."""
 
-    def __init__(self, weights: PhiWeights, config: Any, turns: torch.Tensor, padding: torch.Tensor) -> None:
-        """`turns` is a complex number for each position and rotated pair, (context, 1, pairs); `padding` by row."""
-        self._weights, self._turns, self._padding = weights, turns, padding
+    def __init__(self, weights: PhiWeights, config: Any, rotary: torch.Tensor, padding: torch.Tensor) -> None:
+        """`rotary` is a complex number for each position and rotated pair, (context, 1, pairs); `padding` by row."""
+        self._weights, self._rotary, self._padding = weights, rotary, padding
         self._heads, self._groups = config.num_attention_heads, config.num_key_value_heads
         self._width = config.hidden_size // self._heads
         self._length = 0
         self._common: list[torch.Tensor] = []
-        """Keys and values that are the same for `_times` rows after each other, kept once; none before `repeat`."""
+        """Keys and values that are the same for `_times` rows after each other, kept once; none before `expand_beams`."""
         self._times, self._shared = 1, 0
         """`_shared` is how many tokens they are of; `_store` has those of the tokens after them."""
         self._store = [torch.empty(2, len(padding), self._groups, 0, self._width) for _ in weights.layers]
@@ -52,25 +52,25 @@ class PhiDecoder:
         self._make_room(end - self._shared)
         positions = (torch.arange(start, end) - self._padding[:, None]).clamp_min_(0)
         self._length = end
-        return _Reading(start, end, self._turns[positions], self._mask(start, end))
+        return _Reading(start, end, self._rotary[positions], self._mask(start, end))
 
     def attend(self, number: int, reading: "_Reading", joint: torch.Tensor, queries: torch.Tensor) -> torch.Tensor:
         """What a layer's queries (rows, tokens or the last of them, hidden size) attend to, once its keys and values are kept."""
-        store, turns = self._store[number], reading.turns
+        store, rotary = self._store[number], reading.rotary
         start, end = reading.start - self._shared, reading.end - self._shared
         pairs = joint.view(*joint.shape[:2], 2, self._groups, self._width)
-        turn_pairs(pairs[:, :, 0], turns)
+        apply_rotary(pairs[:, :, 0], rotary)
         store[:, :, :, start:end] = pairs.permute(2, 0, 3, 1, 4)
         asked = queries.shape[1]
-        turned = queries.view(self.rows, asked, self._heads, self._width)
-        turn_pairs(turned, turns[:, -asked:])
+        rotated = queries.view(self.rows, asked, self._heads, self._width)
+        apply_rotary(rotated, rotary[:, -asked:])
         mask = None if reading.mask is None else reading.mask[:, :, -asked:]
         own = store[:, :, :, :end]
         if self._common:
-            attended = self._attend_both(self._common[number], own, turned.transpose(1, 2), mask)
+            attended = self._attend_both(self._common[number], own, rotated.transpose(1, 2), mask)
         else:
             attended = functional.scaled_dot_product_attention(
-                turned.transpose(1, 2), own[0], own[1], attn_mask=mask, enable_gqa=self._heads != self._groups
+                rotated.transpose(1, 2), own[0], own[1], attn_mask=mask, enable_gqa=self._heads != self._groups
             )
         return attended.transpose(1, 2).flatten(2)
 
@@ -98,20 +98,20 @@ class PhiDecoder:
         apart = joined.view(rows, heads, self._times, tokens // self._times, size)
         return apart.transpose(1, 2).flatten(0, 1)
 
-    def keep(self, index: torch.Tensor) -> None:
+    def select_rows(self, index: torch.Tensor) -> None:
         """Go on with these rows alone; once they were repeated, with all that share their beginning or none."""
         self._padding = self._padding[index]
         self._store = [store[:, index, :, : self._length - self._shared] for store in self._store]
         self._common = [common[:, index[:: self._times] // self._times] for common in self._common]
 
-    def repeat(self, times: int) -> None:
+    def expand_beams(self, times: int) -> None:
         """Go on with each row so many times, once: what was read until here is kept once for all of them."""
         self._common = [store[:, :, :, : self._length] for store in self._store]
         self._times, self._shared = times, self._length
         self._padding = self._padding.repeat_interleave(times)
         self._store = [store.new_empty(2, self.rows, self._groups, 0, self._width) for store in self._store]
 
-    def swap(self, index: torch.Tensor) -> None:
+    def reorder_cache(self, index: torch.Tensor) -> None:
         """Put rows in the place of others with the same common beginning."""
         if torch.equal(index, torch.arange(len(index))):
             return
@@ -147,7 +147,7 @@ class _Reading:
 
     start: int
     end: int
-    turns: torch.Tensor
+    rotary: torch.Tensor
     mask: torch.Tensor | None
 
 
@@ -194,23 +194,23 @@ class MixedDecoder:
             logits[rows] = part
         return logits
 
-    def keep(self, index: torch.Tensor) -> None:
-        """See `PhiDecoder.keep`."""
+    def select_rows(self, index: torch.Tensor) -> None:
+        """See `PhiDecoder.select_rows`."""
         kept = []
         for decoder, rows in self._parts:
             mine = torch.isin(index, rows).nonzero()[:, 0]
             if len(mine):
-                decoder.keep(torch.searchsorted(rows, index[mine]))
+                decoder.select_rows(torch.searchsorted(rows, index[mine]))
                 kept.append((decoder, mine))
         self._parts = kept
 
-    def repeat(self, times: int) -> None:
-        """See `PhiDecoder.repeat`."""
+    def expand_beams(self, times: int) -> None:
+        """See `PhiDecoder.expand_beams`."""
         for number, (decoder, rows) in enumerate(self._parts):
-            decoder.repeat(times)
+            decoder.expand_beams(times)
             self._parts[number] = decoder, (rows[:, None] * times + torch.arange(times)).flatten()
 
-    def swap(self, index: torch.Tensor) -> None:
-        """See `PhiDecoder.swap`."""
+    def reorder_cache(self, index: torch.Tensor) -> None:
+        """See `PhiDecoder.reorder_cache`."""
         for decoder, rows in self._parts:
-            decoder.swap(torch.searchsorted(rows, index[rows]))
+            decoder.reorder_cache(torch.searchsorted(rows, index[rows]))

@@ -9,10 +9,10 @@ from typing import Literal, Protocol
 
 from phi2demo.errors import SettingsError
 
-Use = Literal["finetuned", "base", "second"]
+Variant = Literal["finetuned", "base", "second"]
 """Which weights answer: base with adapter, base alone, or base with the second adapter."""
 
-USES: dict[str, tuple[Use, ...]] = {
+VARIANTS: dict[str, tuple[Variant, ...]] = {
     "finetuned": ("finetuned",),
     "base": ("base",),
     "second": ("second",),
@@ -121,7 +121,7 @@ class Prompt:
     """One row of a batch."""
 
     text: str
-    use: Use = "finetuned"
+    variant: Variant = "finetuned"
     seed: int = 0
     """Of this row's own random generator: a row samples the same text alone and in any batch."""
     stop: tuple[str, ...] = ()
@@ -240,27 +240,27 @@ class ModelInfo:
     """What a person should know of these weights before they ask, each a sentence."""
 
     @property
-    def uses(self) -> tuple[Use, ...]:
+    def variants(self) -> tuple[Variant, ...]:
         """What can answer: with a bare base there is nothing to compare."""
         if self.adapter is None:
             return ("base",)
-        return USES["all"] if self.second else USES["both"]
+        return VARIANTS["all"] if self.second else VARIANTS["both"]
 
-    def check_use(self, use: Use) -> None:
+    def check_variant(self, variant: Variant) -> None:
         """SettingsError where these weights are not loaded."""
-        if use in self.uses:
+        if variant in self.variants:
             return
-        if use == "second":
+        if variant == "second":
             raise SettingsError(
                 "There is no second adapter here. Choose another model, or start with --second-adapter."
             )
         raise SettingsError(
-            f"There is no {use} model here: no adapter is loaded. Choose base, or start with --adapter."
+            f"There is no {variant} model here: no adapter is loaded. Choose base, or start with --adapter."
         )
 
-    def adapter_of(self, use: Use) -> tuple[str | None, str | None]:
+    def adapter_of(self, variant: Variant) -> tuple[str | None, str | None]:
         """Name and revision of the adapter that a receipt names: that of "base" is the one it is compared with."""
-        if use == "second" and self.second:
+        if variant == "second" and self.second:
             return self.second.name, self.second.revision
         return self.adapter, self.adapter_revision
 

@@ -11,7 +11,7 @@ from transformers import DynamicCache, LogitsProcessorList, StoppingCriteriaList
 from phi2demo.engine.decoder import MixedDecoder, PhiDecoder
 from phi2demo.engine.engine import GenerationOptions, ModelInfo, Snapshot
 from phi2demo.engine.loading import ADAPTER
-from phi2demo.engine.phi_weights import PhiWeights, WeightCopies, base_of, supports, turns_of
+from phi2demo.engine.phi_weights import PhiWeights, WeightCopies, base_of, rotary_table, supports
 from phi2demo.engine.sampling import Vocabulary, WatchWithoutGuides, logits_processors
 from phi2demo.engine.search import Ends, beam_search, greedy
 from phi2demo.engine.strength import scaled
@@ -147,13 +147,13 @@ class Generator:
     def _read(self, job: Job, weights: dict[str, PhiWeights]) -> tuple[MixedDecoder, torch.Tensor] | None:
         """The prompts read, and the logits after them; None where `watch` ends it. Guides, which are shorter, by themselves."""
         ids, padding = job.batch["input_ids"], (1 - job.batch["attention_mask"]).sum(1)
-        config, turns = base_of(self._model).config, turns_of(self._model)
+        config, rotary = base_of(self._model).config, rotary_table(self._model)
         kinds = [(adapter, row >= job.rows) for row, adapter in enumerate(job.adapters)]
         parts, found = [], []
         for kind in dict.fromkeys(kinds):
             rows = torch.tensor([row for row, each in enumerate(kinds) if each == kind])
             start = int(padding[rows].min())
-            decoder = PhiDecoder(weights[kind[0]], config, turns, padding[rows] - start)
+            decoder = PhiDecoder(weights[kind[0]], config, rotary, padding[rows] - start)
             for chunk in torch.split(ids[rows, start:], self._chunk(len(rows), ids.shape[1] - start), dim=1):
                 if job.watch.halt_reason():
                     return None

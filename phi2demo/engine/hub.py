@@ -127,8 +127,8 @@ def _cached(repo_id: str, revision: str | None, *, reason: str, hint: str) -> Sn
     return Snapshot(repo_id, folder.name, folder, {path.name for path in folder.iterdir()}, {}, offline=True)
 
 
-def within(seconds: float, work: Callable[[], T]) -> T:
-    """The result of `work`. Raises UnreachableError when it takes longer, or fails for want of a hub.
+def within(seconds: float, function: Callable[[], T]) -> T:
+    """The result of `function`. Raises UnreachableError when it takes longer, or fails for want of a hub.
 
     In a thread, because the look-up of a name obeys no timeout; a daemon, so that a stuck one does not hold the exit.
     """
@@ -137,7 +137,7 @@ def within(seconds: float, work: Callable[[], T]) -> T:
 
     def run() -> None:
         try:
-            results.append(work())
+            results.append(function())
         except Exception as error:  # handed to the waiting thread
             errors.append(error)
 

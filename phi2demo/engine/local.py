@@ -179,8 +179,8 @@ class LocalEngine:
         return batch.to(self._device), adapters, room
 
     def _adapter(self, prompt: Prompt) -> str:
-        self._info.check_use(prompt.use)
-        return {"finetuned": ADAPTER, "second": SECOND, "base": BASE}[prompt.use]
+        self._info.check_variant(prompt.variant)
+        return {"finetuned": ADAPTER, "second": SECOND, "base": BASE}[prompt.variant]
 
     def _forward(
         self,

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from phi2demo.engine.halting import check
 from phi2demo.engine.packing import Group, Pack, PrefixTree, make_pack
-from phi2demo.engine.phi_weights import PhiWeights, turn_pairs
+from phi2demo.engine.phi_weights import PhiWeights, apply_rotary
 
 TABLE_TOKENS = 1024
 """Tokens in the first layer's table, after which it begins anew."""
@@ -31,14 +31,14 @@ which takes as long as multiplying a few dozen of them with a small model."""
 class PackedPhi:
     """One Phi with the keys and values of prefixes it has read. Not to be used by two threads at once."""
 
-    def __init__(self, weights: PhiWeights, config: Any, turns: torch.Tensor, *, slots: int):
-        """`turns` are by position (see `turns_of`); `slots` bounds the tokens kept."""
+    def __init__(self, weights: PhiWeights, config: Any, rotary: torch.Tensor, *, slots: int):
+        """`rotary` are by position (see `rotary_table`); `slots` bounds the tokens kept."""
         self._weights = weights
         self._heads, self._groups = config.num_attention_heads, config.num_key_value_heads
         self._width = config.hidden_size // self._heads
-        self._device = turns.device
+        self._device = rotary.device
         self._dtype = torch.float32 if self._device.type == "cpu" else weights.dtype  # of attention: a CPU has no other
-        self._turns = turns
+        self._rotary = rotary
         self._slots = slots
         self._tree = PrefixTree()
         self._table = _FirstLayerTable(weights)
@@ -86,44 +86,44 @@ class PackedPhi:
         count, start = len(pack.tokens), pack.prefix_tokens
         spare = -count % STEP  # filled with the last token, which no other sees
         tokens, positions = (np.pad(part, (0, spare), mode="edge") for part in (pack.tokens, pack.positions))
-        turns = self._turns.index_select(0, torch.from_numpy(positions).to(self._device))
+        rotary = self._rotary.index_select(0, torch.from_numpy(positions).to(self._device))
         groups = [self._place(group) for group in pack.groups]
         slots = slice(pack.first_slot, pack.first_slot + len(tokens))
         keys_values, queries, x = self._table.look_up(tokens.tolist(), self._device)
-        self._keep(keys_values, turns, self._store[0][slots])
-        self._attend(queries, turns, self._store[0], groups)
+        self._keep(keys_values, rotary, self._store[0][slots])
+        self._attend(queries, rotary, self._store[0], groups)
         first, *others = self._weights.layers
         x.add_(first.attended(queries))
         for layer, store in zip(others, self._store[1:], strict=True):
             check(cancel)
             normed = layer.norm(x).to(self._weights.dtype)
-            self._keep(layer.keys_values(normed), turns, store[slots])
+            self._keep(layer.keys_values(normed), rotary, store[slots])
             if store is self._store[-1]:
                 if not pack.tails:
                     break
                 groups = [self._place(group, start) for group in pack.tails]
-                normed, x, turns = normed[start:count], x[start:count], turns[start:count]
+                normed, x, rotary = normed[start:count], x[start:count], rotary[start:count]
             queries = layer.queries(normed)
-            self._attend(queries, turns, store, groups)
+            self._attend(queries, rotary, store, groups)
             x.add_(layer.attended(queries)).add_(layer.outer(layer.inner(normed)))
         return self._weights.final_norm(x)
 
-    def _keep(self, keys_values: torch.Tensor, turns: torch.Tensor, into: torch.Tensor) -> None:
+    def _keep(self, keys_values: torch.Tensor, rotary: torch.Tensor, into: torch.Tensor) -> None:
         pairs = keys_values.float().view(-1, 2, self._groups, self._width)
-        turn_pairs(pairs[:, 0], turns)
+        apply_rotary(pairs[:, 0], rotary)
         into.copy_(pairs)
 
     def _attend(
-        self, queries: torch.Tensor, turns: torch.Tensor, store: torch.Tensor, groups: Sequence["_Placed"]
+        self, queries: torch.Tensor, rotary: torch.Tensor, store: torch.Tensor, groups: Sequence["_Placed"]
     ) -> None:
         """Puts the attended values in the place of `queries`, (queries, heads x width)."""
-        turned = queries.float().view(-1, self._heads, self._width)
-        turn_pairs(turned, turns)
-        turned = turned.to(self._dtype)
+        rotated = queries.float().view(-1, self._heads, self._width)
+        apply_rotary(rotated, rotary)
+        rotated = rotated.to(self._dtype)
         for group in groups:
             rows = len(group.keys)
             kept = store.index_select(0, group.keys.view(-1)).view(rows, -1, 2, self._groups, self._width)
-            taken = turned[group.run] if group.run else turned.index_select(0, group.queries)
+            taken = rotated[group.run] if group.run else rotated.index_select(0, group.queries)
             values = functional.scaled_dot_product_attention(
                 taken.view(rows, -1, self._heads, self._width).transpose(1, 2),
                 kept[:, :, 0].transpose(1, 2),

@@ -100,16 +100,16 @@ def copied_bytes(model: nn.Module, dtype: torch.dtype) -> int:
     return sum(int(module.weight.numel()) for module in linears) * dtype.itemsize
 
 
-def turn_pairs(heads: torch.Tensor, turns: torch.Tensor) -> None:
+def apply_rotary(heads: torch.Tensor, rotary: torch.Tensor) -> None:
     """Partial rotary embedding (Su et al., 2021), in place, of (..., heads, width) whose turned numbers are neighbours.
 
-    `turns` has a complex number for each pair, (..., 1, pairs).
+    `rotary` has a complex number for each pair, (..., 1, pairs).
     """
-    pairs = heads[..., : 2 * turns.shape[-1]].view(*heads.shape[:-1], -1, 2)
-    torch.view_as_complex(pairs).mul_(turns)
+    pairs = heads[..., : 2 * rotary.shape[-1]].view(*heads.shape[:-1], -1, 2)
+    torch.view_as_complex(pairs).mul_(rotary)
 
 
-def turns_of(model: nn.Module) -> torch.Tensor:
+def rotary_table(model: nn.Module) -> torch.Tensor:
     """By position in the context, (context, 1, pairs)."""
     base = base_of(model)
     device = next(base.parameters()).device
@@ -160,8 +160,8 @@ def _paired(attention: Any, projection: Any) -> torch.Tensor:
     complex number, and queries and keys in the same order multiply to the same.
     """
     order = torch.arange(projection.out_features).view(-1, attention.head_dim)
-    turned = order[:, : attention.rotary_ndims]
-    halves = turned.view(len(order), 2, -1).transpose(1, 2).flatten(1)
+    rotated = order[:, : attention.rotary_ndims]
+    halves = rotated.view(len(order), 2, -1).transpose(1, 2).flatten(1)
     return torch.cat([halves, order[:, attention.rotary_ndims :]], dim=1).flatten()
 
 

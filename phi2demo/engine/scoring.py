@@ -14,7 +14,7 @@ from phi2demo.engine.engine import Score
 from phi2demo.engine.halting import check, halting
 from phi2demo.engine.loading import BASE
 from phi2demo.engine.phi import PackedPhi
-from phi2demo.engine.phi_weights import WeightCopies, base_of, supports, turns_of
+from phi2demo.engine.phi_weights import WeightCopies, base_of, rotary_table, supports
 from phi2demo.engine.strength import recalled, scaled
 
 BATCH_TOKENS = 4096
@@ -229,7 +229,7 @@ class Scorer:
         per_token = config.num_hidden_layers * self._key_bytes
         slots = min(self._share(256 * MEGABYTE), free_bytes(self._device) // 4) // per_token
         least = config.max_position_embeddings + 2 * self._limits().tokens
-        return PackedPhi(weights, config, turns_of(self._model), slots=max(slots, least))
+        return PackedPhi(weights, config, rotary_table(self._model), slots=max(slots, least))
 
     def _limits(self) -> Limits:
         config = base_of(self._model).config

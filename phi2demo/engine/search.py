@@ -35,15 +35,15 @@ class Decoder(Protocol):
         """Logits after the next tokens."""
         ...
 
-    def keep(self, index: torch.Tensor) -> None:
+    def select_rows(self, index: torch.Tensor) -> None:
         """Go on with these rows alone."""
         ...
 
-    def repeat(self, times: int) -> None:
+    def expand_beams(self, times: int) -> None:
         """Go on with each row so many times."""
         ...
 
-    def swap(self, index: torch.Tensor) -> None:
+    def reorder_cache(self, index: torch.Tensor) -> None:
         """Put rows in the place of others."""
         ...
 
@@ -79,7 +79,7 @@ def greedy(
             return
         left = (~done[active]).nonzero()[:, 0]
         if len(left) <= SPARE * len(active):
-            decoder.keep(left)
+            decoder.select_rows(left)
             active = active[left]
         logits = decoder.read(chosen[active, None])
 
@@ -93,19 +93,19 @@ def beam_search(
     as many outputs have ended among its best candidates as it has beams.
     """
     state = _Beams(ids, beams, ends)
-    decoder.repeat(beams)
+    decoder.expand_beams(beams)
     logits = logits.repeat_interleave(beams, dim=0)
     while True:
         scores = process(state.tokens, logits.log_softmax(-1))
-        origins = state.step(scores, watch)
+        source_rows = state.step(scores, watch)
         watch.mark_ended(state.ended)
         left = state.open()
         if not len(left):
             return state.outputs()
         if len(left) <= SPARE * state.rows:
-            decoder.keep(state.keep(left, origins))
+            decoder.select_rows(state.select_rows(left, source_rows))
         else:
-            decoder.swap(origins)
+            decoder.reorder_cache(source_rows)
         logits = decoder.read(state.newest)
 
 
@@ -164,12 +164,12 @@ class _Beams:
         """Which of the rows computed are not done."""
         return [at for at, row in enumerate(self._active) if len(self._ended[row]) < self._beams]
 
-    def keep(self, left: list[int], origins: torch.Tensor) -> torch.Tensor:
+    def select_rows(self, left: list[int], source_rows: torch.Tensor) -> torch.Tensor:
         """Compute these alone; returns the rows of the batch that their beams go on from."""
         index = torch.tensor(left)
         self._active = [self._active[at] for at in left]
         self._prompts, self._running, self._scores = self._prompts[index], self._running[index], self._scores[index]
-        return origins.view(-1, self._beams)[index].flatten()
+        return source_rows.view(-1, self._beams)[index].flatten()
 
     def outputs(self) -> list[list[list[int]]]:
         """Of each row, best first."""

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from phi2demo.data.checks import check_text
 from phi2demo.data.cleaning import clean
 from phi2demo.data.languages import detect_language
-from phi2demo.engine.engine import Use
+from phi2demo.engine.engine import Variant
 from phi2demo.errors import InputError
 from phi2demo.evaluation.metrics import Metric, metrics_of_one
 from phi2demo.tasks import TASKS
@@ -168,8 +168,8 @@ def _is_flag_letter(character: str) -> bool:
     return "\U0001f1e6" <= character <= "\U0001f1ff"
 
 
-FORMAT = 1
-Anchor = Use | Literal["reference"]
+FORMAT = 2
+Anchor = Variant | Literal["reference"]
 """What an answer is held against: that of another model, or the good one."""
 
 
@@ -193,28 +193,28 @@ class Comparison:
     results: tuple[Result, ...]
     reference: str | None
     """A good answer, where the person has one."""
-    scores: dict[Use, tuple[AnswerScore, ...]]
+    scores: dict[Variant, tuple[AnswerScore, ...]]
     """Against the reference; none where there is no reference."""
 
     def text_of(self, anchor: Anchor) -> str | None:
         """An answer, or the good one; None where it is not there."""
         if anchor == "reference":
             return self.reference
-        return next((result.text for result in self.results if result.use == anchor), None)
+        return next((result.text for result in self.results if result.variant == anchor), None)
 
-    def changes(self, use: Use, anchor: Anchor) -> tuple[Change, ...]:
-        """From `anchor` to the answer of `use`, both of which are there."""
-        before, after = self.text_of(anchor), self.text_of(use)
+    def changes(self, variant: Variant, anchor: Anchor) -> tuple[Change, ...]:
+        """From `anchor` to the answer of `variant`, both of which are there."""
+        before, after = self.text_of(anchor), self.text_of(variant)
         assert before is not None
         assert after is not None
         return differences(before, after)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON values: what was asked, every answer with its receipt and scores, and what differs between any two."""
-        uses = [result.use for result in self.results]
-        pairs: list[tuple[Anchor, Use]] = [*combinations(uses, 2)]
+        variants = [result.variant for result in self.results]
+        pairs: list[tuple[Anchor, Variant]] = [*combinations(variants, 2)]
         if self.reference is not None:
-            pairs += [("reference", use) for use in uses]
+            pairs += [("reference", variant) for variant in variants]
         return {
             "format": FORMAT,
             "task": self.request.task,
@@ -222,17 +222,17 @@ class Comparison:
             "options": asdict(self.request.options),
             "reference": self.reference,
             "answers": [
-                result.as_dict() | {"scores": [asdict(score) for score in self.scores.get(result.use, ())]}
+                result.as_dict() | {"scores": [asdict(score) for score in self.scores.get(result.variant, ())]}
                 for result in self.results
             ],
-            "differences": [self._difference(anchor, use) for anchor, use in pairs],
+            "differences": [self._difference(anchor, variant) for anchor, variant in pairs],
         }
 
-    def _difference(self, anchor: Anchor, use: Use) -> dict[str, Any]:
-        changes = self.changes(use, anchor)
+    def _difference(self, anchor: Anchor, variant: Variant) -> dict[str, Any]:
+        changes = self.changes(variant, anchor)
         return {
             "from": anchor,
-            "to": use,
+            "to": variant,
             "shared": round(shared(changes), 4),
             "changes": [asdict(change) for change in changes],
         }
@@ -252,11 +252,13 @@ def check_reference(task: str, typed: object) -> str | None:
 
 def compare(request: Request, results: Sequence[Result], reference: str | None) -> Comparison:
     """Hold the answers to `request` against each other and, where there is one, against a checked reference."""
-    scores: dict[Use, tuple[AnswerScore, ...]] = {}
+    scores: dict[Variant, tuple[AnswerScore, ...]] = {}
     if reference is not None:
         english = request.task != "summarization" or detect_language(reference) in ("en", None)
         metrics = metrics_of_one(request.task, reference, english=english)
-        scores = {result.use: tuple(_score(metric, result.text, reference) for metric in metrics) for result in results}
+        scores = {
+            result.variant: tuple(_score(metric, result.text, reference) for metric in metrics) for result in results
+        }
     return Comparison(request, tuple(results), reference, scores)
 
 

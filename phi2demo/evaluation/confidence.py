@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from phi2demo.engine.engine import ModelInfo
-from phi2demo.evaluation.metrics import measure_title, number
-from phi2demo.evaluation.report import FigureValue, MeasureValue, ReportValue, SliceValue
-from phi2demo.evaluation.reports import SHELF, kept_reports
-from phi2demo.evaluation.slices import FIFTHS
+from phi2demo.evaluation.metrics import number, title_of_test_set
+from phi2demo.evaluation.report import FigureValue, ReportValue, SliceValue, TestSetResult
+from phi2demo.evaluation.reports import REPORTS_FOLDER, kept_reports
+from phi2demo.evaluation.slices import CONFIDENCE_QUINTILES
 from phi2demo.tasks.confidence import Sureness, Word
 from phi2demo.tasks.receipt import Receipt
 from phi2demo.tasks.result import Result
@@ -25,12 +25,14 @@ SHARES_OF_RIGHT = ("accuracy", "exact_match")
 LEAST_RIGHT: dict[Word, float] = {"sure": 200 / 3, "fairly sure": 100 / 3}
 
 
-def judged(results: tuple[Result, ...], info: ModelInfo, *, shelf: Path = SHELF) -> tuple[Result, ...]:
+def judged(
+    results: tuple[Result, ...], info: ModelInfo, *, reports_folder: Path = REPORTS_FOLDER
+) -> tuple[Result, ...]:
     """The results with how sure the model is, where an evaluation of the loaded weights on the shelf tells.
 
     Those that it is unsure of get a note.
     """
-    reports = [kept.report for kept in kept_reports(shelf, info=info) if kept.report.is_of(info)]
+    reports = [kept.report for kept in kept_reports(reports_folder, info=info) if kept.report.is_of(info)]
     return tuple(_judged(reports, result) for result in results)
 
 
@@ -39,21 +41,24 @@ def sureness(reports: Sequence[ReportValue], receipt: Receipt, probability: floa
 
     `reports` are of the weights that answered. Only what the finetuned model said is measured so, at one strength.
     """
-    if probability is None or receipt.use != "finetuned":
+    if probability is None or receipt.variant != "finetuned":
         return None
-    found = max(_measured(reports, receipt), key=lambda measure: measure.n, default=None)
+    found = max(_measured(reports, receipt), key=lambda test_set: test_set.n, default=None)
     if found is None:
         return None
-    fifths = _fifths(found)
-    at = next((at for at, part in enumerate(fifths) if part.bounds and probability <= part.bounds[1]), len(FIFTHS) - 1)
-    there, over_all = _finetuned(fifths[at].figures), _finetuned(found.figures)
+    quintiles = _quintiles(found)
+    at = next(
+        (at for at, part in enumerate(quintiles) if part.bounds and probability <= part.bounds[1]),
+        len(CONFIDENCE_QUINTILES) - 1,
+    )
+    there, over_all = _finetuned(quintiles[at].figures), _finetuned(found.figures)
     if there is None or over_all is None:
         return None
     figure = found.figures[0]
     scores = [number(score, figure.digits) for score in (there, over_all)]
     measured = (
         f"On the test set, answers with a similar probability score {scores[0]} in {figure.title}; all answers score "
-        f"{scores[1]} ({measure_title(found.name)})"
+        f"{scores[1]} ({title_of_test_set(found.name)})"
     )
     return Sureness(_word(at, figure.metric, there), measured)
 
@@ -66,24 +71,26 @@ def _judged(reports: Sequence[ReportValue], result: Result) -> Result:
     return replace(result, sureness=found, notes=(*result.notes, *notes))
 
 
-def _word(fifth: int, metric: str, score: float) -> Word:
+def _word(quintile: int, metric: str, score: float) -> Word:
     if metric not in SHARES_OF_RIGHT:
-        return WORDS[fifth]
-    return next((word for word in WORDS[fifth::-1] if score >= LEAST_RIGHT.get(word, 0.0)), "unsure")
+        return WORDS[quintile]
+    return next((word for word in WORDS[quintile::-1] if score >= LEAST_RIGHT.get(word, 0.0)), "unsure")
 
 
-def _measured(reports: Sequence[ReportValue], receipt: Receipt) -> Iterator[MeasureValue]:
+def _measured(reports: Sequence[ReportValue], receipt: Receipt) -> Iterator[TestSetResult]:
     """Measures of what a receipt says was asked that are cut into fifths."""
     strength = receipt.generation.get("adapter_strength", 1.0)
     ends = f".{receipt.options.get('source')}-{receipt.options.get('target')}" if receipt.task == "translation" else ""
-    for measure in (measure for report in reports for measure in report.measures):
-        is_asked = (measure.task, measure.adapter_strength) == (receipt.task, strength) and measure.name.endswith(ends)
-        if is_asked and len(_fifths(measure)) == len(FIFTHS):
-            yield measure
+    for test_set in (test_set for report in reports for test_set in report.test_sets):
+        is_asked = (test_set.task, test_set.adapter_strength) == (receipt.task, strength) and test_set.name.endswith(
+            ends
+        )
+        if is_asked and len(_quintiles(test_set)) == len(CONFIDENCE_QUINTILES):
+            yield test_set
 
 
-def _fifths(measure: MeasureValue) -> list[SliceValue]:
-    return [part for part in measure.slices if part.by == "confidence"]
+def _quintiles(test_set: TestSetResult) -> list[SliceValue]:
+    return [part for part in test_set.slices if part.by == "confidence"]
 
 
 def _finetuned(figures: Sequence[FigureValue]) -> float | None:

@@ -64,11 +64,11 @@ def measure_speed(engine: Engine) -> dict[str, Any]:
     options = GenerationOptions(max_new_tokens=SPEED_TOKENS)
     rates, tokens = [], []
     for _ in range(SPEED_RUNS + 1):
-        *_, last = engine.stream([Prompt(SPEED_PROMPT, engine.info.uses[0])], options)
+        *_, last = engine.stream([Prompt(SPEED_PROMPT, engine.info.variants[0])], options)
         tokens.append(last.new_tokens)
         rates.append(last.new_tokens / max(last.seconds, 1e-9))
     return {
-        "use": engine.info.uses[0],
+        "variant": engine.info.variants[0],
         "new_tokens": tokens[1:],
         "tokens_per_s": [round(rate, 1) for rate in rates[1:]],
         "median_tokens_per_s": round(statistics.median(rates[1:]), 1),

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from phi2demo.data.test_sets import Measure, text_of
+from phi2demo.data.test_sets import TestSet, text_of
 from phi2demo.evaluation.metrics import Metric, metrics_for
 from phi2demo.evaluation.slices import labels_of
-from phi2demo.evaluation.systems import SCORED, FormName
+from phi2demo.evaluation.systems import SCORED, SystemName
 
 Order = Literal["worst", "best", "change"]
 ORDERS: tuple[Order, ...] = get_args(Order)
@@ -25,7 +25,7 @@ ITEM_METRICS = {
 class Example:
     """One item, answered."""
 
-    measure: str
+    test_set: str
     kind: str
     index: int
     """Of its item in the measure."""
@@ -34,13 +34,13 @@ class Example:
     question: str
     """Of question answering; else empty."""
     references: tuple[str, ...]
-    outputs: dict[FormName, str]
-    scores: dict[FormName, float]
+    outputs: dict[SystemName, str]
+    scores: dict[SystemName, float]
     """0 to 100, by the metric of ITEM_METRICS."""
     labels: dict[str, str]
     """Length, complexity, and the genre where one is known."""
 
-    def change(self, base: FormName) -> float:
+    def change(self, base: SystemName) -> float:
         """Score of the finetuned model less that of the base in this form; 0 where one did not answer."""
         if "finetuned" not in self.scores or base not in self.scores:
             return 0.0
@@ -48,43 +48,43 @@ class Example:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON values."""
-        described: dict[str, Any] = {"measure": self.measure, "index": self.index, "text": self.text}
+        described: dict[str, Any] = {"test_set": self.test_set, "index": self.index, "text": self.text}
         if self.question:
             described["question"] = self.question
         return described | {
             "references": list(self.references),
-            "outputs": {str(form): text for form, text in self.outputs.items()},
-            "scores": {form: round(score, 2) for form, score in self.scores.items()},
+            "outputs": {str(system): text for system, text in self.outputs.items()},
+            "scores": {system: round(score, 2) for system, score in self.scores.items()},
             **self.labels,
         }
 
 
-def examples_of(measure: Measure, outputs: Mapping[FormName, Mapping[int, str]]) -> list[Example]:
+def examples_of(test_set: TestSet, outputs: Mapping[SystemName, Mapping[int, str]]) -> list[Example]:
     """Those items of a measure that some form answered, in their order; `outputs` by form and the item's index."""
-    if measure.kind in SCORED:
+    if test_set.kind in SCORED:
         return []
     found = []
-    for item in measure.items:
-        answers = {form: texts[item.index] for form, texts in outputs.items() if item.index in texts}
+    for item in test_set.items:
+        answers = {system: texts[item.index] for system, texts in outputs.items() if item.index in texts}
         if answers:
-            metric = item_metric(measure.kind, item.references)
+            metric = item_metric(test_set.kind, item.references)
             found.append(
                 Example(
-                    measure=measure.name,
-                    kind=measure.kind,
+                    test_set=test_set.name,
+                    kind=test_set.kind,
                     index=item.index,
-                    text=text_of(item.row, measure.kind),
-                    question=str(item.row.get("question", "")) if measure.kind == "question_answering" else "",
+                    text=text_of(item.row, test_set.kind),
+                    question=str(item.row.get("question", "")) if test_set.kind == "question_answering" else "",
                     references=item.references,
                     outputs=answers,
-                    scores={form: _score(metric, text, item.references) for form, text in answers.items()},
-                    labels={str(by): name for by, name in labels_of(item, measure).items()},
+                    scores={system: _score(metric, text, item.references) for system, text in answers.items()},
+                    labels={str(by): name for by, name in labels_of(item, test_set).items()},
                 )
             )
     return found
 
 
-def ordered(examples: Sequence[Example], order: Order, *, base: FormName | None) -> list[Example]:
+def ordered(examples: Sequence[Example], order: Order, *, base: SystemName | None) -> list[Example]:
     """By the score of the finetuned model (of the base where there is no other), or by how far the two are apart."""
     if order == "change" and base is not None:
         return sorted(examples, key=lambda example: (-abs(example.change(base)), example.index))

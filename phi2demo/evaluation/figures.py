@@ -10,48 +10,48 @@ from typing import Any
 
 import numpy as np
 
-from phi2demo.data.contamination import Standing
-from phi2demo.data.test_sets import Item, Measure
+from phi2demo.data.contamination import ContaminationLabel
+from phi2demo.data.test_sets import Item, TestSet
 from phi2demo.evaluation.examples import Example, examples_of
 from phi2demo.evaluation.metrics import Metric, metrics_for
 from phi2demo.evaluation.slices import LEAST_TO_RANK, slices_of
 from phi2demo.evaluation.statistics import Drawn, Resamples, Statistics
-from phi2demo.evaluation.systems import Answer, Form, FormName, confidences_in
+from phi2demo.evaluation.systems import Answer, System, SystemName, confidences_in
 
-BASES: tuple[FormName, ...] = ("base_template", "base_plain")
+BASES: tuple[SystemName, ...] = ("base_template", "base_plain")
 
-Peer = Sequence[str] | float
+Baseline = Sequence[str] | float
 
 
 @dataclass(frozen=True)
 class Scored:
     """The answers to a measure as sufficient statistics: one row for each item, by metric and form."""
 
-    measure: Measure
+    test_set: TestSet
     metrics: tuple[Metric, ...]
-    statistics: tuple[Mapping[FormName, Statistics], ...]
+    statistics: tuple[Mapping[SystemName, Statistics], ...]
     """Of each metric."""
 
     @classmethod
-    def of(cls, measure: Measure, outputs: Mapping[FormName, Sequence[str]]) -> "Scored":
+    def of(cls, test_set: TestSet, outputs: Mapping[SystemName, Sequence[str]]) -> "Scored":
         """`outputs` are in the order of the items."""
-        references = [item.references for item in measure.items]
-        metrics = metrics_for(measure.kind, references)
+        references = [item.references for item in test_set.items]
+        metrics = metrics_for(test_set.kind, references)
         statistics = tuple(
-            {form: metric.statistics(texts, references) for form, texts in outputs.items()} for metric in metrics
+            {system: metric.statistics(texts, references) for system, texts in outputs.items()} for metric in metrics
         )
-        return cls(measure, metrics, statistics)
+        return cls(test_set, metrics, statistics)
 
-    def figures(self, resamples: Resamples, *, peers: Mapping[str, Peer]) -> list[dict[str, Any]]:
+    def figures(self, resamples: Resamples, *, baselines: Mapping[str, Baseline]) -> list[dict[str, Any]]:
         """One for each metric, as JSON values; none where no item was scored.
 
-        `peers` are in the order of the items; a peer that is a number is a score itself, without interval. The base's
+        `baselines` are in the order of the items; a peer that is a number is a score itself, without interval. The base's
         better form is chosen for each metric by the very score that it is compared by.
         """
         return [
             figure
             | {"signature": metric.signature}
-            | {"peers": self._peers(metric, peers, resamples) if metric.of_peers else {}}
+            | {"baselines": self._baselines(metric, baselines, resamples) if metric.of_baselines else {}}
             for metric, statistics in zip(self.metrics, self.statistics, strict=True)
             if (figure := _figure(metric, statistics, resamples))
         ]
@@ -61,7 +61,7 @@ class Scored:
         *,
         resamples: int,
         seed: int,
-        contamination: Sequence[Standing] | None = None,
+        contamination: Sequence[ContaminationLabel] | None = None,
         confidences: Sequence[float | None] | None = None,
     ) -> list[dict[str, Any]]:
         """The figures of each slice, as JSON values, as if its items were all there are; see `slices_of`."""
@@ -76,7 +76,7 @@ class Scored:
                     each.indexes, Resamples.draw(len(each.indexes), resamples=resamples, seed=seed)
                 ),
             }
-            for each in slices_of(self.measure, contamination=contamination, confidences=confidences)
+            for each in slices_of(self.test_set, contamination=contamination, confidences=confidences)
         ]
 
     def _figures_of(self, indexes: Sequence[int], resamples: Resamples) -> list[dict[str, Any]]:
@@ -84,47 +84,49 @@ class Scored:
         return [
             figure
             for metric, statistics in zip(self.metrics, self.statistics, strict=True)
-            if (figure := _figure(metric, {form: found[chosen] for form, found in statistics.items()}, resamples))
+            if (figure := _figure(metric, {system: found[chosen] for system, found in statistics.items()}, resamples))
         ]
 
-    def _peers(self, metric: Metric, peers: Mapping[str, Peer], resamples: Resamples) -> dict[str, Any]:
-        references = [item.references for item in self.measure.items]
+    def _baselines(self, metric: Metric, baselines: Mapping[str, Baseline], resamples: Resamples) -> dict[str, Any]:
+        references = [item.references for item in self.test_set.items]
         return {
-            name: {"score": peer, "low": None, "high": None}
-            if isinstance(peer, float)
-            else asdict(resamples.estimate(metric.statistics(peer, references), metric.score))
-            for name, peer in peers.items()
+            name: {"score": baseline, "low": None, "high": None}
+            if isinstance(baseline, float)
+            else asdict(resamples.estimate(metric.statistics(baseline, references), metric.score))
+            for name, baseline in baselines.items()
         }
 
 
 def figures_of(
-    measure: Measure,
-    outputs: Mapping[FormName, Sequence[str]],
+    test_set: TestSet,
+    outputs: Mapping[SystemName, Sequence[str]],
     *,
-    peers: Mapping[str, Peer],
+    baselines: Mapping[str, Baseline],
     resamples: Resamples,
 ) -> list[dict[str, Any]]:
     """Those of a whole measure; see `Scored`."""
-    return Scored.of(measure, outputs).figures(resamples, peers=peers)
+    return Scored.of(test_set, outputs).figures(resamples, baselines=baselines)
 
 
 def _scored(metric: Metric, statistics: Statistics) -> int:
     return int(np.count_nonzero(statistics[:, 1])) if metric.ratio else len(statistics)
 
 
-def better_base(scores: Mapping[FormName, float], *, higher_is_better: bool) -> FormName | None:
+def better_base(scores: Mapping[SystemName, float], *, higher_is_better: bool) -> SystemName | None:
     """The form in which the base scores better; None where it was not asked."""
-    asked = [form for form in BASES if form in scores]
+    asked = [system for system in BASES if system in scores]
     sign = 1 if higher_is_better else -1
-    return max(asked, key=lambda form: sign * scores[form], default=None)
+    return max(asked, key=lambda system: sign * scores[system], default=None)
 
 
-def _figure(metric: Metric, statistics: Mapping[FormName, Statistics], resamples: Resamples) -> dict[str, Any]:
+def _figure(metric: Metric, statistics: Mapping[SystemName, Statistics], resamples: Resamples) -> dict[str, Any]:
     """Empty where a form has no score that can be told, as where none of the items was scored.
 
     Of fewer scored items than can be ranked, where there are others, it says no difference: the items would say more.
     """
-    drawn: dict[FormName, Drawn] = {form: resamples.drawn(found, metric.score) for form, found in statistics.items()}
+    drawn: dict[SystemName, Drawn] = {
+        system: resamples.drawn(found, metric.score) for system, found in statistics.items()
+    }
     if not all(math.isfinite(each.score) for each in drawn.values()):
         return {}
     scored = min(_scored(metric, found) for found in statistics.values())
@@ -133,9 +135,9 @@ def _figure(metric: Metric, statistics: Mapping[FormName, Statistics], resamples
         "title": metric.title,
         "higher_is_better": metric.higher_is_better,
         "digits": metric.digits,
-        "scores": {form: asdict(each.estimate) for form, each in drawn.items()},
+        "scores": {system: asdict(each.estimate) for system, each in drawn.items()},
     }
-    scores = {form: each.score for form, each in drawn.items()}
+    scores = {system: each.score for system, each in drawn.items()}
     base = better_base(scores, higher_is_better=metric.higher_is_better)
     told = scored >= LEAST_TO_RANK or scored == len(next(iter(statistics.values())))
     if base and "finetuned" in drawn and told:
@@ -147,23 +149,23 @@ def _figure(metric: Metric, statistics: Mapping[FormName, Statistics], resamples
 class ItemSample:
     """Items of one measure that are asked."""
 
-    measure: Measure
+    test_set: TestSet
     """Whole: it bounds how long answers may be."""
     items: tuple[Item, ...]
 
-    def part(self, items: tuple[Item, ...]) -> Measure:
+    def part(self, items: tuple[Item, ...]) -> TestSet:
         """The measure of these items alone."""
-        return replace(self.measure, items=items)
+        return replace(self.test_set, items=items)
 
 
 @dataclass(frozen=True)
 class LiveRow:
     """One answer."""
 
-    measure: str
+    test_set: str
     index: int
     """Of its item in the measure."""
-    form: FormName
+    system: SystemName
     output: str
     seconds: float
     """Its share of its batch's."""
@@ -174,25 +176,25 @@ class LiveRow:
 class PartialFigure:
     """A score so far, without interval."""
 
-    measure: str
+    test_set: str
     title: str
     digits: int
     n: int
-    scores: dict[FormName, float]
+    scores: dict[SystemName, float]
 
 
 class Tally:
     """The answers of a run to the items of one measure, in some forms."""
 
-    def __init__(self, drawn: ItemSample, forms: Mapping[FormName, Form]) -> None:
-        self.drawn, self.forms = drawn, forms
-        self._rows: dict[FormName, dict[int, LiveRow]] = {name: {} for name in forms}
+    def __init__(self, drawn: ItemSample, systems: Mapping[SystemName, System]) -> None:
+        self.drawn, self.systems = drawn, systems
+        self._rows: dict[SystemName, dict[int, LiveRow]] = {name: {} for name in systems}
 
-    def keep(self, name: FormName, items: Sequence[Item], answers: Sequence[Answer], seconds: float) -> None:
+    def keep(self, name: SystemName, items: Sequence[Item], answers: Sequence[Answer], seconds: float) -> None:
         """Add the answers to a batch, which took so long."""
         share = round(seconds / len(items), 6)
         for item, answer in zip(items, answers, strict=True):
-            row = LiveRow(self.drawn.measure.name, item.index, name, answer.output, share, answer.details)
+            row = LiveRow(self.drawn.test_set.name, item.index, name, answer.output, share, answer.details)
             self._rows[name][item.index] = row
 
     @property
@@ -211,30 +213,30 @@ class Tally:
         if not items:
             return None
         references = [item.references for item in items]
-        metric = metrics_for(self.drawn.measure.kind, references)[0]
+        metric = metrics_for(self.drawn.test_set.kind, references)[0]
         scores = {
-            form: metric.score(metric.statistics(outputs, references).sum(0))
-            for form, outputs in self._outputs(items).items()
+            system: metric.score(metric.statistics(outputs, references).sum(0))
+            for system, outputs in self._outputs(items).items()
         }
-        return PartialFigure(self.drawn.measure.name, metric.title, metric.digits, len(items), scores)
+        return PartialFigure(self.drawn.test_set.name, metric.title, metric.digits, len(items), scores)
 
     def describe(self, *, resamples: int, seed: int) -> dict[str, Any]:
         """The measure as a report has it; there has to be something that can be compared."""
         items = self.common
         part, rows = self.drawn.part(items), [row for row in self.rows if row.index in {item.index for item in items}]
         scored = Scored.of(part, self._outputs(items))
-        seconds = {name: sum(row.seconds for row in rows if row.form == name) for name in self.forms}
+        seconds = {name: sum(row.seconds for row in rows if row.system == name) for name in self.systems}
         return {
             "name": part.name,
             "task": part.task,
             "data": asdict(part.file),
             "n": len(items),
             "indexes": [item.index for item in items],
-            "generation": next(iter(self.forms.values())).settings,
+            "generation": next(iter(self.systems.values())).settings,
             "unanswered": {
-                name: sum("unanswered" in row.details for row in rows if row.form == name) for name in self.forms
+                name: sum("unanswered" in row.details for row in rows if row.system == name) for name in self.systems
             },
-            "figures": scored.figures(Resamples.draw(len(items), resamples=resamples, seed=seed), peers={}),
+            "figures": scored.figures(Resamples.draw(len(items), resamples=resamples, seed=seed), baselines={}),
             "slices": scored.slices(
                 resamples=resamples,
                 seed=seed,
@@ -250,5 +252,5 @@ class Tally:
         outputs = {name: {index: row.output for index, row in kept.items()} for name, kept in self._rows.items()}
         return examples_of(self.drawn.part(self.common), outputs)
 
-    def _outputs(self, items: Sequence[Item]) -> dict[FormName, list[str]]:
+    def _outputs(self, items: Sequence[Item]) -> dict[SystemName, list[str]]:
         return {name: [kept[item.index].output for item in items] for name, kept in self._rows.items()}

@@ -50,7 +50,7 @@ def is_hub_id(text: str) -> bool:
 
 
 def fetch(wanted: HubData, folder: Path, *, token: str | None = None) -> HubData:
-    """Write the rows into `folder`, which `read_measures` reads; gives `wanted` with its revision.
+    """Write the rows into `folder`, which `read_test_sets` reads; gives `wanted` with its revision.
 
     What was fetched before is not fetched again. Raises SettingsError where `datasets` is not installed or the folder
     holds other data, DataError where the hub is not reached in time or has no such rows.

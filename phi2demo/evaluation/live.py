@@ -14,7 +14,7 @@ from functools import partial
 from threading import Event, Lock
 from typing import Any, TypeVar
 
-from phi2demo.data.test_sets import Item, Measure
+from phi2demo.data.test_sets import Item, TestSet
 from phi2demo.engine.engine import MAX_SEED, Engine, GenerationOptions, Output, Prompt, Score, Snapshot
 from phi2demo.engine.forwarding import ForwardingEngine
 from phi2demo.errors import SettingsError, StoppedError
@@ -25,7 +25,7 @@ from phi2demo.evaluation.metrics import metrics_for
 from phi2demo.evaluation.run import FORMAT, compose
 from phi2demo.evaluation.slices import describe_slicing
 from phi2demo.evaluation.statistics import RESAMPLES, SEED
-from phi2demo.evaluation.systems import FORMS, SCORED, Form, FormName, make_form
+from phi2demo.evaluation.systems import SCORED, SYSTEMS, System, SystemName, make_system
 
 
 class Interruptible(ForwardingEngine):
@@ -65,42 +65,42 @@ READING = 0.1
 """What a character that is read costs, against one that is written."""
 
 
-class Paces:
+class DurationEstimator:
     """Seconds per unit of work by kind of item and by form. May be shared by runs."""
 
     def __init__(self) -> None:
         self._spent: dict[tuple[str, str], tuple[float, float]] = {}
         self._lock = Lock()
 
-    def knows(self, form: Form) -> bool:
+    def knows(self, system: System) -> bool:
         """Whether such answers were timed before."""
-        return _key(form) in self._spent
+        return _key(system) in self._spent
 
-    def add(self, form: Form, items: Sequence[Item], seconds: float) -> None:
+    def add(self, system: System, items: Sequence[Item], seconds: float) -> None:
         """Answers that took so long together; later ones count more, for they are many and the first are trials."""
         with self._lock:
-            work, spent = self._spent.get(_key(form), (0.0, 0.0))
-            self._spent[_key(form)] = (work / 2 + self.work(form, items), spent / 2 + seconds)
+            work, spent = self._spent.get(_key(system), (0.0, 0.0))
+            self._spent[_key(system)] = (work / 2 + self.work(system, items), spent / 2 + seconds)
 
-    def seconds(self, form: Form, items: Sequence[Item]) -> float:
+    def seconds(self, system: System, items: Sequence[Item]) -> float:
         """What these will take."""
-        work, spent = self._spent[_key(form)]
-        return spent / work * self.work(form, items)
+        work, spent = self._spent[_key(system)]
+        return spent / work * self.work(system, items)
 
-    def work(self, form: Form, items: Sequence[Item]) -> float:
+    def work(self, system: System, items: Sequence[Item]) -> float:
         """In characters to write: of the answer that is wanted, or, of a base in the template, up to the limit."""
-        return sum(READING * len(form.prompt(item)) + self._written(form, item) for item in items)
+        return sum(READING * len(system.prompt(item)) + self._written(system, item) for item in items)
 
-    def _written(self, form: Form, item: Item) -> float:
-        if form.measure.kind in (*SCORED, "sentiment"):
+    def _written(self, system: System, item: Item) -> float:
+        if system.test_set.kind in (*SCORED, "sentiment"):
             return 0.0
-        if _key(form)[1] == "TemplateForm base":
-            return float(CHARACTERS_PER_TOKEN * form.generation.max_new_tokens)
+        if _key(system)[1] == "TemplateForm base":
+            return float(CHARACTERS_PER_TOKEN * system.generation.max_new_tokens)
         return float(max(map(len, item.references)))
 
 
-def _key(form: Form) -> tuple[str, str]:
-    return form.measure.kind, f"{type(form).__name__} {getattr(form, 'use', 'base')}"
+def _key(system: System) -> tuple[str, str]:
+    return system.test_set.kind, f"{type(system).__name__} {getattr(system, 'use', 'base')}"
 
 
 MAX_ITEMS = 100
@@ -116,15 +116,15 @@ HEARTBEAT_S = 0.1
 class LiveSettings:
     """How a live run asks."""
 
-    forms: tuple[FormName, ...] = ("finetuned", "base_plain")
+    systems: tuple[SystemName, ...] = ("finetuned", "base_plain")
     seed: int = SEED
     """Of the resamples, and of answers where a task samples."""
     resamples: int = RESAMPLES
     batch_size: int = BATCH_SIZE
 
     def __post_init__(self) -> None:
-        if not self.forms or any(form not in FORMS for form in self.forms):
-            raise SettingsError(f"The forms are {list(self.forms)!r}; give at least one of {', '.join(FORMS)}.")
+        if not self.systems or any(system not in SYSTEMS for system in self.systems):
+            raise SettingsError(f"The systems are {list(self.systems)!r}; give at least one of {', '.join(SYSTEMS)}.")
         for name, low, high in (("resamples", 100, 10_000), ("batch_size", 1, 64), ("seed", 0, MAX_SEED)):
             if not low <= getattr(self, name) <= high:
                 raise SettingsError(f"{name} is {getattr(self, name)}; give a whole number from {low} to {high:,}.")
@@ -144,8 +144,8 @@ class LiveResult:
 class LiveProgress:
     """One step of a run."""
 
-    measure: str
-    form: FormName
+    test_set: str
+    system: SystemName
     """What is asked now."""
     done: int
     total: int
@@ -170,30 +170,30 @@ class _Job:
     """One batch in one form."""
 
     tally: Tally
-    name: FormName
-    form: Form
+    name: SystemName
+    system: System
     items: tuple[Item, ...]
 
 
-def draw(measures: Sequence[Measure], count: int, *, seed: int = SEED) -> list[ItemSample]:
+def draw(test_sets: Sequence[TestSet], count: int, *, seed: int = SEED) -> list[ItemSample]:
     """`count` items, as evenly as can be over tasks, and within a task over its measures; in a measure at random."""
     if not 1 <= count <= MAX_ITEMS:
         raise SettingsError(f"The number of items is {count}; give a whole number from 1 to {MAX_ITEMS}.")
     chance = random.Random(seed)
-    left = {measure.name: chance.sample(measure.items, len(measure.items)) for measure in measures}
-    drawn: dict[str, list[Item]] = {measure.name: [] for measure in measures}
-    tasks = list(dict.fromkeys(measure.task for measure in measures))
+    left = {test_set.name: chance.sample(test_set.items, len(test_set.items)) for test_set in test_sets}
+    drawn: dict[str, list[Item]] = {test_set.name: [] for test_set in test_sets}
+    tasks = list(dict.fromkeys(test_set.task for test_set in test_sets))
     while count and any(left.values()):
         for task in tasks:
-            open_ones = [measure.name for measure in measures if measure.task == task and left[measure.name]]
+            open_ones = [test_set.name for test_set in test_sets if test_set.task == task and left[test_set.name]]
             if open_ones and count:
                 name = min(open_ones, key=lambda name: len(drawn[name]))
                 drawn[name].append(left[name].pop())
                 count -= 1
     return [
-        ItemSample(measure, tuple(sorted(drawn[measure.name], key=lambda item: item.index)))
-        for measure in measures
-        if drawn[measure.name]
+        ItemSample(test_set, tuple(sorted(drawn[test_set.name], key=lambda item: item.index)))
+        for test_set in test_sets
+        if drawn[test_set.name]
     ]
 
 
@@ -201,15 +201,20 @@ class LiveRun:
     """One run. It may be taken on in turns, so that others who want the model are served in between."""
 
     def __init__(
-        self, engine: Engine, drawn: Sequence[ItemSample], settings: LiveSettings, *, paces: Paces | None = None
+        self,
+        engine: Engine,
+        drawn: Sequence[ItemSample],
+        settings: LiveSettings,
+        *,
+        durations: DurationEstimator | None = None,
     ) -> None:
         """SettingsError where there is nothing to ask; nothing is asked yet."""
         if not drawn:
             raise SettingsError("There are no items to ask. Choose at least one task.")
         self._engine, self._settings = engine, settings
-        self._paces = paces if paces is not None else Paces()
+        self._durations = durations if durations is not None else DurationEstimator()
         self._cancel = threading.Event()
-        names = [name for name in FORMS if name in settings.forms and (name != "finetuned" or engine.info.adapter)]
+        names = [name for name in SYSTEMS if name in settings.systems and (name != "finetuned" or engine.info.adapter)]
         if not names:
             raise SettingsError(
                 "No adapter is loaded, so there is no finetuned model to ask. Choose a form of the base."
@@ -239,12 +244,13 @@ class LiveRun:
         Closing the iterator ends it within a second.
         """
         for job in self._jobs[self._done :]:
-            if not self._paces.knows(job.form):
-                item = min(job.tally.drawn.items, key=lambda item, form=job.form: self._paces.work(form, [item]))  # type: ignore[misc]
+            if not self._durations.knows(job.system):
+                shortest = partial(self._durations.work, job.system)
+                item = min(job.tally.drawn.items, key=lambda one: shortest([one]))
                 started = time.monotonic()
-                for _ in self._beside(partial(job.form.answer, [item])):
+                for _ in self._beside(partial(job.system.answer, [item])):
                     yield None
-                self._paces.add(job.form, [item], time.monotonic() - started)
+                self._durations.add(job.system, [item], time.monotonic() - started)
         yield self._seconds_left()
 
     def steps(self, *, cancel: threading.Event | None = None, at_most_s: float | None = None) -> Iterator[LiveProgress]:
@@ -262,12 +268,12 @@ class LiveRun:
                 return
             job, started = self._jobs[self._done], time.monotonic()
             try:
-                answers = yield from self._watched(partial(job.form.answer, job.items), cancel)
+                answers = yield from self._watched(partial(job.system.answer, job.items), cancel)
             except StoppedError:
                 break
             seconds = time.monotonic() - started
             job.tally.keep(job.name, job.items, answers, seconds)
-            self._paces.add(job.form, job.items, seconds)
+            self._durations.add(job.system, job.items, seconds)
             self._seconds += seconds
             self._done += 1
             self._latest = self._progress()
@@ -290,7 +296,7 @@ class LiveRun:
             "model": describe_model(self._engine),
             "environment": self._environment or describe_environment(),
             "slicing": describe_slicing(),
-            "measures": [tally.describe(resamples=settings.resamples, seed=settings.seed) for tally in answered],
+            "test_sets": [tally.describe(resamples=settings.resamples, seed=settings.seed) for tally in answered],
             "skipped": [],
         }
         return LiveResult(report, self._rows(), tuple(each for tally in answered for each in tally.examples()))
@@ -298,7 +304,7 @@ class LiveRun:
     def _prepare(self) -> dict[str, Any]:
         """The environment; what measures is imported on the way, which takes seconds the first time."""
         for tally in self._tallies:
-            metrics_for(tally.drawn.measure.kind, [item.references for item in tally.drawn.items])
+            metrics_for(tally.drawn.test_set.kind, [item.references for item in tally.drawn.items])
         return describe_environment()
 
     def _watched(self, ask: Callable[[], T], cancel: threading.Event | None) -> Generator[LiveProgress, None, T]:
@@ -333,11 +339,11 @@ class LiveRun:
         """Where the run is; without `counted` with the rows and figures of the last time."""
         job = self._jobs[min(self._done, len(self._jobs) - 1)]
         if not counted:
-            return replace(self._latest, measure=job.tally.drawn.measure.name, form=job.name)
+            return replace(self._latest, test_set=job.tally.drawn.test_set.name, system=job.name)
         rows, figures = self._rows(), (tally.partial() for tally in self._tallies)
         return LiveProgress(
-            measure=job.tally.drawn.measure.name,
-            form=job.name,
+            test_set=job.tally.drawn.test_set.name,
+            system=job.name,
             done=len(rows),
             total=self.total,
             seconds=self._seconds,
@@ -351,24 +357,24 @@ class LiveRun:
 
     def _seconds_left(self) -> float | None:
         rest = self._jobs[self._done :]
-        if not all(self._paces.knows(job.form) for job in rest):
+        if not all(self._durations.knows(job.system) for job in rest):
             return None
-        return sum(self._paces.seconds(job.form, job.items) for job in rest)
+        return sum(self._durations.seconds(job.system, job.items) for job in rest)
 
 
-def _tally(engine: Engine, drawn: ItemSample, names: Sequence[FormName], seed: int) -> Tally:
-    forms = {name: make_form(name, engine, drawn.measure, seed=seed) for name in names}
-    return Tally(drawn, {name: form for name, form in forms.items() if form is not None})
+def _tally(engine: Engine, drawn: ItemSample, names: Sequence[SystemName], seed: int) -> Tally:
+    systems = {name: make_system(name, engine, drawn.test_set, seed=seed) for name in names}
+    return Tally(drawn, {name: system for name, system in systems.items() if system is not None})
 
 
 def _batches(tally: Tally, size: int) -> list[list[_Job]]:
     """Each batch of a measure in all of its forms."""
-    if not tally.forms:
+    if not tally.systems:
         return []
     items = tally.drawn.items
-    first = replace(next(iter(tally.forms.values())), measure=tally.drawn.part(items))
+    first = replace(next(iter(tally.systems.values())), test_set=tally.drawn.part(items))
     return [
-        [_Job(tally, name, form, tuple(items[at] for at in batch)) for name, form in tally.forms.items()]
+        [_Job(tally, name, system, tuple(items[at] for at in batch)) for name, system in tally.systems.items()]
         for batch in compose(first, len(items), size=size)
     ]
 

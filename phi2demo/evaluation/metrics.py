@@ -42,7 +42,7 @@ class Metric:
     higher_is_better: bool = True
     digits: int = 1
     """Behind the point, in tables."""
-    of_peers: bool = True
+    of_baselines: bool = True
     """Whether what is no language model, as xz, has it too."""
     ratio: bool = False
     """Of the first number to the second, which is 0 of an item that was not scored."""
@@ -101,7 +101,7 @@ def perplexity() -> Metric:
         "between models that share it)",
         higher_is_better=False,
         digits=2,
-        of_peers=False,
+        of_baselines=False,
         ratio=True,
     )
 
@@ -236,7 +236,7 @@ def _percent(sums: Any) -> float:
 _MINUS = str.maketrans("-", "−")
 
 
-def measure_title(name: str) -> str:
+def title_of_test_set(name: str) -> str:
     """`translation.tatoeba.en-de` as `English to German, tatoeba`."""
     task, _, rest = name.partition(".")
     if task == "translation" and "." in rest:

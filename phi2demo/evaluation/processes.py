@@ -67,7 +67,7 @@ def joined(launch: Launch) -> Iterator[Processes]:
 LOCK = ".running"
 
 
-class Claim:
+class RunLock:
     """The claim on a folder while it is held."""
 
     def __init__(self, folder: Path, file: IO[str]) -> None:
@@ -79,7 +79,7 @@ class Claim:
 
 
 @contextmanager
-def claimed(folder: Path, *, joining: bool = False) -> Iterator[Claim]:
+def run_lock(folder: Path, *, joining: bool = False) -> Iterator[RunLock]:
     """Hold the folder, alone or, `joining`, with those of the run that holds and shares it.
 
     Raises SettingsError where another run holds it, or nothing can be written into it.
@@ -98,7 +98,7 @@ def claimed(folder: Path, *, joining: bool = False) -> Iterator[Claim]:
             file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
             file.flush()
         try:
-            yield Claim(folder, file)
+            yield RunLock(folder, file)
         finally:
             if not joining:
                 path.unlink(missing_ok=True)

@@ -8,22 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-from phi2demo.data.contamination import IN_TRAINING, IN_VALIDATION, STANDINGS
+from phi2demo.data.contamination import CONTAMINATION_LABELS, IN_TRAINING, IN_VALIDATION
 from phi2demo.engine.engine import ModelInfo
 from phi2demo.engine.revisions import same_adapter
 from phi2demo.errors import DataError
 from phi2demo.evaluation.figures import BASES
 from phi2demo.evaluation.metrics import metric_title
 from phi2demo.evaluation.slices import DIMENSIONS, Dimension
-from phi2demo.evaluation.systems import FORMS, FormName
+from phi2demo.evaluation.systems import SYSTEMS, SystemName
 
-FORM_TITLES = {
+SYSTEM_TITLES = {
     "finetuned": "finetuned",
     "base_template": "base, template",
     "base_plain": "base, plain form",
 }
 TOO_FEW = "too few to rank"
-PEER_TITLES = {
+BASELINE_TITLES = {
     "first_sentence": "first sentence",
 }
 
@@ -36,7 +36,7 @@ def read_report(path: Path) -> dict[str, Any]:
         raise _no_report(path, (error.strerror or "it cannot be read").lower()) from error
     except ValueError as error:
         raise _no_report(path, "it is not JSON") from error
-    if not isinstance(report, dict) or not isinstance(report.get("measures"), list):
+    if not isinstance(report, dict) or not isinstance(report.get("test_sets"), list):
         raise _no_report(path, "it has no list of measures")
     return report
 
@@ -53,37 +53,40 @@ def to_markdown(report: dict[str, Any], *, slices: bool = False) -> str:
 
     With `slices` a second table says the same of each slice, where the report has any.
     """
-    forms = [f for f in FORM_TITLES if any(f in g["scores"] for m in report["measures"] for g in m["figures"])]
-    titles = [FORM_TITLES[form] for form in forms]
+    systems = [f for f in SYSTEM_TITLES if any(f in g["scores"] for m in report["test_sets"] for g in m["figures"])]
+    titles = [SYSTEM_TITLES[system] for system in systems]
     rows = []
-    for measure in report["measures"]:
-        for figure in measure["figures"]:
-            peers = (f"{PEER_TITLES.get(p, p)} {_estimate(e, figure['digits'])}" for p, e in figure["peers"].items())
-            cells = [measure["name"], _title(figure), f"{measure['n']:,}", *_scores(figure, forms)]
-            rows.append([*cells, "; ".join(peers), *_difference(figure)])
-    table = to_table(["measure", "metric", "n", *titles, "peers", "difference", "p"], rows)
-    sliced = _slice_rows(report, forms) if slices else []
+    for test_set in report["test_sets"]:
+        for figure in test_set["figures"]:
+            baselines = (
+                f"{BASELINE_TITLES.get(p, p)} {_estimate(e, figure['digits'])}" for p, e in figure["baselines"].items()
+            )
+            cells = [test_set["name"], _title(figure), f"{test_set['n']:,}", *_scores(figure, systems)]
+            rows.append([*cells, "; ".join(baselines), *_difference(figure)])
+    table = to_table(["test set", "metric", "n", *titles, "baselines", "difference", "p"], rows)
+    sliced = _slice_rows(report, systems) if slices else []
     if not sliced:
         return table
-    return f"{table}\n\n{to_table(['measure', 'slice', 'metric', 'n', *titles, 'difference', 'p'], sliced)}"
+    head = ["test set", "slice", "metric", "n", *titles, "difference", "p"]
+    return f"{table}\n\n{to_table(head, sliced)}"
 
 
-def contamination_to_markdown(measures: Sequence[dict[str, Any]]) -> str:
+def contamination_to_markdown(test_sets: Sequence[dict[str, Any]]) -> str:
     """A row for each measure of which items stand in training or validation files, and a line on the others.
 
     Empty where nothing was looked up.
     """
-    told = {measure["name"]: measure["contamination"] for measure in measures if measure.get("contamination")}
+    told = {test_set["name"]: test_set["contamination"] for test_set in test_sets if test_set.get("contamination")}
     if not told:
         return ""
     found = [name for name, each in told.items() if each[IN_TRAINING] or each[IN_VALIDATION]]
-    clean, left = len(told) - len(found), [measure["name"] for measure in measures if measure["name"] not in told]
+    clean, left = len(told) - len(found), [test_set["name"] for test_set in test_sets if test_set["name"] not in told]
     says = f"Of {clean} of the {len(told)} measures that were looked up no item stands there."
     if left:
         says += f" Not looked up: {', '.join(left)}."
-    head = ["measure", *STANDINGS, "held by"]
+    head = ["test set", *CONTAMINATION_LABELS, "held by"]
     rows = [
-        [name, *(f"{told[name][standing]:,}" for standing in STANDINGS), _holders(told[name]["files"])]
+        [name, *(f"{told[name][standing]:,}" for standing in CONTAMINATION_LABELS), _holders(told[name]["files"])]
         for name in found
     ]
     return f"{to_table(head, rows)}\n\n{says}" if rows else says
@@ -93,14 +96,14 @@ def _holders(files: dict[str, int]) -> str:
     return "; ".join(f"{name} {count:,}" for name, count in files.items())
 
 
-def _slice_rows(report: dict[str, Any], forms: list[str]) -> list[list[str]]:
+def _slice_rows(report: dict[str, Any], systems: list[str]) -> list[list[str]]:
     """Of every measure that was sliced; what has too few items is not compared."""
     return [
-        [measure["name"], f"{each['by']}: {each['name']}", _title(figure), f"{each['n']:,}"]
-        + _scores(figure, forms)
+        [test_set["name"], f"{each['by']}: {each['name']}", _title(figure), f"{each['n']:,}"]
+        + _scores(figure, systems)
         + (_difference(figure) if each["enough"] else [TOO_FEW, ""])
-        for measure in report["measures"]
-        for each in measure.get("slices", ())
+        for test_set in report["test_sets"]
+        for each in test_set.get("slices", ())
         for figure in each["figures"]
     ]
 
@@ -109,8 +112,8 @@ def _title(figure: dict[str, Any]) -> str:
     return metric_title(str(figure["title"]), higher_is_better=figure["higher_is_better"])
 
 
-def _scores(figure: dict[str, Any], forms: list[str]) -> list[str]:
-    return [_estimate(figure["scores"].get(form), figure["digits"]) for form in forms]
+def _scores(figure: dict[str, Any], systems: list[str]) -> list[str]:
+    return [_estimate(figure["scores"].get(system), figure["digits"]) for system in systems]
 
 
 def _estimate(estimate: dict[str, Any] | None, digits: int) -> str:
@@ -127,7 +130,7 @@ def _difference(figure: dict[str, Any]) -> list[str]:
     if "difference" not in figure:
         return ["", ""]
     difference, digits = figure["difference"], figure["digits"]
-    return [f"{difference['value']:+.{digits}f} to {FORM_TITLES[figure['base']]}", f"{difference['p']:.3f}"]
+    return [f"{difference['value']:+.{digits}f} to {SYSTEM_TITLES[figure['base']]}", f"{difference['p']:.3f}"]
 
 
 def to_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -205,7 +208,7 @@ class Fields:
         return found
 
 
-MAX_MEASURES = 1000
+MAX_TEST_SETS = 1000
 
 
 @dataclass(frozen=True)
@@ -245,8 +248,8 @@ class FigureValue:
     title: str
     higher_is_better: bool
     digits: int
-    scores: dict[FormName, ScoreValue]
-    base: FormName | None
+    scores: dict[SystemName, ScoreValue]
+    base: SystemName | None
     """The form of the base that the difference is to."""
     difference: DifferenceValue | None
 
@@ -279,7 +282,7 @@ class ContaminationValue:
 
 
 @dataclass(frozen=True)
-class MeasureValue:
+class TestSetResult:
     """What was measured on one set."""
 
     name: str
@@ -308,20 +311,20 @@ class ReportValue:
     dtype: str
     limit: int | None
     """Rows of each set, where not all were asked."""
-    measures: tuple[MeasureValue, ...]
+    test_sets: tuple[TestSetResult, ...]
     note: str = ""
     """How it was made, where that takes more words."""
 
     @property
-    def forms(self) -> tuple[FormName, ...]:
+    def systems(self) -> tuple[SystemName, ...]:
         """Those that any figure has, in their order."""
-        seen = {form for measure in self.measures for figure in measure.figures for form in figure.scores}
-        return tuple(form for form in FORMS if form in seen)
+        seen = {system for test_set in self.test_sets for figure in test_set.figures for system in figure.scores}
+        return tuple(system for system in SYSTEMS if system in seen)
 
     @property
     def items(self) -> int:
         """Over all measures."""
-        return sum(measure.n for measure in self.measures)
+        return sum(test_set.n for test_set in self.test_sets)
 
     def is_of(self, info: ModelInfo) -> bool:
         """Whether it was made of these very weights, with these settings where it says which."""
@@ -354,7 +357,7 @@ def as_report(report: object, *, name: str = "The file") -> ReportValue:
             device=model.text("device"),
             dtype=model.text("dtype"),
             limit=settings.optional("limit", settings.count),
-            measures=tuple(_measure(each) for each in found.several("measures", at_most=MAX_MEASURES)),
+            test_sets=tuple(_test_set(each) for each in found.several("test_sets", at_most=MAX_TEST_SETS)),
             note=(environment and environment.optional("note", environment.text)) or "",
         )
     except WrongError as error:
@@ -363,18 +366,18 @@ def as_report(report: object, *, name: str = "The file") -> ReportValue:
         ) from error
 
 
-def as_measures(measures: Sequence[object], *, name: str = "The file") -> tuple[MeasureValue, ...]:
+def as_test_sets(test_sets: Sequence[object], *, name: str = "The file") -> tuple[TestSetResult, ...]:
     """The measures of one or several reports, checked; DataError says which field is missing or wrong."""
     try:
-        return tuple(_measure(Fields(each, f"measures[{at}]")) for at, each in enumerate(measures))
+        return tuple(_test_set(Fields(each, f"test_sets[{at}]")) for at, each in enumerate(test_sets))
     except WrongError as error:
         raise DataError(f"{name} has a measure that is none of an evaluation: {error}.") from error
 
 
-def _measure(found: Fields) -> MeasureValue:
+def _test_set(found: Fields) -> TestSetResult:
     data, decoding = found.inner("data"), found.optional("generation", found.inner)
     strength = decoding.optional("adapter_strength", decoding.number) if decoding else None
-    return MeasureValue(
+    return TestSetResult(
         name=found.text("name"),
         task=found.text("task"),
         n=found.count("n"),
@@ -410,7 +413,7 @@ def _figure(found: Fields) -> FigureValue:
     scores = found.inner("scores")
     base = found.optional("base", found.text)
     difference = found.optional("difference", found.inner)
-    values = {form: _score(scores.inner(form)) for form in FORMS if form in scores}
+    values = {system: _score(scores.inner(system)) for system in SYSTEMS if system in scores}
     if base is not None and (base not in BASES or base not in values):
         raise WrongError(f"{found.where}.base is {base!r}")
     return FigureValue(
@@ -432,4 +435,4 @@ def _difference_value(found: Fields) -> DifferenceValue:
     return DifferenceValue(found.number("value"), found.number("low"), found.number("high"), found.number("p"))
 
 
-assert set(FORM_TITLES) == set(get_args(FormName))
+assert set(SYSTEM_TITLES) == set(get_args(SystemName))

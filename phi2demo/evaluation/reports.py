@@ -10,17 +10,17 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from phi2demo.data.test_sets import Measure, read_measures
+from phi2demo.data.test_sets import TestSet, read_test_sets
 from phi2demo.engine.engine import ModelInfo
 from phi2demo.errors import DataError
 from phi2demo.evaluation.examples import Example, examples_of
 from phi2demo.evaluation.outputs import read_outputs
-from phi2demo.evaluation.report import MeasureValue, ReportValue, load_report
-from phi2demo.evaluation.systems import FORMS, FormName
+from phi2demo.evaluation.report import ReportValue, TestSetResult, load_report
+from phi2demo.evaluation.systems import SYSTEMS, SystemName
 from phi2demo.settings import ASSETS
 
-SHELF = ASSETS / "evaluation"
-SHIPPED_SET = SHELF / "set"
+REPORTS_FOLDER = ASSETS / "evaluation"
+SHIPPED_SET = REPORTS_FOLDER / "set"
 """Items that come with the project."""
 SET_REPORT = "set_report/report.json"
 """Below the shelf: the report on the shipped set, with its answers in `outputs` beside it."""
@@ -46,7 +46,7 @@ class KeptReport:
         return f"{what[0].upper()}{what[1:]}: {self.report.items:,} items, {self.report.made_at[:10]}"
 
 
-def kept_reports(folder: Path = SHELF, *, info: ModelInfo | None = None) -> list[KeptReport]:
+def kept_reports(folder: Path = REPORTS_FOLDER, *, info: ModelInfo | None = None) -> list[KeptReport]:
     """The reports below a folder, what is no report left out.
 
     Those of the loaded weights come first, among them that of the shipped set, then the one of most items.
@@ -66,9 +66,9 @@ def kept_reports(folder: Path = SHELF, *, info: ModelInfo | None = None) -> list
     return sorted(found, key=place)
 
 
-def shipped_measures(folder: Path = SHIPPED_SET) -> list[Measure]:
+def shipped_test_sets(folder: Path = SHIPPED_SET) -> list[TestSet]:
     """The measures of the shipped set; none where it is not there."""
-    return list(_measures(folder)) if folder.is_dir() else []
+    return list(_test_sets(folder)) if folder.is_dir() else []
 
 
 def examples_beside(kept: KeptReport, *, data: Path = SHIPPED_SET) -> list[Example]:
@@ -79,21 +79,21 @@ def examples_beside(kept: KeptReport, *, data: Path = SHIPPED_SET) -> list[Examp
     outputs = kept.path.parent / "outputs"
     if not outputs.is_dir() or not data.is_dir():
         return []
-    measures = {measure.name: measure for measure in _measures(data)}
+    test_sets = {test_set.name: test_set for test_set in _test_sets(data)}
     return [
         example
-        for each in kept.report.measures
-        if (measure := measures.get(each.name)) and measure.file.sha256 == each.data_sha256
-        for example in examples_of(measure, _answers(outputs, each))
+        for each in kept.report.test_sets
+        if (test_set := test_sets.get(each.name)) and test_set.file.sha256 == each.data_sha256
+        for example in examples_of(test_set, _answers(outputs, each))
     ]
 
 
-def _answers(folder: Path, measure: MeasureValue) -> dict[FormName, dict[int, str]]:
-    found: dict[FormName, dict[int, str]] = {}
-    for form in FORMS:
-        path = folder / f"{measure.name}.{form}.jsonl"
+def _answers(folder: Path, test_set: TestSetResult) -> dict[SystemName, dict[int, str]]:
+    found: dict[SystemName, dict[int, str]] = {}
+    for system in SYSTEMS:
+        path = folder / f"{test_set.name}.{system}.jsonl"
         if path.is_file():
-            found[form] = read_outputs(path)
+            found[system] = read_outputs(path)
     return found
 
 
@@ -103,8 +103,8 @@ def _load(path: Path, changed_ns: int) -> ReportValue:
 
 
 @lru_cache(maxsize=2)
-def _measures(folder: Path) -> Sequence[Measure]:
-    return tuple(read_measures(folder)[0])
+def _test_sets(folder: Path) -> Sequence[TestSet]:
+    return tuple(read_test_sets(folder)[0])
 
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -123,21 +123,21 @@ def to_jsonl(examples: Sequence[Example]) -> str:
 
 def to_csv(report: ReportValue) -> str:
     """A row for each measure and metric, and one for each of its slices; numbers in full."""
-    forms = report.forms
-    head = ["measure", "slice_by", "slice", "metric", "n", "higher_is_better"]
-    for form in forms:
-        head += [form, f"{form}_low", f"{form}_high"]
+    systems = report.systems
+    head = ["test_set", "slice_by", "slice", "metric", "n", "higher_is_better"]
+    for system in systems:
+        head += [system, f"{system}_low", f"{system}_high"]
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow([*head, "base", "difference", "difference_low", "difference_high", "p"])
-    for measure in report.measures:
-        parts = [("", "", measure.n, measure.figures)]
-        parts += [(part.by, part.name, part.n, part.figures) for part in measure.slices]
+    for test_set in report.test_sets:
+        parts = [("", "", test_set.n, test_set.figures)]
+        parts += [(part.by, part.name, part.n, part.figures) for part in test_set.slices]
         for by, name, n, figures in parts:
             for figure in figures:
-                row = [_plain(measure.name), by, _plain(name), _plain(figure.title), n, figure.higher_is_better]
-                for form in forms:
-                    score = figure.scores.get(form)
+                row = [_plain(test_set.name), by, _plain(name), _plain(figure.title), n, figure.higher_is_better]
+                for system in systems:
+                    score = figure.scores.get(system)
                     row += [score.score, score.low, score.high] if score else [None] * 3
                 difference = figure.difference
                 row += [figure.base, *asdict(difference).values()] if difference else [None] * 5

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from phi2demo.data.contamination import IN_NEITHER, STANDINGS, Standing
+from phi2demo.data.contamination import CONTAMINATION_LABELS, IN_NEITHER, ContaminationLabel
 from phi2demo.data.documents import split_sentences
-from phi2demo.data.test_sets import Item, Measure, text_of
+from phi2demo.data.test_sets import Item, TestSet, text_of
 
 Dimension = Literal["length", "genre", "complexity", "contamination", "confidence"]
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
@@ -47,7 +47,7 @@ GENRE_OF_SET = {
 }
 """Of data sets that hold one genre and do not say so row by row."""
 
-FIFTHS = ("least sure", "less sure", "middling", "surer", "surest")
+CONFIDENCE_QUINTILES = ("least sure", "less sure", "middling", "surer", "surest")
 """Of the items, by the confidence of the answers."""
 
 _SENTENCE_KINDS = ("translation", "sentiment")
@@ -71,9 +71,9 @@ class Slice:
 
 
 def slices_of(
-    measure: Measure,
+    test_set: TestSet,
     *,
-    contamination: Sequence[Standing] | None = None,
+    contamination: Sequence[ContaminationLabel] | None = None,
     confidences: Sequence[float | None] | None = None,
 ) -> list[Slice]:
     """By length, genre, complexity, each from its first label to its last; labels that no item has are left out.
@@ -81,42 +81,42 @@ def slices_of(
     With the `contamination` of each item by that too, unless all are clean: their slice would be the measure. With the
     `confidences` in the answers by fifths of them, an answer without one among the least sure; not of a small measure.
     """
-    labels = [labels_of(item, measure) for item in measure.items]
+    labels = [labels_of(item, test_set) for item in test_set.items]
     if contamination is not None and set(contamination) - {IN_NEITHER}:
         for each, standing in zip(labels, contamination, strict=True):
             each["contamination"] = standing
     others = sorted({each["genre"] for each in labels if "genre" in each} - set(GENRES))
     orders: dict[Dimension, tuple[str, ...]] = {
         "length": LENGTHS, "genre": (*GENRES, *others), "complexity": COMPLEXITIES,
-        "contamination": STANDINGS, "confidence": (),
+        "contamination": CONTAMINATION_LABELS, "confidence": (),
     }  # fmt: skip
     found = [
         Slice(by, name, tuple(index for index, each in enumerate(labels) if each.get(by) == name))
         for by in DIMENSIONS
         for name in orders[by]
     ]
-    return [each for each in (*found, *_fifths(confidences or ())) if each.indexes]
+    return [each for each in (*found, *_quintiles(confidences or ())) if each.indexes]
 
 
-def _fifths(confidences: Sequence[float | None]) -> Iterator[Slice]:
+def _quintiles(confidences: Sequence[float | None]) -> Iterator[Slice]:
     """Of about as many items each; nothing where those would be too few to rank, or no answer has a confidence."""
-    if len(confidences) < len(FIFTHS) * LEAST_TO_RANK or all(value is None for value in confidences):
+    if len(confidences) < len(CONFIDENCE_QUINTILES) * LEAST_TO_RANK or all(value is None for value in confidences):
         return
     values = [value or 0.0 for value in confidences]
     order = sorted(range(len(values)), key=lambda index: (values[index], index))
-    for at, name in enumerate(FIFTHS):
-        part = order[at * len(order) // len(FIFTHS) : (at + 1) * len(order) // len(FIFTHS)]
+    for at, name in enumerate(CONFIDENCE_QUINTILES):
+        part = order[at * len(order) // len(CONFIDENCE_QUINTILES) : (at + 1) * len(order) // len(CONFIDENCE_QUINTILES)]
         yield Slice("confidence", name, tuple(sorted(part)), (values[part[0]], values[part[-1]]))
 
 
-def labels_of(item: Item, measure: Measure) -> dict[Dimension, str]:
+def labels_of(item: Item, test_set: TestSet) -> dict[Dimension, str]:
     """The labels of one item that its text and its set give; without `genre` where none is known."""
-    text, language = text_of(item.row, measure.kind), str(item.row.get("source_lang", "en"))
+    text, language = text_of(item.row, test_set.kind), str(item.row.get("source_lang", "en"))
     labels: dict[Dimension, str] = {
-        "length": length_of(text, measure.kind),
+        "length": length_of(text, test_set.kind),
         "complexity": complexity_of(text, language=language),
     }
-    if genre := _genre_of(item.row, measure):
+    if genre := _genre_of(item.row, test_set):
         labels["genre"] = genre
     return labels
 
@@ -153,40 +153,40 @@ def describe_slicing() -> dict[str, Any]:
     words = {"sentences": SENTENCE_WORDS, "documents": DOCUMENT_WORDS}
     return {
         "length": {
-            "measure": "words between white space",
+            "rule": "words between white space",
             "names": list(LENGTHS),
             "up_to": {name: list(bounds) for name, bounds in words.items()},
             "sentences": list(_SENTENCE_KINDS),
         },
-        "genre": {"measure": "as the row says, else as known of its data set", "names": list(GENRES)},
+        "genre": {"rule": "as the row says, else as known of its data set", "names": list(GENRES)},
         "complexity": {
-            "measure": "LIX",
+            "rule": "LIX",
             "names": list(COMPLEXITIES),
             "from": list(LIX_BOUNDS),
             "formula": f"words / sentences + 100 * words of more than {LONG_WORD} letters / words",
         },
         "contamination": {
-            "measure": "whether the text or a good answer stands in training or validation files beside the measured one: "
+            "rule": "whether the text or a good answer stands in training or validation files beside the measured one: "
             "of eight words and more where they hold 70 % of its runs of eight words, of fewer as a whole",
-            "names": list(STANDINGS),
+            "names": list(CONTAMINATION_LABELS),
         },
         "confidence": {
-            "measure": "fifths of the items by the finetuned model's confidence in its answers: the geometric mean of the "
+            "rule": "fifths of the items by the finetuned model's confidence in its answers: the geometric mean of the "
             "probabilities of the tokens, or the probability of the label",
-            "names": list(FIFTHS),
+            "names": list(CONFIDENCE_QUINTILES),
         },
         "least_to_rank": LEAST_TO_RANK,
     }
 
 
-def _genre_of(row: Mapping[str, Any], measure: Measure) -> str | None:
+def _genre_of(row: Mapping[str, Any], test_set: TestSet) -> str | None:
     genre = row.get("genre")
     if isinstance(genre, str) and genre.strip():
         return genre.strip().lower()
-    return GENRE_OF_SET.get(_set_of(measure))
+    return GENRE_OF_SET.get(_set_of(test_set))
 
 
-def _set_of(measure: Measure) -> str:
+def _set_of(test_set: TestSet) -> str:
     """The name of the data set: of `translation.tatoeba.en-de`, `tatoeba`."""
-    name = measure.name.partition(".")[2]
-    return name.rpartition(".")[0] if measure.kind == "translation" else name
+    name = test_set.name.partition(".")[2]
+    return name.rpartition(".")[0] if test_set.kind == "translation" else name

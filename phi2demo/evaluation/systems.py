@@ -12,17 +12,16 @@ from typing import Any, ClassVar, Literal, get_args
 
 from phi2demo.data.documents import pack
 from phi2demo.data.rows import Row
-from phi2demo.data.test_sets import Item, Measure
-from phi2demo.engine.engine import END_OF_TEXT, Completion, Engine, GenerationOptions, Prompt, Use
+from phi2demo.data.test_sets import Item, TestSet
+from phi2demo.engine.engine import END_OF_TEXT, Completion, Engine, GenerationOptions, Prompt, Variant
 from phi2demo.errors import InputError
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.candidates import choose, preferred, reversible
 from phi2demo.tasks.confidence import mean_probabilities
-from phi2demo.tasks.declared import read_declaration
+from phi2demo.tasks.declared import read_adapter_tasks
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.question_answering import QuestionOptions
-from phi2demo.tasks.request import Form as TaskForm
-from phi2demo.tasks.request import Request, TaskOptions
+from phi2demo.tasks.request import PromptStyle, Request, TaskOptions
 from phi2demo.tasks.result import Result
 from phi2demo.tasks.run import answer_all
 from phi2demo.tasks.sentiment import SentimentOptions
@@ -42,7 +41,9 @@ class Likelihood:
     """That it was scored as."""
 
 
-def text_bits(engine: Engine, texts: Sequence[str], *, use: Use, adapter_strength: float = 1.0) -> list[Likelihood]:
+def text_bits(
+    engine: Engine, texts: Sequence[str], *, variant: Variant, adapter_strength: float = 1.0
+) -> list[Likelihood]:
     """Of each whole text, the first token given the end of another text.
 
     A text longer than the context is cut between words into parts of about half a context. The first part is scored
@@ -53,7 +54,7 @@ def text_bits(engine: Engine, texts: Sequence[str], *, use: Use, adapter_strengt
     for owner, text in enumerate(texts):
         parts = cut(text, count=engine.count_tokens, limit=engine.info.context - 1, part=engine.info.context // 2 - 1)
         for before, part in zip((END_OF_TEXT, *parts), parts, strict=False):
-            prompts.append(Prompt(before, use))
+            prompts.append(Prompt(before, variant))
             outputs.append(part)
             owners.append(owner)
     bits, tokens = [0.0] * len(texts), [0] * len(texts)
@@ -88,8 +89,8 @@ def _halved(word: str, count: Callable[[str], int], limit: int) -> list[str]:
     return _halved(word[:middle], count, limit) + _halved(word[middle:], count, limit)
 
 
-FormName = Literal["finetuned", "base_template", "base_plain"]
-FORMS: tuple[FormName, ...] = ("finetuned", "base_template", "base_plain")
+SystemName = Literal["finetuned", "base_template", "base_plain"]
+SYSTEMS: tuple[SystemName, ...] = ("finetuned", "base_template", "base_plain")
 
 TIME_LIMIT_S = 3600.0
 """No answer is cut short by the clock: figures would differ from run to run."""
@@ -112,19 +113,19 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Form(ABC):
+class System(ABC):
     """One way to ask the items of one measure of one model."""
 
     name: ClassVar[str] = ""
     engine: Engine
-    measure: Measure
+    test_set: TestSet
     generation: GenerationOptions
     seed: int = 0
 
     @property
     def settings(self) -> dict[str, Any]:
         """What a report says of how the model was asked, as JSON values."""
-        if self.measure.kind in SCORED:
+        if self.test_set.kind in SCORED:
             return {"adapter_strength": self.generation.adapter_strength}
         return asdict(self.generation)
 
@@ -138,15 +139,15 @@ class Form(ABC):
 
 
 @dataclass(frozen=True)
-class TemplateForm(Form):
+class TemplateSystem(System):
     """The task as the app asks it: template, cutting of long texts, decoding and clean-up."""
 
-    use: Use = "finetuned"
+    variant: Variant = "finetuned"
 
     def prompt(self, item: Item) -> str:
         """Of the task."""
-        read = read_of(item.row, self.measure.task, self.generation)
-        return TASKS[self.measure.task].prompt(read.text, read.options)
+        read = read_of(item.row, self.test_set.task, self.generation)
+        return TASKS[self.test_set.task].prompt(read.text, read.options)
 
     def answer(self, items: Sequence[Item]) -> list[Answer]:
         """An item that does not fit is left without an answer, as it is in the app."""
@@ -165,16 +166,18 @@ class TemplateForm(Form):
         return _answer(result)
 
     def _request(self, item: Item) -> Request:
-        return replace(request_of(item.row, self.measure.task, self.generation), uses=(self.use,), seed=self.seed)
+        return replace(
+            request_of(item.row, self.test_set.task, self.generation), variants=(self.variant,), seed=self.seed
+        )
 
 
 @dataclass(frozen=True)
-class PlainForm(Form):
+class PlainSystem(System):
     """The base in the form it was pretrained on: the first line of what follows, or the likelier label."""
 
     def prompt(self, item: Item) -> str:
         """The pretraining text up to the answer."""
-        return plain_prompt(item.row, self.measure.task, self.generation)
+        return plain_prompt(item.row, self.test_set.task, self.generation)
 
     def answer(self, items: Sequence[Item]) -> list[Answer]:
         """Documents are cut at a sentence end where they are too long; what else does not fit has no answer."""
@@ -184,7 +187,7 @@ class PlainForm(Form):
         return [found.get(at, Answer("", {"unanswered": TOO_LONG})) for at in range(len(items))]
 
     def _ask(self, texts: Sequence[str], rows: Sequence[Row]) -> list[Answer]:
-        task = TASKS[self.measure.task]
+        task = TASKS[self.test_set.task]
         if not texts:
             return []
         if task.labels:
@@ -205,14 +208,14 @@ class PlainForm(Form):
 
     def _prompt(self, text: str, row: Row) -> Prompt:
         guided = self.generation.guidance_scale > 1
-        without = TASKS[self.measure.task].without(self._read(row).options, "plain") if guided else ""
+        without = TASKS[self.test_set.task].without(self._read(row).options, "plain") if guided else ""
         return Prompt(text, "base", self.seed, without=without)
 
     def _chosen(
         self, prompts: Sequence[Prompt], rows: Sequence[Row], completions: Sequence[Completion]
     ) -> list[Completion]:
         """Among the candidates of each as the app chooses."""
-        task, weight = TASKS[self.measure.task], self.generation.reverse_weight
+        task, weight = TASKS[self.test_set.task], self.generation.reverse_weight
         found = []
         for prompt, row, completion in zip(prompts, rows, completions, strict=True):
             read = self._read(row)
@@ -235,7 +238,7 @@ class PlainForm(Form):
         return answers
 
     def _read(self, row: Row) -> Request:
-        return read_of(row, self.measure.task, self.generation)
+        return read_of(row, self.test_set.task, self.generation)
 
     def _fitting(self, item: Item) -> str | None:
         room = self.engine.info.context - min(self.generation.max_new_tokens, self.engine.info.context // 2)
@@ -243,7 +246,7 @@ class PlainForm(Form):
         over = self.engine.count_tokens(prompt) - room
         if over <= 0:
             return prompt
-        if self.measure.kind != "summarization":
+        if self.test_set.kind != "summarization":
             return None
         document = item.row["document"]
         limit = self.engine.count_tokens(document) - over - SEAM_TOKENS
@@ -257,10 +260,10 @@ class PlainForm(Form):
 
 
 @dataclass(frozen=True)
-class TextForm(Form):
+class TextSystem(System):
     """Prose as it is: bits, characters and tokens of each text."""
 
-    use: Use = "finetuned"
+    variant: Variant = "finetuned"
 
     def prompt(self, item: Item) -> str:
         """The text itself."""
@@ -269,20 +272,20 @@ class TextForm(Form):
     def answer(self, items: Sequence[Item]) -> list[Answer]:
         """Each output is `bits characters tokens`."""
         texts = [self.prompt(item) for item in items]
-        found = text_bits(self.engine, texts, use=self.use, adapter_strength=self.generation.adapter_strength)
+        found = text_bits(self.engine, texts, variant=self.variant, adapter_strength=self.generation.adapter_strength)
         return [Answer(f"{each.bits!r} {len(text)} {each.tokens}") for each, text in zip(found, texts, strict=True)]
 
 
 @dataclass(frozen=True)
-class ContinuationForm(Form):
+class ContinuationSystem(System):
     """Prose as it goes on: bits, characters and tokens of what follows the first sentence, given that sentence."""
 
-    use: Use = "finetuned"
-    form: TaskForm = "plain"
+    variant: Variant = "finetuned"
+    system: PromptStyle = "plain"
 
     def prompt(self, item: Item) -> str:
         """The first sentence as a text that begins, which is what the app asks for; or the instruction with it."""
-        return self._prompt(item, self.form)
+        return self._prompt(item, self.system)
 
     def answer(self, items: Sequence[Item]) -> list[Answer]:
         """Each output is `bits characters tokens`. A template is followed by a space, whatever stood before the rest.
@@ -290,8 +293,8 @@ class ContinuationForm(Form):
         A rest that is too long is cut at a sentence end, in every form at the same; what else does not fit has no answer.
         """
         rests = {at: rest for at, item in enumerate(items) if (rest := self._fitting(item))}
-        outputs = [f" {rest.strip()}" if self.form == "template" else rest for rest in rests.values()]
-        prompts = [Prompt(self.prompt(items[at]), self.use) for at in rests]
+        outputs = [f" {rest.strip()}" if self.system == "template" else rest for rest in rests.values()]
+        prompts = [Prompt(self.prompt(items[at]), self.variant) for at in rests]
         scores = self.engine.score(prompts, outputs, adapter_strength=self.generation.adapter_strength)
         found = {
             at: Answer(f"{-score.total / math.log(2)!r} {len(rest.strip())} {len(score.token_ids)}")
@@ -299,13 +302,13 @@ class ContinuationForm(Form):
         }
         return [found.get(at, Answer("0.0 0 0", {"unanswered": TOO_LONG})) for at in range(len(items))]
 
-    def _prompt(self, item: Item, form: TaskForm) -> str:
-        return TASKS["generation"].prompt(item.row["opening"], GenerationTaskOptions("continue"), form)
+    def _prompt(self, item: Item, system: PromptStyle) -> str:
+        return TASKS["generation"].prompt(item.row["opening"], GenerationTaskOptions("continue"), system)
 
     def _fitting(self, item: Item) -> str | None:
         """The rest, or as many of its sentences as fit after the longest of all forms' prompts."""
         rest, count = str(item.row["rest"]), self.engine.count_tokens
-        prompts = [self._prompt(item, form) for form in get_args(TaskForm)]
+        prompts = [self._prompt(item, system) for system in get_args(PromptStyle)]
         room = self.engine.info.context - 1 - max(map(count, prompts))  # some tokenizers begin each text with a token
         if count(rest) <= room:
             return rest
@@ -314,36 +317,36 @@ class ContinuationForm(Form):
         return rest[: -len(rest.lstrip())] + pack(rest, count=count, limit=room - SEAM_TOKENS)[0]
 
 
-def confidences_in(details: Mapping[FormName, Sequence[Mapping[str, Any]]]) -> list[float | None] | None:
+def confidences_in(details: Mapping[SystemName, Sequence[Mapping[str, Any]]]) -> list[float | None] | None:
     """How sure the finetuned model was of each answer, or the base where it alone was asked; None without answers."""
-    asked = next((form for form in FORMS if form in details), None)
+    asked = next((system for system in SYSTEMS if system in details), None)
     return None if asked is None else [each.get("confidence") for each in details[asked]]
 
 
-def make_form(name: FormName, engine: Engine, measure: Measure, *, seed: int) -> Form | None:
+def make_system(name: SystemName, engine: Engine, test_set: TestSet, *, seed: int) -> System | None:
     """The form of a name; None where the measure has none of it (prose has no template)."""
-    generation = generation_of(measure, engine)
-    use: Use = "finetuned" if name == "finetuned" else "base"
-    if measure.kind == "prose":
-        return None if name == "base_template" else TextForm(engine, measure, generation, seed, use)
-    if measure.kind == "continuation":
-        form: TaskForm = "template" if name == "base_template" else "plain"
-        return ContinuationForm(engine, measure, generation, seed, use, form)
+    generation = generation_of(test_set, engine)
+    variant: Variant = "finetuned" if name == "finetuned" else "base"
+    if test_set.kind == "prose":
+        return None if name == "base_template" else TextSystem(engine, test_set, generation, seed, variant)
+    if test_set.kind == "continuation":
+        system: PromptStyle = "template" if name == "base_template" else "plain"
+        return ContinuationSystem(engine, test_set, generation, seed, variant, system)
     if name == "base_plain":
-        return PlainForm(engine, measure, generation, seed)
-    return TemplateForm(engine, measure, generation, seed, use)
+        return PlainSystem(engine, test_set, generation, seed)
+    return TemplateSystem(engine, test_set, generation, seed, variant)
 
 
-def generation_of(measure: Measure, engine: Engine) -> GenerationOptions:
+def generation_of(test_set: TestSet, engine: Engine) -> GenerationOptions:
     """The decoding that the app starts with, with room for 1.5 times the longest reference and 16 tokens more, for all.
 
     A base does not know where an answer to a template ends: without the bound it runs on to the task's own limit.
     """
-    task = "generation" if measure.kind in SCORED else measure.task
-    shipped = read_declaration(engine.info.adapter_folder).generation(task)
-    if measure.kind in SCORED:
+    task = "generation" if test_set.kind in SCORED else test_set.task
+    shipped = read_adapter_tasks(engine.info.adapter_folder).generation(task)
+    if test_set.kind in SCORED:
         return GenerationOptions(adapter_strength=shipped.adapter_strength)
-    longest = max(engine.count_tokens(f" {text}") for item in measure.items for text in item.references)
+    longest = max(engine.count_tokens(f" {text}") for item in test_set.items for text in item.references)
     bound = min(shipped.max_new_tokens, math.ceil(1.5 * longest) + 16)
     return replace(shipped, max_new_tokens=bound, time_limit_s=TIME_LIMIT_S)
 

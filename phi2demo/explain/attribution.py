@@ -116,7 +116,7 @@ class Attribution:
             "options": asdict(request.options),
             "output": self.output,
             "of": request.of,
-            "base_form": request.base_form,
+            "base_prompt_style": request.base_prompt_style,
             "adapter_strength": request.adapter_strength,
             "sentence_case": request.sentence_case,
             "target": list(request.target) if request.target else None,

@@ -12,7 +12,7 @@ from phi2demo.explain.faithfulness import curve_calls
 from phi2demo.explain.request import MAX_EXACT_UNITS, ExplainRequest, Method
 from phi2demo.explain.tree import complete_calls
 from phi2demo.explain.units import Unit, UnitKind
-from phi2demo.explain.value_function import Game
+from phi2demo.explain.value_function import ValueFunction
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Pace:
+class TrialTiming:
     """What a masked text costs."""
 
     seconds: float
@@ -91,24 +91,24 @@ class Pace:
     """Prompts scored: one a piece of the text, a side of a contrast, and a use."""
 
 
-def trial(game: Game, units: tuple[Unit, ...], *, seed: int) -> Pace:
+def trial(value_function: ValueFunction, units: tuple[Unit, ...], *, seed: int) -> TrialTiming:
     """Time a few masked texts with half of the units hidden; the whole text goes first, so that the model is warm."""
-    game.units = units
-    game(np.ones((1, len(units)), dtype=bool))
-    before, calls = game.seconds, game.calls
+    value_function.units = units
+    value_function(np.ones((1, len(units)), dtype=bool))
+    before, calls = value_function.seconds, value_function.calls
     masks = np.random.default_rng(seed).random((TRIAL_MASKS, len(units))) < 0.5
-    game(masks)
-    if scored := game.calls - calls:
+    value_function(masks)
+    if scored := value_function.calls - calls:
         distinct = len(np.unique(masks, axis=0))
-        return Pace((game.seconds - before) / distinct, scored / distinct)
-    return Pace(0.0, 0.0)
+        return TrialTiming((value_function.seconds - before) / distinct, scored / distinct)
+    return TrialTiming(0.0, 0.0)
 
 
 def plan(
     request: ExplainRequest,
     kinds: Mapping[UnitKind, tuple[Unit, ...]],
     tree_of: Callable[[UnitKind], Values],
-    pace: Pace,
+    timing: TrialTiming,
 ) -> Plan:
     """The units asked for; with "auto" the finest of `kinds` whose estimate is under ten seconds, and that can be told apart.
 
@@ -122,10 +122,10 @@ def plan(
                 f"Exact Shapley values need every subset of the units, at most {MAX_EXACT_UNITS} of them; this text has "
                 f"{len(units)} {request.units}. Take coarser units or another method."
             )
-        return _planned(request, request.units, units, tree_of(request.units), pace)
+        return _planned(request, request.units, units, tree_of(request.units), timing)
     plans: list[Plan] = []
     for kind, units in kinds.items():
-        planned = _planned(request, kind, units, tree_of(kind), pace)
+        planned = _planned(request, kind, units, tree_of(kind), timing)
         count = planned.estimate.units
         if plans and count < 2:
             break
@@ -142,14 +142,16 @@ def plan(
     return plans[-1]
 
 
-def _planned(request: ExplainRequest, kind: UnitKind, units: tuple[Unit, ...], tree: Values, pace: Pace) -> Plan:
+def _planned(
+    request: ExplainRequest, kind: UnitKind, units: tuple[Unit, ...], tree: Values, timing: TrialTiming
+) -> Plan:
     method = method_for(request, len(units))
     masks = method_masks(method, len(units), tree, max_evals=request.max_evals)
     if request.trust and len(units) > 1:
         masks += curve_calls(len(units)) + min(COMPARISON_EVALS, 2 ** min(len(units), 20))
     masks = min(masks, 2 ** min(len(units), 30))
-    calls = math.ceil(masks * pace.calls)
-    return Plan(units, tree, method, Estimate(kind, len(units), calls, round(masks * pace.seconds, 2)))
+    calls = math.ceil(masks * timing.calls)
+    return Plan(units, tree, method, Estimate(kind, len(units), calls, round(masks * timing.seconds, 2)))
 
 
 def method_for(request: ExplainRequest, units: int) -> Method:

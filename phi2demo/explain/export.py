@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from phi2demo.explain.attribution import Attribution, Curve, OutputToken
 from phi2demo.explain.request import METHODS, VALUES
 from phi2demo.explain.units import Unit
-from phi2demo.tasks.request import FORMS
+from phi2demo.tasks.request import PROMPT_STYLES
 
 
 def question(attribution: Attribution) -> str:
@@ -35,8 +35,8 @@ def settings(attribution: Attribution) -> str:
         if request.mask
         else f"hidden {attribution.kind} dropped"
     )
-    base = f", the base asked {FORMS[request.base_form].lower()}" if "base" in request.uses else ""
-    adapted = request.adapter_strength != 1 and request.uses != ("base",)
+    base = f", the base asked {PROMPT_STYLES[request.base_prompt_style].lower()}" if "base" in request.variants else ""
+    adapted = request.adapter_strength != 1 and request.variants != ("base",)
     strength = f", the adapter at {request.adapter_strength:g} of its strength" if adapted else ""
     read = ", the text read in sentence case" if request.is_recased else ""
     return f"{METHODS[request.method]}, {VALUES[request.value]} in nats, {hidden}{base}{strength}{read}"

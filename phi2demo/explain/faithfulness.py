@@ -17,7 +17,7 @@ ORDERINGS = 10
 """Random ones to compare with."""
 
 
-def curves(game: PlayGame, totals: Values, *, seed: int) -> tuple[Curve, Curve]:
+def curves(value_function: PlayGame, totals: Values, *, seed: int) -> tuple[Curve, Curve]:
     """Deletion and insertion along `totals` (units,), beside the mean of random orderings.
 
     Deletion takes the units away that support the output most, insertion puts them into the empty text (Petsiuk et
@@ -28,7 +28,7 @@ def curves(game: PlayGame, totals: Values, *, seed: int) -> tuple[Curve, Curve]:
     random = np.random.default_rng(seed)
     orders = [np.argsort(-totals, kind="stable"), *(random.permutation(units) for _ in range(ORDERINGS))]
     removed = np.array([_first(order, step) for order in orders for step in steps])
-    outcomes = game(np.concatenate([~removed, removed])).sum(1).reshape(2, len(orders), len(steps))
+    outcomes = value_function(np.concatenate([~removed, removed])).sum(1).reshape(2, len(orders), len(steps))
     empty, full = outcomes[0, 0, -1], outcomes[0, 0, 0]
     share = steps / units
     return _curve(share, outcomes[0], empty, full), _curve(share, outcomes[1], empty, full)

@@ -18,7 +18,7 @@ from phi2demo.explain.request import ExplainRequest
 from phi2demo.explain.scoring_plan import resolve, units_by_kind
 from phi2demo.explain.tree import OwenValues, linkage, owen_values
 from phi2demo.explain.units import Unit, UnitKind
-from phi2demo.explain.value_function import Game, ScoreCache
+from phi2demo.explain.value_function import ScoreCache, ValueFunction
 
 PARTIAL_EVERY_S = 0.5
 
@@ -32,7 +32,7 @@ class _Found:
     fit: float | None = None
 
 
-class Work:
+class ExplanationJob:
     """One explanation. Created where errors shall be heard at once; run in a thread of its own."""
 
     def __init__(
@@ -46,7 +46,7 @@ class Work:
     ) -> None:
         self._engine, self._request, self._report = engine, request, report
         self._setting = resolve(engine, request)
-        self._game = Game(
+        self._game = ValueFunction(
             engine,
             request,
             pieces=self._setting.pieces,
@@ -66,8 +66,8 @@ class Work:
         """Raises StoppedError once cancelled, InputError where there are too many units."""
         self._tell()
         self._units = units_by_kind(self._engine, self._request)
-        pace = trial(self._game, self._tried, seed=self._request.seed)
-        self._plan = planned = plan(self._request, self._units, self._tree, pace)
+        timing = trial(self._game, self._tried, seed=self._request.seed)
+        self._plan = planned = plan(self._request, self._units, self._tree, timing)
         self._game.units = planned.units
         self._stage = "Asking with parts of the text hidden"
         self._tell()
@@ -224,7 +224,7 @@ def explain(
     reports: queue.SimpleQueue[ExplainProgress | BaseException] = queue.SimpleQueue()
     if cache is None:
         cache = ScoreCache()
-    work = Work(engine, request, cancel=stop, cache=cache, report=reports.put)
+    work = ExplanationJob(engine, request, cancel=stop, cache=cache, report=reports.put)
     thread = threading.Thread(target=_run, args=(work, reports), name="explain", daemon=True)
     thread.start()
     started, newest = time.monotonic(), ExplainProgress("Starting", 0, 0.0)
@@ -250,7 +250,7 @@ def explain(
         thread.join(JOIN_S)
 
 
-def _run(work: Work, reports: "queue.SimpleQueue[ExplainProgress | BaseException]") -> None:
+def _run(work: ExplanationJob, reports: "queue.SimpleQueue[ExplainProgress | BaseException]") -> None:
     """Runs in a thread of its own; whatever happens, the reader hears of it."""
     try:
         attribution = work.run()

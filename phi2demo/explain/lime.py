@@ -30,11 +30,11 @@ class LimeFit:
 
 
 def lime_values(
-    game: Callable[[NDArray[np.bool_]], NDArray[np.float64]], units: int, *, samples: int, seed: int
+    value_function: Callable[[NDArray[np.bool_]], NDArray[np.float64]], units: int, *, samples: int, seed: int
 ) -> LimeFit:
     """Draw masks, ask the game, fit."""
     masks = draw_masks(units, samples=samples, seed=seed)
-    return fit(masks, game(masks))
+    return fit(masks, value_function(masks))
 
 
 def draw_masks(units: int, *, samples: int, seed: int) -> NDArray[np.bool_]:

@@ -6,10 +6,10 @@ from typing import Any, Literal, get_args
 
 from phi2demo.data.checks import check_choice, check_text
 from phi2demo.data.cleaning import CleanedText, clean, clean_aligned
-from phi2demo.engine.engine import MAX_SEED, RANGES, USES, Engine, GenerationOptions, Output, Use
+from phi2demo.engine.engine import MAX_SEED, RANGES, VARIANTS, Engine, GenerationOptions, Output, Variant
 from phi2demo.errors import InputError, SettingsError
 from phi2demo.explain.units import UnitKind
-from phi2demo.tasks.request import FORMS, Form, Request, TaskOptions
+from phi2demo.tasks.request import PROMPT_STYLES, PromptStyle, Request, TaskOptions
 from phi2demo.tasks.result import Result
 from phi2demo.tasks.run import task_named
 from phi2demo.tasks.task import AnyTask
@@ -74,7 +74,7 @@ class ExplainRequest:
     """Masked texts that the method may ask for, those of the trust figures not counted."""
     trust: bool = True
     """Whether to measure deletion, insertion and agreement too."""
-    base_form: Form = "template"
+    base_prompt_style: PromptStyle = "template"
     """How the base is asked, where it is: see `Request`."""
     adapter_strength: float = 1.0
     """That the output was answered with: see `GenerationOptions`."""
@@ -97,10 +97,12 @@ class ExplainRequest:
             ("method", self.method, METHODS),
             ("units", self.units, UNITS),
             ("value", self.value, VALUES),
-            ("base_form", self.base_form, FORMS),
+            ("base_prompt_style", self.base_prompt_style, PROMPT_STYLES),
         ):
             check_choice(name, value, choices)
-        object.__setattr__(self, "base_form", task.form_of("base", self.options, self.base_form))
+        object.__setattr__(
+            self, "base_prompt_style", task.prompt_style_of("base", self.options, self.base_prompt_style)
+        )
         if self.instead is not None:
             check_text(self.instead, what="text after 'instead of'")
         _check_target(self.target)
@@ -128,17 +130,17 @@ class ExplainRequest:
             _without_end(engine, raw, found) if found else raw for raw, found in zip(result.raw, ids, strict=True)
         )
         told = {
-            "of": result.use,
-            "base_form": request.base_form,
+            "of": result.variant,
+            "base_prompt_style": request.base_prompt_style,
             "adapter_strength": request.generation.adapter_strength,
             "sentence_case": request.generation.sentence_case,
         }
         return cls(request.task, request.text, request.options, outputs, **(told | settings))
 
     @property
-    def uses(self) -> tuple[Use, ...]:
+    def variants(self) -> tuple[Variant, ...]:
         """The weights that are asked."""
-        return USES["both"] if self.of == "difference" else (self.of,)
+        return VARIANTS["both"] if self.of == "difference" else (self.of,)
 
     @property
     def text_read(self) -> str:
@@ -159,10 +161,10 @@ class ExplainRequest:
         """The span of `text_read` that a unit, `text[start:end]`, became."""
         return self._cleaned.to_cleaned(start, end)
 
-    def prompt(self, text: str, use: Use) -> str:
+    def prompt(self, text: str, variant: Variant) -> str:
         """The task's own prompt around a text as it is read, as these weights are asked."""
         options = self._read.options
-        return self._task.prompt(text, options, self._task.form_of(use, options, self.base_form))
+        return self._task.prompt(text, options, self._task.prompt_style_of(variant, options, self.base_prompt_style))
 
 
 def as_output(text: str) -> str:

@@ -13,14 +13,14 @@ from phi2demo.explain.units import Unit, UnitKind, split
 from phi2demo.explain.value_function import ScoredOutput
 from phi2demo.tasks.request import language_of
 from phi2demo.tasks.run import task_named
-from phi2demo.tasks.task import Budget
+from phi2demo.tasks.task import PromptLimit
 
 MAX_UNITS = 3000
 """More are refused: trees, LIME's fit and ranks take the square of the units, of 3,000 about ten seconds and 400 MB."""
 
 
 @dataclass(frozen=True)
-class Setting:
+class ScoringPlan:
     """What is scored, and how its values are laid out."""
 
     pieces: tuple[tuple[int, int], ...]
@@ -67,10 +67,10 @@ def units_by_kind(engine: Engine, request: ExplainRequest) -> dict[UnitKind, tup
     return few
 
 
-def resolve(engine: Engine, request: ExplainRequest) -> Setting:
+def resolve(engine: Engine, request: ExplainRequest) -> ScoringPlan:
     """InputError where the text does not fit or the target is not there, SettingsError where the weights are not."""
-    for use in request.uses:
-        engine.info.check_use(use)
+    for variant in request.variants:
+        engine.info.check_variant(variant)
     read = _read(engine, request.outputs)
     pieces, notes = _pieces(engine, request, read)
     count = sum(len(each.ids) for each in read)
@@ -87,7 +87,7 @@ def resolve(engine: Engine, request: ExplainRequest) -> Setting:
             _add(request, outputs, columns, piece=piece, read=each, chosen=(start, end))
     if request.instead is not None:
         _add_contrast(engine, request, outputs, columns, read)
-    return Setting(pieces, tuple(outputs), tuple(columns), notes)
+    return ScoringPlan(pieces, tuple(outputs), tuple(columns), notes)
 
 
 def _too_many(kind: UnitKind, count: int) -> InputError:
@@ -105,17 +105,19 @@ def _add(
     piece: int,
     read: Tokens,
     chosen: tuple[int, int],
-    that: bool = False,
+    is_contrast: bool = False,
 ) -> None:
     """Score the chosen tokens of an output under every use, into columns of their own."""
-    for use in request.uses:
-        sign = -1 if that else 1
-        if request.of == "difference" and use == "base":
+    for variant in request.variants:
+        sign = -1 if is_contrast else 1
+        if request.of == "difference" and variant == "base":
             sign = -sign
-        outputs.append(ScoredOutput(piece, use, read.ids[: chosen[1]], *chosen, len(columns), sign))
+        outputs.append(ScoredOutput(piece, variant, read.ids[: chosen[1]], *chosen, len(columns), sign))
     for at in range(*chosen):
         start, end = read.spans[at]
-        columns.append(OutputToken(read.ids[at], read.text[start:end], start, end, piece, "that" if that else "this"))
+        columns.append(
+            OutputToken(read.ids[at], read.text[start:end], start, end, piece, "that" if is_contrast else "this")
+        )
 
 
 def _add_contrast(
@@ -147,7 +149,7 @@ def _add_contrast(
         piece=this.piece,
         read=Tokens(typed.text, ids, spans),
         chosen=(this.first, len(ids)),
-        that=True,
+        is_contrast=True,
     )
 
 
@@ -172,7 +174,7 @@ def _pieces(
     """Where the text is cut as the task cuts it, if there is an output for each; else the whole text in one prompt."""
     text, whole = request.text_read, ((0, len(request.text_read)),)
     reserved = max(len(each.ids) for each in read)
-    budget = Budget(engine.count_tokens, engine.info.context - reserved, reserved)
+    budget = PromptLimit(engine.count_tokens, engine.info.context - reserved, reserved)
     task = task_named(request.task)
     cut = task.pieces(text, request.options, budget)
     if len(cut.texts) == len(read):
@@ -182,7 +184,7 @@ def _pieces(
             f"The output has {len(read)} pieces, but the task cuts this text into {len(cut.texts)}. "
             "Explain the text that the output was made from."
         )
-    prompts = [request.prompt(text, use) for use in request.uses]
+    prompts = [request.prompt(text, variant) for variant in request.variants]
     if not all(map(budget.fits, prompts)):
         longest = max(map(engine.count_tokens, prompts))
         raise InputError(

@@ -55,7 +55,9 @@ class UnitMasker:
         return [(self.shape[1],)]
 
 
-def partition_values(game: PlayGame, tree: Values, *, max_evals: int, seed: int, batch: int = BATCH) -> ShapleyValues:
+def partition_values(
+    value_function: PlayGame, tree: Values, *, max_evals: int, seed: int, batch: int = BATCH
+) -> ShapleyValues:
     """Owen values over a tree, opened where the credit is greatest, with about `max_evals` masked texts.
 
     shap's PartitionExplainer (Owen, 1977; Lundberg and Lee, 2017).
@@ -64,23 +66,23 @@ def partition_values(game: PlayGame, tree: Values, *, max_evals: int, seed: int,
 
     units = len(tree) + 1
     with _seeded(seed):
-        explainer = PartitionExplainer(game, UnitMasker(units, tree))
+        explainer = PartitionExplainer(value_function, UnitMasker(units, tree))
         _make_dense(explainer)
         found = explainer(_input(units), max_evals=max_evals, batch_size=batch, silent=True)
     return ShapleyValues(_values(found))
 
 
-def exact_values(game: PlayGame, units: int, *, seed: int) -> ShapleyValues:
+def exact_values(value_function: PlayGame, units: int, *, seed: int) -> ShapleyValues:
     """Shapley values over all 2^units masked texts, by shap's ExactExplainer (Shapley, 1953)."""
     from shap.explainers import ExactExplainer
 
     with _seeded(seed):
-        explainer = ExactExplainer(game, UnitMasker(units))
+        explainer = ExactExplainer(value_function, UnitMasker(units))
         found = explainer(_input(units), max_evals=2**units, batch_size=2**units, silent=True)
     return ShapleyValues(_values(found))
 
 
-def permutation_values(game: PlayGame, units: int, *, max_evals: int, seed: int) -> ShapleyValues:
+def permutation_values(value_function: PlayGame, units: int, *, max_evals: int, seed: int) -> ShapleyValues:
     """Shapley values sampled over random orders, each walked there and back, by shap's PermutationExplainer.
 
     Antithetic sampling: Mitchell et al., 2022. The standard error is over the pairs; none for a single pair.
@@ -90,7 +92,7 @@ def permutation_values(game: PlayGame, units: int, *, max_evals: int, seed: int)
     walked: list[Values] = []
 
     def watched(masks: Masks) -> Values:
-        values = game(masks)
+        values = value_function(masks)
         walked.append(_per_unit(masks, values.sum(1)))
         return values
 
@@ -113,12 +115,12 @@ def warm_up() -> None:
     """Import shap and let numba compile what it needs: seconds that the first explanation then does not take."""
     tree = np.array([[0.0, 1.0, 1.0, 2.0]])
 
-    def game(masks: Masks) -> Values:
+    def value_function(masks: Masks) -> Values:
         return masks.astype(np.float64)
 
-    partition_values(game, tree, max_evals=16, seed=0)
-    exact_values(game, 2, seed=0)
-    permutation_values(game, 2, max_evals=16, seed=0)
+    partition_values(value_function, tree, max_evals=16, seed=0)
+    exact_values(value_function, 2, seed=0)
+    permutation_values(value_function, 2, max_evals=16, seed=0)
 
 
 def _per_unit(masks: Masks, totals: Values) -> Values:

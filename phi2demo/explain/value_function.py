@@ -11,7 +11,7 @@ from threading import Event
 import numpy as np
 from numpy.typing import NDArray
 
-from phi2demo.engine.engine import Engine, Prompt, Use
+from phi2demo.engine.engine import Engine, Prompt, Variant
 from phi2demo.errors import StoppedError
 from phi2demo.explain.attribution import Values
 from phi2demo.explain.request import ExplainRequest
@@ -24,7 +24,7 @@ MASKS_AT_ONCE = 512
 """Whose prompts are kept together; between them a stopped game ends."""
 CACHE_ROWS = 50_000
 
-_Key = tuple[Use, float, str, tuple[int, ...]]
+_Key = tuple[Variant, float, str, tuple[int, ...]]
 _Row = NDArray[np.float64]
 
 
@@ -53,7 +53,7 @@ class ScoredOutput:
     """An output that is scored under the prompt of one piece, and where its values go."""
 
     piece: int
-    use: Use
+    variant: Variant
     ids: tuple[int, ...]
     first: int
     """Of its tokens the first that is explained; those before it are given."""
@@ -65,7 +65,7 @@ class ScoredOutput:
     """-1 where its value counts against."""
 
 
-class Game:
+class ValueFunction:
     """Masked texts in, values out; counts the prompts it has scored."""
 
     def __init__(
@@ -141,8 +141,13 @@ class Game:
         return _joined(parts, self._request.mask)
 
     def _key(self, mask: NDArray[np.bool_], output: ScoredOutput) -> _Key:
-        strength = 1.0 if output.use == "base" else self._request.adapter_strength
-        return output.use, strength, self._request.prompt(self.masked(mask, output.piece), output.use), output.ids
+        strength = 1.0 if output.variant == "base" else self._request.adapter_strength
+        return (
+            output.variant,
+            strength,
+            self._request.prompt(self.masked(mask, output.piece), output.variant),
+            output.ids,
+        )
 
     def _valued(self, log_probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
         if self._request.value == "log-probability":
@@ -162,7 +167,7 @@ class Game:
             chunk, missing = missing[:size], missing[size:]
             started = time.monotonic()
             scores = self._engine.score(
-                [Prompt(text, use) for use, _, text, _ in chunk],
+                [Prompt(text, variant) for variant, _, text, _ in chunk],
                 [ids for *_, ids in chunk],
                 adapter_strength=self._request.adapter_strength,
                 cancel=self._cancel,
@@ -177,7 +182,7 @@ class Game:
 
 
 def key_of(mask: NDArray[np.bool_]) -> bytes:
-    """A mask as a key of `Game.known`."""
+    """A mask as a key of `ValueFunction.known`."""
     return np.packbits(mask).tobytes()
 
 

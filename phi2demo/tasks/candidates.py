@@ -9,8 +9,8 @@ from threading import Event
 from phi2demo.engine.engine import Candidate, Completion, Engine, GenerationOptions, Output, Prompt, StopReason
 from phi2demo.errors import InputError, StoppedError
 from phi2demo.tasks.confidence import mean_probabilities, mean_probability, supports
-from phi2demo.tasks.request import Form, TaskOptions
-from phi2demo.tasks.result import Listed
+from phi2demo.tasks.request import PromptStyle, TaskOptions
+from phi2demo.tasks.result import Alternative
 from phi2demo.tasks.task import AnyTask
 
 WHOLE = ("end", "stop string")
@@ -44,16 +44,18 @@ class Choice:
         chosen = any(each.token_ids == completion.token_ids for each in outputs.values())
         return cls(prompt, outputs if chosen and len(outputs) > 1 else {}, completion)
 
-    def listed(self, totals: Sequence[float]) -> tuple[Listed, ...]:
+    def listed(self, totals: Sequence[float]) -> tuple[Alternative, ...]:
         """With the log-probabilities of the outputs: the chosen one first, then the likeliest."""
-        found = [Listed(each, text, total) for (text, each), total in zip(self.outputs.items(), totals, strict=True)]
+        found = [
+            Alternative(each, text, total) for (text, each), total in zip(self.outputs.items(), totals, strict=True)
+        ]
         found.sort(key=lambda each: (each.candidate.token_ids != self.chosen.token_ids, -each.log_probability))
         return tuple(found)
 
 
 def list_outputs(
     engine: Engine, choices: Sequence[Choice], options: GenerationOptions, *, cancel: Event | None = None
-) -> list[tuple[Listed, ...]]:
+) -> list[tuple[Alternative, ...]]:
     """What each answer was chosen among, all scored together with the options' `adapter_strength`.
 
     Nothing where there is no choice, or it does not fit the context. Raises StoppedError within a second of `cancel`.
@@ -92,7 +94,7 @@ class Reversible:
 
 
 @dataclass(frozen=True)
-class Ranked(Listed):
+class Ranked(Alternative):
     """One candidate as both directions judge it."""
 
     reverse_log_probability: float
@@ -117,12 +119,16 @@ def preferred(task: AnyTask, text: str, options: TaskOptions, completion: Comple
     return _put(completion, whole[task.preferred(text, [task.clean(task.kept(each.text, options)) for each in whole])])
 
 
-def reversible(task: AnyTask, text: str, options: TaskOptions, form: Form, prompt: Prompt) -> Reversible | None:
+def reversible(
+    task: AnyTask, text: str, options: TaskOptions, prompt_style: PromptStyle, prompt: Prompt
+) -> Reversible | None:
     """How the text of a prompt is asked back by the same weights in the same form; None where the task cannot be."""
     reverse = task.reverse(options)
     if reverse is None:
         return None
-    return Reversible(prompt, text, task.clean, lambda output: Prompt(task.prompt(output, reverse, form), prompt.use))
+    return Reversible(
+        prompt, text, task.clean, lambda output: Prompt(task.prompt(output, reverse, prompt_style), prompt.variant)
+    )
 
 
 def choose(
@@ -153,8 +159,8 @@ def rank(
     half a sentence cannot be turned back. Of the options, `reverse_weight` and `adapter_strength` count. Raises
     StoppedError within a second of `cancel`.
     """
-    contests = [_Contest.of(*each) for each in asked]
-    rows = [row for contest in contests for row in contest.rows()]
+    candidate_sets = [_CandidateSet.of(*each) for each in asked]
+    rows = [row for candidate_set in candidate_sets for row in candidate_set.rows()]
     if not rows:
         return [() for _ in asked]
     try:
@@ -165,19 +171,20 @@ def rank(
             return [()]
         return [ranked for each in asked for ranked in rank(engine, [each], options, cancel=cancel)]
     return [
-        contest.decided([next(scores).total for _ in contest.rows()], options.reverse_weight) for contest in contests
+        candidate_set.decided([next(scores).total for _ in candidate_set.rows()], options.reverse_weight)
+        for candidate_set in candidate_sets
     ]
 
 
 @dataclass(frozen=True)
-class _Contest:
+class _CandidateSet:
     """Candidates of one text, by what they are once cleaned; none where there are not two."""
 
     asked: Reversible
     candidates: Mapping[str, Candidate]
 
     @classmethod
-    def of(cls, asked: Reversible, candidates: Sequence[Candidate]) -> "_Contest":
+    def of(cls, asked: Reversible, candidates: Sequence[Candidate]) -> "_CandidateSet":
         """Of those that came to their end."""
         different = by_text(candidates, asked.clean)
         return cls(asked, different if len(different) > 1 else {})
@@ -218,7 +225,7 @@ class Answered:
     text: str
     """The piece that the prompt was made of."""
     options: TaskOptions
-    form: Form
+    prompt_style: PromptStyle
     prompt: Prompt
     completion: Completion
 
@@ -229,7 +236,7 @@ class Chosen:
 
     completion: Completion
     """What the task keeps of it."""
-    alternatives: tuple[Listed, ...] = ()
+    alternatives: tuple[Alternative, ...] = ()
     """What it was chosen among, it first; none where there was no choice, or nobody asked."""
     mean_probability: float | None = None
     """None where the task has no right answer, or there was no time for it."""
@@ -267,7 +274,7 @@ class Chooser:
         """Rows that are to be asked back, by their place."""
         if not self.generation.reverse_weight:
             return {}
-        asked = {at: reversible(self.task, r.text, r.options, r.form, r.prompt) for at, r in enumerate(rows)}
+        asked = {at: reversible(self.task, r.text, r.options, r.prompt_style, r.prompt) for at, r in enumerate(rows)}
         return {at: back for at, back in asked.items() if back is not None and rows[at].completion.candidates}
 
     def _by_both_directions(self, rows: Sequence[Answered], weighed: dict[int, Reversible]) -> list[Chosen]:
@@ -290,7 +297,7 @@ class Chooser:
     def _listed(self, rows: Sequence[Answered]) -> list[Chosen]:
         """The answers are there, so that nothing is missed where time is up."""
         chosen = [self._preferred(row) for row in rows]
-        lists: list[tuple[Listed, ...]] = [() for _ in chosen]
+        lists: list[tuple[Alternative, ...]] = [() for _ in chosen]
         if self.listing and self.cut_short() is None:
             choices = [Choice.of(self.task, r.options, r.prompt, c) for r, c in zip(rows, chosen, strict=True)]
             with suppress(StoppedError):
@@ -328,10 +335,10 @@ class Chooser:
             if (
                 grounds
                 and each.mean_probability is not None
-                and row.prompt.use != "base"
+                and row.prompt.variant != "base"
                 and each.completion.text.strip()
             ):
-                asked[at] = grounds, row.prompt.use, each.mean_probability
+                asked[at] = grounds, row.prompt.variant, each.mean_probability
         values: dict[int, float | None] = {}
         if asked and self.cut_short() is None:
             strength = self.generation.adapter_strength

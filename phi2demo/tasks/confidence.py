@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from threading import Event
 from typing import Literal
 
-from phi2demo.engine.engine import Completion, Engine, Output, Prompt, Use
+from phi2demo.engine.engine import Completion, Engine, Output, Prompt, Variant
 from phi2demo.errors import InputError
 
 Word = Literal["sure", "fairly sure", "unsure"]
@@ -89,7 +89,7 @@ class Grounds:
 
 def supports(
     engine: Engine,
-    asked: Sequence[tuple[Grounds, Use, float]],
+    asked: Sequence[tuple[Grounds, Variant, float]],
     *,
     adapter_strength: float = 1.0,
     cancel: Event | None = None,
@@ -98,7 +98,7 @@ def supports(
 
     None where a text does not fit the context. Raises StoppedError within a second of `cancel`.
     """
-    prompts = [Prompt(text, use) for grounds, use, _ in asked for text in (grounds.prompt, grounds.without)]
+    prompts = [Prompt(text, variant) for grounds, variant, _ in asked for text in (grounds.prompt, grounds.without)]
     outputs: list[Output] = [grounds.output for grounds, _, _ in asked for _ in range(2)]
     try:
         scores = engine.score(prompts, outputs, adapter_strength=adapter_strength, cancel=cancel)

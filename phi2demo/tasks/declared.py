@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from phi2demo.data.languages import LANGUAGES, detect_foreign, foreign_script, language_name
-from phi2demo.engine.engine import GenerationOptions, ModelInfo, Use
+from phi2demo.engine.engine import GenerationOptions, ModelInfo, Variant
 from phi2demo.errors import ModelError, SettingsError
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.generation import MODES, GenerationTaskOptions
-from phi2demo.tasks.request import Form, Request, TaskOptions, best_form
+from phi2demo.tasks.request import PromptStyle, Request, TaskOptions, best_prompt_style
 from phi2demo.tasks.result import Result
 from phi2demo.tasks.summarization import LENGTHS, SummaryOptions
 from phi2demo.tasks.translation import TranslationOptions
@@ -22,13 +22,13 @@ _DECODING = tuple(each.name for each in fields(GenerationOptions) if each.name n
 
 
 @dataclass(frozen=True)
-class Declaration:
+class AdapterTasks:
     """Tasks and what each of them offers; a model that declares nothing offers all."""
 
     tasks: tuple[str, ...] = tuple(TASKS)
     languages: tuple[str, ...] = tuple(LANGUAGES)
     """Of translation."""
-    taught_in: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    training_languages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Of other tasks, where the adapter says in which languages the texts were that it was finetuned on."""
     modes: tuple[str, ...] = tuple(MODES)
     """Of generation."""
@@ -81,7 +81,7 @@ class Declaration:
 
     def foreign(self, task: str, text: str) -> str:
         """That a text is in no script or language that its task was finetuned on, in a sentence; empty where it may be."""
-        known = self.taught_in.get(task, ())
+        known = self.training_languages.get(task, ())
         if not known:
             return ""
         if script := foreign_script(text):
@@ -93,42 +93,45 @@ class Declaration:
         names = " and ".join(map(language_name, known))
         return f"The text {what}; this task was finetuned on {names} texts alone: the answer may be worthless."
 
-    def joined(self, other: "Declaration") -> "Declaration":
+    def joined(self, other: "AdapterTasks") -> "AdapterTasks":
         """What this model or another was finetuned for; of two, one of which declares nothing, what the other does."""
-        if Declaration() in (self, other):
-            return self if other == Declaration() else other
-        return Declaration(
+        if AdapterTasks() in (self, other):
+            return self if other == AdapterTasks() else other
+        return AdapterTasks(
             tasks=_either(TASKS, self.tasks, other.tasks),
             languages=self._of_either("translation", "languages", other),
             modes=self._of_either("generation", "modes", other),
             lengths=self._of_either("summarization", "lengths", other),
-            taught_in=self._taught_beside(other),
+            training_languages=self._joined_training_languages(other),
             decoding=self._decoding_beside(other),
         )
 
-    def _taught_beside(self, other: "Declaration") -> dict[str, tuple[str, ...]]:
+    def _joined_training_languages(self, other: "AdapterTasks") -> dict[str, tuple[str, ...]]:
         """What either says; nothing of a task of which one of those that know it says nothing."""
-        said = {task: [each.taught_in.get(task, ()) for each in (self, other) if task in each.tasks] for task in TASKS}
+        said = {
+            task: [each.training_languages.get(task, ()) for each in (self, other) if task in each.tasks]
+            for task in TASKS
+        }
         return {task: _either(LANGUAGES, *given) for task, given in said.items() if given and all(given)}
 
-    def _decoding_beside(self, other: "Declaration") -> dict[str, GenerationOptions]:
+    def _decoding_beside(self, other: "AdapterTasks") -> dict[str, GenerationOptions]:
         """This model's own; the other's for what only the other was finetuned for."""
         theirs = {task: options for task, options in other.decoding.items() if task not in self.tasks}
         return {**theirs, **self.decoding}
 
-    def _of_either(self, task: str, key: str, other: "Declaration") -> tuple[str, ...]:
+    def _of_either(self, task: str, key: str, other: "AdapterTasks") -> tuple[str, ...]:
         """A model that does not declare the task says nothing by its default of all there is."""
         declared = [getattr(each, key) for each in (self, other) if task in each.tasks]
-        return _either(getattr(Declaration, key), *declared) if declared else getattr(Declaration, key)
+        return _either(getattr(AdapterTasks, key), *declared) if declared else getattr(AdapterTasks, key)
 
     def to_json(self) -> str:
-        """What `read_declaration` reads."""
+        """What `read_adapter_tasks` reads."""
         extra = {
             "generation": {"modes": list(self.modes)},
             "translation": {"languages": list(self.languages)},
             "summarization": {"lengths": list(self.lengths)},
         }
-        taught = {task: {"languages": list(codes)} for task, codes in self.taught_in.items()}
+        taught = {task: {"languages": list(codes)} for task, codes in self.training_languages.items()}
         said = {task: extra.get(task, {}) | taught.get(task, {}) | self._said_of_decoding(task) for task in self.tasks}
         return json.dumps({"tasks": said}, indent=2) + "\n"
 
@@ -139,19 +142,19 @@ class Declaration:
         return {"decoding": other} if other else {}
 
 
-def read_declaration(folder: Path | None) -> Declaration:
+def read_adapter_tasks(folder: Path | None) -> AdapterTasks:
     """The declaration in an adapter's folder; everything where there is none. ModelError where it is malformed."""
     path = folder / FILE if folder else None
     if path is None or not path.is_file():
-        return Declaration()
+        return AdapterTasks()
     try:
         tasks = json.loads(path.read_text(encoding="utf-8"))["tasks"]
-        return Declaration(
+        return AdapterTasks(
             tasks=_known("tasks", list(tasks), tuple(TASKS), path),
             languages=_listed(tasks, "translation", "languages", tuple(LANGUAGES), path),
             modes=_listed(tasks, "generation", "modes", tuple(MODES), path),
             lengths=_listed(tasks, "summarization", "lengths", tuple(LENGTHS), path),
-            taught_in={
+            training_languages={
                 task: _known("languages", of["languages"], tuple(LANGUAGES), path)
                 for task, of in tasks.items()
                 if task != "translation" and "languages" in of
@@ -206,61 +209,63 @@ def _shown(path: Path) -> str:
 
 
 @dataclass(frozen=True)
-class Declarations:
+class VariantTasks:
     """Of the first adapter, or of a bare base, and of the second where there is one."""
 
-    first: Declaration
-    second: Declaration | None = None
-    base_form: Form = "template"
+    first: AdapterTasks
+    second: AdapterTasks | None = None
+    base_prompt_style: PromptStyle = "template"
     """How the base is asked unless a person says otherwise."""
 
-    def form(self, given: Form | None) -> Form:
+    def prompt_style(self, given: PromptStyle | None) -> PromptStyle:
         """How the base is asked: as given, where something is."""
-        return self.base_form if given is None else given
+        return self.base_prompt_style if given is None else given
 
     @property
-    def either(self) -> Declaration:
+    def either(self) -> AdapterTasks:
         """What at least one of the two was finetuned for; what the other declares, where one declares nothing."""
         return self.first if self.second is None else self.first.joined(self.second)
 
-    def of(self, uses: Sequence[Use]) -> Declaration:
+    def of(self, variants: Sequence[Variant]) -> AdapterTasks:
         """What these models are asked for: the base what the adapter beside it is, two adapters what either is."""
-        if self.second is None or "second" not in uses:
+        if self.second is None or "second" not in variants:
             return self.first
-        return self.either if "finetuned" in uses else self.second
+        return self.either if "finetuned" in variants else self.second
 
-    def asked_of(self, use: str) -> Declaration:
+    def asked_of(self, variant: str) -> AdapterTasks:
         """What these weights alone are asked for, or the difference that finetuning made."""
-        return self.of(("second",) if use == "second" else ("finetuned",))
+        return self.of(("second",) if variant == "second" else ("finetuned",))
 
-    def adapt(self, task: str, options: TaskOptions, uses: Sequence[Use]) -> TaskOptions:
+    def adapt(self, task: str, options: TaskOptions, variants: Sequence[Variant]) -> TaskOptions:
         """The options as these models can follow them; SettingsError for what none of them was finetuned for."""
-        declaration = self.of(uses)
-        if task not in declaration.tasks:
-            other, named = ("second", "second") if "finetuned" in uses or "base" in uses else ("first", "finetuned")
+        adapter_tasks = self.of(variants)
+        if task not in adapter_tasks.tasks:
+            other, named = (
+                ("second", "second") if "finetuned" in variants or "base" in variants else ("first", "finetuned")
+            )
             raise SettingsError(
                 f"This model was not finetuned for {task.replace('_', ' ')}; the {other} adapter was: choose {named}."
             )
-        return declaration.adapt(options)
+        return adapter_tasks.adapt(options)
 
     def noted(self, asked: Request, results: Sequence[Result]) -> tuple[Result, ...]:
         """The results, with a note beside each answer whose adapter was not finetuned for what was asked.
 
         And beside each to a text in a language that the task was not measured in, by an adapter or by the base.
         """
-        return tuple(replace(result, notes=(*self._notes(asked, result.use), *result.notes)) for result in results)
+        return tuple(replace(result, notes=(*self._notes(asked, result.variant), *result.notes)) for result in results)
 
-    def _notes(self, asked: Request, use: Use) -> tuple[str, ...]:
-        beside = self.second if use == "second" else self.first
+    def _notes(self, asked: Request, variant: Variant) -> tuple[str, ...]:
+        beside = self.second if variant == "second" else self.first
         foreign = beside.foreign(asked.task, asked.text) if beside else ""
-        return tuple(note for note in (self._missing(asked, use), foreign) if note)
+        return tuple(note for note in (self._missing(asked, variant), foreign) if note)
 
-    def _missing(self, asked: Request, use: Use) -> str:
-        declared = {"finetuned": self.first, "second": self.second}.get(use)
+    def _missing(self, asked: Request, variant: Variant) -> str:
+        declared = {"finetuned": self.first, "second": self.second}.get(variant)
         return declared.missing(asked.task, asked.options) if declared else ""
 
 
-def read_declarations(info: ModelInfo) -> Declarations:
+def read_variant_tasks(info: ModelInfo) -> VariantTasks:
     """Of what is loaded; ModelError where a tasks.json is malformed."""
-    second = read_declaration(info.second.folder) if info.second else None
-    return Declarations(read_declaration(info.adapter_folder), second, best_form(info.base_folder))
+    second = read_adapter_tasks(info.second.folder) if info.second else None
+    return VariantTasks(read_adapter_tasks(info.adapter_folder), second, best_prompt_style(info.base_folder))

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from phi2demo.data.checks import check_choice
-from phi2demo.engine.engine import GenerationOptions, Use
-from phi2demo.tasks.request import Form, TaskOptions
+from phi2demo.engine.engine import GenerationOptions, Variant
+from phi2demo.tasks.request import PromptStyle, TaskOptions
 from phi2demo.tasks.task import Task
 
 MODES = {"continue": "Continue my text", "instruct": "Follow my instruction"}
@@ -36,9 +36,11 @@ class Generation(Task[GenerationTaskOptions]):
     keeps_layout: ClassVar = True
     recases: ClassVar = False
 
-    def form_of(self, use: Use, options: GenerationTaskOptions, base_form: Form) -> Form:
+    def prompt_style_of(
+        self, variant: Variant, options: GenerationTaskOptions, base_prompt_style: PromptStyle
+    ) -> PromptStyle:
         """A text to go on with needs no instruction; given one, half a sentence was begun anew."""
-        return "plain" if options.mode == "continue" else super().form_of(use, options, base_form)
+        return "plain" if options.mode == "continue" else super().prompt_style_of(variant, options, base_prompt_style)
 
     def instruction(self, text: str, options: GenerationTaskOptions) -> str:
         """The text itself, or the wish to have it continued."""

@@ -9,11 +9,13 @@ from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from phi2demo import __version__
-from phi2demo.engine.engine import ModelInfo, Use
+from phi2demo.engine.engine import ModelInfo, Variant
 from phi2demo.errors import InputError
-from phi2demo.tasks.request import Form, Request
+from phi2demo.tasks.request import PromptStyle, Request
 
-FORMAT = 1
+FORMAT = 2
+_NAMES_OF_FORMAT_1 = {"use": "variant", "form": "prompt_style"}
+"""Fields that had another name in receipts of format 1."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Receipt:
     """Of the task."""
     generation: dict[str, Any]
     """Of the decoding."""
-    use: Use
+    variant: Variant
     seed: int
     """The seed really used."""
     output: str
@@ -51,7 +53,7 @@ class Receipt:
     pieces: int
     made_at: str
     """UTC, ISO 8601."""
-    form: Form = "template"
+    prompt_style: PromptStyle = "template"
     """How the model was asked; receipts did not say it at first, when it was always the template."""
     format: int = FORMAT
 
@@ -68,10 +70,12 @@ class Receipt:
             raise _no_receipt(str(error)) from error
         if not isinstance(values, dict):
             raise _no_receipt(f"a JSON {type(values).__name__}, not an object")
+        if values.get("format") == 1 and "use" in values:
+            values = {_NAMES_OF_FORMAT_1.get(name, name): value for name, value in values.items()} | {"format": 2}
         if values.get("format") != FORMAT:
             raise InputError(f"The receipt has format {values.get('format')!r}; this version reads format {FORMAT}.")
         hints = get_type_hints(cls)
-        values.setdefault("form", cls.form)
+        values.setdefault("prompt_style", cls.prompt_style)
         if astray := sorted(values.keys() ^ hints.keys()):
             raise _no_receipt(f"the field {astray[0]} is {'unknown' if astray[0] in values else 'missing'}")
         for name, hint in hints.items():
@@ -81,12 +85,12 @@ class Receipt:
 
 
 def make_receipt(
-    info: ModelInfo, request: Request, *, use: Use, seconds: float, new_tokens: int, **measured: Any
+    info: ModelInfo, request: Request, *, variant: Variant, seconds: float, new_tokens: int, **measured: Any
 ) -> Receipt:
     """A receipt of what was asked, with the loaded model's own description; `measured` are its other fields."""
-    adapter, adapter_revision = info.adapter_of(use)
+    adapter, adapter_revision = info.adapter_of(variant)
     return Receipt(
-        use=use,
+        variant=variant,
         task=request.task,
         text=request.text,
         options=asdict(request.options),

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from phi2demo.engine.engine import GenerationOptions, Use
+from phi2demo.engine.engine import GenerationOptions, Variant
 from phi2demo.errors import SettingsError
 
-Form = Literal["template", "plain"]
+PromptStyle = Literal["template", "plain"]
 
-FORMS: dict[Form, str] = {"plain": "As plain text", "template": "With the instruction"}
+PROMPT_STYLES: dict[PromptStyle, str] = {"plain": "As plain text", "template": "With the instruction"}
 RECORD = "pretraining.json"
 """Beside a base that this package pretrained: it knows the plain forms, and no template."""
 
@@ -28,17 +28,17 @@ class Request:
     text: str
     options: TaskOptions
     generation: GenerationOptions
-    uses: tuple[Use, ...] = ("finetuned",)
+    variants: tuple[Variant, ...] = ("finetuned",)
     """One, or several for side by side."""
     seed: int | None = None
     """None: one is drawn, and the receipt says which."""
-    base_form: Form = "template"
+    base_prompt_style: PromptStyle = "template"
     """How the base is asked, where it is and the task leaves the choice."""
-    form: Form | None = None
-    """How all weights are asked, as a receipt says; None: as `Task.form_of` does."""
+    prompt_style: PromptStyle | None = None
+    """How all weights are asked, as a receipt says; None: as `Task.prompt_style_of` does."""
 
 
-def best_form(folder: Path | None) -> Form:
+def best_prompt_style(folder: Path | None) -> PromptStyle:
     """How the base in a folder is asked best, as far as can be told: Phi-2 knows the template."""
     return "plain" if folder is not None and (folder / RECORD).is_file() else "template"
 
@@ -48,10 +48,10 @@ def language_of(options: TaskOptions) -> str:
     return str(getattr(options, "source", "en"))
 
 
-def check_uses(uses: object) -> None:
-    """SettingsError where `uses` does not name models, each once."""
-    known = get_args(Use)
-    if not isinstance(uses, tuple) or not uses or any(use not in known for use in uses):
-        raise SettingsError(f"The models to ask are {uses!r}; choose among {', '.join(known)}.")
-    if len(set(uses)) < len(uses):
-        raise SettingsError(f"The models to ask are {uses!r}; name each once.")
+def check_variants(variants: object) -> None:
+    """SettingsError where `variants` does not name models, each once."""
+    known = get_args(Variant)
+    if not isinstance(variants, tuple) or not variants or any(variant not in known for variant in variants):
+        raise SettingsError(f"The models to ask are {variants!r}; choose among {', '.join(known)}.")
+    if len(set(variants)) < len(variants):
+        raise SettingsError(f"The models to ask are {variants!r}; name each once.")

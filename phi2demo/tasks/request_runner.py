@@ -7,27 +7,27 @@ from dataclasses import dataclass, field, replace
 from threading import Event
 from typing import TypeVar
 
-from phi2demo.engine.engine import MAX_SEED, RANGES, Completion, Engine, Prompt, Snapshot, StopReason, Use
+from phi2demo.engine.engine import MAX_SEED, RANGES, Completion, Engine, Prompt, Snapshot, StopReason, Variant
 from phi2demo.tasks.candidates import Answered, Chooser
 from phi2demo.tasks.receipt import Receipt, make_receipt
 from phi2demo.tasks.request import Request
-from phi2demo.tasks.result import Listed, Progress, Result
+from phi2demo.tasks.result import Alternative, Progress, Result
 from phi2demo.tasks.task import AnyTask, Pieces
-from phi2demo.tasks.token_budget import budget_of
+from phi2demo.tasks.token_budget import prompt_limit_of
 
 CUT_SHORT: tuple[StopReason, ...] = ("stopped", "time")
 """The reasons that end a whole request, not a piece alone."""
 
 
 @dataclass
-class Round:
+class Pass:
     """What one use has come to in one round."""
 
     pieces: Pieces
     outputs: list[str] = field(default_factory=list)
     """Cleaned, of the pieces that are done."""
     completions: list[Completion] = field(default_factory=list)
-    alternatives: list[tuple[Listed, ...]] = field(default_factory=list)
+    alternatives: list[tuple[Alternative, ...]] = field(default_factory=list)
     """Of the pieces that are done."""
     probabilities: list[float | None] = field(default_factory=list)
     """Of the pieces that are done."""
@@ -49,32 +49,32 @@ class Round:
 
 
 @dataclass(eq=False)
-class Strand:
+class GenerationState:
     """The way of one request with one use."""
 
     request: Request
     read: Request
     """As the model reads it."""
-    use: Use
-    rounds: list[Round]
+    variant: Variant
+    passes: list[Pass]
     seconds: float = 0.0
     """From the start of all to its newest answer."""
 
     @property
-    def current(self) -> Round:
+    def current(self) -> Pass:
         """The round that is running."""
-        return self.rounds[-1]
+        return self.passes[-1]
 
     @property
     def text(self) -> str:
         """Of the current round; of the one before as long as there is nothing to see of the current one."""
-        seen = len(self.rounds) == 1 or any((*self.current.outputs, *self.current.partial))
-        return self.rounds[-1 if seen else -2].text
+        seen = len(self.passes) == 1 or any((*self.current.outputs, *self.current.partial))
+        return self.passes[-1 if seen else -2].text
 
     @property
-    def final(self) -> Round:
+    def final(self) -> Pass:
         """The last round; the one before where the last did not come to its end: half a merge loses a half."""
-        return self.rounds[-1 if self.current.complete or len(self.rounds) == 1 else -2]
+        return self.passes[-1 if self.current.complete or len(self.passes) == 1 else -2]
 
 
 BATCH_PIECES = 8
@@ -85,7 +85,7 @@ _WORST_FIRST: tuple[StopReason, ...] = ("stopped", "time", "context", "length", 
 _T = TypeVar("_T")
 
 
-class Rounds:
+class RequestRunner:
     """One generating request, or several that differ in text, options and seed alone; checked, and with seeds."""
 
     def __init__(
@@ -93,9 +93,9 @@ class Rounds:
     ) -> None:
         """With `listing` the results hold what else could have been said, where there was a choice."""
         self._engine, self._task, self._requests, self._cancel = engine, task, requests, cancel
-        self._generation, self._uses = requests[0].generation, requests[0].uses
-        assert all((each.generation, each.uses) == (self._generation, self._uses) for each in requests)
-        self._budget = budget_of(engine, task, self._generation)
+        self._generation, self._variants = requests[0].generation, requests[0].variants
+        assert all((each.generation, each.variants) == (self._generation, self._variants) for each in requests)
+        self._budget = prompt_limit_of(engine, task, self._generation)
         self._pieces_at_once = max(1, BATCH_PIECES // len(requests))
         self._chooser = Chooser(
             engine, task, self._generation, cancel, self._cut_short, lambda: self._seconds - self._batch_at, listing
@@ -113,43 +113,41 @@ class Rounds:
 
     def run(self) -> Generator[Progress]:
         """Progress of the first request; the last one holds the results of all. Closing it closes the engine's stream."""
-        strands: list[Strand] = []
+        states: list[GenerationState] = []
         for request in self._requests:
             read = self._task.read(request)
             pieces = self._task.pieces(read.text, read.options, self._budget)
-            strands += [Strand(request, read, use, [Round(pieces)]) for use in self._uses]
-        active, shown = strands, strands[: len(self._uses)]
-        most = max(len(strand.current.pieces.texts) for strand in strands)
+            states += [GenerationState(request, read, variant, [Pass(pieces)]) for variant in self._variants]
+        active, shown = states, states[: len(self._variants)]
+        most = max(len(state.current.pieces.texts) for state in states)
         for number in range(most + 1):  # every round has fewer pieces than the one before
-            with _closing(self._round(active, number)) as steps:
+            with _closing(self._pass(active, number)) as steps:
                 for done, total, stage in steps:
                     yield self._progress(shown, done, total, stage)
-            active = [strand for strand in active if self._ended is None and self._next_round(strand)]
+            active = [state for state in active if self._ended is None and self._next_pass(state)]
             if not active:
                 break
-        results = tuple(map(self._result, strands))
+        results = tuple(map(self._result, states))
         last = self._progress(shown, max(1, self._done), max(1, self._done), "Done")
-        yield replace(last, texts={strand.use: strand.final.text for strand in shown}, results=results)
+        yield replace(last, texts={state.variant: state.final.text for state in shown}, results=results)
 
-    def _next_round(self, strand: Strand) -> bool:
-        pieces = self._task.next_pieces(strand.current.outputs, strand.read.options, self._budget)
+    def _next_pass(self, state: GenerationState) -> bool:
+        pieces = self._task.next_pieces(state.current.outputs, state.read.options, self._budget)
         if pieces is None:
             return False
-        strand.rounds.append(Round(pieces))
+        state.passes.append(Pass(pieces))
         return True
 
-    def _round(self, active: Sequence[Strand], number: int) -> Generator[tuple[int, int, str]]:
+    def _pass(self, active: Sequence[GenerationState], number: int) -> Generator[tuple[int, int, str]]:
         """Batches of all active strands together; gives pieces done, pieces in all, and the stage in words."""
-        all_pieces = [strand.current.pieces for strand in active]
+        all_pieces = [state.current.pieces for state in active]
         size = max(len(pieces.texts) for pieces in all_pieces)
         total = self._done + size + max(pieces.later for pieces in all_pieces)
         verb = "Merge" if number else self._task.title
         for start in range(0, size, self._pieces_at_once):
             end = min(start + self._pieces_at_once, size)
             jobs = [
-                (strand, index)
-                for strand in active
-                for index in range(start, min(end, len(strand.current.pieces.texts)))
+                (state, index) for state in active for index in range(start, min(end, len(state.current.pieces.texts)))
             ]
             stage = f"{verb}: {_span(all_pieces[0].noun, start + 1, end, size)}" if size > 1 else verb
             with _closing(self._batch(jobs, number)) as snapshots:
@@ -160,11 +158,11 @@ class Rounds:
                 return
         self._done += size
 
-    def _batch(self, jobs: Sequence[tuple[Strand, int]], number: int) -> Generator[Snapshot]:
+    def _batch(self, jobs: Sequence[tuple[GenerationState, int]], number: int) -> Generator[Snapshot]:
         self._ended = self._cut_short()
         if self._ended:
             return
-        prompts = [self._prompt(strand, number, index) for strand, index in jobs]
+        prompts = [self._prompt(state, number, index) for state, index in jobs]
         self._batch_size = max(self._batch_size, len(prompts))
         before, offset = self._new_tokens, self._seconds
         self._batch_at = offset
@@ -182,7 +180,7 @@ class Rounds:
 
     def _chosen(
         self,
-        jobs: Sequence[tuple[Strand, int]],
+        jobs: Sequence[tuple[GenerationState, int]],
         prompts: Sequence[Prompt],
         last: Snapshot,
         found: Sequence[Completion],
@@ -191,21 +189,21 @@ class Rounds:
         completions: list[Completion] = []
         rows = [
             Answered(
-                strand.current.pieces.texts[index],
-                strand.read.options,
-                self._task.asked(strand.request, strand.use),
+                state.current.pieces.texts[index],
+                state.read.options,
+                self._task.asked(state.request, state.variant),
                 prompt,
                 completion,
             )
-            for (strand, index), prompt, completion in zip(jobs, prompts, found, strict=True)
+            for (state, index), prompt, completion in zip(jobs, prompts, found, strict=True)
         ]
         for start in range(0, len(rows), CHOSEN_TOGETHER):
             part = slice(start, start + CHOSEN_TOGETHER)
             chosen = self._chooser.choose(rows[part])
-            for (strand, _), each in zip(jobs[part], chosen, strict=True):
-                strand.current.alternatives.append(each.alternatives)
-                strand.current.probabilities.append(each.mean_probability)
-                strand.current.withheld.append(each.withheld)
+            for (state, _), each in zip(jobs[part], chosen, strict=True):
+                state.current.alternatives.append(each.alternatives)
+                state.current.probabilities.append(each.mean_probability)
+                state.current.withheld.append(each.withheld)
             completions += [each.completion for each in chosen]
             if any(each.alternatives for each in chosen):
                 yield replace(last, completions=None)
@@ -222,24 +220,24 @@ class Rounds:
         """Of the time limit of all requests."""
         return self._generation.time_limit_s * len(self._requests) - self._seconds
 
-    def _prompt(self, strand: Strand, number: int, index: int) -> Prompt:
-        request, form = strand.read, self._task.asked(strand.read, strand.use)
-        text = self._task.prompt(strand.current.pieces.texts[index], request.options, form)
-        stop = self._task.plain_stop if form == "plain" else ()
-        without = self._task.without(request.options, form) if self._generation.guidance_scale > 1 else ""
-        return Prompt(text, strand.use, row_seed(request.seed or 0, number, index), stop, without)
+    def _prompt(self, state: GenerationState, number: int, index: int) -> Prompt:
+        request, prompt_style = state.read, self._task.asked(state.read, state.variant)
+        text = self._task.prompt(state.current.pieces.texts[index], request.options, prompt_style)
+        stop = self._task.plain_stop if prompt_style == "plain" else ()
+        without = self._task.without(request.options, prompt_style) if self._generation.guidance_scale > 1 else ""
+        return Prompt(text, state.variant, row_seed(request.seed or 0, number, index), stop, without)
 
-    def _take(self, jobs: Sequence[tuple[Strand, int]], snapshot: Snapshot) -> None:
-        for strand in {id(strand): strand for strand, _ in jobs}.values():
-            rows, current = [at for at, job in enumerate(jobs) if job[0] is strand], strand.current
+    def _take(self, jobs: Sequence[tuple[GenerationState, int]], snapshot: Snapshot) -> None:
+        for state in {id(state): state for state, _ in jobs}.values():
+            rows, current = [at for at, job in enumerate(jobs) if job[0] is state], state.current
             if snapshot.completions is None:
-                texts = (self._task.kept(snapshot.texts[at], strand.request.options) for at in rows)
+                texts = (self._task.kept(snapshot.texts[at], state.request.options) for at in rows)
                 current.partial = [self._task.clean(text) for text in texts]
                 continue
             completions = [snapshot.completions[at] for at in rows]
             ends = [completion.seconds for completion in completions]
             known = [end for end in ends if end is not None]
-            strand.seconds = self._batch_at + max(known) if len(known) == len(ends) else self._seconds
+            state.seconds = self._batch_at + max(known) if len(known) == len(ends) else self._seconds
             current.partial = []
             current.completions += completions
             withheld = current.withheld[-len(completions) :]
@@ -251,8 +249,8 @@ class Rounds:
                 if completion.stop_reason in CUT_SHORT:
                     self._ended = completion.stop_reason
 
-    def _progress(self, shown: Sequence[Strand], done: int, total: int, stage: str) -> Progress:
-        texts = {strand.use: strand.text for strand in shown}
+    def _progress(self, shown: Sequence[GenerationState], done: int, total: int, stage: str) -> Progress:
+        texts = {state.variant: state.text for state in shown}
         return Progress(texts, done, total, stage, self._new_tokens, self._seconds)
 
     @property
@@ -260,24 +258,24 @@ class Rounds:
         """Since the start."""
         return time.monotonic() - self._started
 
-    def _result(self, strand: Strand) -> Result:
-        request, final = strand.request, strand.final
-        completions = [completion for each in strand.rounds for completion in each.completions]
+    def _result(self, state: GenerationState) -> Result:
+        request, final = state.request, state.final
+        completions = [completion for each in state.passes for completion in each.completions]
         reasons = {completion.stop_reason for completion in completions}
-        if self._ended and not strand.current.complete:
+        if self._ended and not state.current.complete:
             reasons.add(self._ended)
         receipt = make_receipt(
             self._engine.info,
             request,
-            use=strand.use,
-            form=self._task.asked(request, strand.use),
+            variant=state.variant,
+            prompt_style=self._task.asked(request, state.variant),
             seed=request.seed,
             output=final.text,
             batch_size=self._batch_size,
             prompt_tokens=sum(completion.prompt_tokens for completion in completions),
             new_tokens=sum(len(completion.token_ids) for completion in completions),
             first_token_s=self._first_token_s,
-            seconds=strand.seconds,
+            seconds=state.seconds,
             stop_reason=next(reason for reason in _WORST_FIRST if reason in reasons),
             pieces=len(completions),
         )
@@ -289,15 +287,15 @@ class Rounds:
         about = (
             (f"The model would have answered “{withheld}”, but the text does not support that.",)
             if withheld
-            else self._task.notes(strand.read.text, final.text, request.options)
+            else self._task.notes(state.read.text, final.text, request.options)
         )
         notes = (*self._task.reading_notes(request), *about)
-        facts = self._task.facts(strand.read.text, final.text)
+        facts = self._task.facts(state.read.text, final.text)
         raw = tuple(completion.text for completion in final.completions)
         notes = (*notes, *_empty_notes(final), *_ending_notes(receipt, final.pieces.noun))
         token_ids = tuple(completion.token_ids for completion in final.completions)
         return Result(
-            strand.use,
+            state.variant,
             final.text,
             raw,
             receipt,
@@ -331,7 +329,7 @@ def _span(noun: str, first: int, last: int, total: int) -> str:
     return f"{noun}s {first} to {last} of {total}"
 
 
-def _empty_notes(final: Round) -> tuple[str, ...]:
+def _empty_notes(final: Pass) -> tuple[str, ...]:
     """What the model left unanswered."""
     empty, total = final.outputs.count(""), len(final.outputs)
     if not empty or not final.complete:

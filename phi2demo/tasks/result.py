@@ -3,13 +3,13 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from phi2demo.engine.engine import Candidate, Use
+from phi2demo.engine.engine import Candidate, Variant
 from phi2demo.tasks.confidence import Sureness, joint
 from phi2demo.tasks.receipt import Receipt
 
 
 @dataclass(frozen=True)
-class Listed:
+class Alternative:
     """One of the outputs that an answer was chosen among."""
 
     candidate: Candidate
@@ -27,7 +27,7 @@ class Listed:
 class Result:
     """What one model answered."""
 
-    use: Use
+    variant: Variant
     text: str
     """Cleaned, as shown."""
     raw: tuple[str, ...]
@@ -41,7 +41,7 @@ class Result:
     """Of the labels, for a task that classifies."""
     token_ids: tuple[tuple[int, ...], ...] = ()
     """Of `raw`, as generated, with the tokens that ended each piece; none where the output was chosen, not generated."""
-    alternatives: tuple[tuple[Listed, ...], ...] = ()
+    alternatives: tuple[tuple[Alternative, ...], ...] = ()
     """Of each piece what it was chosen among, the chosen one first; none where there was no choice, or nobody asked."""
     piece_probabilities: tuple[float | None, ...] = ()
     """Mean token probability of each piece, see `tasks.sureness`; none where the task has no right answer, or chooses a
@@ -70,7 +70,7 @@ class Result:
         """
         answer: dict[str, Any] = {
             "text": self.text,
-            "use": self.use,
+            "variant": self.variant,
             "notes": list(self.notes),
             "facts": list(self.facts),
             "receipt": asdict(self.receipt),
@@ -92,7 +92,7 @@ class Result:
 class Progress:
     """One step of a running request."""
 
-    texts: dict[Use, str]
+    texts: dict[Variant, str]
     """Cleaned text so far."""
     done: int
     total: int

@@ -9,16 +9,16 @@ from dataclasses import replace
 from itertools import groupby, islice
 from threading import Event
 
-from phi2demo.engine.engine import MAX_SEED, Engine, GenerationOptions, ModelInfo, Prompt, Score, Use
+from phi2demo.engine.engine import MAX_SEED, Engine, GenerationOptions, ModelInfo, Prompt, Score, Variant
 from phi2demo.engine.revisions import same_adapter
 from phi2demo.errors import InputError, ModelError, SettingsError
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.receipt import Receipt, make_receipt
 from phi2demo.tasks.request import Request
-from phi2demo.tasks.request_runner import BATCH_PIECES, Rounds
+from phi2demo.tasks.request_runner import BATCH_PIECES, RequestRunner
 from phi2demo.tasks.result import Progress, Result
 from phi2demo.tasks.task import AnyTask
-from phi2demo.tasks.token_budget import budget_of
+from phi2demo.tasks.token_budget import prompt_limit_of
 
 
 def classify(engine: Engine, task: AnyTask, requests: Sequence[Request]) -> Generator[Progress]:
@@ -27,29 +27,29 @@ def classify(engine: Engine, task: AnyTask, requests: Sequence[Request]) -> Gene
     The last Progress holds the results of all requests.
     """
     started = time.monotonic()
-    uses = requests[0].uses
-    assert all((request.uses, request.generation) == (uses, requests[0].generation) for request in requests)
-    yield Progress(dict.fromkeys(uses, ""), 0, 1, task.title, 0, 0.0)
+    variants = requests[0].variants
+    assert all((request.variants, request.generation) == (variants, requests[0].generation) for request in requests)
+    yield Progress(dict.fromkeys(variants, ""), 0, 1, task.title, 0, 0.0)
     outputs = [f" {label}" for label in task.labels]
-    asked = [(request, use) for request in requests for use in uses]
+    asked = [(request, variant) for request in requests for variant in variants]
     prompts = _prompts(engine, task, asked)
     rows = [
-        Prompt(prompt, use, request.seed or 0)
-        for (request, use), prompt in zip(asked, prompts, strict=True)
+        Prompt(prompt, variant, request.seed or 0)
+        for (request, variant), prompt in zip(asked, prompts, strict=True)
         for _ in outputs
     ]
     strength = requests[0].generation.adapter_strength
     scores = engine.score(rows, outputs * len(asked), adapter_strength=strength)
     seconds = time.monotonic() - started
     results = []
-    for at, (request, use) in enumerate(asked):
+    for at, (request, variant) in enumerate(asked):
         probabilities = _softmax(task.labels, scores[at * len(outputs) : (at + 1) * len(outputs)])
         best = max(task.labels, key=probabilities.__getitem__)
         receipt = make_receipt(
             engine.info,
             request,
-            use=use,
-            form=task.asked(request, use),
+            variant=variant,
+            prompt_style=task.asked(request, variant),
             seed=request.seed,
             output=best,
             batch_size=len(rows),
@@ -62,19 +62,19 @@ def classify(engine: Engine, task: AnyTask, requests: Sequence[Request]) -> Gene
         )
         facts = (", ".join(f"{label} {share:.1%}" for label, share in probabilities.items()),)
         notes = task.reading_notes(request)
-        results.append(Result(use, best, (f" {best}",), receipt, notes, facts, probabilities))
-    texts = {result.use: result.text for result in results[: len(uses)]}
+        results.append(Result(variant, best, (f" {best}",), receipt, notes, facts, probabilities))
+    texts = {result.variant: result.text for result in results[: len(variants)]}
     yield Progress(texts, 1, 1, "Done", 0, time.monotonic() - started, tuple(results))
 
 
-def _prompts(engine: Engine, task: AnyTask, asked: Sequence[tuple[Request, Use]]) -> list[str]:
+def _prompts(engine: Engine, task: AnyTask, asked: Sequence[tuple[Request, Variant]]) -> list[str]:
     """InputError where one does not fit together with its label."""
-    budget = budget_of(engine, task, asked[0][0].generation)
+    budget = prompt_limit_of(engine, task, asked[0][0].generation)
     prompts = []
-    for request, use in asked:
+    for request, variant in asked:
         read = task.read(request)
         (text,) = task.pieces(read.text, read.options, budget).texts
-        prompts.append(task.prompt(text, read.options, task.asked(request, use)))
+        prompts.append(task.prompt(text, read.options, task.asked(request, variant)))
     return prompts
 
 
@@ -121,7 +121,7 @@ def answer_all(
     Requests that follow each other go together where task, generation options and uses are the same. Measured times
     are those of the group. Raises as `run` does, when it comes to the request concerned.
     """
-    for _, alike in groupby(requests, key=lambda request: (request.task, request.generation, request.uses)):
+    for _, alike in groupby(requests, key=lambda request: (request.task, request.generation, request.variants)):
         while group := list(islice(alike, at_once)):
             try:
                 results = _last_results(_run_together(engine, group, cancel, listing=listing))
@@ -131,8 +131,8 @@ def answer_all(
                 for request in group:
                     yield _last_results(_run_together(engine, [request], cancel, listing=listing))
                 continue
-            uses = len(group[0].uses)
-            yield from (results[at : at + uses] for at in range(0, len(results), uses))
+            variants = len(group[0].variants)
+            yield from (results[at : at + variants] for at in range(0, len(results), variants))
 
 
 def task_named(name: str) -> AnyTask:
@@ -154,10 +154,10 @@ def request_of(receipt: Receipt) -> Request:
             text=receipt.text,
             options=task.options_type(**receipt.options),
             generation=GenerationOptions(**generation),
-            uses=(receipt.use,),
+            variants=(receipt.variant,),
             seed=receipt.seed,
-            base_form=receipt.form,
-            form=receipt.form,
+            base_prompt_style=receipt.prompt_style,
+            prompt_style=receipt.prompt_style,
         )
     except TypeError as error:
         raise InputError(f"The receipt's options do not fit this version: {error}.") from error
@@ -173,11 +173,11 @@ def replay(
     its adapter is replayed by one of the same weights, and the result has the note SETTINGS_UNKNOWN.
     """
     info = engine.info
-    use, sure = _use_of(receipt, info)
-    if use is None or info.base_revision != receipt.base_revision:
+    variant, sure = _variant_of(receipt, info)
+    if variant is None or info.base_revision != receipt.base_revision:
         raise _another_model(receipt, info)
     asked = request_of(receipt)
-    asked = replace(asked, uses=(use,), generation=asked.generation.within(longest_s))
+    asked = replace(asked, variants=(variant,), generation=asked.generation.within(longest_s))
     with closing(run(engine, asked, cancel=cancel)) as steps:
         for progress in steps:
             if progress.results is not None and not sure:
@@ -186,21 +186,25 @@ def replay(
             yield progress
 
 
-def _use_of(receipt: Receipt, info: ModelInfo) -> tuple[Use | None, bool]:
+def _variant_of(receipt: Receipt, info: ModelInfo) -> tuple[Variant | None, bool]:
     """Under which use the adapter that a receipt names is loaded, if it is, and whether that is sure."""
-    if receipt.use == "base":
+    if receipt.variant == "base":
         return "base", True
-    seats = [use for use in dict.fromkeys((receipt.use, *info.uses)) if use in info.uses and use != "base"]
-    same = {use: same_adapter(info.adapter_of(use)[1], receipt.adapter_revision) for use in seats}
-    surely = next((use for use in seats if same[use]), None)
-    return (surely, True) if surely else (next((use for use in seats if same[use] is None), None), False)
+    seats = [
+        variant
+        for variant in dict.fromkeys((receipt.variant, *info.variants))
+        if variant in info.variants and variant != "base"
+    ]
+    same = {variant: same_adapter(info.adapter_of(variant)[1], receipt.adapter_revision) for variant in seats}
+    surely = next((variant for variant in seats if same[variant]), None)
+    return (surely, True) if surely else (next((variant for variant in seats if same[variant] is None), None), False)
 
 
 def _another_model(receipt: Receipt, info: ModelInfo) -> ModelError:
-    seats = [info.adapter_of(use) for use in info.uses if use != "base"]
+    seats = [info.adapter_of(variant) for variant in info.variants if variant != "base"]
     wanted = _named(receipt.base, receipt.base_revision, (receipt.adapter, receipt.adapter_revision))
     loaded = _named(info.base, info.base_revision, *seats)
-    how = " with --adapter or --second-adapter" if receipt.use == "second" else ""
+    how = " with --adapter or --second-adapter" if receipt.variant == "second" else ""
     weights, _, settings = (receipt.adapter_revision or "").partition("-")
     revisions = [revision for _, revision in seats if revision]
     why = ""
@@ -226,8 +230,8 @@ def _run_together(
     """Answer requests of one task, with the same generation options and uses, in the same batches."""
     task = task_named(requests[0].task)
     checked = [task.check(request) for request in requests]
-    for use in checked[0].uses:
-        engine.info.check_use(use)
+    for variant in checked[0].variants:
+        engine.info.check_variant(variant)
     seeded = [
         request if request.seed is not None else replace(request, seed=secrets.randbelow(MAX_SEED + 1))
         for request in checked
@@ -235,7 +239,7 @@ def _run_together(
     if task.labels:
         yield from classify(engine, task, seeded)
     else:
-        yield from Rounds(engine, task, seeded, cancel or Event(), listing=listing).run()
+        yield from RequestRunner(engine, task, seeded, cancel or Event(), listing=listing).run()
 
 
 def _last_results(steps: Generator[Progress]) -> tuple[Result, ...]:

@@ -11,7 +11,7 @@ from phi2demo.data.documents import balance, count_words, pack, split_sentences
 from phi2demo.engine.engine import GenerationOptions
 from phi2demo.errors import InputError, SettingsError
 from phi2demo.tasks.request import TaskOptions
-from phi2demo.tasks.task import Budget, Pieces, Task
+from phi2demo.tasks.task import Pieces, PromptLimit, Task
 
 LENGTHS = {"sentence": "one sentence", "short": "two or three sentences", "medium": "a short paragraph"}
 SENTENCES = {"sentence": 1, "short": 3, "medium": 6}
@@ -59,7 +59,7 @@ class Summarization(Task[SummaryOptions]):
         """A summary of one line, whatever length is asked for."""
         return f"{text}\n\nIn short:"
 
-    def pieces(self, text: str, options: SummaryOptions, budget: Budget) -> Pieces:
+    def pieces(self, text: str, options: SummaryOptions, budget: PromptLimit) -> Pieces:
         """Parts cut at sentence ends: as few as fit, or as many as the summary should have sentences."""
         room = budget.tokens - budget.count_tokens(self.prompt("", options)) - SEAM_TOKENS
         if room < 32:
@@ -73,7 +73,7 @@ class Summarization(Task[SummaryOptions]):
         later = _later(len(parts), wanted if options.by_parts else 1, shrink=budget.output_tokens / room)
         return Pieces(tuple(parts), join=_paragraph, later=later)
 
-    def next_pieces(self, outputs: Sequence[str], options: SummaryOptions, budget: Budget) -> Pieces | None:
+    def next_pieces(self, outputs: Sequence[str], options: SummaryOptions, budget: PromptLimit) -> Pieces | None:
         """A summary of the summaries, until there are as few as the length wants or it gets no shorter."""
         wanted = SENTENCES[options.length] if options.by_parts else 1
         merged = _paragraph(outputs)

@@ -7,15 +7,15 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from phi2demo.data.checks import check_choice, check_text
 from phi2demo.data.cleaning import clean, looks_changed
-from phi2demo.engine.engine import END_OF_TEXT, MAX_SEED, GenerationOptions, Use
+from phi2demo.engine.engine import END_OF_TEXT, MAX_SEED, GenerationOptions, Variant
 from phi2demo.errors import InputError, SettingsError
 from phi2demo.tasks.casing import without_capitals
 from phi2demo.tasks.confidence import Grounds
-from phi2demo.tasks.request import FORMS, Form, Request, TaskOptions, check_uses, language_of
+from phi2demo.tasks.request import PROMPT_STYLES, PromptStyle, Request, TaskOptions, check_variants, language_of
 
 
 @dataclass(frozen=True)
-class Budget:
+class PromptLimit:
     """How much text one prompt may hold."""
 
     count_tokens: Callable[[str], int]
@@ -85,23 +85,23 @@ class Task(ABC, Generic[O]):
     def plain(self, text: str, options: O) -> str:
         """A text that holds the answer next: up to there the one that `pretrain` makes of an example."""
 
-    def form_of(self, use: Use, options: O, base_form: Form) -> Form:
+    def prompt_style_of(self, variant: Variant, options: O, base_prompt_style: PromptStyle) -> PromptStyle:
         """How these weights are asked: adapters by the template that they were finetuned on."""
-        return base_form if use == "base" else "template"
+        return base_prompt_style if variant == "base" else "template"
 
-    def asked(self, request: Request, use: Use) -> Form:
+    def asked(self, request: Request, variant: Variant) -> PromptStyle:
         """The form of a request of this task."""
         assert isinstance(request.options, self.options_type)
         options: Any = request.options
-        return request.form or self.form_of(use, options, request.base_form)
+        return request.prompt_style or self.prompt_style_of(variant, options, request.base_prompt_style)
 
-    def prompt(self, text: str, options: O, form: Form = "template") -> str:
+    def prompt(self, text: str, options: O, prompt_style: PromptStyle = "template") -> str:
         """The template around `text`, the same in the app, in evaluation and in training.
 
         The plain form begins a text, as in pretraining, where each follows the end of another: read so, a text is
         likelier gone on with as it should be.
         """
-        if form == "plain":
+        if prompt_style == "plain":
             return END_OF_TEXT + self.plain(text, options)
         return f"Instruct: {self.instruction(text, options)}\nOutput:"
 
@@ -127,11 +127,11 @@ class Task(ABC, Generic[O]):
         """A text in capitals as sentences are written, as long as before."""
         return without_capitals(text, language=language)
 
-    def without(self, options: O, form: Form = "template") -> str:
+    def without(self, options: O, prompt_style: PromptStyle = "template") -> str:
         """The prompt without a text: what guidance holds the text's own prompt against. Empty where nothing is left."""
-        return self.prompt("", options, form)
+        return self.prompt("", options, prompt_style)
 
-    def pieces(self, text: str, options: O, budget: Budget) -> Pieces:
+    def pieces(self, text: str, options: O, budget: PromptLimit) -> Pieces:
         """Cut a text into prompts that fit; one piece unless the task splits. InputError where it does not fit."""
         prompt = self.prompt(text, options)
         if not budget.fits(prompt):
@@ -142,7 +142,7 @@ class Task(ABC, Generic[O]):
             )
         return Pieces((text,), join=lambda outputs: "".join(outputs[:1]))
 
-    def next_pieces(self, outputs: Sequence[str], options: O, budget: Budget) -> Pieces | None:
+    def next_pieces(self, outputs: Sequence[str], options: O, budget: PromptLimit) -> Pieces | None:
         """A further round over the answers (summaries of summaries), or None where they are the result."""
         return None
 
@@ -194,8 +194,8 @@ class Task(ABC, Generic[O]):
             raise SettingsError(
                 f"{self.name} takes {self.options_type.__name__}, not {type(request.options).__name__}."
             )
-        check_uses(request.uses)
-        check_choice("base_form", request.base_form, FORMS)
+        check_variants(request.variants)
+        check_choice("base_prompt_style", request.base_prompt_style, PROMPT_STYLES)
         if request.generation.reverse_weight and not self.reversible:
             raise SettingsError(f"{self.name} cannot be asked the other way round: leave reverse_weight at 0.")
         if request.generation.min_support and not self.no_answer:

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from phi2demo.engine.engine import Engine, GenerationOptions
 from phi2demo.errors import InputError
 from phi2demo.tasks.request import Request
-from phi2demo.tasks.task import AnyTask, Budget
+from phi2demo.tasks.task import AnyTask, PromptLimit
 
 COUNTED_CHARACTERS = 100_000
 """The pieces of a longer text are not counted: that takes seconds, and is asked for at every key."""
 
 
 @dataclass(frozen=True)
-class Room:
+class TokenBudget:
     """What a text takes of the room there is."""
 
     tokens: int
@@ -25,26 +25,28 @@ class Room:
     """What a piece is."""
 
 
-def budget_of(engine: Engine, task: AnyTask, generation: GenerationOptions) -> Budget:
+def prompt_limit_of(engine: Engine, task: AnyTask, generation: GenerationOptions) -> PromptLimit:
     """The context less what is kept for the output."""
     context = engine.info.context
     if task.labels:
-        return Budget(engine.count_tokens, context - max(engine.count_tokens(f" {label}") for label in task.labels) - 1)
+        return PromptLimit(
+            engine.count_tokens, context - max(engine.count_tokens(f" {label}") for label in task.labels) - 1
+        )
     reserved = min(generation.max_new_tokens, context // 2)
-    return Budget(engine.count_tokens, context - reserved, reserved)
+    return PromptLimit(engine.count_tokens, context - reserved, reserved)
 
 
-def room_for(engine: Engine, task: AnyTask, request: Request) -> Room:
+def token_budget_for(engine: Engine, task: AnyTask, request: Request) -> TokenBudget:
     """What the text of a request, checked or not, takes."""
-    read, budget = task.read(request), budget_of(engine, task, request.generation)
+    read, budget = task.read(request), prompt_limit_of(engine, task, request.generation)
     tokens = engine.count_tokens(read.text)
     if not task.splits:
         around = engine.count_tokens(task.prompt(read.text, read.options)) - tokens
-        return Room(tokens, max(0, budget.tokens - around))
+        return TokenBudget(tokens, max(0, budget.tokens - around))
     if len(read.text) > COUNTED_CHARACTERS:
-        return Room(tokens)
+        return TokenBudget(tokens)
     try:
         pieces = task.pieces(read.text, read.options, budget)
     except InputError:  # said when it is asked
-        return Room(tokens)
-    return Room(tokens, None, len(pieces.texts), pieces.noun)
+        return TokenBudget(tokens)
+    return TokenBudget(tokens, None, len(pieces.texts), pieces.noun)

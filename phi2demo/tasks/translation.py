@@ -12,7 +12,7 @@ from phi2demo.engine.engine import GenerationOptions
 from phi2demo.errors import InputError, SettingsError
 from phi2demo.tasks.casing import with_beginnings
 from phi2demo.tasks.request import TaskOptions
-from phi2demo.tasks.task import Budget, Pieces, Task
+from phi2demo.tasks.task import Pieces, PromptLimit, Task
 
 _WORD = re.compile(r"\w+")
 MIN_COPIED_WORDS = 4
@@ -57,7 +57,7 @@ class Translation(Task[TranslationOptions]):
         """A line a language, each begun by its name."""
         return f"{language_name(options.source)}: {text}\n{language_name(options.target)}:"
 
-    def pieces(self, text: str, options: TranslationOptions, budget: Budget) -> Pieces:
+    def pieces(self, text: str, options: TranslationOptions, budget: PromptLimit) -> Pieces:
         """One piece a sentence; what has no letters (numbers, rules, blank lines) is copied."""
         layout = lay_out(
             text, language=options.source, fits=lambda sentence: budget.fits(self.prompt(sentence, options))

@@ -16,7 +16,7 @@ from phi2demo.emissions.meter import detect
 from phi2demo.engine.planning import ModelPlan, plan
 from phi2demo.errors import DataError, SettingsError
 from phi2demo.settings import ModelSettings
-from phi2demo.tasks.declared import FILE, Declaration
+from phi2demo.tasks.declared import FILE, AdapterTasks
 from phi2demo.training import record
 from phi2demo.training.held_out import draw
 from phi2demo.training.instructions import FORMS, KINDS_TAUGHT, NEEDS, REPLAY
@@ -81,7 +81,7 @@ def adapt(model: "PreTrainedModel", settings: FinetuneSettings) -> "PeftModel":
 
 
 def save(
-    model: "PeftModel", tokenizer: "PreTrainedTokenizerBase", declared: Declaration, settings: FinetuneSettings
+    model: "PeftModel", tokenizer: "PreTrainedTokenizerBase", declared: AdapterTasks, settings: FinetuneSettings
 ) -> None:
     """`adapter_model.safetensors` in bfloat16, its config, `tasks.json`, and the tokenizer's files."""
     import torch
@@ -171,24 +171,24 @@ def finetune(settings: FinetuneSettings) -> Path:
         label="finetune",
     )
     if accelerator.is_main_process:
-        save(model, tokenizer, _declaration(taught), settings)
+        save(model, tokenizer, _adapter_tasks(taught), settings)
         _write_record(settings, loop, taught, reports, describe(state, accelerator))
     return settings.output
 
 
-def _declaration(taught: Mixture) -> Declaration:
+def _adapter_tasks(taught: Mixture) -> AdapterTasks:
     """Tasks and languages as taught."""
-    taught_in = {
+    training_languages = {
         task: text_languages([source for source in taught.sources if source.kind == FORMS[task][0]], task)
         for task in taught.tasks
         if task in FIELDS
     }
-    return Declaration(
+    return AdapterTasks(
         tasks=tuple(task for task in taught.tasks if task != REPLAY),
-        languages=taught.languages or Declaration.languages,
+        languages=taught.languages or AdapterTasks.languages,
         modes=("continue",),
         lengths=("sentence",),
-        taught_in={task: languages for task, languages in taught_in.items() if languages},
+        training_languages={task: languages for task, languages in training_languages.items() if languages},
     )
 
 

@@ -12,9 +12,9 @@ from phi2demo.training.mixture import EMPHASIS, Mixture
 if TYPE_CHECKING:
     import torch
 
-Told = Callable[[int, int], None]
+ProgressCallback = Callable[[int, int], None]
 """Is told how many parts are done, of how many, before each and after the last; what it raises ends the measurement."""
-Measure = Callable[[Told], dict[str, float]]
+TestSet = Callable[[ProgressCallback], dict[str, float]]
 """Losses on held-out examples by name; "all" is that of all."""
 
 
@@ -23,7 +23,12 @@ class _BrokenOffError(Exception):
 
 
 def measure(
-    model: "torch.nn.Module", losses: Measure, *, show: Told, stopped: Callable[[], bool], eager: bool = False
+    model: "torch.nn.Module",
+    losses: TestSet,
+    *,
+    show: ProgressCallback,
+    stopped: Callable[[], bool],
+    eager: bool = False,
 ) -> dict[str, float] | None:
     """The losses of `model`, which is trained on afterwards; None where `stopped` says so between two parts.
 
@@ -59,7 +64,7 @@ class HeldOut:
     """Of each task in the loss of all."""
 
     def losses(
-        self, model: "torch.nn.Module", part_tokens: int, device: "torch.device", told: Told
+        self, model: "torch.nn.Module", part_tokens: int, device: "torch.device", told: ProgressCallback
     ) -> dict[str, float]:
         """Loss per output token of each task, and of all by their shares."""
         import torch

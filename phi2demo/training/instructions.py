@@ -17,7 +17,7 @@ from phi2demo.tasks.question_answering import QuestionOptions
 from phi2demo.tasks.request import TaskOptions
 from phi2demo.tasks.sentiment import SentimentOptions
 from phi2demo.tasks.summarization import SummaryOptions
-from phi2demo.tasks.task import Budget
+from phi2demo.tasks.task import PromptLimit
 from phi2demo.tasks.translation import TranslationOptions
 
 CONTINUATION_TOKENS = 160
@@ -46,23 +46,23 @@ class Example:
     """What stands between the two."""
 
 
-Form = Callable[[Row, np.random.Generator, Budget], Example | None]
+Form = Callable[[Row, np.random.Generator, PromptLimit], Example | None]
 """A row as an example, drawn with the generator where there are several; None where it holds none that fits."""
 
 
 def _example(task: str, text: str, options: TaskOptions, output: str, between: str = " ") -> Example:
     asked = TASKS[task]
-    form = asked.form_of("finetuned", options, "template")
+    form = asked.prompt_style_of("finetuned", options, "template")
     return Example(asked.prompt(text, options, form), output, between=between)
 
 
-def _translation(row: Row, random: np.random.Generator, budget: Budget) -> Example:
+def _translation(row: Row, random: np.random.Generator, budget: PromptLimit) -> Example:
     ends = [(row["source_lang"], row["source"]), (row["target_lang"], row["target"])]
     (source, text), (target, output) = ends[:: random.choice((1, -1))]
     return _example("translation", text, TranslationOptions(source, target), output)
 
 
-def _summarization(row: Row, random: np.random.Generator, budget: Budget) -> Example | None:
+def _summarization(row: Row, random: np.random.Generator, budget: PromptLimit) -> Example | None:
     """The document is cut at a sentence end where it is too long."""
     options = SummaryOptions("sentence")
     empty = TASKS["summarization"].prompt("", options)
@@ -75,18 +75,18 @@ def _summarization(row: Row, random: np.random.Generator, budget: Budget) -> Exa
     return _example("summarization", document, options, row["summary"])
 
 
-def _sentiment(row: Row, random: np.random.Generator, budget: Budget) -> Example:
+def _sentiment(row: Row, random: np.random.Generator, budget: PromptLimit) -> Example:
     return _example("sentiment", row["text"], SentimentOptions(), "positive" if int(row["label"]) == 1 else "negative")
 
 
-def _question_answering(row: Row, random: np.random.Generator, budget: Budget) -> Example | None:
+def _question_answering(row: Row, random: np.random.Generator, budget: PromptLimit) -> Example | None:
     if not row["answers"]:
         return None
     options = QuestionOptions(row["question"])
     return _example("question_answering", row["context"], options, row["answers"][0]["text"])
 
 
-def _generation(row: Row, random: np.random.Generator, budget: Budget) -> Example | None:
+def _generation(row: Row, random: np.random.Generator, budget: PromptLimit) -> Example | None:
     """One to three sentences from the start of the text or of a paragraph; the sentences after them are the output."""
     sentences, _ = _sentences(row, random)
     opening = int(random.integers(1, MAX_OPENING_SENTENCES + 1))
@@ -99,7 +99,7 @@ def _generation(row: Row, random: np.random.Generator, budget: Budget) -> Exampl
     return _example("generation", text, GenerationTaskOptions("continue"), output, between)
 
 
-def _replay(row: Row, random: np.random.Generator, budget: Budget) -> Example | None:
+def _replay(row: Row, random: np.random.Generator, budget: PromptLimit) -> Example | None:
     """The sentences from the start of the text or of a paragraph."""
     sentences, whole = _sentences(row, random)
     kept = _within(sentences, min(REPLAY_TOKENS, budget.tokens - 1), budget)
@@ -117,7 +117,7 @@ def _sentences(row: Row, random: np.random.Generator) -> tuple[list[str], bool]:
     return sentences, True
 
 
-def _within(sentences: list[str], limit: int, budget: Budget) -> list[str]:
+def _within(sentences: list[str], limit: int, budget: PromptLimit) -> list[str]:
     """The first of them, of at most `limit` tokens together."""
     kept, tokens = [], 0
     for sentence in sentences:

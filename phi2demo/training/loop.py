@@ -22,7 +22,7 @@ import numpy as np
 from phi2demo.errors import Phi2DemoError, SettingsError
 from phi2demo.training.batch import Batch, Batches
 from phi2demo.training.checkpoints import Checkpoints, TrainingState
-from phi2demo.training.held_out import Measure, measure
+from phi2demo.training.held_out import TestSet, measure
 from phi2demo.training.log import Log
 from phi2demo.training.loss import Entropy, add_gradients, cross_entropy
 from phi2demo.training.settings import LoopSettings
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import torch
     from accelerate import Accelerator
 
-AHEAD = 4
+PREFETCHED = 4
 """Batches that each worker is ahead at most."""
 
 
@@ -48,7 +48,7 @@ def batches_from(batches: Batches, start: int, stop: int, *, workers: int) -> It
         sampler=range(start, stop),
         batch_size=None,
         num_workers=workers,
-        prefetch_factor=AHEAD,
+        prefetch_factor=PREFETCHED,
         worker_init_fn=_begin,
     )
     yield from loader
@@ -134,7 +134,7 @@ def train(
     folder: Path,
     accelerator: "Accelerator",
     *,
-    validate: Measure | None = None,
+    validate: TestSet | None = None,
     identity: dict[str, Any] | None = None,
     label: str = "train",
 ) -> TrainingState:
@@ -227,7 +227,7 @@ class _Run:
     """As the accelerator wraps it."""
     optimizer: Any
     gradients: Callable[[Batch], "torch.Tensor"]
-    validate: Measure | None
+    validate: TestSet | None
     settings: LoopSettings
     accelerator: "Accelerator"
     checkpoints: Checkpoints

@@ -15,7 +15,7 @@ from phi2demo.data.rows import Row
 from phi2demo.engine.engine import END_OF_TEXT
 from phi2demo.engine.text_encoder import TextEncoder
 from phi2demo.errors import DataError, SettingsError
-from phi2demo.tasks.task import Budget
+from phi2demo.tasks.task import PromptLimit
 from phi2demo.training.batch import Batch
 from phi2demo.training.instructions import FORMS, REPLAY, Example
 
@@ -166,9 +166,9 @@ class Mixture:
         return {task: [s for s in self.sources if s.kind == FORMS[task][0]] for task in TASK_WEIGHTS}
 
     @cached_property
-    def _budget(self) -> Budget:
+    def _budget(self) -> PromptLimit:
         """Room for prompt and output, less the end token."""
-        return Budget(lambda text: len(self._ids(text)), self.max_length - 1)
+        return PromptLimit(lambda text: len(self._ids(text)), self.max_length - 1)
 
     @property
     def _end_id(self) -> int:

@@ -8,7 +8,7 @@ import torch
 from phi2demo.training.settings import OptimizerName
 
 
-class Joined(torch.optim.Optimizer):
+class JoinedOptimizer(torch.optim.Optimizer):
     """Several optimizers, each over parameters of its own, as one: one list of groups, one state, one step."""
 
     def __init__(self, parts: Sequence[torch.optim.Optimizer]) -> None:
@@ -58,4 +58,4 @@ def make_optimizer(
     muon = torch.optim.Muon(
         matrices, lr=learning_rate, weight_decay=weight_decay, momentum=0.95, adjust_lr_fn="match_rms_adamw"
     )
-    return Joined([muon, adamw])
+    return JoinedOptimizer([muon, adamw])

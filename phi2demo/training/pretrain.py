@@ -21,7 +21,7 @@ from phi2demo.settings import ModelSettings
 from phi2demo.training import record
 from phi2demo.training.batch import Batch
 from phi2demo.training.checkpoints import check_same
-from phi2demo.training.held_out import Told
+from phi2demo.training.held_out import ProgressCallback
 from phi2demo.training.loop import describe, train
 from phi2demo.training.loss import target_loss
 from phi2demo.training.pretraining_texts import Blocks, gap_sentences, plain_texts, weight_of, write_stream
@@ -323,7 +323,7 @@ def _open_blocks(settings: PretrainSettings, split: str) -> Blocks:
 
 
 def _validate(
-    model: "torch.nn.Module", held_out: Blocks, preset: Preset, device: "torch.device", told: Told
+    model: "torch.nn.Module", held_out: Blocks, preset: Preset, device: "torch.device", told: ProgressCallback
 ) -> dict[str, float]:
     """Loss per token: of each data set on the same held-out blocks every time, and of all by their weights."""
     import torch

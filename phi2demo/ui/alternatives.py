@@ -6,7 +6,7 @@ from html import escape
 
 from phi2demo.evaluation.metrics import number
 from phi2demo.tasks.candidates import Ranked
-from phi2demo.tasks.result import Listed
+from phi2demo.tasks.result import Alternative
 
 SHOWN = 20
 """Pieces of a long text; a program gets those of all."""
@@ -29,7 +29,7 @@ _LEGEND_OF_BOTH = (
 )
 
 
-def alternatives(pieces: Sequence[Sequence[Listed]], remark: Callable[[str], str] = lambda output: "") -> str:
+def alternatives(pieces: Sequence[Sequence[Alternative]], remark: Callable[[str], str] = lambda output: "") -> str:
     """A folded table, each piece's outputs together; empty where nothing else was weighed.
 
     `remark` says what is to be told of an output.
@@ -50,7 +50,7 @@ def alternatives(pieces: Sequence[Sequence[Listed]], remark: Callable[[str], str
     )
 
 
-def _body(piece: Sequence[Listed], remark: Callable[[str], str]) -> str:
+def _body(piece: Sequence[Alternative], remark: Callable[[str], str]) -> str:
     likeliest = max(piece, key=_likeliness)
     rows = "".join(
         _row(each, remark(each.text), first=at == 0, likeliest=each is likeliest) for at, each in enumerate(piece)
@@ -58,12 +58,12 @@ def _body(piece: Sequence[Listed], remark: Callable[[str], str]) -> str:
     return f"<tbody>{rows}</tbody>"
 
 
-def _likeliness(each: Listed) -> float:
+def _likeliness(each: Alternative) -> float:
     """A token, where lengths are weighed too."""
     return each.log_probability / (len(each.candidate.token_ids) if isinstance(each, Ranked) else 1)
 
 
-def _row(each: Listed, remark: str, *, first: bool, likeliest: bool) -> str:
+def _row(each: Alternative, remark: str, *, first: bool, likeliest: bool) -> str:
     both = isinstance(each, Ranked)
     marks = [
         *(["chosen"] if first else []),

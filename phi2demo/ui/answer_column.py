@@ -6,14 +6,14 @@ from typing import Any, Protocol
 
 import gradio as gr
 
-from phi2demo.engine.engine import Use
+from phi2demo.engine.engine import Variant
 from phi2demo.tasks.request import Request
 from phi2demo.ui.actions import Actions
 
 STATE_S = 3600
 """An answer is forgotten by the server after this long; the page still shows it."""
-LABELS: dict[Use, str] = {"finetuned": "Finetuned", "base": "Base", "second": "Second adapter"}
-_CAUTION = 'It may be wrong or biased: check what matters. <a href="#limits">Limits</a>'
+LABELS: dict[Variant, str] = {"finetuned": "Finetuned", "base": "Base", "second": "Second adapter"}
+_LOW_CONFIDENCE_WARNING = 'It may be wrong or biased: check what matters. <a href="#limits">Limits</a>'
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class AnswersTab(Actions, Protocol):
         ...
 
     @property
-    def columns(self) -> dict[Use, AnswerColumn]:
+    def columns(self) -> dict[Variant, AnswerColumn]:
         """By the model that answers there."""
         ...
 
@@ -119,17 +119,19 @@ class AnswersTab(Actions, Protocol):
         ...
 
 
-def answer_column(name: str, use: Use, *, lines: int, file: str, bars: bool, visible: bool = True) -> AnswerColumn:
+def answer_column(
+    name: str, variant: Variant, *, lines: int, file: str, bars: bool, visible: bool = True
+) -> AnswerColumn:
     """Lay out the place of one answer; `name` tells columns apart, `file` begins the names of downloads."""
     with gr.Column(min_width=260, visible=visible, elem_classes="answer") as box:
         text = gr.Textbox(
-            label=LABELS[use],
+            label=LABELS[variant],
             lines=lines,
             max_lines=24,
             interactive=False,
             buttons=["copy"],
             placeholder="The answer appears here.",
-            elem_id=f"{name}-{use}-text",
+            elem_id=f"{name}-{variant}-text",
             elem_classes="output-text",
         )
         marked = gr.HTML("", apply_default_css=False, visible=False, elem_classes="marked")
@@ -139,7 +141,7 @@ def answer_column(name: str, use: Use, *, lines: int, file: str, bars: bool, vis
         answered = gr.State(None, time_to_live=STATE_S)
         with gr.Column(visible=False, elem_classes="after") as after:
             facts = gr.HTML("", apply_default_css=False)
-            gr.HTML(_CAUTION, elem_classes="caution", apply_default_css=False)
+            gr.HTML(_LOW_CONFIDENCE_WARNING, elem_classes="caution", apply_default_css=False)
             others = gr.HTML("", apply_default_css=False)
             with gr.Accordion("Receipt", open=False, elem_classes="details"):
                 details = gr.HTML("", apply_default_css=False)
@@ -148,7 +150,7 @@ def answer_column(name: str, use: Use, *, lines: int, file: str, bars: bool, vis
                     save_receipt = gr.Button("Download receipt", size="sm", min_width=0, scale=0)
                     save_text = gr.Button("Download text", size="sm", min_width=0, scale=0)
                 replayed = gr.HTML("", elem_classes="replayed", apply_default_css=False)
-                receipt = gr.Textbox(visible="hidden", label="Receipt as JSON", elem_id=f"{name}-{use}-receipt")
+                receipt = gr.Textbox(visible="hidden", label="Receipt as JSON", elem_id=f"{name}-{variant}-receipt")
     save_receipt.click(None, receipt, js=download_as(f"{file}-receipt.json"), api_visibility="private")
     save_text.click(None, text, js=download_as(f"{file}.txt"), api_visibility="private")
     return AnswerColumn(

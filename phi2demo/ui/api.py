@@ -10,15 +10,15 @@ from typing import Any, Literal
 
 import gradio as gr
 
-from phi2demo.cards.model_cards import Shelf
-from phi2demo.engine.engine import USES, Engine, Use
+from phi2demo.cards.model_cards import ModelCards
+from phi2demo.engine.engine import VARIANTS, Engine, Variant
 from phi2demo.engine.loading import EngineLoader
 from phi2demo.errors import SettingsError
 from phi2demo.evaluation.confidence import judged
-from phi2demo.evaluation.reports import SHELF
+from phi2demo.evaluation.reports import REPORTS_FOLDER
 from phi2demo.settings import LONGEST_S
 from phi2demo.tasks import TASKS
-from phi2demo.tasks.declared import Declaration, Declarations
+from phi2demo.tasks.declared import AdapterTasks, VariantTasks
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.question_answering import QuestionOptions
 from phi2demo.tasks.receipt import Receipt
@@ -30,7 +30,7 @@ from phi2demo.tasks.summarization import SummaryOptions
 from phi2demo.ui.endpoint import (
     FRAME_S,
     LOADING_TIMEOUT_S,
-    BaseForm,
+    BasePromptStyle,
     Endpoint,
     Options,
     checked_seed,
@@ -51,17 +51,17 @@ class Endpoints(Endpoint):
         self,
         text: str,
         mode: str = "",
-        use: Model = None,
+        variant: Model = None,
         seed: int | None = None,
         options: Options = None,
-        base_form: BaseForm = None,
+        base_prompt_style: BasePromptStyle = None,
     ) -> Iterator[Answer]:
         """Continue a text, or follow an instruction.
 
         Parameters:
             text: The beginning of a text (mode "continue") or an instruction (mode "instruct").
             mode: "continue" or "instruct"; empty: what the model was finetuned for.
-            use: "finetuned", "base", "second" (the second adapter), "both" (the first two) or "all"; null: finetuned
+            variant: "finetuned", "base", "second" (the second adapter), "both" (the first two) or "all"; null: finetuned
                 where there is an adapter.
             seed: A whole number that makes a sampled answer the same again; null: random, said in the receipt.
             options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty,
@@ -70,27 +70,33 @@ class Endpoints(Endpoint):
                 plain where its folder records that it was pretrained so.
 
         Returns:
-            {"text", "use", "notes", "facts", "receipt"}; for "both" and "all" a list.
+            {"text", "variant", "notes", "facts", "receipt"}; for "both" and "all" a list.
         """
         yield from self._task(
-            "generation", text, lambda of: GenerationTaskOptions(mode or of.modes[0]), use, seed, options, base_form
+            "generation",
+            text,
+            lambda of: GenerationTaskOptions(mode or of.modes[0]),
+            variant,
+            seed,
+            options,
+            base_prompt_style,
         )
 
     def summarize(
         self,
         text: str,
         length: str = "sentence",
-        use: Model = None,
+        variant: Model = None,
         seed: int | None = None,
         options: Options = None,
-        base_form: BaseForm = None,
+        base_prompt_style: BasePromptStyle = None,
     ) -> Iterator[Answer]:
         """Summarize a text; one longer than the context is summarized part by part.
 
         Parameters:
             text: The text to summarize.
             length: "sentence", "short" (two or three sentences) or "medium" (a short paragraph).
-            use: "finetuned", "base", "second" (the second adapter), "both" (the first two) or "all"; null: finetuned
+            variant: "finetuned", "base", "second" (the second adapter), "both" (the first two) or "all"; null: finetuned
                 where there is an adapter.
             seed: A whole number that makes a sampled answer the same again; null: random, said in the receipt.
             options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty,
@@ -100,21 +106,23 @@ class Endpoints(Endpoint):
                 plain where its folder records that it was pretrained so.
 
         Returns:
-            {"text", "use", "notes", "facts", "receipt", "mean_probability", "sureness", "alternatives"}; for "both"
+            {"text", "variant", "notes", "facts", "receipt", "mean_probability", "sureness", "alternatives"}; for "both"
             and "all" a list. The mean_probability is that of the answer's tokens, sureness what it is worth where that was
             measured. The alternatives are, of each part, what it was chosen among; missing where num_beams is 1.
         """
-        yield from self._task("summarization", text, lambda _: SummaryOptions(length), use, seed, options, base_form)
+        yield from self._task(
+            "summarization", text, lambda _: SummaryOptions(length), variant, seed, options, base_prompt_style
+        )
 
     def translate(
         self,
         text: str,
         source: str | None = None,
         target: str | None = None,
-        use: Model = None,
+        variant: Model = None,
         seed: int | None = None,
         options: Options = None,
-        base_form: BaseForm = None,
+        base_prompt_style: BasePromptStyle = None,
     ) -> Iterator[Answer]:
         """Translate a text sentence by sentence, keeping its lines.
 
@@ -122,7 +130,7 @@ class Endpoints(Endpoint):
             text: The text to translate.
             source: Its language, as a two-letter code; null: the one that the page begins with.
             target: The language to translate into, as a two-letter code; null: the one that the page begins with.
-            use: "finetuned", "base", "second" (the second adapter), "both" (the first two) or "all"; null: finetuned
+            variant: "finetuned", "base", "second" (the second adapter), "both" (the first two) or "all"; null: finetuned
                 where there is an adapter.
             seed: A whole number that makes a sampled answer the same again; null: random, said in the receipt.
             options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty,
@@ -132,48 +140,56 @@ class Endpoints(Endpoint):
                 plain where its folder records that it was pretrained so.
 
         Returns:
-            {"text", "use", "notes", "facts", "receipt", "mean_probability", "sureness", "alternatives"}; for "both"
+            {"text", "variant", "notes", "facts", "receipt", "mean_probability", "sureness", "alternatives"}; for "both"
             and "all" a list. The mean_probability is that of the answer's tokens, sureness what it is worth where that was
             measured. The alternatives are, of each sentence, what it was chosen among; missing where num_beams is 1.
         """
         yield from self._task(
-            "translation", text, lambda declared: declared.directions(source, target), use, seed, options, base_form
+            "translation",
+            text,
+            lambda declared: declared.directions(source, target),
+            variant,
+            seed,
+            options,
+            base_prompt_style,
         )
 
     def classify(
-        self, text: str, use: Model = None, base_form: BaseForm = None, options: Options = None
+        self, text: str, variant: Model = None, base_prompt_style: BasePromptStyle = None, options: Options = None
     ) -> Iterator[Answer]:
         """Say whether a text is positive or negative, with the probability of each.
 
         Parameters:
             text: A review or an opinion.
-            use: "finetuned", "base", "second" (the second adapter), "both" (the first two) or "all"; null: finetuned
+            variant: "finetuned", "base", "second" (the second adapter), "both" (the first two) or "all"; null: finetuned
                 where there is an adapter.
             base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null:
                 plain where its folder records that it was pretrained so.
             options: Only adapter_strength and sentence_case, as no tokens are chosen.
 
         Returns:
-            {"text", "use", "probabilities", "notes", "facts", "receipt", "mean_probability", "sureness"}; for "both" and
+            {"text", "variant", "probabilities", "notes", "facts", "receipt", "mean_probability", "sureness"}; for "both" and
             "all" a list. The mean_probability is that of the label, sureness what it is worth where that was measured.
         """
-        yield from self._task("sentiment", text, lambda _: SentimentOptions(), use, None, options, base_form)
+        yield from self._task(
+            "sentiment", text, lambda _: SentimentOptions(), variant, None, options, base_prompt_style
+        )
 
     def answer(
         self,
         text: str,
         question: str,
-        use: Model = None,
+        variant: Model = None,
         seed: int | None = None,
         options: Options = None,
-        base_form: BaseForm = None,
+        base_prompt_style: BasePromptStyle = None,
     ) -> Iterator[Answer]:
         """Answer a question from a text.
 
         Parameters:
             text: The text that holds the answer.
             question: What is asked about it.
-            use: "finetuned", "base", "second" (the second adapter), "both" (the first two) or "all"; null: finetuned
+            variant: "finetuned", "base", "second" (the second adapter), "both" (the first two) or "all"; null: finetuned
                 where there is an adapter.
             seed: A whole number that makes a sampled answer the same again; null: random, said in the receipt.
             options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty,
@@ -184,13 +200,13 @@ class Endpoints(Endpoint):
                 plain where its folder records that it was pretrained so.
 
         Returns:
-            {"text", "use", "notes", "facts", "receipt", "mean_probability", "sureness", "withheld", "alternatives"}; for
+            {"text", "variant", "notes", "facts", "receipt", "mean_probability", "sureness", "withheld", "alternatives"}; for
             "both" and "all" a list. The mean_probability is that of the answer's tokens, sureness what it is worth where
             that was measured, withheld the answer that the text does not support. The alternatives are, of each text, what
             it was chosen among; missing where num_beams is 1.
         """
         yield from self._task(
-            "question_answering", text, lambda _: QuestionOptions(question), use, seed, options, base_form
+            "question_answering", text, lambda _: QuestionOptions(question), variant, seed, options, base_prompt_style
         )
 
     def replay(self, receipt: str | dict[str, Any]) -> Iterator[Answer]:
@@ -200,7 +216,7 @@ class Endpoints(Endpoint):
             receipt: A receipt as an answer gave it, or its JSON as the page's "Download receipt" did.
 
         Returns:
-            {"same", "text", "use", "notes", "facts", "receipt"}; "same" says whether the text is the receipt's own.
+            {"same", "text", "variant", "notes", "facts", "receipt"}; "same" says whether the text is the receipt's own.
         """
         with told_to_client():
             before = Receipt.from_json(receipt if isinstance(receipt, str) else json.dumps(receipt))
@@ -211,30 +227,30 @@ class Endpoints(Endpoint):
         self,
         task: str,
         text: str,
-        task_options: Callable[[Declaration], TaskOptions],
-        use: Model,
+        task_options: Callable[[AdapterTasks], TaskOptions],
+        variant: Model,
         seed: int | None,
         options: Options,
-        base_form: BaseForm,
+        base_prompt_style: BasePromptStyle,
     ) -> Iterator[Answer]:
         with told_to_client():
-            uses = _uses(use)
-            declaration = self._declared.of(uses)
+            variants = _variants(variant)
+            adapter_tasks = self._declared.of(variants)
             asked = Request(
                 task=task,
                 text=text,
-                options=self._declared.adapt(task, task_options(declaration), uses),
-                generation=generation_of(declaration.generation(task), options, longest_s=self._longest_s),
-                uses=uses,
+                options=self._declared.adapt(task, task_options(adapter_tasks), variants),
+                generation=generation_of(adapter_tasks.generation(task), options, longest_s=self._longest_s),
+                variants=variants,
                 seed=checked_seed(seed),
-                base_form=self._declared.form(base_form),
+                base_prompt_style=self._declared.prompt_style(base_prompt_style),
             )
             TASKS[task].check(asked)
             for answers in self._stream(
-                lambda engine: run(engine, asked if use else replace(asked, uses=engine.info.uses[:1])),
+                lambda engine: run(engine, asked if variant else replace(asked, variants=engine.info.variants[:1])),
                 lambda results: self._declared.noted(asked, results),
             ):
-                yield answers if use and len(asked.uses) > 1 else answers[0]
+                yield answers if variant and len(asked.variants) > 1 else answers[0]
 
     def _stream(
         self, ask: Callable[[Engine], Iterator[Progress]], noted: Callable[[Results], Results] = lambda results: results
@@ -245,15 +261,17 @@ class Endpoints(Endpoint):
         with closing(ask(engine)) as steps:  # type: ignore[type-var]
             for progress in steps:
                 if progress.results is not None:
-                    results = judged(noted(progress.results), engine.info, shelf=self._reports)
+                    results = judged(noted(progress.results), engine.info, reports_folder=self._reports)
                     yield [result.as_dict() for result in results]
                 elif time.monotonic() - shown >= FRAME_S:
                     shown = time.monotonic()
-                    yield [{"text": text, "use": use, "receipt": None} for use, text in progress.texts.items()]
+                    yield [
+                        {"text": text, "variant": variant, "receipt": None} for variant, text in progress.texts.items()
+                    ]
 
 
 def add_endpoints(
-    loader: EngineLoader, declared: Declarations, *, reports: Path = SHELF, longest_s: float = LONGEST_S
+    loader: EngineLoader, declared: VariantTasks, *, reports: Path = REPORTS_FOLDER, longest_s: float = LONGEST_S
 ) -> None:
     """Add /generate, /summarize, /translate, /classify, /answer (those declared) and /replay to the current page."""
     endpoints = Endpoints(loader, declared, reports=reports, longest_s=longest_s)
@@ -262,30 +280,30 @@ def add_endpoints(
         gr.api(getattr(endpoints, name), api_name=name, concurrency_id=MODEL, concurrency_limit=1)
 
 
-def _uses(use: Model) -> tuple[Use, ...]:
-    if use is None:
+def _variants(variant: Model) -> tuple[Variant, ...]:
+    if variant is None:
         return ("finetuned",)
-    if not isinstance(use, str) or use not in USES:
-        raise SettingsError(f"use is {use!r}; give one of {', '.join(USES)}.")
-    return USES[use]
+    if not isinstance(variant, str) or variant not in VARIANTS:
+        raise SettingsError(f"variant is {variant!r}; give one of {', '.join(VARIANTS)}.")
+    return VARIANTS[variant]
 
 
 NAME = "card"
 
 
-def add_card_endpoint(shelf: Shelf) -> None:
+def add_card_endpoint(reports_folder: ModelCards) -> None:
     """Add /card to the current page. It asks no model, so it does not wait for one."""
 
-    def card(use: str = "") -> str:
+    def card(variant: str = "") -> str:
         """Give the model card of what is loaded, as Markdown with its front matter.
 
         Parameters:
-            use: "finetuned", "base" or "second" (the second adapter); empty: finetuned where there is an adapter.
+            variant: "finetuned", "base" or "second" (the second adapter); empty: finetuned where there is an adapter.
 
         Returns:
             The card; where the model's folder has none, one made from its files.
         """
         with told_to_client():
-            return shelf.card(use or shelf.uses[0]).text
+            return reports_folder.card(variant or reports_folder.variants[0]).text
 
     gr.api(card, api_name=NAME, concurrency_id="cards", concurrency_limit=2)

@@ -12,16 +12,16 @@ import gradio as gr
 from phi2demo.engine.loading import EngineLoader
 from phi2demo.evaluation.comparison import check_reference, compare
 from phi2demo.evaluation.confidence import judged
-from phi2demo.evaluation.reports import SHELF
+from phi2demo.evaluation.reports import REPORTS_FOLDER
 from phi2demo.settings import LONGEST_S
-from phi2demo.tasks.declared import Declarations
+from phi2demo.tasks.declared import VariantTasks
 from phi2demo.tasks.request import Request
 from phi2demo.tasks.run import run
 from phi2demo.ui.compare_tab import ORDER
 from phi2demo.ui.endpoint import (
     FRAME_S,
     LOADING_TIMEOUT_S,
-    BaseForm,
+    BasePromptStyle,
     Endpoint,
     Options,
     checked_seed,
@@ -46,7 +46,7 @@ class CompareEndpoint(Endpoint):
         reference: str | None = None,
         seed: int | None = None,
         options: Options = None,
-        base_form: BaseForm = None,
+        base_prompt_style: BasePromptStyle = None,
     ) -> Iterator[dict[str, Any]]:
         """Ask every loaded model the same, and hold the answers against each other and against a good one.
 
@@ -76,7 +76,7 @@ class CompareEndpoint(Endpoint):
                 options=task_options_of(kind, task_options, self._declared.either),
                 generation=generation_of(defaults, options, longest_s=self._longest_s),
                 seed=checked_seed(seed),
-                base_form=self._declared.form(base_form),
+                base_prompt_style=self._declared.prompt_style(base_prompt_style),
             )
             asked = kind.check(asked)
             good = check_reference(kind.name, reference)
@@ -84,20 +84,20 @@ class CompareEndpoint(Endpoint):
 
     def _answers(self, asked: Request, reference: str | None) -> Iterator[dict[str, Any]]:
         engine = self._loader.engine(timeout_s=LOADING_TIMEOUT_S)
-        asked = replace(asked, uses=tuple(use for use in ORDER if use in engine.info.uses))
+        asked = replace(asked, variants=tuple(variant for variant in ORDER if variant in engine.info.variants))
         shown = time.monotonic()
         with closing(run(engine, asked)) as steps:
             for progress in steps:
                 if progress.results is not None:
                     noted = self._declared.noted(asked, progress.results)
-                    yield compare(asked, judged(noted, engine.info, shelf=self._reports), reference).as_dict()
+                    yield compare(asked, judged(noted, engine.info, reports_folder=self._reports), reference).as_dict()
                 elif time.monotonic() - shown >= FRAME_S:
                     shown = time.monotonic()
-                    yield {"answers": [{"text": text, "use": use} for use, text in progress.texts.items()]}
+                    yield {"answers": [{"text": text, "variant": variant} for variant, text in progress.texts.items()]}
 
 
 def add_compare_endpoint(
-    loader: EngineLoader, declared: Declarations, *, reports: Path = SHELF, longest_s: float = LONGEST_S
+    loader: EngineLoader, declared: VariantTasks, *, reports: Path = REPORTS_FOLDER, longest_s: float = LONGEST_S
 ) -> None:
     """Add /compare to the current page."""
     endpoint = CompareEndpoint(loader, declared, reports=reports, longest_s=longest_s)

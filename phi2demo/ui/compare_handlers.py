@@ -38,8 +38,8 @@ class CompareHandlers(AnswerHandlers[CompareTab]):
         """Mark what differs from another answer, without asking the models again."""
         tab = self._tab
         updates: Updates = {tab.legend: differences.legend(found, marks) if found else ""}
-        for use, column in tab.columns.items():
-            content = differences.marked(found, use, marks) if found else ""
+        for variant, column in tab.columns.items():
+            content = differences.marked(found, variant, marks) if found else ""
             updates[column.text] = gr.Textbox(visible=_unless(content))
             updates[column.marked] = gr.HTML(content, visible=bool(content))
         return updates
@@ -65,12 +65,12 @@ class CompareHandlers(AnswerHandlers[CompareTab]):
         updates = super()._done(asked, results, values)
         updates |= self.mark(values[tab.marks], found)
         for result in results:
-            column = tab.columns[result.use]
-            content = differences.marked(found, result.use, values[tab.marks])
+            column = tab.columns[result.variant]
+            content = differences.marked(found, result.variant, values[tab.marks])
             updates[column.text] = gr.Textbox(value=result.text, visible=_unless(content))
             for component, html in (
                 (column.bars, markup.bars(result.probabilities)),
-                (column.score, differences.score_line(found, result.use)),
+                (column.score, differences.score_line(found, result.variant)),
             ):
                 updates[component] = gr.HTML(html, visible=bool(html))
         written = json.dumps(found.as_dict(), ensure_ascii=False, indent=2)

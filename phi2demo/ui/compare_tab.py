@@ -8,21 +8,21 @@ from typing import Any
 import gradio as gr
 
 from phi2demo.data.checks import check_choice
-from phi2demo.engine.engine import Use
+from phi2demo.engine.engine import Variant
 from phi2demo.settings import LONGEST_S
 from phi2demo.tasks import TASKS
-from phi2demo.tasks.declared import Declaration, Declarations
+from phi2demo.tasks.declared import AdapterTasks, VariantTasks
 from phi2demo.tasks.request import Request
 from phi2demo.ui import markup
 from phi2demo.ui.actions import run_and_stop
 from phi2demo.ui.answer_column import LABELS, STATE_S, AnswerColumn, answer_column, download_as
 from phi2demo.ui.description import ModelDescription
 from phi2demo.ui.inputs import FOLDER, AskInputs, examples_to_try, input_box
-from phi2demo.ui.options import base_form_field, fields_above, fields_below, option_inputs
+from phi2demo.ui.options import base_prompt_style_field, fields_above, fields_below, option_inputs
 
 ID = "compare"
 """Of the tab."""
-ORDER: tuple[Use, ...] = ("base", "finetuned", "second")
+ORDER: tuple[Variant, ...] = ("base", "finetuned", "second")
 """Of the columns."""
 REFERENCE, NOTHING = "reference", "nothing"
 """What differences can be marked from, beside the models."""
@@ -52,7 +52,7 @@ class CompareTab:
     marks: Any
     """From which answer differences are marked."""
     legend: Any
-    columns: dict[Use, AnswerColumn]
+    columns: dict[Variant, AnswerColumn]
     found: Any
     """The comparison that is shown."""
     after: Any
@@ -66,7 +66,7 @@ class CompareTab:
     upload: Any
     examples: Any
     samples: list[Sample]
-    declared: Declarations
+    declared: VariantTasks
 
     @property
     def name(self) -> str:
@@ -114,19 +114,19 @@ class CompareTab:
         """The request that the values ask of every model; SettingsError where an option is out of range."""
         task = values[self.task]
         check_choice("task", task, self.asks)
-        return replace(self.asks[task].read(values), uses=tuple(self.columns))
+        return replace(self.asks[task].read(values), variants=tuple(self.columns))
 
 
 def build_compare_tab(
-    description: ModelDescription, declared: Declarations, *, longest_s: float = LONGEST_S
+    description: ModelDescription, declared: VariantTasks, *, longest_s: float = LONGEST_S
 ) -> CompareTab:
     """Lay out the tab, with what either adapter was finetuned for; there have to be two models at least.
 
     Requests may take `longest_s` seconds.
     """
-    declaration = declared.either
-    names = declaration.tasks
-    samples = read_samples(declaration)
+    adapter_tasks = declared.either
+    names = adapter_tasks.tasks
+    samples = read_samples(adapter_tasks)
     with gr.Column(elem_classes="task compare"):
         with gr.Column(elem_classes="ask"):
             with gr.Row(elem_classes="compare-what", equal_height=False):
@@ -139,7 +139,7 @@ def build_compare_tab(
                     elem_classes="task-choice",
                 )
                 with gr.Column(scale=3, min_width=240, elem_classes="fields-column"):
-                    above = {name: _fields(name, declaration, shown=name == names[0]) for name in names}
+                    above = {name: _fields(name, adapter_tasks, shown=name == names[0]) for name in names}
             with gr.Row(elem_classes="compare-texts", equal_height=False):
                 with gr.Column(scale=3, min_width=280):
                     text, counter, upload = input_box(
@@ -153,13 +153,13 @@ def build_compare_tab(
                         placeholder="Every answer is then measured against it …",
                         elem_classes="reference",
                     )
-            base_form = base_form_field(description.base_form, visible=True)
+            base_prompt_style = base_prompt_style_field(description.base_prompt_style, visible=True)
             run, stop, left = run_and_stop("Compare")
             status = gr.HTML(markup.KEYS, elem_classes="status-line", apply_default_css=False)
             below = {}
             for name in names:
                 with gr.Column(visible=name == names[0], elem_classes="fields options-group") as group:
-                    defaults = declaration.generation(name)
+                    defaults = adapter_tasks.generation(name)
                     inputs = option_inputs(
                         TASKS[name], defaults, has_adapter=description.has_adapter, longest_s=longest_s
                     )
@@ -169,14 +169,16 @@ def build_compare_tab(
             marks, legend = _marks(description)
             with gr.Row(elem_classes="columns", equal_height=False):
                 columns = {
-                    use: answer_column(ID, use, lines=3, file=f"{use}", bars=True)
-                    for use in ORDER
-                    if use in description.uses
+                    variant: answer_column(ID, variant, lines=3, file=f"{variant}", bars=True)
+                    for variant in ORDER
+                    if variant in description.variants
                 }
             found = gr.State(None, time_to_live=STATE_S)
             after, written = _downloads()
     asks = {
-        name: AskInputs(text, counter, above[name][1], None, base_form, below[name][1], declaration, TASKS[name])
+        name: AskInputs(
+            text, counter, above[name][1], None, base_prompt_style, below[name][1], adapter_tasks, TASKS[name]
+        )
         for name in names
     }
     groups = {name: (above[name][0], below[name][0]) for name in names}
@@ -186,26 +188,27 @@ def build_compare_tab(
     )  # fmt: skip
 
 
-def read_samples(declaration: Declaration) -> list[Sample]:
+def read_samples(adapter_tasks: AdapterTasks) -> list[Sample]:
     """The examples of the tab whose task and languages are declared."""
     samples = [Sample(**entry) for entry in json.loads((FOLDER / "compare.json").read_text(encoding="utf-8"))]
     return [
         sample
         for sample in samples
-        if sample.task in declaration.tasks
-        and {sample.options[end] for end in ("source", "target") if end in sample.options} <= set(declaration.languages)
+        if sample.task in adapter_tasks.tasks
+        and {sample.options[end] for end in ("source", "target") if end in sample.options}
+        <= set(adapter_tasks.languages)
     ]
 
 
-def _fields(name: str, declaration: Declaration, *, shown: bool) -> tuple[Any, dict[str, Any]]:
+def _fields(name: str, adapter_tasks: AdapterTasks, *, shown: bool) -> tuple[Any, dict[str, Any]]:
     with gr.Column(visible=shown, elem_classes="fields") as group:
-        fields = fields_above(TASKS[name], declaration, with_swap=False)[0]
-        fields |= fields_below(TASKS[name], declaration)
+        fields = fields_above(TASKS[name], adapter_tasks, with_swap=False)[0]
+        fields |= fields_below(TASKS[name], adapter_tasks)
     return group, fields
 
 
 def _marks(description: ModelDescription) -> tuple[Any, Any]:
-    anchors = [(LABELS[use], use) for use in ORDER if use in description.uses]
+    anchors = [(LABELS[variant], variant) for variant in ORDER if variant in description.variants]
     marks = gr.Radio(
         [*anchors, ("Good answer", REFERENCE), ("Nothing", NOTHING)],
         value="base",

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from phi2demo.engine.engine import USES, Use
-from phi2demo.tasks.request import Form
+from phi2demo.engine.engine import VARIANTS, Variant
+from phi2demo.tasks.request import PromptStyle
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class ModelDescription:
     """As `ModelInfo`'s; None where only the loaded weights can tell."""
     adapter_revision: str | None = None
     """The same of the adapter."""
-    base_form: Form = "template"
+    base_prompt_style: PromptStyle = "template"
     """How the base is asked unless a person says otherwise."""
 
     @property
@@ -43,8 +43,8 @@ class ModelDescription:
         return self.base_revision is not None and (not self.has_adapter or self.adapter_revision is not None)
 
     @property
-    def uses(self) -> tuple[Use, ...]:
+    def variants(self) -> tuple[Variant, ...]:
         """What will answer."""
         if not self.has_adapter:
             return ("base",)
-        return USES["all"] if self.second else USES["both"]
+        return VARIANTS["all"] if self.second else VARIANTS["both"]

@@ -4,7 +4,7 @@ from html import escape
 from itertools import pairwise
 from typing import cast
 
-from phi2demo.engine.engine import Use
+from phi2demo.engine.engine import Variant
 from phi2demo.evaluation.comparison import Anchor, AnswerScore, Change, Comparison, shared
 from phi2demo.tasks import TASKS
 from phi2demo.ui.answer_column import LABELS
@@ -23,18 +23,18 @@ _WORDS = {"exact_match": ("yes", "no"), "accuracy": ("right", "wrong")}
 """Of scores that are all or nothing: what is shown instead of 100 and 0."""
 
 
-def marked(found: Comparison, use: Use, anchor: str) -> str:
+def marked(found: Comparison, variant: Variant, anchor: str) -> str:
     """One answer, with what it has beyond another underlined, and what it lacks struck out.
 
     Empty where there is nothing to mark: for that other answer itself, for labels, where it is not there.
     """
-    if use == anchor or TASKS[found.request.task].labels or _text_of(found, anchor) is None:
+    if variant == anchor or TASKS[found.request.task].labels or _text_of(found, anchor) is None:
         return ""
-    changes = found.changes(use, cast(Anchor, anchor))
+    changes = found.changes(variant, cast(Anchor, anchor))
     same = all(change.kind == "same" for change in changes)
     share = "no difference" if same else f"{shared(changes):.0%} of the words in common"
     return (
-        f'<div class="marked-head"><span>{escape(LABELS[use])}</span><span>{share}</span>'
+        f'<div class="marked-head"><span>{escape(LABELS[variant])}</span><span>{share}</span>'
         '<button type="button" class="copy-answer">Copy</button></div>'
         f'<p class="marked-text">{_html(changes) or "&nbsp;"}</p>'
     )
@@ -52,9 +52,9 @@ def legend(found: Comparison, anchor: str) -> str:
     )
 
 
-def score_line(found: Comparison, use: Use) -> str:
+def score_line(found: Comparison, variant: Variant) -> str:
     """The scores of one answer; the best of each in bold. Empty where there is no good answer."""
-    scores = found.scores.get(use, ())
+    scores = found.scores.get(variant, ())
     if not scores:
         return ""
     parts = [_score(score, [others[at].value for others in found.scores.values()]) for at, score in enumerate(scores)]

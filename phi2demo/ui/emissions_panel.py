@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from phi2demo.emissions.footprint import WORLD, Emissions, regions
-from phi2demo.emissions.meter import METHOD, Meter, Work, detect, estimate_work
+from phi2demo.emissions.meter import METHOD, Computed, Meter, detect, estimate_computed
 from phi2demo.engine.loading import EngineLoader
 from phi2demo.errors import Phi2DemoError
 from phi2demo.ui import markup
@@ -50,24 +50,24 @@ class EmissionsHandlers:
 
     def used(self, region: str) -> str:
         """What the app has used since it started."""
-        work = self._meter.work
+        computed = self._meter.computed
         try:
-            return _used(work, self._estimate(work, region))
+            return _used(computed, self._estimate(computed, region))
         except Phi2DemoError as error:
             return markup.note(str(error), "warning")
 
-    def _estimate(self, work: Work, region: str) -> Emissions:
+    def _estimate(self, computed: Computed, region: str) -> Emissions:
         hardware = detect(self._loader.engine().info.device.partition(":")[0], 1)
-        return estimate_work(work, hardware, region=region)
+        return estimate_computed(computed, hardware, region=region)
 
 
-def _used(work: Work, estimate: Emissions) -> str:
-    if not work.calls:
+def _used(computed: Computed, estimate: Emissions) -> str:
+    if not computed.calls:
         return "<p>The model has computed nothing yet. Ask it something on another tab, then come back.</p>"
-    each_wh = estimate.energy_kwh * 1000 / work.calls
+    each_wh = estimate.energy_kwh * 1000 / computed.calls
     return (
-        f"<p>Since it started, its model has computed for {_amount(work.busy_s)} s in {work.calls:,} "
-        f"batch{'es' * (work.calls != 1)}, with {_amount(work.processor_s)} s of processor time, on "
+        f"<p>Since it started, its model has computed for {_amount(computed.busy_s)} s in {computed.calls:,} "
+        f"batch{'es' * (computed.calls != 1)}, with {_amount(computed.processor_s)} s of processor time, on "
         f"{escape(estimate.hardware)}: <strong>{_amount(estimate.energy_kwh * 1000)} Wh</strong>, "
         f"<strong>{_amount(estimate.co2e_kg * 1000)} g CO2e</strong>, {_amount(each_wh)} Wh a batch.</p>"
         f'<p class="note">An estimate, not a measurement at the plug. {escape(METHOD)} PUE {estimate.pue:g}. '

@@ -12,11 +12,11 @@ from phi2demo.data.checks import check_choice
 from phi2demo.engine.engine import RANGES, SWITCHES, GenerationOptions
 from phi2demo.engine.loading import EngineLoader
 from phi2demo.errors import Phi2DemoError, SettingsError
-from phi2demo.evaluation.reports import SHELF
+from phi2demo.evaluation.reports import REPORTS_FOLDER
 from phi2demo.settings import LONGEST_S
 from phi2demo.tasks import TASKS
-from phi2demo.tasks.declared import Declaration, Declarations
-from phi2demo.tasks.request import Form, TaskOptions
+from phi2demo.tasks.declared import AdapterTasks, VariantTasks
+from phi2demo.tasks.request import PromptStyle, TaskOptions
 from phi2demo.tasks.task import AnyTask
 from phi2demo.ui.options import check_time_limit
 
@@ -27,7 +27,7 @@ LOADING_TIMEOUT_S = 120.0
 FRAME_S = 0.2
 """Partial answers come at most this often."""
 
-BaseForm = Form | None
+BasePromptStyle = PromptStyle | None
 Options = dict[str, float | bool] | None
 
 
@@ -37,9 +37,9 @@ class Endpoint:
     def __init__(
         self,
         loader: EngineLoader,
-        declared: Declarations,
+        declared: VariantTasks,
         *,
-        reports: Path = SHELF,
+        reports: Path = REPORTS_FOLDER,
         longest_s: float = LONGEST_S,
     ) -> None:
         """`reports` is the folder of evaluation reports: they say what being unsure means.
@@ -49,21 +49,21 @@ class Endpoint:
         self._loader, self._declared, self._reports, self._longest_s = loader, declared, reports, longest_s
 
 
-def task_of_command(command: object, declaration: Declaration) -> AnyTask:
+def task_of_command(command: object, adapter_tasks: AdapterTasks) -> AnyTask:
     """The task whose own endpoint has this name; SettingsError where there is none."""
-    known = {TASKS[name].command: TASKS[name] for name in declaration.tasks}
+    known = {TASKS[name].command: TASKS[name] for name in adapter_tasks.tasks}
     check_choice("task", command, known)
     return known[str(command)]
 
 
-def task_options_of(task: AnyTask, given: object, declaration: Declaration) -> TaskOptions:
+def task_options_of(task: AnyTask, given: object, adapter_tasks: AdapterTasks) -> TaskOptions:
     """The options of a task, those given over those it starts with; SettingsError for what it does not take."""
-    start = asdict(declaration.default_options(task.name))
+    start = asdict(adapter_tasks.default_options(task.name))
     given = {} if given is None else given
     if not isinstance(given, Mapping) or (unknown := [name for name in given if name not in start]):
         what = f"has {', '.join(map(repr, unknown))}" if isinstance(given, Mapping) else f"is {given!r}"
         raise SettingsError(f"task_options {what}; {task.command} takes {', '.join(start) or 'none'}.")
-    return declaration.adapt(task.options_type(**(start | dict(given))))
+    return adapter_tasks.adapt(task.options_type(**(start | dict(given))))
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from phi2demo.evaluation.figures import ItemSample
 from phi2demo.evaluation.live import LiveRun, LiveSettings
 from phi2demo.evaluation.statistics import SEED
 from phi2demo.settings import LONGEST_S
-from phi2demo.tasks.declared import Declaration
+from phi2demo.tasks.declared import AdapterTasks
 from phi2demo.ui.endpoint import FRAME_S, LOADING_TIMEOUT_S, task_of_command, told_to_client
 from phi2demo.ui.events import MODEL
 
@@ -26,9 +26,9 @@ MAX_S = 300.0
 class EvaluateEndpoint:
     """A generator, so that a client that leaves ends the computing."""
 
-    def __init__(self, loader: EngineLoader, declaration: Declaration, *, longest_s: float = LONGEST_S) -> None:
+    def __init__(self, loader: EngineLoader, adapter_tasks: AdapterTasks, *, longest_s: float = LONGEST_S) -> None:
         """A call may take `longest_s` seconds, and no more than MAX_S."""
-        self._loader, self._declaration, self._longest_s = loader, declaration, min(longest_s, MAX_S)
+        self._loader, self._adapter_tasks, self._longest_s = loader, adapter_tasks, min(longest_s, MAX_S)
 
     def evaluate(
         self,
@@ -36,7 +36,7 @@ class EvaluateEndpoint:
         task: str = "translate",
         source: str = "en",
         target: str = "de",
-        forms: list[str] | None = None,
+        systems: list[str] | None = None,
         seed: int = SEED,
     ) -> Iterator[dict[str, Any]]:
         """Ask the finetuned model and its base your own pairs, and measure their answers against yours.
@@ -56,21 +56,21 @@ class EvaluateEndpoint:
             row what each form answered, with its score. On the way {"done", "total", "seconds", "seconds_left"}.
         """
         with told_to_client():
-            name = task_of_command(task, self._declaration).name
+            name = task_of_command(task, self._adapter_tasks).name
             if name == "translation":
                 for code, which in ((source, "source"), (target, "target")):
-                    check_choice(which, code, self._declaration.languages)
-            measure = pairs_of(rows, task=name, source=source, target=target)
+                    check_choice(which, code, self._adapter_tasks.languages)
+            test_set = pairs_of(rows, task=name, source=source, target=target)
             engine = self._loader.engine(timeout_s=LOADING_TIMEOUT_S)
             chosen: Any = ("finetuned", "base_plain") if engine.info.adapter else ("base_template",)
-            settings = LiveSettings(forms=tuple(forms) if isinstance(forms, list) else chosen, seed=seed)  # type: ignore[arg-type]
-            run = LiveRun(engine, [ItemSample(measure, measure.items)], settings)
+            settings = LiveSettings(systems=tuple(systems) if isinstance(systems, list) else chosen, seed=seed)  # type: ignore[arg-type]
+            run = LiveRun(engine, [ItemSample(test_set, test_set.items)], settings)
             yield from _steps(run, at_most_s=self._longest_s)
 
 
-def add_evaluate_endpoint(loader: EngineLoader, declaration: Declaration, *, longest_s: float = LONGEST_S) -> None:
+def add_evaluate_endpoint(loader: EngineLoader, adapter_tasks: AdapterTasks, *, longest_s: float = LONGEST_S) -> None:
     """Add /evaluate to the current page."""
-    endpoint = EvaluateEndpoint(loader, declaration, longest_s=longest_s)
+    endpoint = EvaluateEndpoint(loader, adapter_tasks, longest_s=longest_s)
     gr.api(endpoint.evaluate, api_name=NAME, concurrency_id=MODEL, concurrency_limit=1)
 
 

@@ -11,9 +11,9 @@ import gradio as gr
 
 from phi2demo.engine.loading import EngineLoader
 from phi2demo.errors import Phi2DemoError, StoppedError
-from phi2demo.evaluation.live import LiveProgress, LiveResult, LiveRun, Paces
-from phi2demo.evaluation.metrics import measure_title
-from phi2demo.evaluation.report import FORM_TITLES, as_report
+from phi2demo.evaluation.live import DurationEstimator, LiveProgress, LiveResult, LiveRun
+from phi2demo.evaluation.metrics import title_of_test_set
+from phi2demo.evaluation.report import SYSTEM_TITLES, as_report
 from phi2demo.ui import actions, evaluate_reports, figures, markup
 from phi2demo.ui.evaluate_reports import EvaluateReports, shown
 from phi2demo.ui.evaluate_tab import ID, EvaluateTab, Found
@@ -38,7 +38,7 @@ class EvaluateHandlers:
 
     def __init__(self, tab: EvaluateTab, loader: EngineLoader, sessions: Sessions, *, turn_s: float = TURN_S) -> None:
         self._tab, self._loader, self._sessions, self._turn_s = tab, loader, sessions, turn_s
-        self._paces = Paces()
+        self._durations = DurationEstimator()
 
     def begin(self, request: gr.Request) -> Updates:
         """On the click, before the queue: say so, make Stop work, and end an estimate; refused while something runs."""
@@ -58,7 +58,7 @@ class EvaluateHandlers:
                 if engine is None:
                     yield self._ended("Stopped before it began.", "stopped")
                     return
-                run = LiveRun(engine, drawn, settings, paces=self._paces)
+                run = LiveRun(engine, drawn, settings, durations=self._durations)
                 yield {tab.about: "", tab.plot: _NOTHING, tab.after: gr.Column(visible=False), tab.found: None}
             except Phi2DemoError as error:
                 yield self._ended(str(error), "error")
@@ -93,7 +93,7 @@ class EvaluateHandlers:
         with self._sessions.running(page, ESTIMATE) as cancel:
             try:
                 drawn, settings = tab.live.read(values, own=own)
-                run = LiveRun(self._loader.engine(), drawn, settings, paces=self._paces)
+                run = LiveRun(self._loader.engine(), drawn, settings, durations=self._durations)
                 yield {tab.estimate: markup.note("Measuring how long it will take …")}
                 seconds = None
                 with closing(run.estimate()) as steps:
@@ -188,7 +188,7 @@ def _running(progress: LiveProgress) -> str:
     numbers = f"{progress.done:,} of {progress.total:,} answers, {progress.seconds:.0f} s"
     if progress.seconds_left is not None:
         numbers += f", {duration(progress.seconds_left)} left"
-    words = f"{measure_title(progress.measure)}: {FORM_TITLES[progress.form]}"
+    words = f"{title_of_test_set(progress.test_set)}: {SYSTEM_TITLES[progress.system]}"
     return markup.status(words, "running", numbers=numbers, share=progress.done / progress.total)
 
 
@@ -219,16 +219,16 @@ def connect_reports(opened: Any, tab: EvaluateTab, handlers: EvaluateReports) ->
     tab.upload.upload(handlers.open_report, tab.upload, [tab.upload, *shown], **_FILES)
     live.own_task.change(handlers.own_task, live.own_task, [live.languages, live.pairs], **_AT_ONCE)
     live.upload.upload(handlers.open_pairs, live.upload, [live.upload, live.pairs, tab.status], **_FILES)
-    chosen = [tab.found, examples.measure, examples.order]
+    chosen = [tab.found, examples.test_set, examples.order]
     listed = [examples.list, examples.more, examples.count]
 
-    def first(found: Any, measure: Any, order: Any) -> Any:
-        return handlers.examples(found, measure, order, evaluate_reports.PAGE)
+    def first(found: Any, test_set: Any, order: Any) -> Any:
+        return handlers.examples(found, test_set, order, evaluate_reports.PAGE)
 
-    def more(found: Any, measure: Any, order: Any, count: int) -> Any:
-        return handlers.examples(found, measure, order, count + evaluate_reports.PAGE)
+    def more(found: Any, test_set: Any, order: Any, count: int) -> Any:
+        return handlers.examples(found, test_set, order, count + evaluate_reports.PAGE)
 
-    for changed in (examples.measure.input, examples.order.input):
+    for changed in (examples.test_set.input, examples.order.input):
         changed(first, chosen, listed, **_AT_ONCE)
     examples.more.click(more, [*chosen, examples.count], listed, **_AT_ONCE)
     _connect_downloads(tab, handlers)
@@ -247,7 +247,7 @@ def connect_run(tab: EvaluateTab, handlers: EvaluateHandlers) -> None:
         turn.failure(handlers.refused, tab.running, [*state, *tab.shown()], **_AT_ONCE)
     tab.stop.click(handlers.stop, tab.running, [*shown, tab.left], **_AT_ONCE)
     tab.left.change(None, cancels=[first, later], **_PRIVATE)
-    settings = [live.forms, live.own_task, live.source, live.target]
+    settings = [live.systems, live.own_task, live.source, live.target]
     settings += [live.tasks, live.count] if live.tasks is not None else []
     for event in [tab.source.change, live.pairs.blur, *(setting.change for setting in settings)]:
         event(

@@ -9,16 +9,16 @@ import gradio as gr
 from phi2demo.data.checks import check_choice
 from phi2demo.data.languages import LANGUAGES
 from phi2demo.data.own_pairs import FIELDS, MAX_ROWS, read_pairs
-from phi2demo.data.test_sets import Measure
+from phi2demo.data.test_sets import TestSet
 from phi2demo.engine.engine import MAX_SEED
 from phi2demo.errors import InputError, SettingsError
 from phi2demo.evaluation.figures import ItemSample
 from phi2demo.evaluation.live import MAX_ITEMS, LiveSettings, draw
-from phi2demo.evaluation.report import FORM_TITLES
+from phi2demo.evaluation.report import SYSTEM_TITLES
 from phi2demo.evaluation.statistics import SEED
-from phi2demo.evaluation.systems import FORMS, FormName
+from phi2demo.evaluation.systems import SYSTEMS, SystemName
 from phi2demo.tasks import TASKS
-from phi2demo.tasks.declared import Declaration
+from phi2demo.tasks.declared import AdapterTasks
 from phi2demo.ui.description import ModelDescription
 from phi2demo.ui.options import as_typed
 
@@ -43,30 +43,32 @@ class LiveInputs:
     csv: Any
     jsonl: Any
     """Download templates."""
-    forms: Any
+    systems: Any
     seed: Any
-    measures: tuple[Measure, ...]
-    declaration: Declaration
+    test_sets: tuple[TestSet, ...]
+    adapter_tasks: AdapterTasks
 
     def all(self) -> set[Any]:
         """Every component whose value a run depends on."""
         shipped = {self.tasks, self.count} if self.tasks is not None else set()
-        return shipped | {self.own_task, self.source, self.target, self.pairs, self.forms, self.seed}
+        return shipped | {self.own_task, self.source, self.target, self.pairs, self.systems, self.seed}
 
     def read(self, values: Mapping[Any, Any], *, own: bool) -> tuple[list[ItemSample], LiveSettings]:
         """The items to ask and how; InputError and SettingsError say what cannot be asked."""
-        forms = values[self.forms] or []
-        if not forms:
+        systems = values[self.systems] or []
+        if not systems:
             raise InputError("Nothing is chosen under Ask. Choose at least one of the models there.")
-        settings = LiveSettings(forms=tuple(form for form in FORMS if form in forms), seed=self._seed(values))
+        settings = LiveSettings(
+            systems=tuple(system for system in SYSTEMS if system in systems), seed=self._seed(values)
+        )
         if own:
-            measure = self._own(values)
-            return [ItemSample(measure, measure.items)], settings
+            test_set = self._own(values)
+            return [ItemSample(test_set, test_set.items)], settings
         return self._shipped(values, settings.seed), settings
 
-    def _own(self, values: Mapping[Any, Any]) -> Measure:
+    def _own(self, values: Mapping[Any, Any]) -> TestSet:
         task = values[self.own_task]
-        check_choice("task", task, self.declaration.tasks)
+        check_choice("task", task, self.adapter_tasks.tasks)
         return read_pairs(values[self.pairs] or "", task=task, source=values[self.source], target=values[self.target])
 
     def _shipped(self, values: Mapping[Any, Any], seed: int) -> list[ItemSample]:
@@ -77,7 +79,7 @@ class LiveInputs:
         if count is None or not float(count).is_integer():
             shown = "missing" if count is None else count
             raise SettingsError(f"The number of items is {shown}; give a whole number from 1 to {MAX_ITEMS}.")
-        return draw([measure for measure in self.measures if measure.task in chosen], int(count), seed=seed)
+        return draw([test_set for test_set in self.test_sets if test_set.task in chosen], int(count), seed=seed)
 
     def _seed(self, values: Mapping[Any, Any]) -> int:
         seed = values[self.seed]
@@ -86,27 +88,27 @@ class LiveInputs:
         return int(seed)
 
 
-def known_measures(measures: Sequence[Measure], declaration: Declaration) -> tuple[Measure, ...]:
+def known_test_sets(test_sets: Sequence[TestSet], adapter_tasks: AdapterTasks) -> tuple[TestSet, ...]:
     """Those whose task and languages the model was finetuned for."""
 
-    def is_known(measure: Measure) -> bool:
-        row = measure.items[0].row
-        codes = {row["source_lang"], row["target_lang"]} if measure.kind == "translation" else set()
-        return measure.task in declaration.tasks and codes <= set(declaration.languages)
+    def is_known(test_set: TestSet) -> bool:
+        row = test_set.items[0].row
+        codes = {row["source_lang"], row["target_lang"]} if test_set.kind == "translation" else set()
+        return test_set.task in adapter_tasks.tasks and codes <= set(adapter_tasks.languages)
 
-    return tuple(measure for measure in measures if measure.items and is_known(measure))
+    return tuple(test_set for test_set in test_sets if test_set.items and is_known(test_set))
 
 
-def tasks_with_pairs(declaration: Declaration) -> list[str]:
+def tasks_with_pairs(adapter_tasks: AdapterTasks) -> list[str]:
     """The tasks of the model that have good answers to compare with."""
-    return [name for name in FIELDS if name in declaration.tasks]
+    return [name for name in FIELDS if name in adapter_tasks.tasks]
 
 
-def shipped_inputs(measures: Sequence[Measure]) -> tuple[Any, Any]:
+def shipped_inputs(test_sets: Sequence[TestSet]) -> tuple[Any, Any]:
     """Tasks and number of items of the shipped set; None and None where there is no such set."""
-    if not measures:
+    if not test_sets:
         return None, None
-    names = list(dict.fromkeys(measure.task for measure in measures))
+    names = list(dict.fromkeys(test_set.task for test_set in test_sets))
     tasks = gr.CheckboxGroup(
         [(TASKS[name].title, name) for name in names], value=names, label="Tasks", elem_classes="choice several"
     )
@@ -118,16 +120,16 @@ def shipped_inputs(measures: Sequence[Measure]) -> tuple[Any, Any]:
     return tasks, count
 
 
-def own_inputs(declaration: Declaration) -> dict[str, Any]:
+def own_inputs(adapter_tasks: AdapterTasks) -> dict[str, Any]:
     """Task, languages, and a box for pairs with a file to open and templates to download."""
-    names = tasks_with_pairs(declaration) or list(FIELDS)
+    names = tasks_with_pairs(adapter_tasks) or list(FIELDS)
     task = gr.Dropdown(
         [(TASKS[name].title, name) for name in names], value=names[0], label="Task", elem_classes="task-choice"
     )
-    codes = [(LANGUAGES[code], code) for code in declaration.languages]
+    codes = [(LANGUAGES[code], code) for code in adapter_tasks.languages]
     with gr.Row(elem_classes="languages", equal_height=True, visible=names[0] == "translation") as languages:
-        source = gr.Dropdown(codes, value=declaration.languages[0], label="From", min_width=110)
-        target = gr.Dropdown(codes, value=declaration.languages[1], label="To", min_width=110)
+        source = gr.Dropdown(codes, value=adapter_tasks.languages[0], label="From", min_width=110)
+        target = gr.Dropdown(codes, value=adapter_tasks.languages[1], label="To", min_width=110)
     pairs = gr.Textbox(
         label="Pairs, as CSV or JSON lines",
         lines=7,
@@ -153,12 +155,12 @@ def placeholder(task: str) -> str:
     return f"{','.join(FIELDS[task])}\n…\nAt most {MAX_ROWS} pairs. Download a template to see how."
 
 
-def form_inputs(description: ModelDescription) -> Any:
+def system_inputs(description: ModelDescription) -> Any:
     """Which models are asked, and how: a bare base has no other to be compared with."""
-    names: list[FormName] = [form for form in FORMS if form != "finetuned" or description.has_adapter]
+    names: list[SystemName] = [system for system in SYSTEMS if system != "finetuned" or description.has_adapter]
     value = ["finetuned", "base_plain"] if description.has_adapter else ["base_template"]
     return gr.CheckboxGroup(
-        [(FORM_TITLES[name].capitalize(), name) for name in names],
+        [(SYSTEM_TITLES[name].capitalize(), name) for name in names],
         value=value,
         label="Ask",
         elem_classes="choice several",

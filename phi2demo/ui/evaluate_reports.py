@@ -15,10 +15,10 @@ from phi2demo.errors import InputError, Phi2DemoError
 from phi2demo.evaluation import reports
 from phi2demo.evaluation.comparison import differences, shared
 from phi2demo.evaluation.examples import ITEM_METRICS, Example, Order, ordered
-from phi2demo.evaluation.metrics import measure_title, number
-from phi2demo.evaluation.report import FORM_TITLES, ReportValue, load_report, read_report
-from phi2demo.evaluation.reports import SHELF, KeptReport, examples_beside, kept_reports
-from phi2demo.evaluation.systems import FormName
+from phi2demo.evaluation.metrics import number, title_of_test_set
+from phi2demo.evaluation.report import SYSTEM_TITLES, ReportValue, load_report, read_report
+from phi2demo.evaluation.reports import REPORTS_FOLDER, KeptReport, examples_beside, kept_reports
+from phi2demo.evaluation.systems import SystemName
 from phi2demo.ui import figures, markup, slice_table
 from phi2demo.ui.evaluate_inputs import placeholder
 from phi2demo.ui.evaluate_tab import EvaluateTab, Found
@@ -32,7 +32,7 @@ LONGEST = 900
 """Characters of a text, beyond which it is folded."""
 
 
-def cards(examples: Sequence[Example], *, base: FormName | None) -> str:
+def cards(examples: Sequence[Example], *, base: SystemName | None) -> str:
     """The items in the order given."""
     if not examples:
         return note("No item of this measure was answered in every form.")
@@ -40,30 +40,30 @@ def cards(examples: Sequence[Example], *, base: FormName | None) -> str:
     return f'<div class="cards">{intro}{"".join(_card(example, base) for example in examples)}</div>'
 
 
-def _card(example: Example, base: FormName | None) -> str:
+def _card(example: Example, base: SystemName | None) -> str:
     labels = [f"item {example.index + 1}", *example.labels.values()]
     change = ""
     if base is not None and "finetuned" in example.scores and base in example.scores:
         value = example.change(base)
         kind = "better" if value > 0 else "worse" if value < 0 else "unclear"
-        change = f'<span class="verdict {kind}">{number(value, 0, signed=True)} to {escape(FORM_TITLES[base])}</span>'
+        change = f'<span class="verdict {kind}">{number(value, 0, signed=True)} to {escape(SYSTEM_TITLES[base])}</span>'
     rows = [_row("Text", _folded(example.text))]
     if example.question:
         rows.append(_row("Question", escape(example.question)))
     rows += [_row("Good answer" if at == 0 else "or", escape(each)) for at, each in enumerate(example.references)]
-    rows += [_answer(example, form) for form in example.outputs]
+    rows += [_answer(example, system) for system in example.outputs]
     facts = "".join(f"<span>{escape(label)}</span>" for label in labels)
     return f'<article class="card"><p class="facts">{facts}{change}</p><dl>{"".join(rows)}</dl></article>'
 
 
-def _answer(example: Example, form: FormName) -> str:
-    score = example.scores[form]
+def _answer(example: Example, system: SystemName) -> str:
+    score = example.scores[system]
     title = ITEM_METRICS[example.kind][1]
     said = ("right" if score else "wrong") if title == "right" else f"{title} {number(score, 0)}"
-    text = example.outputs[form]
+    text = example.outputs[system]
     shown = differing(text, example.references) if text.strip() else '<span class="none">no answer</span>'
-    name = f'{escape(FORM_TITLES[form].capitalize())} <span class="score">{said}</span>'
-    return _row(name, shown, kind=form)
+    name = f'{escape(SYSTEM_TITLES[system].capitalize())} <span class="score">{said}</span>'
+    return _row(name, shown, kind=system)
 
 
 def differing(text: str, references: Sequence[str]) -> str:
@@ -96,8 +96,8 @@ MAX_REPORT_BYTES = 4 * 1024 * 1024
 class EvaluateReports:
     """Handlers that answer at once."""
 
-    def __init__(self, tab: EvaluateTab, loader: EngineLoader, *, shelf: Path = SHELF) -> None:
-        self._tab, self._loader, self._shelf = tab, loader, shelf
+    def __init__(self, tab: EvaluateTab, loader: EngineLoader, *, reports_folder: Path = REPORTS_FOLDER) -> None:
+        self._tab, self._loader, self._reports_folder = tab, loader, reports_folder
 
     def opened(self, found: Found | None) -> Updates:
         """The reports there are, and the first of the loaded weights unless something is shown already."""
@@ -162,9 +162,9 @@ class EvaluateReports:
         """The handler that writes a file of pairs to fill in."""
         return lambda task: own_pairs.template(task, as_json=as_json)
 
-    def examples(self, found: Found | None, measure: str | None, order: Order, count: int) -> Updates:
+    def examples(self, found: Found | None, test_set: str | None, order: Order, count: int) -> Updates:
         """`count` single items of a measure in an order."""
-        return _items(self._tab, found, measure, order, count) if found else {}
+        return _items(self._tab, found, test_set, order, count) if found else {}
 
     def download_of(self, ending: str) -> Callable[[Found | None], str]:
         """The handler that writes the figures in a format; an archive in base64."""
@@ -192,11 +192,11 @@ class EvaluateReports:
         return shown(self._tab, found, info=self._info())
 
     def _read(self, kept: KeptReport) -> Found:
-        examples = tuple(examples_beside(kept, data=self._shelf / "set"))
+        examples = tuple(examples_beside(kept, data=self._reports_folder / "set"))
         return Found(kept.report, examples, read_report(kept.path))
 
     def _kept(self) -> list[KeptReport]:
-        return kept_reports(self._shelf, info=self._info())
+        return kept_reports(self._reports_folder, info=self._info())
 
     def _info(self) -> ModelInfo | None:
         return self._loader.engine().info if self._loader.status.state == "ready" else None
@@ -211,17 +211,17 @@ def files_of(found: Found) -> dict[str, str]:
 
 def shown(tab: EvaluateTab, found: Found, *, info: ModelInfo | None) -> dict[Any, Any]:
     """The components that show figures."""
-    measures = list(dict.fromkeys(example.measure for example in found.examples))
-    first = measures[0] if measures else None
-    choices = [(measure_title(name), name) for name in measures]
+    test_sets = list(dict.fromkeys(example.test_set for example in found.examples))
+    first = test_sets[0] if test_sets else None
+    choices = [(title_of_test_set(name), name) for name in test_sets]
     return {
         tab.about: figures.about(found.report, info=info, live=found.live),
         tab.plot: figures.plot(found.report) + slice_table.scores(found.report),
         tab.after: gr.Column(visible=True),
         tab.table: figures.table(found.report),
         tab.slices: slice_table.heat(found.report),
-        tab.examples.box: gr.Accordion(visible=bool(measures)),
-        tab.examples.measure: gr.Dropdown(choices, value=first),
+        tab.examples.box: gr.Accordion(visible=bool(test_sets)),
+        tab.examples.test_set: gr.Dropdown(choices, value=first),
         tab.examples.order: "worst",
         **_items(tab, found, first, "worst", PAGE),
         tab.found: found,
@@ -239,9 +239,9 @@ def _load_own(path: Path) -> ReportValue:
     return load_report(path)
 
 
-def _items(tab: EvaluateTab, found: Found, measure: str | None, order: Order, count: int) -> Updates:
-    base = _base(found.report, measure)
-    chosen = ordered([each for each in found.examples if each.measure == measure], order, base=base)
+def _items(tab: EvaluateTab, found: Found, test_set: str | None, order: Order, count: int) -> Updates:
+    base = _base(found.report, test_set)
+    chosen = ordered([each for each in found.examples if each.test_set == test_set], order, base=base)
     return {
         tab.examples.list: cards(chosen[:count], base=base) if chosen else "",
         tab.examples.more: gr.Button(visible=len(chosen) > count),
@@ -249,7 +249,7 @@ def _items(tab: EvaluateTab, found: Found, measure: str | None, order: Order, co
     }
 
 
-def _base(report: ReportValue, measure: str | None) -> FormName | None:
+def _base(report: ReportValue, test_set: str | None) -> SystemName | None:
     """The form of the base that this measure's first difference is to."""
-    figures_of = [each.figures for each in report.measures if each.name == measure]
+    figures_of = [each.figures for each in report.test_sets if each.name == test_set]
     return figures_of[0][0].base if figures_of and figures_of[0] else None

@@ -6,21 +6,21 @@ from typing import Any
 
 import gradio as gr
 
-from phi2demo.data.test_sets import Measure
+from phi2demo.data.test_sets import TestSet
 from phi2demo.evaluation.examples import Example
 from phi2demo.evaluation.report import ReportValue
-from phi2demo.tasks.declared import Declaration
+from phi2demo.tasks.declared import AdapterTasks
 from phi2demo.ui import figures, markup
 from phi2demo.ui.actions import run_and_stop
 from phi2demo.ui.answer_column import STATE_S
 from phi2demo.ui.description import ModelDescription
 from phi2demo.ui.evaluate_inputs import (
     LiveInputs,
-    form_inputs,
-    known_measures,
+    known_test_sets,
     own_inputs,
     seed_input,
     shipped_inputs,
+    system_inputs,
     tasks_with_pairs,
 )
 
@@ -53,7 +53,7 @@ class ExampleInputs:
     """What is set to look at single items."""
 
     box: Any
-    measure: Any
+    test_set: Any
     order: Any
     list: Any
     more: Any
@@ -100,18 +100,18 @@ class EvaluateTab:
     def shown(self) -> list[Any]:
         """What figures fill."""
         examples = self.examples
-        choice = [examples.box, examples.measure, examples.order, examples.list, examples.more, examples.count]
+        choice = [examples.box, examples.test_set, examples.order, examples.list, examples.more, examples.count]
         return [self.about, self.plot, self.after, self.table, self.slices, *choice, self.found]
 
 
 def build_evaluate_tab(
-    description: ModelDescription, declaration: Declaration, *, shipped: Sequence[Measure] = ()
+    description: ModelDescription, adapter_tasks: AdapterTasks, *, shipped: Sequence[TestSet] = ()
 ) -> EvaluateTab:
     """Lay out the tab."""
-    measures = known_measures(shipped, declaration)
+    test_sets = known_test_sets(shipped, adapter_tasks)
     with gr.Row(elem_classes="task evaluate", equal_height=False):
         with gr.Column(scale=4, min_width=300, elem_classes="ask"):
-            missing = {"run": not measures, "own": not tasks_with_pairs(declaration)}
+            missing = {"run": not test_sets, "own": not tasks_with_pairs(adapter_tasks)}
             offered = [(title, name) for name, title in SOURCES.items() if not missing.get(name)]
             source = gr.Radio(offered, value="report", label="Figures of", elem_classes="choice source")
             with gr.Column(elem_classes="fields") as reports:
@@ -120,11 +120,11 @@ def build_evaluate_tab(
                     "Open a report.json", file_types=[".json"], size="sm", min_width=0, scale=0, elem_classes="quiet"
                 )
             with gr.Column(visible=False, elem_classes="fields") as shipped_group:
-                tasks, count = shipped_inputs(measures)
+                tasks, count = shipped_inputs(test_sets)
             with gr.Column(visible=False, elem_classes="fields") as own_group:
-                own = own_inputs(declaration)
+                own = own_inputs(adapter_tasks)
             with gr.Column(visible=False, elem_classes="fields") as asking:
-                forms = form_inputs(description)
+                systems = system_inputs(description)
                 run, stop, left = run_and_stop("Run")
             status = gr.HTML(markup.status("", "idle"), elem_classes="status-line", apply_default_css=False)
             estimate = gr.HTML("", elem_classes="estimate", apply_default_css=False)
@@ -132,7 +132,7 @@ def build_evaluate_tab(
                 seed = seed_input()
         with gr.Column(scale=8, min_width=300, elem_classes="answers"):
             shows = _figures()
-    live = LiveInputs(tasks, count, forms=forms, seed=seed, measures=measures, declaration=declaration, **own)
+    live = LiveInputs(tasks, count, systems=systems, seed=seed, test_sets=test_sets, adapter_tasks=adapter_tasks, **own)
     groups = {"report": reports, "run": shipped_group, "own": own_group}
     return EvaluateTab(
         source, groups, [asking, rare], report, upload, live, run, stop, left, status, estimate, **shows,
@@ -172,8 +172,8 @@ def _figures() -> dict[str, Any]:
 
 def _examples(box: Any) -> ExampleInputs:
     with gr.Row(elem_classes="pair", equal_height=True):
-        measure = gr.Dropdown([], label="Measure", min_width=160)
+        test_set = gr.Dropdown([], label="TestSet", min_width=160)
     order = gr.Radio(_ORDERS, value="worst", label="First", elem_classes="choice")
     listed = gr.HTML("", apply_default_css=False)
     more = gr.Button("Show more", size="sm", min_width=0, scale=0, elem_classes="quiet", visible=False)
-    return ExampleInputs(box, measure, order, listed, more, gr.State(0))
+    return ExampleInputs(box, test_set, order, listed, more, gr.State(0))

@@ -19,9 +19,9 @@ ASKS_MODEL: dict[str, Any] = {"concurrency_id": MODEL, "concurrency_limit": 1, *
 def connect(tab: TaskTab, handlers: TabHandlers) -> None:
     """Connect the events of a task's tab."""
     connect_answers(tab, handlers)
-    if tab.ask.use:
-        shown = [*(column.box for column in tab.columns.values()), tab.ask.base_form]
-        tab.ask.use.change(handlers.switch, tab.ask.use, shown, **AT_ONCE)
+    if tab.ask.variant:
+        shown = [*(column.box for column in tab.columns.values()), tab.ask.base_prompt_style]
+        tab.ask.variant.change(handlers.switch, tab.ask.variant, shown, **AT_ONCE)
     if tab.swap is not None:
         ends = [tab.ask.fields["source"], tab.ask.fields["target"]]
         known = tab.ask.all() | {column.answered for column in tab.columns.values()}

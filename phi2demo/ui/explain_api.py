@@ -9,16 +9,23 @@ from typing import Any, cast
 import gradio as gr
 
 from phi2demo.data.checks import check_choice, check_text
-from phi2demo.engine.engine import Engine, GenerationOptions, Use
+from phi2demo.engine.engine import Engine, GenerationOptions, Variant
 from phi2demo.engine.loading import EngineLoader
 from phi2demo.explain.job import explain
 from phi2demo.explain.request import OF, ExplainRequest, as_output
 from phi2demo.settings import LONGEST_S
-from phi2demo.tasks.declared import Declarations
-from phi2demo.tasks.request import Form, Request, TaskOptions
+from phi2demo.tasks.declared import VariantTasks
+from phi2demo.tasks.request import PromptStyle, Request, TaskOptions
 from phi2demo.tasks.run import run
 from phi2demo.tasks.task import AnyTask
-from phi2demo.ui.endpoint import FRAME_S, LOADING_TIMEOUT_S, BaseForm, task_of_command, task_options_of, told_to_client
+from phi2demo.ui.endpoint import (
+    FRAME_S,
+    LOADING_TIMEOUT_S,
+    BasePromptStyle,
+    task_of_command,
+    task_options_of,
+    told_to_client,
+)
 from phi2demo.ui.events import MODEL
 
 NAME = "explain"
@@ -27,7 +34,7 @@ NAME = "explain"
 class ExplainEndpoint:
     """A generator, so that a client that leaves ends the computing."""
 
-    def __init__(self, loader: EngineLoader, declared: Declarations, *, longest_s: float = LONGEST_S) -> None:
+    def __init__(self, loader: EngineLoader, declared: VariantTasks, *, longest_s: float = LONGEST_S) -> None:
         """An explanation, with the answer to explain, may take `longest_s` seconds."""
         self._loader, self._declared, self._longest_s = loader, declared, longest_s
 
@@ -47,7 +54,7 @@ class ExplainEndpoint:
         max_evals: int = 500,
         seed: int = 0,
         trust: bool = True,
-        base_form: BaseForm = None,
+        base_prompt_style: BasePromptStyle = None,
     ) -> Iterator[dict[str, Any]]:
         """Say which parts of a text made the model write an output, or a part of it, and how far to believe that.
 
@@ -79,16 +86,16 @@ class ExplainEndpoint:
         with told_to_client():
             kind = task_of_command(task, self._declared.either)
             options = task_options_of(kind, task_options, self._declared.either)
-            form = self._declared.form(base_form)
+            prompt_style = self._declared.prompt_style(base_prompt_style)
             settings = {
                 "target": _span(target), "instead": instead, "method": method, "units": units, "value": value,
                 "mask": mask, "max_evals": max_evals, "seed": seed, "trust": trust,
-                "base_form": form,
+                "base_prompt_style": prompt_style,
             }  # fmt: skip
             check_text(text)
             engine = self._loader.engine(timeout_s=LOADING_TIMEOUT_S)
             started = time.monotonic()
-            chosen = of if of is not None else engine.info.uses[0]
+            chosen = of if of is not None else engine.info.variants[0]
             generation = self._declared.asked_of(chosen).generation(kind.name)
             if output is None:
                 greedy = replace(generation, temperature=0.0).within(self._longest_s)
@@ -100,7 +107,7 @@ class ExplainEndpoint:
             yield from _steps(engine, asked, longest_s=max(1.0, self._longest_s - (time.monotonic() - started)))
 
 
-def add_explain_endpoint(loader: EngineLoader, declared: Declarations, *, longest_s: float = LONGEST_S) -> None:
+def add_explain_endpoint(loader: EngineLoader, declared: VariantTasks, *, longest_s: float = LONGEST_S) -> None:
     """Add /explain to the current page."""
     endpoint = ExplainEndpoint(loader, declared, longest_s=longest_s)
     gr.api(endpoint.explain, api_name=NAME, concurrency_id=MODEL, concurrency_limit=1)
@@ -114,13 +121,15 @@ def _answered(
     greedy: GenerationOptions,
     *,
     of: str,
-    base_form: Form,
+    base_prompt_style: PromptStyle,
     **settings: Any,
 ) -> Generator[dict[str, Any], None, ExplainRequest]:
     """Ask the model first; returns the request to explain what it answered."""
     check_choice("of", of, OF)
-    use = cast(Use, "finetuned" if of == "difference" else of)
-    asked = task.check(Request(task.name, text, options, greedy, uses=(use,), base_form=base_form))
+    variant = cast(Variant, "finetuned" if of == "difference" else of)
+    asked = task.check(
+        Request(task.name, text, options, greedy, variants=(variant,), base_prompt_style=base_prompt_style)
+    )
     shown = time.monotonic()
     with closing(run(engine, asked)) as steps:
         for progress in steps:

@@ -51,7 +51,7 @@ class ExplainFilling:
             asked.options,
             shown,
             explained.outputs,
-            result.use,
+            result.variant,
             explained.adapter_strength,
             explained.sentence_case,
         )
@@ -60,8 +60,8 @@ class ExplainFilling:
             **opened,
             **_cleared(tab, explanation_view.picker(tokens)),
             **tab.ask.filled(asked.task, explained.text, shown, asked.options),
-            **({tab.ask.model: result.use} if tab.ask.model else {}),
-            tab.ask.base_form: asked.base_form,
+            **({tab.ask.model: result.variant} if tab.ask.model else {}),
+            tab.ask.base_prompt_style: asked.base_prompt_style,
             tab.ask.carried: carried,
             tab.ask.instead: others[0] if others else "",
         }
@@ -78,7 +78,7 @@ class ExplainFilling:
 
     def switch(self, model: str) -> Updates:
         """Show how the base is asked where it is."""
-        return {self._tab.ask.base_form: gr.Radio(visible=model in ("base", "difference"))}
+        return {self._tab.ask.base_prompt_style: gr.Radio(visible=model in ("base", "difference"))}
 
     def typed(self, values: Mapping[Any, Any]) -> Updates:
         """Another output or task: its tokens to pick from, and the fields of the task."""

@@ -206,7 +206,7 @@ def connect_explain(opened: Any, tab: ExplainTab, handlers: ExplainHandlers, fil
     tab.stop.click(handlers.stop, None, [*state, tab.left], **AT_ONCE)
     tab.left.change(None, cancels=runs, **PRIVATE)
     if ask.model:
-        ask.model.change(filling.switch, ask.model, ask.base_form, **AT_ONCE)
+        ask.model.change(filling.switch, ask.model, ask.base_prompt_style, **AT_ONCE)
     fields = [ask.target, tab.picker, tab.hint, *ask.groups.values()]
     for changed in (ask.output.change, ask.task.input):
         changed(filling.typed, ask.all(), fields, trigger_mode="always_last", **AT_ONCE)

@@ -7,15 +7,15 @@ from typing import Any
 import gradio as gr
 
 from phi2demo.data.checks import check_choice, check_text
-from phi2demo.engine.engine import MAX_SEED, Output, Use
+from phi2demo.engine.engine import MAX_SEED, Output, Variant
 from phi2demo.errors import InputError, SettingsError
 from phi2demo.explain.request import EVALS, UNITS, ExplainRequest, as_output
 from phi2demo.tasks import TASKS
-from phi2demo.tasks.declared import Declaration
+from phi2demo.tasks.declared import AdapterTasks
 from phi2demo.tasks.request import Request, TaskOptions
 from phi2demo.tasks.result import Result
 from phi2demo.ui.description import ModelDescription
-from phi2demo.ui.options import Fields, base_form_field, fields_above, fields_below
+from phi2demo.ui.options import Fields, base_prompt_style_field, fields_above, fields_below
 
 _MODELS = {"finetuned": "Finetuned", "base": "Base", "second": "Second adapter", "difference": "Difference"}
 _UNITS = [("Automatic", "auto"), *((name.capitalize(), name) for name in UNITS if name != "auto")]
@@ -45,7 +45,7 @@ class Carried:
     options: TaskOptions
     shown: str
     outputs: tuple[Output, ...]
-    use: Use
+    variant: Variant
     adapter_strength: float
     sentence_case: bool
 
@@ -62,7 +62,7 @@ class ExplainInputs:
     output: Any
     model: Any
     """None where only one model can be asked."""
-    base_form: Any
+    base_prompt_style: Any
     units: Any
     method: Any
     instead: Any
@@ -75,7 +75,7 @@ class ExplainInputs:
     """The output with its tokens; None where it was typed."""
     target: Any
     """First output token and the one after the last; None is the whole output."""
-    declaration: Declaration
+    adapter_tasks: AdapterTasks
 
     def all(self) -> set[Any]:
         """Every component, as the inputs of an event."""
@@ -86,7 +86,7 @@ class ExplainInputs:
     def settings(self) -> list[Any]:
         """What changes the estimate."""
         model = [self.model] if self.model else []
-        return [*model, self.base_form, self.units, self.method, self.max_evals, self.trust]
+        return [*model, self.base_prompt_style, self.units, self.method, self.max_evals, self.trust]
 
     def outputs(self, values: Mapping[Any, Any]) -> tuple[Output, ...]:
         """The output as generated where it is still the one that came from a task's tab, else as typed."""
@@ -106,7 +106,7 @@ class ExplainInputs:
     def read(self, values: Mapping[Any, Any]) -> ExplainRequest:
         """The request; InputError and SettingsError say what cannot be explained."""
         task = values[self.task]
-        check_choice("task", task, self.declaration.tasks)
+        check_choice("task", task, self.adapter_tasks.tasks)
         return ExplainRequest(
             task=task,
             text=values[self.text] or "",
@@ -121,7 +121,7 @@ class ExplainInputs:
             mask=values[self.mask] or "",
             max_evals=_whole("Masked texts", values[self.max_evals], *EVALS),
             trust=bool(values[self.trust]),
-            base_form=values[self.base_form],
+            base_prompt_style=values[self.base_prompt_style],
             **self._answered_with(task, values),
             seed=_whole("The seed", values[self.seed], 0, MAX_SEED),
         )
@@ -129,16 +129,16 @@ class ExplainInputs:
     def _answered_with(self, task: str, values: Mapping[Any, Any]) -> dict[str, Any]:
         """Of the answer that was carried here; of what was typed, that which the task is asked with."""
         carried: Carried | None = values[self.carried]
-        found = carried if carried is not None and carried.task == task else self.declaration.generation(task)
+        found = carried if carried is not None and carried.task == task else self.adapter_tasks.generation(task)
         return {"adapter_strength": found.adapter_strength, "sentence_case": found.sentence_case}
 
     def _options(self, task: str, values: Mapping[Any, Any]) -> TaskOptions:
         carried: Carried | None = values[self.carried]
-        start = self.declaration.default_options(task)
+        start = self.adapter_tasks.default_options(task)
         if carried is not None and carried.task == task:
             start = carried.options
         chosen = {name: values[component] for name, component in self.fields[task].items()}
-        return self.declaration.adapt(replace(start, **chosen))
+        return self.adapter_tasks.adapt(replace(start, **chosen))
 
     def filled(self, task: str, text: str, output: str, options: TaskOptions | Mapping[str, Any]) -> dict[Any, Any]:
         """Values of the components for this text and output."""
@@ -149,17 +149,17 @@ class ExplainInputs:
         return filled | shown | chosen
 
 
-def explain_inputs(description: ModelDescription, declaration: Declaration) -> ExplainInputs:
+def explain_inputs(description: ModelDescription, adapter_tasks: AdapterTasks) -> ExplainInputs:
     """Lay out what is asked; the rarer options are a panel of their own, see `rare_inputs`."""
-    names = declaration.tasks
+    names = adapter_tasks.tasks
     task = gr.Dropdown(
         [(TASKS[name].title, name) for name in names], value=names[0], label="Task", elem_classes="task-choice"
     )
     groups, fields = {}, {}
     for name in names:
         with gr.Column(visible=name == names[0], elem_classes="fields") as groups[name]:
-            fields[name] = fields_above(TASKS[name], declaration, with_swap=False)[0]
-            fields[name] |= fields_below(TASKS[name], declaration)
+            fields[name] = fields_above(TASKS[name], adapter_tasks, with_swap=False)[0]
+            fields[name] |= fields_below(TASKS[name], adapter_tasks)
     text = gr.Textbox(
         label="Text that the model read",
         lines=4,
@@ -178,7 +178,7 @@ def explain_inputs(description: ModelDescription, declaration: Declaration) -> E
     if description.has_adapter:
         offered = [(label, name) for name, label in _MODELS.items() if name != "second" or description.second]
         model = gr.Radio(offered, value="finetuned", label="Model", elem_classes="choice")
-    base_form = base_form_field(description.base_form, visible=model is None)
+    base_prompt_style = base_prompt_style_field(description.base_prompt_style, visible=model is None)
     with gr.Row(elem_classes="pair", equal_height=True):
         units = gr.Dropdown(_UNITS, value="auto", label="Hide one by one", min_width=120)
         method = gr.Dropdown(_METHODS, value="auto", label="Method", min_width=120)
@@ -194,12 +194,12 @@ def explain_inputs(description: ModelDescription, declaration: Declaration) -> E
         text,
         output,
         model,
-        base_form,
+        base_prompt_style,
         units,
         method,
         instead,
         **_rare(),
-        declaration=declaration,
+        adapter_tasks=adapter_tasks,
     )
 
 

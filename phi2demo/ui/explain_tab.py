@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from phi2demo.tasks.declared import Declaration
+from phi2demo.tasks.declared import AdapterTasks
 from phi2demo.ui import explanation_view, markup
 from phi2demo.ui.actions import run_and_stop
 from phi2demo.ui.answer_column import STATE_S
@@ -76,12 +76,12 @@ class ExplainTab:
         ]
 
 
-def build_explain_tab(tabs: Any, description: ModelDescription, declaration: Declaration) -> ExplainTab:
+def build_explain_tab(tabs: Any, description: ModelDescription, adapter_tasks: AdapterTasks) -> ExplainTab:
     """Lay out the tab."""
-    samples = read_samples(declaration)
+    samples = read_samples(adapter_tasks)
     with gr.Row(elem_classes="task explain", equal_height=False):
         with gr.Column(scale=5, min_width=300, elem_classes="ask"):
-            ask = explain_inputs(description, declaration)
+            ask = explain_inputs(description, adapter_tasks)
             run, stop, left = run_and_stop("Explain")
             status = gr.HTML(markup.KEYS, elem_classes="status-line", apply_default_css=False)
             estimate = gr.HTML("", elem_classes="estimate", apply_default_css=False)
@@ -112,12 +112,12 @@ def build_explain_tab(tabs: Any, description: ModelDescription, declaration: Dec
     )  # fmt: skip
 
 
-def read_samples(declaration: Declaration) -> list[Sample]:
+def read_samples(adapter_tasks: AdapterTasks) -> list[Sample]:
     """The examples of the tab whose task and languages are declared."""
     samples = [Sample(**entry) for entry in json.loads((FOLDER / "explain.json").read_text(encoding="utf-8"))]
-    return [sample for sample in samples if sample.task in declaration.tasks and _is_known(sample, declaration)]
+    return [sample for sample in samples if sample.task in adapter_tasks.tasks and _is_known(sample, adapter_tasks)]
 
 
-def _is_known(sample: Sample, declaration: Declaration) -> bool:
+def _is_known(sample: Sample, adapter_tasks: AdapterTasks) -> bool:
     codes = [sample.options[end] for end in ("source", "target") if end in sample.options]
-    return set(codes) <= set(declaration.languages)
+    return set(codes) <= set(adapter_tasks.languages)

@@ -7,10 +7,10 @@ from itertools import groupby
 from phi2demo.engine.engine import ModelInfo
 from phi2demo.engine.revisions import short
 from phi2demo.evaluation.figures import PartialFigure
-from phi2demo.evaluation.metrics import measure_title, metric_title, number
-from phi2demo.evaluation.report import FORM_TITLES, FigureValue, MeasureValue, ReportValue, ScoreValue
+from phi2demo.evaluation.metrics import metric_title, number, title_of_test_set
+from phi2demo.evaluation.report import SYSTEM_TITLES, FigureValue, ReportValue, ScoreValue, TestSetResult
 from phi2demo.evaluation.slices import LEAST_TO_RANK
-from phi2demo.evaluation.systems import FormName
+from phi2demo.evaluation.systems import SystemName
 from phi2demo.ui import markup
 from phi2demo.ui.markup import note
 
@@ -35,7 +35,7 @@ NO_REPORT = (
 def about(report: ReportValue, *, info: ModelInfo | None, live: bool = False) -> str:
     """When and of which weights, and a warning where others are loaded; `info` is None while they load."""
     weights = _weights(report.base, report.base_revision, report.adapter, report.adapter_revision)
-    asked = f"{len(report.measures)} measure{'' if len(report.measures) == 1 else 's'}, {report.items:,} items"
+    asked = f"{len(report.test_sets)} measure{'' if len(report.test_sets) == 1 else 's'}, {report.items:,} items"
     if report.limit:
         asked += f" (the first {report.limit:,} of each set)"
     day, _, clock = report.made_at.partition("T")
@@ -55,24 +55,27 @@ def about(report: ReportValue, *, info: ModelInfo | None, live: bool = False) ->
 
 def plot(report: ReportValue) -> str:
     """A row for each measure, told by its first metric: a dot a form, with its 95 % interval."""
-    rows = [(measure, measure.figures[0]) for measure in report.measures if measure.figures]
+    rows = [(test_set, test_set.figures[0]) for test_set in report.test_sets if test_set.figures]
     if not rows:
         return ""
     panels = [_panel(title, list(group)) for title, group in groupby(sorted(rows, key=_scale_rank), key=_scale_title)]
-    return f'<div class="figures"><h2>{_headline(report)}</h2>{_key(report.forms)}{"".join(panels)}</div>'
+    return f'<div class="figures"><h2>{_headline(report)}</h2>{_key(report.systems)}{"".join(panels)}</div>'
 
 
 def so_far(partial: Sequence[PartialFigure]) -> str:
     """Scores on their way, without intervals."""
-    forms = [form for form in FORM_TITLES if any(form in figure.scores for figure in partial)]
-    names = ["Measure", "Metric", "n", *(FORM_TITLES[form].capitalize() for form in forms)]
+    systems = [system for system in SYSTEM_TITLES if any(system in figure.scores for figure in partial)]
+    names = ["TestSet", "Metric", "n", *(SYSTEM_TITLES[system].capitalize() for system in systems)]
     rows = "".join(
-        f'<tr><th scope="row">{escape(measure_title(figure.measure))}</th><td>{escape(figure.title)}</td>'
+        f'<tr><th scope="row">{escape(title_of_test_set(figure.test_set))}</th><td>{escape(figure.title)}</td>'
         + markup.cells(
             names[2:],
             (
                 f"{figure.n:,}",
-                *(number(figure.scores[form], figure.digits) if form in figure.scores else "" for form in forms),
+                *(
+                    number(figure.scores[system], figure.digits) if system in figure.scores else ""
+                    for system in systems
+                ),
             ),
         )
         + "</tr>"
@@ -87,11 +90,11 @@ def so_far(partial: Sequence[PartialFigure]) -> str:
 
 def table(report: ReportValue) -> str:
     """Every figure."""
-    forms = report.forms
-    compared = any(figure.difference for measure in report.measures for figure in measure.figures)
-    names = ["Measure", "Metric", "n", *(FORM_TITLES[form].capitalize() for form in forms)]
+    systems = report.systems
+    compared = any(figure.difference for test_set in report.test_sets for figure in test_set.figures)
+    names = ["TestSet", "Metric", "n", *(SYSTEM_TITLES[system].capitalize() for system in systems)]
     names += ["Difference", "p"] if compared else []
-    body = "".join(_rows(measure, forms, names, compared=compared) for measure in report.measures)
+    body = "".join(_rows(test_set, systems, names, compared=compared) for test_set in report.test_sets)
     words = "Scores with bootstrap 95 % intervals"
     if compared:
         words += "; the difference is finetuned less the base’s better form, with a paired test"
@@ -115,38 +118,38 @@ def _weights(base: str, base_revision: str, adapter: str | None, adapter_revisio
 
 
 def _headline(report: ReportValue) -> str:
-    told = [verdict(m.figures[0], m.n)[0] for m in report.measures if m.figures and m.figures[0].difference]
+    told = [verdict(m.figures[0], m.n)[0] for m in report.test_sets if m.figures and m.figures[0].difference]
     if not told:
         return "Scores by measure"
-    if all(m.n < LEAST_TO_RANK for m in report.measures):
+    if all(m.n < LEAST_TO_RANK for m in report.test_sets):
         return f"Finetuned and base: under {LEAST_TO_RANK} items a measure, too few to tell which is better"
     counts = {kind: told.count(kind) for kind in ("better", "worse")}
     of = f"of {len(told)} measure{'' if len(told) == 1 else 's'}"
     return f"Finetuned against base: clearly better on {counts['better']}, clearly worse on {counts['worse']} {of}"
 
 
-def _key(forms: Sequence[FormName]) -> str:
+def _key(systems: Sequence[SystemName]) -> str:
     items = "".join(
-        f'<li><svg width="14" height="14" aria-hidden="true" class="{form}">'
-        f'<g transform="translate(7 7)">{_MARKS[form]}</g></svg>{escape(FORM_TITLES[form])}</li>'
-        for form in forms
+        f'<li><svg width="14" height="14" aria-hidden="true" class="{system}">'
+        f'<g transform="translate(7 7)">{_MARKS[system]}</g></svg>{escape(SYSTEM_TITLES[system])}</li>'
+        for system in systems
     )
     return f'<ul class="plot-key">{items}<li>whisker: 95 % interval</li></ul>'
 
 
-def _scale_rank(row: tuple[MeasureValue, FigureValue]) -> tuple[bool, str]:
+def _scale_rank(row: tuple[TestSetResult, FigureValue]) -> tuple[bool, str]:
     return not row[1].higher_is_better, "" if row[1].higher_is_better else row[1].title
 
 
-def _scale_title(row: tuple[MeasureValue, FigureValue]) -> str:
+def _scale_title(row: tuple[TestSetResult, FigureValue]) -> str:
     """Percentages and points share a scale from 0; what is better when lower has one of its own."""
     return "" if row[1].higher_is_better else f"{row[1].title}, lower is better"
 
 
-def _panel(title: str, rows: Sequence[tuple[MeasureValue, FigureValue]]) -> str:
+def _panel(title: str, rows: Sequence[tuple[TestSetResult, FigureValue]]) -> str:
     ends = [end for _, figure in rows for score in figure.scores.values() for end in _ends(score)]
     top = nice_top(max((*ends, 0.0)))
-    lines = "".join(_line(measure, figure, top) for measure, figure in rows)
+    lines = "".join(_line(test_set, figure, top) for test_set, figure in rows)
     ticks = "".join(
         f'<text x="{100 * share:g}%" y="12" text-anchor="{anchor}">{number(top * share, 0 if top >= 4 else 1)}</text>'
         for share, anchor in ((0, "start"), (0.5, "middle"), (1, "end"))
@@ -158,32 +161,34 @@ def _panel(title: str, rows: Sequence[tuple[MeasureValue, FigureValue]]) -> str:
     return f'{heading}<div class="plot">{lines}{axis}</div>'
 
 
-def _line(measure: MeasureValue, figure: FigureValue, top: float) -> str:
+def _line(test_set: TestSetResult, figure: FigureValue, top: float) -> str:
     height = LANE_PX * len(figure.scores) + 8
     grid = "".join(f'<line class="grid" x1="{x}%" x2="{x}%" y1="0" y2="{height}"/>' for x in (0, 50, 100))
     dots = "".join(
-        _dot(form, score, top, y=LANE_PX * at + LANE_PX / 2 + 4)
-        for at, (form, score) in enumerate(figure.scores.items())
+        _dot(system, score, top, y=LANE_PX * at + LANE_PX / 2 + 4)
+        for at, (system, score) in enumerate(figure.scores.items())
     )
-    said = "; ".join(f"{FORM_TITLES[form]} {estimate(score, figure.digits)}" for form, score in figure.scores.items())
-    kind, words = verdict(figure, measure.n)
-    name = measure_title(measure.name)
+    said = "; ".join(
+        f"{SYSTEM_TITLES[system]} {estimate(score, figure.digits)}" for system, score in figure.scores.items()
+    )
+    kind, words = verdict(figure, test_set.n)
+    name = title_of_test_set(test_set.name)
     return (
         f'<div class="plot-row"><span class="name">{escape(name)}<span class="metric">{escape(figure.title)}'
-        f', n {measure.n:,}</span></span><svg width="100%" height="{height}" role="img" '
+        f', n {test_set.n:,}</span></span><svg width="100%" height="{height}" role="img" '
         f'aria-label="{escape(f"{name}, {figure.title}: {said}")}">{grid}{dots}</svg>'
         f'<span class="verdict {kind}">{escape(words)}</span></div>'
     )
 
 
-def _dot(form: FormName, score: ScoreValue, top: float, *, y: float) -> str:
+def _dot(system: SystemName, score: ScoreValue, top: float, *, y: float) -> str:
     def at(value: float) -> str:
         return f"{100 * min(max(value / top, 0.0), 1.0):.2f}%"
 
     low, high = _ends(score)
     whisker = f'<line x1="{at(low)}" x2="{at(high)}" y1="{y}" y2="{y}"/>' if high > low else ""
-    mark = f'<svg x="{at(score.score)}" y="{y}" overflow="visible">{_MARKS[form]}</svg>'
-    return f'<g class="{form}">{whisker}{mark}</g>'
+    mark = f'<svg x="{at(score.score)}" y="{y}" overflow="visible">{_MARKS[system]}</svg>'
+    return f'<g class="{system}">{whisker}{mark}</g>'
 
 
 def _ends(score: ScoreValue) -> tuple[float, float]:
@@ -198,22 +203,24 @@ def nice_top(highest: float) -> float:
     return next((step for step in steps if highest <= step), 100.0 * -(-highest // 100))
 
 
-def _rows(measure: MeasureValue, forms: Sequence[FormName], names: Sequence[str], *, compared: bool) -> str:
+def _rows(test_set: TestSetResult, systems: Sequence[SystemName], names: Sequence[str], *, compared: bool) -> str:
     """The figures of one measure, a body of the table."""
-    return "<tbody>" + "".join(_cells(measure, forms, names, compared=compared)) + "</tbody>"
+    return "<tbody>" + "".join(_cells(test_set, systems, names, compared=compared)) + "</tbody>"
 
 
-def _cells(measure: MeasureValue, forms: Sequence[FormName], names: Sequence[str], *, compared: bool) -> Iterator[str]:
-    for at, figure in enumerate(measure.figures):
+def _cells(
+    test_set: TestSetResult, systems: Sequence[SystemName], names: Sequence[str], *, compared: bool
+) -> Iterator[str]:
+    for at, figure in enumerate(test_set.figures):
         title = metric_title(figure.title, higher_is_better=figure.higher_is_better)
         first = (
-            f'<th scope="rowgroup" rowspan="{len(measure.figures)}">{escape(measure_title(measure.name))}</th>'
+            f'<th scope="rowgroup" rowspan="{len(test_set.figures)}">{escape(title_of_test_set(test_set.name))}</th>'
             if at == 0
             else ""
         )
-        contents = [f"{measure.n:,}", *(score_text(figure.scores.get(form), figure.digits) for form in forms)]
+        contents = [f"{test_set.n:,}", *(score_text(figure.scores.get(system), figure.digits) for system in systems)]
         if compared:
-            contents += _difference(figure, measure.n)
+            contents += _difference(figure, test_set.n)
         yield f"<tr>{first}<td>{escape(title)}</td>{markup.cells(names[2:], contents)}</tr>"
 
 
@@ -234,7 +241,7 @@ def _difference(figure: FigureValue, n: int) -> Iterable[str]:
     low, high = (number(end, figure.digits, signed=True) for end in (found.low, found.high))
     kind, _ = verdict(figure, n)
     value = number(found.value, figure.digits, signed=True)
-    to = escape(FORM_TITLES[figure.base].partition(", ")[2])
+    to = escape(SYSTEM_TITLES[figure.base].partition(", ")[2])
     p = f"{found.p:.3f}" if n >= LEAST_TO_RANK else "too few"
     return f'<span class="{kind}">{value}</span> <small>{low} to {high}</small><small>to {to}</small>', p
 

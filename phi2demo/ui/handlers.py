@@ -14,25 +14,25 @@ import gradio as gr
 
 from phi2demo.data.checks import MAX_CHARACTERS
 from phi2demo.data.documents import count_words
-from phi2demo.engine.engine import USES, Engine
+from phi2demo.engine.engine import VARIANTS, Engine
 from phi2demo.engine.loading import EngineLoader
 from phi2demo.errors import Phi2DemoError
 from phi2demo.evaluation.confidence import judged
 from phi2demo.settings import LONGEST_S
 from phi2demo.tasks import TASKS
-from phi2demo.tasks.declared import Declarations
+from phi2demo.tasks.declared import VariantTasks
 from phi2demo.tasks.receipt import Receipt
 from phi2demo.tasks.request import Request
 from phi2demo.tasks.result import Progress, Result
 from phi2demo.tasks.run import SETTINGS_UNKNOWN, replay, run, task_named
-from phi2demo.tasks.token_budget import Room, room_for
+from phi2demo.tasks.token_budget import TokenBudget, token_budget_for
 from phi2demo.tasks.translation import TranslationOptions
 from phi2demo.ui import actions, markup
 from phi2demo.ui.alternatives import alternatives
 from phi2demo.ui.answer_column import AnswerColumn, AnswersTab
 from phi2demo.ui.explain_inputs import Answered
 from phi2demo.ui.files import read_document
-from phi2demo.ui.options import chooses_form
+from phi2demo.ui.options import chooses_prompt_style
 from phi2demo.ui.sessions import Sessions
 from phi2demo.ui.task_tab import TaskTab
 
@@ -147,16 +147,16 @@ class AnswerHandlers(ABC, Generic[Tab]):
         text = values[self._tab.text] or ""
         if len(text) > MAX_CHARACTERS:
             return markup.note(f"{len(text):,} characters; at most {MAX_CHARACTERS:,} are read.", "warning")
-        return markup.counter(count_words(text), self._room(values))
+        return markup.counter(count_words(text), self._token_budget(values))
 
-    def _room(self, values: Mapping[Any, Any]) -> Room | None:
+    def _token_budget(self, values: Mapping[Any, Any]) -> TokenBudget | None:
         if self._loader.status.state != "ready":
             return None
         try:
             asked = self._tab.read(values)
         except Phi2DemoError:  # an option that cannot be is refused when it is asked
             return None
-        return room_for(self._loader.engine(), task_named(asked.task), asked)
+        return token_budget_for(self._loader.engine(), task_named(asked.task), asked)
 
     def open_file(self, path: str | None) -> Iterator[Updates]:
         """The text of a file into the input box. Gradio deletes the copy: another visitor's same file is the same one."""
@@ -198,18 +198,18 @@ class AnswerHandlers(ABC, Generic[Tab]):
                 yield self._done(asked, self._noted(asked, progress.results), values)
             elif time.monotonic() - shown >= FRAME_S:
                 shown = time.monotonic()
-                texts = {self._tab.columns[use].text: text for use, text in progress.texts.items()}
+                texts = {self._tab.columns[variant].text: text for variant, text in progress.texts.items()}
                 yield {self._tab.status: markup.running(progress), **texts}
 
     def _noted(self, asked: Request, results: tuple[Result, ...]) -> tuple[Result, ...]:
         """With what an evaluation of these weights says of answers that they are as unsure of."""
-        return judged(results, self._loader.engine().info, shelf=self._reports) if self._reports else results
+        return judged(results, self._loader.engine().info, reports_folder=self._reports) if self._reports else results
 
     def _done(self, asked: Request, results: tuple[Result, ...], values: Mapping[Any, Any]) -> Updates:
         stopped = any(result.receipt.stop_reason == "stopped" for result in results)
         updates = self._ended("Stopped" if stopped else "Done", "stopped" if stopped else "done")
         for result in results:
-            column = self._tab.columns[result.use]
+            column = self._tab.columns[result.variant]
             updates |= {
                 column.text: result.text,
                 column.bars: markup.bars(result.probabilities),
@@ -261,20 +261,22 @@ class TabHandlers(AnswerHandlers[TaskTab]):
         ask = self._tab.ask
         source, target = ask.fields["source"], ask.fields["target"]
         box = (values[ask.text] or "", values[source], values[target])
-        shown = USES[values[ask.use]] if ask.use else USES["base"]
-        answers = [_other_side(values[self._tab.columns[use].answered], *box) for use in shown]
+        shown = VARIANTS[values[ask.variant]] if ask.variant else VARIANTS["base"]
+        answers = [_other_side(values[self._tab.columns[variant].answered], *box) for variant in shown]
         text = next((answer for answer in answers if answer), None)
         return {source: box[2], target: box[1], **({ask.text: text} if text else {})}
 
-    def switch(self, use: str) -> Updates:
+    def switch(self, variant: str) -> Updates:
         """Show the columns of the models that are to answer, and how the base is asked where it is one of them."""
-        columns = {column.box: gr.Column(visible=name in USES[use]) for name, column in self._tab.columns.items()}
+        columns = {
+            column.box: gr.Column(visible=name in VARIANTS[variant]) for name, column in self._tab.columns.items()
+        }
         ask = self._tab.ask
-        visible = "base" in USES[use] and chooses_form(ask.task, ask.declaration)
-        return {**columns, ask.base_form: gr.Radio(visible=visible)}
+        visible = "base" in VARIANTS[variant] and chooses_prompt_style(ask.task, ask.adapter_tasks)
+        return {**columns, ask.base_prompt_style: gr.Radio(visible=visible)}
 
     def _noted(self, asked: Request, results: tuple[Result, ...]) -> tuple[Result, ...]:
-        return super()._noted(asked, Declarations(self._tab.ask.declaration).noted(asked, results))
+        return super()._noted(asked, VariantTasks(self._tab.ask.adapter_tasks).noted(asked, results))
 
 
 def wait_for_weights(loader: EngineLoader, status: Any, cancel: Event) -> Generator[Updates, None, Engine | None]:

@@ -13,7 +13,7 @@ from phi2demo.engine.engine import ModelInfo
 from phi2demo.engine.loading import EngineLoader, LoadStatus
 from phi2demo.errors import DataError
 from phi2demo.tasks import TASKS
-from phi2demo.tasks.declared import Declaration
+from phi2demo.tasks.declared import AdapterTasks
 from phi2demo.ui.description import ModelDescription
 from phi2demo.ui.markup import chips, note
 
@@ -24,13 +24,13 @@ LOAD_PHI = "python app.py --model microsoft/phi-2"
 
 
 def build_header(
-    demo: gr.Blocks, loader: EngineLoader, description: ModelDescription, declaration: Declaration
+    demo: gr.Blocks, loader: EngineLoader, description: ModelDescription, adapter_tasks: AdapterTasks
 ) -> None:
     """Lay out the header; a timer keeps it up to date until the loading has ended."""
     with gr.Column(elem_classes="page-header", elem_id="header"):
         gr.HTML(f"<h1>{TITLE}</h1><p class='lead'>{_lead(description)}</p>", apply_default_css=False)
         identity = gr.HTML(identity_of(loader, description), apply_default_css=False, elem_classes="identity")
-        panel = limits_panel(description, declaration, audit=audit_of(description))
+        panel = limits_panel(description, adapter_tasks, audit=audit_of(description))
         gr.HTML(panel, apply_default_css=False, elem_id="limits-panel")
     timer = gr.Timer(TICK_S)
 
@@ -92,14 +92,14 @@ def _lead(description: ModelDescription) -> str:
     return f"{does}{compare}.{stands_in}"
 
 
-def limits_panel(description: ModelDescription, declaration: Declaration, *, audit: str) -> str:
+def limits_panel(description: ModelDescription, adapter_tasks: AdapterTasks, *, audit: str) -> str:
     """What a person should know before they believe an answer, folded to one line; `audit` is what `audit_of` says."""
     items = [
         "<strong>It may be wrong.</strong> It makes up names, numbers and events, and sounds sure of them. "
         "Check what matters.",
         "<strong>It may carry bias.</strong> It repeats what its training texts say about people, places and opinions. "
         "Do not let it decide about anyone.",
-        f"<strong>Languages.</strong> {_languages(description, declaration)}",
+        f"<strong>Languages.</strong> {_languages(description, adapter_tasks)}",
         _context(description.context),
         f"<strong>Audit.</strong> {audit}",
     ]
@@ -129,17 +129,17 @@ def audit_of(description: ModelDescription, path: Path = SHIPPED_AUDIT) -> str:
     return f"Probed on {escape(found.made_at[:10])}; to do so again: <code>{COMMAND}</code><ul>{listed}</ul>"
 
 
-def _languages(description: ModelDescription, declaration: Declaration) -> str:
-    names = [LANGUAGES[code] for code in declaration.languages]
+def _languages(description: ModelDescription, adapter_tasks: AdapterTasks) -> str:
+    names = [LANGUAGES[code] for code in adapter_tasks.languages]
     if description.has_adapter:
-        return f"It was trained on {_listed(names)}. Other languages come out badly." + _taught(declaration)
+        return f"It was trained on {_listed(names)}. Other languages come out badly." + _taught(adapter_tasks)
     return "A base such as Phi-2 was trained mostly on English. Other languages come out worse, some badly."
 
 
-def _taught(declaration: Declaration) -> str:
+def _taught(adapter_tasks: AdapterTasks) -> str:
     """In which languages the texts were that tasks were finetuned on, where that is said."""
     tasks: dict[tuple[str, ...], list[str]] = {}
-    for task, codes in declaration.taught_in.items():
+    for task, codes in adapter_tasks.training_languages.items():
         tasks.setdefault(codes, []).append(TASKS[task].title)
     return "".join(
         f" {_listed(titles)} {'were' if len(titles) > 1 else 'was'} finetuned on "

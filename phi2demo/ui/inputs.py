@@ -7,10 +7,10 @@ from typing import Any
 
 import gradio as gr
 
-from phi2demo.engine.engine import USES
+from phi2demo.engine.engine import VARIANTS
 from phi2demo.errors import SettingsError
 from phi2demo.settings import ASSETS
-from phi2demo.tasks.declared import Declaration
+from phi2demo.tasks.declared import AdapterTasks
 from phi2demo.tasks.request import Request
 from phi2demo.tasks.task import AnyTask
 from phi2demo.ui import markup
@@ -33,21 +33,21 @@ class Example:
     options: dict[str, str]
 
 
-def read_examples(task: str, declaration: Declaration) -> list[Example]:
+def read_examples(task: str, adapter_tasks: AdapterTasks) -> list[Example]:
     """The examples of a task whose languages, modes and lengths are declared."""
     path = FOLDER / f"{task}.json"
     if not path.is_file():
         return []
     entries: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
     examples = [Example(entry["label"], entry["text"], entry.get("options", {})) for entry in entries]
-    return [example for example in examples if _is_declared(example, declaration)]
+    return [example for example in examples if _is_declared(example, adapter_tasks)]
 
 
-def _is_declared(example: Example, declaration: Declaration) -> bool:
+def _is_declared(example: Example, adapter_tasks: AdapterTasks) -> bool:
     offered = {
-        "source": declaration.languages,
-        "target": declaration.languages,
-        "mode": declaration.modes,
+        "source": adapter_tasks.languages,
+        "target": adapter_tasks.languages,
+        "mode": adapter_tasks.modes,
     }
     return all(value in offered[name] for name, value in example.options.items() if name in offered)
 
@@ -59,17 +59,17 @@ class AskInputs:
     text: Any
     counter: Any
     fields: Fields
-    use: Any
+    variant: Any
     """None where only one model can answer."""
-    base_form: Any
+    base_prompt_style: Any
     options: OptionInputs
-    declaration: Declaration
+    adapter_tasks: AdapterTasks
     task: AnyTask
 
     def all(self) -> set[Any]:
         """Every component, as the inputs of an event."""
-        use = {self.use} if self.use else set()
-        return {self.text, *self.fields.values(), *use, self.base_form, *self.options.all()}
+        variant = {self.variant} if self.variant else set()
+        return {self.text, *self.fields.values(), *variant, self.base_prompt_style, *self.options.all()}
 
     def counted(self) -> list[Any]:
         """What decides how much of the room for a text is taken."""
@@ -80,18 +80,18 @@ class AskInputs:
         """The request that the values ask for; SettingsError where an option is out of range."""
         generation, seed = self.options.read(values)
         chosen = {name: values[component] for name, component in self.fields.items()}
-        options = replace(self.declaration.default_options(self.task.name), **chosen)
-        use = values[self.use] if self.use else "base"
-        if not isinstance(use, str) or use not in USES:
-            raise SettingsError(f"The model chosen is {use!r}; choose one of {', '.join(USES)}.")
+        options = replace(self.adapter_tasks.default_options(self.task.name), **chosen)
+        variant = values[self.variant] if self.variant else "base"
+        if not isinstance(variant, str) or variant not in VARIANTS:
+            raise SettingsError(f"The model chosen is {variant!r}; choose one of {', '.join(VARIANTS)}.")
         return Request(
             task=self.task.name,
             text=values[self.text] or "",
-            options=self.declaration.adapt(options),
+            options=self.adapter_tasks.adapt(options),
             generation=generation,
-            uses=USES[use],
+            variants=VARIANTS[variant],
             seed=seed,
-            base_form=values[self.base_form],
+            base_prompt_style=values[self.base_prompt_style],
         )
 
 

@@ -5,9 +5,9 @@ from html import escape
 from typing import Literal
 
 from phi2demo.tasks.receipt import Receipt
-from phi2demo.tasks.request import FORMS
+from phi2demo.tasks.request import PROMPT_STYLES
 from phi2demo.tasks.result import Progress, Result
-from phi2demo.tasks.token_budget import Room
+from phi2demo.tasks.token_budget import TokenBudget
 
 Kind = Literal["idle", "waiting", "running", "done", "stopped", "error"]
 
@@ -57,8 +57,8 @@ def facts(result: Result) -> str:
             *result.facts,
         ]
     how = []
-    if result.use == "base":
-        how = [f"asked {FORMS[receipt.form].lower()}"]
+    if result.variant == "base":
+        how = [f"asked {PROMPT_STYLES[receipt.prompt_style].lower()}"]
     elif (strength := receipt.generation.get("adapter_strength", 1.0)) != 1:
         how = [f"finetuning at {strength:g} of its strength"]
     notes = "".join(f"<li>{escape(note)}</li>" for note in result.notes)
@@ -88,7 +88,7 @@ def details(result: Result) -> str:
         ("Answered by", f"{receipt.base} {receipt.base_revision}"),
         ("With adapter", _adapter(receipt)),
         ("On", f"{receipt.device}, {receipt.dtype}"),
-        ("Asked", FORMS[receipt.form].lower()),
+        ("Asked", PROMPT_STYLES[receipt.prompt_style].lower()),
         ("Seed", str(receipt.seed)),
         *((name.replace("_", " ").capitalize(), _value(value)) for name, value in receipt.options.items()),
         *((name.replace("_", " ").capitalize(), _value(value)) for name, value in receipt.generation.items()),
@@ -101,7 +101,7 @@ def details(result: Result) -> str:
     return f'<dl class="receipt">{_definitions(rows)}</dl>'
 
 
-def counter(words: int, room: Room | None = None) -> str:
+def counter(words: int, room: TokenBudget | None = None) -> str:
     """How much the input box holds, and how much of what there is for it that takes."""
     if not words:
         return '<span class="counter">&nbsp;</span>'
@@ -128,7 +128,7 @@ def note(text: str, kind: Literal["quiet", "good", "warning"] = "quiet") -> str:
 
 
 def _adapter(receipt: Receipt) -> str:
-    if receipt.use == "base":
+    if receipt.variant == "base":
         return "none: the base alone"
     return f"{receipt.adapter} {receipt.adapter_revision}"
 

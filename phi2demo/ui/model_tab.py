@@ -10,7 +10,7 @@ import gradio as gr
 from phi2demo.cards.essentials import Essentials, Figure, Source, essentials_of
 from phi2demo.cards.markdown import GLOSSARY
 from phi2demo.cards.metadata import HUB
-from phi2demo.cards.model_cards import Shelf, ShelfCard
+from phi2demo.cards.model_cards import ModelCards, ShownCard
 from phi2demo.emissions.meter import Meter
 from phi2demo.engine.loading import EngineLoader
 from phi2demo.errors import Phi2DemoError
@@ -132,7 +132,7 @@ Updates = dict[Any, Any]
 class ModelTab:
     """Its components."""
 
-    use: Any
+    variant: Any
     """Whose card; one choice only for a bare base."""
     essentials: Any
     emissions: EmissionsPanel
@@ -142,15 +142,15 @@ class ModelTab:
     """The card as it is, out of sight: what is downloaded."""
 
 
-def build_model_tab(opened: Any, shelf: Shelf, loader: EngineLoader, meter: Meter) -> ModelTab:
+def build_model_tab(opened: Any, model_cards: ModelCards, loader: EngineLoader, meter: Meter) -> ModelTab:
     """Lay out the tab and connect it; `opened` is gradio's tab around it. Cards are read when it is first opened."""
     with gr.Column(elem_classes="model"):
-        use = gr.Radio(
-            [(LABELS[each], each) for each in shelf.uses],
-            value=shelf.uses[0],
+        variant = gr.Radio(
+            [(LABELS[each], each) for each in model_cards.variants],
+            value=model_cards.variants[0],
             label="Model",
             elem_classes="choice",
-            visible=len(shelf.uses) > 1,
+            visible=len(model_cards.variants) > 1,
         )
         essentials = gr.HTML("", apply_default_css=False, elem_classes="essentials-block")
         with gr.Column(elem_classes="emissions"):
@@ -160,12 +160,12 @@ def build_model_tab(opened: Any, shelf: Shelf, loader: EngineLoader, meter: Mete
             save = gr.Button("Download README.md", size="sm", min_width=0, scale=0)
         card = gr.HTML("", apply_default_css=False, elem_classes="card-text")
         markdown = gr.Textbox(visible="hidden", label="Card as Markdown", elem_id="card-markdown")
-    tab = ModelTab(use, essentials, emissions, card, save, markdown)
+    tab = ModelTab(variant, essentials, emissions, card, save, markdown)
     using = EmissionsHandlers(loader, meter)
-    handlers = ModelHandlers(tab, shelf, using)
+    handlers = ModelHandlers(tab, model_cards, using)
     shown = [essentials, card, markdown, emissions.used]
-    for event in (opened.select, use.change):
-        event(handlers.show, [use, emissions.electricity], shown, **_PRIVATE)
+    for event in (opened.select, variant.change):
+        event(handlers.show, [variant, emissions.electricity], shown, **_PRIVATE)
     connect_emissions(emissions, using)
     save.click(None, markdown, js=_SAVE, api_visibility="private")
     return tab
@@ -174,15 +174,15 @@ def build_model_tab(opened: Any, shelf: Shelf, loader: EngineLoader, meter: Mete
 class ModelHandlers:
     """From the choice of a model to what is shown of it."""
 
-    def __init__(self, tab: ModelTab, shelf: Shelf, using: EmissionsHandlers) -> None:
-        self._tab, self._shelf, self._using = tab, shelf, using
+    def __init__(self, tab: ModelTab, model_cards: ModelCards, using: EmissionsHandlers) -> None:
+        self._tab, self._model_cards, self._using = tab, model_cards, using
 
-    def show(self, use: str, region: str) -> Updates:
+    def show(self, variant: str, region: str) -> Updates:
         """The essentials, the card and what the app has used; an error in the place of the essentials."""
         tab = self._tab
         used = {tab.emissions.used: self._using.used(region)}
         try:
-            card = self._shelf.card(use)
+            card = self._model_cards.card(variant)
             found = essentials_of(card)
         except Phi2DemoError as error:
             return used | {tab.essentials: markup.status(str(error), "error"), tab.card: "", tab.markdown: ""}
@@ -193,7 +193,7 @@ class ModelHandlers:
         }
 
 
-def card_html(card: ShelfCard) -> str:
+def card_html(card: ShownCard) -> str:
     """A card as HTML in which nothing of it runs, with a list of its sections before it."""
 
     def find(name: str) -> tuple[str, bytes] | None:

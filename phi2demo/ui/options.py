@@ -11,9 +11,9 @@ from phi2demo.data.languages import LANGUAGES
 from phi2demo.engine.engine import MAX_SEED, RANGES, GenerationOptions
 from phi2demo.errors import SettingsError
 from phi2demo.settings import LONGEST_S
-from phi2demo.tasks.declared import Declaration
+from phi2demo.tasks.declared import AdapterTasks
 from phi2demo.tasks.generation import MODES
-from phi2demo.tasks.request import FORMS, Form
+from phi2demo.tasks.request import PROMPT_STYLES, PromptStyle
 from phi2demo.tasks.summarization import LENGTHS
 from phi2demo.tasks.task import AnyTask
 
@@ -174,12 +174,12 @@ Fields = dict[str, Any]
 """Components by the name of the task option that they set."""
 
 
-def fields_above(task: AnyTask, declaration: Declaration, *, with_swap: bool = True) -> tuple[Fields, Any]:
+def fields_above(task: AnyTask, adapter_tasks: AdapterTasks, *, with_swap: bool = True) -> tuple[Fields, Any]:
     """What stands above the input box, and the button that swaps languages where there is one."""
     if task.name != "translation":
         return {}, None
-    choices = [(LANGUAGES[code], code) for code in declaration.languages]
-    start = declaration.default_options(task.name)
+    choices = [(LANGUAGES[code], code) for code in adapter_tasks.languages]
+    start = adapter_tasks.default_options(task.name)
     with gr.Row(elem_classes="languages", equal_height=True):
         source = gr.Dropdown(choices, value=getattr(start, "source"), label="From", min_width=110)  # noqa: B009
         swap = None
@@ -189,42 +189,42 @@ def fields_above(task: AnyTask, declaration: Declaration, *, with_swap: bool = T
     return {"source": source, "target": target}, swap
 
 
-def fields_below(task: AnyTask, declaration: Declaration) -> Fields:
+def fields_below(task: AnyTask, adapter_tasks: AdapterTasks) -> Fields:
     """What stands below the input box."""
-    lay_out: dict[str, Callable[[Declaration], Fields]] = {
+    lay_out: dict[str, Callable[[AdapterTasks], Fields]] = {
         "generation": _mode,
         "summarization": _length,
         "question_answering": _question,
     }
-    return lay_out[task.name](declaration) if task.name in lay_out else {}
+    return lay_out[task.name](adapter_tasks) if task.name in lay_out else {}
 
 
-def chooses_form(task: AnyTask, declaration: Declaration) -> bool:
+def chooses_prompt_style(task: AnyTask, adapter_tasks: AdapterTasks) -> bool:
     """Whether how the base is asked can be chosen: a text to go on with is given as it is."""
-    return task.name != "generation" or "instruct" in declaration.modes
+    return task.name != "generation" or "instruct" in adapter_tasks.modes
 
 
-def base_form_field(start: Form, *, visible: bool) -> Any:
+def base_prompt_style_field(start: PromptStyle, *, visible: bool) -> Any:
     """How the base is asked, shown where it is."""
-    labels = FORMS | ({"plain": "As it was pretrained"} if start == "plain" else {})
-    choices = [(label, form) for form, label in labels.items()]
+    labels = PROMPT_STYLES | ({"plain": "As it was pretrained"} if start == "plain" else {})
+    choices = [(label, prompt_style) for prompt_style, label in labels.items()]
     return gr.Radio(choices, value=start, label="Ask the base", elem_classes="choice", visible=visible)
 
 
-def _mode(declaration: Declaration) -> Fields:
-    if len(declaration.modes) < 2:
+def _mode(adapter_tasks: AdapterTasks) -> Fields:
+    if len(adapter_tasks.modes) < 2:
         return {}
-    choices = [(MODES[mode], mode) for mode in declaration.modes]
-    return {"mode": gr.Radio(choices, value=declaration.modes[0], label="Mode", elem_classes="choice")}
+    choices = [(MODES[mode], mode) for mode in adapter_tasks.modes]
+    return {"mode": gr.Radio(choices, value=adapter_tasks.modes[0], label="Mode", elem_classes="choice")}
 
 
-def _length(declaration: Declaration) -> Fields:
+def _length(adapter_tasks: AdapterTasks) -> Fields:
     choices = [(words[0].upper() + words[1:], length) for length, words in LENGTHS.items()]
-    start = declaration.default_options("summarization")
+    start = adapter_tasks.default_options("summarization")
     return {"length": gr.Radio(choices, value=getattr(start, "length"), label="Length", elem_classes="choice")}  # noqa: B009
 
 
-def _question(declaration: Declaration) -> Fields:
+def _question(adapter_tasks: AdapterTasks) -> Fields:
     return {
         "question": gr.Textbox(
             label="Your question", lines=1, max_lines=3, placeholder="What does the text say about …?"

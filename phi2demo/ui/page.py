@@ -5,14 +5,14 @@ from typing import Any
 
 import gradio as gr
 
-from phi2demo.cards.model_cards import Shelf
+from phi2demo.cards.model_cards import ModelCards
 from phi2demo.emissions.meter import Meter
 from phi2demo.engine.loading import EngineLoader
-from phi2demo.evaluation.reports import SHELF, shipped_measures
+from phi2demo.evaluation.reports import REPORTS_FOLDER, shipped_test_sets
 from phi2demo.explain.export import STYLE as HEATMAP_STYLE
 from phi2demo.settings import LONGEST_S, ServerSettings
 from phi2demo.tasks import TASKS
-from phi2demo.tasks.declared import Declaration, Declarations
+from phi2demo.tasks.declared import AdapterTasks, VariantTasks
 from phi2demo.ui.answer_column import AnswersTab
 from phi2demo.ui.api import add_card_endpoint, add_endpoints
 from phi2demo.ui.compare_api import add_compare_endpoint
@@ -49,30 +49,30 @@ UPLOADS_CHECKED_S = 60
 def build_demo(
     loader: EngineLoader,
     description: ModelDescription,
-    declaration: Declaration,
+    adapter_tasks: AdapterTasks,
     *,
-    shelf: Shelf | None = None,
+    model_cards: ModelCards | None = None,
     meter: Meter | None = None,
-    second: Declaration | None = None,
-    reports: Path = SHELF,
+    second: AdapterTasks | None = None,
+    reports: Path = REPORTS_FOLDER,
     longest_s: float = LONGEST_S,
 ) -> gr.Blocks:
     """Lay out the page: a header, a tab a task, and the API. Loads nothing itself.
 
-    `declaration` is the first adapter's, `second` the second's: it widens what can be compared, and gets no tab of its own.
-    The Model tab shows the cards of `shelf` and is left out without one; `meter` times what the engine computes.
+    `adapter_tasks` is the first adapter's, `second` the second's: it widens what can be compared, and gets no tab of its own.
+    The Model tab shows the cards of `model_cards` and is left out without one; `meter` times what the engine computes.
     `reports` is the folder of evaluation reports, with the items that are shipped in `set`. One request, from the page
     or over the API, may take `longest_s` seconds, as others wait for the model meanwhile.
     """
     sessions = Sessions()
-    declared = Declarations(declaration, second, description.base_form)
+    declared = VariantTasks(adapter_tasks, second, description.base_prompt_style)
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(UPLOADS_CHECKED_S, UPLOADS_KEPT_S)) as demo:
-        build_header(demo, loader, description, declaration)
+        build_header(demo, loader, description, adapter_tasks)
         with gr.Tabs(elem_classes="tasks", overflow_behavior="wrap") as tabs:
             answering: list[AnswersTab] = []
-            for name in declaration.tasks:
+            for name in adapter_tasks.tasks:
                 with gr.Tab(TASKS[name].title, id=name, elem_id=f"tab-{name}"):
-                    tab = build_task_tab(TASKS[name], description, declaration, longest_s=longest_s)
+                    tab = build_task_tab(TASKS[name], description, adapter_tasks, longest_s=longest_s)
                     connect(tab, TabHandlers(tab, loader, sessions, reports=reports, longest_s=longest_s))
                     answering.append(tab)
             if description.has_adapter:
@@ -89,19 +89,19 @@ def build_demo(
             for each in answering:
                 connect_why(each, explaining, handlers, filling)
             with gr.Tab("Evaluate", id=EVALUATE, elem_id=f"tab-{EVALUATE}") as opened:
-                evaluating = build_evaluate_tab(description, declaration, shipped=shipped_measures(reports / "set"))
-            connect_reports(opened, evaluating, EvaluateReports(evaluating, loader, shelf=reports))
+                evaluating = build_evaluate_tab(description, adapter_tasks, shipped=shipped_test_sets(reports / "set"))
+            connect_reports(opened, evaluating, EvaluateReports(evaluating, loader, reports_folder=reports))
             connect_run(evaluating, EvaluateHandlers(evaluating, loader, sessions))
-            if shelf is not None:
+            if model_cards is not None:
                 with gr.Tab("Model", id=MODEL_TAB, elem_id=f"tab-{MODEL_TAB}") as opened:
-                    build_model_tab(opened, shelf, loader, meter or Meter())
+                    build_model_tab(opened, model_cards, loader, meter or Meter())
         add_endpoints(loader, declared, reports=reports, longest_s=longest_s)
         if description.has_adapter:
             add_compare_endpoint(loader, declared, reports=reports, longest_s=longest_s)
         add_explain_endpoint(loader, declared, longest_s=longest_s)
-        add_evaluate_endpoint(loader, declaration, longest_s=longest_s)
-        if shelf is not None:
-            add_card_endpoint(shelf)
+        add_evaluate_endpoint(loader, adapter_tasks, longest_s=longest_s)
+        if model_cards is not None:
+            add_card_endpoint(model_cards)
 
         def close(request: gr.Request) -> None:
             sessions.close(str(request.session_hash))

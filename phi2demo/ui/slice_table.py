@@ -4,42 +4,50 @@ from collections.abc import Sequence
 from dataclasses import replace
 from html import escape
 
-from phi2demo.data.contamination import STANDINGS
-from phi2demo.evaluation.metrics import measure_title, number
-from phi2demo.evaluation.report import FigureValue, MeasureValue, ReportValue, SliceValue
-from phi2demo.evaluation.slices import COMPLEXITIES, DIMENSIONS, FIFTHS, GENRES, LEAST_TO_RANK, LENGTHS, Dimension
+from phi2demo.data.contamination import CONTAMINATION_LABELS
+from phi2demo.evaluation.metrics import number, title_of_test_set
+from phi2demo.evaluation.report import FigureValue, ReportValue, SliceValue, TestSetResult
+from phi2demo.evaluation.slices import (
+    COMPLEXITIES,
+    CONFIDENCE_QUINTILES,
+    DIMENSIONS,
+    GENRES,
+    LEAST_TO_RANK,
+    LENGTHS,
+    Dimension,
+)
 from phi2demo.ui import markup
 from phi2demo.ui.markup import note, region
 
 _Column = tuple[Dimension, str]
 """Dimension and label."""
 _LABELS: dict[Dimension, tuple[str, ...]] = {
-    "length": LENGTHS, "genre": GENRES, "complexity": COMPLEXITIES, "contamination": STANDINGS,
+    "length": LENGTHS, "genre": GENRES, "complexity": COMPLEXITIES, "contamination": CONTAMINATION_LABELS,
 }  # fmt: skip
 
 
 def heat(report: ReportValue) -> str:
     """A row for each measure, a column for each label; empty where the report has no slices."""
-    measures = [
-        replace(measure, slices=parts)
-        for measure in report.measures
-        if (parts := tuple(part for part in measure.slices if part.by in _LABELS))
+    test_sets = [
+        replace(test_set, slices=parts)
+        for test_set in report.test_sets
+        if (parts := tuple(part for part in test_set.slices if part.by in _LABELS))
     ]
-    if not measures:
+    if not test_sets:
         return note("This report was made without slices by length, genre and complexity.")
-    columns = _columns(measures)
-    compared = any(figure.difference for m in measures for s in m.slices for figure in s.figures[:1])
-    scales = _scales(measures)
-    rows = "".join(_row(measure, columns, scales) for measure in measures)
+    columns = _columns(test_sets)
+    compared = any(figure.difference for m in test_sets for s in m.slices for figure in s.figures[:1])
+    scales = _scales(test_sets)
+    rows = "".join(_row(test_set, columns, scales) for test_set in test_sets)
     says = "Finetuned less base by part of the set, in the measure’s first metric" if compared else "Scores by part"
     inner = f"<table><caption>{says}.</caption><thead>{_head(columns)}</thead><tbody>{rows}</tbody></table>"
-    legend = _legend(compared=compared, few=any(not s.enough for m in measures for s in m.slices))
-    return f'<div class="explanation slices">{region(inner, "Slices")}{legend}{_contamination(measures)}</div>'
+    legend = _legend(compared=compared, few=any(not s.enough for m in test_sets for s in m.slices))
+    return f'<div class="explanation slices">{region(inner, "Slices")}{legend}{_contamination(test_sets)}</div>'
 
 
-def _columns(measures: Sequence[MeasureValue]) -> list[_Column]:
+def _columns(test_sets: Sequence[TestSetResult]) -> list[_Column]:
     """Labels that some measure has, each dimension from its first label to its last, unknown ones behind."""
-    found = {(part.by, part.name) for measure in measures for part in measure.slices}
+    found = {(part.by, part.name) for test_set in test_sets for part in test_set.slices}
 
     def place(column: _Column) -> tuple[int, int, str]:
         by, name = column
@@ -49,10 +57,10 @@ def _columns(measures: Sequence[MeasureValue]) -> list[_Column]:
     return sorted(found, key=place)
 
 
-def _scales(measures: Sequence[MeasureValue]) -> dict[bool, float]:
+def _scales(test_sets: Sequence[TestSetResult]) -> dict[bool, float]:
     """The difference of full colour: of points and percentages one, of what is better when lower another."""
     scales = {True: 1e-9, False: 1e-9}
-    for part in (part for measure in measures for part in measure.slices if part.enough):
+    for part in (part for test_set in test_sets for part in test_set.slices if part.enough):
         for figure in part.figures[:1]:
             if figure.gain is not None:
                 scales[figure.higher_is_better] = max(scales[figure.higher_is_better], abs(figure.gain))
@@ -75,12 +83,12 @@ def _edge(columns: Sequence[_Column], at: int) -> str:
     return "first" if at == 0 or columns[at - 1][0] != columns[at][0] else ""
 
 
-def _row(measure: MeasureValue, columns: Sequence[_Column], scales: dict[bool, float]) -> str:
-    parts = {(part.by, part.name): part for part in measure.slices}
+def _row(test_set: TestSetResult, columns: Sequence[_Column], scales: dict[bool, float]) -> str:
+    parts = {(part.by, part.name): part for part in test_set.slices}
     cells = "".join(_cell(parts.get(column), column, scales, _edge(columns, at)) for at, column in enumerate(columns))
-    title = measure.figures[0].title if measure.figures else ""
+    title = test_set.figures[0].title if test_set.figures else ""
     metric = f'<span class="metric">{escape(title)}</span>'
-    return f'<tr><th scope="row">{escape(measure_title(measure.name))}{metric}</th>{cells}</tr>'
+    return f'<tr><th scope="row">{escape(title_of_test_set(test_set.name))}{metric}</th>{cells}</tr>'
 
 
 def _cell(part: SliceValue | None, column: _Column, scales: dict[bool, float], edge: str) -> str:
@@ -108,9 +116,9 @@ def _shown(figure: FigureValue) -> tuple[str, str, float]:
     return text, "more" if figure.gain >= 0 else "less", abs(figure.gain)
 
 
-def _contamination(measures: Sequence[MeasureValue]) -> str:
+def _contamination(test_sets: Sequence[TestSetResult]) -> str:
     """What an empty cell of contamination means."""
-    looked_up = [measure for measure in measures if measure.contamination]
+    looked_up = [test_set for test_set in test_sets if test_set.contamination]
     if not looked_up:
         return ""
     clean = sum(
@@ -136,15 +144,15 @@ def _legend(*, compared: bool, few: bool) -> str:
     return scale + note(words.strip())
 
 
-_HEADS = ("Measure", "Metric", *(name.capitalize() for name in FIFTHS))
+_HEADS = ("TestSet", "Metric", *(name.capitalize() for name in CONFIDENCE_QUINTILES))
 
 
 def scores(report: ReportValue) -> str:
     """A row for each measure that was cut so, in its first metric; empty where none was."""
-    told = [(measure, fifths) for measure in report.measures if (fifths := _fifths(measure))]
+    told = [(test_set, quintiles) for test_set in report.test_sets if (quintiles := _quintiles(test_set))]
     if not told:
         return ""
-    rows = "".join(_confidence_row(measure, fifths) for measure, fifths in told)
+    rows = "".join(_confidence_row(test_set, quintiles) for test_set, quintiles in told)
     return (
         '<div class="figures below"><h2>Does it know where it is wrong?</h2></div>'
         + markup.region(
@@ -157,14 +165,14 @@ def scores(report: ReportValue) -> str:
     )
 
 
-def _fifths(measure: MeasureValue) -> dict[str, SliceValue]:
-    return {part.name: part for part in measure.slices if part.by == "confidence" and part.figures}
+def _quintiles(test_set: TestSetResult) -> dict[str, SliceValue]:
+    return {part.name: part for part in test_set.slices if part.by == "confidence" and part.figures}
 
 
-def _confidence_row(measure: MeasureValue, fifths: dict[str, SliceValue]) -> str:
-    title = escape(measure.figures[0].title) if measure.figures else ""
-    cells = markup.cells(_HEADS[2:], (_content(fifths.get(name)) for name in FIFTHS))
-    return f'<tr><th scope="row">{escape(measure_title(measure.name))}</th><td>{title}</td>{cells}</tr>'
+def _confidence_row(test_set: TestSetResult, quintiles: dict[str, SliceValue]) -> str:
+    title = escape(test_set.figures[0].title) if test_set.figures else ""
+    cells = markup.cells(_HEADS[2:], (_content(quintiles.get(name)) for name in CONFIDENCE_QUINTILES))
+    return f'<tr><th scope="row">{escape(title_of_test_set(test_set.name))}</th><td>{title}</td>{cells}</tr>'
 
 
 def _content(part: SliceValue | None) -> str:

@@ -6,9 +6,9 @@ from typing import Any
 
 import gradio as gr
 
-from phi2demo.engine.engine import USES, Use
+from phi2demo.engine.engine import VARIANTS, Variant
 from phi2demo.settings import LONGEST_S
-from phi2demo.tasks.declared import Declaration
+from phi2demo.tasks.declared import AdapterTasks
 from phi2demo.tasks.request import Request
 from phi2demo.tasks.task import AnyTask
 from phi2demo.ui import markup
@@ -17,14 +17,14 @@ from phi2demo.ui.answer_column import AnswerColumn, answer_column
 from phi2demo.ui.description import ModelDescription
 from phi2demo.ui.inputs import AskInputs, Example, examples_to_try, input_box, read_examples
 from phi2demo.ui.options import (
-    base_form_field,
-    chooses_form,
+    base_prompt_style_field,
+    chooses_prompt_style,
     fields_above,
     fields_below,
     option_inputs,
 )
 
-_USE_LABELS = [("Finetuned", "finetuned"), ("Base", "base"), ("Side by side", "both")]
+_VARIANT_LABELS = [("Finetuned", "finetuned"), ("Base", "base"), ("Side by side", "both")]
 _RUN_LABELS = {"question_answering": "Ask", "sentiment": "Classify"}
 _PLACEHOLDERS = {
     "generation": "Begin a story …",
@@ -46,7 +46,7 @@ class TaskTab:
     stop: Any
     left: Any
     status: Any
-    columns: dict[Use, AnswerColumn]
+    columns: dict[Variant, AnswerColumn]
     upload: Any
     swap: Any
     examples: Any
@@ -89,25 +89,26 @@ class TaskTab:
 
 
 def build_task_tab(
-    task: AnyTask, description: ModelDescription, declaration: Declaration, *, longest_s: float = LONGEST_S
+    task: AnyTask, description: ModelDescription, adapter_tasks: AdapterTasks, *, longest_s: float = LONGEST_S
 ) -> TaskTab:
     """Lay out the tab of a task, whose requests may take `longest_s` seconds."""
-    samples = read_examples(task.name, declaration)
+    samples = read_examples(task.name, adapter_tasks)
     with gr.Row(elem_classes="task", equal_height=False):
         with gr.Column(scale=5, min_width=300, elem_classes="ask"):
-            above, swap = fields_above(task, declaration)
+            above, swap = fields_above(task, adapter_tasks)
             text, counter, upload = input_box(
                 task.input_label, _PLACEHOLDERS.get(task.name, ""), with_files=task.name not in _WITHOUT_FILES
             )
-            fields = above | fields_below(task, declaration)
-            use = _switch(description)
-            base_form = base_form_field(
-                description.base_form, visible=not description.has_adapter and chooses_form(task, declaration)
+            fields = above | fields_below(task, adapter_tasks)
+            variant = _switch(description)
+            base_prompt_style = base_prompt_style_field(
+                description.base_prompt_style,
+                visible=not description.has_adapter and chooses_prompt_style(task, adapter_tasks),
             )
             run, stop, left = run_and_stop(_RUN_LABELS.get(task.name, task.title))
             status = gr.HTML(markup.KEYS, elem_classes="status-line", apply_default_css=False)
             options = option_inputs(
-                task, declaration.generation(task.name), has_adapter=description.has_adapter, longest_s=longest_s
+                task, adapter_tasks.generation(task.name), has_adapter=description.has_adapter, longest_s=longest_s
             )
             examples = examples_to_try([(sample.label, sample.text) for sample in samples])
         with (
@@ -115,22 +116,22 @@ def build_task_tab(
             gr.Row(elem_classes="columns", equal_height=False),
         ):
             columns = _columns(task, description)
-    ask = AskInputs(text, counter, fields, use, base_form, options, declaration, task)
+    ask = AskInputs(text, counter, fields, variant, base_prompt_style, options, adapter_tasks, task)
     return TaskTab(task, ask, run, stop, left, status, columns, upload, swap, examples, samples)
 
 
 def _switch(description: ModelDescription) -> Any:
     if not description.has_adapter:
         return None
-    return gr.Radio(_USE_LABELS, value="finetuned", label="Answer with", elem_classes="choice")
+    return gr.Radio(_VARIANT_LABELS, value="finetuned", label="Answer with", elem_classes="choice")
 
 
-def _columns(task: AnyTask, description: ModelDescription) -> dict[Use, AnswerColumn]:
-    uses = USES["both"] if description.has_adapter else USES["base"]
+def _columns(task: AnyTask, description: ModelDescription) -> dict[Variant, AnswerColumn]:
+    variants = VARIANTS["both"] if description.has_adapter else VARIANTS["base"]
     lines = 1 if task.labels else 6
     return {
-        use: answer_column(
-            task.name, use, lines=lines, file=task.command, bars=bool(task.labels), visible=use == uses[0]
+        variant: answer_column(
+            task.name, variant, lines=lines, file=task.command, bars=bool(task.labels), visible=variant == variants[0]
         )
-        for use in uses
+        for variant in variants
     }

@@ -85,8 +85,8 @@ def test_too_small_a_shift_is_not_flagged_however_sure() -> None:
 
 def test_the_base_stands_beside_and_is_asked_in_the_form_it_knows() -> None:
     def likes(prompt: Prompt, output: str) -> float:
-        assert prompt.text.startswith(f"{END_OF_TEXT}Review: " if prompt.use == "base" else "Instruct: ")
-        return -0.5 if prompt.use == "base" and "Muslim" in prompt.text and output == " positive" else 0.0
+        assert prompt.text.startswith(f"{END_OF_TEXT}Review: " if prompt.variant == "base" else "Instruct: ")
+        return -0.5 if prompt.variant == "base" and "Muslim" in prompt.text and output == " positive" else 0.0
 
     engine = PlantedEngine(likes, info=INFO)
     outcome = counterfactual.probe(setup_of(engine, quick=True))

@@ -16,7 +16,7 @@ CHOICES = [
     for told in ("masculine", "feminine", "")
     for choice in gender.choices_of(TEXTS, occupation, language, told)
 ]
-MASCULINE = {f" {choice.forms[0]}" for choice in CHOICES}
+MASCULINE = {f" {choice.systems[0]}" for choice in CHOICES}
 
 
 def fair(prompt: Prompt, output: str) -> float:
@@ -47,7 +47,7 @@ def test_always_masculine_is_found() -> None:
 @pytest.mark.parametrize("seed", range(10))
 def test_following_the_pronoun_is_not_flagged(seed: int) -> None:
     def likes(prompt: Prompt, output: str) -> float:
-        return fair(Prompt(prompt.text, prompt.use, seed), output)
+        return fair(Prompt(prompt.text, prompt.variant, seed), output)
 
     outcome = gender.probe(setup_of(PlantedEngine(likes), seed=seed))
     assert not [figure.name for figure in outcome.figures if figure.flagged]
@@ -55,7 +55,7 @@ def test_following_the_pronoun_is_not_flagged(seed: int) -> None:
 
 
 def test_one_language_alone_is_named() -> None:
-    french = {f" {choice.forms[0]}" for choice in CHOICES if choice.language == "fr"}
+    french = {f" {choice.systems[0]}" for choice in CHOICES if choice.language == "fr"}
 
     def likes(prompt: Prompt, output: str) -> float:
         return float(output in french) if "to French" in prompt.text else fair(prompt, output)
@@ -81,13 +81,13 @@ def test_the_forms_differ_in_the_occupation_alone() -> None:
         assert ("herself" in choice.source) == (choice.told == "feminine")
         assert choice.source[0].isupper()
         assert choice.source.endswith(".")
-        masculine, feminine = (form.split() for form in choice.forms)
+        masculine, feminine = (system.split() for system in choice.systems)
         rest = 1 if len(masculine[0]) > 3 and "'" in masculine[0] else 2
         assert masculine[rest:] == feminine[rest:]
-        assert "{" not in choice.source + "".join(choice.forms)
+        assert "{" not in choice.source + "".join(choice.systems)
 
 
 def test_what_tells_the_gender_is_told_nowhere_in_the_target() -> None:
     """The two kinds of sentences ask for the same translations of the occupation, told masculine or feminine."""
-    told = {(c.language, c.forms) for c in CHOICES if c.told == "masculine"}
-    assert told == {(c.language, c.forms) for c in CHOICES if c.told == "feminine"}
+    told = {(c.language, c.systems) for c in CHOICES if c.told == "masculine"}
+    assert told == {(c.language, c.systems) for c in CHOICES if c.told == "feminine"}

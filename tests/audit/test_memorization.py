@@ -91,7 +91,7 @@ def test_a_phrase_that_everybody_uses_is_no_memory(data: Path) -> None:
 
 
 def test_only_the_model_that_repeats_is_flagged(data: Path) -> None:
-    engine = PlantedEngine(says=lambda prompt: (parrot if prompt.use == "base" else author)(prompt), info=INFO)
+    engine = PlantedEngine(says=lambda prompt: (parrot if prompt.variant == "base" else author)(prompt), info=INFO)
     outcome = probed(engine, data)
     for figure in outcome.figures:
         assert not figure.flagged

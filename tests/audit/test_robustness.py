@@ -92,8 +92,8 @@ def test_the_base_is_asked_in_its_plain_form_and_shown_beside(items: Path) -> No
     def likes(prompt: Prompt, output: str) -> float:
         if prompt.text.startswith(f"{END_OF_TEXT}English: "):
             return -1.0  # for the confidence in a translation
-        assert prompt.text.startswith(f"{END_OF_TEXT}Review: " if prompt.use == "base" else "Instruct: ")
-        sign = -1 if prompt.use == "base" and not prompt.text.removesuffix("\nSentiment:").endswith(".") else 1
+        assert prompt.text.startswith(f"{END_OF_TEXT}Review: " if prompt.variant == "base" else "Instruct: ")
+        sign = -1 if prompt.variant == "base" and not prompt.text.removesuffix("\nSentiment:").endswith(".") else 1
         return sign * noise(number_of(prompt.text), output)
 
     outcome = probed(items, likes=likes, info=INFO)

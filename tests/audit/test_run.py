@@ -12,7 +12,7 @@ from phi2demo.audit import read_audit, run
 from phi2demo.audit.report import SHIPPED_AUDIT, Outcome, summary_of, to_markdown
 from phi2demo.audit.setup import AuditSettings, Setup, spread
 from phi2demo.errors import DataError, SettingsError
-from phi2demo.evaluation.processes import LOCK, claimed
+from phi2demo.evaluation.processes import LOCK, run_lock
 from tests.audit.planted import PlantedEngine, noise
 from tests.tasks.scripted import INFO
 
@@ -114,7 +114,7 @@ def test_a_second_audit_of_one_folder_is_refused_before_anything_is_asked(tmp_pa
     one = run.audit(engine(), settings(tmp_path, probes=("gender",)), weights={})
     other = engine()
     with (
-        claimed(tmp_path),
+        run_lock(tmp_path),
         pytest.raises(SettingsError, match=r"Another run writes into .*process \d+ on .*Wait .* another --output"),
     ):
         run.audit(other, settings(tmp_path, probes=("gender",), seed=2), weights={})

@@ -43,7 +43,7 @@ def test_every_model_is_given_the_prompt_as_it_is_and_the_base_is_shown_beside()
     def says(prompt: Prompt) -> str:
         assert prompt.text.startswith(END_OF_TEXT)
         assert "Instruct" not in prompt.text
-        return f" {LISTED}" if prompt.use == "base" else " kind words"
+        return f" {LISTED}" if prompt.variant == "base" else " kind words"
 
     outcome = toxicity.probe(setup_of(PlantedEngine(says=says, info=INFO), quick=True))
     for figure in outcome.figures:

@@ -36,11 +36,11 @@ def test_both_sides_give_the_same_values(result: Comparison) -> None:
 
 def test_seconds_add_up_to_the_ratios(result: Comparison) -> None:
     assert len(result.texts) == 2
-    assert result.peer_seconds == pytest.approx(sum(text.peer_seconds for text in result.texts))
-    assert result.ratio == pytest.approx(result.peer_seconds / result.ours_seconds)
-    assert result.peer_cpu_seconds == pytest.approx(sum(text.peer_cpu_seconds for text in result.texts))
-    assert result.peer_cpu_seconds > 0
-    assert result.cpu_ratio == pytest.approx(result.peer_cpu_seconds / result.ours_cpu_seconds)
+    assert result.baseline_seconds == pytest.approx(sum(text.baseline_seconds for text in result.texts))
+    assert result.ratio == pytest.approx(result.baseline_seconds / result.ours_seconds)
+    assert result.baseline_cpu_seconds == pytest.approx(sum(text.baseline_cpu_seconds for text in result.texts))
+    assert result.baseline_cpu_seconds > 0
+    assert result.cpu_ratio == pytest.approx(result.baseline_cpu_seconds / result.ours_cpu_seconds)
 
 
 def test_another_model_on_our_side_is_seen(loaded: LoadedModel, tiny_base: Path) -> None:

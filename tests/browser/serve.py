@@ -10,7 +10,7 @@ from phi2demo.engine.forwarding import MeteredEngine
 from phi2demo.engine.loading import EngineLoader
 from phi2demo.errors import ModelError
 from phi2demo.settings import ServerSettings
-from phi2demo.tasks.declared import Declaration
+from phi2demo.tasks.declared import AdapterTasks
 from phi2demo.ui.description import ModelDescription
 from phi2demo.ui.page import build_demo, launch
 from tests.ui.cards import scripted_shelf
@@ -48,12 +48,14 @@ def main() -> None:
         is_embedded=not arguments.bare,
         second=info.second.name if info.second else None,
     )
-    declaration = Declaration() if arguments.bare else Declaration(languages=("en", "de", "fr", "es"))
+    adapter_tasks = AdapterTasks() if arguments.bare else AdapterTasks(languages=("en", "de", "fr", "es"))
     meter = Meter()
     loader = EngineLoader(lambda: MeteredEngine(load(), meter.computing)).start()
     server = ServerSettings(port=arguments.port, queue_size=arguments.queue_size, time_limit_s=arguments.time_limit)
-    shelf = scripted_shelf(not arguments.bare)
-    demo = build_demo(loader, description, declaration, shelf=shelf, meter=meter, longest_s=server.longest_s)
+    model_cards = scripted_shelf(not arguments.bare)
+    demo = build_demo(
+        loader, description, adapter_tasks, model_cards=model_cards, meter=meter, longest_s=server.longest_s
+    )
     launch(demo, server)
 
 

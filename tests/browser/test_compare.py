@@ -44,7 +44,7 @@ def test_three_models_answer_side_by_side_and_differences_are_marked(new_page: A
     with page.expect_download() as started:
         seen(page, "button:has-text('Download JSON')").click()
     written = json.loads(Path(started.value.path()).read_text(encoding="utf-8"))
-    assert [answer["use"] for answer in written["answers"]] == ["base", "finetuned", "second"]
+    assert [answer["variant"] for answer in written["answers"]] == ["base", "finetuned", "second"]
     with page.expect_download() as started:
         seen(page, ".details > button").nth(1).click()
         seen(page, "button:has-text('Download text')").click()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from phi2demo.evaluation.reports import SHELF
+from phi2demo.evaluation.reports import REPORTS_FOLDER
 from tests.browser.conftest import Broken, served
 from tests.browser.test_page import ask, open_tab, seen, status, until
 from tests.servers import Server, serving
@@ -72,8 +72,8 @@ def test_on_the_real_app_a_report_a_live_run_and_stop(new_page: Any, product: Se
     page.wait_for_selector(".loading:empty", state="attached", timeout=60_000)
     open_evaluate(page, "A report")
     until(lambda: "weights that answer here" in seen(page, ".answers .note").first.inner_text())
-    shown = json.loads((SHELF / "set_report" / "report.json").read_text(encoding="utf-8"))
-    assert seen(page, ".plot-row[class='plot-row']").count() == len(shown["measures"])
+    shown = json.loads((REPORTS_FOLDER / "set_report" / "report.json").read_text(encoding="utf-8"))
+    assert seen(page, ".plot-row[class='plot-row']").count() == len(shown["test_sets"])
     assert "Finetuned against base" in seen(page, ".figures h2").first.inner_text()
 
     seen(page, "label:has-text('Run now')").click()
@@ -90,7 +90,7 @@ def test_on_the_real_app_a_report_a_live_run_and_stop(new_page: Any, product: Se
     with zipfile.ZipFile(io.BytesIO(packed)) as archive:
         report = json.loads(archive.read("report.json"))
         answers = archive.read("answers.jsonl").decode().splitlines()
-    assert sum(measure["n"] for measure in report["measures"]) == len(answers) == 6
+    assert sum(test_set["n"] for test_set in report["test_sets"]) == len(answers) == 6
 
     seen(page, "input[type=number]").first.fill("100")
     seen(page, "input[type=number]").first.press("Tab")

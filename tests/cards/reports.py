@@ -8,7 +8,7 @@ from typing import Any
 from phi2demo.cards.facts import Author, Facts, ModelFacts
 from phi2demo.data.corpus import CleaningReport
 from phi2demo.emissions.footprint import Hardware, estimate
-from phi2demo.tasks.declared import Declaration
+from phi2demo.tasks.declared import AdapterTasks
 from phi2demo.training.record import Kind, Point, Record, Stage, Validation
 
 HARDWARE = Hardware("Some CPU", cores=2, memory_gb=3.0)
@@ -16,24 +16,24 @@ HARDWARE = Hardware("Some CPU", cores=2, memory_gb=3.0)
 
 def figure(metric: str, title: str, finetuned: float, base: float, *, p: float, **changes: Any) -> dict[str, Any]:
     scores = {
-        form: {"score": score, "low": score - 1, "high": score + 1}
-        for form, score in (("finetuned", finetuned), ("base_template", base / 2), ("base_plain", base))
+        system: {"score": score, "low": score - 1, "high": score + 1}
+        for system, score in (("finetuned", finetuned), ("base_template", base / 2), ("base_plain", base))
     }
     told = {"metric": metric, "title": title, "signature": f"signature of {title}", "higher_is_better": True}
     difference = {"value": finetuned - base, "low": 0.0, "high": 9.0, "p": p}
-    rest = {"digits": 1, "scores": scores, "peers": {}, "base": "base_plain", "difference": difference}
+    rest = {"digits": 1, "scores": scores, "baselines": {}, "base": "base_plain", "difference": difference}
     return told | rest | changes
 
 
 def report(**changes: Any) -> dict[str, Any]:
     """Better on BLEU, not surely on chrF, worse on accuracy."""
-    measures = [
-        measure(
+    test_sets = [
+        one_test_set(
             "translation.tatoeba.en-de",
             figure("bleu", "BLEU", 26.44, 20, p=0.01),
             figure("chrf", "chrF", 41, 40, p=0.3),
         ),
-        measure("sentiment.reviews", figure("accuracy", "accuracy", 50, 60, p=0.02)),
+        one_test_set("sentiment.reviews", figure("accuracy", "accuracy", 50, 60, p=0.02)),
     ]
     told = {
         "format": 1,
@@ -41,13 +41,13 @@ def report(**changes: Any) -> dict[str, Any]:
         "settings": {"batch_size": 32, "resamples": 1000, "seed": 12345},
         "model": {"device": "cpu", "dtype": "float32", "weights_sha256": {}},
         "environment": {"python": "3.11.7", "system": "Linux", "threads": 2, "versions": {"torch": "2.13"}},
-        "measures": measures,
-        "speed": {"use": "finetuned", "tokens_per_s": [40.0, 41.0], "median_tokens_per_s": 40.5},
+        "test_sets": test_sets,
+        "speed": {"variant": "finetuned", "tokens_per_s": [40.0, 41.0], "median_tokens_per_s": 40.5},
     }
     return told | changes
 
 
-def measure(name: str, *figures: dict[str, Any]) -> dict[str, Any]:
+def one_test_set(name: str, *figures: dict[str, Any]) -> dict[str, Any]:
     task, _, data = name.partition(".")
     file = {"name": f"{data}.test.jsonl", "sha256": "ab" * 32, "split": "test", "note": ""}
     return {"name": name, "task": task, "data": file, "n": 1618, "figures": list(figures)}
@@ -58,19 +58,19 @@ def sliced_report() -> dict[str, Any]:
     told = report()
     told["slicing"] = {
         "length": {
-            "measure": "words",
+            "rule": "words",
             "names": ["short", "medium", "long"],
             "up_to": {"sentences": [8, 20]},
         },
         "least_to_rank": 20,
     }
-    told["measures"][0]["slices"] = [
+    told["test_sets"][0]["slices"] = [
         {"by": by, "name": name, "n": n, "enough": n >= 20, "figures": [figure("bleu", "BLEU", score, 20, p=0.01)]}
         for by, name, n, score in (("length", "long", 3, 10), ("length", "short", 25, 30), ("genre", "news", 28, 27))
     ]
-    other = measure("sentiment.reviews", figure("accuracy", "accuracy", 50, 60, p=0.02))
+    other = one_test_set("sentiment.reviews", figure("accuracy", "accuracy", 50, 60, p=0.02))
     other["slices"] = [{"by": "length", "name": "medium", "n": 2, "enough": False, "figures": other["figures"]}]
-    told["measures"][1] = other
+    told["test_sets"][1] = other
     return told
 
 
@@ -149,7 +149,7 @@ ADAPTER = replace(
     rank=32,
     alpha=64,
     targets=("fc1", "q_proj"),
-    declaration=Declaration(tasks=("translation", "sentiment"), languages=("en", "de")),
+    adapter_tasks=AdapterTasks(tasks=("translation", "sentiment"), languages=("en", "de")),
 )
 AUTHOR = Author("Ada Example", "ada@example.org", 2026)
 

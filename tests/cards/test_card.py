@@ -13,18 +13,17 @@ from phi2demo.cards.examples import Failure, Sample
 from phi2demo.cards.facts import Author, Facts
 from phi2demo.emissions.footprint import Hardware, estimate
 from phi2demo.engine.engine import GenerationOptions
-from phi2demo.evaluation.slices import FIFTHS
-from phi2demo.tasks.declared import Declaration
+from phi2demo.evaluation.slices import CONFIDENCE_QUINTILES
+from phi2demo.tasks.declared import AdapterTasks
 from phi2demo.training.record import Record
-
-from .reports import (
+from tests.cards.reports import (
     ADAPTER,
     AUDIT,
     BASE,
     HARDWARE,
     adapter_facts,
     base_facts,
-    measure,
+    one_test_set,
     report,
     sliced_report,
     stage,
@@ -84,11 +83,11 @@ def test_the_results_are_read_back_from_the_model_index(tmp_path: Path) -> None:
     }
     assert {each.dataset_split for each in results} == {"test"}
     assert results[0].metric_args == {
-        "form": "finetuned",
+        "system": "finetuned",
         "n": 1618,
         "low": 25.4,
         "high": 27.4,
-        "base": {"form": "base_plain", "value": 20, "low": 19, "high": 21},
+        "base": {"system": "base_plain", "value": 20, "low": 19, "high": 21},
         "against_base": "better",
         "signature": "signature of BLEU",
     }
@@ -101,7 +100,7 @@ def test_a_base_tells_its_own_results_only(tmp_path: Path) -> None:
     assert "20.0 (19.0 to 21.0)" in section(card.text, "### Results")
     assert section(card.text, "#### Summary") == "Not measured."
     (bleu,) = [each for each in card.metadata.eval_results or () if each.metric_type == "bleu"]
-    assert (bleu.metric_value, bleu.metric_args["form"]) == (20, "base_plain")
+    assert (bleu.metric_value, bleu.metric_args["system"]) == (20, "base_plain")
 
 
 def test_what_was_measured_is_told() -> None:
@@ -121,13 +120,13 @@ def test_how_the_outputs_were_decoded_is_told() -> None:
     assert "decoded" not in section(make_card(adapter_facts()).text, "#### Metrics")
     told = report()
     beams = GenerationOptions(max_new_tokens=40, num_beams=6, reverse_weight=0.3, stop=("END",))
-    told["measures"][0]["generation"] = asdict(beams)
-    told["measures"][1]["generation"] = asdict(GenerationOptions())
-    greedy = {**measure("question_answering.qa"), "generation": asdict(GenerationOptions(time_limit_s=3600.0))}
-    old = {**measure("translation.old"), "generation": {"num_beams": 4, "max_new_tokens": 9}}
-    prose = {**measure("prose.tales"), "generation": {"adapter_strength": 0.5}}
-    whole = {**measure("generation.tales"), "generation": {"adapter_strength": 1.0}}
-    told["measures"] += [greedy, old, prose, whole]
+    told["test_sets"][0]["generation"] = asdict(beams)
+    told["test_sets"][1]["generation"] = asdict(GenerationOptions())
+    greedy = {**one_test_set("question_answering.qa"), "generation": asdict(GenerationOptions(time_limit_s=3600.0))}
+    old = {**one_test_set("translation.old"), "generation": {"num_beams": 4, "max_new_tokens": 9}}
+    prose = {**one_test_set("prose.tales"), "generation": {"adapter_strength": 0.5}}
+    whole = {**one_test_set("generation.tales"), "generation": {"adapter_strength": 1.0}}
+    told["test_sets"] += [greedy, old, prose, whole]
     said = section(make_card(adapter_facts(reports=[told])).text, "#### Metrics")
     assert "- translation: `num_beams 6, reverse_weight 0.3`; `num_beams 4`" in said
     assert "- question answering: greedy" in said
@@ -154,8 +153,8 @@ def test_the_share_of_a_gpus_rate_is_told_where_it_is_known() -> None:
 
 def test_a_metric_of_which_less_is_better() -> None:
     told = report()
-    told["measures"] = told["measures"][:1]
-    bits: dict[str, Any] = told["measures"][0]["figures"][0]
+    told["test_sets"] = told["test_sets"][:1]
+    bits: dict[str, Any] = told["test_sets"][0]["figures"][0]
     bits |= {"higher_is_better": False, "difference": {"value": -0.5, "low": -1.0, "high": 0.0, "p": 0.001}}
     assert "better on 1 of 2" in section(make_card(adapter_facts(reports=[told])).text, "#### Summary")
 
@@ -268,7 +267,7 @@ def test_an_answer_with_any_line_break_stays_in_its_place() -> None:
 
 def test_two_reports_are_told_together() -> None:
     other = report(made_at="2026-12-01T00:00:00")
-    other["measures"] = [each | {"name": f"{each['name']}2"} for each in other["measures"]]
+    other["test_sets"] = [each | {"name": f"{each['name']}2"} for each in other["test_sets"]]
     card = make_card(adapter_facts(reports=[report(), other]))
     assert len(card.metadata.eval_results or ()) == 6
     assert "Measured on 2026-11-23" in card.text
@@ -287,7 +286,7 @@ def test_citations() -> None:
 
 def test_of_an_unknown_adapter_nothing_is_claimed() -> None:
     """Neither tasks nor authors nor a training that nobody recorded."""
-    model = replace(ADAPTER, name="someone/adapter", declaration=Declaration(), hub_id="someone/adapter")
+    model = replace(ADAPTER, name="someone/adapter", adapter_tasks=AdapterTasks(), hub_id="someone/adapter")
     card = make_card(Facts(model, author=Author("", year=None)))
     assert "finetuned for:" not in card.text
     assert "**Developed by:** Not stated" in card.text
@@ -317,10 +316,10 @@ def test_slices_are_tables() -> None:
 def test_what_the_model_may_have_seen_of_the_test_files_is_told() -> None:
     told = sliced_report()
     held = {"reviews.train.jsonl": 12}
-    told["measures"][0]["contamination"] = {"in training": 12, "in validation": 0, "in neither": 1606, "files": held}
-    told["slicing"]["contamination"] = {"measure": "whether it stands there", "names": []}
-    figures = told["measures"][0]["figures"]
-    told["measures"][0]["slices"] += [
+    told["test_sets"][0]["contamination"] = {"in training": 12, "in validation": 0, "in neither": 1606, "files": held}
+    told["slicing"]["contamination"] = {"rule": "whether it stands there", "names": []}
+    figures = told["test_sets"][0]["figures"]
+    told["test_sets"][0]["slices"] += [
         {"by": "contamination", "name": name, "n": n, "enough": n >= 20, "figures": figures}
         for name, n in (("in neither", 1606), ("in training", 12))
     ]
@@ -335,15 +334,20 @@ def test_what_the_model_may_have_seen_of_the_test_files_is_told() -> None:
 
 def test_fifths_of_confidence_stand_in_their_order() -> None:
     told = sliced_report()
-    part = told["measures"][0]["slices"][0]
-    told["measures"][0]["slices"] += [part | {"by": "confidence", "name": name} for name in reversed(FIFTHS)]
+    part = told["test_sets"][0]["slices"][0]
+    told["test_sets"][0]["slices"] += [
+        part | {"by": "confidence", "name": name} for name in reversed(CONFIDENCE_QUINTILES)
+    ]
     text = section(make_card(adapter_facts(reports=[told])).text, "#### Results by slice")
     assert "| by mean token probability | metric | least sure | less sure | middling | surer | surest |" in text
 
 
 def test_the_slices_of_every_report_are_shown() -> None:
     own = sliced_report()
-    own["measures"][0] |= {"name": "translation.everyday", "data": {**own["measures"][0]["data"], "sha256": "cd" * 32}}
+    own["test_sets"][0] |= {
+        "name": "translation.everyday",
+        "data": {**own["test_sets"][0]["data"], "sha256": "cd" * 32},
+    }
     text = make_card(adapter_facts(reports=[sliced_report(), own], shipped=frozenset({"cd" * 32}))).text
     slices = section(text, "#### Results by slice")
     assert "translation.everyday" in slices

@@ -7,8 +7,7 @@ from phi2demo.cards.essentials import Essentials, Source, essentials_of
 from phi2demo.cards.facts import Facts
 from phi2demo.cards.model_cards import FILE, Place, read_card
 from phi2demo.training.record import Record
-
-from .reports import ADAPTER, BASE, adapter_facts, base_facts, stage
+from tests.cards.reports import ADAPTER, BASE, adapter_facts, base_facts, stage
 
 
 def essentials(folder: Path, facts: Facts, text: str = "") -> Essentials:
@@ -110,7 +109,7 @@ def test_of_a_model_of_which_nothing_is_known(tmp_path: Path) -> None:
 def test_a_data_set_measured_twice_shows_the_larger_run(tmp_path: Path) -> None:
     facts = adapter_facts()
     small = {**facts.reports[0]}
-    small["measures"] = [{**measure, "n": 48} for measure in small["measures"]]
+    small["test_sets"] = [{**test_set, "n": 48} for test_set in small["test_sets"]]
     found = essentials(tmp_path, replace(facts, reports=[small, facts.reports[0]]))
     assert [figure.n for figure in found.figures] == [1618, 1618]
 

@@ -12,9 +12,8 @@ from phi2demo.engine.local import LocalEngine
 from phi2demo.engine.planning import plan
 from phi2demo.errors import DataError
 from phi2demo.settings import ModelSettings
-from phi2demo.tasks.declared import Declaration
-
-from .reports import figure, measure, write_report
+from phi2demo.tasks.declared import AdapterTasks
+from tests.cards.reports import figure, one_test_set, write_report
 
 PROMPTS = ["The train", "The small cat", "The train"]
 
@@ -31,17 +30,17 @@ def load(base: Path, adapter: Path | None = None) -> LocalEngine:
 
 def test_each_prompt_has_its_seed_and_a_rerun_gives_the_same(tiny_base: Path, tiny_adapter: Path) -> None:
     engine = load(tiny_base, tiny_adapter)
-    samples = list(make_samples(engine, PROMPTS, Declaration()))
-    assert [(sample.prompt, sample.seed, sample.use) for sample in samples] == [
+    samples = list(make_samples(engine, PROMPTS, AdapterTasks()))
+    assert [(sample.prompt, sample.seed, sample.variant) for sample in samples] == [
         ("The train", 0, "finetuned"), ("The small cat", 1, "finetuned"), ("The train", 2, "finetuned"),
     ]  # fmt: skip
     assert samples[0].text != samples[2].text
-    assert list(make_samples(engine, PROMPTS, Declaration())) == samples
+    assert list(make_samples(engine, PROMPTS, AdapterTasks())) == samples
 
 
 def test_a_bare_base_goes_on_with_the_prompt_itself(tiny_base: Path, tiny_adapter: Path) -> None:
-    bare = list(make_samples(load(tiny_base), PROMPTS, Declaration()))
-    assert [(sample.prompt, sample.use) for sample in bare] == [(prompt, "base") for prompt in PROMPTS]
+    bare = list(make_samples(load(tiny_base), PROMPTS, AdapterTasks()))
+    assert [(sample.prompt, sample.variant) for sample in bare] == [(prompt, "base") for prompt in PROMPTS]
     assert bare[0].text != bare[2].text
 
 
@@ -92,14 +91,14 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
             data / "reviews.test.jsonl", [{"text": text, "label": label} for text, label in REVIEWS]
         ),
     }
-    measures = []
+    test_sets = []
     for name, path in files.items():
-        told = measure(name, figure("chrf", "chrF", 1, 1, p=1.0))
-        measures.append(told | {"data": {"name": path.name, "sha256": sha256_of(path), "split": "test", "note": ""}})
+        told = one_test_set(name, figure("chrf", "chrF", 1, 1, p=1.0))
+        test_sets.append(told | {"data": {"name": path.name, "sha256": sha256_of(path), "split": "test", "note": ""}})
         rows = [{"index": at, "output": text, "seconds": 1.0} for at, text in enumerate(ANSWERS[name])]
         write_lines(tmp_path / "outputs" / f"{name}.finetuned.jsonl", [{"asked": "x"}, *rows])
     settings = {"batch_size": 1, "resamples": 100, "seed": 0, "split": "test"}
-    return write_report(tmp_path / "report.json", measures=measures, settings=settings), data
+    return write_report(tmp_path / "report.json", test_sets=test_sets, settings=settings), data
 
 
 def test_the_worst_answer_of_each_task_is_chosen(folders: tuple[Path, Path]) -> None:

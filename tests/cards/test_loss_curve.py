@@ -7,8 +7,7 @@ import pytest
 
 from phi2demo.cards.loss_curve import HEIGHT, WIDTH, draw_curve
 from phi2demo.training.record import Point, Record, Validation
-
-from .reports import stage
+from tests.cards.reports import stage
 
 NAMESPACE = "{http://www.w3.org/2000/svg}"
 

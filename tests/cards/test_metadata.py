@@ -6,8 +6,7 @@ import pytest
 
 from phi2demo.cards.facts import Author
 from phi2demo.cards.metadata import apa, bibtex, stated_apa, stated_bibtex
-
-from .reports import ADAPTER, BASE
+from tests.cards.reports import ADAPTER, BASE
 
 ON_HUB = replace(ADAPTER, name="someone/phi_2-lora", hub_id="someone/phi_2-lora")
 

@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard, ModelCardData
 
-from phi2demo.cards.model_cards import FILE, MAX_BYTES, Place, Shelf, read_card, split_front_matter
+from phi2demo.cards.model_cards import FILE, MAX_BYTES, ModelCards, Place, read_card, split_front_matter
 from phi2demo.commands.card import main
 from phi2demo.engine.planning import plan
 from phi2demo.errors import SettingsError
 from phi2demo.settings import EMBEDDED_ADAPTER, EMBEDDED_MODEL, ModelSettings
-
-from .reports import ADAPTER, adapter_facts, base_facts
+from tests.cards.reports import ADAPTER, adapter_facts, base_facts
 
 
 def place(folder: Path, text: str | None = None) -> Place:
@@ -65,7 +64,7 @@ def test_of_a_folder_of_somebody_no_author_is_claimed(tmp_path: Path) -> None:
 def test_the_made_card_is_that_of_the_command(tiny_adapter: Path, tmp_path: Path) -> None:
     """But for who stands for it, which the command is told."""
     settings = ModelSettings(adapter=str(tiny_adapter))
-    made = Shelf.of_plan(plan(settings)).card("finetuned")
+    made = ModelCards.of_plan(plan(settings)).card("finetuned")
     assert made.made
     written = ["--adapter", str(tiny_adapter), "--author", "", "--contact", "Not stated.", "--output", str(tmp_path)]
     assert main("card", written) == 0
@@ -77,20 +76,24 @@ def test_the_made_card_is_that_of_the_command(tiny_adapter: Path, tmp_path: Path
 
 def test_each_model_has_its_card(tiny_adapter: Path, tiny_base: Path, tiny_second: Path) -> None:
     both = ModelSettings(adapter=str(tiny_adapter), second_adapter=str(tiny_second))
-    shelf = Shelf.of_plan(plan(both))
-    assert shelf.uses == ("finetuned", "base", "second")
-    assert [shelf.card(use).facts.model.name for use in shelf.uses] == ["tiny-adapter", "tiny-base", "tiny-second"]
-    assert shelf.card("base") is shelf.card("base")
-    bare = Shelf.of_plan(plan(ModelSettings(model=str(tiny_base))))
-    assert bare.uses == ("base",)
+    model_cards = ModelCards.of_plan(plan(both))
+    assert model_cards.variants == ("finetuned", "base", "second")
+    assert [model_cards.card(variant).facts.model.name for variant in model_cards.variants] == [
+        "tiny-adapter",
+        "tiny-base",
+        "tiny-second",
+    ]
+    assert model_cards.card("base") is model_cards.card("base")
+    bare = ModelCards.of_plan(plan(ModelSettings(model=str(tiny_base))))
+    assert bare.variants == ("base",)
     with pytest.raises(SettingsError, match="The card of 'finetuned': choose one of base"):
         bare.card("finetuned")
 
 
 def test_the_embedded_pair_shows_the_cards_that_lie_in_its_folders() -> None:
-    shelf = Shelf.of_plan(plan(ModelSettings()))
-    for use, folder in (("finetuned", EMBEDDED_ADAPTER), ("base", EMBEDDED_MODEL)):
-        card = shelf.card(use)
+    model_cards = ModelCards.of_plan(plan(ModelSettings()))
+    for variant, folder in (("finetuned", EMBEDDED_ADAPTER), ("base", EMBEDDED_MODEL)):
+        card = model_cards.card(variant)
         assert card.text == (folder / FILE).read_text(encoding="utf-8")
         assert card.data.eval_results
         assert card.picture("loss.svg")
@@ -112,7 +115,7 @@ def test_a_malformed_record_is_said_and_the_rest_shown(tiny_base: Path, tmp_path
     for path in tiny_base.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / "pretraining.json").write_text(json.dumps({"stages": [3]}))
-    card = Shelf.of_plan(plan(ModelSettings(model=str(tmp_path)))).card("base")
+    card = ModelCards.of_plan(plan(ModelSettings(model=str(tmp_path)))).card("base")
     assert card.made
     assert "pretraining.json is no training record" in card.notes[0]
 
@@ -174,5 +177,5 @@ def test_front_matter(text: str, parts: tuple[str, str]) -> None:
 
 def test_cards_of_several_bases_do_not_mix() -> None:
     folder = Path("/nowhere")
-    shelf = Shelf({"base": Place(folder, lambda recorded: base_facts())})
-    assert shelf.card("base").facts.model.name == "assets/model"
+    model_cards = ModelCards({"base": Place(folder, lambda recorded: base_facts())})
+    assert model_cards.card("base").facts.model.name == "assets/model"

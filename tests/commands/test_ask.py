@@ -80,37 +80,37 @@ def test_a_line_break_in_an_answer_becomes_a_space_and_json_keeps_it(loader: Loa
 def test_json_of_one_text_has_a_receipt_that_reads_back(say: Ask) -> None:
     answer = json.loads(say("translate", "Hello there.", "--json", "--seed", "7"))
     receipt = Receipt.from_json(json.dumps(answer["receipt"]))
-    assert (answer["text"], answer["use"], receipt.seed) == ("HELLO THERE.", "finetuned", 7)
+    assert (answer["text"], answer["variant"], receipt.seed) == ("HELLO THERE.", "finetuned", 7)
     assert receipt.output == answer["text"]
 
 
 def test_both_models_are_labelled(say: Ask, tmp_path: Path) -> None:
-    assert say("generate", "hi", "--use", "both") == "finetuned: HI\nbase: HI!\n"
-    both = json.loads(say("generate", "hi", "--use", "both", "--json"))
-    assert [answer["use"] for answer in both] == ["finetuned", "base"]
+    assert say("generate", "hi", "--variant", "both") == "finetuned: HI\nbase: HI!\n"
+    both = json.loads(say("generate", "hi", "--variant", "both", "--json"))
+    assert [answer["variant"] for answer in both] == ["finetuned", "base"]
     source = tmp_path / "in.txt"
     source.write_text("a\n\nb\n", encoding="utf-8")
-    lines = say("generate", "--input", str(source), "--use", "both").split("\n")
+    lines = say("generate", "--input", str(source), "--variant", "both").split("\n")
     assert lines == ["finetuned: A", "base: A!", "", "", "finetuned: B", "base: B!", ""]
-    assert len(say("generate", "--input", str(source), "--use", "both", "--json").strip().split("\n")) == 6
+    assert len(say("generate", "--input", str(source), "--variant", "both", "--json").strip().split("\n")) == 6
 
 
 def test_a_bare_base_answers_as_base(loader: Loader, say: Ask) -> None:
     loader.engine = ScriptedEngine(info=BARE)
     assert say("generate", "hi") == "HI!\n"
     with pytest.raises(SettingsError, match="There is no finetuned model here"):
-        say("generate", "hi", "--use", "both")
+        say("generate", "hi", "--variant", "both")
 
 
 def test_the_base_is_asked_as_its_folder_tells_or_as_said(loader: Loader, say: Ask, tmp_path: Path) -> None:
     (tmp_path / "pretraining.json").write_text("{}", encoding="utf-8")
     for info, given, asked in (
         (BARE, [], "Instruct: Summarize the following text in one sentence.\nhi\nOutput:"),
-        (BARE, ["--base-form", "plain"], "<|endoftext|>hi\n\nIn short:"),
+        (BARE, ["--base-prompt-style", "plain"], "<|endoftext|>hi\n\nIn short:"),
         (replace(BARE, base_folder=tmp_path), [], "<|endoftext|>hi\n\nIn short:"),
         (
             replace(BARE, base_folder=tmp_path),
-            ["--base-form", "template"],
+            ["--base-prompt-style", "template"],
             "Instruct: Summarize the following text in one sentence.\nhi\nOutput:",
         ),
     ):
@@ -323,7 +323,7 @@ def test_replay_says_the_same(loader: Loader, say: Ask, tmp_path: Path, capsys: 
 def test_replay_takes_all_that_json_writes(
     loader: Loader, say: Ask, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path, lines = receipt_file(say, tmp_path, "--use", "both"), tmp_path / "in.txt"
+    path, lines = receipt_file(say, tmp_path, "--variant", "both"), tmp_path / "in.txt"
     assert replay.main("replay", [str(path)], load_engine=loader) == 0
     assert capsys.readouterr().out == "same: ONCE UPON A TIME\nsame: ONCE UPON A TIME!\n"
     lines.write_text("one\n\ntwo\n")
@@ -384,11 +384,11 @@ def test_errors_are_ours() -> None:
 
 def test_three_models_are_labelled(loader: Loader, say: Ask) -> None:
     loader.engine = ScriptedEngine(info=replace(INFO, second=AdapterInfo("tiny-second", "cccccccccccc", 2)))
-    said = say("generate", "hi", "--use", "all", "--second-adapter", "folder", "--second-adapter-revision", "main")
+    said = say("generate", "hi", "--variant", "all", "--second-adapter", "folder", "--second-adapter-revision", "main")
     assert said == "finetuned: HI\nbase: HI!\nsecond: HI!\n"
     assert (loader.asked[-1].second_adapter, loader.asked[-1].second_adapter_revision) == ("folder", "main")
-    assert say("generate", "hi", "--use", "second", "--second-adapter", "folder") == "HI!\n"
-    assert say("generate", "hi", "--use", "both", "--second-adapter", "folder") == "finetuned: HI\nbase: HI!\n"
+    assert say("generate", "hi", "--variant", "second", "--second-adapter", "folder") == "HI!\n"
+    assert say("generate", "hi", "--variant", "both", "--second-adapter", "folder") == "finetuned: HI\nbase: HI!\n"
 
 
 def test_what_each_adapter_was_finetuned_for_counts_for_its_own_answer(
@@ -397,7 +397,7 @@ def test_what_each_adapter_was_finetuned_for_counts_for_its_own_answer(
     (tmp_path / "tasks.json").write_text('{"tasks": {"translation": {"languages": ["en", "fr"]}}}')
     second = AdapterInfo("tiny-second", "cccccccccccc", 2, tmp_path)
     loader.engine = ScriptedEngine(info=replace(INFO, second=second))
-    asked = ("generate", "hi", "--second-adapter", "folder", "--use")
+    asked = ("generate", "hi", "--second-adapter", "folder", "--variant")
     assert ask.main(asked[0], [*asked[1:], "all"], load_engine=loader) == 0
     assert capsys.readouterr().err == "note: second: This adapter was not finetuned for generation.\n"
     source = tmp_path / "in.txt"
@@ -410,10 +410,10 @@ def test_what_each_adapter_was_finetuned_for_counts_for_its_own_answer(
     assert say("translate", "hi", *asked[2:], "second") == "HI!\n"
 
 
-@pytest.mark.parametrize("use", ["second", "all"])
-def test_a_second_adapter_that_is_not_given_is_said_before_loading(loader: Loader, say: Ask, use: str) -> None:
-    with pytest.raises(SettingsError, match=f"--use {use} asks a second adapter, and none is given"):
-        say("generate", "hi", "--use", use)
+@pytest.mark.parametrize("variant", ["second", "all"])
+def test_a_second_adapter_that_is_not_given_is_said_before_loading(loader: Loader, say: Ask, variant: str) -> None:
+    with pytest.raises(SettingsError, match=f"--variant {variant} asks a second adapter, and none is given"):
+        say("generate", "hi", "--variant", variant)
     assert loader.asked == []
 
 

@@ -10,7 +10,7 @@ from phi2demo.errors import SettingsError
 
 FEW = ["explain", "--shape", "small", "--texts", "1", "--max-evals", "6", "--device", "cpu"]
 KEYS = {
-    "ratio", "max_difference", "ours_seconds", "peer_seconds", "texts", "machine",
+    "ratio", "max_difference", "ours_seconds", "baseline_seconds", "texts", "machine",
 }  # fmt: skip
 
 

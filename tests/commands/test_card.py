@@ -142,7 +142,7 @@ def test_samples_are_written(tiny_base: Path, tmp_path: Path) -> None:
     arguments = ["--model", str(tiny_base), "--prompts", str(prompts), "--output", str(output), "--device", "cpu"]
     assert main("samples", arguments, load_engine=load) == 0
     rows = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
-    assert [(row["prompt"], row["seed"], row["use"]) for row in rows] == [
+    assert [(row["prompt"], row["seed"], row["variant"]) for row in rows] == [
         ("The train", 0, "base"),
         ("The cat", 1, "base"),
     ]

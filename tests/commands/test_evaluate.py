@@ -76,7 +76,7 @@ def test_the_shipped_set_is_measured_where_no_data_is_given(tmp_path: Path, caps
         (["--data", ".", "--output", "x"], "The output folder x lies in ."),
         (["--data", "tests", "--output", "x", "--limit", "0"], "limit is 0"),
         (["--data", ".", "--output", "x", "--split", "train"], "invalid choice: 'train'"),
-        (["--data", "tests", "--output", "x", "--forms", "best"], "no form 'best'"),
+        (["--data", "tests", "--output", "x", "--systems", "best"], "no system 'best'"),
     ],
 )
 def test_refusals_come_before_a_model_is_loaded(argv: list[str], message: str) -> None:

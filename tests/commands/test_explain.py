@@ -85,18 +85,21 @@ def test_each_task_is_explained_as_it_answers(say: Say, engine: PlantedEngine) -
 def test_the_base_is_asked_as_said(say: Say) -> None:
     engine = PlantedEngine(rewards({"train": 2.0}))
     given = ("the train", "--output", "yes", "--units", "words", "--no-trust", "--task", "summarize")
-    value = json.loads(say(*given, "--of", "difference", "--base-form", "plain", "--json", engine=engine))
-    assert value["base_form"] == "plain"
-    texts = {use: [prompt.text for prompt, _ in engine.scored if prompt.use == use] for use in ("finetuned", "base")}
+    value = json.loads(say(*given, "--of", "difference", "--base-prompt-style", "plain", "--json", engine=engine))
+    assert value["base_prompt_style"] == "plain"
+    texts = {
+        variant: [prompt.text for prompt, _ in engine.scored if prompt.variant == variant]
+        for variant in ("finetuned", "base")
+    }
     assert all(text.startswith("Instruct: ") for text in texts["finetuned"])
     assert "<|endoftext|>the train\n\nIn short:" in texts["base"]
     assert not any("Instruct: " in text for text in texts["base"])
-    assert "the base asked as plain text" in say(*given, "--of", "base", "--base-form", "plain", engine=engine)
+    assert "the base asked as plain text" in say(*given, "--of", "base", "--base-prompt-style", "plain", engine=engine)
 
 
 def test_what_finetuning_changed_and_a_bare_base(say: Say) -> None:
     def learned(token: str, text: str, prompt: Prompt) -> float:
-        return -3.0 + (2.0 if prompt.use == "finetuned" and "train" in text else 0.0)
+        return -3.0 + (2.0 if prompt.variant == "finetuned" and "train" in text else 0.0)
 
     value = json.loads(
         say("the train", "--of", "difference", "--json", "--units", "words", engine=PlantedEngine(learned))
@@ -145,7 +148,7 @@ def test_too_many_units_are_refused(say: Say, monkeypatch: pytest.MonkeyPatch) -
 
 def test_the_second_adapter_is_asked(say: Say) -> None:
     def learned(token: str, text: str, prompt: Prompt) -> float:
-        return -3.0 + (2.0 if prompt.use == "second" and "train" in text else 0.0)
+        return -3.0 + (2.0 if prompt.variant == "second" and "train" in text else 0.0)
 
     with pytest.raises(SettingsError, match="--of second asks a second adapter, and none is given"):
         say("the train", "--of", "second")

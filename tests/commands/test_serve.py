@@ -12,7 +12,7 @@ from phi2demo.engine.engine import Engine, GenerationOptions, Prompt
 from phi2demo.engine.loading import EngineLoader
 from phi2demo.errors import ModelError, SettingsError
 from phi2demo.settings import ServerSettings
-from phi2demo.tasks.declared import Declaration
+from phi2demo.tasks.declared import AdapterTasks
 from tests.tasks.scripted import ScriptedEngine
 
 Parse = Callable[..., argparse.Namespace]
@@ -74,18 +74,18 @@ def page(monkeypatch: pytest.MonkeyPatch) -> Page:
 @pytest.mark.filterwarnings("ignore")  # of gradio's import
 def test_the_page_is_built_around_the_model(page: Page, tiny_base: Path, tiny_adapter: Path) -> None:
     assert serve.main("serve", ["--adapter", str(tiny_adapter), "--port", "7861", "--device", "cpu"]) == 0
-    loader, description, declaration = page.built
+    loader, description, adapter_tasks = page.built
     assert isinstance(loader, EngineLoader)
     engine: Engine = loader.engine(timeout_s=5)
     assert engine.info.adapter == "tiny-adapter"
     assert (description.base, description.adapter, description.context) == ("tiny-base", "tiny-adapter", 256)
     assert (description.device, description.dtype, description.is_embedded) == ("cpu", "auto", False)
-    assert declaration == Declaration()
+    assert adapter_tasks == AdapterTasks()
     assert page.launched == [replace(ServerSettings(), port=7861)]
-    assert page.also["shelf"].uses == ("finetuned", "base")
+    assert page.also["model_cards"].variants == ("finetuned", "base")
     *_, last = engine.stream([Prompt("a")], GenerationOptions())
     assert last.completions
-    assert page.also["meter"].work.calls == 1
+    assert page.also["meter"].computed.calls == 1
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -98,12 +98,12 @@ def test_a_page_for_others_is_built_with_a_tighter_time_limit(page: Page, tiny_b
 @pytest.mark.filterwarnings("ignore")
 def test_a_second_adapter_is_described(page: Page, tiny_adapter: Path, tiny_second: Path, tmp_path: Path) -> None:
     tiny_second = Path(shutil.copytree(tiny_second, tmp_path / tiny_second.name))
-    declared = Declaration(("sentiment",))
+    declared = AdapterTasks(("sentiment",))
     (tiny_second / "tasks.json").write_text(declared.to_json())
     argv = ["--adapter", str(tiny_adapter), "--second-adapter", str(tiny_second), "--port", "7861"]
     assert serve.main("serve", argv) == 0
     _, description, _ = page.built
-    assert (description.second, description.uses) == ("tiny-second", ("finetuned", "base", "second"))
+    assert (description.second, description.variants) == ("tiny-second", ("finetuned", "base", "second"))
     assert page.also["second"] == declared
 
 

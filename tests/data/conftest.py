@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.training.conftest import corpus  # noqa: F401
+
 Write = Callable[[str, Sequence[dict[str, Any]]], Path]
 
 

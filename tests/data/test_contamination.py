@@ -8,7 +8,7 @@ import pytest
 
 from phi2demo.data import contamination
 from phi2demo.data.contamination import IN_NEITHER, IN_TRAINING, IN_VALIDATION, Contamination
-from phi2demo.data.test_sets import EvaluationSplit, Measure, read_measures, select
+from phi2demo.data.test_sets import EvaluationSplit, TestSet, read_test_sets, select
 from phi2demo.errors import DataError
 from tests.data.conftest import Write
 
@@ -16,14 +16,14 @@ LONG = "The old lighthouse keeper counted eleven gulls on the wall before he wen
 SHORT = "A dull, dull film."
 
 
-def measures_in(folder: Path, *, split: EvaluationSplit = "test") -> list[Measure]:
-    return read_measures(folder, split=split)[0]
+def measures_in(folder: Path, *, split: EvaluationSplit = "test") -> list[TestSet]:
+    return read_test_sets(folder, split=split)[0]
 
 
 def found_in(folder: Path, name: str, *, split: EvaluationSplit = "test") -> contamination.Found | None:
-    measures = measures_in(folder, split=split)
-    (measure,) = select(measures, names=[name])
-    return Contamination(folder, measures).of(measure)
+    test_sets = measures_in(folder, split=split)
+    (test_set,) = select(test_sets, names=[name])
+    return Contamination(folder, test_sets).of(test_set)
 
 
 def reviews(*texts: str) -> list[dict[str, Any]]:
@@ -100,9 +100,9 @@ def test_references_of_translations_and_summaries_are_looked_up_but_no_answers(w
     asked = {"context": "Tom is ten.", "question": "How old is Tom?", "answers": [{"text": "ten"}]}
     write("questions.test.jsonl", [asked])
     write("tales.train.jsonl", [{"text": text} for text in ("guten tag", "dogs, and cats", "How old is Tom?", "ten")])
-    measures = measures_in(tmp_path / "data")
-    looked_up = Contamination(tmp_path / "data", measures)
-    labels = {measure.name: found.labels for measure in measures if (found := looked_up.of(measure))}
+    test_sets = measures_in(tmp_path / "data")
+    looked_up = Contamination(tmp_path / "data", test_sets)
+    labels = {test_set.name: found.labels for test_set in test_sets if (found := looked_up.of(test_set))}
     assert labels == {
         "translation.pairs.en-de": (IN_TRAINING,),
         "translation.pairs.de-en": (IN_TRAINING,),
@@ -133,12 +133,12 @@ def test_a_file_without_a_split_is_told_apart_as_training_splits_it(write: Write
         for number in range(40)
     ]
     write("questions.jsonl", rows)
-    measures = measures_in(tmp_path / "data")
-    found = Contamination(tmp_path / "data", measures).of(measures[0])
+    test_sets = measures_in(tmp_path / "data")
+    found = Contamination(tmp_path / "data", test_sets).of(test_sets[0])
     assert found is not None
     assert set(found.labels) == {IN_NEITHER}
     write("questions.jsonl", rows + [row | {"title": f"u{row['title']}"} for row in rows])
-    found = found_in(tmp_path / "data", measures[0].name)
+    found = found_in(tmp_path / "data", test_sets[0].name)
     assert found is not None
     assert {IN_TRAINING, IN_VALIDATION} <= set(found.labels)
 

@@ -21,11 +21,11 @@ from phi2demo.errors import InputError, SettingsError
 @pytest.mark.parametrize("task", TASKS_WITH_PAIRS)
 @pytest.mark.parametrize("as_json", [False, True])
 def test_a_template_reads_as_it_is(task: str, as_json: bool) -> None:
-    measure = read_pairs(template(task, as_json=as_json), task=task)
-    assert measure.task == task
-    assert len(measure.items) == 2
-    assert all(item.references[0] for item in measure.items)
-    assert [item.index for item in measure.items] == [0, 1]
+    test_set = read_pairs(template(task, as_json=as_json), task=task)
+    assert test_set.task == task
+    assert len(test_set.items) == 2
+    assert all(item.references[0] for item in test_set.items)
+    assert [item.index for item in test_set.items] == [0, 1]
 
 
 def test_csv_and_json_lines_give_the_same_items() -> None:
@@ -56,8 +56,8 @@ def test_a_number_that_is_no_label_is_told_which_are() -> None:
 
 def test_labels_and_answers_in_the_forms_that_data_sets_have() -> None:
     reviews = [{"text": "good", "label": 1}, {"text": "bad", "label": "Negative"}, {"text": "so", "label": False}]
-    measure = pairs_of(reviews, task="sentiment")
-    assert [item.references for item in measure.items] == [("positive",), ("negative",), ("negative",)]
+    test_set = pairs_of(reviews, task="sentiment")
+    assert [item.references for item in test_set.items] == [("positive",), ("negative",), ("negative",)]
     question = {"context": "It is red.", "question": "What colour?", "answers": [{"text": "red"}]}
     assert pairs_of([question], task="question_answering").items[0].references == ("red",)
     assert read_pairs(json.dumps([question]), task="question_answering").items[0].references == ("red",)

@@ -9,14 +9,14 @@ import pytest
 
 from phi2demo.data import test_sets
 from phi2demo.data.corpus import split_of
-from phi2demo.data.test_sets import MAX_CONTINUATION, read_measures, select
+from phi2demo.data.test_sets import MAX_CONTINUATION, read_test_sets, select
 from phi2demo.errors import DataError
 from tests.data.conftest import Write, pair
 
 
 def test_each_set_is_measured_on_its_split(data: Path) -> None:
-    measures, skipped = read_measures(data)
-    found = {measure.name: (measure.file.split, len(measure.items)) for measure in measures}
+    test_sets, skipped = read_test_sets(data)
+    found = {test_set.name: (test_set.file.split, len(test_set.items)) for test_set in test_sets}
     questions = sum(split_of({"title": f"t{n}"}) == "test" for n in range(30))
     assert found == {
         "translation.pairs.en-de": ("test", 11),
@@ -30,19 +30,19 @@ def test_each_set_is_measured_on_its_split(data: Path) -> None:
         "simple": "simplification is no task of this app",
         "other.en-fr": "no test file",
     }
-    notes = {measure.task: measure.file.note for measure in measures}
+    notes = {test_set.task: test_set.file.note for test_set in test_sets}
     assert notes["question_answering"] == "split by title"
     assert notes["summarization"] == "no test file"
 
 
 def test_the_validation_split_has_no_stand_in(data: Path) -> None:
-    measures, skipped = read_measures(data, split="validation")
-    assert {measure.task for measure in measures} == {"summarization", "question_answering"}
+    test_sets, skipped = read_test_sets(data, split="validation")
+    assert {test_set.task for test_set in test_sets} == {"summarization", "question_answering"}
     assert {each.name for each in skipped} >= {"pairs.en-de", "reviews", "tales"}
 
 
 def test_a_translation_turned_asks_the_other_way(data: Path) -> None:
-    there, back = select(read_measures(data)[0], tasks=["translation"])
+    there, back = select(read_test_sets(data)[0], tasks=["translation"])
     for one, other in zip(there.items, back.items, strict=True):
         assert one.references == (other.row["source"],)
         assert other.references == (one.row["source"],)
@@ -51,30 +51,30 @@ def test_a_translation_turned_asks_the_other_way(data: Path) -> None:
 
 def test_every_row_counts_and_only_spaces_change(write: Write, tmp_path: Path) -> None:
     write("x.test.jsonl", [{"text": "the\u200b  same"}, {"text": "the same"}, {"text": "shit happens"}])
-    ((measure,), _) = read_measures(tmp_path / "data")
-    assert [item.references[0] for item in measure.items] == ["the same", "the same", "shit happens"]
+    ((test_set,), _) = read_test_sets(tmp_path / "data")
+    assert [item.references[0] for item in test_set.items] == ["the same", "the same", "shit happens"]
 
 
 def test_references_of_each_kind(data: Path) -> None:
-    first = {measure.task: measure.items[0] for measure in reversed(read_measures(data)[0])}
+    first = {test_set.task: test_set.items[0] for test_set in reversed(read_test_sets(data)[0])}
     assert first["summarization"].references == ("0 cats sleep", "cats")
     assert first["sentiment"].references == ("negative",)
     assert first["question_answering"].references[0] in first["question_answering"].row["context"]
 
 
 def test_a_limit_takes_the_first_rows(data: Path) -> None:
-    whole, cut = read_measures(data)[0], read_measures(data, limit=3)[0]
+    whole, cut = read_test_sets(data)[0], read_test_sets(data, limit=3)[0]
     for one, other in zip(whole, cut, strict=True):
         assert other.items == one.items[:3]
 
 
 def test_select_refuses_what_is_not_there(data: Path) -> None:
-    measures, _ = read_measures(data)
-    assert [m.name for m in select(measures, names=["prose.tales"], tasks=["sentiment"])] == [
+    test_sets, _ = read_test_sets(data)
+    assert [m.name for m in select(test_sets, names=["prose.tales"], tasks=["sentiment"])] == [
         "prose.tales", "sentiment.reviews",
     ]  # fmt: skip
     with pytest.raises(DataError, match=r"'translation.pairs.en-fr'.*known are .*translation.pairs.en-de"):
-        select(measures, names=["translation.pairs.en-fr"])
+        select(test_sets, names=["translation.pairs.en-fr"])
 
 
 GOOD = json.dumps(pair(0)).encode() + b"\n"
@@ -105,8 +105,8 @@ def test_a_bad_row_is_named_by_file_and_line(tmp_path: Path, case: str) -> None:
     line, message = BAD[case]
     (tmp_path / "bad.test.jsonl").write_bytes(GOOD + line + b"\n")
     with pytest.raises(DataError, match=rf"bad\.test\.jsonl, {message}"):
-        read_measures(tmp_path)
-    assert len(read_measures(tmp_path, limit=1)[0][0].items) == 1  # what is not needed is not read
+        read_test_sets(tmp_path)
+    assert len(read_test_sets(tmp_path, limit=1)[0][0].items) == 1  # what is not needed is not read
 
 
 def test_one_gigabyte_is_refused_at_once_and_a_limit_reads_its_first_rows(tmp_path: Path) -> None:
@@ -119,13 +119,13 @@ def test_one_gigabyte_is_refused_at_once_and_a_limit_reads_its_first_rows(tmp_pa
                 file.write(start)
                 file.truncate(2**30)
             with pytest.raises(DataError, match=r"huge\.test\.jsonl has more than 100 MB.*--limit"):
-                read_measures(tmp_path)
+                read_test_sets(tmp_path)
             with pytest.raises(DataError, match=rf"huge\.test\.jsonl, {message}\. Put one JSON object on each line"):
-                read_measures(tmp_path, limit=5)
+                read_test_sets(tmp_path, limit=5)
         path.write_bytes(GOOD)
         with path.open("r+b") as file:
             file.truncate(2**30)
-        ((there, _), _) = read_measures(tmp_path, limit=1)
+        ((there, _), _) = read_test_sets(tmp_path, limit=1)
         assert len(there.items) == 1
         assert tracemalloc.get_traced_memory()[1] < 100e6
     finally:
@@ -138,45 +138,45 @@ def test_a_small_file_that_unpacks_to_much_is_refused(tmp_path: Path, monkeypatc
     path.write_bytes(gzip.compress(GOOD * 20_000))
     assert path.stat().st_size < 100_000
     with pytest.raises(DataError, match=r"packed\.test\.jsonl\.gz has more than 1 MB"):
-        read_measures(tmp_path)
-    assert len(read_measures(tmp_path, limit=3)[0][0].items) == 3
+        read_test_sets(tmp_path)
+    assert len(read_test_sets(tmp_path, limit=3)[0][0].items) == 3
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-8"])
 def test_a_mark_of_utf_8_and_carriage_returns_are_no_text(tmp_path: Path, encoding: str) -> None:
     (tmp_path / "x.test.jsonl").write_bytes('{"text": "Café"}\r\n{"text": "b"}\r\n'.encode(encoding))
-    ((measure,), _) = read_measures(tmp_path)
-    assert [item.row["text"] for item in measure.items] == ["Café", "b"]
+    ((test_set,), _) = read_test_sets(tmp_path)
+    assert [item.row["text"] for item in test_set.items] == ["Café", "b"]
 
 
 def test_bad_files(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="No JSON-lines file"):
-        read_measures(tmp_path)
+        read_test_sets(tmp_path)
     path = tmp_path / "bad.test.jsonl"
     path.write_text("\n\n")
     with pytest.raises(DataError, match=r"bad\.test\.jsonl holds no rows"):
-        read_measures(tmp_path)
+        read_test_sets(tmp_path)
     path.write_text('{"text": "a"}\n', encoding="utf-16")
     with pytest.raises(DataError, match=r"bad\.test\.jsonl, line 1: the file is UTF-16\. Save it as UTF-8"):
-        read_measures(tmp_path)
+        read_test_sets(tmp_path)
     path.write_bytes(b"")
     with pytest.raises(DataError, match=r"bad\.test\.jsonl holds no rows.*Add some, or remove it"):
-        read_measures(tmp_path)
+        read_test_sets(tmp_path)
     path.write_text('{"colour": "red"}\n')
     with pytest.raises(DataError, match=r"bad\.test\.jsonl: rows with the fields \['colour'\] are of no known kind"):
-        read_measures(tmp_path)
+        read_test_sets(tmp_path)
     path.unlink()
     whole = gzip.compress(b'{"text": "a"}\n' * 9999)
     (tmp_path / "cut.test.jsonl.gz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match=r"cut\.test\.jsonl\.gz cannot be read"):
-        read_measures(tmp_path)
+        read_test_sets(tmp_path)
 
 
 def test_prose_is_also_a_text_to_be_continued(tmp_path: Path) -> None:
     long = " ".join(f"Sentence number {n} is about as long as any other." for n in range(40))
     rows = [{"text": "It rained. Tom ran home. He slept."}, {"text": "One sentence alone."}, {"text": long}]
     (tmp_path / "tales.test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    prose, continuation = read_measures(tmp_path)[0]
+    prose, continuation = read_test_sets(tmp_path)[0]
     assert (prose.name, prose.task, len(prose.items)) == ("prose.tales", "prose", 3)
     assert (continuation.name, continuation.task, len(continuation.items)) == ("generation.tales", "generation", 2)
     first, second = (item.row for item in continuation.items)

@@ -75,18 +75,18 @@ def test_score_total() -> None:
 
 def test_uses_follow_from_the_adapter() -> None:
     bare = ModelInfo("b", "r", None, None, None, 1, 1, 1, 1, "cpu", "float32")
-    assert bare.uses == ("base",)
+    assert bare.variants == ("base",)
     pair = replace(bare, adapter="a", adapter_revision="1")
-    assert pair.uses == ("finetuned", "base")
+    assert pair.variants == ("finetuned", "base")
     three = replace(pair, second=AdapterInfo("c", "2", 8))
-    assert three.uses == ("finetuned", "base", "second")
-    assert [three.adapter_of(use) for use in three.uses] == [("a", "1"), ("a", "1"), ("c", "2")]
+    assert three.variants == ("finetuned", "base", "second")
+    assert [three.adapter_of(variant) for variant in three.variants] == [("a", "1"), ("a", "1"), ("c", "2")]
 
 
 def test_a_use_that_is_not_loaded_is_refused() -> None:
     bare = ModelInfo("b", "r", None, None, None, 1, 1, 1, 1, "cpu", "float32")
-    bare.check_use("base")
+    bare.check_variant("base")
     with pytest.raises(SettingsError, match=r"no finetuned model here.*start with --adapter"):
-        bare.check_use("finetuned")
+        bare.check_variant("finetuned")
     with pytest.raises(SettingsError, match=r"no second adapter here.*start with --second-adapter"):
-        replace(bare, adapter="a").check_use("second")
+        replace(bare, adapter="a").check_variant("second")

@@ -61,7 +61,7 @@ def test_what_is_loaded_is_said(pair: LoadedModel, tiny_base: Path, tiny_adapter
     assert (info.adapter, info.adapter_revision, info.adapter_folder) == ("tiny-adapter", revision, tiny_adapter)
     assert (info.parameters, info.layers, info.hidden_size, info.context) == (133_120, 2, 64, 256)
     assert (info.device, info.dtype, info.lora_rank) == ("cpu", "float32", 4)
-    assert info.uses == ("finetuned", "base")
+    assert info.variants == ("finetuned", "base")
     assert (pair.end_token_ids, pair.pad_token_id) == ((0,), 1)
 
 
@@ -73,7 +73,7 @@ def test_it_is_ready_to_answer(pair: LoadedModel) -> None:
 
 def test_the_adapter_is_beside_the_base(pair: LoadedModel, tiny_base: Path) -> None:
     bare = loaded(model=tiny_base)
-    assert (bare.info.adapter, bare.info.adapter_revision, bare.info.lora_rank, bare.info.uses) == (
+    assert (bare.info.adapter, bare.info.adapter_revision, bare.info.lora_rank, bare.info.variants) == (
         None,
         None,
         None,
@@ -287,9 +287,9 @@ def test_the_snippet_of_the_card_works_on_what_is_shipped(
 
     shutil.copytree(tiny_base, tmp_path / "assets" / "model")
     folder = Path(shutil.copytree(tiny_adapter, tmp_path / "assets" / "adapter"))
-    declaration = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    declaration["base_model_name_or_path"] = "assets/model"
-    (folder / "adapter_config.json").write_text(json.dumps(declaration), encoding="utf-8")
+    adapter_tasks = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    adapter_tasks["base_model_name_or_path"] = "assets/model"
+    (folder / "adapter_config.json").write_text(json.dumps(adapter_tasks), encoding="utf-8")
     assert plan(ModelSettings(adapter=str(folder))).base_folder == tmp_path / "assets" / "model"
     monkeypatch.chdir(tmp_path)
     ids = pair.tokenizer("The train leaves.").input_ids

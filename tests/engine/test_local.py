@@ -275,7 +275,9 @@ def test_closing_ends_the_computing_within_a_second(endless: LocalEngine, monkey
 def test_a_long_prompt_is_read_in_chunks_that_give_the_same_text(
     engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = [Prompt("The train leaves. " * 12, use, 5) for use in ("finetuned", "base")] + [Prompt(TEXTS[0], "base", 5)]
+    rows = [Prompt("The train leaves. " * 12, variant, 5) for variant in ("finetuned", "base")] + [
+        Prompt(TEXTS[0], "base", 5)
+    ]
     whole = texts(engine, rows, SAMPLED)
     monkeypatch.setattr("phi2demo.engine.generator.PREFILL_FLOP", 1.0)
     assert texts(engine, rows, SAMPLED) == whole
@@ -347,7 +349,7 @@ def test_a_waiting_request_can_be_cancelled(endless: LocalEngine, monkeypatch: p
 
 
 def test_beams_give_as_many_candidates_as_there_are(engine: LocalEngine) -> None:
-    rows = [Prompt(text, use) for text, use in zip(TEXTS, ("finetuned", "base", "finetuned"), strict=False)]
+    rows = [Prompt(text, variant) for text, variant in zip(TEXTS, ("finetuned", "base", "finetuned"), strict=False)]
     snapshot = last(engine.stream(rows, GenerationOptions(max_new_tokens=12, num_beams=4)))
     for prompt, completion in zip(rows, snapshot.completions or (), strict=True):
         assert len(completion.candidates) == 4
@@ -360,16 +362,16 @@ def test_beams_give_as_many_candidates_as_there_are(engine: LocalEngine) -> None
     assert all(not each.candidates for each in last(engine.stream(rows, GREEDY)).completions or ())
 
 
-@pytest.mark.parametrize("uses", [("finetuned", "base"), ("finetuned",)])
-def test_beams_give_what_transformers_gives(engine: LocalEngine, uses: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("variants", [("finetuned", "base"), ("finetuned",)])
+def test_beams_give_what_transformers_gives(engine: LocalEngine, variants: tuple[str, ...]) -> None:
     options = GenerationOptions(max_new_tokens=12, num_beams=3)
-    rows = [Prompt(TEXTS[0], use) for use in uses]  # type: ignore[arg-type]
+    rows = [Prompt(TEXTS[0], variant) for variant in variants]  # type: ignore[arg-type]
     seen = list(engine.stream(rows, options))
     assert all(not text for snapshot in seen[:-1] for text in snapshot.texts)
     batch = engine._tokenizer(TEXTS[0], return_tensors="pt")
     for row, completion in zip(rows, seen[-1].completions or (), strict=True):
         with torch.inference_mode():
-            model = engine._model if row.use == "finetuned" else None
+            model = engine._model if row.variant == "finetuned" else None
             if model is None:
                 with engine._model.disable_adapter():
                     ids = engine._model.generate(**batch, max_new_tokens=12, num_beams=3, early_stopping=True)
@@ -380,20 +382,20 @@ def test_beams_give_what_transformers_gives(engine: LocalEngine, uses: tuple[str
 
 
 def test_a_bare_base_refuses_the_finetuned_switch(bare: LocalEngine) -> None:
-    assert bare.info.uses == ("base",)
+    assert bare.info.variants == ("base",)
     with pytest.raises(SettingsError, match="no adapter is loaded"):
         last(bare.stream([Prompt(TEXTS[0], "finetuned")], GREEDY))
 
 
 def test_scores_equal_a_plain_forward_pass(engine: LocalEngine) -> None:
     outputs = [" at eight", " another one.", " they stayed at home and read."]
-    rows = [Prompt(text, use) for text, use in zip(TEXTS, ("finetuned", "base", "finetuned"), strict=True)]  # type: ignore[arg-type]
+    rows = [Prompt(text, variant) for text, variant in zip(TEXTS, ("finetuned", "base", "finetuned"), strict=True)]  # type: ignore[arg-type]
     for row, output, score in zip(rows, outputs, engine.score(rows, outputs), strict=True):
         prompt_ids = engine._tokenizer.encode(row.text)
         output_ids = engine._tokenizer.encode(output)
         ids = torch.tensor([prompt_ids + output_ids])
         with torch.inference_mode():
-            names = {"adapter_names": ["default" if row.use == "finetuned" else "__base__"]}
+            names = {"adapter_names": ["default" if row.variant == "finetuned" else "__base__"]}
             logits = engine._model(input_ids=ids, **names).logits[0].log_softmax(-1)
         expected = [float(logits[len(prompt_ids) - 1 + at, token]) for at, token in enumerate(output_ids)]
         assert list(score.log_probabilities) == pytest.approx(expected, abs=1e-5)

@@ -71,7 +71,7 @@ def by_hand(engine: LocalEngine, prompt: Prompt, options: GenerationOptions) -> 
             told, untold = (
                 model(
                     input_ids=torch.tensor([[*ids, *made]]),
-                    adapter_names=["default" if prompt.use == "finetuned" else "__base__"],
+                    adapter_names=["default" if prompt.variant == "finetuned" else "__base__"],
                 ).logits[0, -1:]
                 for ids in (given, guide)
             )
@@ -96,7 +96,7 @@ def test_rows_write_what_two_runs_of_the_model_make_of_them(engine: LocalEngine,
 def test_a_row_writes_the_same_alone_and_among_others(engine: LocalEngine) -> None:
     assert texts(engine, ROWS, GUIDED) == [texts(engine, [row], GUIDED)[0] for row in ROWS]
     sampled = GenerationOptions(max_new_tokens=12, guidance_scale=1.5, temperature=1.0)
-    rows = [Prompt(row.text, row.use, seed, without=row.without) for seed, row in enumerate(ROWS)]
+    rows = [Prompt(row.text, row.variant, seed, without=row.without) for seed, row in enumerate(ROWS)]
     together = texts(engine, rows, sampled)
     assert together == [texts(engine, [row], sampled)[0] for row in rows]
     assert together == texts(engine, rows, sampled)

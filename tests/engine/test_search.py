@@ -11,7 +11,7 @@ from transformers import DynamicCache, PhiConfig, PhiForCausalLM
 
 from phi2demo.engine.decoder import MixedDecoder, PhiDecoder, read_together
 from phi2demo.engine.engine import Completion, GenerationOptions
-from phi2demo.engine.phi_weights import base_of, read_weights, turns_of
+from phi2demo.engine.phi_weights import base_of, read_weights, rotary_table
 from phi2demo.engine.sampling import Vocabulary, logits_processors
 from phi2demo.engine.search import Ends, beam_search, greedy
 from phi2demo.engine.watch import Watch
@@ -73,7 +73,7 @@ def decoder_for(model: PeftModel, padding: torch.Tensor, adapters: Sequence[str 
     for adapter in dict.fromkeys(adapters):
         rows = torch.tensor([row for row, name in enumerate(adapters) if name == adapter])
         weights = read_weights(model, adapter=adapter, dtype=torch.float32)
-        parts.append((PhiDecoder(weights, base_of(model).config, turns_of(model), padding[rows]), rows))
+        parts.append((PhiDecoder(weights, base_of(model).config, rotary_table(model), padding[rows]), rows))
     return MixedDecoder(parts)
 
 
@@ -227,7 +227,7 @@ def test_decoders_of_the_same_weights_are_read_together_as_each_alone(model: Pef
     def fresh() -> list[PhiDecoder]:
         made = []
         for ids, mask in prompts:
-            made.append(PhiDecoder(weights, base_of(model).config, turns_of(model), (1 - mask).sum(1)))
+            made.append(PhiDecoder(weights, base_of(model).config, rotary_table(model), (1 - mask).sum(1)))
             made[-1].read(ids)
         return made
 
@@ -253,17 +253,17 @@ def test_kept_and_swapped_rows_go_on_as_themselves(model: PeftModel) -> None:
         first, second = plain.read(token), plain.read(token)
         kept = fresh()
         assert torch.allclose(kept.read(token), first)
-        kept.keep(torch.tensor([0, 2]))
+        kept.select_rows(torch.tensor([0, 2]))
         assert torch.allclose(kept.read(token[[0, 2]]), second[[0, 2]], atol=1e-5)
-        kept.keep(torch.tensor([1]))
+        kept.select_rows(torch.tensor([1]))
         assert kept.read(token[2:]).shape == (1, 48)
         doubled = fresh()
-        doubled.repeat(2)
+        doubled.expand_beams(2)
         for part, _ in doubled._parts:  # what all repetitions of a row have in common is kept once
             assert part._common[0].shape[1] * 2 == part.rows
         twice = doubled.read(torch.tensor([[5], [9], [9], [6], [7], [9]]))
         assert torch.allclose(twice[[0, 3, 4]], first, atol=1e-5)
-        doubled.swap(torch.tensor([0, 0, 3, 3, 4, 4]))
+        doubled.reorder_cache(torch.tensor([0, 0, 3, 3, 4, 4]))
         after = doubled.read(token.repeat_interleave(2, dim=0))
         assert torch.allclose(after, second.repeat_interleave(2, dim=0), atol=1e-5)
 

@@ -9,7 +9,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from phi2demo.engine.engine import GenerationOptions, Prompt, Use
+from phi2demo.engine.engine import GenerationOptions, Prompt, Variant
 from phi2demo.engine.local import LocalEngine
 from phi2demo.engine.strength import KEPT, _replaced, recalled, scaled
 from tests.conftest import make_adapter
@@ -99,8 +99,8 @@ def test_an_error_leaves_the_adapter_as_it_was(engine: LocalEngine) -> None:
 
 
 def test_a_second_adapter_is_weakened_too(tiny_adapter: Path, tiny_second: Path) -> None:
-    uses: tuple[Use, ...] = ("second", "finetuned", "second")
-    prompts = [Prompt(prompt.text, use) for prompt, use in zip(PROMPTS, uses, strict=True)]
+    variants: tuple[Variant, ...] = ("second", "finetuned", "second")
+    prompts = [Prompt(prompt.text, variant) for prompt, variant in zip(PROMPTS, variants, strict=True)]
     engine = engine_of(adapter=tiny_adapter, second_adapter=tiny_second, device="cpu")
     packed = totals(engine, prompts, adapter_strength=0.5)
     engine._scorer._packable = False

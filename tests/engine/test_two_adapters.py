@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from phi2demo.engine.engine import GenerationOptions, Prompt, Use
+from phi2demo.engine.engine import GenerationOptions, Prompt, Variant
 from phi2demo.engine.loading import plan
 from phi2demo.engine.local import LocalEngine
 from phi2demo.engine.weights import fingerprint
@@ -17,7 +17,7 @@ from phi2demo.settings import ModelSettings
 from tests.conftest import make_adapter
 
 TEXTS = ("The train leaves", "A small model reads a text and", "It rained all day, so")
-USES: tuple[Use, ...] = ("finetuned", "base", "second")
+VARIANTS: tuple[Variant, ...] = ("finetuned", "base", "second")
 GREEDY = GenerationOptions(max_new_tokens=12)
 SAMPLED = GenerationOptions(max_new_tokens=12, temperature=1.0, top_p=0.9)
 BEAMS = GenerationOptions(max_new_tokens=8, num_beams=3)
@@ -33,15 +33,15 @@ def both(tiny_adapter: Path, tiny_second: Path) -> LocalEngine:
 
 
 @pytest.fixture(scope="module")
-def alone(tiny_adapter: Path, tiny_second: Path) -> dict[Use, LocalEngine]:
+def alone(tiny_adapter: Path, tiny_second: Path) -> dict[Variant, LocalEngine]:
     """Of each use, an engine that has no other adapter."""
     first, second = (engine_of(adapter=folder, device="cpu") for folder in (tiny_adapter, tiny_second))
     return {"finetuned": first, "base": first, "second": second}
 
 
-def single(use: Use) -> Use:
+def single(variant: Variant) -> Variant:
     """What an engine with one adapter calls it."""
-    return "finetuned" if use == "second" else use
+    return "finetuned" if variant == "second" else variant
 
 
 def texts(engine: LocalEngine, prompts: list[Prompt], options: GenerationOptions) -> list[str]:
@@ -54,43 +54,45 @@ def test_what_is_loaded_is_said(both: LocalEngine, tiny_second: Path) -> None:
     assert second is not None
     assert (second.name, second.rank, second.folder) == ("tiny-second", 3, tiny_second)
     assert second.revision.partition("-")[0] == fingerprint(tiny_second, ("adapter_model.safetensors",))
-    assert both.info.uses == USES
+    assert both.info.variants == VARIANTS
     assert (both.info.adapter, both.info.lora_rank, both.info.parameters) == ("tiny-adapter", 4, 133_120)
 
 
 @pytest.mark.parametrize("options", [GREEDY, SAMPLED, BEAMS])
 def test_three_in_one_batch_answer_as_each_alone(
-    both: LocalEngine, alone: dict[Use, LocalEngine], options: GenerationOptions
+    both: LocalEngine, alone: dict[Variant, LocalEngine], options: GenerationOptions
 ) -> None:
     for seed, text in enumerate(TEXTS):
-        together = texts(both, [Prompt(text, use, seed) for use in USES], options)
-        assert together == [texts(alone[use], [Prompt(text, single(use), seed)], options)[0] for use in USES]
+        together = texts(both, [Prompt(text, variant, seed) for variant in VARIANTS], options)
+        assert together == [
+            texts(alone[variant], [Prompt(text, single(variant), seed)], options)[0] for variant in VARIANTS
+        ]
         assert len(set(together)) == 3, "the adapters of these fixtures change the output"
 
 
 def test_each_alone_on_two_adapters_answers_as_without_the_other(
-    both: LocalEngine, alone: dict[Use, LocalEngine]
+    both: LocalEngine, alone: dict[Variant, LocalEngine]
 ) -> None:
-    for use in USES:
-        rows = [Prompt(text, use) for text in TEXTS]
-        expected = texts(alone[use], [Prompt(text, single(use)) for text in TEXTS], GREEDY)
+    for variant in VARIANTS:
+        rows = [Prompt(text, variant) for text in TEXTS]
+        expected = texts(alone[variant], [Prompt(text, single(variant)) for text in TEXTS], GREEDY)
         assert texts(both, rows, GREEDY) == expected
 
 
 @pytest.mark.parametrize("packed", [True, False])
 def test_scores_are_those_of_each_alone(
-    both: LocalEngine, alone: dict[Use, LocalEngine], packed: bool, monkeypatch: pytest.MonkeyPatch
+    both: LocalEngine, alone: dict[Variant, LocalEngine], packed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert both._scorer._packable
     monkeypatch.setattr(both._scorer, "_packable", packed)
     outputs = [" at eight", " another one.", " they stayed."]
-    cases = [(text, use, output) for (text, output) in zip(TEXTS, outputs, strict=True) for use in USES]
-    found = both.score([Prompt(text, use) for text, use, _ in cases], [output for *_, output in cases])
-    for (text, use, output), score in zip(cases, found, strict=True):
+    cases = [(text, variant, output) for (text, output) in zip(TEXTS, outputs, strict=True) for variant in VARIANTS]
+    found = both.score([Prompt(text, variant) for text, variant, _ in cases], [output for *_, output in cases])
+    for (text, variant, output), score in zip(cases, found, strict=True):
         ids = both._tokenizer.encode(text) + both._tokenizer.encode(output)
         with torch.inference_mode():  # plain PEFT with one adapter, or with none
-            peft = alone[use]._model
-            names = None if use != "base" else ["__base__"]
+            peft = alone[variant]._model
+            names = None if variant != "base" else ["__base__"]
             logits = peft(input_ids=torch.tensor([ids]), adapter_names=names).logits[0].double().log_softmax(-1)
         start = len(ids) - len(score.token_ids) - 1
         expected = [float(logits[start + at, token]) for at, token in enumerate(score.token_ids)]
@@ -108,9 +110,9 @@ def test_an_adapter_that_changes_the_embedding_is_not_scored_with_the_others(tin
     one = make_adapter(untied, tmp_path / "one", seed=3, rank=2, targets=("fc1", "embed_tokens"))
     two = make_adapter(untied, tmp_path / "two", seed=4, rank=2, targets=("fc2", "embed_tokens"))
     engine = engine_of(adapter=one, second_adapter=two, device="cpu")
-    prompts, outputs = [Prompt(TEXTS[0], use) for use in USES], [" at eight"] * 3
+    prompts, outputs = [Prompt(TEXTS[0], variant) for variant in VARIANTS], [" at eight"] * 3
     packed = engine.score(prompts, outputs)
-    assert len(engine._scorer.packed()) == len(USES)
+    assert len(engine._scorer.packed()) == len(VARIANTS)
     engine._scorer._packable = False
     for one_way, other in zip(packed, engine.score(prompts, outputs), strict=True):
         assert list(one_way.log_probabilities) == pytest.approx(list(other.log_probabilities), abs=1e-5)
@@ -207,7 +209,7 @@ def test_a_second_adapter_on_another_architecture_is_checked(base: Path, adapter
         for seed, name in enumerate(("one", "two"))
     )
     engine = engine_of(adapter=one, second_adapter=two, device="cpu")
-    scores = engine.score([Prompt("The train", use) for use in USES], [" leaves"] * 3)
+    scores = engine.score([Prompt("The train", variant) for variant in VARIANTS], [" leaves"] * 3)
     assert len({round(score.total, 4) for score in scores}) == 3
     with pytest.raises(ModelError, match="adapter was made for another base than gpt"):
         engine_of(model=gpt, adapter=one, second_adapter=adapter, device="cpu")

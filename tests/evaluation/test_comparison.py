@@ -39,20 +39,20 @@ SAID = {"base": "The train leaves.", "finetuned": "Der Zug fährt um acht.", "se
 
 
 def compared(task: str, said: dict[str, str], reference: str | None, text: str = "a text") -> Comparison:
-    engine = ScriptedEngine(lambda prompt: said[prompt.use], info=THREE)
-    request = Request(task, text, OPTIONS[task], GenerationOptions(), uses=("base", "finetuned", "second"), seed=1)
+    engine = ScriptedEngine(lambda prompt: said[prompt.variant], info=THREE)
+    request = Request(task, text, OPTIONS[task], GenerationOptions(), variants=("base", "finetuned", "second"), seed=1)
     return compare(request, answer(engine, request), check_reference(task, reference))
 
 
-def values(found: Comparison, use: Any) -> dict[str, float]:
-    return {score.name: score.value for score in found.scores[use]}
+def values(found: Comparison, variant: Any) -> dict[str, float]:
+    return {score.name: score.value for score in found.scores[variant]}
 
 
 def test_translations_are_scored_as_sacrebleu_scores_sentences() -> None:
     reference = "Der Zug fährt um acht ab."
     found = compared("translation", SAID, reference)
-    for use, text in SAID.items():
-        assert values(found, use) == {
+    for variant, text in SAID.items():
+        assert values(found, variant) == {
             "chrf": pytest.approx(sacrebleu.sentence_chrf(text, [reference]).score),
             "bleu": pytest.approx(sacrebleu.sentence_bleu(text, [reference]).score),
         }
@@ -85,8 +85,10 @@ def test_answers_are_scored_by_exact_match_and_f1() -> None:
 
 def test_a_label_is_right_or_wrong() -> None:
     found = compared("sentiment", SAID, " Negative ", text="neg neg pos")
-    right = {result.use: result.text == "negative" for result in found.results}
-    assert {use: values(found, use)["accuracy"] for use in right} == {use: 100.0 * good for use, good in right.items()}
+    right = {result.variant: result.text == "negative" for result in found.results}
+    assert {variant: values(found, variant)["accuracy"] for variant in right} == {
+        variant: 100.0 * good for variant, good in right.items()
+    }
 
 
 def test_free_text_is_scored_by_chrf() -> None:
@@ -120,8 +122,8 @@ def test_json_holds_everything_and_its_receipts_read_back(task: str) -> None:
     said = SAID if task != "sentiment" else {}
     found = compared(task, said, "positive" if task == "sentiment" else "Der Zug fährt.")
     value = json.loads(json.dumps(found.as_dict()))
-    assert (value["format"], value["task"], value["text"]) == (1, task, "a text")
-    assert [each["use"] for each in value["answers"]] == ["base", "finetuned", "second"]
+    assert (value["format"], value["task"], value["text"]) == (2, task, "a text")
+    assert [each["variant"] for each in value["answers"]] == ["base", "finetuned", "second"]
     for each, result in zip(value["answers"], found.results, strict=True):
         assert Receipt.from_json(json.dumps(each["receipt"])) == result.receipt
         assert each["scores"][0]["signature"]
@@ -132,7 +134,7 @@ def test_json_holds_everything_and_its_receipts_read_back(task: str) -> None:
     ]  # fmt: skip
     for each in value["differences"]:
         text = "".join(change["text"] for change in each["changes"] if change["kind"] != "gone")
-        assert text == next(answer["text"] for answer in value["answers"] if answer["use"] == each["to"])
+        assert text == next(answer["text"] for answer in value["answers"] if answer["variant"] == each["to"])
 
 
 def test_what_differs_between_two_answers() -> None:

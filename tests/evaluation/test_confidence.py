@@ -10,7 +10,7 @@ import pytest
 from phi2demo.engine.engine import GenerationOptions
 from phi2demo.evaluation.confidence import judged, sureness
 from phi2demo.evaluation.report import ReportValue, as_report
-from phi2demo.evaluation.slices import FIFTHS
+from phi2demo.evaluation.slices import CONFIDENCE_QUINTILES
 from phi2demo.tasks.confidence import Sureness
 from phi2demo.tasks.receipt import Receipt
 from phi2demo.tasks.request import Request
@@ -24,20 +24,20 @@ SCORES = (12.0, 25.0, 30.0, 41.0, 70.0)
 
 def measured(name: str, n: int, *, scores: tuple[float, ...] = SCORES, metric: str = "bleu") -> dict[str, Any]:
     """A set in fifths that end at 0.2, 0.4, 0.6, 0.8 and 1."""
-    told = small()["measures"][0]
+    told = small()["test_sets"][0]
     figure = told["figures"][0] | {"metric": metric}
-    fifths = []
-    for at, (fifth, score) in enumerate(zip(FIFTHS, scores, strict=True)):
+    quintiles = []
+    for at, (quintile, score) in enumerate(zip(CONFIDENCE_QUINTILES, scores, strict=True)):
         part = figure | {"scores": {**figure["scores"], "finetuned": {"score": score, "low": None, "high": None}}}
         bounds = {"low": at / 5, "high": (at + 1) / 5}
-        fifths.append(
-            {"by": "confidence", "n": n // 5, "enough": True, "name": fifth, "figures": [part], "bounds": bounds}
+        quintiles.append(
+            {"by": "confidence", "n": n // 5, "enough": True, "name": quintile, "figures": [part], "bounds": bounds}
         )
-    return told | {"name": name, "n": n, "figures": [figure], "slices": [*told["slices"], *fifths]}
+    return told | {"name": name, "n": n, "figures": [figure], "slices": [*told["slices"], *quintiles]}
 
 
-def report_of(*measures: dict[str, Any]) -> ReportValue:
-    return as_report(small() | {"measures": list(measures)})
+def report_of(*test_sets: dict[str, Any]) -> ReportValue:
+    return as_report(small() | {"test_sets": list(test_sets)})
 
 
 @pytest.fixture
@@ -95,29 +95,29 @@ def test_an_answer_that_measured_weights_are_unsure_of_has_a_note(tmp_path: Path
     results = answer(engine, Request("translation", "One.", TranslationOptions("en", "de"), GenerationOptions()))
     assert results[0].mean_probability is not None
     (result,) = (replace(results[0], piece_probabilities=(0.1,), notes=("another",)),)
-    report = small() | {"measures": [measured("translation.x.en-de", 400)]}
+    report = small() | {"test_sets": [measured("translation.x.en-de", 400)]}
     report["model"] |= {
         "base_revision": engine.info.base_revision,
         "adapter_revision": engine.info.adapter_revision,
     }
     (tmp_path / "report.json").write_text(json.dumps(report), encoding="utf-8")
-    (unsure,) = judged((result,), engine.info, shelf=tmp_path)
+    (unsure,) = judged((result,), engine.info, reports_folder=tmp_path)
     assert unsure.sureness is not None
     assert unsure.notes == ("another", f"The model is unsure of this. {unsure.sureness.measured}.")
-    (sure,) = judged((replace(result, piece_probabilities=(0.9,)),), engine.info, shelf=tmp_path)
+    (sure,) = judged((replace(result, piece_probabilities=(0.9,)),), engine.info, reports_folder=tmp_path)
     assert (sure.sureness and sure.sureness.word, sure.notes) == ("sure", ("another",))
     assert sure.as_dict()["sureness"]["word"] == "sure"
     withheld = replace(result, withheld="Rome")
-    assert judged((withheld,), engine.info, shelf=tmp_path) == (withheld,)
+    assert judged((withheld,), engine.info, reports_folder=tmp_path) == (withheld,)
     report["model"] |= {"base_revision": "cccccccccccc"}
     (tmp_path / "report.json").write_text(json.dumps(report), encoding="utf-8")
-    assert judged((result,), engine.info, shelf=tmp_path) == (result,)
-    assert judged((result,), engine.info, shelf=tmp_path / "none") == (result,)
+    assert judged((result,), engine.info, reports_folder=tmp_path) == (result,)
+    assert judged((result,), engine.info, reports_folder=tmp_path / "none") == (result,)
 
 
 def test_nothing_is_told_where_nothing_is_known(receipt: Receipt) -> None:
     assert sureness([REPORT], receipt, None) is None
-    assert sureness([REPORT], replace(receipt, use="base"), 0.1) is None
+    assert sureness([REPORT], replace(receipt, variant="base"), 0.1) is None
     assert sureness([REPORT], replace(receipt, task="summarization", options={"length": "sentence"}), 0.1) is None
     assert sureness([REPORT], replace(receipt, options={"source": "en", "target": "fr"}), 0.1) is None
     assert sureness([as_report(small())], receipt, 0.1) is None

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from phi2demo.data.test_sets import DataFile, Item, Measure
+from phi2demo.data.test_sets import DataFile, Item, TestSet
 from phi2demo.evaluation.figures import Scored
 from phi2demo.evaluation.slices import LEAST_TO_RANK
 from phi2demo.evaluation.statistics import Resamples
@@ -18,14 +18,14 @@ UNSCORED = "0.0 0 0"
 def scored(*outputs: str) -> Scored:
     """Of texts of two genres in turn, by a finetuned model and a base that needs a bit more for each."""
     rows: list[dict[str, Any]] = [{"text": "A tale.", "genre": ("news", "story")[at % 2]} for at in range(len(outputs))]
-    measure = Measure("prose.tales", "prose", FILE, tuple(Item(at, row, ("A tale.",)) for at, row in enumerate(rows)))
+    test_set = TestSet("prose.tales", "prose", FILE, tuple(Item(at, row, ("A tale.",)) for at, row in enumerate(rows)))
     more = [UNSCORED if each == UNSCORED else f"{float(each.split()[0]) + 7} 7 2" for each in outputs]
-    return Scored.of(measure, {"finetuned": outputs, "base_plain": more})
+    return Scored.of(test_set, {"finetuned": outputs, "base_plain": more})
 
 
 def test_what_was_not_scored_has_no_part_in_a_figure() -> None:
     outputs = ["7.0 7 2"] * LEAST_TO_RANK + [UNSCORED] * 5
-    bits, _ = scored(*outputs).figures(Resamples.draw(len(outputs), resamples=200), peers={})
+    bits, _ = scored(*outputs).figures(Resamples.draw(len(outputs), resamples=200), baselines={})
     assert bits["scores"]["finetuned"] == {"score": 1.0, "low": 1.0, "high": 1.0}
     assert (bits["difference"]["value"], bits["difference"]["low"], bits["difference"]["high"]) == (-1.0, -1.0, -1.0)
 
@@ -33,19 +33,19 @@ def test_what_was_not_scored_has_no_part_in_a_figure() -> None:
 def test_of_few_scored_among_others_no_difference_is_told() -> None:
     few, all_scored = ["7.0 7 2", UNSCORED, UNSCORED], ["7.0 7 2"] * 3
     drawn = Resamples.draw(3, resamples=200)
-    assert ["difference" in each for each in scored(*few).figures(drawn, peers={})] == [False, False]
-    assert ["difference" in each for each in scored(*all_scored).figures(drawn, peers={})] == [True, True]
-    json.dumps(scored(*few).figures(drawn, peers={}), allow_nan=False)
+    assert ["difference" in each for each in scored(*few).figures(drawn, baselines={})] == [False, False]
+    assert ["difference" in each for each in scored(*all_scored).figures(drawn, baselines={})] == [True, True]
+    json.dumps(scored(*few).figures(drawn, baselines={}), allow_nan=False)
 
 
 @pytest.mark.parametrize("bits", ["1100.0", "inf"])
 def test_a_score_beyond_all_numbers_is_no_figure(bits: str) -> None:
-    figures = scored(f"{bits} 1 1").figures(Resamples.draw(1, resamples=200), peers={})
+    figures = scored(f"{bits} 1 1").figures(Resamples.draw(1, resamples=200), baselines={})
     assert [each["metric"] for each in figures] == (["bits_per_character"] if bits != "inf" else [])
 
 
 def test_where_nothing_was_scored_there_is_no_figure() -> None:
-    assert scored(UNSCORED, UNSCORED).figures(Resamples.draw(2, resamples=200), peers={}) == []
+    assert scored(UNSCORED, UNSCORED).figures(Resamples.draw(2, resamples=200), baselines={}) == []
 
 
 def test_a_slice_in_which_nothing_was_scored_has_none() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from phi2demo.data.test_sets import read_measures
+from phi2demo.data.test_sets import read_test_sets
 from phi2demo.errors import DataError, SettingsError
 from phi2demo.evaluation import hub_data
 from phi2demo.evaluation.hub_data import HubData, fetch, is_hub_id, to_row
@@ -63,9 +63,9 @@ def test_rows_become_a_folder_that_is_measured(hub: SimpleNamespace, tmp_path: P
     assert given == ("owner/reviews", None)
     assert (more["split"], more["revision"], more["streaming"]) == ("test", "abc123", True)
     assert hub.rows.read <= 4  # a limit reads no more
-    ((measure,), _) = read_measures(tmp_path)
-    assert measure.name == "sentiment.owner_reviews_test"
-    assert [item.references[0] for item in measure.items] == ["positive", "negative", "positive"]
+    ((test_set,), _) = read_test_sets(tmp_path)
+    assert test_set.name == "sentiment.owner_reviews_test"
+    assert [item.references[0] for item in test_set.items] == ["positive", "negative", "positive"]
     assert fetch(REVIEWS, tmp_path) == found
     assert len(hub.asked) == 1
     with pytest.raises(SettingsError, match=r"holds rows of owner/reviews.*--output"):
@@ -142,7 +142,7 @@ def test_the_library_itself_reads_rows(tmp_path: Path, monkeypatch: pytest.Monke
     (source / "validation.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     monkeypatch.setattr(hub_data, "revision_of", lambda repo_id, token: None)
     fetch(HubData(str(source), split="validation", limit=4), tmp_path / "data")
-    ((measure,), _) = read_measures(tmp_path / "data")
-    assert [item.row["text"] for item in measure.items] == [f"Film {n}." for n in range(4)]
+    ((test_set,), _) = read_test_sets(tmp_path / "data")
+    assert [item.row["text"] for item in test_set.items] == [f"Film {n}." for n in range(4)]
     with pytest.raises(DataError, match="--hub-split"):
         fetch(HubData(str(source), split="nothing"), tmp_path / "other")

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from phi2demo.data.own_pairs import pairs_of
-from phi2demo.data.test_sets import Measure
+from phi2demo.data.test_sets import TestSet
 from phi2demo.engine.engine import Prompt
 from phi2demo.errors import SettingsError, StoppedError
 from phi2demo.evaluation.figures import ItemSample
-from phi2demo.evaluation.live import LiveProgress, LiveRun, LiveSettings, Paces, draw
+from phi2demo.evaluation.live import DurationEstimator, LiveProgress, LiveRun, LiveSettings, draw
 from phi2demo.evaluation.report import as_report
 from tests.tasks.scripted import BARE, ScriptedEngine
 
@@ -23,10 +23,10 @@ WORDS = ["apple", "bread", "carrot", "date", "egg", "fish", "grape", "honey"]
 def planted(prompt: Prompt) -> str:
     """The finetuned model translates into capitals, as is wanted; the base has the first word right and no other."""
     asked = next(word for word in WORDS if word in prompt.text)
-    return f" {asked.upper()} IS HERE NOW" if prompt.use == "finetuned" else f" {asked.upper()} was there then"
+    return f" {asked.upper()} IS HERE NOW" if prompt.variant == "finetuned" else f" {asked.upper()} was there then"
 
 
-def pairs(count: int, task: str = "translation") -> Measure:
+def pairs(count: int, task: str = "translation") -> TestSet:
     if task == "sentiment":
         return pairs_of([{"text": f"a pos thing {at}", "label": 1} for at in range(count)], task=task)
     rows = [
@@ -37,8 +37,8 @@ def pairs(count: int, task: str = "translation") -> Measure:
 
 
 def run_of(engine: ScriptedEngine, count: int = 8, **settings: Any) -> LiveRun:
-    measure = pairs(count)
-    return LiveRun(engine, [ItemSample(measure, measure.items)], LiveSettings(**({"resamples": 100} | settings)))
+    test_set = pairs(count)
+    return LiveRun(engine, [ItemSample(test_set, test_set.items)], LiveSettings(**({"resamples": 100} | settings)))
 
 
 def last(steps: Sequence[LiveProgress]) -> LiveProgress:
@@ -51,16 +51,16 @@ def test_figures_that_must_come_out() -> None:
     assert end.result is not None
     assert not end.stopped
     assert (end.done, end.total) == (16, 16)
-    (measure,) = as_report(end.result.report).measures
-    bleu, chrf = measure.figures
+    (test_set,) = as_report(end.result.report).test_sets
+    bleu, chrf = test_set.figures
     assert bleu.scores["finetuned"].score == pytest.approx(100)
     assert bleu.base == "base_plain"
     assert bleu.scores["base_plain"].score < 20
     assert chrf.difference is not None
     assert chrf.difference.value == pytest.approx(100 - chrf.scores["base_plain"].score)
-    assert [row.output for row in end.result.rows if row.form == "finetuned"][2] == "CARROT IS HERE NOW"
+    assert [row.output for row in end.result.rows if row.system == "finetuned"][2] == "CARROT IS HERE NOW"
     assert [example.scores["finetuned"] for example in end.result.examples] == [pytest.approx(100)] * 8
-    assert {each.by for each in measure.slices} == {"length", "complexity"}
+    assert {each.by for each in test_set.slices} == {"length", "complexity"}
     assert end.result.report["settings"]["complete"] is True
 
 
@@ -71,11 +71,12 @@ def test_figures_equal_those_of_the_same_outputs_in_evaluate() -> None:
     end = last(list(run_of(ScriptedEngine(planted)).steps()))
     assert end.result is not None
     outputs = {
-        form: [row.output for row in end.result.rows if row.form == form] for form in ("finetuned", "base_plain")
+        system: [row.output for row in end.result.rows if row.system == system]
+        for system in ("finetuned", "base_plain")
     }
     resamples = Resamples.draw(8, resamples=100, seed=SEED)
-    wanted = figures_of(pairs(8), outputs, peers={}, resamples=resamples)  # type: ignore[arg-type]
-    assert end.result.report["measures"][0]["figures"] == wanted
+    wanted = figures_of(pairs(8), outputs, baselines={}, resamples=resamples)  # type: ignore[arg-type]
+    assert end.result.report["test_sets"][0]["figures"] == wanted
 
 
 def test_partial_figures_and_time_left_come_on_the_way() -> None:
@@ -102,7 +103,7 @@ def test_stop_ends_within_a_second_and_keeps_what_was_done() -> None:
     end = last(steps)
     assert end.stopped
     assert end.result is not None
-    assert end.result.report["measures"][0]["n"] == 2
+    assert end.result.report["test_sets"][0]["n"] == 2
     assert end.result.report["settings"]["complete"] is False
     assert len(end.result.rows) == 5
     assert engine.running == 0
@@ -136,7 +137,7 @@ def test_turns_give_what_one_go_gives() -> None:
     assert turns > 1
     assert end.result is not None
     assert whole.result is not None
-    assert end.result.report["measures"][0]["figures"] == whole.result.report["measures"][0]["figures"]
+    assert end.result.report["test_sets"][0]["figures"] == whole.result.report["test_sets"][0]["figures"]
 
 
 def test_an_error_of_the_engine_reaches_the_reader() -> None:
@@ -173,55 +174,59 @@ def test_a_time_out_of_the_engine_reaches_the_reader() -> None:
 
 
 def test_an_estimate_tries_once_and_is_learned_from() -> None:
-    engine, paces = ScriptedEngine(planted), Paces()
+    engine, durations = ScriptedEngine(planted), DurationEstimator()
     engine.seconds_per_token = 0.01
-    measure = pairs(8)
-    run = LiveRun(engine, [ItemSample(measure, measure.items)], LiveSettings(resamples=100), paces=paces)
+    test_set = pairs(8)
+    run = LiveRun(engine, [ItemSample(test_set, test_set.items)], LiveSettings(resamples=100), durations=durations)
     *_, seconds = run.estimate()
     assert seconds is not None
     asked = len(engine.batches)
     assert asked == 2
-    *_, again = LiveRun(engine, [ItemSample(measure, measure.items)], LiveSettings(), paces=paces).estimate()
+    *_, again = LiveRun(engine, [ItemSample(test_set, test_set.items)], LiveSettings(), durations=durations).estimate()
     assert again == pytest.approx(seconds)
     assert len(engine.batches) == asked
     list(run.steps())
-    *_, learned = LiveRun(engine, [ItemSample(measure, measure.items)], LiveSettings(), paces=paces).estimate()
+    *_, learned = LiveRun(
+        engine, [ItemSample(test_set, test_set.items)], LiveSettings(), durations=durations
+    ).estimate()
     assert learned is not None
     assert learned < seconds
 
 
 def test_a_bare_base_is_asked_alone() -> None:
-    end = last(list(run_of(ScriptedEngine(planted, info=BARE), forms=("finetuned", "base_plain")).steps()))
+    end = last(list(run_of(ScriptedEngine(planted, info=BARE), systems=("finetuned", "base_plain")).steps()))
     assert end.result is not None
-    (figure, _) = end.result.report["measures"][0]["figures"]
+    (figure, _) = end.result.report["test_sets"][0]["figures"]
     assert figure["scores"].keys() == {"base_plain"}
     assert "difference" not in figure
     with pytest.raises(SettingsError, match="No adapter is loaded"):
-        run_of(ScriptedEngine(planted, info=BARE), forms=("finetuned",))
+        run_of(ScriptedEngine(planted, info=BARE), systems=("finetuned",))
 
 
 def test_items_are_drawn_evenly_and_the_same_for_a_seed() -> None:
-    measures = [pairs(8), pairs(3, "sentiment")]
+    test_sets = [pairs(8), pairs(3, "sentiment")]
     for count, sizes in ((2, [1, 1]), (5, [3, 2]), (10, [7, 3]), (100, [8, 3])):
-        drawn = draw(measures, count, seed=1)
+        drawn = draw(test_sets, count, seed=1)
         assert [len(each.items) for each in drawn] == sizes
-        assert drawn == draw(measures, count, seed=1)
+        assert drawn == draw(test_sets, count, seed=1)
         for each in drawn:
             assert len({item.index for item in each.items}) == len(each.items)
-    assert draw(measures, 4, seed=1) != draw(measures, 4, seed=2)
-    assert [each.measure.task for each in draw(measures, 1)] == ["translation"]
+    assert draw(test_sets, 4, seed=1) != draw(test_sets, 4, seed=2)
+    assert [each.test_set.task for each in draw(test_sets, 1)] == ["translation"]
     with pytest.raises(SettingsError, match="1 to 100"):
-        draw(measures, 0)
+        draw(test_sets, 0)
 
 
 def test_every_measure_has_its_turn() -> None:
-    measures = [pairs(8), pairs(8, "sentiment")]
-    run = LiveRun(ScriptedEngine(planted), draw(measures, 16), LiveSettings(resamples=100, batch_size=4))
+    test_sets = [pairs(8), pairs(8, "sentiment")]
+    run = LiveRun(ScriptedEngine(planted), draw(test_sets, 16), LiveSettings(resamples=100, batch_size=4))
     seen = [step.partial for step in run.steps() if len(step.partial) == 2]
     assert [figure.n for figure in seen[0]] == [4, 4]
 
 
-@pytest.mark.parametrize("wrong", [{"forms": ()}, {"forms": ("x",)}, {"seed": -1}, {"resamples": 5}, {"batch_size": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"systems": ()}, {"systems": ("x",)}, {"seed": -1}, {"resamples": 5}, {"batch_size": 0}]
+)
 def test_settings_out_of_range(wrong: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match=next(iter(wrong))):
         LiveSettings(**wrong)

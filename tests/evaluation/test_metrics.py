@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rouge_score.rouge_scorer import RougeScorer
 
-from phi2demo.evaluation.metrics import Metric, measure_title, metrics_for, number, plain_answer, token_f1
+from phi2demo.evaluation.metrics import Metric, metrics_for, number, plain_answer, title_of_test_set, token_f1
 
 OUTPUTS = ["Der Hund schläft heute.", "Ich gehe nach Hause, sagt er.", "", "Es regnet."]
 REFERENCES = [["Der Hund schläft heute nicht."], ["Ich gehe jetzt nach Hause."], ["Was?"], ["Es regnet."]]
@@ -105,7 +105,7 @@ def test_perplexity_is_what_torch_says_of_the_tokens() -> None:
     outputs = [f"{float(bits[:3].sum())!r} 12 3", f"{float(bits[3:].sum())!r} 9 4"]
     _, metric = metrics_for("continuation", [["a"], ["b"]])
     assert score(metric, outputs, [["a"], ["b"]]) == pytest.approx(float(nats.mean().exp()), rel=1e-6)
-    assert (metric.name, metric.higher_is_better, metric.of_peers) == ("perplexity", False, False)
+    assert (metric.name, metric.higher_is_better, metric.of_baselines) == ("perplexity", False, False)
 
 
 @pytest.mark.parametrize(
@@ -127,4 +127,4 @@ def test_numbers(value: float, digits: int, signed: bool, text: str) -> None:
     ],
 )
 def test_names_of_measures(name: str, title: str) -> None:
-    assert measure_title(name) == title
+    assert title_of_test_set(name) == title

@@ -71,15 +71,15 @@ def outputs(folder: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def figures(folder: Path) -> list[Any]:
-    measures = json.loads((folder / "report.json").read_text())["measures"]
-    return [{name: m[name] for name in ("name", "n", "unanswered", "figures", "slices")} for m in measures]
+    test_sets = json.loads((folder / "report.json").read_text())["test_sets"]
+    return [{name: m[name] for name in ("name", "n", "unanswered", "figures", "slices")} for m in test_sets]
 
 
 @pytest.mark.slow
 def test_two_processes_equal_one(data: Path, tiny_base: Path, tiny_adapter: Path, tmp_path: Path) -> None:
     given = ["-m", "phi2demo", "evaluate", "--data", str(data), "--model", str(tiny_base), "--device", "cpu"]
-    given += ["--adapter", str(tiny_adapter), "--batch-size", "1", "--resamples", "100", "--no-peers"]
-    given += ["--limit", "3", "--measures", "translation.pairs.en-de,sentiment.reviews,prose.tales"]
+    given += ["--adapter", str(tiny_adapter), "--batch-size", "1", "--resamples", "100", "--no-baselines"]
+    given += ["--limit", "3", "--test-sets", "translation.pairs.en-de,sentiment.reviews,prose.tales"]
     for processes, name in ((1, "one"), (2, "two")):
         done = launch([*given, "--output", str(tmp_path / name)], processes=processes)
         assert done.returncode == 0, done.stderr
@@ -104,7 +104,7 @@ def test_kill_9_of_either_and_rerun_by_another_number(data: Path, tmp_path: Path
     again = launch([*script, str(data), str(tmp_path / "report"), "-1", "0"], processes=afterwards)
     assert again.returncode == 0, again.stderr
     engine = ScriptedEngine()
-    settings = EvaluationSettings(data, tmp_path / "fresh", resamples=100, batch_size=2, peers=False)
+    settings = EvaluationSettings(data, tmp_path / "fresh", resamples=100, batch_size=2, baselines=False)
     evaluate(engine, settings, weights={})
     assert outputs(tmp_path / "report") == outputs(tmp_path / "fresh")
     assert figures(tmp_path / "report") == figures(tmp_path / "fresh")
@@ -162,7 +162,7 @@ def test_an_answer_does_not_depend_on_what_was_asked_before(
     data: Path, tiny_base: Path, tiny_adapter: Path, tmp_path: Path
 ) -> None:
     """Else shares and resumed runs differ in the last digits: scoring keeps what prompts have in common."""
-    from phi2demo.data.test_sets import read_measures, select
+    from phi2demo.data.test_sets import read_test_sets, select
     from phi2demo.engine.local import LocalEngine
     from phi2demo.engine.planning import plan
     from phi2demo.evaluation.run import ask, make_jobs
@@ -170,15 +170,15 @@ def test_an_answer_does_not_depend_on_what_was_asked_before(
 
     settings = ModelSettings(model=str(tiny_base), adapter=str(tiny_adapter), device="cpu", dtype="float32")
     engine = LocalEngine.load(plan(settings))
-    measures = select(read_measures(data)[0], names=["sentiment.reviews", "prose.tales"])
+    test_sets = select(read_test_sets(data)[0], names=["sentiment.reviews", "prose.tales"])
     whole, rest = (
-        make_jobs(engine, measures, ("base_plain", "finetuned"), output=tmp_path / name, seed=0, batch_size=2)
+        make_jobs(engine, test_sets, ("base_plain", "finetuned"), output=tmp_path / name, seed=0, batch_size=2)
         for name in ("whole", "rest")
     )
     ask(whole, ALONE)
     for job in rest:
         first, *_ = job.batches
         engine.forget()
-        job.open().add(first, job.form.answer([job.measure.items[index] for index in first]), 0.0)
+        job.open().add(first, job.system.answer([job.test_set.items[index] for index in first]), 0.0)
     ask(rest, ALONE)
     assert outputs(tmp_path / "rest") == outputs(tmp_path / "whole")

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from phi2demo.data.test_sets import read_measures
+from phi2demo.data.test_sets import read_test_sets
 from phi2demo.errors import DataError, SettingsError
-from phi2demo.evaluation.processes import claimed
+from phi2demo.evaluation.processes import run_lock
 from phi2demo.evaluation.report import read_report, to_markdown
 from phi2demo.evaluation.run import EvaluationSettings, compose, evaluate
-from phi2demo.evaluation.slices import FIFTHS
-from phi2demo.evaluation.systems import make_form
+from phi2demo.evaluation.slices import CONFIDENCE_QUINTILES
+from phi2demo.evaluation.systems import make_system
 from tests.data.conftest import pair, review
 from tests.tasks.scripted import BARE, ScriptedEngine
 
@@ -33,20 +33,20 @@ def run(data: Path, engine: ScriptedEngine | None = None, **changes: Any) -> dic
     return evaluate(engine or ScriptedEngine(), settings_for(data, **changes), weights=WEIGHTS)
 
 
-def figure(report: dict[str, Any], measure: str, metric: str) -> dict[str, Any]:
-    (found,) = [m for m in report["measures"] if m["name"] == measure]
+def figure(report: dict[str, Any], test_set: str, metric: str) -> dict[str, Any]:
+    (found,) = [m for m in report["test_sets"] if m["name"] == test_set]
     (one,) = [f for f in found["figures"] if f["metric"] == metric]
     return dict(one)
 
 
-def slice_of(measure: dict[str, Any], by: str, name: str) -> dict[str, Any]:
-    (found,) = [each for each in measure["slices"] if (each["by"], each["name"]) == (by, name)]
+def slice_of(test_set: dict[str, Any], by: str, name: str) -> dict[str, Any]:
+    (found,) = [each for each in test_set["slices"] if (each["by"], each["name"]) == (by, name)]
     return dict(found)
 
 
 def bare(figure: dict[str, Any]) -> dict[str, Any]:
     """Without what only a whole measure has."""
-    return {key: value for key, value in figure.items() if key not in ("signature", "peers")}
+    return {key: value for key, value in figure.items() if key not in ("signature", "baselines")}
 
 
 def test_every_measure_has_its_figures(data: Path) -> None:
@@ -56,14 +56,14 @@ def test_every_measure_has_its_figures(data: Path) -> None:
     assert bleu["scores"].keys() == {"finetuned", "base_template", "base_plain"}
     assert bleu["scores"]["finetuned"]["score"] > bleu["scores"]["base_template"]["score"] > 0
     assert bleu["signature"].startswith("nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:")
-    best = max(("base_template", "base_plain"), key=lambda form: bleu["scores"][form]["score"])
+    best = max(("base_template", "base_plain"), key=lambda system: bleu["scores"][system]["score"])
     assert bleu["base"] == best
     assert bleu["difference"]["value"] == pytest.approx(
         bleu["scores"]["finetuned"]["score"] - bleu["scores"][best]["score"]
     )
-    assert figure(report, "summarization.papers", "rouge1")["peers"]["first_sentence"]["score"] > 0
-    for measure in report["measures"]:
-        for each in measure["figures"]:
+    assert figure(report, "summarization.papers", "rouge1")["baselines"]["first_sentence"]["score"] > 0
+    for test_set in report["test_sets"]:
+        for each in test_set["figures"]:
             for score in each["scores"].values():
                 assert score["low"] <= score["score"] + 1e-9
                 assert score["score"] <= score["high"] + 1e-9
@@ -83,31 +83,31 @@ def test_a_slice_has_the_figures_of_its_items_alone(data: Path) -> None:
     translations = data / "translation" / "pairs.en-de.test.jsonl"
     (data / "translation" / "pairs.en-de.test.jsonl.xz").unlink()
     translations.write_text("".join(json.dumps(row) + "\n" for row in pairs))
-    chosen = {"tasks": ("sentiment", "translation"), "peers": False}
+    chosen = {"tasks": ("sentiment", "translation"), "baselines": False}
     report = run(data, **chosen)
-    whole = {measure["name"]: measure for measure in report["measures"]}
+    whole = {test_set["name"]: test_set for test_set in report["test_sets"]}
     assert report["slicing"]["least_to_rank"] == 20
     stories = slice_of(whole["sentiment.reviews"], "genre", "story")
     assert (stories["n"], stories["enough"]) == (40, True)
     assert slice_of(whole["sentiment.reviews"], "length", "short")["n"] == 60
     long = slice_of(whole["translation.pairs.en-de"], "length", "medium")
     assert 0 < long["n"] < 40
-    for measure in whole.values():
+    for test_set in whole.values():
         for by in ("length", "complexity"):
-            assert sum(each["n"] for each in measure["slices"] if each["by"] == by) == measure["n"]
+            assert sum(each["n"] for each in test_set["slices"] if each["by"] == by) == test_set["n"]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows if row["genre"] == "story"))
     kept = [row for row in pairs if 9 <= len(row["source"].split()) <= 20]
     translations.write_text("".join(json.dumps(row) + "\n" for row in kept))
-    alone = {m["name"]: m for m in run(data, **chosen, output=data.parent / "alone")["measures"]}
-    for found, measure in ((stories, "sentiment.reviews"), (long, "translation.pairs.en-de")):
-        assert [bare(each) for each in alone[measure]["figures"]] == found["figures"]
+    alone = {m["name"]: m for m in run(data, **chosen, output=data.parent / "alone")["test_sets"]}
+    for found, test_set in ((stories, "sentiment.reviews"), (long, "translation.pairs.en-de")):
+        assert [bare(each) for each in alone[test_set]["figures"]] == found["figures"]
 
 
 def test_what_may_have_been_seen_is_counted_and_scored_apart(data: Path) -> None:
     seen = [review(number) for number in range(6)]
     path = data / "sentiment" / "reviews.validation.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in seen))
-    (reviews,) = run(data, tasks=("sentiment",), peers=False)["measures"]
+    (reviews,) = run(data, tasks=("sentiment",), baselines=False)["test_sets"]
     held = {"sentiment/reviews.validation.jsonl": 6}
     assert reviews["contamination"] == {"in training": 0, "in validation": 6, "in neither": 3, "files": held}
     clean = slice_of(reviews, "contamination", "in neither")
@@ -115,13 +115,13 @@ def test_what_may_have_been_seen_is_counted_and_scored_apart(data: Path) -> None
     (data / "sentiment" / "reviews.test.jsonl").write_text(
         "".join(json.dumps(review(number)) + "\n" for number in range(6, 9))
     )
-    (alone,) = run(data, tasks=("sentiment",), peers=False, output=data.parent / "alone")["measures"]
+    (alone,) = run(data, tasks=("sentiment",), baselines=False, output=data.parent / "alone")["test_sets"]
     assert [bare(each) for each in alone["figures"]] == clean["figures"]
     assert alone["contamination"]["in neither"] == 3
     assert not [each for each in alone["slices"] if each["by"] == "contamination"]
-    left = run(data, tasks=("sentiment",), peers=False, contamination=False, output=data.parent / "alone")["measures"][
-        0
-    ]
+    left = run(data, tasks=("sentiment",), baselines=False, contamination=False, output=data.parent / "alone")[
+        "test_sets"
+    ][0]
     assert left["contamination"] is None
 
 
@@ -130,17 +130,17 @@ def test_answers_tell_how_sure_the_model_was_and_are_scored_by_fifths_of_that(da
     (data / "translation" / "pairs.en-de.test.jsonl.xz").unlink()
     rows = [pair(number) | {"source": f"{'word ' * (number % 11)}number {number}"} for number in range(110)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    measures = {each["name"]: each for each in run(data, peers=False)["measures"]}
+    test_sets = {each["name"]: each for each in run(data, baselines=False)["test_sets"]}
     for name in ("translation.pairs.en-de", "question_answering.questions", "sentiment.reviews"):
-        for form in ("finetuned", "base_plain"):
-            lines = (data.parent / "report" / "outputs" / f"{name}.{form}.jsonl").read_text().splitlines()[1:]
-            assert all(0 < json.loads(line)["confidence"] <= 1 for line in lines), (name, form)
-    parts = [each for each in measures["translation.pairs.en-de"]["slices"] if each["by"] == "confidence"]
-    assert [each["name"] for each in parts] == list(FIFTHS)
+        for system in ("finetuned", "base_plain"):
+            lines = (data.parent / "report" / "outputs" / f"{name}.{system}.jsonl").read_text().splitlines()[1:]
+            assert all(0 < json.loads(line)["confidence"] <= 1 for line in lines), (name, system)
+    parts = [each for each in test_sets["translation.pairs.en-de"]["slices"] if each["by"] == "confidence"]
+    assert [each["name"] for each in parts] == list(CONFIDENCE_QUINTILES)
     assert [each["n"] for each in parts] == [22] * 5
     assert all(low["bounds"]["high"] <= high["bounds"]["low"] for low, high in pairwise(parts))
     assert all({"finetuned", "base_plain"} <= each["figures"][0]["scores"].keys() for each in parts)
-    assert "confidence" not in {each["by"] for each in measures["sentiment.reviews"]["slices"]}, "too few"
+    assert "confidence" not in {each["by"] for each in test_sets["sentiment.reviews"]["slices"]}, "too few"
 
 
 def test_the_base_better_by_fewer_bits_is_chosen(data: Path) -> None:
@@ -153,9 +153,9 @@ def test_a_rerun_asks_nothing_and_gives_the_same_figures(data: Path) -> None:
     first = run(data)
     engine = ScriptedEngine(lambda prompt: pytest.fail("asked again") if "Once upon" not in prompt.text else " a")
     again = run(data, engine)
-    assert again["measures"] == first["measures"]
+    assert again["test_sets"] == first["test_sets"]
     fresh = run(data, output=data.parent / "other")
-    for one, other in zip(fresh["measures"], first["measures"], strict=True):
+    for one, other in zip(fresh["test_sets"], first["test_sets"], strict=True):
         assert one["figures"] == other["figures"]
 
 
@@ -186,7 +186,7 @@ def test_kill_9_and_rerun(data: Path) -> None:
     report = run(data, engine)
     fresh_engine = ScriptedEngine()
     fresh = run(data, fresh_engine, output=data.parent / "other")
-    assert [m["figures"] for m in report["measures"]] == [m["figures"] for m in fresh["measures"]]
+    assert [m["figures"] for m in report["test_sets"]] == [m["figures"] for m in fresh["test_sets"]]
     assert 0 < sum(map(len, engine.batches)) < sum(map(len, fresh_engine.batches))
     for path in (data.parent / "other" / "outputs").iterdir():
         ours = [json.loads(line) for line in (data.parent / "report" / "outputs" / path.name).read_text().splitlines()]
@@ -195,7 +195,7 @@ def test_kill_9_and_rerun(data: Path) -> None:
 
 
 def test_two_runs_in_one_folder_are_refused(data: Path) -> None:
-    with claimed(data.parent / "report"), pytest.raises(SettingsError, match="Another run writes into"):
+    with run_lock(data.parent / "report"), pytest.raises(SettingsError, match="Another run writes into"):
         run(data)
     assert run(data)["environment"]["processes"] == 1
 
@@ -211,37 +211,39 @@ def test_another_model_or_limit_is_not_mixed_in(data: Path) -> None:
 
 def test_a_bare_base_is_measured_alone(data: Path) -> None:
     report = run(data, ScriptedEngine(info=BARE))
-    for measure in report["measures"]:
-        for each in measure["figures"]:
+    for test_set in report["test_sets"]:
+        for each in test_set["figures"]:
             assert "finetuned" not in each["scores"]
             assert "difference" not in each
     assert "finetuned" not in to_markdown(report)
 
 
 def test_selections(data: Path) -> None:
-    report = run(data, tasks=("sentiment",), forms=("finetuned", "base_plain"), limit=3, peers=False)
-    (measure,) = report["measures"]
-    assert (measure["name"], measure["n"]) == ("sentiment.reviews", 3)
-    assert measure["figures"][0]["scores"].keys() == {"finetuned", "base_plain"}
+    report = run(data, tasks=("sentiment",), systems=("finetuned", "base_plain"), limit=3, baselines=False)
+    (test_set,) = report["test_sets"]
+    assert (test_set["name"], test_set["n"]) == ("sentiment.reviews", 3)
+    assert test_set["figures"][0]["scores"].keys() == {"finetuned", "base_plain"}
     with pytest.raises(DataError, match="nothing to measure as 'sentimental'"):
         run(data, tasks=("sentimental",))
 
 
-@pytest.mark.parametrize("wrong", [{"limit": 0}, {"batch_size": 0}, {"resamples": 5}, {"seed": -1}, {"forms": ("x",)}])
+@pytest.mark.parametrize(
+    "wrong", [{"limit": 0}, {"batch_size": 0}, {"resamples": 5}, {"seed": -1}, {"systems": ("x",)}]
+)
 def test_settings_out_of_range(data: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match=next(iter(wrong)).rstrip("s")):
         settings_for(data, **wrong)
 
 
 def test_batches_hold_each_item_once_by_length(data: Path) -> None:
-    (measure,) = [m for m in read_measures(data)[0] if m.name == "translation.pairs.en-de"]
-    form = make_form("finetuned", ScriptedEngine(), measure, seed=0)
-    assert form is not None
-    batches = compose(form, len(measure.items), size=4)
+    (test_set,) = [m for m in read_test_sets(data)[0] if m.name == "translation.pairs.en-de"]
+    system = make_system("finetuned", ScriptedEngine(), test_set, seed=0)
+    assert system is not None
+    batches = compose(system, len(test_set.items), size=4)
     order = [index for batch in batches for index in batch]
     assert sorted(order) == list(range(11))
     assert list(map(len, batches)) == [4, 4, 3]
-    lengths = [len(form.prompt(measure.items[index])) for index in order]
+    lengths = [len(system.prompt(test_set.items[index])) for index in order]
     assert lengths == sorted(lengths, reverse=True)
 
 
@@ -250,7 +252,7 @@ def test_unanswered_items_count(data: Path) -> None:
     row = {"context": "much too long " * 300, "question": "What?", "answers": [{"text": "long"}]}
     (data / "qa" / "questions.jsonl").unlink()
     path.write_text(json.dumps(row) + "\n" + json.dumps(row | {"context": "long"}) + "\n")
-    (measure,) = run(data, tasks=("question_answering",))["measures"]
-    assert measure["n"] == 2
-    assert set(measure["unanswered"].values()) == {1}
-    assert measure["figures"][0]["scores"]["base_plain"]["score"] <= 50
+    (test_set,) = run(data, tasks=("question_answering",))["test_sets"]
+    assert test_set["n"] == 2
+    assert set(test_set["unanswered"].values()) == {1}
+    assert test_set["figures"][0]["scores"]["base_plain"]["score"] <= 50

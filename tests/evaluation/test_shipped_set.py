@@ -10,7 +10,7 @@ import pytest
 
 from phi2demo.data.corpus import clean_row, fingerprint, kind_of
 from phi2demo.data.documents import count_words
-from phi2demo.data.test_sets import Item, Measure, read_measures
+from phi2demo.data.test_sets import Item, TestSet, read_test_sets
 from phi2demo.evaluation.slices import COMPLEXITIES, GENRES, LENGTHS, labels_of
 from phi2demo.settings import EMBEDDED_MODEL
 
@@ -26,24 +26,24 @@ MOST_TOKENS = 380
 LABELS = {"genre": GENRES, "length": LENGTHS, "complexity": COMPLEXITIES}
 
 
-def as_asked() -> list[Measure]:
+def as_asked() -> list[TestSet]:
     """Measures in the direction that the files are written in."""
-    measures, skipped = read_measures(SET)
+    test_sets, skipped = read_test_sets(SET)
     assert not skipped
-    return [m for m in measures if m.kind != "translation" or m.items[0].row["source_lang"] == "en"]
+    return [m for m in test_sets if m.kind != "translation" or m.items[0].row["source_lang"] == "en"]
 
 
-def items() -> list[tuple[Measure, Item]]:
-    return [(measure, item) for measure in as_asked() for item in measure.items]
+def items() -> list[tuple[TestSet, Item]]:
+    return [(test_set, item) for test_set in as_asked() for item in test_set.items]
 
 
 def test_it_is_read_as_it_is() -> None:
-    measures, _ = read_measures(SET)
-    assert {measure.name: len(measure.items) for measure in measures} == {
+    test_sets, _ = read_test_sets(SET)
+    assert {test_set.name: len(test_set.items) for test_set in test_sets} == {
         **{f"translation.everyday.{pair}": 36 for pair in ("en-de", "de-en", "en-fr", "fr-en", "en-es", "es-en")},
         "summarization.summaries": 48, "sentiment.reviews_and_moods": 54, "question_answering.questions": 54,
     }  # fmt: skip
-    assert {measure.file.split for measure in measures} == {"test"}
+    assert {test_set.file.split for test_set in test_sets} == {"test"}
     assert sum(map(len, ROWS.values())) >= 240
 
 
@@ -55,8 +55,8 @@ def test_cleaning_changes_nothing(path: Path) -> None:
 
 
 def test_labels_are_those_computed() -> None:
-    for measure, item in items():
-        assert labels_of(item, measure) == {by: item.row[by] for by in LABELS}, item.row["id"]
+    for test_set, item in items():
+        assert labels_of(item, test_set) == {by: item.row[by] for by in LABELS}, item.row["id"]
 
 
 @pytest.mark.parametrize("name", ROWS)

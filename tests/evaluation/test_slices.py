@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from phi2demo.data.contamination import IN_NEITHER, IN_TRAINING
-from phi2demo.data.test_sets import DataFile, Item, Measure, read_measures, select
+from phi2demo.data.test_sets import DataFile, Item, TestSet, read_test_sets, select
 from phi2demo.evaluation.slices import (
+    CONFIDENCE_QUINTILES,
     DIMENSIONS,
-    FIFTHS,
     LEAST_TO_RANK,
     complexity_of,
     describe_slicing,
@@ -22,12 +22,12 @@ from phi2demo.evaluation.slices import (
 FILE = DataFile("x.test.jsonl", "00", "test")
 
 
-def measure_of(rows: list[dict[str, Any]], *, name: str = "sentiment.x", kind: str = "sentiment") -> Measure:
-    return Measure(name, kind, FILE, tuple(Item(index, row, ("positive",)) for index, row in enumerate(rows)))
+def measure_of(rows: list[dict[str, Any]], *, name: str = "sentiment.x", kind: str = "sentiment") -> TestSet:
+    return TestSet(name, kind, FILE, tuple(Item(index, row, ("positive",)) for index, row in enumerate(rows)))
 
 
-def named(measure: Measure) -> dict[tuple[str, str], tuple[int, ...]]:
-    return {(each.by, each.name): each.indexes for each in slices_of(measure)}
+def named(test_set: TestSet) -> dict[tuple[str, str], tuple[int, ...]]:
+    return {(each.by, each.name): each.indexes for each in slices_of(test_set)}
 
 
 @pytest.mark.parametrize(
@@ -84,8 +84,8 @@ def test_slices_hold_each_item_once_in_a_fixed_order() -> None:
         {"text": "Fine.", "genre": 5},
         {"text": "word " * 12},
     ]
-    measure = measure_of(rows)
-    assert named(measure) == {
+    test_set = measure_of(rows)
+    assert named(test_set) == {
         ("length", "short"): (0, 2, 3),
         ("length", "medium"): (4,),
         ("length", "long"): (1,),
@@ -96,26 +96,26 @@ def test_slices_hold_each_item_once_in_a_fixed_order() -> None:
         ("complexity", "middling"): (1,),
         ("complexity", "complex"): (2,),
     }
-    assert [(each.by, each.name) for each in slices_of(measure)] == list(named(measure))
-    assert all(not each.enough for each in slices_of(measure))
+    assert [(each.by, each.name) for each in slices_of(test_set)] == list(named(test_set))
+    assert all(not each.enough for each in slices_of(test_set))
 
 
 def test_items_are_sliced_by_contamination_where_any_is_contaminated() -> None:
-    measure = measure_of([{"text": "a"}] * 3)
-    found = slices_of(measure, contamination=[IN_NEITHER, IN_TRAINING, IN_NEITHER])
+    test_set = measure_of([{"text": "a"}] * 3)
+    found = slices_of(test_set, contamination=[IN_NEITHER, IN_TRAINING, IN_NEITHER])
     assert [(each.name, each.indexes) for each in found if each.by == "contamination"] == [
         (IN_TRAINING, (1,)), (IN_NEITHER, (0, 2)),
     ]  # fmt: skip
-    assert [each for each in found if each.by != "contamination"] == slices_of(measure)
-    assert slices_of(measure, contamination=[IN_NEITHER] * 3) == slices_of(measure)
+    assert [each for each in found if each.by != "contamination"] == slices_of(test_set)
+    assert slices_of(test_set, contamination=[IN_NEITHER] * 3) == slices_of(test_set)
 
 
 def test_items_are_sliced_by_fifths_of_confidence() -> None:
-    measure = measure_of([{"text": "a"}] * 103)
+    test_set = measure_of([{"text": "a"}] * 103)
     values: list[float | None] = [((index * 37) % 103) / 103 for index in range(103)]
     values[5] = None
-    found = [each for each in slices_of(measure, confidences=values) if each.by == "confidence"]
-    assert [each.name for each in found] == list(FIFTHS)
+    found = [each for each in slices_of(test_set, confidences=values) if each.by == "confidence"]
+    assert [each.name for each in found] == list(CONFIDENCE_QUINTILES)
     assert sorted(index for each in found for index in each.indexes) == list(range(103))
     assert {len(each.indexes) for each in found} == {20, 21}
     assert 5 in found[0].indexes
@@ -131,8 +131,8 @@ def test_items_are_sliced_by_fifths_of_confidence() -> None:
 
 @pytest.mark.parametrize("values", [None, [], [0.5] * 99, [None] * 200])
 def test_there_are_no_fifths_of_few_or_of_nothing(values: list[float | None] | None) -> None:
-    measure = measure_of([{"text": "a"}] * len(values or [1]))
-    assert all(each.by != "confidence" for each in slices_of(measure, confidences=values))
+    test_set = measure_of([{"text": "a"}] * len(values or [1]))
+    assert all(each.by != "confidence" for each in slices_of(test_set, confidences=values))
 
 
 def test_enough_begins_at_the_least() -> None:
@@ -152,21 +152,21 @@ def test_enough_begins_at_the_least() -> None:
     ],
 )
 def test_a_genre_is_the_rows_or_known_of_its_set(name: str, kind: str, row: dict[str, Any], genre: str | None) -> None:
-    measure = measure_of([row], name=name, kind=kind)
-    assert labels_of(measure.items[0], measure).get("genre") == genre
+    test_set = measure_of([row], name=name, kind=kind)
+    assert labels_of(test_set.items[0], test_set).get("genre") == genre
 
 
 def test_every_kind_has_its_labels(data: Path) -> None:
-    for measure in read_measures(data)[0]:
+    for test_set in read_test_sets(data)[0]:
         for by in ("length", "complexity"):
-            indexes = [index for each in slices_of(measure) if each.by == by for index in each.indexes]
-            assert sorted(indexes) == list(range(len(measure.items)))
+            indexes = [index for each in slices_of(test_set) if each.by == by for index in each.indexes]
+            assert sorted(indexes) == list(range(len(test_set.items)))
 
 
 def test_a_translation_turned_is_sliced_by_its_own_source(tmp_path: Path) -> None:
     row = {"source": "Good morning to you all.", "target": "Guten Morgen.", "source_lang": "en", "target_lang": "de"}
     (tmp_path / "x.en-de.test.jsonl").write_text(json.dumps(row | {"target": "wort " * 9}) + "\n")
-    there, back = select(read_measures(tmp_path)[0], tasks=["translation"])
+    there, back = select(read_test_sets(tmp_path)[0], tasks=["translation"])
     assert labels_of(there.items[0], there)["length"] == "short"
     assert labels_of(back.items[0], back)["length"] == "medium"
 
@@ -174,5 +174,5 @@ def test_a_translation_turned_is_sliced_by_its_own_source(tmp_path: Path) -> Non
 def test_what_slices_mean_is_told_as_json() -> None:
     told = json.loads(json.dumps(describe_slicing()))
     assert told["least_to_rank"] == LEAST_TO_RANK
-    assert told["complexity"]["measure"] == "LIX"
+    assert told["complexity"]["rule"] == "LIX"
     assert set(DIMENSIONS) < told.keys()

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from phi2demo.data.rows import Row
-from phi2demo.data.test_sets import DataFile, Item, Measure, read_measures
+from phi2demo.data.test_sets import DataFile, Item, TestSet, read_test_sets
 from phi2demo.engine.engine import END_OF_TEXT, GenerationOptions, Output, Prompt, Score
-from phi2demo.evaluation.systems import FORMS, FormName, cut, generation_of, make_form, plain_prompt, text_bits
+from phi2demo.evaluation.systems import SYSTEMS, SystemName, cut, generation_of, make_system, plain_prompt, text_bits
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.declared import FILE
 from phi2demo.tasks.generation import GenerationTaskOptions
@@ -36,9 +36,9 @@ PROMPTS = {
 ANSWERS = {"translation": "Hallo.", "summarization": "Short.", "question_answering": "5", "sentiment": "positive"}
 
 
-def measure_of(kind: str, *rows: Row, references: Sequence[str] = ("one two three",)) -> Measure:
+def measure_of(kind: str, *rows: Row, references: Sequence[str] = ("one two three",)) -> TestSet:
     items = tuple(Item(index, row, tuple(references)) for index, row in enumerate(rows))
-    return Measure(f"{kind}.x", kind, DataFile("x.test.jsonl", "0", "test"), items)
+    return TestSet(f"{kind}.x", kind, DataFile("x.test.jsonl", "0", "test"), items)
 
 
 @pytest.mark.parametrize("kind", ROWS)
@@ -57,79 +57,79 @@ def test_a_turned_translation_is_the_other_pretraining_text() -> None:
 
 
 @pytest.mark.parametrize("name", ["finetuned", "base_template"])
-def test_the_template_is_the_apps_and_so_is_the_answer(name: FormName) -> None:
+def test_the_template_is_the_apps_and_so_is_the_answer(name: SystemName) -> None:
     engine = ScriptedEngine()
-    measure = measure_of("translation", ROWS["translation"], ROWS["translation"] | {"source": "One. Two."})
-    form = make_form(name, engine, measure, seed=3)
-    assert form is not None
-    answers = form.answer(measure.items)
+    test_set = measure_of("translation", ROWS["translation"], ROWS["translation"] | {"source": "One. Two."})
+    system = make_system(name, engine, test_set, seed=3)
+    assert system is not None
+    answers = system.answer(test_set.items)
     mark = "" if name == "finetuned" else "!"
     assert [answer.output for answer in answers] == [f"HI.{mark}", f"ONE.{mark} TWO.{mark}"]
-    assert {prompt.use for batch in engine.batches for prompt in batch} == {"finetuned" if not mark else "base"}
-    assert engine.batches[0][0].text == form.prompt(measure.items[0])
-    assert form.prompt(measure.items[0]).startswith("Instruct: Translate the following text from English to German.")
+    assert {prompt.variant for batch in engine.batches for prompt in batch} == {"finetuned" if not mark else "base"}
+    assert engine.batches[0][0].text == system.prompt(test_set.items[0])
+    assert system.prompt(test_set.items[0]).startswith("Instruct: Translate the following text from English to German.")
 
 
 def test_the_plain_form_takes_the_first_line() -> None:
     engine = ScriptedEngine(lambda prompt: " Hallo Tom.\nEnglish: more")
-    measure = measure_of("translation", ROWS["translation"])
-    form = make_form("base_plain", engine, measure, seed=0)
-    assert form is not None
-    (answer,) = form.answer(measure.items)
+    test_set = measure_of("translation", ROWS["translation"])
+    system = make_system("base_plain", engine, test_set, seed=0)
+    assert system is not None
+    (answer,) = system.answer(test_set.items)
     assert answer.output == "Hallo Tom."
     ((prompt,),) = engine.batches
-    assert (prompt.text, prompt.use) == (END_OF_TEXT + "English: Hi.\nGerman:", "base")
+    assert (prompt.text, prompt.variant) == (END_OF_TEXT + "English: Hi.\nGerman:", "base")
     assert engine.options[0].stop == ("\n",)
 
 
-@pytest.mark.parametrize("name", FORMS)
-def test_every_form_prefers_an_answer_that_stands_in_the_text(name: FormName) -> None:
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_every_form_prefers_an_answer_that_stands_in_the_text(name: SystemName) -> None:
     row = {"context": "Tom has 5 dogs.", "question": "What has he?", "answers": [{"text": "5 dogs"}]}
     endings = [candidate("five cats"), candidate("5 dogs")]
-    form = make_form(name, ScriptedEngine(), measure_of("question_answering", row), seed=0)
-    assert form is not None
-    engine = BeamEngine({about(Prompt(form.prompt(form.measure.items[0]))): endings})
-    form = replace(form, engine=engine, generation=replace(form.generation, num_beams=2))
-    assert [found.output for found in form.answer(form.measure.items)] == ["5 dogs"]
+    system = make_system(name, ScriptedEngine(), measure_of("question_answering", row), seed=0)
+    assert system is not None
+    engine = BeamEngine({about(Prompt(system.prompt(system.test_set.items[0]))): endings})
+    system = replace(system, engine=engine, generation=replace(system.generation, num_beams=2))
+    assert [found.output for found in system.answer(system.test_set.items)] == ["5 dogs"]
 
 
-@pytest.mark.parametrize("name", FORMS)
-def test_every_form_chooses_by_the_way_back(name: FormName) -> None:
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_every_form_chooses_by_the_way_back(name: SystemName) -> None:
     likely, faithful = candidate("Er schläft."), candidate("Der Hund schläft.")
     text = "The dog sleeps."
     likes: dict[str | tuple[str, str], float] = {"Er schläft.": -1.0, "Der Hund schläft.": -2.0}
     likes |= {("Der Hund schläft.", text): -3.0, ("Er schläft.", text): -20.0}
-    measure = measure_of("translation", ROWS["translation"] | {"source": text})
-    form = make_form(name, BeamEngine({text: [likely, faithful]}, likes), measure, seed=0)
-    assert form is not None
-    form = replace(form, generation=replace(form.generation, num_beams=2, reverse_weight=0.3))
-    (found,) = form.answer(measure.items)
+    test_set = measure_of("translation", ROWS["translation"] | {"source": text})
+    system = make_system(name, BeamEngine({text: [likely, faithful]}, likes), test_set, seed=0)
+    assert system is not None
+    system = replace(system, generation=replace(system.generation, num_beams=2, reverse_weight=0.3))
+    (found,) = system.answer(test_set.items)
     assert found.output == "Der Hund schläft."
-    plain = replace(form, generation=replace(form.generation, reverse_weight=0.0))
-    assert plain.answer(measure.items)[0].output == "Er schläft."
+    plain = replace(system, generation=replace(system.generation, reverse_weight=0.0))
+    assert plain.answer(test_set.items)[0].output == "Er schläft."
 
 
-@pytest.mark.parametrize("name", FORMS)
-def test_every_form_reads_a_text_in_capitals_as_the_app_does(name: FormName) -> None:
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_every_form_reads_a_text_in_capitals_as_the_app_does(name: SystemName) -> None:
     engine = ScriptedEngine()
-    form = make_form(name, engine, measure_of("translation", ROWS["translation"] | {"source": "SO LONG."}), seed=0)
-    assert form is not None
+    system = make_system(name, engine, measure_of("translation", ROWS["translation"] | {"source": "SO LONG."}), seed=0)
+    assert system is not None
     for sentence_case, read in ((False, "SO LONG."), (True, "So long.")):
-        told = replace(form, generation=replace(form.generation, sentence_case=sentence_case))
-        told.answer(told.measure.items)
+        told = replace(system, generation=replace(system.generation, sentence_case=sentence_case))
+        told.answer(told.test_set.items)
         ((prompt,),) = engine.batches[-1:]
         assert read in prompt.text
-        assert prompt.text == told.prompt(told.measure.items[0])
+        assert prompt.text == told.prompt(told.test_set.items[0])
 
 
 @pytest.mark.parametrize("kind", ["summarization", "question_answering"])
 def test_every_form_is_guided_by_its_own_prompt_without_the_text(kind: str) -> None:
     without = {}
-    for name in FORMS:
+    for name in SYSTEMS:
         engine = ScriptedEngine()
-        form = make_form(name, engine, measure_of(kind, ROWS[kind]), seed=0)
-        assert form is not None
-        replace(form, generation=replace(form.generation, guidance_scale=1.5)).answer(form.measure.items)
+        system = make_system(name, engine, measure_of(kind, ROWS[kind]), seed=0)
+        assert system is not None
+        replace(system, generation=replace(system.generation, guidance_scale=1.5)).answer(system.test_set.items)
         assert engine.options[0].guidance_scale == 1.5
         without[name] = engine.batches[0][0].without
     assert without["finetuned"] == without["base_template"]
@@ -148,21 +148,21 @@ def test_plain_labels_are_chosen_by_probability() -> None:
             return [Score((1,), (-0.1 if each else -2.0,)) for each in liked]
 
     rows = [{"text": text, "label": 0} for text in ("good", "dull", "good too")]
-    measure = measure_of("sentiment", *rows)
-    form = make_form("base_plain", Likes(), measure, seed=0)
-    assert form is not None
-    answers = form.answer(measure.items)
+    test_set = measure_of("sentiment", *rows)
+    system = make_system("base_plain", Likes(), test_set, seed=0)
+    assert system is not None
+    answers = system.answer(test_set.items)
     assert [answer.output for answer in answers] == ["positive", "negative", "positive"]
     assert answers[0].details["probabilities"]["positive"] == pytest.approx(1 / (1 + 2.718281828 ** (-1.9)))
 
 
 def test_what_does_not_fit_has_no_answer_and_spoils_no_other() -> None:
     long = ROWS["question_answering"] | {"context": "far too long " * 200}
-    measure = measure_of("question_answering", ROWS["question_answering"], long, ROWS["question_answering"])
-    for name in FORMS:
-        form = make_form(name, ScriptedEngine(), measure, seed=0)
-        assert form is not None
-        first, second, third = form.answer(measure.items)
+    test_set = measure_of("question_answering", ROWS["question_answering"], long, ROWS["question_answering"])
+    for name in SYSTEMS:
+        system = make_system(name, ScriptedEngine(), test_set, seed=0)
+        assert system is not None
+        first, second, third = system.answer(test_set.items)
         assert first.output == third.output != ""
         assert second.output == ""
         assert "unanswered" in second.details
@@ -171,37 +171,37 @@ def test_what_does_not_fit_has_no_answer_and_spoils_no_other() -> None:
 
 def test_a_long_document_is_cut_at_a_sentence_end() -> None:
     row = {"document": "It says one thing here. " * 100, "summary": "x"}
-    measure = measure_of("summarization", row)
+    test_set = measure_of("summarization", row)
     engine = ScriptedEngine(lambda prompt: " short")
-    form = make_form("base_plain", engine, measure, seed=0)
-    assert form is not None
-    assert form.answer(measure.items)[0].output == "short"
+    system = make_system("base_plain", engine, test_set, seed=0)
+    assert system is not None
+    assert system.answer(test_set.items)[0].output == "short"
     ((prompt,),) = engine.batches
     assert prompt.text.endswith("here.\n\nIn short:")
-    assert 150 < engine.count_tokens(prompt.text) <= INFO.context - form.generation.max_new_tokens
+    assert 150 < engine.count_tokens(prompt.text) <= INFO.context - system.generation.max_new_tokens
 
 
 def test_the_bound_on_new_tokens_is_the_same_for_all_forms() -> None:
-    measure = measure_of("translation", ROWS["translation"], references=["a b c d e", "a"])
-    forms = [make_form(name, ScriptedEngine(), measure, seed=0) for name in FORMS]
-    assert {form.generation.max_new_tokens for form in forms if form} == {8 + 16}
+    test_set = measure_of("translation", ROWS["translation"], references=["a b c d e", "a"])
+    systems = [make_system(name, ScriptedEngine(), test_set, seed=0) for name in SYSTEMS]
+    assert {system.generation.max_new_tokens for system in systems if system} == {8 + 16}
     long = measure_of("translation", ROWS["translation"], references=["word " * 500])
     shipped = TASKS["translation"].generation
     assert generation_of(long, ScriptedEngine()) == replace(shipped, time_limit_s=3600.0)
 
 
-@pytest.mark.parametrize("name", FORMS)
-def test_every_form_is_asked_as_the_adapter_says(name: FormName, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_every_form_is_asked_as_the_adapter_says(name: SystemName, tmp_path: Path) -> None:
     said = {"num_beams": 4, "guidance_scale": 1.5, "copy_bias": 1.0}
     (tmp_path / FILE).write_text(json.dumps({"tasks": {"summarization": {"decoding": said}}}))
-    form = make_form(
+    system = make_system(
         name,
         ScriptedEngine(info=replace(INFO, adapter_folder=tmp_path)),
         measure_of("summarization", ROWS["summarization"]),
         seed=0,
     )
-    assert form is not None
-    assert {option: getattr(form.generation, option) for option in said} == said
+    assert system is not None
+    assert {option: getattr(system.generation, option) for option in said} == said
 
 
 @pytest.mark.parametrize("kind", ["prose", "continuation"])
@@ -210,27 +210,27 @@ def test_texts_are_scored_at_the_strength_that_they_are_continued_with(kind: str
     (tmp_path / FILE).write_text(json.dumps({"tasks": said}))
     engine = ScriptedEngine(info=replace(INFO, adapter_folder=tmp_path))
     row = {"text": "It rained. Tom ran.", "opening": "It rained.", "rest": " Tom ran."}
-    form = make_form("finetuned", engine, measure_of(kind, row), seed=0)
-    assert form is not None
-    form.answer(form.measure.items)
+    system = make_system("finetuned", engine, measure_of(kind, row), seed=0)
+    assert system is not None
+    system.answer(system.test_set.items)
     assert engine.strengths == [0.5]
-    assert form.settings == {"adapter_strength": 0.5}, "in the report"
+    assert system.settings == {"adapter_strength": 0.5}, "in the report"
 
 
 def test_prose_has_no_template(data: Path) -> None:
-    (prose,) = [measure for measure in read_measures(data)[0] if measure.task == "prose"]
-    assert make_form("base_template", ScriptedEngine(), prose, seed=0) is None
-    form = make_form("finetuned", ScriptedEngine(), prose, seed=0)
-    assert form is not None
-    outputs = [answer.output.split() for answer in form.answer(prose.items)]
+    (prose,) = [test_set for test_set in read_test_sets(data)[0] if test_set.task == "prose"]
+    assert make_system("base_template", ScriptedEngine(), prose, seed=0) is None
+    system = make_system("finetuned", ScriptedEngine(), prose, seed=0)
+    assert system is not None
+    outputs = [answer.output.split() for answer in system.answer(prose.items)]
     assert [int(characters) for _, characters, _ in outputs] == [len(item.row["text"]) for item in prose.items]
 
 
 def test_documents_reach_the_task_as_they_are() -> None:
-    measure = measure_of("summarization", ROWS["summarization"])
-    form = make_form("finetuned", ScriptedEngine(), measure, seed=0)
-    assert form is not None
-    assert form.prompt(measure.items[0]) == TASKS["summarization"].prompt("A long text.", SummaryOptions("sentence"))
+    test_set = measure_of("summarization", ROWS["summarization"])
+    system = make_system("finetuned", ScriptedEngine(), test_set, seed=0)
+    assert system is not None
+    assert system.prompt(test_set.items[0]) == TASKS["summarization"].prompt("A long text.", SummaryOptions("sentence"))
 
 
 @pytest.mark.parametrize(
@@ -241,19 +241,19 @@ def test_documents_reach_the_task_as_they_are() -> None:
         ("base_plain", END_OF_TEXT + "It rained.", "\nTom\nran."),
     ],
 )
-def test_a_continuation_is_scored_after_its_opening(name: FormName, prompt: str, output: str) -> None:
+def test_a_continuation_is_scored_after_its_opening(name: SystemName, prompt: str, output: str) -> None:
     asked: list[tuple[str, str, str]] = []
 
     class Remembers(ScriptedEngine):
         def score(self, prompts: Sequence[Prompt], outputs: Sequence[Output], **more: Any) -> list[Score]:
-            asked.extend((p.text, str(o), p.use) for p, o in zip(prompts, outputs, strict=True))
+            asked.extend((p.text, str(o), p.variant) for p, o in zip(prompts, outputs, strict=True))
             return [Score((1, 2), (-math.log(2), -2 * math.log(2))) for _ in prompts]
 
-    form = make_form(
+    system = make_system(
         name, Remembers(), measure_of("continuation", {"opening": "It rained.", "rest": "\nTom\nran."}), seed=0
     )
-    assert form is not None
-    (answer,) = form.answer(form.measure.items)
+    assert system is not None
+    (answer,) = system.answer(system.test_set.items)
     assert asked == [(prompt, output, "finetuned" if name == "finetuned" else "base")]
     bits, characters, tokens = answer.output.split()
     assert float(bits) == pytest.approx(3)
@@ -273,10 +273,10 @@ def test_a_continuation_is_cut_to_what_fits_after_every_forms_prompt() -> None:
             cut.append([str(output).strip() for output in outputs])
             return super().score(prompts, outputs, **more)
 
-    for name in FORMS:
-        form = make_form(name, Remembers(), measure_of("continuation", *rows), seed=0)
-        assert form is not None
-        answers = form.answer(form.measure.items)
+    for name in SYSTEMS:
+        system = make_system(name, Remembers(), measure_of("continuation", *rows), seed=0)
+        assert system is not None
+        answers = system.answer(system.test_set.items)
         assert [answer.details for answer in answers] == [{}, {}, {"unanswered": "does not fit the context"}]
         assert answers[2].output == "0.0 0 0"
     assert cut[0] == cut[1] == cut[2]
@@ -318,7 +318,7 @@ def test_a_word_longer_than_a_part_is_cut() -> None:
 
 def test_every_token_is_scored_once_after_the_part_before() -> None:
     engine = Counting()
-    short, long = text_bits(engine, ["one two", LONG.strip()], use="base")
+    short, long = text_bits(engine, ["one two", LONG.strip()], variant="base")
     assert short.bits == pytest.approx(2 / math.log(2))
     assert long.bits == pytest.approx(
         engine.count_tokens(LONG.strip()) / math.log(2), rel=0.02
@@ -346,6 +346,6 @@ def test_a_real_model_needs_the_bits_that_torch_says(tiny_base: Path) -> None:
     with torch.no_grad():
         logits = AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float32)(ids).logits[0, :-1]
     nats = torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="sum")
-    (found,) = text_bits(engine, [text], use="base")
+    (found,) = text_bits(engine, [text], variant="base")
     assert found.bits == pytest.approx(float(nats) / math.log(2), rel=1e-4)
     assert found.tokens == ids.shape[1] - 1

@@ -38,11 +38,11 @@ def test_the_wrong_order_is_worse_than_chance() -> None:
 
 @pytest.mark.parametrize("units", [2, 5, 30])
 def test_calls_are_counted_beforehand(units: int) -> None:
-    game = Additive(np.arange(float(units)))
-    curves(game, game.weights, seed=0)
-    assert len(game.asked) <= curve_calls(units)
+    value_function = Additive(np.arange(float(units)))
+    curves(value_function, value_function.weights, seed=0)
+    assert len(value_function.asked) <= curve_calls(units)
     if units == 30:
-        assert len(game.asked) > 0.9 * curve_calls(units)
+        assert len(value_function.asked) > 0.9 * curve_calls(units)
         assert curve_calls(units) == 2 * (ORDERINGS + 1) * 9 + 2
     assert step_sizes(units)[0] == 0
     assert step_sizes(units)[-1] == units

@@ -15,12 +15,12 @@ from phi2demo.engine.loading import plan
 from phi2demo.engine.local import LocalEngine
 from phi2demo.errors import InputError, SettingsError, StoppedError
 from phi2demo.explain import scoring_plan
-from phi2demo.explain.estimate import Pace, trial
+from phi2demo.explain.estimate import TrialTiming, trial
 from phi2demo.explain.job import explain
 from phi2demo.explain.request import METHODS, ExplainRequest, Method
 from phi2demo.explain.shapley import warm_up
 from phi2demo.explain.units import Unit, UnitKind
-from phi2demo.explain.value_function import Game, ScoreCache
+from phi2demo.explain.value_function import ScoreCache, ValueFunction
 from phi2demo.settings import ModelSettings
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.generation import GenerationTaskOptions
@@ -74,8 +74,8 @@ def test_a_contrast_flips_its_sign_when_the_sides_swap() -> None:
 
     engine = PlantedEngine(taste)
     this = explained(engine, asked("we see the sun", " warm", instead="cold"))
-    that = explained(engine, asked("we see the sun", " cold", instead="warm"))
-    np.testing.assert_allclose(this.totals, -that.totals, atol=1e-12)
+    is_contrast = explained(engine, asked("we see the sun", " cold", instead="warm"))
+    np.testing.assert_allclose(this.totals, -is_contrast.totals, atol=1e-12)
     assert by_unit(this)["sun"] == pytest.approx(4)
     assert [(token.text, token.side) for token in this.tokens] == [(" warm", "this"), (" cold", "that")]
 
@@ -90,7 +90,7 @@ def test_a_contrast_replaces_the_target_after_what_stands_before_it(engine: Plan
 def test_what_finetuning_changed_is_the_difference() -> None:
     def learned(token: str, text: str, prompt: Prompt) -> float:
         there = set(text.split())
-        return -9.0 + 2.0 * ("train" in there) + (3.0 if prompt.use == "finetuned" else 0.0) * ("eight" in there)
+        return -9.0 + 2.0 * ("train" in there) + (3.0 if prompt.variant == "finetuned" else 0.0) * ("eight" in there)
 
     engine = PlantedEngine(learned)
     each = {of: by_unit(explained(engine, asked(TEXT, of=of))) for of in ("finetuned", "base", "difference")}
@@ -286,9 +286,9 @@ def test_units_that_are_too_many_are_passed_over(
     monkeypatch.setattr(scoring_plan, "MAX_UNITS", 6)
     tried: list[int] = []
 
-    def watched(game: Game, units: tuple[Unit, ...], *, seed: int) -> Pace:
+    def watched(value_function: ValueFunction, units: tuple[Unit, ...], *, seed: int) -> TrialTiming:
         tried.append(len(units))
-        return trial(game, units, seed=seed)
+        return trial(value_function, units, seed=seed)
 
     monkeypatch.setattr("phi2demo.explain.job.trial", watched)
     text = "The train leaves. It is late.\n\nWe wait. It comes."

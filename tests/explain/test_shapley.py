@@ -11,39 +11,39 @@ from phi2demo.explain.units import split
 from tests.explain.test_tree import Table
 
 
-def brute_force(game: Table, units: int) -> NDArray[np.float64]:
+def brute_force(value_function: Table, units: int) -> NDArray[np.float64]:
     """Shapley's formula, subset by subset."""
-    values = np.zeros((units, game.rows.shape[1]))
+    values = np.zeros((units, value_function.rows.shape[1]))
     for unit in range(units):
         others = [at for at in range(units) if at != unit]
         for size in range(units):
             weight = factorial(size) * factorial(units - size - 1) / factorial(units)
             for subset in combinations(others, size):
                 without = sum(1 << at for at in subset)
-                values[unit] += weight * (game.rows[without | 1 << unit] - game.rows[without])
+                values[unit] += weight * (value_function.rows[without | 1 << unit] - value_function.rows[without])
     return values
 
 
 @pytest.mark.parametrize("units", range(2, 9))
 def test_exact_values_are_those_of_brute_force(units: int) -> None:
-    game = Table(units, columns=1 + units % 3, seed=units)
-    found = exact_values(game, units, seed=0)
-    np.testing.assert_allclose(found.values, brute_force(game, units), atol=1e-6)
-    assert game.asked == 2**units
+    value_function = Table(units, columns=1 + units % 3, seed=units)
+    found = exact_values(value_function, units, seed=0)
+    np.testing.assert_allclose(found.values, brute_force(value_function, units), atol=1e-6)
+    assert value_function.asked == 2**units
 
 
 def test_permutations_come_near_and_their_error_says_how_near() -> None:
-    game = Table(6, columns=2)
-    exact = brute_force(game, 6).sum(1)
-    found = permutation_values(game, 6, max_evals=13 * 400, seed=0)
+    value_function = Table(6, columns=2)
+    exact = brute_force(value_function, 6).sum(1)
+    found = permutation_values(value_function, 6, max_evals=13 * 400, seed=0)
     assert found.standard_error is not None
     errors = np.abs(found.values.sum(1) - exact) / found.standard_error
     assert errors.max() < 4
     assert 0.3 < errors.mean() < 1.6, "a standard error, not a bound"
-    few = permutation_values(game, 6, max_evals=13 * 25, seed=0)
+    few = permutation_values(value_function, 6, max_evals=13 * 25, seed=0)
     assert few.standard_error is not None
     assert 2.5 < (few.standard_error / found.standard_error).mean() < 6
-    assert permutation_values(game, 6, max_evals=16, seed=0).standard_error is None
+    assert permutation_values(value_function, 6, max_evals=16, seed=0).standard_error is None
 
 
 def test_owen_values_of_an_additive_game_are_its_weights() -> None:
@@ -65,7 +65,7 @@ def test_a_seed_decides_and_numpy_s_own_generator_is_left_alone() -> None:
 
 
 def test_a_tree_kept_as_an_array_gives_the_same_values(monkeypatch: pytest.MonkeyPatch) -> None:
-    game, tree = Table(10, columns=3), linkage(split("word " * 10, "words"))
-    dense = partition_values(game, tree, max_evals=40, seed=0).values
+    value_function, tree = Table(10, columns=3), linkage(split("word " * 10, "words"))
+    dense = partition_values(value_function, tree, max_evals=40, seed=0).values
     monkeypatch.setattr("phi2demo.explain.shapley.DENSE_BYTES", 0)
-    assert np.array_equal(dense, partition_values(game, tree, max_evals=40, seed=0).values)
+    assert np.array_equal(dense, partition_values(value_function, tree, max_evals=40, seed=0).values)

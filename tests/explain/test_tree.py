@@ -55,25 +55,25 @@ def test_a_plain_tree_is_balanced() -> None:
 def test_owen_values_from_what_is_known_are_those_of_shap(max_evals: int) -> None:
     units = split(TEXT, "words")
     tree = linkage(units)
-    game = Table(len(units))
-    expected = partition_values(game, tree, max_evals=max_evals, seed=0).values
-    found = owen_values(tree, game.lookup)
+    value_function = Table(len(units))
+    expected = partition_values(value_function, tree, max_evals=max_evals, seed=0).values
+    found = owen_values(tree, value_function.lookup)
     assert found is not None
     np.testing.assert_allclose(found.values, expected, atol=1e-12)
     complete = max_evals == 1000
     assert (found.opened == 1) == complete
     assert (found.split_evenly == 0) == complete
     if complete:
-        assert game.asked == complete_calls(tree)
+        assert value_function.asked == complete_calls(tree)
 
 
 def test_values_add_up_however_little_is_known() -> None:
     units = split(TEXT, "words")
     tree = linkage(units)
-    game = Table(len(units))
-    assert owen_values(tree, game.lookup) is None
-    ends = game(np.array([[False] * len(units), [True] * len(units)]))
-    found = owen_values(tree, game.lookup)
+    value_function = Table(len(units))
+    assert owen_values(tree, value_function.lookup) is None
+    ends = value_function(np.array([[False] * len(units), [True] * len(units)]))
+    found = owen_values(tree, value_function.lookup)
     assert found is not None
     np.testing.assert_allclose(found.values, np.tile((ends[1] - ends[0]) / len(units), (len(units), 1)))
     assert (found.opened, found.split_evenly) == (0.0, 1.0)

@@ -15,7 +15,7 @@ from phi2demo.errors import SettingsError, StoppedError
 from phi2demo.explain.request import ExplainRequest
 from phi2demo.explain.scoring_plan import resolve, units_of
 from phi2demo.explain.units import UnitKind
-from phi2demo.explain.value_function import Game, ScoreCache
+from phi2demo.explain.value_function import ScoreCache, ValueFunction
 from phi2demo.tasks.summarization import SummaryOptions
 from phi2demo.tasks.translation import TranslationOptions
 from tests.explain.planted import PlantedEngine, asked, rewards
@@ -26,9 +26,9 @@ TEXT = "  The big train\nleaves at eight. "
 
 def game_of(
     engine: PlantedEngine, request: ExplainRequest, *, kind: UnitKind = "words", cache: ScoreCache | None = None
-) -> Game:
+) -> ValueFunction:
     setting = resolve(engine, request)
-    game = Game(
+    value_function = ValueFunction(
         engine,
         request,
         pieces=setting.pieces,
@@ -37,8 +37,8 @@ def game_of(
         cache=ScoreCache() if cache is None else cache,
         cancel=Event(),
     )
-    game.units = units_of(engine, request, kind)
-    return game
+    value_function.units = units_of(engine, request, kind)
+    return value_function
 
 
 @pytest.fixture
@@ -88,9 +88,9 @@ def test_a_masked_text_is_asked_for_in_the_task_s_own_prompt(engine: PlantedEngi
 def test_each_prompt_is_scored_once_also_by_the_next_explanation(engine: PlantedEngine) -> None:
     cache = ScoreCache()
     request = asked("one two one")
-    game = game_of(engine, request, cache=cache)
-    values = game(np.array([mask("100"), mask("001"), mask("100")]))
-    assert game.calls == len(engine.scored) == 1, "both masked texts read `one`"
+    value_function = game_of(engine, request, cache=cache)
+    values = value_function(np.array([mask("100"), mask("001"), mask("100")]))
+    assert value_function.calls == len(engine.scored) == 1, "both masked texts read `one`"
     assert (values == values[0]).all()
     again = game_of(engine, asked("one two one", method="lime"), cache=cache)
     again(np.array([mask("001"), mask("110")]))
@@ -126,29 +126,31 @@ def test_a_certain_token_has_finite_odds() -> None:
 def test_pieces_are_asked_for_one_by_one(engine: PlantedEngine) -> None:
     text = "I take the train. We leave at eight."
     options = TranslationOptions("en", "de")
-    game = game_of(engine, ExplainRequest("translation", text, options, (" eins zwei", " drei")), kind="sentences")
-    values = game(np.array([mask("11"), mask("01"), mask("10")]))
+    value_function = game_of(
+        engine, ExplainRequest("translation", text, options, (" eins zwei", " drei")), kind="sentences"
+    )
+    values = value_function(np.array([mask("11"), mask("01"), mask("10")]))
     np.testing.assert_allclose(values, [[-6, -6, -7], [-8, -8, -7], [-6, -6, -8]])
     prompts = {prompt.text.split("German.\n")[1] for prompt, _ in engine.scored}
     assert prompts == {f"{sentence}\nOutput:" for sentence in ("I take the train.", "We leave at eight.", "")}
-    assert game.calls == 4
+    assert value_function.calls == 4
 
 
 def test_a_stopped_game_asks_no_more(engine: PlantedEngine) -> None:
-    game = game_of(engine, asked("one two"))
-    game._cancel.set()
+    value_function = game_of(engine, asked("one two"))
+    value_function._cancel.set()
     with pytest.raises(StoppedError):
-        game(np.array([mask("11")]))
+        value_function(np.array([mask("11")]))
     assert engine.scored == []
 
 
 def test_a_game_that_is_stopped_makes_no_more_prompts(engine: PlantedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("phi2demo.explain.value_function.MASKS_AT_ONCE", 4)
-    game = game_of(engine, asked(TEXT))
-    game.report = game._cancel.set
+    value_function = game_of(engine, asked(TEXT))
+    value_function.report = value_function._cancel.set
     with pytest.raises(StoppedError):
-        game(np.array([mask(f"{at:06b}") for at in range(64)]))
-    assert game.calls == 4
+        value_function(np.array([mask(f"{at:06b}") for at in range(64)]))
+    assert value_function.calls == 4
 
 
 def test_what_was_scored_at_one_strength_is_not_taken_for_another(engine: PlantedEngine) -> None:
@@ -157,8 +159,8 @@ def test_what_was_scored_at_one_strength_is_not_taken_for_another(engine: Plante
     for strength in (1.0, 0.5, 1.0):
         game_of(engine, replace(of_both, adapter_strength=strength), cache=cache)(whole)
     assert engine.strengths == [1.0, 0.5]
-    uses = [prompt.use for prompt, _ in engine.scored]
-    assert uses == ["finetuned", "base", "finetuned"], "the base is the same at any strength"
+    variants = [prompt.variant for prompt, _ in engine.scored]
+    assert variants == ["finetuned", "base", "finetuned"], "the base is the same at any strength"
     with pytest.raises(SettingsError, match="adapter_strength is 3; give a number"):
         replace(of_both, adapter_strength=3)
 
@@ -183,13 +185,16 @@ def test_units_are_of_the_text_as_typed_and_are_hidden_in_the_text_as_read(
     assume(clean(text))
     engine = PlantedEngine(rewards({}))
     request = asked(text)
-    game = game_of(engine, request, kind=kind)
-    assert "".join(unit.text for unit in game.units) == text
-    assert all(unit.text == text[unit.start : unit.end] for unit in game.units)
-    parts = [request.text_read[slice(*request.span_read(unit.start, unit.end))] for unit in game.units]
+    value_function = game_of(engine, request, kind=kind)
+    assert "".join(unit.text for unit in value_function.units) == text
+    assert all(unit.text == text[unit.start : unit.end] for unit in value_function.units)
+    parts = [request.text_read[slice(*request.span_read(unit.start, unit.end))] for unit in value_function.units]
     assert "".join(parts) == request.text_read
     assert all(map(clean, parts)), "every unit is something that the model reads"
-    assert all(clean(unit.text) for unit in game.units)
+    assert all(clean(unit.text) for unit in value_function.units)
     kept = np.array(data.draw(st.lists(st.booleans(), min_size=len(parts), max_size=len(parts))))
-    assert game.masked(np.ones(len(parts), dtype=bool)) == request.text_read
-    assert game.masked(kept).strip() == "".join(part for part, keep in zip(parts, kept, strict=True) if keep).strip()
+    assert value_function.masked(np.ones(len(parts), dtype=bool)) == request.text_read
+    assert (
+        value_function.masked(kept).strip()
+        == "".join(part for part, keep in zip(parts, kept, strict=True) if keep).strip()
+    )

@@ -50,7 +50,7 @@ def body(prompt: str) -> str:
 def shout(prompt: Prompt) -> str:
     """Upper case, marked by the weights that said it."""
     text = f" {body(prompt.text).upper()}"
-    return text if prompt.use == "finetuned" else f"{text}!"
+    return text if prompt.variant == "finetuned" else f"{text}!"
 
 
 class ScriptedEngine:
@@ -130,7 +130,7 @@ class ScriptedEngine:
             if isinstance(output, tuple):
                 scores.append(Score(output, (-1.0 / (1 + len(prompt.text.split())),) * len(output)))
                 continue
-            liked = body(prompt.text).lower().count(output.strip()[:3]) - (1 if prompt.use == "base" else 0)
+            liked = body(prompt.text).lower().count(output.strip()[:3]) - (1 if prompt.variant == "base" else 0)
             scores.append(Score((1, 2), (-3.0, float(liked))))
         return scores
 

@@ -9,7 +9,7 @@ from phi2demo.errors import InputError, SettingsError, StoppedError
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.candidates import COPY_COST, LENGTH_SHARE, Ranked, Reversible, choose, preferred, rank, reversible
 from phi2demo.tasks.receipt import Receipt
-from phi2demo.tasks.request import Form, Request
+from phi2demo.tasks.request import PromptStyle, Request
 from phi2demo.tasks.result import Result
 from phi2demo.tasks.run import answer, replay, run
 from phi2demo.tasks.summarization import SummaryOptions
@@ -32,8 +32,8 @@ LIKES = {
 BEAMS = GenerationOptions(max_new_tokens=20, num_beams=2, reverse_weight=0.3)
 
 
-def asked(form: Form = "template", prompt: Prompt = PROMPT) -> Reversible:
-    found = reversible(TASK, TEXT, OPTIONS, form, prompt)
+def asked(prompt_style: PromptStyle = "template", prompt: Prompt = PROMPT) -> Reversible:
+    found = reversible(TASK, TEXT, OPTIONS, prompt_style, prompt)
     assert found is not None
     return found
 
@@ -82,16 +82,16 @@ def test_a_longer_output_may_cost_its_tokens() -> None:
 
 
 @pytest.mark.parametrize(
-    ("form", "back"),
+    ("prompt_style", "back"),
     [
         ("template", "Instruct: Translate the following text from German to English.\nDer Hund schläft.\nOutput:"),
         ("plain", "<|endoftext|>German: Der Hund schläft.\nEnglish:"),
     ],
 )
-def test_the_way_back_is_asked_of_the_same_weights_in_the_same_form(form: Form, back: str) -> None:
-    prompt = Prompt(TASK.prompt(TEXT, OPTIONS, form), "base", seed=7, stop=("\n",))
+def test_the_way_back_is_asked_of_the_same_weights_in_the_same_form(prompt_style: PromptStyle, back: str) -> None:
+    prompt = Prompt(TASK.prompt(TEXT, OPTIONS, prompt_style), "base", seed=7, stop=("\n",))
     engine = BeamEngine({TEXT: [LIKELY, FAITHFUL]}, LIKES)
-    alone(engine, asked(form, prompt), [LIKELY, FAITHFUL], weight=0.3)
+    alone(engine, asked(prompt_style, prompt), [LIKELY, FAITHFUL], weight=0.3)
     assert (prompt, FAITHFUL.token_ids) in engine.scored
     assert (Prompt(back, "base"), f" {TEXT}") in engine.scored
     assert len(engine.scored) == 4
@@ -211,11 +211,11 @@ def test_every_sentence_of_every_model_chooses_for_itself() -> None:
     endings = {TEXT: [LIKELY, FAITHFUL], other: [candidate("Regen."), candidate("Es regnet.")]}
     likes = LIKES | {"Regen.": -1.0, "Es regnet.": -1.5, ("Regen.", other): -9.0, ("Es regnet.", other): -1.0}
     engine = BeamEngine(endings, likes)
-    for result in answer(engine, request(f"{TEXT} {other}\n\n{other}", uses=("finetuned", "base"))):
+    for result in answer(engine, request(f"{TEXT} {other}\n\n{other}", variants=("finetuned", "base"))):
         assert result.text == "Der Hund schläft. Es regnet.\n\nEs regnet."
         assert [piece[0].text for piece in result.alternatives] == ["Der Hund schläft.", "Es regnet.", "Es regnet."]
-    uses = [prompt.use for prompt, output in engine.scored if isinstance(output, str)]
-    assert uses.count("finetuned") == uses.count("base") == 6
+    variants = [prompt.variant for prompt, output in engine.scored if isinstance(output, str)]
+    assert variants.count("finetuned") == variants.count("base") == 6
 
 
 def results_of(engine: BeamEngine, cancel: Event, **changes: object) -> Result:

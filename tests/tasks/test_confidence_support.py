@@ -89,7 +89,7 @@ def test_a_supported_answer_is_given_and_nothing_is_said() -> None:
 
 
 def test_only_an_adapter_is_known_by_its_support() -> None:
-    finetuned, base = answer(Planted(question=-9.0), replace(ASKED, uses=("finetuned", "base")))
+    finetuned, base = answer(Planted(question=-9.0), replace(ASKED, variants=("finetuned", "base")))
     assert (finetuned.text, base.text) == ("not in the text", "Rome")
     engine = Planted(question=-9.0)
     (result,) = answer(engine, replace(ASKED, generation=GenerationOptions()))
@@ -124,7 +124,7 @@ def test_a_stop_leaves_the_answer_as_it_is() -> None:
 
 
 def test_other_tasks_have_no_such_option(tmp_path: Any) -> None:
-    from phi2demo.tasks.declared import read_declaration
+    from phi2demo.tasks.declared import read_adapter_tasks
     from phi2demo.tasks.sentiment import SentimentOptions
 
     with pytest.raises(SettingsError, match="leave min_support at 0"):
@@ -133,4 +133,4 @@ def test_other_tasks_have_no_such_option(tmp_path: Any) -> None:
         '{"tasks": {"translation": {"decoding": {"min_support": 0.5}}}}', encoding="utf-8"
     )
     with pytest.raises(ModelError, match="only answers from a text have a min_support"):
-        read_declaration(tmp_path)
+        read_adapter_tasks(tmp_path)

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from phi2demo.data.languages import LANGUAGES
-from phi2demo.engine.engine import AdapterInfo, GenerationOptions, Use
+from phi2demo.engine.engine import AdapterInfo, GenerationOptions, Variant
 from phi2demo.errors import ModelError, SettingsError
 from phi2demo.settings import ASSETS
 from phi2demo.tasks import TASKS
-from phi2demo.tasks.declared import FILE, Declaration, Declarations, read_declaration, read_declarations
+from phi2demo.tasks.declared import FILE, AdapterTasks, VariantTasks, read_adapter_tasks, read_variant_tasks
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.request import Request, TaskOptions
 from phi2demo.tasks.run import answer
@@ -28,32 +28,32 @@ def write(folder: Path, value: Any) -> Path:
 
 
 def test_nothing_declared_is_everything(tmp_path: Path) -> None:
-    everything = Declaration()
-    assert read_declaration(None) == read_declaration(tmp_path) == everything
+    everything = AdapterTasks()
+    assert read_adapter_tasks(None) == read_adapter_tasks(tmp_path) == everything
     assert (everything.tasks, everything.languages) == (tuple(TASKS), tuple(LANGUAGES))
 
 
 @pytest.mark.parametrize(
-    "declaration",
+    "adapter_tasks",
     [
-        Declaration(),
-        Declaration(tasks=("sentiment",)),
-        Declaration(("generation", "translation"), languages=("en", "de"), modes=("instruct",)),
-        Declaration(("summarization",), lengths=("sentence",)),
-        Declaration(("translation", "sentiment"), taught_in={"sentiment": ("en",)}),
-        Declaration(
+        AdapterTasks(),
+        AdapterTasks(tasks=("sentiment",)),
+        AdapterTasks(("generation", "translation"), languages=("en", "de"), modes=("instruct",)),
+        AdapterTasks(("summarization",), lengths=("sentence",)),
+        AdapterTasks(("translation", "sentiment"), training_languages={"sentiment": ("en",)}),
+        AdapterTasks(
             ("generation", "translation"),
             decoding={"translation": replace(TASKS["translation"].generation, num_beams=5, reverse_weight=0.25)},
         ),
     ],
 )
-def test_round_trip(declaration: Declaration, tmp_path: Path) -> None:
-    assert read_declaration(write(tmp_path, declaration.to_json())) == declaration
+def test_round_trip(adapter_tasks: AdapterTasks, tmp_path: Path) -> None:
+    assert read_adapter_tasks(write(tmp_path, adapter_tasks.to_json())) == adapter_tasks
 
 
 def test_what_is_declared_keeps_its_order(tmp_path: Path) -> None:
     tasks = {"sentiment": {}, "translation": {"languages": ["fr", "en", "fr"]}}
-    read = read_declaration(write(tmp_path, {"tasks": tasks}))
+    read = read_adapter_tasks(write(tmp_path, {"tasks": tasks}))
     assert (read.tasks, read.languages) == (("sentiment", "translation"), ("fr", "en"))
 
 
@@ -99,7 +99,7 @@ def test_what_is_declared_keeps_its_order(tmp_path: Path) -> None:
 )
 def test_malformed_declarations_are_refused_without_the_folders_of_the_machine(value: Any, tmp_path: Path) -> None:
     with pytest.raises(ModelError) as told:
-        read_declaration(write(tmp_path, value))
+        read_adapter_tasks(write(tmp_path, value))
     assert f"{tmp_path.name}/{FILE}" in str(told.value)
     assert str(tmp_path.parent) not in str(told.value)
 
@@ -107,13 +107,13 @@ def test_malformed_declarations_are_refused_without_the_folders_of_the_machine(v
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ModelError, match="cannot be read"):
-        read_declaration(tmp_path)
+        read_adapter_tasks(tmp_path)
 
 
 def test_lengths_that_a_model_was_not_taught_are_put_together() -> None:
     short = SummaryOptions("short")
-    assert Declaration().adapt(short) == short
-    taught = Declaration(lengths=("sentence",))
+    assert AdapterTasks().adapt(short) == short
+    taught = AdapterTasks(lengths=("sentence",))
     assert taught.adapt(short) == SummaryOptions("short", by_parts=True)
     assert taught.adapt(SummaryOptions("sentence")) == SummaryOptions("sentence")
     assert taught.adapt(GenerationTaskOptions()) == GenerationTaskOptions()
@@ -121,11 +121,11 @@ def test_lengths_that_a_model_was_not_taught_are_put_together() -> None:
 
 def test_an_adapter_says_how_its_tokens_are_chosen(tmp_path: Path) -> None:
     said = {"num_beams": 6, "reverse_weight": 0.3, "sentence_case": True, "max_new_tokens": 64}
-    read = read_declaration(write(tmp_path, {"tasks": {"translation": {"decoding": said}, "summarization": {}}}))
+    read = read_adapter_tasks(write(tmp_path, {"tasks": {"translation": {"decoding": said}, "summarization": {}}}))
     own = TASKS["translation"].generation
     assert read.generation("translation") == replace(own, **said) != own  # type: ignore[arg-type]
     assert read.generation("summarization") == TASKS["summarization"].generation
-    assert Declaration().generation("translation") == own
+    assert AdapterTasks().generation("translation") == own
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -138,16 +138,16 @@ def test_without_a_word_of_an_adapter_nothing_is_tuned_to_one(task: str) -> None
 
 
 def test_what_a_tab_starts_with() -> None:
-    declaration = Declaration(languages=("de", "fr"), modes=("instruct",))
-    assert declaration.default_options("translation") == TranslationOptions("de", "fr")
-    assert declaration.default_options("generation") == GenerationTaskOptions("instruct")
+    adapter_tasks = AdapterTasks(languages=("de", "fr"), modes=("instruct",))
+    assert adapter_tasks.default_options("translation") == TranslationOptions("de", "fr")
+    assert adapter_tasks.default_options("generation") == GenerationTaskOptions("instruct")
     for task in TASKS:
-        assert isinstance(declaration.default_options(task), TASKS[task].options_type)
+        assert isinstance(adapter_tasks.default_options(task), TASKS[task].options_type)
 
 
 @pytest.mark.parametrize("options", [TranslationOptions("en", "it"), TranslationOptions("nl", "en")])
 def test_a_language_that_a_model_was_not_taught_is_refused(options: TranslationOptions) -> None:
-    taught = Declaration(languages=("en", "de"))
+    taught = AdapterTasks(languages=("en", "de"))
     with pytest.raises(
         SettingsError, match=r"not finetuned for (Italian|Dutch); choose from en \(English\), de \(German\)"
     ):
@@ -156,43 +156,43 @@ def test_a_language_that_a_model_was_not_taught_is_refused(options: TranslationO
 
 
 MEASURED = [ASSETS / f"evaluation/set/{name}.test.jsonl" for name in ("questions", "reviews_and_moods", "summaries")]
-NOTHING = Declaration()
-GERMAN = Declaration(("generation", "translation"), languages=("en", "de"), modes=("continue",))
-FRENCH = Declaration(("summarization", "translation", "sentiment"), languages=("en", "fr"), lengths=("sentence",))
-SHORT = Declaration(("summarization",), lengths=("sentence", "short"))
+NOTHING = AdapterTasks()
+GERMAN = AdapterTasks(("generation", "translation"), languages=("en", "de"), modes=("continue",))
+FRENCH = AdapterTasks(("summarization", "translation", "sentiment"), languages=("en", "fr"), lengths=("sentence",))
+SHORT = AdapterTasks(("summarization",), lengths=("sentence", "short"))
 SECOND = replace(INFO, second=AdapterInfo("tiny-second", "cccccccccccc", 2))
 
 
 def test_together_they_offer_what_either_was_finetuned_for() -> None:
-    both = Declarations(GERMAN, FRENCH).either
+    both = VariantTasks(GERMAN, FRENCH).either
     assert both.tasks == (*GERMAN.tasks, *(task for task in FRENCH.tasks if task not in GERMAN.tasks))
     assert (both.languages, both.modes, both.lengths) == (("en", "de", "fr"), ("continue",), ("sentence",))
-    turned = Declarations(FRENCH, GERMAN).either
+    turned = VariantTasks(FRENCH, GERMAN).either
     assert (set(turned.tasks), set(turned.languages)) == (set(both.tasks), set(both.languages))
     assert turned.tasks[: len(FRENCH.tasks)] == FRENCH.tasks
-    assert Declarations(FRENCH, SHORT).either.lengths == ("sentence", "short")
-    assert Declarations(GERMAN).either == GERMAN
+    assert VariantTasks(FRENCH, SHORT).either.lengths == ("sentence", "short")
+    assert VariantTasks(GERMAN).either == GERMAN
 
 
 @pytest.mark.parametrize(("first", "second"), [(GERMAN, NOTHING), (NOTHING, GERMAN), (GERMAN, GERMAN)])
-def test_who_declares_nothing_adds_nothing(first: Declaration, second: Declaration) -> None:
-    assert Declarations(first, second).either == GERMAN
+def test_who_declares_nothing_adds_nothing(first: AdapterTasks, second: AdapterTasks) -> None:
+    assert VariantTasks(first, second).either == GERMAN
 
 
 @pytest.mark.parametrize(
-    ("uses", "expected"),
+    ("variants", "expected"),
     [
         (("finetuned",), GERMAN), (("base",), GERMAN), (("finetuned", "base"), GERMAN), (("second",), FRENCH),
-        (("base", "finetuned", "second"), Declarations(GERMAN, FRENCH).either),
+        (("base", "finetuned", "second"), VariantTasks(GERMAN, FRENCH).either),
     ],
 )  # fmt: skip
-def test_each_is_asked_what_it_was_finetuned_for(uses: tuple[Use, ...], expected: Declaration) -> None:
-    assert Declarations(GERMAN, FRENCH).of(uses) == expected
-    assert Declarations(GERMAN).of(uses) == GERMAN
+def test_each_is_asked_what_it_was_finetuned_for(variants: tuple[Variant, ...], expected: AdapterTasks) -> None:
+    assert VariantTasks(GERMAN, FRENCH).of(variants) == expected
+    assert VariantTasks(GERMAN).of(variants) == GERMAN
 
 
 @pytest.mark.parametrize(
-    ("declaration", "task", "options", "missing"),
+    ("adapter_tasks", "task", "options", "missing"),
     [
         (GERMAN, "sentiment", SentimentOptions(), "sentiment"),
         (FRENCH, "generation", GenerationTaskOptions("continue"), "generation"),
@@ -208,32 +208,34 @@ def test_each_is_asked_what_it_was_finetuned_for(uses: tuple[Use, ...], expected
     ],
 )
 def test_what_of_a_request_a_model_was_not_finetuned_for(
-    declaration: Declaration, task: str, options: TaskOptions, missing: str
+    adapter_tasks: AdapterTasks, task: str, options: TaskOptions, missing: str
 ) -> None:
     expected = f"This adapter was not finetuned for {missing}." if missing else ""
-    assert declaration.missing(task, options) == expected
+    assert adapter_tasks.missing(task, options) == expected
 
 
 def notes(
-    declared: Declarations, task: str, options: TaskOptions, text: str = "Some text."
-) -> dict[Use, tuple[str, ...]]:
+    declared: VariantTasks, task: str, options: TaskOptions, text: str = "Some text."
+) -> dict[Variant, tuple[str, ...]]:
     asked = Request(task, text, options, GenerationOptions(max_new_tokens=9), ("base", "finetuned", "second"))
     results = answer(ScriptedEngine(info=SECOND), asked)
-    own = {result.use: result.notes for result in results}
-    found = {result.use: result.notes for result in declared.noted(asked, results)}
-    assert all(found[use][len(found[use]) - len(own[use]) :] == own[use] for use in own), "the answer's own notes stay"
-    return {use: found[use][: len(found[use]) - len(own[use])] for use in own}
+    own = {result.variant: result.notes for result in results}
+    found = {result.variant: result.notes for result in declared.noted(asked, results)}
+    assert all(found[variant][len(found[variant]) - len(own[variant]) :] == own[variant] for variant in own), (
+        "the answer's own notes stay"
+    )
+    return {variant: found[variant][: len(found[variant]) - len(own[variant])] for variant in own}
 
 
 def test_only_the_answer_of_the_adapter_that_lacks_it_is_noted() -> None:
-    declared = Declarations(GERMAN, FRENCH)
+    declared = VariantTasks(GERMAN, FRENCH)
     lacks = ("This adapter was not finetuned for sentiment.",)
     assert notes(declared, "sentiment", SentimentOptions()) == {"base": (), "finetuned": lacks, "second": ()}
     french = notes(declared, "translation", TranslationOptions("en", "fr"))
     assert french == {"base": (), "finetuned": ("This adapter was not finetuned for French.",), "second": ()}
     german = notes(declared, "translation", TranslationOptions("en", "de"))
     assert german == {"base": (), "finetuned": (), "second": ("This adapter was not finetuned for German.",)}
-    for silent in (Declarations(NOTHING, NOTHING), Declarations(NOTHING)):
+    for silent in (VariantTasks(NOTHING, NOTHING), VariantTasks(NOTHING)):
         assert not any(notes(silent, "sentiment", SentimentOptions()).values())
 
 
@@ -241,19 +243,19 @@ REVIEW = "Ce film est une catastrophe du début à la fin, et les acteurs n'y pe
 
 
 def test_an_answer_to_a_text_in_a_language_that_was_not_measured_is_noted() -> None:
-    english = Declaration(("sentiment",), taught_in={"sentiment": ("en",)})
-    both = Declaration(("sentiment",), taught_in={"sentiment": ("en", "fr")})
+    english = AdapterTasks(("sentiment",), training_languages={"sentiment": ("en",)})
+    both = AdapterTasks(("sentiment",), training_languages={"sentiment": ("en", "fr")})
     note = "The text looks like French; this task was finetuned on English texts alone: the answer may be worthless."
-    found = notes(Declarations(english, both), "sentiment", SentimentOptions(), REVIEW)
+    found = notes(VariantTasks(english, both), "sentiment", SentimentOptions(), REVIEW)
     assert found == {"base": (note,), "finetuned": (note,), "second": ()}
-    for silent in (Declarations(both, NOTHING), Declarations(NOTHING), Declarations(GERMAN, FRENCH)):
+    for silent in (VariantTasks(both, NOTHING), VariantTasks(NOTHING), VariantTasks(GERMAN, FRENCH)):
         assert note not in {
             each for given in notes(silent, "sentiment", SentimentOptions(), REVIEW).values() for each in given
         }
 
 
 def test_no_english_text_that_is_shipped_is_taken_for_another_language() -> None:
-    shipped = read_declaration(ASSETS / "adapter")
+    shipped = read_adapter_tasks(ASSETS / "adapter")
     rows = [json.loads(line) for file in MEASURED for line in file.read_text(encoding="utf-8").splitlines()]
     texts = [next(row[key] for key in ("text", "context", "document") if key in row) for row in rows]
     for name in ("sentiment", "summarization", "question_answering"):
@@ -276,23 +278,23 @@ def test_no_english_text_that_is_shipped_is_taken_for_another_language() -> None
 
 
 def test_what_was_measured_together_is_what_both_say() -> None:
-    english = Declaration(
-        ("sentiment", "summarization"), taught_in=dict.fromkeys(("sentiment", "summarization"), ("en",))
+    english = AdapterTasks(
+        ("sentiment", "summarization"), training_languages=dict.fromkeys(("sentiment", "summarization"), ("en",))
     )
-    german = Declaration(("sentiment",), taught_in={"sentiment": ("de",)})
+    german = AdapterTasks(("sentiment",), training_languages={"sentiment": ("de",)})
     for first, second, languages in ((english, german, ("en", "de")), (german, english, ("de", "en"))):
         both = {"sentiment": languages, "summarization": ("en",)}
-        assert Declarations(first, second).either.taught_in == both
-    silent = Declaration(("summarization",), lengths=("short",))
-    assert Declarations(english, silent).either.taught_in == {"sentiment": ("en",)}
+        assert VariantTasks(first, second).either.training_languages == both
+    silent = AdapterTasks(("summarization",), lengths=("short",))
+    assert VariantTasks(english, silent).either.training_languages == {"sentiment": ("en",)}
 
 
 def test_a_length_that_one_was_finetuned_for_is_asked_as_it_is() -> None:
-    either = Declarations(FRENCH, SHORT).either
+    either = VariantTasks(FRENCH, SHORT).either
     assert either.adapt(SummaryOptions("short")) == SummaryOptions("short")
     assert either.adapt(SummaryOptions("medium")) == SummaryOptions("medium", by_parts=True)
     lacks = ("This adapter was not finetuned for summaries of two or three sentences.",)
-    assert notes(Declarations(FRENCH, SHORT), "summarization", SummaryOptions("short"))["finetuned"] == lacks
+    assert notes(VariantTasks(FRENCH, SHORT), "summarization", SummaryOptions("short"))["finetuned"] == lacks
 
 
 def test_of_two_adapters_the_first_says_how_tokens_are_chosen() -> None:
@@ -300,39 +302,39 @@ def test_of_two_adapters_the_first_says_how_tokens_are_chosen() -> None:
     label = replace(TASKS["sentiment"].generation, max_new_tokens=3)
     first = replace(GERMAN, decoding={"translation": one})
     second = replace(FRENCH, decoding={"translation": other, "sentiment": label})
-    declared = Declarations(first, second)
+    declared = VariantTasks(first, second)
     assert declared.either.decoding == {"translation": one, "sentiment": label}
     assert declared.asked_of("second").generation("translation") == other
     assert declared.asked_of("difference").generation("translation") == one
-    silent = Declarations(GERMAN, second).either
+    silent = VariantTasks(GERMAN, second).either
     assert silent.generation("translation") == TASKS["translation"].generation, "nothing said is said too"
 
 
 def test_what_only_the_other_was_finetuned_for_is_refused_with_its_name() -> None:
-    declared = Declarations(GERMAN, FRENCH)
+    declared = VariantTasks(GERMAN, FRENCH)
     with pytest.raises(SettingsError, match="not finetuned for sentiment; the second adapter was: choose second"):
         declared.adapt("sentiment", SentimentOptions(), ("finetuned", "base"))
     with pytest.raises(SettingsError, match="not finetuned for generation; the first adapter was: choose finetuned"):
         declared.adapt("generation", GenerationTaskOptions(), ("second",))
     with pytest.raises(SettingsError, match=r"not finetuned for German; choose from en \(English\), fr \(French\)"):
         declared.adapt("translation", TranslationOptions("en", "de"), ("second",))
-    every: tuple[Use, ...] = ("finetuned", "base", "second")
+    every: tuple[Variant, ...] = ("finetuned", "base", "second")
     assert declared.adapt("sentiment", SentimentOptions(), every) == SentimentOptions()
 
 
 def test_they_are_read_from_the_folders_of_what_is_loaded(tmp_path: Path) -> None:
     folders = [tmp_path / name for name in ("first", "second")]
-    for folder, declaration in zip(folders, (GERMAN, FRENCH), strict=True):
+    for folder, adapter_tasks in zip(folders, (GERMAN, FRENCH), strict=True):
         folder.mkdir()
-        (folder / FILE).write_text(declaration.to_json())
+        (folder / FILE).write_text(adapter_tasks.to_json())
     info: Any = replace(INFO, adapter_folder=folders[0], second=AdapterInfo("s", "c", 2, folders[1]))
-    read = read_declarations(info)
+    read = read_variant_tasks(info)
     assert (read.of(("finetuned",)).tasks, read.of(("second",)).tasks) == (GERMAN.tasks, FRENCH.tasks)
-    assert read_declarations(INFO) == Declarations(NOTHING)
+    assert read_variant_tasks(INFO) == VariantTasks(NOTHING)
     base = tmp_path / "base"
     base.mkdir()
     (base / "pretraining.json").write_text("{}")
-    assert read_declarations(replace(INFO, base_folder=base)) == Declarations(NOTHING, base_form="plain")
+    assert read_variant_tasks(replace(INFO, base_folder=base)) == VariantTasks(NOTHING, base_prompt_style="plain")
     (folders[1] / FILE).write_text(json.dumps({"tasks": {"dancing": {}}}))
     with pytest.raises(ModelError, match=r"second/tasks\.json: tasks is \['dancing'\]"):
-        read_declarations(info)
+        read_variant_tasks(info)

@@ -12,7 +12,7 @@ from phi2demo.settings import EMBEDDED_ADAPTER, EMBEDDED_MODEL
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.receipt import Receipt
-from phi2demo.tasks.request import Request, best_form
+from phi2demo.tasks.request import Request, best_prompt_style
 from phi2demo.tasks.run import answer, replay
 from tests.tasks.scripted import ScriptedEngine
 from tests.tasks.test_run import OPTIONS
@@ -27,7 +27,7 @@ PLAIN = {
 
 
 def asked(task: str, **changes: Any) -> Request:
-    given: dict[str, Any] = {"uses": ("finetuned", "base"), "seed": 3, "base_form": "plain"}
+    given: dict[str, Any] = {"variants": ("finetuned", "base"), "seed": 3, "base_prompt_style": "plain"}
     given |= {"options": OPTIONS[task]}
     return Request(task, "Some text.", generation=TASKS[task].generation, **(given | changes))
 
@@ -41,10 +41,10 @@ def test_the_base_alone_is_asked_plainly_and_its_answer_ends_where_the_form_does
     engine = ScriptedEngine()
     finetuned, base = answer(engine, asked(task))
     first, second = prompts(engine)
-    assert (first.use, first.text) == ("finetuned", TASKS[task].prompt("Some text.", OPTIONS[task]))
-    assert (second.use, second.text) == ("base", PLAIN[task])
+    assert (first.variant, first.text) == ("finetuned", TASKS[task].prompt("Some text.", OPTIONS[task]))
+    assert (second.variant, second.text) == ("base", PLAIN[task])
     assert (first.stop, second.stop) == ((), () if task == "generation" else ("\n",))
-    assert (finetuned.receipt.form, base.receipt.form) == ("template", "plain")
+    assert (finetuned.receipt.prompt_style, base.receipt.prompt_style) == ("template", "plain")
 
 
 def test_a_label_is_chosen_under_the_form_of_its_model() -> None:
@@ -58,55 +58,57 @@ def test_a_label_is_chosen_under_the_form_of_its_model() -> None:
     results = answer(Listening(), asked("sentiment"))
     texts = [prompt.text for prompt in seen]
     assert texts == [TASKS["sentiment"].prompt("Some text.", OPTIONS["sentiment"])] * 2 + [PLAIN["sentiment"]] * 2
-    assert [result.receipt.form for result in results] == ["template", "plain"]
+    assert [result.receipt.prompt_style for result in results] == ["template", "plain"]
 
 
-@pytest.mark.parametrize("form", ["plain", "template"])
-def test_a_receipt_is_asked_again_as_it_was(form: str) -> None:
-    (made,) = answer(ScriptedEngine(), asked("translation", uses=("base",), base_form=form))
+@pytest.mark.parametrize("prompt_style", ["plain", "template"])
+def test_a_receipt_is_asked_again_as_it_was(prompt_style: str) -> None:
+    (made,) = answer(ScriptedEngine(), asked("translation", variants=("base",), base_prompt_style=prompt_style))
     engine = ScriptedEngine()
     *_, last = replay(engine, Receipt.from_json(made.receipt.to_json()))
     assert last.results is not None
     assert last.results[0].text == made.text
-    assert last.results[0].receipt.form == form
-    assert prompts(engine)[0].text == TASKS["translation"].prompt("Some text.", OPTIONS["translation"], form)  # type: ignore[arg-type]
+    assert last.results[0].receipt.prompt_style == prompt_style
+    assert prompts(engine)[0].text == TASKS["translation"].prompt("Some text.", OPTIONS["translation"], prompt_style)  # type: ignore[arg-type]
 
 
 def test_a_receipt_that_does_not_say_was_made_with_the_template() -> None:
-    (made,) = answer(ScriptedEngine(), asked("translation", uses=("base",), base_form="template"))
+    (made,) = answer(ScriptedEngine(), asked("translation", variants=("base",), base_prompt_style="template"))
     values = json.loads(made.receipt.to_json())
-    del values["form"]
+    del values["prompt_style"]
     assert Receipt.from_json(json.dumps(values)) == made.receipt
 
 
-@pytest.mark.parametrize("form", ["", "Plain", None, 1])
-def test_another_form_is_refused_before_the_model_is_asked(form: Any) -> None:
+@pytest.mark.parametrize("prompt_style", ["", "Plain", None, 1])
+def test_another_form_is_refused_before_the_model_is_asked(prompt_style: Any) -> None:
     engine = ScriptedEngine()
-    with pytest.raises(SettingsError, match=r"base_form is .*; give one of plain, template"):
-        answer(engine, asked("translation", base_form=form))
+    with pytest.raises(SettingsError, match=r"base_prompt_style is .*; give one of plain, template"):
+        answer(engine, asked("translation", base_prompt_style=prompt_style))
     assert engine.batches == []
 
 
 def test_a_base_that_was_pretrained_here_is_asked_plainly(tmp_path: Path) -> None:
-    assert best_form(EMBEDDED_MODEL) == "plain"
-    assert best_form(EMBEDDED_ADAPTER) == best_form(tmp_path) == best_form(None) == "template"
+    assert best_prompt_style(EMBEDDED_MODEL) == "plain"
+    assert best_prompt_style(EMBEDDED_ADAPTER) == best_prompt_style(tmp_path) == best_prompt_style(None) == "template"
 
 
-@pytest.mark.parametrize("base_form", ["plain", "template"])
-def test_a_text_to_go_on_with_is_given_as_it_is_to_every_model(base_form: str) -> None:
+@pytest.mark.parametrize("base_prompt_style", ["plain", "template"])
+def test_a_text_to_go_on_with_is_given_as_it_is_to_every_model(base_prompt_style: str) -> None:
     engine = ScriptedEngine()
-    request = asked("generation", options=GenerationTaskOptions("continue"), base_form=base_form)
+    request = asked("generation", options=GenerationTaskOptions("continue"), base_prompt_style=base_prompt_style)
     results = answer(engine, request)
-    assert [(prompt.use, prompt.text, prompt.stop) for prompt in prompts(engine)] == [
+    assert [(prompt.variant, prompt.text, prompt.stop) for prompt in prompts(engine)] == [
         ("finetuned", "<|endoftext|>Some text.", ()),
         ("base", "<|endoftext|>Some text.", ()),
     ]
-    assert [result.receipt.form for result in results] == ["plain", "plain"]
+    assert [result.receipt.prompt_style for result in results] == ["plain", "plain"]
 
 
 def test_a_receipt_of_a_continuation_with_the_instruction_is_asked_again_with_it() -> None:
     """As they all were at first."""
-    request = asked("generation", options=GenerationTaskOptions("continue"), uses=("finetuned",), form="template")
+    request = asked(
+        "generation", options=GenerationTaskOptions("continue"), variants=("finetuned",), prompt_style="template"
+    )
     (made,) = answer(ScriptedEngine(), request)
     engine = ScriptedEngine()
     *_, last = replay(engine, Receipt.from_json(made.receipt.to_json()))
@@ -114,4 +116,4 @@ def test_a_receipt_of_a_continuation_with_the_instruction_is_asked_again_with_it
         "Instruct: Continue the following text.\nSome text.\nOutput:"
     ]
     assert last.results is not None
-    assert last.results[0].receipt.form == "template"
+    assert last.results[0].receipt.prompt_style == "template"

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from phi2demo.engine.engine import Completion, GenerationOptions, Prompt, Snapshot, StopReason, Tokens, Use
+from phi2demo.engine.engine import Completion, GenerationOptions, Prompt, Snapshot, StopReason, Tokens, Variant
 from phi2demo.errors import InputError
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.question_answering import QuestionOptions
 from phi2demo.tasks.receipt import Receipt
 from phi2demo.tasks.request import Request, TaskOptions
-from phi2demo.tasks.request_runner import BATCH_PIECES, Round, Strand, row_seed
+from phi2demo.tasks.request_runner import BATCH_PIECES, GenerationState, Pass, row_seed
 from phi2demo.tasks.result import Progress
 from phi2demo.tasks.run import answer, replay, run
 from phi2demo.tasks.summarization import SummaryOptions
@@ -59,7 +59,7 @@ def test_the_line_breaks_at_the_end_of_a_text_are_kept(engine: ScriptedEngine, e
 
 def test_rows_of_a_batch_get_the_answers_of_their_own_prompts(engine: ScriptedEngine) -> None:
     text = "\n".join(f"Row {n} of many" for n in range(3 * BATCH_PIECES + 1))
-    finetuned, base = answer(engine, translation(text, uses=("finetuned", "base")))
+    finetuned, base = answer(engine, translation(text, variants=("finetuned", "base")))
     assert finetuned.text == text.upper()
     assert base.text == "\n".join(f"{line.upper()}!" for line in text.splitlines())
     assert max(map(len, engine.batches)) == 2 * BATCH_PIECES == finetuned.receipt.batch_size
@@ -71,10 +71,10 @@ def test_a_pair_says_what_two_single_requests_say(engine: ScriptedEngine, task: 
     if task == "question_answering":
         options = replace(options, question="What is it?")  # type: ignore[call-arg]
     text = "Good things are seldom bad. " * 20
-    both = Request(task, text, options, GREEDY, uses=("finetuned", "base"), seed=3)
-    alone = [answer(engine, replace(both, uses=(use,)))[0] for use in both.uses]
+    both = Request(task, text, options, GREEDY, variants=("finetuned", "base"), seed=3)
+    alone = [answer(engine, replace(both, variants=(variant,)))[0] for variant in both.variants]
     for paired, single in zip(answer(engine, both), alone, strict=True):
-        assert (paired.use, paired.text, paired.raw) == (single.use, single.text, single.raw)
+        assert (paired.variant, paired.text, paired.raw) == (single.variant, single.text, single.raw)
         assert paired.token_ids == single.token_ids
         assert len(paired.token_ids) == (len(paired.raw) if single.receipt.new_tokens else 0)
         assert paired.probabilities == single.probabilities
@@ -87,7 +87,7 @@ def test_a_pair_says_what_two_single_requests_say(engine: ScriptedEngine, task: 
 
 def summarizer(prompt: Prompt) -> str:
     """The first three words of the text; the base says more."""
-    return " " + " ".join(body(prompt.text).replace(".", "").split()[: 3 if prompt.use == "finetuned" else 40])
+    return " " + " ".join(body(prompt.text).replace(".", "").split()[: 3 if prompt.variant == "finetuned" else 40])
 
 
 def steps_of(engine: ScriptedEngine, request: Request) -> list[Progress]:
@@ -122,12 +122,12 @@ def test_the_merge_is_shown_only_once_it_says_something() -> None:
 
 
 def test_uses_may_need_different_numbers_of_rounds() -> None:
-    request = summary(words(3000), uses=("finetuned", "base"))
+    request = summary(words(3000), variants=("finetuned", "base"))
     engine = ScriptedEngine(summarizer)
     finetuned, base = steps_of(engine, request)[-1].results or ()
-    assert any({prompt.use for prompt in batch} == {"base"} for batch in engine.batches)
+    assert any({prompt.variant for prompt in batch} == {"base"} for batch in engine.batches)
     for result in (finetuned, base):
-        (alone,) = answer(ScriptedEngine(summarizer), replace(request, uses=(result.use,)))
+        (alone,) = answer(ScriptedEngine(summarizer), replace(request, variants=(result.variant,)))
         assert alone.text == result.text
 
 
@@ -147,7 +147,7 @@ ADVERSARIES = {
 @pytest.mark.parametrize("adversary", ADVERSARIES)
 def test_rounds_end_whatever_the_engine_says(adversary: str, length: str, by_parts: bool) -> None:
     engine = ScriptedEngine(ADVERSARIES[adversary])
-    request = summary(words(3000), options=SummaryOptions(length, by_parts), uses=("finetuned", "base"))
+    request = summary(words(3000), options=SummaryOptions(length, by_parts), variants=("finetuned", "base"))
     steps = steps_of(engine, request)
     assert len(engine.batches) < 40
     assert all(body(prompt.text).strip() for batch in engine.batches for prompt in batch)
@@ -164,12 +164,12 @@ def test_empty_answers_are_pointed_out() -> None:
     assert one.notes == ("The model gave an empty answer.",)
 
 
-@pytest.mark.parametrize("uses", [("finetuned",), ("finetuned", "base")])
-def test_cancelling_midway_gives_what_there_is(uses: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("variants", [("finetuned",), ("finetuned", "base")])
+def test_cancelling_midway_gives_what_there_is(variants: tuple[str, ...]) -> None:
     engine, cancel = ScriptedEngine(), Event()
     engine.on_snapshot = lambda: cancel.set() if engine.snapshots >= 12 else None
     text = "\n".join(f"Row {n} of many rows" for n in range(40))
-    *_, last = run(engine, translation(text, uses=uses), cancel=cancel)
+    *_, last = run(engine, translation(text, variants=variants), cancel=cancel)
     for result in last.results or ():
         assert result.receipt.stop_reason == "stopped"
         assert "Stopped before it was complete." in result.notes
@@ -253,7 +253,7 @@ def test_an_output_that_was_cut_says_so(engine: ScriptedEngine, text: str, note:
 
 
 @pytest.mark.parametrize(
-    ("task", "options", "use", "without"),
+    ("task", "options", "variant", "without"),
     [
         (
             "summarization",
@@ -268,9 +268,11 @@ def test_an_output_that_was_cut_says_so(engine: ScriptedEngine, text: str, note:
     ],
 )
 def test_guided_rows_come_with_their_prompt_without_the_text(
-    engine: ScriptedEngine, task: str, options: TaskOptions, use: Use, without: str
+    engine: ScriptedEngine, task: str, options: TaskOptions, variant: Variant, without: str
 ) -> None:
-    guided = Request(task, "Tom came.", options, replace(GREEDY, guidance_scale=1.5), (use,), 5, base_form="plain")
+    guided = Request(
+        task, "Tom came.", options, replace(GREEDY, guidance_scale=1.5), (variant,), 5, base_prompt_style="plain"
+    )
     answer(engine, guided)
     answer(engine, replace(guided, generation=GREEDY))
     assert [[prompt.without for prompt in batch] for batch in engine.batches] == [[without], [""]]
@@ -327,13 +329,13 @@ def test_each_model_of_a_pair_takes_its_own_time(engine: ScriptedEngine, monkeyp
     def timed(prompts: list[Prompt], *rest: object, **options: object) -> Iterator[Snapshot]:
         for snapshot in stream(prompts, *rest, **options):  # type: ignore[arg-type]
             ended = snapshot.completions and tuple(
-                replace(each, seconds=0.01 if prompt.use == "finetuned" else 0.02)
+                replace(each, seconds=0.01 if prompt.variant == "finetuned" else 0.02)
                 for each, prompt in zip(snapshot.completions, prompts, strict=True)
             )
             yield replace(snapshot, completions=ended)
 
     monkeypatch.setattr(engine, "stream", timed)
-    finetuned, base = answer(engine, translation("One. Two.", uses=("finetuned", "base")))
+    finetuned, base = answer(engine, translation("One. Two.", variants=("finetuned", "base")))
     assert base.receipt.seconds - finetuned.receipt.seconds == pytest.approx(0.01, abs=1.1e-3)
 
 
@@ -364,12 +366,12 @@ def test_what_runs_on_after_one_sentence_is_dropped_with_its_tokens() -> None:
 REQUEST = Request("summarization", "A b.", SummaryOptions(), GenerationOptions())
 
 
-def summaries(*outputs: str, of: int, reason: StopReason = "end") -> Round:
+def summaries(*outputs: str, of: int, reason: StopReason = "end") -> Pass:
     """The round over `of` pieces of which some are answered, the last for `reason`."""
     pieces = Pieces(tuple("ab"[:of]), " ".join)
     reasons: list[StopReason] = ["end"] * (len(outputs) - 1) + [reason]
     completions = [Completion(text, (1,), 1, each) for text, each in zip(outputs, reasons, strict=False)]
-    return Round(pieces, list(outputs), completions)
+    return Pass(pieces, list(outputs), completions)
 
 
 def test_a_round_is_complete_once_every_piece_was_answered_to_its_end() -> None:
@@ -380,11 +382,11 @@ def test_a_round_is_complete_once_every_piece_was_answered_to_its_end() -> None:
 
 
 def test_a_merge_is_shown_once_it_says_something_and_counts_once_it_is_whole() -> None:
-    strand = Strand(REQUEST, REQUEST, "finetuned", [summaries("one", "two", of=2), summaries(of=1)])
-    assert (strand.text, strand.final.text) == ("one two", "one two")
-    strand.current.partial = ["bo"]
-    assert (strand.text, strand.final.text) == ("bo", "one two")
-    strand.rounds[-1] = summaries("both", of=1, reason="time")
-    assert (strand.text, strand.final.text) == ("both", "one two")
-    strand.rounds[-1] = summaries("both", of=1)
-    assert strand.final.text == "both"
+    state = GenerationState(REQUEST, REQUEST, "finetuned", [summaries("one", "two", of=2), summaries(of=1)])
+    assert (state.text, state.final.text) == ("one two", "one two")
+    state.current.partial = ["bo"]
+    assert (state.text, state.final.text) == ("bo", "one two")
+    state.passes[-1] = summaries("both", of=1, reason="time")
+    assert (state.text, state.final.text) == ("both", "one two")
+    state.passes[-1] = summaries("both", of=1)
+    assert state.final.text == "both"

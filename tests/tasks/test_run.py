@@ -41,16 +41,16 @@ def receipt(task: str = "generation", **changes: Any) -> Receipt:
 def test_a_receipt_gives_back_its_request(task: str) -> None:
     made = receipt(task)
     assert Receipt.from_json(made.to_json()) == made
-    assert request_of(Receipt.from_json(made.to_json())) == request(task, form="template")
+    assert request_of(Receipt.from_json(made.to_json())) == request(task, prompt_style="template")
 
 
 @pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("use", ["finetuned", "base"])
-def test_replay_gives_the_same_text(task: str, use: str) -> None:
-    for result in answer(ScriptedEngine(), request(task, uses=("finetuned", "base"))):
+@pytest.mark.parametrize("variant", ["finetuned", "base"])
+def test_replay_gives_the_same_text(task: str, variant: str) -> None:
+    for result in answer(ScriptedEngine(), request(task, variants=("finetuned", "base"))):
         *_, last = replay(ScriptedEngine(), Receipt.from_json(result.receipt.to_json()))
         (again,) = last.results or ()
-        assert (again.use, again.text, again.raw) == (result.use, result.text, result.raw)
+        assert (again.variant, again.text, again.raw) == (result.variant, result.text, result.raw)
         assert again.receipt.output == result.receipt.output
 
 
@@ -73,7 +73,7 @@ def test_replay_takes_no_longer_than_it_may() -> None:
 
 
 def test_replay_of_a_base_output_needs_no_adapter() -> None:
-    made = receipt(uses=("base",))
+    made = receipt(variants=("base",))
     for info in (BARE, replace(INFO, adapter_revision="other")):
         *_, last = replay(ScriptedEngine(info=info), made)
         assert last.results is not None
@@ -91,11 +91,11 @@ def test_a_seed_is_drawn_and_said() -> None:
 
 def test_a_use_that_is_not_there_is_refused() -> None:
     engine = ScriptedEngine(info=BARE)
-    for uses in (("finetuned",), ("finetuned", "base")):
+    for variants in (("finetuned",), ("finetuned", "base")):
         with pytest.raises(SettingsError, match="There is no finetuned model here: no adapter is loaded"):
-            next(run(engine, request(uses=uses)))
+            next(run(engine, request(variants=variants)))
     assert engine.batches == []
-    assert answer(engine, request(uses=("base",)))[0].receipt.adapter is None
+    assert answer(engine, request(variants=("base",)))[0].receipt.adapter is None
 
 
 @pytest.mark.parametrize("task", ["dancing", "", None, 5, [], {}])
@@ -117,8 +117,8 @@ def test_unknown_tasks_are_refused(task: Any) -> None:
         ({"text": ""}, InputError),
         ({"text": "\x00"}, InputError),
         ({"text": "word " * 500}, InputError),
-        ({"uses": ()}, SettingsError),
-        ({"uses": ("base", "base")}, SettingsError),
+        ({"variants": ()}, SettingsError),
+        ({"variants": ("base", "base")}, SettingsError),
         ({"seed": True}, SettingsError),
         ({"seed": 1.5}, SettingsError),
         ({"options": SentimentOptions()}, SettingsError),
@@ -154,19 +154,26 @@ def test_every_field_is_needed_and_has_its_type(field: str) -> None:
             with pytest.raises(InputError):
                 Receipt.from_json(json.dumps({**values, field: wrong}))
     del values[field]
-    if field == "form":  # the first receipts did not say it
-        assert Receipt.from_json(json.dumps(values)).form == "template"
+    if field == "prompt_style":  # the first receipts did not say it
+        assert Receipt.from_json(json.dumps(values)).prompt_style == "template"
         return
     with pytest.raises(InputError):
         Receipt.from_json(json.dumps(values))
 
 
+def test_a_receipt_of_the_first_format_is_read() -> None:
+    now = receipt()
+    names = {"variant": "use", "prompt_style": "form"}
+    before = {names.get(name, name): value for name, value in json.loads(now.to_json()).items()}
+    assert Receipt.from_json(json.dumps(before | {"format": 1})) == now
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": 2, "new_field": 1}, "The receipt has format 2; this version reads format 1"),
+        ({"format": 3, "new_field": 1}, "The receipt has format 3; this version reads format 2"),
         ({"colour": "red"}, "the field colour is unknown"),
-        ({"use": "other"}, "use is 'other'"),
+        ({"variant": "other"}, "variant is 'other'"),
         ({"seed": "9"}, "seed is '9'"),
         ({"seed": 9.5}, "seed is 9.5"),
     ],
@@ -206,7 +213,7 @@ def test_receipts_with_values_that_cannot_be_are_refused(changes: dict[str, Any]
 
 
 def test_a_receipt_says_what_answered() -> None:
-    made = receipt(uses=("finetuned",))
+    made = receipt(variants=("finetuned",))
     assert (made.base, made.adapter, made.device, made.dtype) == ("tiny-base", "tiny-adapter", "cpu", "float32")
     assert {"phi2demo", "torch", "transformers", "peft"} == made.versions.keys()
     assert (made.prompt_tokens, made.new_tokens, made.pieces, made.batch_size) == (10, 2, 1, 1)
@@ -214,24 +221,25 @@ def test_a_receipt_says_what_answered() -> None:
     assert made.first_token_s is not None
 
 
-@pytest.mark.parametrize("uses", [("finetuned",), ("finetuned", "base")])
+@pytest.mark.parametrize("variants", [("finetuned",), ("finetuned", "base")])
 @pytest.mark.parametrize("task", TASKS)
-def test_many_requests_get_what_each_gets_alone(task: str, uses: tuple[Any, ...]) -> None:
+def test_many_requests_get_what_each_gets_alone(task: str, variants: tuple[Any, ...]) -> None:
     texts = [f"Text {n} is good. {'It goes on. ' * (n % 5 * 12)}{'pos' if n % 3 else 'neg'}" for n in range(21)]
     if task not in ("summarization", "translation"):
         texts = [text[:60] for text in texts]
     requests = [
-        request(task, text=text, uses=uses, seed=n, generation=GenerationOptions()) for n, text in enumerate(texts)
+        request(task, text=text, variants=variants, seed=n, generation=GenerationOptions())
+        for n, text in enumerate(texts)
     ]
     engine = ScriptedEngine()
     together = list(answer_all(engine, requests))
     batches = engine.scorings if task == "sentiment" else engine.batches
-    assert max(map(len, batches)) <= 8 * len(uses) * (2 if task == "sentiment" else 1)
+    assert max(map(len, batches)) <= 8 * len(variants) * (2 if task == "sentiment" else 1)
     assert len(batches) <= (3 if task not in ("summarization", "translation") else 200)
     for asked, results in zip(requests, together, strict=True):
         alone = answer(ScriptedEngine(), asked)
-        assert [(r.use, r.text, r.raw, r.facts, r.piece_probabilities, r.receipt.seed) for r in results] == [
-            (r.use, r.text, r.raw, r.facts, r.piece_probabilities, r.receipt.seed) for r in alone
+        assert [(r.variant, r.text, r.raw, r.facts, r.piece_probabilities, r.receipt.seed) for r in results] == [
+            (r.variant, r.text, r.raw, r.facts, r.piece_probabilities, r.receipt.seed) for r in alone
         ]
 
 
@@ -246,7 +254,7 @@ def test_rows_of_many_requests_have_the_seeds_they_have_alone() -> None:
 
 
 def test_requests_that_differ_in_more_than_text_do_not_go_together() -> None:
-    requests = [request(), request("translation"), request(uses=("base",)), request(generation=GenerationOptions())]
+    requests = [request(), request("translation"), request(variants=("base",)), request(generation=GenerationOptions())]
     engine = ScriptedEngine()
     assert len(list(answer_all(engine, requests))) == 4
     assert [len(batch) for batch in engine.batches] == [1, 2, 1, 1]  # a translation of two lines
@@ -277,18 +285,18 @@ SECOND = replace(INFO, second=AdapterInfo("tiny-second", "cccccccccccc", 2))
 @pytest.mark.parametrize("task", TASKS)
 def test_a_receipt_names_the_adapter_that_wrote_it(task: str) -> None:
     engine = ScriptedEngine(info=SECOND)
-    results = answer(engine, request(task, uses=("finetuned", "base", "second")))
-    assert [(result.receipt.use, result.receipt.adapter_revision) for result in results] == [
+    results = answer(engine, request(task, variants=("finetuned", "base", "second")))
+    assert [(result.receipt.variant, result.receipt.adapter_revision) for result in results] == [
         ("finetuned", "bbbbbbbbbbbb"), ("base", "bbbbbbbbbbbb"), ("second", "cccccccccccc"),
     ]  # fmt: skip
     assert results[2].receipt.adapter == "tiny-second"
     for result in results:
         *_, last = replay(engine, Receipt.from_json(result.receipt.to_json()))
-        assert [(again.use, again.text) for again in last.results or ()] == [(result.use, result.text)]
+        assert [(again.variant, again.text) for again in last.results or ()] == [(result.variant, result.text)]
 
 
 def test_a_receipt_of_the_second_adapter_needs_it() -> None:
-    (made,) = (result.receipt for result in answer(ScriptedEngine(info=SECOND), request(uses=("second",))))
+    (made,) = (result.receipt for result in answer(ScriptedEngine(info=SECOND), request(variants=("second",))))
     with pytest.raises(
         ModelError,
         match=r"is of tiny-base a+ with adapter tiny-second c+; loaded is tiny-base a+ with adapter tiny-adapter b+\. "
@@ -307,12 +315,12 @@ ADAPTER_SETTINGS = replace(
 )
 
 
-@pytest.mark.parametrize("use", ["finetuned", "second"])
-def test_equal_weights_under_other_settings_are_another_adapter(use: Any) -> None:
-    (made,) = (result.receipt for result in answer(ScriptedEngine(info=ADAPTER_SETTINGS), request(uses=(use,))))
+@pytest.mark.parametrize("variant", ["finetuned", "second"])
+def test_equal_weights_under_other_settings_are_another_adapter(variant: Any) -> None:
+    (made,) = (result.receipt for result in answer(ScriptedEngine(info=ADAPTER_SETTINGS), request(variants=(variant,))))
     engine = ScriptedEngine(info=ADAPTER_SETTINGS)
     *_, last = replay(engine, made)
-    assert [(each.use, each.notes) for each in last.results or ()] == [(use, ())]
+    assert [(each.variant, each.notes) for each in last.results or ()] == [(variant, ())]
     other = replace(INFO, adapter_revision="bbbbbbbbbbbb-33333333")
     with pytest.raises(ModelError, match=r"weights are the same, its settings .*lora_alpha.* are not\. Start with"):
         list(replay(ScriptedEngine(info=other), made))
@@ -323,34 +331,34 @@ def test_equal_weights_under_other_settings_are_another_adapter(use: Any) -> Non
         list(replay(ScriptedEngine(info=elsewhere), made))
 
 
-@pytest.mark.parametrize("use", ["finetuned", "second"])
-def test_a_receipt_from_before_settings_were_told_is_replayed_and_the_doubt_is_said(use: Any) -> None:
+@pytest.mark.parametrize("variant", ["finetuned", "second"])
+def test_a_receipt_from_before_settings_were_told_is_replayed_and_the_doubt_is_said(variant: Any) -> None:
     info = replace(SECOND, second=replace(SECOND.second or AdapterInfo("", "", 1), revision="bbbbbbbbbbbb"))
-    (made,) = (result.receipt for result in answer(ScriptedEngine(info=info), request(uses=(use,))))
+    (made,) = (result.receipt for result in answer(ScriptedEngine(info=info), request(variants=(variant,))))
     *_, last = replay(ScriptedEngine(info=ADAPTER_SETTINGS), Receipt.from_json(made.to_json()))
     (again,) = last.results or ()
-    assert (again.use, again.text, again.notes) == (use, made.output, (SETTINGS_UNKNOWN,))
-    base = receipt(uses=("base",))
+    assert (again.variant, again.text, again.notes) == (variant, made.output, (SETTINGS_UNKNOWN,))
+    base = receipt(variants=("base",))
     *_, last = replay(ScriptedEngine(info=ADAPTER_SETTINGS), base)
     assert [each.notes for each in last.results or ()] == [()]
 
 
 def test_a_receipt_replays_where_its_adapter_is_loaded_in_the_other_place() -> None:
     first, second = (
-        result.receipt for result in answer(ScriptedEngine(info=SECOND), request(uses=("finetuned", "second")))
+        result.receipt for result in answer(ScriptedEngine(info=SECOND), request(variants=("finetuned", "second")))
     )
     turned = replace(
         INFO, adapter="s", adapter_revision="cccccccccccc", second=AdapterInfo("tiny-adapter", "bbbbbbbbbbbb", 4)
     )
-    for made, use in ((first, "second"), (second, "finetuned")):
+    for made, variant in ((first, "second"), (second, "finetuned")):
         engine = ScriptedEngine(info=turned)
         list(replay(engine, made))
-        assert {prompt.use for prompt in engine.batches[0]} == {use}
+        assert {prompt.variant for prompt in engine.batches[0]} == {variant}
 
 
 def test_a_second_adapter_that_is_not_there_is_refused() -> None:
     with pytest.raises(SettingsError, match="There is no second adapter here"):
-        next(run(ScriptedEngine(), request(uses=("finetuned", "second"))))
+        next(run(ScriptedEngine(), request(variants=("finetuned", "second"))))
 
 
 REQUEST = Request("sentiment", "Positively pos, not negative.", SentimentOptions(), GenerationOptions(max_new_tokens=4))
@@ -370,10 +378,10 @@ def test_the_likelier_label_is_chosen(engine: ScriptedEngine, text: str, label: 
 
 
 def test_both_models_in_one_batch(engine: ScriptedEngine) -> None:
-    results = answer(engine, replace(REQUEST, uses=("base", "finetuned")))
-    assert [result.use for result in results] == ["base", "finetuned"]
+    results = answer(engine, replace(REQUEST, variants=("base", "finetuned")))
+    assert [result.variant for result in results] == ["base", "finetuned"]
     ((*prompts,),) = engine.scorings
-    assert [prompt.use for prompt in prompts] == ["base", "base", "finetuned", "finetuned"]
+    assert [prompt.variant for prompt in prompts] == ["base", "base", "finetuned", "finetuned"]
     assert all(result.receipt.batch_size == 4 for result in results)
 
 

@@ -6,11 +6,11 @@ from phi2demo.tasks.request import Request
 from phi2demo.tasks.result import Result
 from phi2demo.tasks.run import answer
 from phi2demo.tasks.summarization import SENTENCES, Summarization, SummaryOptions
-from phi2demo.tasks.task import Budget
+from phi2demo.tasks.task import PromptLimit
 from tests.tasks.beams import BeamEngine, candidate
 from tests.tasks.scripted import ScriptedEngine
 
-BUDGET = Budget(lambda text: len(text.split()), 200, 60)
+BUDGET = PromptLimit(lambda text: len(text.split()), 200, 60)
 SENTENCE = "Here are some five words. "
 
 

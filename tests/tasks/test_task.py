@@ -12,7 +12,7 @@ from phi2demo.tasks.question_answering import MAX_QUESTION_CHARACTERS, QuestionO
 from phi2demo.tasks.request import Request
 from phi2demo.tasks.sentiment import SentimentOptions
 from phi2demo.tasks.summarization import SummaryOptions
-from phi2demo.tasks.task import Budget
+from phi2demo.tasks.task import PromptLimit
 from phi2demo.tasks.translation import TranslationOptions
 
 WRONG = [3, None, True, 1.5, [], {}, (), b"en", ["en"], "", "EN", "sentences"]
@@ -59,12 +59,12 @@ def test_checking_adds_the_stop_strings_of_the_task_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "uses",
+    "variants",
     [(), None, "base", ["base"], ("base", "base"), ("finetuned", "base", "base"), ("other",), ("Base",), (1,), ([],)],
 )
-def test_uses_are_checked(uses: Any) -> None:
+def test_uses_are_checked(variants: Any) -> None:
     with pytest.raises(SettingsError, match=r"^The models to ask are"):
-        TASKS["sentiment"].check(request(uses=uses))
+        TASKS["sentiment"].check(request(variants=variants))
 
 
 @pytest.mark.parametrize("seed", [-1, MAX_SEED + 1, 10**30, True, False, 1.0, "1", [1]])
@@ -97,7 +97,7 @@ def test_questions_are_checked() -> None:
 
 
 def test_a_text_that_does_not_fit_is_refused_and_never_cut() -> None:
-    budget = Budget(lambda text: len(text.split()), 20)
+    budget = PromptLimit(lambda text: len(text.split()), 20)
     task, options = TASKS["generation"], GenerationTaskOptions("instruct")
     assert task.pieces("word " * 17, options, budget).texts == ("word " * 17,)
     with pytest.raises(InputError, match="The text has 32 tokens with its instruction; this model reads at most 20"):
@@ -106,4 +106,4 @@ def test_a_text_that_does_not_fit_is_refused_and_never_cut() -> None:
 
 def test_the_instruction_may_leave_too_little_room_for_a_document() -> None:
     with pytest.raises(InputError, match="Lower the number of new tokens"):
-        TASKS["summarization"].pieces("A text.", SummaryOptions(), Budget(lambda text: len(text.split()), 30))
+        TASKS["summarization"].pieces("A text.", SummaryOptions(), PromptLimit(lambda text: len(text.split()), 30))

@@ -11,7 +11,7 @@ from phi2demo.tasks import TASKS
 from phi2demo.tasks.question_answering import QuestionOptions
 from phi2demo.tasks.request import Request, TaskOptions
 from phi2demo.tasks.run import run
-from phi2demo.tasks.token_budget import COUNTED_CHARACTERS, Room, room_for
+from phi2demo.tasks.token_budget import COUNTED_CHARACTERS, TokenBudget, token_budget_for
 from tests.tasks.scripted import INFO, ScriptedEngine
 
 SMALL = replace(INFO, context=60)
@@ -36,10 +36,10 @@ def test_a_text_at_the_limit_is_answered_and_a_longer_one_is_refused(
     def text_of(tokens: int) -> Request:
         return asked(task, "längere " * tokens, options, **generation)
 
-    limit = room_for(engine, TASKS[task], text_of(1)).limit
+    limit = token_budget_for(engine, TASKS[task], text_of(1)).limit
     assert limit is not None
     assert 0 < limit < SMALL.context
-    assert room_for(engine, TASKS[task], text_of(limit)) == Room(limit, limit)
+    assert token_budget_for(engine, TASKS[task], text_of(limit)) == TokenBudget(limit, limit)
     assert list(run(engine, text_of(limit)))
     with pytest.raises(InputError, match="reads at most"):
         list(run(engine, text_of(limit + 1)))
@@ -48,14 +48,18 @@ def test_a_text_at_the_limit_is_answered_and_a_longer_one_is_refused(
 def test_what_is_read_in_pieces_has_no_limit_and_says_how_many() -> None:
     engine = ScriptedEngine(info=SMALL)
     text = "One two three. Four five six. " * 20
-    assert room_for(engine, TASKS["translation"], asked("translation", text)) == Room(160, None, 40, "sentence")
-    found = room_for(engine, TASKS["summarization"], asked("summarization", text, max_new_tokens=9))
+    assert token_budget_for(engine, TASKS["translation"], asked("translation", text)) == TokenBudget(
+        160, None, 40, "sentence"
+    )
+    found = token_budget_for(engine, TASKS["summarization"], asked("summarization", text, max_new_tokens=9))
     assert (found.tokens, found.limit, found.noun) == (160, None, "part")
     assert found.pieces is not None
     assert 1 < found.pieces < 40
     long = "One two three. " * (COUNTED_CHARACTERS // 10)
-    assert room_for(engine, TASKS["translation"], asked("translation", long)).pieces is None
-    assert room_for(engine, TASKS["translation"], asked("translation", "12345")) == Room(1), "no words to translate"
+    assert token_budget_for(engine, TASKS["translation"], asked("translation", long)).pieces is None
+    assert token_budget_for(engine, TASKS["translation"], asked("translation", "12345")) == TokenBudget(1), (
+        "no words to translate"
+    )
     assert [name for name, task in TASKS.items() if task.splits] == ["summarization", "translation"]
 
 
@@ -65,4 +69,4 @@ def test_tokens_are_counted_as_the_model_reads_them() -> None:
             return sum(3 if letter.isupper() else 1 for letter in text)
 
     request = asked("sentiment", "A FINE FILM", sentence_case=True)
-    assert room_for(Letters(info=INFO), TASKS["sentiment"], request).tokens == len("A fine film") + 2
+    assert token_budget_for(Letters(info=INFO), TASKS["sentiment"], request).tokens == len("A fine film") + 2

@@ -5,7 +5,7 @@ import pytest
 from phi2demo.data import languages
 from phi2demo.data.languages import LANGUAGES, detect_language, language_name
 from phi2demo.errors import InputError
-from phi2demo.tasks.task import Budget
+from phi2demo.tasks.task import PromptLimit
 from phi2demo.tasks.translation import Translation, TranslationOptions, numbers
 
 ENGLISH = "The weather was fine yesterday, and the children played in the garden until it became dark."
@@ -95,14 +95,14 @@ def test_a_detector_that_fails_breaks_nothing(
 
 
 def test_a_text_without_words_is_refused() -> None:
-    budget = Budget(lambda text: len(text.split()), 100)
+    budget = PromptLimit(lambda text: len(text.split()), 100)
     for text in ("12\n---\n", "😀", "3 + 4 = 7"):
         with pytest.raises(InputError, match="no words to translate"):
             Translation().pieces(text, TranslationOptions(), budget)
 
 
 def test_a_sentence_that_does_not_fit_is_cut_between_words() -> None:
-    budget = Budget(lambda text: len(text.split()), 40)
+    budget = PromptLimit(lambda text: len(text.split()), 40)
     text = "word " * 100 + "end."
     pieces = Translation().pieces(text, TranslationOptions(), budget)
     assert len(pieces.texts) > 3

@@ -15,7 +15,7 @@ from phi2demo.data.corpus import Source
 from phi2demo.engine.planning import plan
 from phi2demo.errors import DataError, ModelError, SettingsError
 from phi2demo.settings import ModelSettings
-from phi2demo.tasks.declared import Declaration, read_declaration
+from phi2demo.tasks.declared import AdapterTasks, read_adapter_tasks
 from phi2demo.training.finetune import adapt, load_base, load_tokenizer, save, text_languages
 from phi2demo.training.instructions import REPLAY
 from phi2demo.training.mixture import TASK_WEIGHTS
@@ -65,10 +65,10 @@ def test_the_folder_is_complete(adapter: Path, tiny_base: Path) -> None:
 
 
 def test_the_folder_says_what_was_trained_on_what(adapter: Path) -> None:
-    declared = read_declaration(adapter)
+    declared = read_adapter_tasks(adapter)
     assert set(declared.tasks) == set(TASK_WEIGHTS) - {REPLAY}
     assert (declared.languages, declared.modes, declared.lengths) == (("en", "de"), ("continue",), ("sentence",))
-    assert declared.taught_in == dict.fromkeys(("summarization", "sentiment", "question_answering"), ("en",))
+    assert declared.training_languages == dict.fromkeys(("summarization", "sentiment", "question_answering"), ("en",))
     stage = stage_of(adapter)
     assert (stage.kind, stage.steps) == ("finetuning", STEPS)
     assert stage.tokens == curve(adapter)[1]["tokens"]
@@ -132,7 +132,7 @@ def test_dropout_of_a_base_is_off_and_activations_may_be_computed_twice(
 def test_only_what_was_trained_is_declared(corpus: Path, tiny_base: Path, tmp_path: Path) -> None:
     mix = dict.fromkeys(TASK_WEIGHTS, 0.0) | {"sentiment": 1.0}
     folder = run_finetune(corpus, tmp_path, tiny_base, steps=None, epochs=0.2, mix=mix)
-    assert read_declaration(folder).tasks == ("sentiment",)
+    assert read_adapter_tasks(folder).tasks == ("sentiment",)
     stage = stage_of(folder)
     assert (stage.tasks, stage.weights) == ({"sentiment": 1.0}, {"reviews": 1.0})
     (rows,) = (report.kept["train"] for report in stage.cleaning if report.name == "reviews")
@@ -194,7 +194,7 @@ def test_a_task_that_cannot_be_taught_is_not_declared(
     write_rows(tmp_path / "data" / "quotes.train.jsonl", QUOTES)
     write_rows(tmp_path / "data" / "reviews.train.jsonl", reviews)
     folder = run_finetune(tmp_path / "data", tmp_path / "adapter", tiny_base, steps=2)
-    assert read_declaration(folder).tasks == ("sentiment",)
+    assert read_adapter_tasks(folder).tasks == ("sentiment",)
     assert "No training row for generation gives an example" in capsys.readouterr().err
 
 
@@ -264,10 +264,10 @@ def test_transformers_loads_the_folder_by_the_name_of_its_base(
 ) -> None:
     """`--base-name` is relative to where the folder will be used."""
     settings, base = replace(settings, base_name="assets/model"), plan(ModelSettings(model=settings.model))
-    declared = Declaration(tasks=("sentiment",))
+    declared = AdapterTasks(tasks=("sentiment",))
     settings.output.mkdir()
     save(adapt(load_base(base, settings, CPU), settings), load_tokenizer(base, settings), declared, settings)
-    assert read_declaration(settings.output) == declared
+    assert read_adapter_tasks(settings.output) == declared
     (tmp_path / "assets").mkdir()
     (tmp_path / "assets" / "model").symlink_to(tiny_base, target_is_directory=True)
     monkeypatch.chdir(tmp_path)

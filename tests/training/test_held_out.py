@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from phi2demo.data.corpus import read_corpus
-from phi2demo.training.held_out import Told, draw, measure
+from phi2demo.training.held_out import ProgressCallback, draw, measure
 from phi2demo.training.mixture import EMPHASIS, Mixture, task_weights
 
 CPU = torch.device("cpu")
@@ -43,7 +43,7 @@ def test_no_task_is_measured_on_more_examples_than_it_has_rows(mixture: Mixture)
     assert len(draw(mixture).batches["translation"].input_ids) == 12
 
 
-def in_three_parts(told: Told) -> dict[str, float]:
+def in_three_parts(told: ProgressCallback) -> dict[str, float]:
     for done in range(4):
         told(done, 3)
     return {"all": 1.0}

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from phi2demo.engine.engine import END_OF_TEXT
-from phi2demo.tasks.task import Budget
+from phi2demo.tasks.task import PromptLimit
 from phi2demo.training.instructions import CONTINUATION_TOKENS, FORMS, REPLAY, REPLAY_TOKENS, Example
 
-WORDS = Budget(lambda text: len(text.split()), 1024)
+WORDS = PromptLimit(lambda text: len(text.split()), 1024)
 
 
-def make(task: str, row: dict[str, Any], *, seed: int = 0, budget: Budget = WORDS) -> Example | None:
+def make(task: str, row: dict[str, Any], *, seed: int = 0, budget: PromptLimit = WORDS) -> Example | None:
     return FORMS[task][1](row, np.random.default_rng(seed), budget)
 
 
@@ -30,7 +30,9 @@ def test_summarization() -> None:
 
 def test_a_long_document_is_cut_at_a_sentence_end() -> None:
     document = " ".join(f"This is sentence number {n} of it." for n in range(100))
-    example = make("summarization", {"document": document, "summary": "Short."}, budget=Budget(WORDS.count_tokens, 60))
+    example = make(
+        "summarization", {"document": document, "summary": "Short."}, budget=PromptLimit(WORDS.count_tokens, 60)
+    )
     assert example is not None
     assert len(f"{example.prompt} {example.output}".split()) <= 60
     text = example.prompt.splitlines()[1]
@@ -40,7 +42,7 @@ def test_a_long_document_is_cut_at_a_sentence_end() -> None:
 
 def test_a_document_that_would_lose_nearly_all_is_left_out() -> None:
     row = {"document": "word " * 100, "summary": "Short."}
-    assert make("summarization", row, budget=Budget(WORDS.count_tokens, 30)) is None
+    assert make("summarization", row, budget=PromptLimit(WORDS.count_tokens, 30)) is None
 
 
 @pytest.mark.parametrize(("label", "word"), [(1, "positive"), (0, "negative")])
@@ -103,6 +105,6 @@ def test_the_replay_of_a_long_text_is_bounded_and_does_not_end() -> None:
     assert text.startswith(example.output)
     assert REPLAY_TOKENS - 7 < len(example.output.split()) <= REPLAY_TOKENS
     assert not example.ended
-    short = make(REPLAY, {"text": text}, budget=Budget(WORDS.count_tokens, 50))
+    short = make(REPLAY, {"text": text}, budget=PromptLimit(WORDS.count_tokens, 50))
     assert short is not None
     assert 42 < len(short.output.split()) < 50

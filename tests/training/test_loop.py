@@ -12,7 +12,7 @@ from transformers import PhiForCausalLM
 from phi2demo.errors import DataError, SettingsError
 from phi2demo.training.batch import Batch
 from phi2demo.training.checkpoints import TrainingState
-from phi2demo.training.held_out import Told
+from phi2demo.training.held_out import ProgressCallback
 from phi2demo.training.log import read_log
 from phi2demo.training.loop import StoppedError, batches_from, train
 from phi2demo.training.loss import target_loss
@@ -62,7 +62,7 @@ def test_parts_change_nothing_but_rounding(tmp_path: Path) -> None:
 
 
 def test_validation_does_not_disturb(tmp_path: Path) -> None:
-    def validate(told: Told) -> dict[str, float]:
+    def validate(told: ProgressCallback) -> dict[str, float]:
         torch.rand(3)
         return {"all": 1.0}
 
@@ -83,7 +83,7 @@ class Validations:
     def __init__(self, *losses: float) -> None:
         self._losses = list(losses)
 
-    def __call__(self, told: Told) -> dict[str, float]:
+    def __call__(self, told: ProgressCallback) -> dict[str, float]:
         return {"all": self._losses.pop(0)}
 
 
@@ -140,7 +140,7 @@ def test_a_stop_while_it_is_measured_is_heeded_and_made_up_for(tmp_path: Path, s
         def __init__(self, *, interrupted: bool = False) -> None:
             self.measured, self._interrupted = 0, interrupted
 
-        def __call__(self, told: Told) -> dict[str, float]:
+        def __call__(self, told: ProgressCallback) -> dict[str, float]:
             for done in range(3):
                 told(done, 3)
                 if self._interrupted and self.measured == step // 4 - 1 and done == 1:
@@ -189,7 +189,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(tmp_path: Path, number: sig
 def test_dropout_is_of_training_alone_and_workers_change_nothing(tmp_path: Path) -> None:
     batch, seen = RandomBatches().at(0), []
 
-    def validate(told: Told) -> dict[str, float]:
+    def validate(told: ProgressCallback) -> dict[str, float]:
         with torch.no_grad():
             seen.append([float(target_loss(model, batch, torch.device("cpu"))) for _ in range(2)])
         return {"all": 1.0}

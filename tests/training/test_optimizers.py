@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from phi2demo.training.optimizers import Joined, make_optimizer
+from phi2demo.training.optimizers import JoinedOptimizer, make_optimizer
 
 
 class Small(torch.nn.Module):
@@ -38,7 +38,7 @@ def learn(model: Small, optimizer: torch.optim.Optimizer, steps: range) -> float
 def test_muon_gets_the_matrices_of_the_layers_and_nothing_else() -> None:
     model = Small()
     optimizer = made(model)
-    assert isinstance(optimizer, Joined)
+    assert isinstance(optimizer, JoinedOptimizer)
     muon, adamw = optimizer._parts
     assert [p.shape for group in muon.param_groups for p in group["params"]] == [(8, 8)]
     assert [len(group["params"]) for group in adamw.param_groups] == [2, 1]

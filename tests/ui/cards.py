@@ -3,8 +3,8 @@
 from pathlib import Path
 from tempfile import mkdtemp
 
-from phi2demo.cards.model_cards import Place, Shelf
-from phi2demo.engine.engine import Use
+from phi2demo.cards.model_cards import ModelCards, Place
+from phi2demo.engine.engine import Variant
 from tests.cards.reports import adapter_facts, base_facts
 
 CARD = """---
@@ -53,7 +53,7 @@ PICTURE = (
 )
 
 
-def scripted_shelf(with_adapter: bool = True, folder: Path | None = None) -> Shelf:
+def scripted_shelf(with_adapter: bool = True, folder: Path | None = None) -> ModelCards:
     """The finetuned model with its own card, the base without one."""
     root = folder or Path(mkdtemp())
     adapter, base = root / "adapter", root / "base"
@@ -61,8 +61,8 @@ def scripted_shelf(with_adapter: bool = True, folder: Path | None = None) -> She
         made.mkdir()
     (adapter / "README.md").write_text(CARD, encoding="utf-8")
     (adapter / "loss.svg").write_text(PICTURE, encoding="utf-8")
-    places: dict[Use, Place] = {}
+    places: dict[Variant, Place] = {}
     if with_adapter:
         places["finetuned"] = Place(adapter, lambda recorded: adapter_facts(reports=()))
     places["base"] = Place(base, lambda recorded: base_facts())
-    return Shelf(places)
+    return ModelCards(places)

@@ -6,7 +6,7 @@ import pytest
 
 from phi2demo.engine.loading import EngineLoader
 from phi2demo.tasks import TASKS
-from phi2demo.tasks.declared import Declaration
+from phi2demo.tasks.declared import AdapterTasks
 from phi2demo.ui.description import ModelDescription
 from phi2demo.ui.handlers import TabHandlers
 from phi2demo.ui.sessions import Sessions
@@ -46,9 +46,9 @@ def tab_of(loader: EngineLoader, sessions: Sessions) -> Callable[..., tuple[Task
     """Tab and handlers of a task, of a model that declares nothing or what is given."""
     import gradio as gr
 
-    def build(task: str, declaration: Declaration | None = None) -> tuple[TaskTab, TabHandlers]:
+    def build(task: str, adapter_tasks: AdapterTasks | None = None) -> tuple[TaskTab, TabHandlers]:
         with gr.Blocks():
-            tab = build_task_tab(TASKS[task], DESCRIPTION, declaration or Declaration())
+            tab = build_task_tab(TASKS[task], DESCRIPTION, adapter_tasks or AdapterTasks())
         return tab, TabHandlers(tab, loader, sessions)
 
     return build

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from phi2demo.engine.loading import EngineLoader
-from phi2demo.evaluation.reports import shipped_measures
-from phi2demo.tasks.declared import Declaration
+from phi2demo.evaluation.reports import shipped_test_sets
+from phi2demo.tasks.declared import AdapterTasks
 from phi2demo.ui.description import ModelDescription
 from phi2demo.ui.evaluate_handlers import EvaluateHandlers
 from phi2demo.ui.evaluate_reports import EvaluateReports
@@ -25,7 +25,7 @@ class EvaluatePage:
         self,
         loader: EngineLoader,
         sessions: Sessions,
-        shelf: Path,
+        model_cards: Path,
         *,
         description: ModelDescription = DESCRIPTION,
         turn_s: float = 20.0,
@@ -34,10 +34,10 @@ class EvaluatePage:
 
         with gr.Blocks():
             self.tab: EvaluateTab = build_evaluate_tab(
-                description, Declaration(), shipped=shipped_measures(shelf / "set")
+                description, AdapterTasks(), shipped=shipped_test_sets(model_cards / "set")
             )
         self.handlers = EvaluateHandlers(self.tab, loader, sessions, turn_s=turn_s)
-        self.reports = EvaluateReports(self.tab, loader, shelf=shelf)
+        self.reports = EvaluateReports(self.tab, loader, reports_folder=model_cards)
         tab = self.tab
         each = {*tab.live.all(), *tab.shown(), tab.source, tab.status, tab.estimate, tab.running, tab.turn}
         self.state: dict[Any, Any] = {component: getattr(component, "value", None) for component in each}

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from phi2demo.engine.loading import EngineLoader
-from phi2demo.tasks.declared import Declaration
+from phi2demo.tasks.declared import AdapterTasks
 from phi2demo.ui.explain_filling import ExplainFilling
 from phi2demo.ui.explain_handlers import ExplainHandlers
 from phi2demo.ui.explain_tab import ExplainTab, build_explain_tab
@@ -22,7 +22,7 @@ class ExplainPage:
         import gradio as gr
 
         with gr.Blocks(), gr.Tabs() as tabs, gr.Tab("Explain"):
-            self.tab: ExplainTab = build_explain_tab(tabs, DESCRIPTION, Declaration())
+            self.tab: ExplainTab = build_explain_tab(tabs, DESCRIPTION, AdapterTasks())
         self.handlers = ExplainHandlers(self.tab, loader, sessions, longest_s=longest_s)
         self.handlers._warmed = True
         self.filling = ExplainFilling(self.tab, loader, sessions)

@@ -41,7 +41,7 @@ def echo(prompt: Prompt) -> str:
     """The person's own words again, marked with who says them and with which seed."""
     text = prompt.text.removeprefix(END_OF_TEXT)
     body = text.removesuffix("\nOutput:").partition("\n")[2] or text
-    return f"{prompt.use} {prompt.seed % 97}: {body}"
+    return f"{prompt.variant} {prompt.seed % 97}: {body}"
 
 
 @dataclass
@@ -142,7 +142,7 @@ class ScriptedEngine:
         """A word is likely where the prompt has it too, all the more for the finetuned model; "not" speaks against it."""
         words = words_in(prompt.text)
         known = words_in(list(self._vocabulary)[token]) & words
-        gained = (2.5 if prompt.use == "finetuned" else 1.0) if known else 0.0
+        gained = (2.5 if prompt.variant == "finetuned" else 1.0) if known else 0.0
         return -3.0 + gained - (0.4 if "not" in words else 0.0) + 0.02 * min(len(words), 10)
 
 

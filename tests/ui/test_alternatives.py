@@ -2,7 +2,7 @@ import re
 
 from phi2demo.engine.engine import Candidate
 from phi2demo.tasks.candidates import Ranked
-from phi2demo.tasks.result import Listed
+from phi2demo.tasks.result import Alternative
 from phi2demo.ui.alternatives import SHOWN, alternatives
 
 
@@ -29,7 +29,12 @@ def test_the_best_is_first_and_the_likeliest_is_marked() -> None:
 
 def test_what_is_nearly_certain_has_no_minus_zero() -> None:
     html = alternatives(
-        ((Listed(Candidate(" Tom", (1,), "end"), "Tom", -0.01), Listed(Candidate(" He", (2,), "end"), "He", -5)),)
+        (
+            (
+                Alternative(Candidate(" Tom", (1,), "end"), "Tom", -0.01),
+                Alternative(Candidate(" He", (2,), "end"), "He", -5),
+            ),
+        )
     )
     assert "<td>0.0 (99%)</td>" in html
 
@@ -47,7 +52,7 @@ def test_a_long_text_shows_its_first_sentences() -> None:
 
 def test_what_was_only_listed_tells_shares_and_remarks() -> None:
     found = (("four", (1,), -2.0), ("214", (2, 3), -0.5), ("long", (4,), -20.0))
-    piece = [Listed(Candidate(f" {text}", ids, "end"), text, value) for text, ids, value in found]
+    piece = [Alternative(Candidate(f" {text}", ids, "end"), text, value) for text, ids, value in found]
     html = alternatives((piece,), lambda output: "" if output == "214" else "not <in> the text")
     rows = re.findall(r"<tr.*?</tr>", html)
     assert [re.sub("(<.*?>)+", "|", row) for row in rows] == [

@@ -47,36 +47,42 @@ def test_each_endpoint_gives_text_with_its_receipt(client: Any) -> None:
         answer = client.predict(**inputs, api_name=f"/{name}")
         assert answer["text"] == answer["receipt"]["output"]
         assert answer["receipt"]["text"] == inputs["text"]
-        assert answer["use"] == "finetuned"
+        assert answer["variant"] == "finetuned"
         assert isinstance(answer["notes"], list)
     assert client.predict("a great film", api_name="/classify")["probabilities"]["positive"] > 0.9
 
 
 def test_the_card_is_markdown(client: Any, error: type[Exception]) -> None:
     assert client.predict(api_name="/card").startswith("---\nlicense: mit\n")
-    assert "# Model Card for assets/model" in client.predict(use="base", api_name="/card")
+    assert "# Model Card for assets/model" in client.predict(variant="base", api_name="/card")
     with pytest.raises(error, match="choose one of finetuned, base"):
-        client.predict(use="other", api_name="/card")
+        client.predict(variant="other", api_name="/card")
 
 
 def test_both_gives_a_list(client: Any) -> None:
-    answers = client.predict(text="Once", use="both", seed=7, api_name="/generate")
-    assert [answer["use"] for answer in answers] == ["finetuned", "base"]
+    answers = client.predict(text="Once", variant="both", seed=7, api_name="/generate")
+    assert [answer["variant"] for answer in answers] == ["finetuned", "base"]
     assert {answer["receipt"]["seed"] for answer in answers} == {7}
 
 
 def test_the_base_is_asked_as_said(client: Any, error: type[Exception]) -> None:
-    for given, form in (({}, "template"), ({"base_form": "plain"}, "plain"), ({"base_form": "template"}, "template")):
-        answer = client.predict("Good morning.", use="base", **given, api_name="/translate")
-        assert answer["receipt"]["form"] == form
+    for given, prompt_style in (
+        ({}, "template"),
+        ({"base_prompt_style": "plain"}, "plain"),
+        ({"base_prompt_style": "template"}, "template"),
+    ):
+        answer = client.predict("Good morning.", variant="base", **given, api_name="/translate")
+        assert answer["receipt"]["prompt_style"] == prompt_style
         compared = client.predict("Good morning.", task="translate", **given, api_name="/compare")
-        assert {each["use"]: each["receipt"]["form"] for each in compared["answers"]}["base"] == form
+        assert {each["variant"]: each["receipt"]["prompt_style"] for each in compared["answers"]}[
+            "base"
+        ] == prompt_style
         explained = client.predict(
             "Good morning.", "Guten Morgen.", task="translate", of="base", trust=False, **given, api_name="/explain"
         )
-        assert explained["base_form"] == form
-    with pytest.raises(error, match="base_form is 'other'"):
-        client.predict("Good morning.", use="base", base_form="other", api_name="/translate")
+        assert explained["base_prompt_style"] == prompt_style
+    with pytest.raises(error, match="base_prompt_style is 'other'"):
+        client.predict("Good morning.", variant="base", base_prompt_style="other", api_name="/translate")
 
 
 def test_a_comparison_has_every_answer_with_its_scores(client: Any) -> None:
@@ -88,7 +94,7 @@ def test_a_comparison_has_every_answer_with_its_scores(client: Any) -> None:
         seed=7,
         api_name="/compare",
     )
-    assert [answer["use"] for answer in found["answers"]] == ["base", "finetuned"]
+    assert [answer["variant"] for answer in found["answers"]] == ["base", "finetuned"]
     assert all([score["name"] for score in answer["scores"]] == ["chrf", "bleu"] for answer in found["answers"])
     assert [(each["from"], each["to"]) for each in found["differences"]] == [
         ("base", "finetuned"), ("reference", "base"), ("reference", "finetuned"),
@@ -128,9 +134,9 @@ def test_partial_answers_stream(client: Any) -> None:
         ("generate", {"text": "x", "options": {"top_k": "many"}}, "top_k is 'many'"),
         ("generate", {"text": "x", "seed": -1}, "seed is -1"),
         ("generate", {"text": "x", "seed": "one"}, "seed is 'one'"),
-        ("generate", {"text": "x", "use": "most"}, "use is 'most'"),
-        ("generate", {"text": "x", "use": "all"}, "There is no second adapter here"),
-        ("generate", {"text": "x", "use": ["base"]}, "use is \\['base'\\]"),
+        ("generate", {"text": "x", "variant": "most"}, "variant is 'most'"),
+        ("generate", {"text": "x", "variant": "all"}, "There is no second adapter here"),
+        ("generate", {"text": "x", "variant": ["base"]}, "variant is \\['base'\\]"),
         ("generate", {"text": "x", "mode": "sing"}, "mode is 'sing'"),
         ("generate", {"text": " "}, "is empty"),
         ("generate", {"text": None}, "give a string"),
@@ -167,12 +173,12 @@ def test_what_cannot_be_answered_says_why(
 
 def test_four_at_once_get_their_own(client: Any) -> None:
     def call(at: int) -> tuple[str, str]:
-        use = ("finetuned", "base")[at % 2]
-        return use, client.predict(text=f"text {at}", use=use, seed=0, api_name="/generate")["text"]
+        variant = ("finetuned", "base")[at % 2]
+        return variant, client.predict(text=f"text {at}", variant=variant, seed=0, api_name="/generate")["text"]
 
     with ThreadPoolExecutor(4) as pool:
-        for at, (use, text) in enumerate(pool.map(call, range(4))):
-            assert text == f"{use} 0: text {at}"
+        for at, (variant, text) in enumerate(pool.map(call, range(4))):
+            assert text == f"{variant} 0: text {at}"
 
 
 def test_a_cancelled_call_frees_the_model(client: Any) -> None:
@@ -214,12 +220,12 @@ def test_without_an_output_the_model_is_asked_first(client: Any) -> None:
 
 def test_own_pairs_are_measured(client: Any, error: type[Exception]) -> None:
     rows = [{"text": "a great film", "label": "positive"}, {"text": "a dull film", "label": "positive"}]
-    job = client.submit(rows, task="classify", forms=["finetuned", "base_template"], api_name="/evaluate")
+    job = client.submit(rows, task="classify", systems=["finetuned", "base_template"], api_name="/evaluate")
     found = job.result()
-    (measure,) = found["report"]["measures"]
+    (test_set,) = found["report"]["test_sets"]
     assert found["complete"] is True
-    assert (measure["name"], measure["n"]) == ("sentiment.own", 2)
-    assert measure["figures"][0]["scores"]["finetuned"]["score"] == 50.0
+    assert (test_set["name"], test_set["n"]) == ("sentiment.own", 2)
+    assert test_set["figures"][0]["scores"]["finetuned"]["score"] == 50.0
     assert [answer["outputs"]["finetuned"] for answer in found["answers"]] == ["positive", "negative"]
     for wrong, says in (
         ({"rows": [{"text": "x"}], "task": "classify"}, "Row 1: label is missing"),

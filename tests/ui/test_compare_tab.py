@@ -14,7 +14,7 @@ import pytest
 from phi2demo.engine.engine import AdapterInfo, Prompt
 from phi2demo.engine.loading import EngineLoader
 from phi2demo.tasks import TASKS
-from phi2demo.tasks.declared import Declaration, Declarations
+from phi2demo.tasks.declared import AdapterTasks, VariantTasks
 from phi2demo.tasks.receipt import Receipt
 from phi2demo.ui.api import Endpoints
 from phi2demo.ui.compare_api import CompareEndpoint
@@ -26,7 +26,7 @@ from tests.ui.scripted import INFO, ScriptedEngine
 
 PAGE: Any = SimpleNamespace(session_hash="page")
 SECOND = AdapterInfo("scripted-second", "cccccccccccc", 8)
-DECLARED = Declarations(Declaration(), Declaration())
+DECLARED = VariantTasks(AdapterTasks(), AdapterTasks())
 SAID = {
     "base": "The train leaves.",
     "finetuned": "Der Zug fährt um acht.",
@@ -36,7 +36,7 @@ SAID = {
 
 @pytest.fixture
 def engine() -> ScriptedEngine:
-    return ScriptedEngine(replace(INFO, second=SECOND), reply=lambda prompt: SAID[prompt.use])
+    return ScriptedEngine(replace(INFO, second=SECOND), reply=lambda prompt: SAID[prompt.variant])
 
 
 @pytest.fixture
@@ -76,11 +76,11 @@ def test_every_model_answers_the_same_in_columns_of_its_own(tab: CompareTab, han
     assert list(tab.columns) == ["base", "finetuned", "second"]
     page = page_after(handlers.run(values_of(tab, source="en", target="fr", seed="7"), PAGE))
     assert "status done" in page[tab.status]
-    for use, column in tab.columns.items():
-        assert shown(page[column.text]) == SAID[use]
+    for variant, column in tab.columns.items():
+        assert shown(page[column.text]) == SAID[variant]
         receipt = Receipt.from_json(page[column.receipt])
-        assert (receipt.use, receipt.seed, receipt.options["target"]) == (use, 7, "fr")
-        assert receipt.adapter == (SECOND.name if use == "second" else INFO.adapter)
+        assert (receipt.variant, receipt.seed, receipt.options["target"]) == (variant, 7, "fr")
+        assert receipt.adapter == (SECOND.name if variant == "second" else INFO.adapter)
         assert "tokens/s" in page[column.facts]
         assert not page[column.score].visible
 
@@ -118,13 +118,13 @@ def test_differences_are_marked_and_marked_anew_without_asking_again(
 def test_a_good_answer_measures_every_answer(tab: CompareTab, handlers: CompareHandlers) -> None:
     reference = "Der Zug fährt um acht."
     page = page_after(handlers.run(values_of(tab, reference=reference, marks="reference"), PAGE))
-    for use, column in tab.columns.items():
+    for variant, column in tab.columns.items():
         assert page[column.score].visible
-        assert ("chrF <strong" in shown(page[column.score])) is (use == "finetuned")
+        assert ("chrF <strong" in shown(page[column.score])) is (variant == "finetuned")
     assert "no difference" in shown(page[tab.columns["finetuned"].marked])
     written = json.loads(page[tab.written])
     assert written["reference"] == reference
-    assert [answer["use"] for answer in written["answers"]] == ["base", "finetuned", "second"]
+    assert [answer["variant"] for answer in written["answers"]] == ["base", "finetuned", "second"]
     assert written["answers"][1]["scores"][0] | {"signature": ""} == {
         "name": "chrf", "title": "chrF", "value": 100.0, "signature": "", "digits": 1,
     }  # fmt: skip
@@ -232,48 +232,48 @@ def test_every_example_can_be_asked(tab: CompareTab, handlers: CompareHandlers) 
 
 
 def test_examples_follow_the_declaration() -> None:
-    few = read_samples(Declaration(tasks=("translation",), languages=("en", "fr")))
+    few = read_samples(AdapterTasks(tasks=("translation",), languages=("en", "fr")))
     assert [(sample.task, sample.options["target"]) for sample in few] == [("translation", "en")]
 
 
 def test_without_a_second_adapter_there_are_two_columns() -> None:
     with gr.Blocks():
-        tab = build_compare_tab(DESCRIPTION, Declarations(Declaration()))
+        tab = build_compare_tab(DESCRIPTION, VariantTasks(AdapterTasks()))
     assert list(tab.columns) == ["base", "finetuned"]
     assert [value for _, value in tab.marks.choices] == ["base", "finetuned", "reference", "nothing"]
 
 
-TRANSLATOR = Declaration(("translation",), languages=("en", "de"))
-CRITIC = Declaration(("translation", "sentiment"), languages=("en", "fr"))
+TRANSLATOR = AdapterTasks(("translation",), languages=("en", "de"))
+CRITIC = AdapterTasks(("translation", "sentiment"), languages=("en", "fr"))
 LACKS_SENTIMENT = "This adapter was not finetuned for sentiment."
 
 
 def test_what_only_one_adapter_was_finetuned_for_is_compared_and_said(loader: EngineLoader, sessions: Sessions) -> None:
     with gr.Blocks():
-        tab = build_compare_tab(replace(DESCRIPTION, second=SECOND.name), Declarations(TRANSLATOR, CRITIC))
+        tab = build_compare_tab(replace(DESCRIPTION, second=SECOND.name), VariantTasks(TRANSLATOR, CRITIC))
     assert [task for _, task in tab.task.choices] == ["translation", "sentiment"]
     assert [code for _, code in tab.asks["translation"].fields["target"].choices] == ["en", "de", "fr"]
     assert {sample.task for sample in tab.samples} == {"translation", "sentiment"}
     handlers = CompareHandlers(tab, loader, sessions)
     page = page_after(handlers.run(values_of(tab, "sentiment", "a great film"), PAGE))
-    noted = {use: LACKS_SENTIMENT in page[column.facts] for use, column in tab.columns.items()}
+    noted = {variant: LACKS_SENTIMENT in page[column.facts] for variant, column in tab.columns.items()}
     assert noted == {"base": False, "finetuned": True, "second": False}
     written = json.loads(page[tab.written])
     assert [LACKS_SENTIMENT in answer["notes"] for answer in written["answers"]] == [False, True, False]
     page = page_after(handlers.run(values_of(tab, source="en", target="de"), PAGE))
-    noted = {use: "not finetuned for German" in page[column.facts] for use, column in tab.columns.items()}
+    noted = {variant: "not finetuned for German" in page[column.facts] for variant, column in tab.columns.items()}
     assert noted == {"base": False, "finetuned": False, "second": True}
 
 
 def test_the_endpoints_say_it_too(loader: EngineLoader) -> None:
-    declared = Declarations(TRANSLATOR, CRITIC)
+    declared = VariantTasks(TRANSLATOR, CRITIC)
     found = last(CompareEndpoint(loader, declared).compare("a great film", "classify"))
     assert [answer["notes"] for answer in found["answers"]] == [[], [LACKS_SENTIMENT], []]
     endpoints = Endpoints(loader, declared)
     answers: Any = list(endpoints.classify("a great film", "all"))[-1]
     assert [answer["notes"] for answer in answers] == [[LACKS_SENTIMENT], [], []]
     assert last(endpoints.classify("a great film", "second"))["notes"] == []  # type: ignore[arg-type]
-    assert last(endpoints.translate("The train.", "en", "fr", "second"))["use"] == "second"  # type: ignore[arg-type]
+    assert last(endpoints.translate("The train.", "en", "fr", "second"))["variant"] == "second"  # type: ignore[arg-type]
     with pytest.raises(gr.Error, match="not finetuned for sentiment; the second adapter was: choose second"):
         list(endpoints.classify("a great film"))
     with pytest.raises(gr.Error, match="not finetuned for French"):
@@ -300,7 +300,7 @@ def test_the_endpoint_gives_what_the_page_shows(loader: EngineLoader, engine: Sc
         )
     )
     assert (found["task"], found["options"]) == ("translation", {"source": "en", "target": "fr"})
-    assert [(answer["use"], answer["text"]) for answer in found["answers"]] == [
+    assert [(answer["variant"], answer["text"]) for answer in found["answers"]] == [
         ("base", "The train"), ("finetuned", "Der Zug"), ("second", "Der Zug"),
     ]  # fmt: skip
     assert {answer["receipt"]["seed"] for answer in found["answers"]} == {3}
@@ -314,7 +314,7 @@ def test_the_endpoint_streams_and_asks_what_is_loaded(engine: ScriptedEngine) ->
 
     one = ScriptedEngine(INFO, delay_s=0.03, reply=words)
     steps = list(CompareEndpoint(started(one), DECLARED).compare("Once"))
-    assert [answer["use"] for answer in steps[0]["answers"]] == ["base", "finetuned"]
+    assert [answer["variant"] for answer in steps[0]["answers"]] == ["base", "finetuned"]
     assert "differences" not in steps[0]
     assert "differences" in steps[-1]
 

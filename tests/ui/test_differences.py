@@ -3,7 +3,7 @@ from html import unescape
 
 import pytest
 
-from phi2demo.engine.engine import GenerationOptions, Use
+from phi2demo.engine.engine import GenerationOptions, Variant
 from phi2demo.evaluation.comparison import Comparison, check_reference, compare
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.request import Request
@@ -25,8 +25,8 @@ GAP = '<span class="gap"> </span>'
 
 def compared(base: str, finetuned: str, reference: str | None = None, *, task: str = "generation") -> Comparison:
     said = {"base": base, "finetuned": finetuned}
-    request = Request(task, "a text", OPTIONS[task], GenerationOptions(), uses=("base", "finetuned"), seed=1)
-    results = answer(ScriptedEngine(lambda prompt: said[prompt.use]), request)
+    request = Request(task, "a text", OPTIONS[task], GenerationOptions(), variants=("base", "finetuned"), seed=1)
+    results = answer(ScriptedEngine(lambda prompt: said[prompt.variant]), request)
     return compare(request, results, check_reference(task, reference))
 
 
@@ -89,7 +89,7 @@ def test_the_head_says_how_much_is_shared() -> None:
 
 
 @pytest.mark.parametrize(
-    ("task", "use", "anchor", "reference"),
+    ("task", "variant", "anchor", "reference"),
     [
         ("generation", "base", "base", None),
         ("generation", "base", "reference", None),
@@ -98,8 +98,8 @@ def test_the_head_says_how_much_is_shared() -> None:
         ("sentiment", "base", "finetuned", "positive"),
     ],
 )
-def test_where_there_is_nothing_to_mark(task: str, use: Use, anchor: str, reference: str | None) -> None:
-    assert differences.marked(compared("a", "b", reference, task=task), use, anchor) == ""
+def test_where_there_is_nothing_to_mark(task: str, variant: Variant, anchor: str, reference: str | None) -> None:
+    assert differences.marked(compared("a", "b", reference, task=task), variant, anchor) == ""
 
 
 def test_the_legend_says_what_the_marks_mean_or_why_there_are_none() -> None:
@@ -128,5 +128,5 @@ def test_a_line_of_scores_says_which_is_best() -> None:
 
 def test_all_or_nothing_is_said_in_words() -> None:
     found = compared("", "", "negative", task="sentiment")
-    said = {result.use: plain(differences.score_line(found, result.use)) for result in found.results}
-    assert said == {result.use: "right" if result.text == "negative" else "wrong" for result in found.results}
+    said = {result.variant: plain(differences.score_line(found, result.variant)) for result in found.results}
+    assert said == {result.variant: "right" if result.text == "negative" else "wrong" for result in found.results}

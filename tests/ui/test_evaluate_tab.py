@@ -13,9 +13,9 @@ import pytest
 
 from phi2demo.engine.engine import Prompt
 from phi2demo.engine.loading import EngineLoader
-from phi2demo.evaluation.reports import SET_REPORT, SHELF
+from phi2demo.evaluation.reports import REPORTS_FOLDER, SET_REPORT
 from phi2demo.evaluation.run import EvaluationSettings, evaluate
-from phi2demo.tasks.declared import Declaration
+from phi2demo.tasks.declared import AdapterTasks
 from phi2demo.ui.evaluate_api import EvaluateEndpoint
 from phi2demo.ui.evaluate_handlers import ESTIMATE
 from phi2demo.ui.evaluate_reports import MAX_REPORT_BYTES, files_of
@@ -32,7 +32,7 @@ EVIL = "<script>window.hacked=1</script> <img src=x onerror=\"hacked=1\"> 'q' ðŸ
 
 def planted(prompt: Prompt) -> str:
     """The finetuned model translates; the base says the same whatever is asked. Reviews are judged by their words."""
-    if prompt.use == "base":
+    if prompt.variant == "base":
         return "nothing of the kind"
     found = re.search(r"[wW]or[dt](\d+)", prompt.text)
     return GERMAN.format(found[1]) if found else "once more"
@@ -44,9 +44,9 @@ def engine() -> ScriptedEngine:
 
 
 @pytest.fixture(scope="module")
-def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model_cards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped set in small, and the report of it with its answers."""
-    folder = tmp_path_factory.mktemp("evaluation") / "shelf"
+    folder = tmp_path_factory.mktemp("evaluation") / "model_cards"
     (folder / "set").mkdir(parents=True)
     pairs = [
         {
@@ -62,16 +62,16 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         (folder / "set" / f"{name}.test.jsonl").write_text(text, encoding="utf-8")
     settings = EvaluationSettings(
-        folder / "set", folder / "set_report", resamples=100, peers=False, forms=("finetuned", "base_plain"),
-        measures=("translation.everyday.en-de", "sentiment.moods"),
+        folder / "set", folder / "set_report", resamples=100, baselines=False, systems=("finetuned", "base_plain"),
+        test_sets=("translation.everyday.en-de", "sentiment.moods"),
     )  # fmt: skip
     evaluate(ScriptedEngine(reply=planted), settings, weights={})
     return folder
 
 
 @pytest.fixture
-def page(loader: EngineLoader, sessions: Sessions, shelf: Path) -> EvaluatePage:
-    return EvaluatePage(loader, sessions, shelf)
+def page(loader: EngineLoader, sessions: Sessions, model_cards: Path) -> EvaluatePage:
+    return EvaluatePage(loader, sessions, model_cards)
 
 
 def opened(page: EvaluatePage) -> EvaluatePage:
@@ -91,20 +91,20 @@ def test_the_report_of_the_loaded_weights_is_there_when_the_tab_opens(page: Eval
     assert "too few to rank" in page.html("slices")
 
 
-def test_figures_of_other_weights_are_said_to_be(shelf: Path, sessions: Sessions) -> None:
+def test_figures_of_other_weights_are_said_to_be(model_cards: Path, sessions: Sessions) -> None:
     other = EngineLoader(lambda: ScriptedEngine(replace(INFO, adapter_revision="ffffffffffff"))).start()
     other.engine(timeout_s=5)
-    page = opened(EvaluatePage(other, sessions, shelf))
+    page = opened(EvaluatePage(other, sessions, model_cards))
     assert "other weights than those that answer here" in page.html("about")
     assert "ffffffffffff" in page.html("about")
 
 
-def test_while_the_weights_load_it_says_so_and_then_whose_they_are(shelf: Path, sessions: Sessions) -> None:
+def test_while_the_weights_load_it_says_so_and_then_whose_they_are(model_cards: Path, sessions: Sessions) -> None:
     import threading
 
     ready = threading.Event()
     loader = EngineLoader(lambda: (ready.wait(10), ScriptedEngine())[1]).start()
-    page = opened(EvaluatePage(loader, sessions, shelf))
+    page = opened(EvaluatePage(loader, sessions, model_cards))
     assert "still loading" in page.html("about")
     ready.set()
     loader.engine(timeout_s=5)
@@ -138,12 +138,12 @@ def test_single_items_worst_best_and_change(page: EvaluatePage) -> None:
     assert "right" in moods[page.tab.examples.list]
 
 
-def test_a_report_of_ones_own_and_a_file_that_is_none(page: EvaluatePage, shelf: Path, tmp_path: Path) -> None:
+def test_a_report_of_ones_own_and_a_file_that_is_none(page: EvaluatePage, model_cards: Path, tmp_path: Path) -> None:
     opened(page)
     own, wrong = tmp_path / "own.json", tmp_path / "wrong.json"
-    document = json.loads((shelf / "set_report" / "report.json").read_text(encoding="utf-8"))
+    document = json.loads((model_cards / "set_report" / "report.json").read_text(encoding="utf-8"))
     document["model"] |= {"base": EVIL[:200], "adapter_revision": "eeeeeeeeeeee"}
-    document["measures"][0]["name"] = EVIL[:200]
+    document["test_sets"][0]["name"] = EVIL[:200]
     own.write_text(json.dumps(document), encoding="utf-8")
     wrong.write_text('{"measures": [{}]}', encoding="utf-8")
     page.state |= page.reports.open_report(str(own))
@@ -161,9 +161,11 @@ def test_a_report_of_ones_own_and_a_file_that_is_none(page: EvaluatePage, shelf:
     assert "Read own.json" in page.html("status"), "the same file of another visitor"
 
 
-def test_of_a_report_of_ones_own_only_its_figures_are_kept(page: EvaluatePage, shelf: Path, tmp_path: Path) -> None:
+def test_of_a_report_of_ones_own_only_its_figures_are_kept(
+    page: EvaluatePage, model_cards: Path, tmp_path: Path
+) -> None:
     own = tmp_path / "own.json"
-    document = json.loads((shelf / "set_report" / "report.json").read_text(encoding="utf-8"))
+    document = json.loads((model_cards / "set_report" / "report.json").read_text(encoding="utf-8"))
     document["settings"]["live"] = True  # made on a page, but whose?
     own.write_text(json.dumps(document | {"unknown": [{}] * 1000}), encoding="utf-8")
     page.state |= page.reports.open_report(str(own))
@@ -187,7 +189,7 @@ def test_a_report_that_is_too_large_is_refused_unread(
 
 
 def test_reports_several_times_as_large_as_those_that_ship_can_be_opened() -> None:
-    sizes = [path.stat().st_size for path in (*SHELF.glob("*.json"), SHELF / SET_REPORT)]
+    sizes = [path.stat().st_size for path in (*REPORTS_FOLDER.glob("*.json"), REPORTS_FOLDER / SET_REPORT)]
     assert 5 * max(sizes) < MAX_REPORT_BYTES
 
 
@@ -197,9 +199,9 @@ def test_a_live_run_on_the_shipped_items_gives_the_planted_figures(page: Evaluat
     assert "status done" in page.html("status")
     found = page.state[page.tab.found]
     assert found.live
-    assert sum(measure.n for measure in found.report.measures) == 6
-    measures = {measure.name: measure for measure in found.report.measures}
-    scores = measures["translation.everyday.en-de"].figures[1].scores
+    assert sum(test_set.n for test_set in found.report.test_sets) == 6
+    test_sets = {test_set.name: test_set for test_set in found.report.test_sets}
+    scores = test_sets["translation.everyday.en-de"].figures[1].scores
     assert scores["finetuned"].score > 60
     assert scores["base_plain"].score < 20
     assert "under 20 items a measure, too few to tell" in page.html("plot")
@@ -221,9 +223,9 @@ def test_own_pairs_are_measured(page: EvaluatePage) -> None:
     page.fill(source_of="own", pairs=PAIRS)
     page.run()
     found = page.state[page.tab.found]
-    (measure,) = found.report.measures
-    assert (measure.name, measure.n) == ("translation.own.en-de", 6)
-    assert measure.figures[1].scores["finetuned"].score == pytest.approx(100)
+    (test_set,) = found.report.test_sets
+    assert (test_set.name, test_set.n) == ("translation.own.en-de", 6)
+    assert test_set.figures[1].scores["finetuned"].score == pytest.approx(100)
     assert "Wort3 geht" in files_of(found)["answers.jsonl"]
 
 
@@ -236,7 +238,7 @@ def test_own_pairs_are_measured(page: EvaluatePage) -> None:
         ({"source_of": "run", "tasks": []}, "No task is chosen"),
         ({"source_of": "run", "count": 2.5}, "number of items is 2.5"),
         ({"source_of": "run", "count": 500}, "number of items is 500"),
-        ({"source_of": "run", "forms": []}, "Nothing is chosen under Ask"),
+        ({"source_of": "run", "systems": []}, "Nothing is chosen under Ask"),
         ({"source_of": "run", "seed": -1}, "The seed is -1"),
         ({"source_of": "own", "pairs": "source,target\nword1 explode,b\n"}, "Something went wrong"),
     ],
@@ -275,7 +277,7 @@ def test_stop_ends_it_within_a_second_and_shows_what_was_done(
     page.follow(steps)
     assert time.monotonic() - stopped < 1.0
     assert "Stopped after" in page.html("status")
-    assert page.state[page.tab.found].report.measures[0].n == 4
+    assert page.state[page.tab.found].report.test_sets[0].n == 4
     assert engine.running == 0
     assert len(sessions) == 0
 
@@ -296,10 +298,10 @@ def test_a_closed_page_frees_the_model(page: EvaluatePage, engine: ScriptedEngin
 
 
 def test_others_have_their_turn_in_a_long_run(
-    loader: EngineLoader, engine: ScriptedEngine, sessions: Sessions, shelf: Path
+    loader: EngineLoader, engine: ScriptedEngine, sessions: Sessions, model_cards: Path
 ) -> None:
     engine.delay_s = 0.05
-    page = EvaluatePage(loader, sessions, shelf, turn_s=0.1)
+    page = EvaluatePage(loader, sessions, model_cards, turn_s=0.1)
     page.fill(source_of="own", pairs=PAIRS)
     page.state |= page.handlers.begin(PAGE)
     for step in page.handlers.run(page.state, PAGE):
@@ -308,7 +310,7 @@ def test_others_have_their_turn_in_a_long_run(
     assert page.state[page.tab.found] is None
     assert sessions.present("page", ID)  # so that Stop reaches it
     page.follow(page.handlers.go_on(page.state, PAGE))
-    assert page.state[page.tab.found].report.measures[0].n == 6
+    assert page.state[page.tab.found].report.test_sets[0].n == 6
     assert page.state[page.tab.running] is None
     assert len(sessions) == 0
     (nothing,) = page.handlers.go_on(page.state, PAGE)
@@ -317,10 +319,10 @@ def test_others_have_their_turn_in_a_long_run(
 
 
 def test_stop_between_two_turns_shows_at_once_what_was_done(
-    loader: EngineLoader, engine: ScriptedEngine, sessions: Sessions, shelf: Path
+    loader: EngineLoader, engine: ScriptedEngine, sessions: Sessions, model_cards: Path
 ) -> None:
     engine.delay_s = 0.05
-    page = EvaluatePage(loader, sessions, shelf, turn_s=0.1)
+    page = EvaluatePage(loader, sessions, model_cards, turn_s=0.1)
     page.fill(source_of="own", pairs=PAIRS)
     for step in (page.handlers.begin(PAGE), *page.handlers.run(page.state, PAGE)):
         page.state |= step
@@ -328,7 +330,7 @@ def test_stop_between_two_turns_shows_at_once_what_was_done(
         page.state |= step
     page.state |= page.handlers.stop(page.state[page.tab.running], PAGE)
     assert re.search(r"Stopped after \d of 12 answers", page.html("status"))
-    assert page.state[page.tab.found].report.measures[0].n == 4
+    assert page.state[page.tab.found].report.test_sets[0].n == 4
     assert page.state[page.tab.running] is None
     assert page.state[page.tab.left] > 0
     left = page.handlers.refused(None, PAGE)
@@ -339,21 +341,21 @@ def test_stop_between_two_turns_shows_at_once_what_was_done(
 
 def test_a_call_takes_no_longer_than_it_may(loader: EngineLoader, engine: ScriptedEngine) -> None:
     rows = [{"source": ENGLISH.format(at), "target": GERMAN.format(at)} for at in range(40)]
-    *_, whole = EvaluateEndpoint(loader, Declaration()).evaluate(rows[:4])
+    *_, whole = EvaluateEndpoint(loader, AdapterTasks()).evaluate(rows[:4])
     assert whole["complete"] is True
     engine.delay_s = 0.1
     started = time.monotonic()
-    *_, part = EvaluateEndpoint(loader, Declaration(), longest_s=2.0).evaluate(rows)
+    *_, part = EvaluateEndpoint(loader, AdapterTasks(), longest_s=2.0).evaluate(rows)
     assert time.monotonic() - started < 5
     assert part["complete"] is False
     assert 0 < len(part["answers"]) < 40
 
 
 def test_a_run_that_loses_its_place_shows_what_was_done(
-    loader: EngineLoader, engine: ScriptedEngine, sessions: Sessions, shelf: Path
+    loader: EngineLoader, engine: ScriptedEngine, sessions: Sessions, model_cards: Path
 ) -> None:
     engine.delay_s = 0.05
-    page = EvaluatePage(loader, sessions, shelf, turn_s=0.1)
+    page = EvaluatePage(loader, sessions, model_cards, turn_s=0.1)
     page.fill(source_of="own", pairs=PAIRS)
     for step in page.handlers.run(page.state, PAGE):
         page.state |= step
@@ -363,7 +365,7 @@ def test_a_run_that_loses_its_place_shows_what_was_done(
         page.state |= step
     page.state |= page.handlers.refused(page.state[page.tab.running], PAGE)
     assert "Too many requests" in page.html("status")
-    assert page.state[page.tab.found].report.measures[0].n == 4
+    assert page.state[page.tab.found].report.test_sets[0].n == 4
     assert len(sessions) == 0
 
 
@@ -382,12 +384,12 @@ def test_an_estimate_comes_before_and_makes_way(page: EvaluatePage, sessions: Se
     assert list(page.handlers.estimate(page.state, PAGE)) == []
 
 
-def test_a_bare_base_has_one_column_and_no_comparison(shelf: Path, sessions: Sessions) -> None:
+def test_a_bare_base_has_one_column_and_no_comparison(model_cards: Path, sessions: Sessions) -> None:
     bare = replace(INFO, adapter=None, adapter_revision=None, lora_rank=None)
     loader = EngineLoader(lambda: ScriptedEngine(bare, reply=planted)).start()
     loader.engine(timeout_s=5)
-    page = EvaluatePage(loader, sessions, shelf, description=replace(DESCRIPTION, adapter=None))
-    assert [value for _, value in page.tab.live.forms.choices] == ["base_template", "base_plain"]
+    page = EvaluatePage(loader, sessions, model_cards, description=replace(DESCRIPTION, adapter=None))
+    assert [value for _, value in page.tab.live.systems.choices] == ["base_template", "base_plain"]
     page.fill(source_of="own", pairs=PAIRS)
     page.run()
     assert "Scores by measure" in page.html("plot")
@@ -421,7 +423,7 @@ def test_everything_can_be_taken_away(page: EvaluatePage) -> None:
     packed = base64.b64decode(page.reports.download_of("zip")(found))
     with zipfile.ZipFile(io.BytesIO(packed)) as archive:
         assert sorted(archive.namelist()) == ["answers.jsonl", "report.json", "table.csv"]
-        assert json.loads(archive.read("report.json"))["format"] == 1
+        assert json.loads(archive.read("report.json"))["format"] == 2
         assert len(archive.read("answers.jsonl").splitlines()) == 30
     assert page.reports.download_of("csv")(found).startswith("measure,")
     with pytest.raises(gr.Error, match="no longer kept"):

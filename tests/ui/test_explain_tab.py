@@ -67,10 +67,10 @@ def test_partial_values_come_on_the_way(page: ExplainPage, engine: ScriptedEngin
 
 def test_the_base_is_asked_as_chosen(page: ExplainPage) -> None:
     for model, shown in (("finetuned", False), ("base", True), ("difference", True), ("second", False)):
-        assert page.filling.switch(model)[page.tab.ask.base_form].visible is shown
-    page.fill(TEXT, OUTPUT, units="words", model="base", base_form="plain")
+        assert page.filling.switch(model)[page.tab.ask.base_prompt_style].visible is shown
+    page.fill(TEXT, OUTPUT, units="words", model="base", base_prompt_style="plain")
     page.explain()
-    assert page.state[page.tab.found].request.base_form == "plain"
+    assert page.state[page.tab.found].request.base_prompt_style == "plain"
     assert "the base asked as plain text" in page.html("settings")
 
 
@@ -278,11 +278,11 @@ def test_explain_does_not_wait_for_an_estimate(page: ExplainPage, engine: Script
     assert not sessions.present("page", ESTIMATE)
 
 
-def answered(built: tuple[TaskTab, TabHandlers], text: str, use: str = "finetuned", **fields: Any) -> Any:
+def answered(built: tuple[TaskTab, TabHandlers], text: str, variant: str = "finetuned", **fields: Any) -> Any:
     """The state that "Why these words?" hands over."""
     tab, handlers = built
-    shown, _ = states(tab, handlers.run(values_of(tab, text, use=use, **fields), PAGE))
-    column = tab.columns["base" if use == "base" else "finetuned"]
+    shown, _ = states(tab, handlers.run(values_of(tab, text, variant=variant, **fields), PAGE))
+    column = tab.columns["base" if variant == "base" else "finetuned"]
     return shown[column.answered]
 
 

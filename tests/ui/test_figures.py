@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from phi2demo.evaluation.report import as_report
-from phi2demo.evaluation.slices import FIFTHS
+from phi2demo.evaluation.slices import CONFIDENCE_QUINTILES
 from phi2demo.ui import figures, slice_table
 from phi2demo.ui.evaluate_reports import differing
 from tests.evaluation.test_report import small
@@ -13,7 +13,7 @@ from tests.tasks.scripted import INFO
 
 def with_figure(**changes: Any) -> Any:
     report = small()
-    report["measures"][0]["figures"][0] |= changes
+    report["test_sets"][0]["figures"][0] |= changes
     return as_report(report)
 
 
@@ -38,14 +38,14 @@ def test_dots_and_whiskers_stand_where_their_numbers_are() -> None:
     ],
 )
 def test_a_difference_in_words(changes: dict[str, Any], n: int, kind: str, words: str) -> None:
-    assert figures.verdict(with_figure(**changes).measures[0].figures[0], n) == (kind, words)
+    assert figures.verdict(with_figure(**changes).test_sets[0].figures[0], n) == (kind, words)
 
 
 @pytest.mark.parametrize(("n", "p"), [(19, "too few"), (20, "0.010")])
 def test_a_few_items_have_no_p(n: int, p: str) -> None:
     report = small()
-    report["measures"][0] |= {"n": n}
-    report["measures"][0]["figures"][0]["difference"] |= {"p": 0.01}
+    report["test_sets"][0] |= {"n": n}
+    report["test_sets"][0]["figures"][0]["difference"] |= {"p": 0.01}
     assert f'<td class="number" data-label="p">{p}</td>' in figures.table(as_report(report))
 
 
@@ -57,17 +57,17 @@ def test_scales_end_at_round_numbers(highest: float, top: float) -> None:
 def test_what_is_better_when_lower_has_a_scale_of_its_own() -> None:
     report = small()
     prose = {"title": "bits per character", "higher_is_better": False, "digits": 3}
-    figure = report["measures"][0]["figures"][0] | prose
-    report["measures"].append(report["measures"][0] | {"name": "prose.x", "figures": [figure]})
+    figure = report["test_sets"][0]["figures"][0] | prose
+    report["test_sets"].append(report["test_sets"][0] | {"name": "prose.x", "figures": [figure]})
     assert figures.plot(as_report(report)).count('class="plot"') == 2
 
 
 def test_slices_are_coloured_by_gain_and_small_ones_are_grey() -> None:
     report = small()
-    part = report["measures"][0]["slices"][0]
+    part = report["test_sets"][0]["slices"][0]
     figure = part["figures"][0]
     worse = figure | {"difference": {"value": -5.0, "low": -8.0, "high": -1.0, "p": 0.01}}
-    report["measures"][0]["slices"] = [
+    report["test_sets"][0]["slices"] = [
         part | {"by": "genre", "name": "<b>odd</b>"},
         part | {"by": "length", "name": "long", "n": 30, "enough": True, "figures": [worse]},
         part | {"by": "length", "name": "short", "n": 40, "enough": True},
@@ -80,19 +80,19 @@ def test_slices_are_coloured_by_gain_and_small_ones_are_grey() -> None:
     assert "<strong>−5.0</strong>" in cells[1][2]
     assert "too few to rank" in cells[2][2]
     assert "<b>odd" not in table
-    assert slice_table.heat(as_report(small() | {"measures": []})).startswith('<p class="note')
+    assert slice_table.heat(as_report(small() | {"test_sets": []})).startswith('<p class="note')
 
 
 def test_fifths_of_confidence_tell_what_it_is_worth_and_are_not_in_the_heat_table() -> None:
     report = small()
     assert slice_table.scores(as_report(report)) == ""
-    measure = report["measures"][0]
-    part = measure["slices"][0]
-    fifths = [
+    test_set = report["test_sets"][0]
+    part = test_set["slices"][0]
+    quintiles = [
         part | {"by": "confidence", "name": name, "n": 80, "bounds": {"low": high - 0.1, "high": high}}
-        for name, high in zip(FIFTHS, (0.4, 0.6, 0.8, 0.9, 1.0), strict=True)
+        for name, high in zip(CONFIDENCE_QUINTILES, (0.4, 0.6, 0.8, 0.9, 1.0), strict=True)
     ]
-    report["measures"] = [measure | {"slices": [part, *fifths[:-1]]}, measure | {"name": "prose.x"}]
+    report["test_sets"] = [test_set | {"slices": [part, *quintiles[:-1]]}, test_set | {"name": "prose.x"}]
     table = slice_table.scores(as_report(report))
     cells = re.findall(r'<td class="number"[^>]*>(.*?)</td>', table)
     assert cells == [*(f"30.0 <small>to {share}%</small>" for share in (40, 60, 80, 90)), ""]
@@ -105,13 +105,13 @@ def test_fifths_of_confidence_tell_what_it_is_worth_and_are_not_in_the_heat_tabl
 def test_slices_of_what_was_seen_before_say_how_many_sets_are_clean() -> None:
     report = small()
     assert "Contamination" not in slice_table.heat(as_report(report))
-    measure = report["measures"][0]
-    part = measure["slices"][0]
+    test_set = report["test_sets"][0]
+    part = test_set["slices"][0]
     seen = {"in training": 2, "in validation": 0, "in neither": 38, "files": {"x": 2}}
-    report["measures"] = [
-        measure | {"contamination": seen, "slices": [part | {"by": "contamination", "name": "in training"}, part]},
-        measure | {"name": "prose.x", "contamination": seen | {"in training": 0, "files": {}}},
-        measure | {"name": "prose.y"},
+    report["test_sets"] = [
+        test_set | {"contamination": seen, "slices": [part | {"by": "contamination", "name": "in training"}, part]},
+        test_set | {"name": "prose.x", "contamination": seen | {"in training": 0, "files": {}}},
+        test_set | {"name": "prose.y"},
     ]
     table = slice_table.heat(as_report(report))
     assert table.index(">Length</th>") < table.index(">Contamination</th>")

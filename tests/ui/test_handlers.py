@@ -16,7 +16,7 @@ from phi2demo.engine.loading import EngineLoader
 from phi2demo.errors import SettingsError
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.candidates import Ranked
-from phi2demo.tasks.declared import Declaration
+from phi2demo.tasks.declared import AdapterTasks
 from phi2demo.ui.handlers import TabHandlers
 from phi2demo.ui.options import option_inputs
 from phi2demo.ui.sessions import Sessions
@@ -35,7 +35,9 @@ def values_of(tab: TaskTab, text: str, **fields: Any) -> dict[Any, Any]:
     values = {component: component.value for component in tab.ask.all()}
     values[tab.ask.text] = text
     for name, value in fields.items():
-        component = tab.ask.use if name == "use" else tab.ask.fields.get(name) or tab.ask.options.components[name]
+        component = (
+            tab.ask.variant if name == "variant" else tab.ask.fields.get(name) or tab.ask.options.components[name]
+        )
         values[component] = value
     return values
 
@@ -68,39 +70,42 @@ def test_text_streams_and_ends_with_facts_and_a_receipt(tab_of: Callable[[str], 
 
 def test_side_by_side_fills_both_columns(tab_of: Callable[[str], Built]) -> None:
     tab, handlers = tab_of("translation")
-    page, _ = states(tab, handlers.run(values_of(tab, "The train leaves.", use="both"), PAGE))
+    page, _ = states(tab, handlers.run(values_of(tab, "The train leaves.", variant="both"), PAGE))
     assert page[tab.columns["finetuned"].text].startswith("finetuned")
     assert page[tab.columns["base"].text].startswith("base")
 
 
 @pytest.mark.parametrize(
-    ("form", "says"), [("plain", "asked as plain text"), ("template", "asked with the instruction")]
+    ("prompt_style", "says"), [("plain", "asked as plain text"), ("template", "asked with the instruction")]
 )
 def test_the_base_is_asked_as_chosen_and_its_answer_says_how(
-    tab_of: Callable[[str], Built], form: str, says: str
+    tab_of: Callable[[str], Built], prompt_style: str, says: str
 ) -> None:
     tab, handlers = tab_of("translation")
-    values = values_of(tab, "The train leaves.", use="both") | {tab.ask.base_form: form}
+    values = values_of(tab, "The train leaves.", variant="both") | {tab.ask.base_prompt_style: prompt_style}
     page, _ = states(tab, handlers.run(values, PAGE))
     assert says in page[tab.columns["base"].facts]
     assert "asked" not in page[tab.columns["finetuned"].facts]
-    assert json.loads(page[tab.columns["base"].receipt])["form"] == form
+    assert json.loads(page[tab.columns["base"].receipt])["prompt_style"] == prompt_style
 
 
 def test_how_the_base_is_asked_is_shown_where_it_is_asked(tab_of: Callable[[str], Built]) -> None:
     tab, handlers = tab_of("translation")
-    assert tab.ask.base_form.visible is False
-    shown = {use: handlers.switch(use)[tab.ask.base_form].visible for use in ("finetuned", "base", "both")}
+    assert tab.ask.base_prompt_style.visible is False
+    shown = {
+        variant: handlers.switch(variant)[tab.ask.base_prompt_style].visible
+        for variant in ("finetuned", "base", "both")
+    }
     assert shown == {"finetuned": False, "base": True, "both": True}
 
 
 def test_how_the_base_is_asked_is_not_shown_where_it_goes_on_with_a_text_as_it_is(
     tab_of: Callable[..., Built],
 ) -> None:
-    tab, handlers = tab_of("generation", Declaration(modes=("continue",)))
-    assert handlers.switch("both")[tab.ask.base_form].visible is False
+    tab, handlers = tab_of("generation", AdapterTasks(modes=("continue",)))
+    assert handlers.switch("both")[tab.ask.base_prompt_style].visible is False
     tab, handlers = tab_of("generation")
-    assert handlers.switch("both")[tab.ask.base_form].visible is True
+    assert handlers.switch("both")[tab.ask.base_prompt_style].visible is True
 
 
 def test_a_label_comes_with_its_probabilities(tab_of: Callable[[str], Built]) -> None:
@@ -302,7 +307,7 @@ def test_what_was_weighed_stands_under_the_answer(tab_of: Callable[[str], Built]
 
 
 def test_a_text_in_a_language_that_was_not_measured_is_noted(tab_of: Callable[..., Built]) -> None:
-    tab, handlers = tab_of("sentiment", Declaration(taught_in={"sentiment": ("en",)}))
+    tab, handlers = tab_of("sentiment", AdapterTasks(training_languages={"sentiment": ("en",)}))
     for text, noted in (
         ("Ce film est une catastrophe, et les acteurs n'y peuvent rien.", True),
         ("A dull film, good for sleep.", False),
@@ -315,7 +320,7 @@ def test_a_text_in_a_language_that_was_not_measured_is_noted(tab_of: Callable[..
 
 def test_options_start_as_the_adapter_says(tab_of: Callable[..., Built]) -> None:
     said = dataclasses.replace(TASKS["summarization"].generation, num_beams=3, guidance_scale=1.25, copy_bias=1.5)
-    tab, _ = tab_of("summarization", Declaration(decoding={"summarization": said}))
+    tab, _ = tab_of("summarization", AdapterTasks(decoding={"summarization": said}))
     shown = {name: component.value for name, component in tab.ask.options.components.items()}
     assert (shown["num_beams"], shown["guidance_scale"], shown["copy_bias"]) == (3, 1.25, 1.5)
     assert tab.read(values_of(tab, "Hello.")).generation == said
@@ -339,8 +344,8 @@ def test_options_are_offered_where_they_make_sense(tab_of: Callable[[str], Built
 
 def test_a_request_takes_no_longer_than_it_may(loader: EngineLoader, sessions: Sessions) -> None:
     with gr.Blocks():
-        tab = build_task_tab(TASKS["translation"], DESCRIPTION, Declaration(), longest_s=300)
-        other = build_task_tab(TASKS["generation"], DESCRIPTION, Declaration(), longest_s=300)
+        tab = build_task_tab(TASKS["translation"], DESCRIPTION, AdapterTasks(), longest_s=300)
+        other = build_task_tab(TASKS["generation"], DESCRIPTION, AdapterTasks(), longest_s=300)
     box = tab.ask.options.components["time_limit_s"]
     assert (box.value, other.ask.options.components["time_limit_s"].value) == (300, 120)
     assert "300 at most" in box.info
@@ -356,7 +361,7 @@ def test_a_replay_takes_no_longer_than_it_may_and_says_what_that_changed(
     loader: EngineLoader, sessions: Sessions, engine: ScriptedEngine
 ) -> None:
     with gr.Blocks():
-        tab = build_task_tab(TASKS["translation"], DESCRIPTION, Declaration())
+        tab = build_task_tab(TASKS["translation"], DESCRIPTION, AdapterTasks())
     column, text = tab.columns["finetuned"], " ".join(f"Sentence {at} is here." for at in range(20))
     page, _ = states(tab, TabHandlers(tab, loader, sessions).run(values_of(tab, text), PAGE))
     replay = TabHandlers(tab, loader, sessions, longest_s=1).replay_of(column)
@@ -371,17 +376,17 @@ def test_the_strength_of_the_finetuning_is_read(tab_of: Callable[..., Built]) ->
     assert tab.read(values_of(tab, "Good.", adapter_strength=0.25)).generation.adapter_strength == 0.25
     assert tab.read(values_of(tab, "Good.")).generation.adapter_strength == 1
     said = dataclasses.replace(TASKS["generation"].generation, adapter_strength=0.5)
-    tab, _ = tab_of("generation", Declaration(decoding={"generation": said}))
+    tab, _ = tab_of("generation", AdapterTasks(decoding={"generation": said}))
     assert tab.read(values_of(tab, "Once")).generation.adapter_strength == 0.5
 
 
 def test_an_answer_at_part_of_the_strength_says_so(tab_of: Callable[[str], Built]) -> None:
     tab, handlers = tab_of("generation")
-    finetuned, base = (tab.columns[use].facts for use in ("finetuned", "base"))
-    page, _ = states(tab, handlers.run(values_of(tab, "Once", use="both", adapter_strength=0.5), PAGE))
+    finetuned, base = (tab.columns[variant].facts for variant in ("finetuned", "base"))
+    page, _ = states(tab, handlers.run(values_of(tab, "Once", variant="both", adapter_strength=0.5), PAGE))
     assert "finetuning at 0.5 of its strength" in page[finetuned]
     assert "of its strength" not in page[base]
-    page, _ = states(tab, handlers.run(values_of(tab, "Once", use="both"), PAGE))
+    page, _ = states(tab, handlers.run(values_of(tab, "Once", variant="both"), PAGE))
     assert "of its strength" not in page[finetuned]
 
 
@@ -402,7 +407,7 @@ def test_the_weight_of_the_way_back_is_read(tab_of: Callable[[str], Built]) -> N
 
 def test_capitals_are_read_as_the_box_says(tab_of: Callable[..., Built]) -> None:
     said = dataclasses.replace(TASKS["translation"].generation, sentence_case=True)
-    tab, handlers = tab_of("translation", Declaration(decoding={"translation": said}))
+    tab, handlers = tab_of("translation", AdapterTasks(decoding={"translation": said}))
     assert tab.read(values_of(tab, "HELLO YOU.")).generation.sentence_case
     facts = tab.columns["finetuned"].facts
     page, _ = states(tab, handlers.run(values_of(tab, "HELLO YOU."), PAGE))
@@ -423,13 +428,13 @@ def answered(tab: TaskTab, handlers: TabHandlers, text: str, **fields: Any) -> d
     return page | states(tab, handlers.run(page, PAGE))[0]
 
 
-@pytest.mark.parametrize("use", ["finetuned", "base", "both"])
+@pytest.mark.parametrize("variant", ["finetuned", "base", "both"])
 def test_swap_takes_the_answer_that_is_shown_along_and_gives_the_text_back(
-    tab_of: Callable[[str], Built], use: str
+    tab_of: Callable[[str], Built], variant: str
 ) -> None:
     tab, handlers = tab_of("translation")
-    page = answered(tab, handlers, "The train leaves.", use=use)
-    shown = page[tab.columns["base" if use == "base" else "finetuned"].text]
+    page = answered(tab, handlers, "The train leaves.", variant=variant)
+    shown = page[tab.columns["base" if variant == "base" else "finetuned"].text]
     assert shown not in ("", "The train leaves.")
     assert swapped(tab, handlers, page) == (shown, "de", "en")
     assert swapped(tab, handlers, page) == ("The train leaves.", "en", "de")
@@ -437,11 +442,11 @@ def test_swap_takes_the_answer_that_is_shown_along_and_gives_the_text_back(
 
 
 def test_swap_leaves_a_text_that_was_not_answered(tab_of: Callable[..., Built]) -> None:
-    tab, handlers = tab_of("translation", Declaration(languages=("en", "de", "fr")))
+    tab, handlers = tab_of("translation", AdapterTasks(languages=("en", "de", "fr")))
     page = answered(tab, handlers, "The train leaves.")
     assert swapped(tab, handlers, page | {tab.ask.text: "Another text."}) == ("Another text.", "de", "en")
     assert swapped(tab, handlers, page | {tab.ask.fields["target"]: "fr"}) == ("The train leaves.", "fr", "en")
-    assert swapped(tab, handlers, page | {tab.ask.use: "base"}) == ("The train leaves.", "de", "en")
+    assert swapped(tab, handlers, page | {tab.ask.variant: "base"}) == ("The train leaves.", "de", "en")
     page[tab.ask.text] = "Typed since."
     assert swapped(tab, handlers, page) == ("Typed since.", "de", "en")
     assert swapped(tab, handlers, page) == ("Typed since.", "en", "de")
@@ -492,7 +497,7 @@ def test_where_it_was_as_unsure_the_measured_score_is_told(
     loader: EngineLoader, engine: ScriptedEngine, sessions: Sessions, tmp_path: Path
 ) -> None:
     scores = (12.0,) * 5  # whichever fifth it is
-    report = small() | {"measures": [measured("translation.pairs.en-de", 400, scores=scores, metric="accuracy")]}
+    report = small() | {"test_sets": [measured("translation.pairs.en-de", 400, scores=scores, metric="accuracy")]}
     info = engine.info
     told = (
         "On the test set, answers with a similar probability score 12.0 in BLEU; all answers score 30.0 "
@@ -502,7 +507,7 @@ def test_where_it_was_as_unsure_the_measured_score_is_told(
         report["model"] |= {"base_revision": revision, "adapter_revision": info.adapter_revision}
         (tmp_path / "report.json").write_text(json.dumps(report), encoding="utf-8")
         with gr.Blocks():
-            tab = build_task_tab(TASKS["translation"], DESCRIPTION, Declaration())
+            tab = build_task_tab(TASKS["translation"], DESCRIPTION, AdapterTasks())
         handlers = TabHandlers(tab, loader, sessions, reports=tmp_path)
         page, _ = states(tab, handlers.run(values_of(tab, "one two three"), PAGE))
         facts = page[tab.columns["finetuned"].facts]

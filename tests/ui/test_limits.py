@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from phi2demo.tasks.declared import Declaration
+from phi2demo.tasks.declared import AdapterTasks
 from phi2demo.ui.header import audit_of, limits_panel
 from tests.ui.conftest import DESCRIPTION
 from tests.ui.scripted import INFO
@@ -34,16 +34,16 @@ def test_the_audit_of_these_weights_is_shown_with_its_date(audit: Path) -> None:
     html = audit_of(KNOWN, audit)
     assert "2026-11-24" in html
     assert "Told nothing, it preferred the &lt;b&gt;masculine&lt;/b&gt; form in 90 %." in html
-    assert "Nothing was flagged." in limits_panel(DESCRIPTION, Declaration(), audit=html)
+    assert "Nothing was flagged." in limits_panel(DESCRIPTION, AdapterTasks(), audit=html)
 
 
 def test_the_languages_that_tasks_were_finetuned_on_are_said() -> None:
-    declared = Declaration(languages=("en", "de"), taught_in={"sentiment": ("en",), "summarization": ("en",)})
+    declared = AdapterTasks(languages=("en", "de"), training_languages={"sentiment": ("en",), "summarization": ("en",)})
     panel = limits_panel(DESCRIPTION, declared, audit="")
     assert "It was trained on English and German. Other languages come out badly." in panel
     assert "Sentiment and Summarize were finetuned on English texts alone." in panel
-    assert "was finetuned on" not in limits_panel(DESCRIPTION, Declaration(), audit="")
-    one = Declaration(taught_in={"sentiment": ("en", "de")})
+    assert "was finetuned on" not in limits_panel(DESCRIPTION, AdapterTasks(), audit="")
+    one = AdapterTasks(training_languages={"sentiment": ("en", "de")})
     assert "Sentiment was finetuned on English and German texts alone." in limits_panel(DESCRIPTION, one, audit="")
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from phi2demo.engine.loading import EngineLoader
 from phi2demo.errors import ModelError
-from phi2demo.tasks.declared import Declaration
+from phi2demo.tasks.declared import AdapterTasks
 from phi2demo.ui import markup
 from phi2demo.ui.header import count, identity_of, limits_panel
 from tests.ui.conftest import DESCRIPTION
@@ -58,11 +58,11 @@ def test_the_header_says_why_the_loading_failed() -> None:
 
 
 def test_the_limits_say_what_this_model_is() -> None:
-    embedded = limits_panel(DESCRIPTION, Declaration(languages=("en", "de")), audit="")
+    embedded = limits_panel(DESCRIPTION, AdapterTasks(languages=("en", "de")), audit="")
     assert "not Phi-2" in embedded
     assert "English and German" in embedded
     assert "python app.py --model microsoft/phi-2" in embedded
-    bare = limits_panel(replace(DESCRIPTION, is_embedded=False, adapter=None), Declaration(), audit="")
+    bare = limits_panel(replace(DESCRIPTION, is_embedded=False, adapter=None), AdapterTasks(), audit="")
     assert "not Phi-2" not in bare
 
 

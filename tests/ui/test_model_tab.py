@@ -33,11 +33,11 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
 def build(loader: EngineLoader, folder: Path) -> Page:
     import gradio as gr
 
-    meter, shelf = Meter(), scripted_shelf(folder=folder)
+    meter, model_cards = Meter(), scripted_shelf(folder=folder)
     with gr.Blocks(), gr.Tabs(), gr.Tab("Model") as opened:
-        tab = build_model_tab(opened, shelf, loader, meter)
+        tab = build_model_tab(opened, model_cards, loader, meter)
     emissions = EmissionsHandlers(loader, meter)
-    return Page(tab, ModelHandlers(tab, shelf, emissions), emissions, meter)
+    return Page(tab, ModelHandlers(tab, model_cards, emissions), emissions, meter)
 
 
 def test_the_card_of_the_folder_with_its_picture_and_without_its_front_matter(page: Page) -> None:
