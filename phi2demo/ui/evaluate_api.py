@@ -47,7 +47,7 @@ class EvaluateEndpoint:
             task: "translate", "summarize", "classify" or "answer".
             source: Language of a translation's source, as a two-letter code.
             target: Language of its target.
-            forms: Any of "finetuned", "base_template", "base_plain" (the base as it was pretrained); null: finetuned and
+            systems: Any of "finetuned", "base_template", "base_plain" (the base as it was pretrained); null: finetuned and
                 base_plain, or base_template where there is no adapter.
             seed: Of the resamples behind the intervals.
 

@@ -231,7 +231,7 @@ def test_own_pairs_are_measured(client: Any, error: type[Exception]) -> None:
         ({"rows": [{"text": "x"}], "task": "classify"}, "Row 1: label is missing"),
         ({"rows": [], "task": "classify"}, "at least one"),
         ({"rows": rows, "task": "generate"}, "task is 'generation'"),
-        ({"rows": rows, "task": "classify", "forms": ["best"]}, "at least one of finetuned"),
+        ({"rows": rows, "task": "classify", "systems": ["best"]}, "at least one of finetuned"),
         ({"rows": [{"source": "a", "target": "b"}], "target": "en"}, "both 'en'"),
         ({"rows": [{"source": "a", "target": "b"}], "target": "xx"}, "target is 'xx'"),
     ):

@@ -425,7 +425,7 @@ def test_everything_can_be_taken_away(page: EvaluatePage) -> None:
         assert sorted(archive.namelist()) == ["answers.jsonl", "report.json", "table.csv"]
         assert json.loads(archive.read("report.json"))["format"] == 2
         assert len(archive.read("answers.jsonl").splitlines()) == 30
-    assert page.reports.download_of("csv")(found).startswith("measure,")
+    assert page.reports.download_of("csv")(found).startswith("test_set,")
     with pytest.raises(gr.Error, match="no longer kept"):
         page.reports.download_of("json")(None)
     with pytest.raises(gr.Error, match="not at hand"):
