@@ -52,8 +52,6 @@ class GenerationOptions:
     """No run of so many tokens stands twice in the output (Paulus et al., 2018); 0 allows all."""
     num_beams: int = 1
     """Above 1, beam search: no sampling, no text while it runs."""
-    guidance_scale: float = 1.0
-    """Above 1, what the person's text makes likelier is preferred; see `engine.guidance`. Twice the rows to compute."""
     copy_bias: float = 0.0
     """Nats by which what stands in the prompt is preferred; see `engine.copying`."""
     reverse_weight: float = 0.0
@@ -101,7 +99,6 @@ RANGES: dict[str, tuple[int, int] | tuple[float, float]] = {
     "repetition_penalty": (1.0, 2.0),
     "no_repeat_ngram_size": (0, 10),
     "num_beams": (1, 8),
-    "guidance_scale": (1.0, 5.0),
     "copy_bias": (0.0, 10.0),
     "reverse_weight": (0.0, 2.0),
     "min_support": (0.0, 10.0),
@@ -126,8 +123,6 @@ class Prompt:
     """Of this row's own random generator: a row samples the same text alone and in any batch."""
     stop: tuple[str, ...] = ()
     """Strings that end this row, beside those of the options."""
-    without: str = ""
-    """The same prompt without the person's text, for guidance; where it is empty, the row is not guided."""
 
 
 @dataclass(frozen=True)

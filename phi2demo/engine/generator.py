@@ -12,7 +12,7 @@ from phi2demo.engine.decoder import MixedDecoder, PhiDecoder
 from phi2demo.engine.engine import GenerationOptions, ModelInfo, Snapshot
 from phi2demo.engine.loading import ADAPTER
 from phi2demo.engine.phi_weights import PhiWeights, WeightCopies, base_of, rotary_table, supports
-from phi2demo.engine.sampling import Vocabulary, WatchWithoutGuides, logits_processors
+from phi2demo.engine.sampling import Vocabulary, logits_processors
 from phi2demo.engine.search import Ends, beam_search, greedy
 from phi2demo.engine.strength import scaled
 from phi2demo.engine.watch import Watch
@@ -37,27 +37,16 @@ class Job:
     """One batch on its way through the generating thread."""
 
     batch: "BatchEncoding"
-    """Left-padded, on the device; with guides, they stand behind the rows."""
+    """Left-padded, on the device."""
     adapters: list[str]
-    """Of each row and guide."""
+    """Of each row."""
     options: GenerationOptions
     seeds: list[int]
-    """Of each row and guide."""
+    """Of each row."""
     max_new_tokens: int
     """As asked for, or what the context has left."""
     end_ids: frozenset[int]
     watch: Watch
-    """Of the rows alone."""
-
-    @property
-    def rows(self) -> int:
-        """Without guides."""
-        return len(self.adapters) // 2 if self.options.guidance_scale > 1 else len(self.adapters)
-
-    @property
-    def follower(self) -> Watch | WatchWithoutGuides:
-        """What sees every row and guide."""
-        return self.watch if self.rows == len(self.adapters) else WatchWithoutGuides(self.watch, self.rows)
 
 
 class Generator:
@@ -105,7 +94,7 @@ class Generator:
             **mixing(self._info, job.adapters),
             **(self._keeping(cache) if cache is not None else {}),
             logits_processor=process,
-            stopping_criteria=StoppingCriteriaList([job.follower]),
+            stopping_criteria=StoppingCriteriaList([job.watch]),
             max_new_tokens=job.max_new_tokens,
             num_beams=job.options.num_beams,
             num_return_sequences=job.options.num_beams,
@@ -115,7 +104,7 @@ class Generator:
             eos_token_id=sorted(job.end_ids),
             use_cache=True,
         )
-        return job.watch.finish(output[:, length:].unflatten(0, (-1, job.options.num_beams))[: job.rows].tolist())
+        return job.watch.finish(output[:, length:].unflatten(0, (-1, job.options.num_beams)).tolist())
 
     def _weights(self, job: Job) -> dict[str, PhiWeights] | None:
         """By adapter; None where the decoder cannot write this batch."""
@@ -139,21 +128,20 @@ class Generator:
         decoder, logits = read
         ids, ends = job.batch["input_ids"], Ends(job.end_ids, self._pad_id, job.max_new_tokens)
         if job.options.num_beams > 1:
-            found = beam_search(decoder, logits, ids, process, job.follower, ends, beams=job.options.num_beams)
-            return found[: job.rows]
-        greedy(decoder, logits, ids, process, job.follower, ends)
+            found = beam_search(decoder, logits, ids, process, job.watch, ends, beams=job.options.num_beams)
+            return found
+        greedy(decoder, logits, ids, process, job.watch, ends)
         return None
 
     def _read(self, job: Job, weights: dict[str, PhiWeights]) -> tuple[MixedDecoder, torch.Tensor] | None:
-        """The prompts read, and the logits after them; None where `watch` ends it. Guides, which are shorter, by themselves."""
+        """The prompts read, and the logits after them; None where `watch` ends it."""
         ids, padding = job.batch["input_ids"], (1 - job.batch["attention_mask"]).sum(1)
         config, rotary = base_of(self._model).config, rotary_table(self._model)
-        kinds = [(adapter, row >= job.rows) for row, adapter in enumerate(job.adapters)]
         parts, found = [], []
-        for kind in dict.fromkeys(kinds):
-            rows = torch.tensor([row for row, each in enumerate(kinds) if each == kind])
+        for kind in dict.fromkeys(job.adapters):
+            rows = torch.tensor([row for row, adapter in enumerate(job.adapters) if adapter == kind])
             start = int(padding[rows].min())
-            decoder = PhiDecoder(weights[kind[0]], config, rotary, padding[rows] - start)
+            decoder = PhiDecoder(weights[kind], config, rotary, padding[rows] - start)
             for chunk in torch.split(ids[rows, start:], self._chunk(len(rows), ids.shape[1] - start), dim=1):
                 if job.watch.halt_reason():
                     return None

@@ -4,7 +4,6 @@ import logging
 import queue
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
@@ -81,17 +80,14 @@ class LocalEngine:
         self, prompts: Sequence[Prompt], options: GenerationOptions, *, cancel: threading.Event | None = None
     ) -> Iterator[Snapshot]:
         """Generate all rows in one batch; see `Engine.stream`."""
-        rows = list(prompts)
-        if options.guidance_scale > 1:
-            rows += [replace(each, text=each.without or each.text) for each in prompts]
-        batch, adapters, room = self._encode(rows)
+        batch, adapters, room = self._encode(prompts)
         max_new_tokens = min(options.max_new_tokens, room)
         closed = threading.Event()
         reports: queue.SimpleQueue[Snapshot | BaseException] = queue.SimpleQueue()
         watch = Watch(
             self._tokenizer,
             options,
-            prompt_tokens=batch["attention_mask"].sum(1).tolist()[: len(prompts)],
+            prompt_tokens=batch["attention_mask"].sum(1).tolist(),
             stops=[prompt.stop for prompt in prompts],
             max_new_tokens=max_new_tokens,
             end_ids=self._end_ids,
@@ -103,7 +99,7 @@ class LocalEngine:
                 yield watch.finish(None)
                 return
             yield watch.snapshot()
-        job = Job(batch, adapters, options, [row.seed for row in rows], max_new_tokens, self._end_ids, watch)
+        job = Job(batch, adapters, options, [prompt.seed for prompt in prompts], max_new_tokens, self._end_ids, watch)
         thread = threading.Thread(target=self._work, args=(job, reports), name="generate", daemon=True)
         try:
             thread.start()

@@ -10,48 +10,15 @@ from transformers import (
     LogitsProcessorList,
     NoRepeatNGramLogitsProcessor,
     RepetitionPenaltyLogitsProcessor,
-    StoppingCriteria,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
 )
 
 from phi2demo.engine.engine import GenerationOptions
-from phi2demo.engine.watch import Watch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-
-class Guidance(LogitsProcessor):
-    """The same guided log-probabilities for a row and its guide, so that both choose the same token."""
-
-    def __init__(self, scale: float) -> None:
-        self._scale = scale
-
-    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
-        """Of shape (2 x rows, vocabulary), as are the scores."""
-        told, untold = scores.float().log_softmax(-1).chunk(2)
-        guided = (untold + self._scale * (told - untold)).log_softmax(-1)
-        return torch.cat([guided, guided])  # type: ignore[return-value]
-
-
-class WatchWithoutGuides(StoppingCriteria):
-    """Shows a watch its rows alone; a guide is done when its row is."""
-
-    def __init__(self, watch: Watch, rows: int) -> None:
-        """`rows` of the batch, guides not counted."""
-        self._watch, self._rows = watch, rows
-
-    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor, **_: object) -> torch.BoolTensor:
-        """Which are done, (2 x rows x beams,)."""
-        half: torch.LongTensor = input_ids[: len(input_ids) // 2]  # type: ignore[assignment]
-        done = self._watch(half, scores)
-        return torch.cat([done, done])  # type: ignore[return-value]
-
-    def mark_ended(self, rows: Iterable[int]) -> None:
-        """See `Watch.mark_ended`."""
-        self._watch.mark_ended(row for row in rows if row < self._rows)
 
 
 FUNCTION_WORDS = """
@@ -82,20 +49,20 @@ class Vocabulary:
 
 
 class CopyBias(LogitsProcessor):
-    """Log-probabilities after what stands in a row's prompt was made likelier. A guide has those of the row beside it."""
+    """Log-probabilities after what stands in a row's prompt was made likelier."""
 
-    def __init__(self, nats: float, prompt_length: int, vocabulary: Vocabulary, *, guided: bool) -> None:
+    def __init__(self, nats: float, prompt_length: int, vocabulary: Vocabulary) -> None:
         """`prompt_length` is the padded length of the prompts."""
-        self._nats, self._prompt_length, self._vocabulary, self._guided = nats, prompt_length, vocabulary, guided
+        self._nats, self._prompt_length, self._vocabulary = nats, prompt_length, vocabulary
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
-        """Of shape (rows, vocabulary), as are the scores; with guides, these are the second half of the rows."""
-        prompts = input_ids[: len(input_ids) // (1 + self._guided), : self._prompt_length]
+        """Of shape (rows, vocabulary), as are the scores."""
+        prompts = input_ids[:, : self._prompt_length]
         bias = torch.zeros(len(prompts), scores.shape[1], device=scores.device).scatter_(1, prompts, self._nats)
         bias[:, self._vocabulary.pad_id] = 0.0  # it stands where a prompt is shorter than others
         common = self._vocabulary.common.to(scores.device)
         bias[:, common[common < scores.shape[1]]] = self._nats
-        return (scores.float() + bias.repeat(1 + self._guided, 1)).log_softmax(-1)  # type: ignore[return-value]
+        return (scores.float() + bias).log_softmax(-1)  # type: ignore[return-value]
 
 
 def _punctuates(text: str) -> bool:
@@ -110,13 +77,10 @@ def logits_processors(
 
     `prompt_length` is the padded length of the batch's prompts: what stands there is not held against a repetition.
     `vocabulary` is asked for only where the options have a bias: finding it takes a moment.
-    Guides, where the options want them, are rows too, each with the seed of its row.
     """
     processors = LogitsProcessorList()
-    if options.guidance_scale > 1:
-        processors.append(Guidance(options.guidance_scale))
     if options.copy_bias > 0:
-        processors.append(CopyBias(options.copy_bias, prompt_length, vocabulary(), guided=options.guidance_scale > 1))
+        processors.append(CopyBias(options.copy_bias, prompt_length, vocabulary()))
     if options.repetition_penalty > 1:
         penalty = RepetitionPenaltyLogitsProcessor(options.repetition_penalty)
         processors.append(OutputOnly(penalty, prompt_length))

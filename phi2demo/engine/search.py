@@ -17,7 +17,7 @@ SPARE = 0.75
 
 
 class Watch(Protocol):
-    """Follows the rows; see `engine.watch` and `engine.guidance`."""
+    """Follows the rows; see `engine.watch`."""
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.BoolTensor:
         """Which rows are done, (rows x beams,)."""

@@ -85,6 +85,8 @@ def _softmax(labels: Sequence[str], scores: Sequence[Score]) -> dict[str, float]
     return {label: weight / sum(weights) for label, weight in zip(labels, weights, strict=True)}
 
 
+NEUTRAL_BEFORE = {"guidance_scale": 1.0}
+"""Options that there were, with the value by which they changed nothing."""
 SETTINGS_UNKNOWN = (
     "The receipt does not tell the settings of its adapter, as receipts did not at first. The adapter loaded here has "
     "the same weights; whether it also has the same lora_alpha and other settings is not known."
@@ -149,6 +151,9 @@ def request_of(receipt: Receipt) -> Request:
         generation = dict(receipt.generation)
         if isinstance(stop := generation.get("stop", []), list):
             generation["stop"] = tuple(text for text in stop if text not in task.stop)
+        for name in generation.keys() & NEUTRAL_BEFORE.keys():
+            if generation.pop(name) != NEUTRAL_BEFORE[name]:
+                raise InputError(f"The receipt is of an older version: {name} is an option that this one lacks.")
         return Request(
             task=receipt.task,
             text=receipt.text,

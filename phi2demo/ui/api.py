@@ -65,7 +65,7 @@ class Endpoints(Endpoint):
                 where there is an adapter.
             seed: A whole number that makes a sampled answer the same again; null: random, said in the receipt.
             options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty,
-                no_repeat_ngram_size, num_beams, guidance_scale, copy_bias, adapter_strength, time_limit_s.
+                no_repeat_ngram_size, num_beams, copy_bias, adapter_strength, time_limit_s.
             base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null:
                 plain where its folder records that it was pretrained so.
 
@@ -100,7 +100,7 @@ class Endpoints(Endpoint):
                 where there is an adapter.
             seed: A whole number that makes a sampled answer the same again; null: random, said in the receipt.
             options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty,
-                no_repeat_ngram_size, num_beams, guidance_scale, copy_bias, adapter_strength, time_limit_s,
+                no_repeat_ngram_size, num_beams, copy_bias, adapter_strength, time_limit_s,
                 sentence_case (true: a text in capitals, or without any, is read as sentences are written).
             base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null:
                 plain where its folder records that it was pretrained so.
@@ -134,7 +134,7 @@ class Endpoints(Endpoint):
                 where there is an adapter.
             seed: A whole number that makes a sampled answer the same again; null: random, said in the receipt.
             options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty,
-                no_repeat_ngram_size, num_beams, guidance_scale, copy_bias, reverse_weight, adapter_strength,
+                no_repeat_ngram_size, num_beams, copy_bias, reverse_weight, adapter_strength,
                 time_limit_s, sentence_case (true: a text in capitals, or without any, is read as sentences are written).
             base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null:
                 plain where its folder records that it was pretrained so.
@@ -193,7 +193,7 @@ class Endpoints(Endpoint):
                 where there is an adapter.
             seed: A whole number that makes a sampled answer the same again; null: random, said in the receipt.
             options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty,
-                no_repeat_ngram_size, num_beams, guidance_scale, copy_bias, min_support (below it an adapter answers "not in the
+                no_repeat_ngram_size, num_beams, copy_bias, min_support (below it an adapter answers "not in the
                 text"), adapter_strength, time_limit_s, sentence_case (true: a text in capitals, or without any, is read as
                 sentences are written).
             base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null:

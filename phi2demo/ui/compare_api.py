@@ -57,7 +57,7 @@ class CompareEndpoint(Endpoint):
             reference: A good answer, that every answer is measured against; null: none.
             seed: A whole number that makes sampled answers the same again; null: random, said in the receipts.
             options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty,
-                no_repeat_ngram_size, num_beams, guidance_scale, copy_bias, reverse_weight, adapter_strength,
+                no_repeat_ngram_size, num_beams, copy_bias, reverse_weight, adapter_strength,
                 time_limit_s, sentence_case (true: a text in capitals, or without any, is read as sentences are written).
             base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null:
                 plain where its folder records that it was pretrained so.

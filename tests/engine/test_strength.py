@@ -26,7 +26,6 @@ WAYS = [
     GenerationOptions(max_new_tokens=12),
     GenerationOptions(max_new_tokens=12, temperature=1.0),
     GenerationOptions(max_new_tokens=8, num_beams=3),
-    GenerationOptions(max_new_tokens=12, guidance_scale=1.5),
 ]
 
 
@@ -51,7 +50,7 @@ def totals(engine: LocalEngine, prompts: list[Prompt] = PROMPTS, **settings: Any
 
 
 def at(strength: float, options: GenerationOptions) -> GenerationOptions:
-    values = {name: getattr(options, name) for name in ("max_new_tokens", "temperature", "num_beams", "guidance_scale")}
+    values = {name: getattr(options, name) for name in ("max_new_tokens", "temperature", "num_beams")}
     return GenerationOptions(**values, adapter_strength=strength)
 
 

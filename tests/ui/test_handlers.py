@@ -319,10 +319,10 @@ def test_a_text_in_a_language_that_was_not_measured_is_noted(tab_of: Callable[..
 
 
 def test_options_start_as_the_adapter_says(tab_of: Callable[..., Built]) -> None:
-    said = dataclasses.replace(TASKS["summarization"].generation, num_beams=3, guidance_scale=1.25, copy_bias=1.5)
+    said = dataclasses.replace(TASKS["summarization"].generation, num_beams=3, copy_bias=1.5)
     tab, _ = tab_of("summarization", AdapterTasks(decoding={"summarization": said}))
     shown = {name: component.value for name, component in tab.ask.options.components.items()}
-    assert (shown["num_beams"], shown["guidance_scale"], shown["copy_bias"]) == (3, 1.25, 1.5)
+    assert (shown["num_beams"], shown["copy_bias"]) == (3, 1.5)
     assert tab.read(values_of(tab, "Hello.")).generation == said
     assert tab.read(values_of(tab, "Hello.", copy_bias=0.0, num_beams=None)).generation.num_beams == 3, "emptied"
 
