@@ -15,6 +15,7 @@ import pytest
 
 from phi2demo.__main__ import COMMANDS, main
 from phi2demo.tasks import TASKS
+from phi2demo.tasks.declared import read_adapter_tasks
 from tests.servers import serving
 
 ROOT = Path(__file__).parent.parent
@@ -137,6 +138,12 @@ def test_the_tree_names_what_is_there_and_every_package() -> None:
         assert path.exists(), f"the README's tree names {path}, which is not there"
     packages = {path.parent for path in (ROOT / "phi2demo").glob("*/__init__.py")}
     assert packages <= named
+
+
+def test_the_example_of_tasks_json_can_be_read(tmp_path: Path) -> None:
+    (example,) = blocks(TEXTS[README], "json")
+    (tmp_path / "tasks.json").write_text(example, encoding="utf-8")
+    assert read_adapter_tasks(tmp_path).tasks == tuple(json.loads(example)["tasks"])
 
 
 def test_every_dependency_has_its_reason() -> None:
