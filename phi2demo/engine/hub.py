@@ -16,7 +16,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from phi2demo.errors import ModelError
+from phi2demo.errors import HubUnreachableError, ModelError
 
 logger = logging.getLogger(__name__)
 
@@ -51,10 +51,6 @@ class Snapshot:
     """As cached, because the hub was not reached."""
 
 
-class UnreachableError(Exception):
-    """The hub does not answer, or answers that it is out of order."""
-
-
 def fetch(repo_id: str, *, revision: str | None, token: str | None, hint: str) -> Snapshot:
     """The small files of `repo_id`, from the hub or, where it does not answer, from the cache.
 
@@ -63,7 +59,7 @@ def fetch(repo_id: str, *, revision: str | None, token: str | None, hint: str) -
     try:
         sizes, commit = within(REACH_S, lambda: _listing(repo_id, revision, token))
         folder = within(SMALL_FILES_S, lambda: _download(repo_id, revision, token, list(SMALL_FILES)))
-    except UnreachableError as error:
+    except HubUnreachableError as error:
         return _cached(repo_id, revision, reason=str(error), hint=hint)
     except HfHubHTTPError as error:
         raise ModelError(f"{_refusal(repo_id, revision, error)} {hint}".rstrip()) from error
@@ -128,7 +124,7 @@ def _cached(repo_id: str, revision: str | None, *, reason: str, hint: str) -> Sn
 
 
 def within(seconds: float, function: Callable[[], T]) -> T:
-    """The result of `function`. Raises UnreachableError when it takes longer, or fails for want of a hub.
+    """The result of `function`. Raises HubUnreachableError when it takes longer, or fails for want of a hub.
 
     In a thread, because the look-up of a name obeys no timeout; a daemon, so that a stuck one does not hold the exit.
     """
@@ -147,11 +143,11 @@ def within(seconds: float, function: Callable[[], T]) -> T:
     if results:
         return results[0]
     if not errors:
-        raise UnreachableError(f"no answer within {seconds:g} s")
+        raise HubUnreachableError(f"no answer within {seconds:g} s")
     error = errors[0]
     answered = isinstance(error, HfHubHTTPError) and _status(error) < 500 and _status(error) not in (408, 429)
     if not answered and isinstance(error, _TRANSPORT_ERROR | OSError):
-        raise UnreachableError(_first_line(error)) from error
+        raise HubUnreachableError(_first_line(error)) from error
     raise error
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from phi2demo.data.corpus import KINDS
 from phi2demo.data.rows import Row
-from phi2demo.engine.hub import REACH_S, UnreachableError, within
-from phi2demo.errors import DataError, SettingsError
+from phi2demo.engine.hub import REACH_S, within
+from phi2demo.errors import DataError, HubUnreachableError, SettingsError
 
 FETCH_S = 1800.0
 """Until all rows are here."""
@@ -70,7 +70,7 @@ def fetch(wanted: HubData, folder: Path, *, token: str | None = None) -> HubData
     try:
         found = replace(wanted, revision=within(REACH_S, lambda: revision_of(wanted.id, token)))
         rows = within(FETCH_S, lambda: list(_rows(found, token)))
-    except UnreachableError as error:
+    except HubUnreachableError as error:
         raise DataError(
             f"There is no folder {wanted.id}, and the hub was not reached ({error}). Give a folder, or try again."
         ) from error
