@@ -13,8 +13,9 @@ import torch
 from phi2demo.engine.engine import GenerationOptions, ModelInfo, Output, Prompt, Score, Snapshot, Tokens
 from phi2demo.engine.generator import Generator, Job, mixing, remove_mixing_hooks
 from phi2demo.engine.halting import holding
-from phi2demo.engine.loading import ADAPTER, BASE, SECOND, LoadedModel, ModelPlan, load
+from phi2demo.engine.loading import ADAPTER, BASE, SECOND, LoadedModel, load
 from phi2demo.engine.phi_weights import WeightCopies
+from phi2demo.engine.planning import ModelPlan
 from phi2demo.engine.sampling import Vocabulary
 from phi2demo.engine.scoring import Scorer, ScoringRow, free_bytes
 from phi2demo.engine.text_encoder import TextEncoder

@@ -15,8 +15,8 @@ from transformers import PreTrainedTokenizerFast
 
 from phi2demo.engine.decoder import PhiDecoder
 from phi2demo.engine.engine import END_OF_TEXT, GenerationOptions, Prompt, Snapshot
-from phi2demo.engine.loading import plan
 from phi2demo.engine.local import LocalEngine
+from phi2demo.engine.planning import plan
 from phi2demo.engine.text_encoder import TextEncoder
 from phi2demo.errors import InputError, ModelError, SettingsError, StoppedError
 from phi2demo.settings import ModelSettings

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from phi2demo.engine.engine import Completion, GenerationOptions, Snapshot
-from phi2demo.engine.loading import plan
 from phi2demo.engine.local import LocalEngine
+from phi2demo.engine.planning import plan
 from phi2demo.engine.watch import Watch, covering, decoded, loop_end
 from phi2demo.settings import EMBEDDED_MODEL, ModelSettings
 

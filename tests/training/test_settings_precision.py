@@ -21,7 +21,7 @@ def test_precision_is_that_of_the_autocast(asked: Any, mixed: str) -> None:
 
 @pytest.mark.parametrize(("fast", "mixed"), [(True, "bf16"), (False, "no")])
 def test_auto_takes_bfloat16_where_it_is_fast(monkeypatch: pytest.MonkeyPatch, fast: bool, mixed: str) -> None:
-    monkeypatch.setattr(devices, "cpu_multiplies_bfloat16", lambda: fast)
+    monkeypatch.setattr(devices, "cpu_has_bfloat16", lambda: fast)
     assert make_accelerator("auto", device="cpu").mixed_precision == mixed
     assert choose_dtype("auto", "cpu", 3_000_000_000) == ("bfloat16" if fast else "float32"), "inference agrees"
 
