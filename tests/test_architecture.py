@@ -47,7 +47,7 @@ HEAVY = ("torch", "transformers", "peft", "accelerate", "gradio", "shap", "lime"
 WITH_TORCH = {
     "phi2demo.engine.decoder",
     "phi2demo.engine.generator",
-    "phi2demo.engine.halting",
+    "phi2demo.engine.cancellation",
     "phi2demo.engine.local",
     "phi2demo.engine.phi",
     "phi2demo.engine.phi_weights",

@@ -8,7 +8,7 @@ import torch
 
 from phi2demo.engine.engine import GenerationOptions, Prompt
 from phi2demo.engine.local import LocalEngine
-from phi2demo.engine.sampling import Guidance, Vocabulary, WatchWithoutGuides, logits_processors
+from phi2demo.engine.sampling import Guidance, Vocabulary, WatchWithoutGuides, make_logits_processors
 from tests.engine.test_local import TEXTS, last, made_for, texts
 
 PROMPT = [5, 6, 7, 5, 6]
@@ -20,7 +20,7 @@ def vocabulary() -> Vocabulary:
 
 
 def scores_after(output: list[int], options: GenerationOptions) -> list[float]:
-    processors = logits_processors(options, [0], prompt_length=len(PROMPT), vocabulary=vocabulary)
+    processors = make_logits_processors(options, [0], prompt_length=len(PROMPT), vocabulary=vocabulary)
     return processors(torch.tensor([PROMPT + output]), torch.ones(1, VOCABULARY))[0].tolist()
 
 
@@ -41,7 +41,7 @@ def test_only_tokens_of_the_output_are_penalized() -> None:
 
 
 def test_nothing_is_changed_where_nothing_is_asked() -> None:
-    assert len(logits_processors(GenerationOptions(), [0], prompt_length=5, vocabulary=vocabulary)) == 0
+    assert len(make_logits_processors(GenerationOptions(), [0], prompt_length=5, vocabulary=vocabulary)) == 0
 
 
 GUIDED = GenerationOptions(max_new_tokens=12, guidance_scale=2.0)
@@ -62,7 +62,7 @@ def by_hand(engine: LocalEngine, prompt: Prompt, options: GenerationOptions) -> 
     model: Any = engine._model
     given, guide = (engine._tokenizer.encode(text) for text in (prompt.text, prompt.without or prompt.text))
     penalties = GenerationOptions(repetition_penalty=options.repetition_penalty)
-    process = logits_processors(
+    process = make_logits_processors(
         penalties, [prompt.seed], prompt_length=len(given), vocabulary=engine._generator._vocabulary
     )
     made: list[int] = []
