@@ -12,7 +12,7 @@ from phi2demo.errors import SettingsError
 from phi2demo.settings import EMBEDDED_MODEL
 
 if TYPE_CHECKING:
-    from phi2demo.engine.devices import Place
+    from phi2demo.engine.devices import Placement
     from phi2demo.engine.loading import LoadedModel
 
 SHAPES: dict[str, dict[str, int]] = {
@@ -36,7 +36,7 @@ SHAPES: dict[str, dict[str, int]] = {
 RANK = 16
 
 
-def make_random(shape: str, place: "Place") -> "LoadedModel":
+def make_random(shape: str, place: "Placement") -> "LoadedModel":
     """A finetuned Phi of `shape` at its place, with the embedded model's tokenizer."""
     import torch
     from peft import LoraConfig, get_peft_model

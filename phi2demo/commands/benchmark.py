@@ -92,10 +92,11 @@ def _load(given: argparse.Namespace) -> "LoadedModel":
     settings = shared.model_settings(given)
     dtype = "float32" if settings.dtype == "auto" else settings.dtype
     if given.shape:
-        from phi2demo.engine.devices import Place, choose_device
+        from phi2demo.engine.devices import Placement, choose_device
 
-        return make_random(given.shape, Place(choose_device(settings.device), dtype))
-    from phi2demo.engine.loading import load, plan
+        return make_random(given.shape, Placement(choose_device(settings.device), dtype))
+    from phi2demo.engine.loading import load
+    from phi2demo.engine.planning import plan
 
     return load(plan(replace(settings, dtype=dtype)))
 

@@ -5,7 +5,7 @@ from html import escape
 from itertools import groupby
 
 from phi2demo.engine.engine import ModelInfo
-from phi2demo.engine.revisions import short
+from phi2demo.engine.revisions import short_revision
 from phi2demo.evaluation.figures import PartialFigure
 from phi2demo.evaluation.metrics import metric_title, number, title_of_test_set
 from phi2demo.evaluation.report import SYSTEM_TITLES, FigureValue, ReportValue, ScoreValue, TestSetResult
@@ -114,7 +114,9 @@ def verdict(figure: FigureValue, n: int) -> tuple[str, str]:
 
 
 def _weights(base: str, base_revision: str, adapter: str | None, adapter_revision: str | None) -> str:
-    return f"{base} {short(base_revision)}" + (f" with {adapter} {short(adapter_revision or '')}" if adapter else "")
+    return f"{base} {short_revision(base_revision)}" + (
+        f" with {adapter} {short_revision(adapter_revision or '')}" if adapter else ""
+    )
 
 
 def _headline(report: ReportValue) -> str:

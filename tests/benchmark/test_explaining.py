@@ -8,8 +8,9 @@ import pytest
 
 from phi2demo.benchmark.explaining import Comparison, compare, make_masker, partition_tree
 from phi2demo.benchmark.inputs import EXAMPLES, Example
-from phi2demo.engine.loading import LoadedModel, load, plan
+from phi2demo.engine.loading import LoadedModel, load
 from phi2demo.engine.local import LocalEngine
+from phi2demo.engine.planning import plan
 from phi2demo.errors import SettingsError
 from phi2demo.settings import EMBEDDED_MODEL, ModelSettings
 

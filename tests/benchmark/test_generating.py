@@ -7,8 +7,9 @@ import pytest
 
 from phi2demo.benchmark.generating import OPENINGS, Batch, compare, make_batches
 from phi2demo.engine.engine import END_OF_TEXT, GenerationOptions
-from phi2demo.engine.loading import LoadedModel, load, plan
+from phi2demo.engine.loading import LoadedModel, load
 from phi2demo.engine.local import LocalEngine
+from phi2demo.engine.planning import plan
 from phi2demo.errors import SettingsError
 from phi2demo.settings import ModelSettings
 

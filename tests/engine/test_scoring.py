@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 
 from phi2demo.engine import phi, scoring
 from phi2demo.engine.engine import Prompt, Score
-from phi2demo.engine.loading import BASE, plan
+from phi2demo.engine.loading import BASE
 from phi2demo.engine.local import LocalEngine
 from phi2demo.engine.phi_weights import WeightCopies
+from phi2demo.engine.planning import plan
 from phi2demo.engine.scoring import Limits, ScoringRow, log_probabilities
 from phi2demo.errors import StoppedError
 from phi2demo.settings import ModelSettings

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from phi2demo.engine.engine import GenerationOptions, Output, Prompt, Score, Tokens
-from phi2demo.engine.loading import plan
 from phi2demo.engine.local import LocalEngine
+from phi2demo.engine.planning import plan
 from phi2demo.errors import InputError, SettingsError, StoppedError
 from phi2demo.explain import scoring_plan
 from phi2demo.explain.estimate import TrialTiming, trial
