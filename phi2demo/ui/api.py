@@ -37,7 +37,7 @@ from phi2demo.ui.endpoint import (
     generation_of,
     told_to_client,
 )
-from phi2demo.ui.events import MODEL
+from phi2demo.ui.run import MODEL
 
 Model = Literal["finetuned", "base", "second", "both", "all"] | None
 Results = tuple[Result, ...]

@@ -16,7 +16,7 @@ from phi2demo.evaluation.statistics import SEED
 from phi2demo.settings import LONGEST_S
 from phi2demo.tasks.declared import AdapterTasks
 from phi2demo.ui.endpoint import FRAME_S, LOADING_TIMEOUT_S, task_of_command, told_to_client
-from phi2demo.ui.events import MODEL
+from phi2demo.ui.run import MODEL
 
 NAME = "evaluate"
 MAX_S = 300.0

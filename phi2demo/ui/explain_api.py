@@ -26,7 +26,7 @@ from phi2demo.ui.endpoint import (
     task_options_of,
     told_to_client,
 )
-from phi2demo.ui.events import MODEL
+from phi2demo.ui.run import MODEL
 
 NAME = "explain"
 
