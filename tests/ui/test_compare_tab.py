@@ -313,7 +313,7 @@ def test_the_endpoint_streams_and_asks_what_is_loaded(engine: ScriptedEngine) ->
         return "word " * 30
 
     one = ScriptedEngine(INFO, delay_s=0.03, reply=words)
-    steps = list(CompareEndpoint(started(one), DECLARED, Sessions()).compare("Once"))
+    steps = list(CompareEndpoint(started(one), DECLARED).compare("Once"))
     assert [answer["variant"] for answer in steps[0]["answers"]] == ["base", "finetuned"]
     assert "differences" not in steps[0]
     assert "differences" in steps[-1]
