@@ -187,6 +187,18 @@ def test_a_report_that_is_too_large_is_refused_unread(
     assert page.state[page.tab.found] is None
 
 
+def test_what_changes_nothing_skips_every_output(page: EvaluatePage) -> None:
+    """An empty dictionary would be an error: gradio takes it for the value of one output."""
+    nothing = (
+        page.reports.choose(None),
+        page.reports.choose("no such report"),
+        page.reports.open_report(None),
+        page.reports.open_pairs(None),
+        page.reports.examples(None, None, "worst", 5),
+    )
+    assert all(updates == gr.skip() for updates in nothing)
+
+
 def test_reports_several_times_as_large_as_those_that_ship_can_be_opened() -> None:
     sizes = [path.stat().st_size for path in (*REPORTS_FOLDER.glob("*.json"), REPORTS_FOLDER / SET_REPORT)]
     assert 5 * max(sizes) < MAX_REPORT_BYTES
