@@ -24,7 +24,7 @@ from phi2demo.ui.evaluate_inputs import placeholder
 from phi2demo.ui.evaluate_tab import EvaluateTab, Found
 from phi2demo.ui.files import read_table
 from phi2demo.ui.markup import note
-from phi2demo.ui.run import Updates
+from phi2demo.ui.run import NOTHING, Updates
 
 PAGE = 5
 """Items that are shown at once."""
@@ -111,13 +111,13 @@ class EvaluateReports:
     def choose(self, name: str | None) -> Updates:
         """Another report of the list."""
         kept = next((each for each in self._kept() if each.name == name), None)
-        return {self._tab.run.status: markup.status("", "idle")} | self._show(self._read(kept)) if kept else gr.skip()
+        return {self._tab.run.status: markup.status("", "idle")} | self._show(self._read(kept)) if kept else NOTHING
 
     def open_report(self, path: str | None) -> Updates:
         """A report of one's own."""
         tab = self._tab
         if path is None:
-            return gr.skip()
+            return NOTHING
         reset = {tab.upload: gr.UploadButton(value=None)}
         try:
             found = Found(_load_own(Path(path)))
@@ -130,7 +130,7 @@ class EvaluateReports:
         """A file of pairs into the box."""
         live = self._tab.live
         if path is None:
-            return gr.skip()
+            return NOTHING
         reset = {live.upload: gr.UploadButton(value=None)}
         try:
             text = read_table(path, max_bytes=own_pairs.MAX_BYTES)
@@ -168,7 +168,7 @@ class EvaluateReports:
 
     def examples(self, found: Found | None, test_set: str | None, order: Order, count: int) -> Updates:
         """`count` single items of a measure in an order."""
-        return _items(self._tab, found, test_set, order, count) if found else gr.skip()
+        return _items(self._tab, found, test_set, order, count) if found else NOTHING
 
     def download_of(self, ending: str) -> Callable[[Found | None], str]:
         """The handler that writes the figures in a format; an archive in base64."""

@@ -37,6 +37,8 @@ UNEXPECTED = "Something went wrong on our side; the log of the app says what. Yo
 
 Updates = dict[Any, Any]
 """New values by component."""
+NOTHING: Updates = gr.skip()
+"""Changes no output. An empty dictionary would be an error: gradio takes it for the value of one output."""
 T = TypeVar("T")
 
 
