@@ -89,6 +89,6 @@ def test_cores_count_by_their_seconds_a_gpu_by_the_time() -> None:
 
 
 def test_before_the_first_answer_it_is_nothing() -> None:
-    assert estimate_reading(Meter().computed, Hardware("a CPU", cores=4, memory_gb=2)).co2e_kg == 0
+    assert estimate_reading(Meter().reading, Hardware("a CPU", cores=4, memory_gb=2)).co2e_kg == 0
     with pytest.raises(SettingsError, match="Atlantis"):
         estimate_reading(MeterReading(), Hardware("a CPU", cores=1, memory_gb=1), region="Atlantis")
