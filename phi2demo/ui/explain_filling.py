@@ -21,7 +21,7 @@ from phi2demo.ui.sessions import Sessions
 
 _FORMATS: dict[str, Callable[[Attribution], str]] = {
     "json": lambda found: json.dumps(found.as_dict(), ensure_ascii=False, indent=2),
-    "csv": Attribution.to_csv,
+    "csv": export.to_csv,
     "html": export.page,
 }
 
