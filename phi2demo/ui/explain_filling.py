@@ -20,7 +20,7 @@ from phi2demo.ui.run import Updates
 
 _FORMATS: dict[str, Callable[[Attribution], str]] = {
     "json": lambda found: json.dumps(found.as_dict(), ensure_ascii=False, indent=2),
-    "csv": Attribution.to_csv,
+    "csv": export.to_csv,
     "html": export.page,
 }
 
