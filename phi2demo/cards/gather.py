@@ -25,7 +25,7 @@ from phi2demo.errors import DataError, SettingsError
 from phi2demo.evaluation.report import read_report
 from phi2demo.settings import ASSETS, ModelSettings
 from phi2demo.tasks.declared import read_adapter_tasks
-from phi2demo.training.record import read
+from phi2demo.training.record import read_record
 
 SHIPPED_SET = ASSETS / "evaluation" / "set"
 """The demo's own evaluation data."""
@@ -80,10 +80,10 @@ def facts_of(found: ModelPlan, *, name: str | None = None, recorded: bool = True
     DataError where a record is malformed.
     """
     folder = found.adapter_folder
-    base_record = read(found.base_folder) if recorded else None
+    base_record = read_record(found.base_folder) if recorded else None
     return Facts(
         model=_model(found, name),
-        record=(read(folder) if recorded else None) if folder else base_record,
+        record=(read_record(folder) if recorded else None) if folder else base_record,
         base_record=base_record if folder else None,
     )
 
