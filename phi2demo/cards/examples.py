@@ -104,16 +104,16 @@ def choose_failures(reports: Sequence[Path], data: Path, *, adapter: bool = True
     with the longest reference is taken. Raises DataError where no report is of the files in `data`.
     """
     worst: dict[str, Failure] = {}
-    for report in reports:
-        told = read_report(report)
-        test_sets = {test_set.name: test_set for test_set in read_test_sets(data, split=told["settings"]["split"])[0]}
-        for row in told["test_sets"]:
-            test_set = test_sets.get(row["name"])
-            if test_set is None or test_set.task in worst or test_set.file.sha256 != row["data"]["sha256"]:
+    for report_path in reports:
+        report = read_report(report_path)
+        test_sets = {test_set.name: test_set for test_set in read_test_sets(data, split=report.settings.split)[0]}
+        for result in report.test_sets:
+            test_set = test_sets.get(result.name)
+            if test_set is None or test_set.task in worst or test_set.file.sha256 != result.data.sha256:
                 continue
-            finetuned = adapter and any("finetuned" in figure["scores"] for figure in row["figures"])
+            finetuned = adapter and any("finetuned" in figure.scores for figure in result.figures)
             system = "finetuned" if finetuned else "base_plain"
-            path = report.parent / "outputs" / f"{test_set.name}.{system}.jsonl"
+            path = report_path.parent / "outputs" / f"{test_set.name}.{system}.jsonl"
             metric = _metric(test_set)
             if metric is not None and path.is_file():
                 worst[test_set.task] = _worst(test_set, metric, read_outputs(path))

@@ -11,6 +11,7 @@ from phi2demo.cards.examples import Failure, Sample
 from phi2demo.data.corpus import KINDS
 from phi2demo.data.languages import LANGUAGES
 from phi2demo.emissions.footprint import WORLD, Emissions, Hardware, estimate
+from phi2demo.evaluation.report import Report
 from phi2demo.tasks.declared import AdapterTasks
 from phi2demo.training.instructions import KINDS_TAUGHT
 from phi2demo.training.record import Record, Stage
@@ -112,8 +113,7 @@ class Facts:
     """Of the weights that the card is about."""
     base_record: Record | None = None
     """Of an adapter's base."""
-    reports: Sequence[Mapping[str, Any]] = ()
-    """As `evaluate` writes them."""
+    reports: Sequence[Report] = ()
     audit: Mapping[str, Any] | None = None
     """As `audit` writes it."""
     shipped: frozenset[str] = frozenset()

@@ -22,7 +22,7 @@ from phi2demo.engine.revisions import (
 from phi2demo.engine.sources import Source
 from phi2demo.engine.weights import count, read_json, read_shapes
 from phi2demo.errors import DataError, SettingsError
-from phi2demo.evaluation.report import read_report
+from phi2demo.evaluation.report import Report, read_report
 from phi2demo.settings import ASSETS, ModelSettings
 from phi2demo.tasks.declared import read_adapter_tasks
 from phi2demo.training.record import read
@@ -127,21 +127,20 @@ def _megabytes(source: Source) -> float:
     return sum((source.folder / file).stat().st_size for file in source.files) / 1e6
 
 
-def _report(path: Path, found: ModelPlan) -> dict[str, Any]:
+def _report(path: Path, found: ModelPlan) -> Report:
     report = read_report(path)
-    _check_weights(report, path, found)
+    _check_weights(report.model.model_dump(), path, found)
     return report
 
 
 def _audit(path: Path, found: ModelPlan) -> dict[str, Any]:
     audit = read_audit(path)
-    _check_weights(audit, path, found)
+    _check_weights(audit.get("model", {}), path, found)
     return audit
 
 
-def _check_weights(told: Mapping[str, Any], path: Path, found: ModelPlan) -> None:
-    """DataError where what was measured are other weights than those found here, or the same with other settings."""
-    model = told.get("model", {})
+def _check_weights(model: Mapping[str, Any], path: Path, found: ModelPlan) -> None:
+    """Raise DataError where other weights than those here were measured, or the same with other settings."""
     hashes = set(model.get("weights_sha256", {}).values())
     revisions = {model.get("base_revision"), model.get("adapter_revision")}
     adapter = found.adapter_source

@@ -4,8 +4,11 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from phi2demo.cards.facts import Author, Facts, ModelFacts
-from phi2demo.cards.results import SHIPPED, all_test_sets, base_prompt_style, verdict
+from phi2demo.cards.results import SHIPPED, all_test_sets, verdict
 from phi2demo.cards.training import total_grams
+from phi2demo.evaluation.report import Score
+from phi2demo.evaluation.systems import SystemName
+from phi2demo.evaluation.tables import Row, rows_of
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.translation import TranslationOptions
@@ -58,48 +61,48 @@ def make_metadata(facts: Facts) -> "ModelCardData":
 
 
 def eval_results(facts: Facts) -> "list[EvalResult]":
-    """Of the finetuned model; of a bare base in its better form."""
+    """The results of the finetuned model, or of the better base where no adapter was measured."""
     from huggingface_hub import EvalResult
 
-    found = []
-    for test_set in all_test_sets(facts):
-        name = test_set["name"].partition(".")[2]
-        shipped = test_set["data"]["sha256"] in facts.shipped
-        for figure in test_set["figures"]:
-            system = "finetuned" if "finetuned" in figure["scores"] else base_prompt_style(figure)
-            if system is None:
-                continue
-            found.append(
-                EvalResult(
-                    task_type=_TASK_TYPES[test_set["task"]],
-                    dataset_type=name,
-                    dataset_name=f"{SHIPPED.title}, {name}" if shipped else name,
-                    dataset_split=test_set["data"]["split"],
-                    metric_type=figure["metric"],
-                    metric_name=figure["title"],
-                    metric_value=round(figure["scores"][system]["score"], figure["digits"]),
-                    metric_args=_arguments(figure, system, test_set["n"]),
-                )
+    results = []
+    for row in rows_of(all_test_sets(facts)):
+        test_set, figure = row.test_set, row.figure
+        system = "finetuned" if "finetuned" in figure.scores else figure.better_base
+        if system is None:
+            continue
+        name = test_set.name.partition(".")[2]
+        results.append(
+            EvalResult(
+                task_type=_TASK_TYPES[test_set.task],
+                dataset_type=name,
+                dataset_name=f"{SHIPPED.title}, {name}" if test_set.data.sha256 in facts.shipped else name,
+                dataset_split=test_set.data.split,
+                metric_type=figure.metric,
+                metric_name=figure.title,
+                metric_value=round(figure.scores[system].score, figure.digits),
+                metric_args=_arguments(row, system),
             )
-    return found
+        )
+    return results
 
 
-def _arguments(figure: dict[str, Any], system: str, n: int) -> dict[str, Any]:
-    """What a score means: of which form, on how many examples, its interval, and the base's beside it."""
-    told, digits = figure["scores"], figure["digits"]
-    found: dict[str, Any] = {"system": system, "n": n, **_interval(told[system], digits)}
-    base = base_prompt_style(figure)
+def _arguments(row: Row, system: SystemName) -> dict[str, Any]:
+    """What a score means: the system, the number of examples, its interval, and the base's score beside it."""
+    scores, digits, base = row.figure.scores, row.figure.digits, row.figure.better_base
+    arguments: dict[str, Any] = {"system": system, "n": row.n, **_interval(scores[system], digits)}
     if system == "finetuned" and base is not None:
-        found["base"] = {"system": base, "value": round(told[base]["score"], digits), **_interval(told[base], digits)}
-        found["against_base"] = verdict(figure)
-    if not figure["higher_is_better"]:
-        found["lower_is_better"] = True
-    return found | {"signature": figure["signature"]}
+        value = round(scores[base].score, digits)
+        arguments["base"] = {"system": base, "value": value, **_interval(scores[base], digits)}
+        arguments["against_base"] = verdict(row.figure, row.n)
+    if not row.figure.higher_is_better:
+        arguments["lower_is_better"] = True
+    return arguments | {"signature": row.figure.signature}
 
 
-def _interval(score: dict[str, Any], digits: int) -> dict[str, float]:
-    """Of 95 %, by bootstrap; nothing where there is none."""
-    return {end: round(score[end], digits) for end in ("low", "high") if score.get(end) is not None}
+def _interval(score: Score, digits: int) -> dict[str, float]:
+    """Of 95 %, by bootstrap; empty where there is none."""
+    ends = {"low": score.low, "high": score.high}
+    return {name: round(end, digits) for name, end in ends.items() if end is not None}
 
 
 def _tags(facts: Facts) -> list[str]:

@@ -1,12 +1,11 @@
 """evaluate: measure finetuned against base on a folder of data."""
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 from phi2demo.commands import arguments as shared
 from phi2demo.commands.ask import LoadEngine, load_local
@@ -16,6 +15,7 @@ from phi2demo.settings import SHIPPED_SET, launch_from
 
 if TYPE_CHECKING:
     from phi2demo.evaluation.hub_data import HubData
+    from phi2demo.evaluation.report import Report
 
 
 def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_local) -> int:
@@ -57,16 +57,16 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
             return 0
         weights = hash_weights((found.base_folder, found.adapter_folder))
         report = evaluate(engine, settings, weights=weights, processes=processes)
-    print(json.dumps(report, ensure_ascii=False, indent=1) if given.json else _tables(report, slices=given.slices))
+    print(report.to_json().rstrip() if given.json else _tables(report, slices=given.slices))
     print(f"saved in {settings.output}", file=sys.stderr)
     return 0
 
 
-def _tables(report: dict[str, Any], *, slices: bool) -> str:
+def _tables(report: "Report", *, slices: bool) -> str:
     """Every figure, and which items may have been seen before."""
-    from phi2demo.evaluation.report import contamination_to_markdown, to_markdown
+    from phi2demo.evaluation.tables import contamination_to_markdown, results_to_markdown
 
-    tables = to_markdown(report, slices=slices), contamination_to_markdown(report["test_sets"])
+    tables = results_to_markdown(report.test_sets, slices=slices), contamination_to_markdown(report.test_sets)
     return "\n\n".join(filter(None, tables))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from phi2demo.engine.engine import ModelInfo
 from phi2demo.evaluation.metrics import number, title_of_test_set
-from phi2demo.evaluation.report import FigureValue, ReportValue, SliceValue, TestSetResult
+from phi2demo.evaluation.report import Figure, Report, Slice, TestSetResult
 from phi2demo.evaluation.reports import REPORTS_FOLDER, kept_reports
 from phi2demo.evaluation.slices import CONFIDENCE_QUINTILES
 from phi2demo.tasks.confidence import Sureness, Word
@@ -36,7 +36,7 @@ def judged(
     return tuple(_judged(reports, result) for result in results)
 
 
-def sureness(reports: Sequence[ReportValue], receipt: Receipt, probability: float | None) -> Sureness | None:
+def sureness(reports: Sequence[Report], receipt: Receipt, probability: float | None) -> Sureness | None:
     """By the largest set of the same task and languages; None where there is none.
 
     `reports` are of the weights that answered. Only what the finetuned model said is measured so, at one strength.
@@ -48,7 +48,7 @@ def sureness(reports: Sequence[ReportValue], receipt: Receipt, probability: floa
         return None
     quintiles = _quintiles(found)
     at = next(
-        (at for at, part in enumerate(quintiles) if part.bounds and probability <= part.bounds[1]),
+        (at for at, part in enumerate(quintiles) if part.bounds and probability <= part.bounds.high),
         len(CONFIDENCE_QUINTILES) - 1,
     )
     there, over_all = _finetuned(quintiles[at].figures), _finetuned(found.figures)
@@ -63,7 +63,7 @@ def sureness(reports: Sequence[ReportValue], receipt: Receipt, probability: floa
     return Sureness(_word(at, figure.metric, there), measured)
 
 
-def _judged(reports: Sequence[ReportValue], result: Result) -> Result:
+def _judged(reports: Sequence[Report], result: Result) -> Result:
     if result.withheld:
         return result
     found = sureness(reports, result.receipt, result.mean_probability)
@@ -77,7 +77,7 @@ def _word(quintile: int, metric: str, score: float) -> Word:
     return next((word for word in WORDS[quintile::-1] if score >= LEAST_RIGHT.get(word, 0.0)), "unsure")
 
 
-def _measured(reports: Sequence[ReportValue], receipt: Receipt) -> Iterator[TestSetResult]:
+def _measured(reports: Sequence[Report], receipt: Receipt) -> Iterator[TestSetResult]:
     """Measures of what a receipt says was asked that are cut into fifths."""
     strength = receipt.generation.get("adapter_strength", 1.0)
     ends = f".{receipt.options.get('source')}-{receipt.options.get('target')}" if receipt.task == "translation" else ""
@@ -89,10 +89,10 @@ def _measured(reports: Sequence[ReportValue], receipt: Receipt) -> Iterator[Test
             yield test_set
 
 
-def _quintiles(test_set: TestSetResult) -> list[SliceValue]:
+def _quintiles(test_set: TestSetResult) -> list[Slice]:
     return [part for part in test_set.slices if part.by == "confidence"]
 
 
-def _finetuned(figures: Sequence[FigureValue]) -> float | None:
+def _finetuned(figures: Sequence[Figure]) -> float | None:
     score = figures[0].scores.get("finetuned") if figures else None
     return score.score if score else None

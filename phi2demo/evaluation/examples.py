@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from phi2demo.data.test_sets import TestSet, text_of
 from phi2demo.evaluation.metrics import Metric, metrics_for
@@ -10,7 +10,6 @@ from phi2demo.evaluation.slices import labels_of
 from phi2demo.evaluation.systems import SCORED, SystemName
 
 Order = Literal["worst", "best", "change"]
-ORDERS: tuple[Order, ...] = get_args(Order)
 
 ITEM_METRICS = {
     "translation": ("chrf", "chrF"),

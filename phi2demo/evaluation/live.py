@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from threading import Event, Lock
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from phi2demo.data.test_sets import Item, TestSet
 from phi2demo.engine.engine import MAX_SEED, Engine, GenerationOptions, Output, Prompt, Score, Snapshot
@@ -20,9 +20,18 @@ from phi2demo.engine.forwarding import ForwardingEngine
 from phi2demo.errors import SettingsError, StoppedError
 from phi2demo.evaluation.environment import describe_environment, describe_model
 from phi2demo.evaluation.examples import Example
-from phi2demo.evaluation.figures import ItemSample, LiveRow, PartialFigure, Tally
+from phi2demo.evaluation.figures import ItemSample, LiveRow, Tally
 from phi2demo.evaluation.metrics import metrics_for
-from phi2demo.evaluation.run import FORMAT, compose
+from phi2demo.evaluation.report import (
+    FORMAT,
+    Environment,
+    ModelDescription,
+    Report,
+    RunSettings,
+    Slicing,
+    TestSetResult,
+)
+from phi2demo.evaluation.run import compose
 from phi2demo.evaluation.slices import describe_slicing
 from phi2demo.evaluation.statistics import RESAMPLES, SEED
 from phi2demo.evaluation.systems import SCORED, SYSTEMS, System, SystemName, make_system
@@ -134,8 +143,7 @@ class LiveSettings:
 class LiveResult:
     """What a run came to, whether it was stopped or not."""
 
-    report: dict[str, Any]
-    """As `evaluate` writes it."""
+    report: Report
     rows: tuple[LiveRow, ...]
     examples: tuple[Example, ...]
 
@@ -155,8 +163,8 @@ class LiveProgress:
     """None until it can be told."""
     rows: tuple[LiveRow, ...] = ()
     """So far."""
-    partial: tuple[PartialFigure, ...] = ()
-    """Of items that every form has answered."""
+    partial: tuple[TestSetResult, ...] = ()
+    """Scores without intervals, of the items that every system has answered."""
     result: LiveResult | None = None
     """Only in the last step."""
     stopped: bool = False
@@ -222,7 +230,7 @@ class LiveRun:
         interruptible = Interruptible(engine, self._cancel)
         self._tallies = [_tally(interruptible, each, names, settings.seed) for each in drawn]
         self._jobs = _in_turn([_batches(tally, settings.batch_size) for tally in self._tallies])
-        self._environment: dict[str, Any] | None = None
+        self._environment: Environment | None = None
         self._done = 0
         self._seconds = 0.0
         self._latest = self._progress()
@@ -289,23 +297,23 @@ class LiveRun:
         if not answered:
             raise StoppedError("Stopped before anything was answered, so there are no figures. Run again for some.")
         settings = self._settings
-        report = {
-            "format": FORMAT,
-            "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "settings": asdict(settings) | {"live": True, "complete": self._done == len(self._jobs)},
-            "model": describe_model(self._engine),
-            "environment": self._environment or describe_environment(),
-            "slicing": describe_slicing(),
-            "test_sets": [tally.describe(resamples=settings.resamples, seed=settings.seed) for tally in answered],
-            "skipped": [],
-        }
-        return LiveResult(report, self._rows(), tuple(each for tally in answered for each in tally.examples()))
+        report = Report(
+            format=FORMAT,
+            made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            settings=RunSettings(**asdict(settings), live=True, complete=self._done == len(self._jobs)),
+            slicing=Slicing.model_validate(describe_slicing()),
+            test_sets=tuple(tally.result(resamples=settings.resamples, seed=settings.seed) for tally in answered),
+            skipped=(),
+            model=ModelDescription.model_validate(describe_model(self._engine)),
+            environment=self._environment or Environment(**describe_environment()),
+        )
+        return LiveResult(report, self._rows(), tuple(example for tally in answered for example in tally.examples()))
 
-    def _prepare(self) -> dict[str, Any]:
+    def _prepare(self) -> Environment:
         """The environment; what measures is imported on the way, which takes seconds the first time."""
         for tally in self._tallies:
             metrics_for(tally.drawn.test_set.kind, [item.references for item in tally.drawn.items])
-        return describe_environment()
+        return Environment(**describe_environment())
 
     def _watched(self, ask: Callable[[], T], cancel: threading.Event | None) -> Generator[LiveProgress, None, T]:
         """What `ask` gives, with signs of life meanwhile; StoppedError where the engine was cancelled."""
@@ -340,7 +348,8 @@ class LiveRun:
         job = self._jobs[min(self._done, len(self._jobs) - 1)]
         if not counted:
             return replace(self._latest, test_set=job.tally.drawn.test_set.name, system=job.name)
-        rows, figures = self._rows(), (tally.partial() for tally in self._tallies)
+        results = (tally.partial() for tally in self._tallies)
+        rows = self._rows()
         return LiveProgress(
             test_set=job.tally.drawn.test_set.name,
             system=job.name,
@@ -349,7 +358,7 @@ class LiveRun:
             seconds=self._seconds,
             seconds_left=self._seconds_left(),
             rows=rows,
-            partial=tuple(each for each in figures if each is not None),
+            partial=tuple(result for result in results if result is not None),
         )
 
     def _rows(self) -> tuple[LiveRow, ...]:

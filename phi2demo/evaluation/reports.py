@@ -1,21 +1,19 @@
 """Reports that lie on disk: which there are, and the items and answers beside them. Knows no model and no page."""
 
-import csv
 import io
 import json
 import zipfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from phi2demo.data.test_sets import TestSet, read_test_sets
 from phi2demo.engine.engine import ModelInfo
 from phi2demo.errors import DataError
 from phi2demo.evaluation.examples import Example, examples_of
 from phi2demo.evaluation.outputs import read_outputs
-from phi2demo.evaluation.report import ReportValue, TestSetResult, load_report
+from phi2demo.evaluation.report import Report, TestSetResult, read_report
 from phi2demo.evaluation.systems import SYSTEMS, SystemName
 from phi2demo.settings import ASSETS
 
@@ -33,7 +31,7 @@ class KeptReport:
     name: str
     """Path below the shelf."""
     path: Path
-    report: ReportValue
+    report: Report
 
     @property
     def title(self) -> str:
@@ -41,8 +39,8 @@ class KeptReport:
         what = "shipped set" if self.name == SET_REPORT else self.path.stem
         if what == "report":
             what = "test files"
-        if self.report.limit:
-            what += f", first {self.report.limit:,} of each"
+        if limit := self.report.settings.limit:
+            what += f", first {limit:,} of each"
         return f"{what[0].upper()}{what[1:]}: {self.report.items:,} items, {self.report.made_at[:10]}"
 
 
@@ -83,7 +81,7 @@ def examples_beside(kept: KeptReport, *, data: Path = SHIPPED_SET) -> list[Examp
     return [
         example
         for each in kept.report.test_sets
-        if (test_set := test_sets.get(each.name)) and test_set.file.sha256 == each.data_sha256
+        if (test_set := test_sets.get(each.name)) and test_set.file.sha256 == each.data.sha256
         for example in examples_of(test_set, _answers(outputs, each))
     ]
 
@@ -98,8 +96,8 @@ def _answers(folder: Path, test_set: TestSetResult) -> dict[SystemName, dict[int
 
 
 @lru_cache(maxsize=32)
-def _load(path: Path, changed_ns: int) -> ReportValue:
-    return load_report(path)
+def _load(path: Path, changed_ns: int) -> Report:
+    return read_report(path)
 
 
 @lru_cache(maxsize=2)
@@ -107,42 +105,9 @@ def _test_sets(folder: Path) -> Sequence[TestSet]:
     return tuple(read_test_sets(folder)[0])
 
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet would run."""
-
-
-def to_json(report: dict[str, Any]) -> str:
-    """The report as `evaluate` writes it."""
-    return json.dumps(report, ensure_ascii=False, indent=1) + "\n"
-
-
 def to_jsonl(examples: Sequence[Example]) -> str:
     """An item a line: what was asked, good answers, what each form made of it and its score."""
     return "".join(json.dumps(example.as_dict(), ensure_ascii=False) + "\n" for example in examples)
-
-
-def to_csv(report: ReportValue) -> str:
-    """A row for each measure and metric, and one for each of its slices; numbers in full."""
-    systems = report.systems
-    head = ["test_set", "slice_by", "slice", "metric", "n", "higher_is_better"]
-    for system in systems:
-        head += [system, f"{system}_low", f"{system}_high"]
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow([*head, "base", "difference", "difference_low", "difference_high", "p"])
-    for test_set in report.test_sets:
-        parts = [("", "", test_set.n, test_set.figures)]
-        parts += [(part.by, part.name, part.n, part.figures) for part in test_set.slices]
-        for by, name, n, figures in parts:
-            for figure in figures:
-                row = [_plain(test_set.name), by, _plain(name), _plain(figure.title), n, figure.higher_is_better]
-                for system in systems:
-                    score = figure.scores.get(system)
-                    row += [score.score, score.low, score.high] if score else [None] * 3
-                difference = figure.difference
-                row += [figure.base, *asdict(difference).values()] if difference else [None] * 5
-                writer.writerow(row)
-    return file.getvalue()
 
 
 def to_zip(files: dict[str, str]) -> bytes:
@@ -152,8 +117,3 @@ def to_zip(files: dict[str, str]) -> bytes:
         for name, text in files.items():
             archive.writestr(zipfile.ZipInfo(name), text, compress_type=zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
-
-
-def _plain(text: str) -> str:
-    """A name from a file must not become a formula."""
-    return f"'{text}" if text.startswith(_FORMULA) else text

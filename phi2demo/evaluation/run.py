@@ -1,24 +1,33 @@
 """Measure a model on a folder of data: have every item asked in every form, score the answers, write the report."""
 
-import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from phi2demo.data.contamination import Contamination, Found
 from phi2demo.data.documents import split_sentences
 from phi2demo.data.test_sets import EvaluationSplit, Skipped, TestSet, read_test_sets, select
 from phi2demo.engine.engine import Engine
-from phi2demo.errors import SettingsError
+from phi2demo.errors import DataError, SettingsError
 from phi2demo.evaluation.environment import describe_environment, describe_model, measure_speed, package_versions
-from phi2demo.evaluation.figures import Scored
+from phi2demo.evaluation.figures import Scored, result_of
 from phi2demo.evaluation.hub_data import HubData
 from phi2demo.evaluation.outputs import OutputFile, digest
 from phi2demo.evaluation.processes import ALONE, Processes, run_lock
+from phi2demo.evaluation.report import (
+    FORMAT,
+    Environment,
+    ModelDescription,
+    Report,
+    RunSettings,
+    SkippedSet,
+    Slicing,
+    Speed,
+    TestSetResult,
+)
 from phi2demo.evaluation.slices import describe_slicing
 from phi2demo.evaluation.statistics import RESAMPLES, SEED, Resamples
 from phi2demo.evaluation.systems import SCORED, SYSTEMS, System, SystemName, confidences_in, make_system
@@ -121,7 +130,6 @@ def _digest(system: System, name: SystemName, *, batch_size: int) -> str:
     )
 
 
-FORMAT = 2
 REPORT = "report.json"
 BATCH_SIZE = 32
 
@@ -171,8 +179,8 @@ class EvaluationSettings:
 
 def evaluate(
     engine: Engine, settings: EvaluationSettings, *, weights: Mapping[str, str], processes: Processes = ALONE
-) -> dict[str, Any]:
-    """Ask, score, and write `report.json`; gives the report as JSON values.
+) -> Report:
+    """Ask, score, write `report.json`, and return the report.
 
     `weights` are the SHA-256 of the weight files, by name. Of several processes the first calls this, each further one
     `assist`. Raises DataError for files that cannot be used, SettingsError where
@@ -187,10 +195,17 @@ def evaluate(
         processes.wait()
         ask(plan.jobs, processes)
         processes.wait()
-        model = describe_model(engine) | {"weights_sha256": dict(weights)}
-        report = _report(engine, settings, plan) | {"model": model}
-        report["environment"] = describe_environment() | {"processes": processes.count}
-        report["speed"] = measure_speed(engine)
+        report = Report(
+            format=FORMAT,
+            made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            settings=_settings(settings),
+            slicing=Slicing.model_validate(describe_slicing()),
+            test_sets=_results(settings, plan),
+            skipped=tuple(SkippedSet(**asdict(skipped)) for skipped in plan.skipped),
+            model=ModelDescription.model_validate(describe_model(engine) | {"weights_sha256": dict(weights)}),
+            environment=Environment(**describe_environment(), processes=processes.count),
+            speed=Speed(**measure_speed(engine)),
+        )
         _write(settings.output / REPORT, report)
     return report
 
@@ -216,6 +231,14 @@ class _Plan:
 def _plan(engine: Engine, settings: EvaluationSettings) -> _Plan:
     test_sets, skipped = read_test_sets(settings.data, split=settings.split, limit=settings.limit)
     test_sets = select(test_sets, names=settings.test_sets, tasks=settings.tasks)
+    for test_set in test_sets:
+        try:
+            result_of(test_set, n=len(test_set.items), figures=())
+        except ValueError as error:
+            raise DataError(
+                f"The name of the file {test_set.file.name!r} cannot stand in a report: it is too long or has control "
+                "characters. Rename the file."
+            ) from error
     names = [
         system for system in SYSTEMS if system in settings.systems and (system != "finetuned" or engine.info.adapter)
     ]
@@ -225,57 +248,51 @@ def _plan(engine: Engine, settings: EvaluationSettings) -> _Plan:
     return _Plan(test_sets, skipped, jobs)
 
 
-def _report(engine: Engine, settings: EvaluationSettings, plan: _Plan) -> dict[str, Any]:
-    """All but what it depends on."""
+def _settings(settings: EvaluationSettings) -> RunSettings:
+    """The settings as a report has them, without the folders of a machine."""
+    return RunSettings.model_validate(
+        {name: value for name, value in asdict(settings).items() if name not in ("data", "output")}
+    )
+
+
+def _results(settings: EvaluationSettings, plan: _Plan) -> tuple[TestSetResult, ...]:
     seen = None
     if settings.contamination:
         print(f"looking the items up in the training and validation files of {settings.data}", file=sys.stderr)
         seen = Contamination(settings.data, plan.test_sets)
-    described = []
+    results = []
     for test_set in plan.test_sets:
         print(f"scoring {test_set.name}", file=sys.stderr)
         jobs = [job for job in plan.jobs if job.test_set is test_set]
-        described.append(_describe(test_set, jobs, seen.of(test_set) if seen else None, settings))
-    return {
-        "format": FORMAT,
-        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "settings": {name: value for name, value in asdict(settings).items() if name not in ("data", "output")},
-        "slicing": describe_slicing(),
-        "test_sets": described,
-        "skipped": [asdict(each) for each in plan.skipped],
-    }
+        results.append(_result(test_set, jobs, seen.of(test_set) if seen else None, settings))
+    return tuple(results)
 
 
-def _describe(
-    test_set: TestSet, jobs: Sequence[Job], found: Found | None, settings: EvaluationSettings
-) -> dict[str, Any]:
+def _result(
+    test_set: TestSet, jobs: Sequence[Job], contamination: Found | None, settings: EvaluationSettings
+) -> TestSetResult:
     outputs = {job.name: job.open().outputs for job in jobs}
-    seconds = {name: sum(output.seconds for output in each) for name, each in outputs.items()}
-    texts = {name: [output.output for output in each] for name, each in outputs.items()}
-    scored = Scored.of(test_set, texts)
-    return {
-        "name": test_set.name,
-        "task": test_set.task,
-        "data": asdict(test_set.file),
-        "n": len(test_set.items),
-        "generation": jobs[0].system.settings if jobs else None,
-        "unanswered": {name: sum("unanswered" in o.details for o in each) for name, each in outputs.items()},
-        "contamination": found and found.as_dict(),
-        "figures": scored.figures(
+    seconds = {name: sum(answer.seconds for answer in answers) for name, answers in outputs.items()}
+    scored = Scored.of(test_set, {name: [answer.output for answer in answers] for name, answers in outputs.items()})
+    return result_of(
+        test_set,
+        n=len(test_set.items),
+        generation=jobs[0].system.settings if jobs else None,
+        unanswered={name: sum("unanswered" in a.details for a in answers) for name, answers in outputs.items()},
+        contamination=contamination and contamination.as_dict(),
+        figures=scored.figures(
             Resamples.draw(len(test_set.items), resamples=settings.resamples, seed=settings.seed),
             baselines=first_sentences(test_set) if settings.baselines else {},
         ),
-        "slices": scored.slices(
+        slices=scored.slices(
             resamples=settings.resamples,
             seed=settings.seed,
-            contamination=found.labels if found else None,
-            confidences=confidences_in({name: [output.details for output in each] for name, each in outputs.items()}),
+            contamination=contamination.labels if contamination else None,
+            confidences=confidences_in({name: [a.details for a in answers] for name, answers in outputs.items()}),
         ),
-        "seconds": {name: round(value, 1) for name, value in seconds.items()},
-        "items_per_s": {
-            name: round(len(test_set.items) / value, 2) if value else None for name, value in seconds.items()
-        },
-    }
+        seconds={name: round(value, 1) for name, value in seconds.items()},
+        items_per_s={name: round(len(test_set.items) / value, 2) if value else None for name, value in seconds.items()},
+    )
 
 
 def first_sentences(test_set: TestSet) -> dict[str, list[str]]:
@@ -286,8 +303,8 @@ def first_sentences(test_set: TestSet) -> dict[str, list[str]]:
     return {"first_sentence": [next((s.strip() for s in parts if s.strip()), "") for parts in documents]}
 
 
-def _write(path: Path, report: dict[str, Any]) -> None:
+def _write(path: Path, report: Report) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
-    part.write_text(json.dumps(report, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    part.write_text(report.to_json(), encoding="utf-8")
     part.replace(path)

@@ -32,6 +32,10 @@ LONG_WORD = 6
 """A word of more letters is long."""
 
 GENRES = ("news", "story", "dialogue", "encyclopedia", "e-mail", "review")
+MOST_GENRES = 100
+"""Slices by genres that are not in GENRES."""
+LONGEST_GENRE = 100
+"""Characters of a genre's name."""
 GENRE_OF_SET = {
     "african_storybook": "story",
     "african_storybook_en": "story",
@@ -54,7 +58,7 @@ _SENTENCE_KINDS = ("translation", "sentiment")
 
 
 @dataclass(frozen=True)
-class Slice:
+class ItemSlice:
     """Items of one measure that share a label."""
 
     by: Dimension
@@ -75,7 +79,7 @@ def slices_of(
     *,
     contamination: Sequence[ContaminationLabel] | None = None,
     confidences: Sequence[float | None] | None = None,
-) -> list[Slice]:
+) -> list[ItemSlice]:
     """By length, genre, complexity, each from its first label to its last; labels that no item has are left out.
 
     With the `contamination` of each item by that too, unless all are clean: their slice would be the measure. With the
@@ -85,20 +89,20 @@ def slices_of(
     if contamination is not None and set(contamination) - {IN_NEITHER}:
         for each, standing in zip(labels, contamination, strict=True):
             each["contamination"] = standing
-    others = sorted({each["genre"] for each in labels if "genre" in each} - set(GENRES))
+    others = sorted({each["genre"] for each in labels if "genre" in each} - set(GENRES))[:MOST_GENRES]
     orders: dict[Dimension, tuple[str, ...]] = {
         "length": LENGTHS, "genre": (*GENRES, *others), "complexity": COMPLEXITIES,
         "contamination": CONTAMINATION_LABELS, "confidence": (),
     }  # fmt: skip
     found = [
-        Slice(by, name, tuple(index for index, each in enumerate(labels) if each.get(by) == name))
+        ItemSlice(by, name, tuple(index for index, each in enumerate(labels) if each.get(by) == name))
         for by in DIMENSIONS
         for name in orders[by]
     ]
     return [each for each in (*found, *_quintiles(confidences or ())) if each.indexes]
 
 
-def _quintiles(confidences: Sequence[float | None]) -> Iterator[Slice]:
+def _quintiles(confidences: Sequence[float | None]) -> Iterator[ItemSlice]:
     """Of about as many items each; nothing where those would be too few to rank, or no answer has a confidence."""
     if len(confidences) < len(CONFIDENCE_QUINTILES) * LEAST_TO_RANK or all(value is None for value in confidences):
         return
@@ -106,7 +110,7 @@ def _quintiles(confidences: Sequence[float | None]) -> Iterator[Slice]:
     order = sorted(range(len(values)), key=lambda index: (values[index], index))
     for at, name in enumerate(CONFIDENCE_QUINTILES):
         part = order[at * len(order) // len(CONFIDENCE_QUINTILES) : (at + 1) * len(order) // len(CONFIDENCE_QUINTILES)]
-        yield Slice("confidence", name, tuple(sorted(part)), (values[part[0]], values[part[-1]]))
+        yield ItemSlice("confidence", name, tuple(sorted(part)), (values[part[0]], values[part[-1]]))
 
 
 def labels_of(item: Item, test_set: TestSet) -> dict[Dimension, str]:
@@ -181,8 +185,10 @@ def describe_slicing() -> dict[str, Any]:
 
 def _genre_of(row: Mapping[str, Any], test_set: TestSet) -> str | None:
     genre = row.get("genre")
-    if isinstance(genre, str) and genre.strip():
-        return genre.strip().lower()
+    if isinstance(genre, str):
+        printable = "".join(character if character.isprintable() else " " for character in genre.lower())
+        if words := " ".join(printable.split()):
+            return words[:LONGEST_GENRE]
     return GENRE_OF_SET.get(_set_of(test_set))
 
 

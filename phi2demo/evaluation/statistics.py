@@ -79,16 +79,6 @@ class Resamples:
         random = np.random.default_rng(seed)
         return cls(list(random.choice(examples, size=(resamples, examples), replace=True)))
 
-    @classmethod
-    def draw_groups(cls, groups: Sequence[int], *, resamples: int = RESAMPLES, seed: int = SEED) -> "Resamples":
-        """Of examples that are not independent: whole groups of them, with replacement (Field and Welsh, 2007).
-
-        `groups` are those of the examples, as numbers from 0. Where each is its own, it draws as `draw` does.
-        """
-        members = [np.flatnonzero(np.asarray(groups) == group) for group in range(max(groups) + 1)]
-        drawn = cls.draw(len(members), resamples=resamples, seed=seed).indexes
-        return cls([np.concatenate([members[group] for group in chosen]) for chosen in drawn])
-
     def scores(self, statistics: Statistics, score: ScoreOfSums) -> NDArray[np.float64]:
         """The score of every resample."""
         return np.array([score(statistics[chosen].sum(0)) for chosen in self.indexes])

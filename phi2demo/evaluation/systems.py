@@ -91,6 +91,12 @@ def _halved(word: str, count: Callable[[str], int], limit: int) -> list[str]:
 
 SystemName = Literal["finetuned", "base_template", "base_plain"]
 SYSTEMS: tuple[SystemName, ...] = ("finetuned", "base_template", "base_plain")
+BASE_SYSTEMS: tuple[SystemName, ...] = ("base_template", "base_plain")
+SYSTEM_TITLES: dict[SystemName, str] = {
+    "finetuned": "finetuned",
+    "base_template": "base, template",
+    "base_plain": "base, plain form",
+}
 
 TIME_LIMIT_S = 3600.0
 """No answer is cut short by the clock: figures would differ from run to run."""

@@ -82,7 +82,7 @@ def _steps(run: LiveRun, *, at_most_s: float) -> Iterator[dict[str, Any]]:
             result = run.result() if progress.paused else progress.result
             if result is not None:
                 answers = [example.as_dict() for example in result.examples]
-                yield {"report": result.report, "answers": answers, "complete": not progress.paused}
+                yield {"report": result.report.as_dict(), "answers": answers, "complete": not progress.paused}
             elif time.monotonic() - shown >= FRAME_S:
                 shown = time.monotonic()
                 left = progress.seconds_left

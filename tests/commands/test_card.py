@@ -92,7 +92,7 @@ def test_an_audit_is_told_where_it_is_of_these_weights(tiny_base: Path, tmp_path
 
 def measured(*folders: Path) -> dict[str, Any]:
     hashes = {path.name: sha256_of(path) for folder in folders for path in folder.glob("*.safetensors")}
-    return {"device": "cpu", "dtype": "float32", "weights_sha256": hashes}
+    return {"base": "b", "base_revision": "", "device": "cpu", "dtype": "float32", "weights_sha256": hashes}
 
 
 def copy(folder: Path, to: Path) -> Path:
