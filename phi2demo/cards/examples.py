@@ -13,7 +13,7 @@ from phi2demo.engine.engine import Engine, Variant
 from phi2demo.errors import DataError
 from phi2demo.evaluation.metrics import Metric, metrics_for
 from phi2demo.evaluation.outputs import read_outputs
-from phi2demo.evaluation.report import read_report
+from phi2demo.evaluation.reports import read_report
 from phi2demo.evaluation.systems import asked_of
 from phi2demo.settings import ASSETS
 from phi2demo.tasks.declared import AdapterTasks

@@ -22,7 +22,8 @@ from phi2demo.engine.revisions import (
 from phi2demo.engine.sources import Source
 from phi2demo.engine.weights import count, read_json, read_shapes
 from phi2demo.errors import DataError, SettingsError
-from phi2demo.evaluation.report import Report, read_report
+from phi2demo.evaluation.report import Report
+from phi2demo.evaluation.reports import read_report
 from phi2demo.settings import ASSETS, ModelSettings
 from phi2demo.tasks.declared import read_adapter_tasks
 from phi2demo.training.record import read

@@ -17,6 +17,8 @@ from phi2demo.tasks import TASKS
 EVEN = "no sure difference"
 _BOUNDS = ("max_new_tokens", "time_limit_s", "stop")
 """Settings of a generation that choose no token."""
+_REMOVED_OPTIONS = {"guidance_scale": 1.0}
+"""Options of earlier versions, with the value that had no effect."""
 SHIPPED = DataSet("The demo's own evaluation set", "CC0-1.0", "The phi2demo authors")
 
 
@@ -69,7 +71,7 @@ def metric_lines(facts: Facts) -> str:
 
 def decoding_lines(facts: Facts) -> str:
     """How the outputs of each task were decoded, where that was measured: what differs from greedy decoding."""
-    plain_settings = asdict(GenerationOptions())
+    plain_settings = _REMOVED_OPTIONS | asdict(GenerationOptions())
     lines: dict[str, dict[str, None]] = {}
     for test_set in all_test_sets(facts):
         settings = test_set.generation or {}

@@ -7,15 +7,13 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from phi2demo.data.test_sets import EvaluationSplit
 from phi2demo.engine.engine import ModelInfo, Variant
 from phi2demo.engine.revisions import same_adapter
-from phi2demo.errors import DataError
 from phi2demo.evaluation.slices import LEAST_TO_RANK, Dimension
 from phi2demo.evaluation.systems import BASE_SYSTEMS, SYSTEMS, SystemName
 
@@ -391,49 +389,3 @@ def systems_in(test_sets: Sequence[TestSetResult]) -> tuple[SystemName, ...]:
     """The systems that any figure of the test sets has, in their fixed order."""
     present = {system for test_set in test_sets for figure in test_set.figures for system in figure.scores}
     return tuple(system for system in SYSTEMS if system in present)
-
-
-def read_report(path: Path) -> Report:
-    """Read a report file. DataError says what is wrong with it, and never names a folder: the page shows the message."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise _no_report(path.name, (error.strerror or "it cannot be read").lower()) from error
-    except ValueError as error:
-        raise _no_report(path.name, "it is not JSON") from error
-    except RecursionError as error:
-        raise _no_report(path.name, "it is nested too deeply") from error
-    return parse_report(value, name=path.name)
-
-
-def parse_report(value: object, *, name: str = "The file") -> Report:
-    """Check the JSON values of a report; DataError names the first field that is missing or wrong."""
-    if not isinstance(value, dict) or not isinstance(value.get("test_sets"), list):
-        raise _no_report(name, "it holds no list named test_sets")
-    if value.get("format") == 1:
-        raise DataError(f"{name} was made by an older version of this program. Run python -m phi2demo evaluate again.")
-    try:
-        return Report.model_validate(value)
-    except ValidationError as error:
-        raise _no_report(name, _describe(error)) from error
-
-
-def _describe(error: ValidationError) -> str:
-    """The first wrong field and its value, as `test_sets[0].figures[1].scores.finetuned.low is 'x'`."""
-    first = error.errors(include_url=False, include_context=False)[0]
-    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"] if part != "[key]"]
-    field = "".join(parts).removeprefix(".")
-    if first["loc"][-1] == "[key]":
-        return f"{field} is unknown"
-    if first["type"] == "missing" or first["input"] is None:
-        return f"{field} is missing"
-    if first["type"] == "too_long":
-        return f"{field} has too many entries"
-    shown = repr(first["input"])
-    return f"{field} is {shown[:40]}{'…' if len(shown) > 40 else ''}"
-
-
-def _no_report(name: str, why: str) -> DataError:
-    return DataError(
-        f"{name} is not an evaluation report: {why}. Give a report.json that python -m phi2demo evaluate wrote."
-    )

@@ -1,4 +1,4 @@
-"""Measure a model on a folder of data: have every item asked in every form, score the answers, write the report."""
+"""Evaluate a model on a folder of data: ask every item of every system, score the answers, write the report."""
 
 import sys
 import time
@@ -35,22 +35,22 @@ from phi2demo.evaluation.systems import SCORED, SYSTEMS, System, SystemName, con
 
 @dataclass(frozen=True)
 class Job:
-    """One form of one measure, and where its answers are kept."""
+    """One system asked the items of one test set, and the file for its answers."""
 
     test_set: TestSet
     system: System
     name: SystemName
     path: Path
-    asked: str
-    """A hash of all that the answers depend on."""
+    prompts_hash: str
+    """Of all that the answers depend on."""
     batches: Sequence[Sequence[int]]
 
     def open(self, processes: Processes = ALONE) -> OutputFile:
-        """The answers so far: the first process puts them in order, each further one writes into a part of its own."""
-        return OutputFile(self.path, asked=self.asked, batches=self.batches, part=processes.index)
+        """Read the answers so far; see `OutputFile` for what each process writes."""
+        return OutputFile(self.path, prompts_hash=self.prompts_hash, batches=self.batches, part=processes.index)
 
     def cost(self, batch: Sequence[int]) -> int:
-        """Characters that are read for a batch, for the progress."""
+        """Count the characters that the model reads for a batch, for the progress bar."""
         return sum(len(self.system.prompt(self.test_set.items[index])) + 1 for index in batch)
 
 
@@ -63,30 +63,30 @@ def make_jobs(
     seed: int,
     batch_size: int,
 ) -> list[Job]:
-    """Every form that each measure has."""
+    """Make a job for each test set and each of the systems that it has."""
     jobs = []
     for test_set in test_sets:
         for name in names:
             system = make_system(name, engine, test_set, seed=seed)
             if system is not None:
-                asked = _digest(system, name, batch_size=batch_size)
+                prompts_hash = _hash_prompts(system, name, batch_size=batch_size)
                 batches = compose(system, len(test_set.items), size=batch_size)
                 path = output / "outputs" / f"{test_set.name}.{name}.jsonl"
-                jobs.append(Job(test_set, system, name, path, asked, batches))
+                jobs.append(Job(test_set, system, name, path, prompts_hash, batches))
     return jobs
 
 
 def compose(system: System, items: int, *, size: int) -> list[list[int]]:
-    """Indexes of the items that are computed together: neighbours in the length of their prompts, longest first."""
+    """Group the indexes of items into batches of prompts of similar length, longest first."""
     lengths = [len(system.prompt(item)) for item in system.test_set.items]
     order = sorted(range(items), key=lambda index: (-lengths[index], index))
     return [order[start : start + size] for start in range(0, items, size)]
 
 
 def ask(jobs: Sequence[Job], processes: Processes) -> None:
-    """Answer what this process has to of what is missing, with progress and the time left by the characters to read.
+    """Answer this process's share of the missing batches, with a progress bar over the characters to read.
 
-    All processes open the files before any of them writes, so that all see the same missing.
+    All processes open the files before any of them writes, so that all see the same batches missing.
     """
     from tqdm import tqdm
 
@@ -109,13 +109,13 @@ def ask(jobs: Sequence[Job], processes: Processes) -> None:
         for job, file, batch in mine:
             bar.set_description(f"{job.test_set.name} {job.name}", refresh=False)
             started = time.monotonic()
-            job.system.engine.forget()  # else the last digits of scores depend on what else this process has scored
+            job.system.engine.forget()  # else the last digits of scores depend on what this process scored before
             answers = job.system.answer([job.test_set.items[index] for index in batch])
             file.add(batch, answers, time.monotonic() - started)
             bar.update(job.cost(batch))
 
 
-def _digest(system: System, name: SystemName, *, batch_size: int) -> str:
+def _hash_prompts(system: System, name: SystemName, *, batch_size: int) -> str:
     info = system.engine.info
     return digest(
         {
@@ -136,32 +136,32 @@ BATCH_SIZE = 32
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """What the `evaluate` command is told."""
+    """The settings of an evaluation."""
 
     data: Path
     """Folder of JSON-lines files."""
     output: Path
-    """Folder for the report and the answers; a run that was killed goes on there."""
+    """Folder for the report and the answers; a run that was killed continues there."""
     hub: HubData | None = None
-    """What was read from the hub into `data`."""
+    """The data set of the hub that was read into `data`."""
     split: EvaluationSplit = "test"
     limit: int | None = None
-    """At most this many rows of each set, from the first on; all where not given."""
+    """At most this many rows of each data set, from the first on; None for all."""
     test_sets: tuple[str, ...] = ()
-    """Names as translation.tatoeba.en-de; all where neither measures nor tasks are given."""
+    """Names such as translation.tatoeba.en-de; all where neither test sets nor tasks are given."""
     tasks: tuple[str, ...] = ()
-    """Tasks, and prose."""
+    """Keys of TASKS, and `prose`."""
     systems: tuple[SystemName, ...] = SYSTEMS
     batch_size: int = BATCH_SIZE
-    """Items that are computed together: beyond 16, more gained nothing on one CPU core."""
+    """Items that are computed together; on one CPU core more than 16 gained nothing."""
     seed: int = SEED
-    """Of the resamples, and of answers where a task samples."""
+    """For the resamples, and for answers of tasks that sample."""
     resamples: int = RESAMPLES
-    """Of the bootstrap."""
+    """For the bootstrap."""
     baselines: bool = True
-    """Also measure what a summary has to beat: the first sentence of its document."""
+    """Also score what a summary has to beat: the first sentence of its document."""
     contamination: bool = True
-    """Also look the items up in the training and validation files of the folder."""
+    """Also look the items up in the training and validation files of the data folder."""
 
     def __post_init__(self) -> None:
         for name, least in (("limit", 1), ("batch_size", 1), ("resamples", 100), ("seed", 0)):
@@ -182,14 +182,14 @@ def evaluate(
 ) -> Report:
     """Ask, score, write `report.json`, and return the report.
 
-    `weights` are the SHA-256 of the weight files, by name. Of several processes the first calls this, each further one
-    `assist`. Raises DataError for files that cannot be used, SettingsError where
-    the output folder is in use or holds answers to something else.
+    `weights` are the SHA-256 hashes of the weight files, by name. Of several processes the first calls this function and
+    each further one `assist`. Raises DataError for files that cannot be used, SettingsError where the output folder is in
+    use or holds answers to other prompts or options.
     """
     plan = _plan(engine, settings)
     with run_lock(settings.output) as lock:
         for job in plan.jobs:
-            job.open()  # puts in order what earlier runs have left, whatever their number of processes
+            job.open()  # joins what earlier runs left, whatever their number of processes
         if processes.count > 1:
             lock.share()
         processes.wait()
@@ -211,7 +211,7 @@ def evaluate(
 
 
 def assist(engine: Engine, settings: EvaluationSettings, *, processes: Processes) -> None:
-    """Answer the share of a process that is not the first: it scores and reports nothing."""
+    """Answer the share of a process that is not the first, which scores and reports nothing."""
     plan = _plan(engine, settings)
     processes.wait()
     with run_lock(settings.output, joining=True):
@@ -221,7 +221,7 @@ def assist(engine: Engine, settings: EvaluationSettings, *, processes: Processes
 
 @dataclass(frozen=True)
 class _Plan:
-    """What there is to ask and to report."""
+    """The test sets of a run and its jobs."""
 
     test_sets: Sequence[TestSet]
     skipped: Sequence[Skipped]
@@ -296,7 +296,7 @@ def _result(
 
 
 def first_sentences(test_set: TestSet) -> dict[str, list[str]]:
-    """What a summary has to beat to be worth anything; empty where nothing is summarized."""
+    """Take the first sentence of each document, which a summary has to beat; empty where nothing is summarized."""
     if test_set.kind != "summarization":
         return {}
     documents = (split_sentences(item.row["document"]) for item in test_set.items)

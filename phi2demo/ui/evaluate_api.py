@@ -10,8 +10,8 @@ import gradio as gr
 from phi2demo.data.checks import check_choice
 from phi2demo.data.own_pairs import pairs_of
 from phi2demo.engine.loading import EngineLoader
-from phi2demo.evaluation.figures import ItemSample
 from phi2demo.evaluation.live import LiveRun, LiveSettings
+from phi2demo.evaluation.live_samples import ItemSample
 from phi2demo.evaluation.statistics import SEED
 from phi2demo.settings import LONGEST_S
 from phi2demo.tasks.declared import AdapterTasks

@@ -9,7 +9,7 @@ from typing import Any
 from phi2demo.cards.facts import Author, Facts, ModelFacts
 from phi2demo.data.corpus import CleaningReport
 from phi2demo.emissions.footprint import Hardware, estimate
-from phi2demo.evaluation.report import parse_report
+from phi2demo.evaluation.reports import parse_report
 from phi2demo.tasks.declared import AdapterTasks
 from phi2demo.training.record import Kind, Point, Record, Stage, Validation
 

@@ -9,7 +9,8 @@ import pytest
 
 from phi2demo.engine.engine import GenerationOptions
 from phi2demo.evaluation.confidence import judged, sureness
-from phi2demo.evaluation.report import Report, parse_report
+from phi2demo.evaluation.report import Report
+from phi2demo.evaluation.reports import parse_report
 from phi2demo.evaluation.slices import CONFIDENCE_QUINTILES
 from phi2demo.tasks.confidence import Sureness
 from phi2demo.tasks.receipt import Receipt

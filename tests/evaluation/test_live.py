@@ -12,9 +12,10 @@ from phi2demo.data.own_pairs import pairs_of
 from phi2demo.data.test_sets import TestSet
 from phi2demo.engine.engine import Prompt
 from phi2demo.errors import SettingsError, StoppedError
-from phi2demo.evaluation.figures import ItemSample
-from phi2demo.evaluation.live import DurationEstimator, LiveProgress, LiveRun, LiveSettings, draw
-from phi2demo.evaluation.report import parse_report
+from phi2demo.evaluation.live import DurationEstimator, LiveProgress, LiveRun, LiveSettings
+from phi2demo.evaluation.live_samples import ItemSample, draw
+from phi2demo.evaluation.reports import parse_report
+from phi2demo.evaluation.systems import SYSTEMS, make_system
 from tests.tasks.scripted import BARE, ScriptedEngine
 
 WORDS = ["apple", "bread", "carrot", "date", "egg", "fish", "grape", "honey"]
@@ -193,6 +194,19 @@ def test_an_estimate_tries_once_and_is_learned_from() -> None:
     ).estimate()
     assert learned is not None
     assert learned < seconds
+
+
+def test_systems_are_timed_apart() -> None:
+    durations, engine, test_set = DurationEstimator(), ScriptedEngine(planted), pairs(8)
+    systems = {name: make_system(name, engine, test_set, seed=0) for name in SYSTEMS}
+    finetuned, base, plain = systems.values()
+    assert finetuned is not None
+    assert base is not None
+    durations.add(finetuned, test_set.items, 2.0)
+    assert durations.knows(finetuned)
+    assert not durations.knows(base)
+    assert not durations.knows(plain)
+    assert durations.work(base, test_set.items) > durations.work(finetuned, test_set.items), "a base runs to the limit"
 
 
 def test_a_bare_base_is_asked_alone() -> None:

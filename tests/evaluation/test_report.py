@@ -10,15 +10,8 @@ import pytest
 
 from phi2demo.errors import DataError
 from phi2demo.evaluation.environment import describe_environment, describe_model
-from phi2demo.evaluation.report import (
-    Bounds,
-    ContaminationCounts,
-    Environment,
-    ModelDescription,
-    Slicing,
-    parse_report,
-    read_report,
-)
+from phi2demo.evaluation.report import Bounds, ContaminationCounts, Environment, ModelDescription, Slicing
+from phi2demo.evaluation.reports import parse_report, read_report
 from phi2demo.evaluation.slices import describe_slicing
 from phi2demo.settings import ASSETS
 from tests.tasks.scripted import INFO, ScriptedEngine

@@ -14,7 +14,7 @@ import pytest
 from phi2demo.data.test_sets import read_test_sets
 from phi2demo.errors import DataError, SettingsError
 from phi2demo.evaluation.processes import run_lock
-from phi2demo.evaluation.report import read_report
+from phi2demo.evaluation.reports import read_report
 from phi2demo.evaluation.run import EvaluationSettings, compose, evaluate
 from phi2demo.evaluation.slices import CONFIDENCE_QUINTILES
 from phi2demo.evaluation.systems import make_system

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from phi2demo.evaluation.report import parse_report
+from phi2demo.evaluation.reports import parse_report
 from phi2demo.evaluation.slices import CONFIDENCE_QUINTILES
 from phi2demo.ui import figures, slice_table
 from phi2demo.ui.evaluate_reports import differing
