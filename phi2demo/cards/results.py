@@ -1,4 +1,4 @@
-"""The parts of a card that tell of the evaluation: the report's own table, its summary, and the ablation."""
+"""The parts of a card about the evaluation: tables, summary, slices, ablations, failures, samples and audit."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -16,53 +16,53 @@ from phi2demo.tasks import TASKS
 
 EVEN = "no sure difference"
 _BOUNDS = ("max_new_tokens", "time_limit_s", "stop")
-"""Settings of a generation that choose no token."""
+"""Settings of a generation that do not affect which tokens are chosen."""
 _REMOVED_OPTIONS = {"guidance_scale": 1.0}
 """Options of earlier versions, with the value that had no effect."""
 SHIPPED = DataSet("The demo's own evaluation set", "CC0-1.0", "The phi2demo authors")
 
 
 def all_test_sets(facts: Facts) -> list[TestSetResult]:
-    """The test sets of all reports; for a base's card without the figures of an adapter that was finetuned on it."""
+    """Collect the test sets of all reports; for a base's card without the figures of an adapter that was finetuned on it."""
     test_sets = [test_set for report in facts.reports for test_set in report.test_sets]
     return test_sets if facts.model.is_adapter else [test_set.without_adapter() for test_set in test_sets]
 
 
 def verdict(figure: Figure, n: int) -> str | None:
-    """Finetuned against the better base: better, worse or no sure difference; None without a base."""
-    found = figure.verdict(n)
-    return EVEN if found in ("unclear", "too few") else found
+    """Compare the finetuned model with the better base: better, worse or no sure difference; None without a base."""
+    result = figure.verdict(n)
+    return EVEN if result in ("unclear", "too few") else result
 
 
 def results_table(facts: Facts) -> str:
-    """Every figure of the whole test sets; empty where nothing was measured."""
+    """List every figure of the whole test sets; empty where nothing was measured."""
     return results_to_markdown(all_test_sets(facts))
 
 
 def contamination_table(facts: Facts) -> str:
-    """What of the test items may have been seen before; empty where it was not looked up."""
+    """List the test items that the model may have seen before; empty where they were not looked up."""
     return contamination_to_markdown(all_test_sets(facts))
 
 
 def testing_table(facts: Facts) -> str:
-    """The files that were measured on."""
+    """List the files of the test sets."""
     rows = {}
     for test_set in all_test_sets(facts):
         file, name = test_set.data, test_set.name.partition(".")[2]
-        known = SHIPPED if file.sha256 in facts.shipped else find_data_set(name)
+        data_set = SHIPPED if file.sha256 in facts.shipped else find_data_set(name)
         note = f" ({file.note})" if file.note else ""
         rows[file.name] = (
-            known.title,
+            data_set.title,
             f"`{file.name}`",
             f"{file.split}{note}",
-            known.licence,
+            data_set.licence,
             f"`{file.sha256[:12]}`",
         )
     return table(("data", "file", "split", "licence", "SHA-256"), rows.values())
 
 
 def metric_lines(facts: Facts) -> str:
-    """Each metric with its signature: what has to be the same for two scores to be comparable."""
+    """List each metric with its signature, which has to be the same for two scores to be comparable."""
     signatures: dict[str, dict[str, None]] = {}
     for row in rows_of(all_test_sets(facts)):
         signatures.setdefault(row.figure.title, {})[row.figure.signature] = None
@@ -70,7 +70,7 @@ def metric_lines(facts: Facts) -> str:
 
 
 def decoding_lines(facts: Facts) -> str:
-    """How the outputs of each task were decoded, where that was measured: what differs from greedy decoding."""
+    """List how the outputs of each task were decoded: the settings that differ from greedy decoding."""
     plain_settings = _REMOVED_OPTIONS | asdict(GenerationOptions())
     lines: dict[str, dict[str, None]] = {}
     for test_set in all_test_sets(facts):
@@ -88,7 +88,7 @@ def decoding_lines(facts: Facts) -> str:
 
 
 def summary(facts: Facts) -> str:
-    """On how many figures the finetuned model beats its base, and on which it does not."""
+    """Count the figures on which the finetuned model beats its base, and name those on which it does not."""
     names: dict[str | None, list[str]] = {"better": [], "worse": [], EVEN: []}
     for row in rows_of(all_test_sets(facts)):
         names.setdefault(verdict(row.figure, row.n), []).append(f"{row.test_set.name} {row.figure.title}")
@@ -105,7 +105,7 @@ def summary(facts: Facts) -> str:
 
 
 def speed_line(facts: Facts) -> str:
-    """How fast tokens come, as the first report has it that says so."""
+    """State the tokens per second, from the first report that has them."""
     for report in facts.reports:
         if speed := report.speed:
             return (
@@ -117,7 +117,7 @@ def speed_line(facts: Facts) -> str:
 
 
 def environment_lines(facts: Facts) -> str:
-    """Where and when the figures are from: a line for each report that says another thing."""
+    """State where and when the figures were measured, in one line for each different report."""
     lines = []
     for report in facts.reports:
         environment, settings = report.environment, report.settings
@@ -131,7 +131,7 @@ def environment_lines(facts: Facts) -> str:
 
 
 def ablation_tables(facts: Facts) -> str:
-    """The rows of each ablation as they are given, after its note."""
+    """Write the rows of each ablation, after its note."""
     return "\n\n".join(map(_ablation, facts.ablations))
 
 
@@ -143,7 +143,7 @@ def _ablation(ablation: Mapping[str, Any]) -> str:
 
 
 def failures_list(facts: Facts) -> str:
-    """Each with what was asked, what came, what would have been right, and a word on it."""
+    """List each failure with its input, the answer, the right answer, and a note."""
     blocks = []
     for failure in facts.failures:
         lines = [
@@ -157,15 +157,16 @@ def failures_list(facts: Facts) -> str:
 
 
 def samples_list(facts: Facts) -> str:
-    """Every sample with its seed; the prompt stands out."""
+    """List every sample with its seed and its prompt in bold."""
     ended = "(nothing: the text ended there)"
     return "\n".join(
-        f"{at}. (seed {s.seed}) **{plain(s.prompt)}** {plain(s.text or ended)}" for at, s in enumerate(facts.samples, 1)
+        f"{index}. (seed {s.seed}) **{plain(s.prompt)}** {plain(s.text or ended)}"
+        for index, s in enumerate(facts.samples, 1)
     )
 
 
 def systems_line(facts: Facts) -> str:
-    """What the columns of the results are."""
+    """Explain the columns of the results."""
     meanings = {
         "finetuned": "the base with this adapter, asked as the app does: by the template, prose to go on with as it is",
         "base_template": "the base, asked by the same template, which it has not seen",
@@ -189,13 +190,13 @@ _NAMES: dict[Dimension, tuple[str, ...]] = {
     "contamination": CONTAMINATION_LABELS,
     "confidence": CONFIDENCE_QUINTILES,
 }
-"""Of the slices, in their order; others come behind them."""
+"""Names of the slices, in order; others come after them."""
 
 
 def slices_tables(facts: Facts) -> str:
-    """A table for each way to slice: a row for each measure's first metric, a column for each slice.
+    """Make a table for each dimension: a row for the first metric of each test set, a column for each slice.
 
-    Empty text where nothing was sliced.
+    Empty where there are no slices.
     """
     sliced = [test_set for test_set in all_test_sets(facts) if test_set.slices]
     tables = [_slices_table(by, title, sliced) for by, title in _TITLES.items()]
@@ -203,7 +204,7 @@ def slices_tables(facts: Facts) -> str:
 
 
 def slicing_lines(facts: Facts) -> str:
-    """What the slices mean, as the reports say it."""
+    """Explain the slices, as the reports do."""
     slicing = next((report.slicing for report in facts.reports if report.slicing), None)
     if slicing is None:
         return ""
@@ -232,8 +233,8 @@ def _slices_table(by: Dimension, title: str, test_sets: Sequence[TestSetResult])
     names = {part.name for test_set in test_sets for part in test_set.slices if part.by == by}
     if not names:
         return ""
-    known = _NAMES[by]
-    head = sorted(names, key=lambda name: (known.index(name) if name in known else len(known), name))
+    order = _NAMES[by]
+    head = sorted(names, key=lambda name: (order.index(name) if name in order else len(order), name))
     rows = []
     for test_set in test_sets:
         slices = {part.name: part for part in test_set.slices if part.by == by and part.figures}
@@ -244,7 +245,7 @@ def _slices_table(by: Dimension, title: str, test_sets: Sequence[TestSetResult])
 
 
 def _cell(part: Slice | None) -> str:
-    """Finetuned against the better base, and on how many examples."""
+    """Write the scores of the finetuned model and the better base, and the number of examples."""
     if part is None:
         return "none"
     figure = part.figures[0]

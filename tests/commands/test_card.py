@@ -165,7 +165,7 @@ def test_wrong_arguments(arguments: list[str], message: str, tmp_path: Path) -> 
 @pytest.mark.parametrize("text", ["{", "[]", "[1]", '{"note": "no rows"}'])
 def test_a_malformed_ablation(tiny_base: Path, tmp_path: Path, text: str) -> None:
     (tmp_path / "ablation.json").write_text(text)
-    with pytest.raises(DataError, match="is no ablation"):
+    with pytest.raises(DataError, match="is not an ablation"):
         card("--model", tiny_base, "--ablation", tmp_path / "ablation.json", output=tmp_path / "card")
 
 
