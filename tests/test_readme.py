@@ -169,19 +169,26 @@ def test_the_results_are_those_of_the_report() -> None:
 
 
 @pytest.mark.slow
-def test_the_app_answers_within_twenty_seconds_and_as_the_documents_say() -> None:
-    with serving(["app.py"], timeout_s=20) as server:
-        from gradio_client import Client
+def test_the_app_answers_within_twenty_seconds() -> None:
+    with serving(["app.py"], timeout_s=20):
+        pass
 
-        endpoints = Client(server.url, verbose=False).view_api(return_format="dict", print_info=False)
-        takes = {
+
+@pytest.mark.slow
+def test_the_api_is_as_the_documents_say() -> None:
+    from gradio_client import Client
+
+    api = TEXTS[ROOT / "assets" / "docs" / "api.md"]
+    with serving(["app.py"]) as server:
+        client = Client(server.url, verbose=False)
+        endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+        parameters = {
             name: [parameter["parameter_name"] for parameter in endpoint["parameters"]]
-            for name, endpoint in endpoints["named_endpoints"].items()
+            for name, endpoint in endpoints.items()
         }
-        api = TEXTS[ROOT / "assets" / "docs" / "api.md"]
         rows = re.findall(r"^\| `(/\w+)` \| (.*) \|$", api, re.M)
-        assert {name: re.findall(r"`(\w+)`", cell) for name, cell in rows} == takes
+        assert {name: re.findall(r"`(\w+)`", cell) for name, cell in rows} == parameters
         for text in (TEXTS[README], api):
             (example,) = blocks(text, "python")
             code = example.replace("http://127.0.0.1:7860", server.url)
-            subprocess.run([sys.executable, "-c", code], check=True, timeout=120, capture_output=True)
+            subprocess.run([sys.executable, "-c", code], check=True, timeout=180, capture_output=True)

@@ -40,7 +40,9 @@ def _check_setting(value: Any) -> Any:
         raise ValueError("no setting")
     if len(texts) > MAX_ENTRIES or any(not isinstance(text, str) or len(text) > 300 for text in texts):
         raise ValueError("no short texts")
-    return list(map(_check_writable, texts)) if isinstance(value, list | tuple) else value
+    for text in texts:
+        _check_writable(text)
+    return value
 
 
 Text = Annotated[str, Field(strict=True, max_length=300), AfterValidator(_check_writable)]

@@ -3,7 +3,7 @@
 import torch
 
 from phi2demo.engine.engine import GenerationOptions
-from phi2demo.engine.sampling import Vocabulary, logits_processors
+from phi2demo.engine.sampling import Vocabulary, make_logits_processors
 
 PROMPT = [5, 6, 7, 5, 6]
 VOCABULARY = 10
@@ -14,7 +14,7 @@ def vocabulary() -> Vocabulary:
 
 
 def scores_after(output: list[int], options: GenerationOptions) -> list[float]:
-    processors = logits_processors(options, [0], prompt_length=len(PROMPT), vocabulary=vocabulary)
+    processors = make_logits_processors(options, [0], prompt_length=len(PROMPT), vocabulary=vocabulary)
     return processors(torch.tensor([PROMPT + output]), torch.ones(1, VOCABULARY))[0].tolist()
 
 
@@ -35,4 +35,4 @@ def test_only_tokens_of_the_output_are_penalized() -> None:
 
 
 def test_nothing_is_changed_where_nothing_is_asked() -> None:
-    assert len(logits_processors(GenerationOptions(), [0], prompt_length=5, vocabulary=vocabulary)) == 0
+    assert len(make_logits_processors(GenerationOptions(), [0], prompt_length=5, vocabulary=vocabulary)) == 0
