@@ -16,9 +16,10 @@ from phi2demo.evaluation import reports
 from phi2demo.evaluation.comparison import differences, shared
 from phi2demo.evaluation.examples import ITEM_METRICS, Example, Order, ordered
 from phi2demo.evaluation.metrics import number, title_of_test_set
-from phi2demo.evaluation.report import SYSTEM_TITLES, ReportValue, load_report, read_report
-from phi2demo.evaluation.reports import REPORTS_FOLDER, KeptReport, examples_beside, kept_reports
-from phi2demo.evaluation.systems import SystemName
+from phi2demo.evaluation.report import Report
+from phi2demo.evaluation.reports import REPORTS_FOLDER, KeptReport, examples_beside, kept_reports, read_report
+from phi2demo.evaluation.systems import SYSTEM_TITLES, SystemName
+from phi2demo.evaluation.tables import to_csv
 from phi2demo.ui import figures, markup, slice_table
 from phi2demo.ui.evaluate_inputs import placeholder
 from phi2demo.ui.evaluate_tab import EvaluateTab, Found
@@ -179,8 +180,6 @@ class EvaluateReports:
             files = files_of(found)
             if ending == "zip":
                 return base64.b64encode(reports.to_zip(files)).decode()
-            if ending == "json" and not found.document:
-                raise gr.Error("This report is a file of your own, which is not kept here.", print_exception=False)
             if ending == "jsonl" and not found.examples:
                 raise gr.Error("The answers behind this report are not at hand here.", print_exception=False)
             return next(text for name, text in files.items() if name.endswith(f".{ending}"))
@@ -197,7 +196,7 @@ class EvaluateReports:
 
     def _read(self, kept: KeptReport) -> Found:
         examples = tuple(examples_beside(kept, data=self._reports_folder / "set"))
-        return Found(kept.report, examples, read_report(kept.path))
+        return Found(kept.report, examples)
 
     def _kept(self) -> list[KeptReport]:
         return kept_reports(self._reports_folder, info=self._info())
@@ -208,8 +207,7 @@ class EvaluateReports:
 
 def files_of(found: Found) -> dict[str, str]:
     """All there is to download, by name."""
-    files = {"table.csv": reports.to_csv(found.report)}
-    files |= {"report.json": reports.to_json(found.document)} if found.document else {}
+    files = {"table.csv": to_csv(found.report), "report.json": found.report.to_json()}
     return files | ({"answers.jsonl": reports.to_jsonl(found.examples)} if found.examples else {})
 
 
@@ -232,7 +230,7 @@ def shown(tab: EvaluateTab, found: Found, *, info: ModelInfo | None) -> dict[Any
     }
 
 
-def _load_own(path: Path) -> ReportValue:
+def _load_own(path: Path) -> Report:
     """InputError where the file is too large to be read, DataError where it is no report."""
     size = path.stat().st_size
     if size > MAX_REPORT_BYTES:
@@ -240,7 +238,7 @@ def _load_own(path: Path) -> ReportValue:
             f"{path.name} has {size / 2**20:.1f} MB; a report of at most {MAX_REPORT_BYTES // 2**20} MB is read. "
             "Give the report.json of python -m phi2demo evaluate, or measure fewer sets at once."
         )
-    return load_report(path)
+    return read_report(path)
 
 
 def _items(tab: EvaluateTab, found: Found, test_set: str | None, order: Order, count: int) -> Updates:
@@ -253,7 +251,7 @@ def _items(tab: EvaluateTab, found: Found, test_set: str | None, order: Order, c
     }
 
 
-def _base(report: ReportValue, test_set: str | None) -> SystemName | None:
+def _base(report: Report, test_set: str | None) -> SystemName | None:
     """The form of the base that this measure's first difference is to."""
     figures_of = [each.figures for each in report.test_sets if each.name == test_set]
     return figures_of[0][0].base if figures_of and figures_of[0] else None

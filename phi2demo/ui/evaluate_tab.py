@@ -1,14 +1,14 @@
 """The Evaluate tab: which figures on the left, the figures on the right."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
 
 from phi2demo.data.test_sets import TestSet
 from phi2demo.evaluation.examples import Example
-from phi2demo.evaluation.report import ReportValue
+from phi2demo.evaluation.report import Report
 from phi2demo.tasks.declared import AdapterTasks
 from phi2demo.ui import figures, markup
 from phi2demo.ui.answer_column import STATE_S
@@ -37,16 +37,10 @@ _ORDERS = [("Worst", "worst"), ("Best", "best"), ("Biggest change", "change")]
 class Found:
     """The figures that are shown, and what they were made from."""
 
-    report: ReportValue
+    report: Report
     examples: tuple[Example, ...] = ()
-    document: dict[str, Any] = field(default_factory=dict)
-    """The report as JSON values; empty for one that was opened from a file, which its reader has."""
-
-    @property
-    def live(self) -> bool:
-        """Whether it was made on this page."""
-        settings = self.document.get("settings")
-        return isinstance(settings, dict) and bool(settings.get("live"))
+    live: bool = False
+    """Whether the report was made on this page."""
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,7 @@ def test_an_audit_is_told_where_it_is_of_these_weights(tiny_base: Path, tmp_path
 
 def measured(*folders: Path) -> dict[str, Any]:
     hashes = {path.name: sha256_of(path) for folder in folders for path in folder.glob("*.safetensors")}
-    return {"device": "cpu", "dtype": "float32", "weights_sha256": hashes}
+    return {"base": "b", "base_revision": "", "device": "cpu", "dtype": "float32", "weights_sha256": hashes}
 
 
 def copy(folder: Path, to: Path) -> Path:
@@ -165,7 +165,7 @@ def test_wrong_arguments(arguments: list[str], message: str, tmp_path: Path) -> 
 @pytest.mark.parametrize("text", ["{", "[]", "[1]", '{"note": "no rows"}'])
 def test_a_malformed_ablation(tiny_base: Path, tmp_path: Path, text: str) -> None:
     (tmp_path / "ablation.json").write_text(text)
-    with pytest.raises(DataError, match="is no ablation"):
+    with pytest.raises(DataError, match="is not an ablation"):
         card("--model", tiny_base, "--ablation", tmp_path / "ablation.json", output=tmp_path / "card")
 
 
