@@ -12,7 +12,6 @@ from phi2demo.errors import ModelError, SettingsError
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.generation import MODES, GenerationTaskOptions
 from phi2demo.tasks.request import PromptStyle, Request, TaskOptions, best_prompt_style
-from phi2demo.tasks.result import Result
 from phi2demo.tasks.summarization import LENGTHS, SummaryOptions
 from phi2demo.tasks.translation import TranslationOptions
 
@@ -212,7 +211,7 @@ def _shown(path: Path) -> str:
 class VariantTasks:
     """Of the first adapter, or of a bare base, and of the second where there is one."""
 
-    first: AdapterTasks
+    first: AdapterTasks = field(default_factory=AdapterTasks)
     second: AdapterTasks | None = None
     base_prompt_style: PromptStyle = "template"
     """How the base is asked unless a person says otherwise."""
@@ -248,21 +247,17 @@ class VariantTasks:
             )
         return adapter_tasks.adapt(options)
 
-    def noted(self, asked: Request, results: Sequence[Result]) -> tuple[Result, ...]:
-        """The results, with a note beside each answer whose adapter was not finetuned for what was asked.
+    def notes(self, request: Request, variant: Variant) -> tuple[str, ...]:
+        """The notes on an answer: its adapter was not finetuned for the request, or not on the language of the text.
 
-        And beside each to a text in a language that the task was not measured in, by an adapter or by the base.
+        The language note stands beside an answer of the base too: nothing is known of either in that language.
         """
-        return tuple(replace(result, notes=(*self._notes(asked, result.variant), *result.notes)) for result in results)
-
-    def _notes(self, asked: Request, variant: Variant) -> tuple[str, ...]:
-        beside = self.second if variant == "second" else self.first
-        foreign = beside.foreign(asked.task, asked.text) if beside else ""
-        return tuple(note for note in (self._missing(asked, variant), foreign) if note)
-
-    def _missing(self, asked: Request, variant: Variant) -> str:
-        declared = {"finetuned": self.first, "second": self.second}.get(variant)
-        return declared.missing(asked.task, asked.options) if declared else ""
+        adapter_tasks = self.second if variant == "second" else self.first
+        if adapter_tasks is None:
+            return ()
+        missing = "" if variant == "base" else adapter_tasks.missing(request.task, request.options)
+        foreign = adapter_tasks.foreign(request.task, request.text)
+        return tuple(note for note in (missing, foreign) if note)
 
 
 def read_variant_tasks(info: ModelInfo) -> VariantTasks:

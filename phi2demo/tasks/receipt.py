@@ -89,8 +89,10 @@ def make_receipt(
 ) -> Receipt:
     """A receipt of what was asked, with the loaded model's own description; `measured` are its other fields."""
     adapter, adapter_revision = info.adapter_of(variant)
+    assert request.seed is not None
     return Receipt(
         variant=variant,
+        seed=request.seed,
         task=request.task,
         text=request.text,
         options=asdict(request.options),
