@@ -1,12 +1,11 @@
 """Units of a text that can be hidden one by one: tokens, words, sentences, paragraphs. Joined, they are the text as typed."""
 
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from phi2demo.data.cleaning import clean
+from phi2demo.data.cleaning import characters, clean
 from phi2demo.data.documents import split_sentences
 
 UnitKind = Literal["tokens", "words", "sentences", "paragraphs"]
@@ -15,7 +14,6 @@ _WORD = re.compile(r"\s*(?:[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]|[^\s\u3040-
 """Between white space; a character each in Chinese and Japanese, which write none. The white space before belongs to it."""
 _BLANK_LINE = re.compile(r"\n[^\S\n]*\n\s*")
 _LINE = re.compile(r"\n\s*")
-_JOINER = "\u200d"
 
 
 @dataclass(frozen=True)
@@ -75,12 +73,13 @@ def _running(lengths: Iterable[int]) -> Iterator[int]:
 def _spans(text: str, ends: Iterable[int]) -> list[tuple[int, int]]:
     """Spans up to each end where one may be; white space alone goes to the unit after it, at the end to the last."""
     spans: list[tuple[int, int]] = []
+    between_characters = set(_running(map(len, characters(text))))
     start = seen = 0
     blank = True
     for end in (*ends, len(text)):
         blank = blank and not clean(text[seen:end])
         seen = end
-        if end <= start or blank or not _parts_characters(text, end, start):
+        if end <= start or blank or end not in between_characters:
             continue
         spans.append((start, end))
         start, blank = end, True
@@ -88,29 +87,3 @@ def _spans(text: str, ends: Iterable[int]) -> list[tuple[int, int]]:
         first = spans.pop()[0] if spans else 0
         spans.append((first, len(text)))
     return spans
-
-
-def _parts_characters(text: str, at: int, start: int) -> bool:
-    """Whether a character as a person sees it ends before `at`: letter with marks, emoji with its modifiers, flag.
-
-    One begins at `start`, before `at`. The common cases of Unicode's extended grapheme clusters (UAX 29).
-    """
-    if at <= 0 or at >= len(text):
-        return True
-    before, after = text[at - 1], text[at]
-    if unicodedata.category(after) in ("Mn", "Me", "Mc") or after == _JOINER or before == _JOINER:
-        return False
-    if "\U0001f3fb" <= after <= "\U0001f3ff":  # skin tones
-        return False
-    return not (_is_flag_letter(after) and _flag_letters_before(text, at, start) % 2)
-
-
-def _is_flag_letter(character: str) -> bool:
-    return "\U0001f1e6" <= character <= "\U0001f1ff"
-
-
-def _flag_letters_before(text: str, at: int, start: int) -> int:
-    count = 0
-    while count < at - start and _is_flag_letter(text[at - 1 - count]):
-        count += 1
-    return count
