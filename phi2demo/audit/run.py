@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from phi2demo.audit import counterfactual, gender, memorization, robustness, toxicity
 from phi2demo.audit.report import Outcome, compare, in_words, read_audit, summarize
 from phi2demo.audit.setup import AuditSettings, Setup
-from phi2demo.data.test_sets import sha256_of
+from phi2demo.data.files import sha256_of, write_atomically
 from phi2demo.engine.engine import Engine
 from phi2demo.errors import SettingsError
 from phi2demo.evaluation.environment import describe_environment, describe_model, package_versions
@@ -76,7 +76,7 @@ def _audit(engine: Engine, settings: AuditSettings, weights: Mapping[str, str]) 
     report["summary"] = summarize(report, in_words(compared) if compared else None)
     if path.is_file():
         _keep(path)
-    _write(path, report)
+    write_atomically(path, json.dumps(report, ensure_ascii=False, indent=1) + "\n")
     return report
 
 
@@ -100,7 +100,7 @@ def _kept(setup: Setup, name: str) -> dict[str, Any]:
             return found
     outcome = PROBES[name](setup)
     found = asdict(outcome) | {"figures": [figure.as_dict() for figure in outcome.figures]}
-    _write(path, {"asked": asked, "found": found})
+    write_atomically(path, json.dumps({"asked": asked, "found": found}, ensure_ascii=False, indent=1) + "\n")
     return json.loads(json.dumps(found))  # type: ignore[no-any-return]
 
 
@@ -138,10 +138,3 @@ def _show(batches: Sequence[T], title: str) -> Iterable[T]:
 
     interval_s = 0.2 if sys.stderr.isatty() else 20.0
     return tqdm(batches, desc=title, file=sys.stderr, mininterval=interval_s)  # type: ignore[no-any-return]
-
-
-def _write(path: Path, values: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(values, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    part.replace(path)

@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from phi2demo.data.files import csv_text
 from phi2demo.data.test_sets import TestSet, read_test_sets
 from phi2demo.engine.engine import ModelInfo
 from phi2demo.errors import DataError
@@ -107,10 +108,6 @@ def _test_sets(folder: Path) -> Sequence[TestSet]:
     return tuple(read_test_sets(folder)[0])
 
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet would run."""
-
-
 def to_json(report: dict[str, Any]) -> str:
     """The report as `evaluate` writes it."""
     return json.dumps(report, ensure_ascii=False, indent=1) + "\n"
@@ -135,7 +132,7 @@ def to_csv(report: ReportValue) -> str:
         parts += [(part.by, part.name, part.n, part.figures) for part in test_set.slices]
         for by, name, n, figures in parts:
             for figure in figures:
-                row = [_plain(test_set.name), by, _plain(name), _plain(figure.title), n, figure.higher_is_better]
+                row = [csv_text(test_set.name), by, csv_text(name), csv_text(figure.title), n, figure.higher_is_better]
                 for system in systems:
                     score = figure.scores.get(system)
                     row += [score.score, score.low, score.high] if score else [None] * 3
@@ -152,8 +149,3 @@ def to_zip(files: dict[str, str]) -> bytes:
         for name, text in files.items():
             archive.writestr(zipfile.ZipInfo(name), text, compress_type=zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
-
-
-def _plain(text: str) -> str:
-    """A name from a file must not become a formula."""
-    return f"'{text}" if text.startswith(_FORMULA) else text

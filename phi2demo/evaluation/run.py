@@ -1,6 +1,5 @@
 """Measure a model on a folder of data: have every item asked in every form, score the answers, write the report."""
 
-import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import Any
 
 from phi2demo.data.contamination import Contamination, Found
 from phi2demo.data.documents import split_sentences
+from phi2demo.data.files import write_atomically
 from phi2demo.data.test_sets import EvaluationSplit, Skipped, TestSet, read_test_sets, select
 from phi2demo.engine.engine import Engine
 from phi2demo.errors import SettingsError
@@ -19,6 +19,7 @@ from phi2demo.evaluation.figures import Scored
 from phi2demo.evaluation.hub_data import HubData
 from phi2demo.evaluation.outputs import OutputFile, digest
 from phi2demo.evaluation.processes import ALONE, Processes, run_lock
+from phi2demo.evaluation.reports import to_json
 from phi2demo.evaluation.slices import describe_slicing
 from phi2demo.evaluation.statistics import RESAMPLES, SEED, Resamples
 from phi2demo.evaluation.systems import SCORED, SYSTEMS, System, SystemName, confidences_in, make_system
@@ -191,7 +192,7 @@ def evaluate(
         report = _report(engine, settings, plan) | {"model": model}
         report["environment"] = describe_environment() | {"processes": processes.count}
         report["speed"] = measure_speed(engine)
-        _write(settings.output / REPORT, report)
+        write_atomically(settings.output / REPORT, to_json(report))
     return report
 
 
@@ -284,10 +285,3 @@ def first_sentences(test_set: TestSet) -> dict[str, list[str]]:
         return {}
     documents = (split_sentences(item.row["document"]) for item in test_set.items)
     return {"first_sentence": [next((s.strip() for s in parts if s.strip()), "") for parts in documents]}
-
-
-def _write(path: Path, report: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(report, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    part.replace(path)

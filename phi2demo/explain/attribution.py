@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from phi2demo.data.files import csv_text
 from phi2demo.engine.engine import ModelInfo
 from phi2demo.explain.request import ExplainRequest
 from phi2demo.explain.units import Unit, UnitKind
@@ -155,9 +156,9 @@ class Attribution:
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
         names = [f"{'not ' if token.side == 'that' else ''}{at}: {token.text}" for at, token in enumerate(self.tokens)]
-        writer.writerow(["rank", "unit", "start", "end", "value", *map(_cell, names)])
+        writer.writerow(["rank", "unit", "start", "end", "value", *map(csv_text, names)])
         for at, (unit, total, row) in enumerate(zip(self.units, self.totals, self.values, strict=True)):
-            writer.writerow([rank[at], _cell(unit.text), unit.start, unit.end, *(f"{v:.6g}" for v in (total, *row))])
+            writer.writerow([rank[at], csv_text(unit.text), unit.start, unit.end, *(f"{v:.6g}" for v in (total, *row))])
         return buffer.getvalue()
 
 
@@ -170,8 +171,3 @@ def _distinct(tokens: Any) -> list[str]:
             texts.append(token.text)
         seen.add(where)
     return texts
-
-
-def _cell(text: str) -> str:
-    """A text that no spreadsheet takes for a formula (OWASP, CSV injection)."""
-    return f"'{text}" if text.lstrip()[:1] in ("=", "+", "-", "@") and text.strip() else text

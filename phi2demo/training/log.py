@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from phi2demo.data.files import write_atomically
 from phi2demo.training.checkpoints import TrainingState
 
 
@@ -85,8 +86,5 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 def _drop_after(path: Path, step: int) -> None:
     """Drop what was logged after the checkpoint that a run resumes from."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     rows = [row for row in read_log(path) if row["step"] <= step]
-    part = path.with_suffix(".part")
-    part.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
-    part.replace(path)
+    write_atomically(path, "".join(f"{json.dumps(row)}\n" for row in rows))

@@ -4,7 +4,6 @@ A base that was trained on from another one has the stages of that one first. Th
 object with `log.jsonl` and `corpus/` beside it, is read too.
 """
 
-import hashlib
 import json
 import platform
 import tempfile
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from phi2demo.data.corpus import FILE_NAME, CleaningReport
+from phi2demo.data.files import sha256_of
 from phi2demo.emissions.footprint import WORLD, Emissions, Hardware, estimate
 from phi2demo.engine.sources import find_base
 from phi2demo.errors import DataError, SettingsError
@@ -257,12 +257,7 @@ def base_hashes(folder: Path) -> dict[str, str]:
 
 
 def _hashes(folder: Path, paths: Iterable[Path]) -> dict[str, str]:
-    return {path.relative_to(folder).as_posix(): _sha256_of(path) for path in sorted(paths) if path.is_file()}
-
-
-def _sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in sorted(paths) if path.is_file()}
 
 
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "tokenizers")
