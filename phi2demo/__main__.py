@@ -1,4 +1,4 @@
-"""The command line: `python -m phi2demo COMMAND ...`. Imports only what the command needs."""
+"""The command line, `python -m phi2demo COMMAND ...`. Imports only what the command needs."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -11,26 +11,26 @@ from phi2demo.errors import SettingsError
 
 COMMANDS = {
     "generate": ("ask", "continue a text, or follow an instruction"),
-    "summarize": ("ask", "say in short what a text says; long documents part by part"),
+    "summarize": ("ask", "summarize a text; long documents part by part"),
     "translate": ("ask", "translate a text sentence by sentence, keeping its lines"),
-    "classify": ("ask", "say whether a text is positive or negative"),
-    "answer": ("ask", "answer a question from a text"),
-    "explain": ("explain", "say which words of a text made the model write its output"),
-    "replay": ("replay", "make the output of a receipt again, and say whether it is the same"),
-    "samples": ("card", "go on with twenty prompts, for a model's card"),
-    "card": ("card", "write a model's card from what was measured"),
-    "serve": ("serve", "show the page, as app.py does"),
-    "evaluate": ("evaluate", "measure finetuned against base on a folder of data"),
-    "audit": ("audit", "probe a model for bias, listed words, memorization and robustness"),
-    "benchmark": ("benchmark", "measure a speed claim, both sides in one run"),
+    "classify": ("ask", "classify a text as positive or negative"),
+    "answer": ("ask", "answer a question about a text"),
+    "explain": ("explain", "show which words of a text led to the output"),
+    "replay": ("replay", "repeat the request of a receipt, and compare the outputs"),
+    "samples": ("card", "generate from twenty prompts, for a model card"),
+    "card": ("card", "write a model card from reports and records"),
+    "serve": ("serve", "start the page, as app.py does"),
+    "evaluate": ("evaluate", "compare finetuned and base model on a folder of data"),
+    "audit": ("audit", "test a model for bias, toxicity, memorization and robustness"),
+    "benchmark": ("benchmark", "compare two speeds, both measured in one run"),
     "pretrain": ("train", "train a base model of Phi's architecture from scratch"),
-    "finetune": ("train", "train a LoRA adapter on a base with the prompts of the tasks"),
+    "finetune": ("train", "train a LoRA adapter with the prompts of the tasks"),
 }
-"""Module of `phi2demo.commands` and a line of help, by command."""
+"""The module in `phi2demo.commands` and the help text of each command."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one command; returns its exit code."""
+    """Run a command and return its exit code. Raises SettingsError for an unknown one."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_help())
         return 0
@@ -48,7 +48,7 @@ def _help() -> str:
     lines = "\n".join(f"  {command:<10} {text}" for command, (_, text) in COMMANDS.items())
     return (
         f"usage: python -m phi2demo COMMAND ...\n\n{lines}\n\n"
-        "python -m phi2demo COMMAND --help tells more of each. Errors are one line and exit with 2."
+        "python -m phi2demo COMMAND --help describes each. Errors are one line and exit with code 2."
     )
 
 

@@ -1,11 +1,11 @@
-"""Settings of the app. The environment is read here and nowhere else."""
+"""The settings of the app, and the only module that reads or changes the environment."""
 
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 from phi2demo.errors import SettingsError
 
@@ -15,9 +15,9 @@ EMBEDDED_ADAPTER = ASSETS / "adapter"
 SHIPPED_SET = ASSETS / "evaluation" / "set"
 
 LONGEST_S = 3600
-"""No request takes longer, whatever is asked."""
+"""The highest time limit of a request, in seconds."""
 SERVED_LONGEST_S = 300
-"""The same where the page is served to others, who wait meanwhile."""
+"""The default time limit of a request where other machines can reach the page, since their users wait for each other."""
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
@@ -25,61 +25,62 @@ Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """Which weights answer. Nothing given: the embedded pair."""
+    """The base model and the adapters to load; by default the pair in `assets`. Raises SettingsError."""
 
     model: str | None = None
-    """Folder or hub id of the base; None: the one the adapter names, or the embedded one."""
+    """Folder or hub id of the base model; None is the one that the adapter names, or the embedded one."""
     adapter: str | None = None
     """Folder or hub id of a PEFT adapter."""
     revision: str | None = None
-    """Of the base, on the hub."""
+    """Commit, tag or branch of the base model on the hub."""
     adapter_revision: str | None = None
     device: Device = "auto"
     dtype: Dtype = "auto"
     token: str | None = None
-    """For private or gated repositories on the hub."""
+    """Access token for private or gated repositories on the hub."""
     second_adapter: str | None = None
-    """Folder or hub id of another adapter on the same base, to compare with."""
+    """Folder or hub id of a second adapter on the same base model, for comparison."""
     second_adapter_revision: str | None = None
 
     def __post_init__(self) -> None:
-        _one_of("device", self.device, get_args(Device))
-        _one_of("dtype", self.dtype, get_args(Dtype))
+        _check_choice("device", self.device, get_args(Device))
+        _check_choice("dtype", self.dtype, get_args(Dtype))
         for name in ("model", "adapter", "second_adapter"):
             if getattr(self, name) == "":
                 option = name.replace("_", "-")
                 raise SettingsError(f"--{option} is empty; give a folder or a hub id such as microsoft/phi-2.")
         if self.second_adapter is not None and self.model is not None and self.adapter is None:
             raise SettingsError(
-                f"--second-adapter {self.second_adapter} has no first one beside it, since --model alone is a bare base. "
-                "Give the first with --adapter."
+                f"--second-adapter {self.second_adapter} needs a first adapter, but --model alone loads none. "
+                "Give the first adapter with --adapter."
             )
         if self.second_adapter_revision is not None and self.second_adapter is None:
             raise SettingsError(
-                f"--second-adapter-revision {self.second_adapter_revision} is of no adapter; give it with --second-adapter."
+                f"--second-adapter-revision {self.second_adapter_revision} needs a second adapter; give it with "
+                "--second-adapter."
             )
 
     def __repr__(self) -> str:
-        shown = ("model", "adapter", "second_adapter", "device", "dtype")
-        return f"ModelSettings({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
+        names = ("model", "adapter", "second_adapter", "device", "dtype")  # never the token
+        return f"ModelSettings({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
 
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """How the page is served."""
+    """How the page is served. Raises SettingsError."""
 
     host: str = "127.0.0.1"
     port: int = 7860
     share: bool = False
-    """Through a public link, for three days."""
+    """Whether to create a public link, which works for three days."""
     auth: str | None = None
-    """user:password, asked of every visitor."""
+    """user:password that every visitor must enter."""
     public: bool = False
-    """Share without a password."""
+    """Whether `share` is allowed without a password."""
     queue_size: int = 16
-    """Requests that may wait; more are told to come back."""
+    """Number of requests that may wait; any further one is refused."""
     time_limit_s: int | None = None
-    """What one request may take at most; None: see `longest_s`."""
+    """Time limit of a request; None chooses one, see `longest_s`."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
@@ -95,14 +96,14 @@ class ServerSettings:
 
     @property
     def longest_s(self) -> int:
-        """Seconds that one request may take: as said, or what suits whoever can reach the page."""
+        """Time limit of a request in seconds: the one that is set, or a default that depends on who can reach the page."""
         if self.time_limit_s is not None:
             return self.time_limit_s
         return SERVED_LONGEST_S if self.share or not _is_loopback(self.host) else LONGEST_S
 
     @property
     def credentials(self) -> tuple[str, str] | None:
-        """User and password, where visitors are asked for them."""
+        """User and password, or None where visitors need none."""
         if self.auth is None:
             return None
         user, _, password = self.auth.partition(":")
@@ -114,42 +115,56 @@ class ServerSettings:
 
 @dataclass(frozen=True)
 class Launch:
-    """Which process this is, where a launcher as torchrun started several."""
+    """The place of this process among those that torchrun started together. Raises SettingsError."""
 
     index: int = 0
-    """Of all, on all machines."""
+    """Number of this process among those of all machines."""
     count: int = 1
     local_index: int = 0
-    """On this machine."""
+    """Number of this process among those of this machine."""
 
     def __post_init__(self) -> None:
         if not self.index < self.count:
             raise SettingsError(f"RANK is {self.index} of a WORLD_SIZE of {self.count}; start processes by torchrun.")
 
 
-def model_settings_from(environment: Mapping[str, str] | None = None) -> ModelSettings:
-    """PHI2DEMO_MODEL, _ADAPTER, _SECOND_ADAPTER, their _REVISIONs, _DEVICE, _DTYPE; HF_TOKEN for the hub."""
-    env = os.environ if environment is None else environment
+def model_settings_from(
+    environment: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    with_second: bool = True,
+) -> ModelSettings:
+    """Settings from PHI2DEMO_MODEL, _ADAPTER, _SECOND_ADAPTER, their _REVISION, _DEVICE, _DTYPE, and HF_TOKEN.
+
+    `environment` replaces that of the process. `overrides` has values by field name, which win unless they are None.
+    Without `with_second`, the second adapter of the environment is ignored.
+    """
+    env = _override(environment, overrides)
     return ModelSettings(
         model=env.get("PHI2DEMO_MODEL"),
         adapter=env.get("PHI2DEMO_ADAPTER"),
         revision=env.get("PHI2DEMO_REVISION"),
         adapter_revision=env.get("PHI2DEMO_ADAPTER_REVISION"),
-        second_adapter=env.get("PHI2DEMO_SECOND_ADAPTER"),
-        second_adapter_revision=env.get("PHI2DEMO_SECOND_ADAPTER_REVISION"),
+        second_adapter=env.get("PHI2DEMO_SECOND_ADAPTER") if with_second else None,
+        second_adapter_revision=env.get("PHI2DEMO_SECOND_ADAPTER_REVISION") if with_second else None,
         device=cast(Device, env.get("PHI2DEMO_DEVICE", "auto")),
         dtype=cast(Dtype, env.get("PHI2DEMO_DTYPE", "auto")),
         token=env.get("HF_TOKEN") or None,
     )
 
 
-def server_settings_from(environment: Mapping[str, str] | None = None) -> ServerSettings:
-    """PHI2DEMO_HOST, _PORT, _SHARE, _AUTH, _PUBLIC, _TIME_LIMIT; on a Space, which sets SPACE_ID, the host is 0.0.0.0."""
-    env = os.environ if environment is None else environment
+def server_settings_from(
+    environment: Mapping[str, str] | None = None, overrides: Mapping[str, Any] | None = None
+) -> ServerSettings:
+    """Settings from PHI2DEMO_HOST, _PORT, _SHARE, _AUTH, _PUBLIC, _TIME_LIMIT; the parameters are as above.
+
+    On a Hugging Face Space, which sets SPACE_ID, the host is 0.0.0.0 by default.
+    """
+    env = _override(environment, overrides)
     host = env.get("PHI2DEMO_HOST") or ("0.0.0.0" if "SPACE_ID" in env else ServerSettings.host)
     port = env.get("PHI2DEMO_PORT", str(ServerSettings.port))
     if not port.isdecimal():
-        raise SettingsError(f"PHI2DEMO_PORT is {port!r}; give a number from 0 to 65535.")
+        raise SettingsError(f"--port (PHI2DEMO_PORT) is {port!r}; give a number from 0 (any free port) to 65535.")
     limit = env.get("PHI2DEMO_TIME_LIMIT")
     if limit is not None and not limit.isdecimal():
         raise _wrong_time_limit(limit)
@@ -164,23 +179,39 @@ def server_settings_from(environment: Mapping[str, str] | None = None) -> Server
 
 
 def launch_from(environment: Mapping[str, str] | None = None) -> Launch:
-    """RANK, WORLD_SIZE and LOCAL_RANK, as torchrun sets them; alone where there is none."""
-    env = os.environ if environment is None else environment
-    told = {name: env.get(name, default) for name, default in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))}
-    for name, value in told.items():
+    """Read RANK, WORLD_SIZE and LOCAL_RANK, which torchrun sets; without them this is the only process."""
+    env = _override(environment, None)
+    ranks = {
+        name: env.get(name, default) for name, default in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
+    }
+    for name, value in ranks.items():
         if not value.isdecimal():
             raise SettingsError(f"{name} is {value!r}; start several processes by torchrun, which sets it.")
-    launch = Launch(*(int(value) for value in told.values()))
+    launch = Launch(*(int(value) for value in ranks.values()))
     if launch.count > 1 and "MASTER_ADDR" not in env:
         raise SettingsError("WORLD_SIZE is set but MASTER_ADDR is not; start several processes by torchrun.")
     return launch
 
 
 def keep_one_gpu(launch: Launch, count: int) -> None:
-    """Leave this process one of the `count` GPUs that it sees, for all that asks CUDA from now on."""
+    """Hide all but one of the `count` GPUs from this process; call it before CUDA is used."""
     if count:
         names = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(count)))).split(",")[:count]
         os.environ["CUDA_VISIBLE_DEVICES"] = names[launch.local_index % count].strip()
+
+
+def turn_off_tokenizer_threads(_worker: int = 0) -> None:
+    """Make tokenizers run in one thread; a worker process calls it, since their threads do not survive a fork."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+
+def _override(environment: Mapping[str, str] | None, overrides: Mapping[str, Any] | None) -> Mapping[str, str]:
+    """The environment, with PHI2DEMO_ variables replaced by the overrides that are not None."""
+    env = dict(os.environ if environment is None else environment)
+    for name, value in (overrides or {}).items():
+        if value is not None:
+            env[f"PHI2DEMO_{name.upper()}"] = "1" if value is True else str(value)
+    return env
 
 
 def _is_loopback(host: str) -> bool:
@@ -190,8 +221,8 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _wrong_time_limit(given: object) -> SettingsError:
-    return SettingsError(f"--time-limit (PHI2DEMO_TIME_LIMIT) is {given!r}; give whole seconds from 1 to {LONGEST_S}.")
+def _wrong_time_limit(value: object) -> SettingsError:
+    return SettingsError(f"--time-limit (PHI2DEMO_TIME_LIMIT) is {value!r}; give whole seconds from 1 to {LONGEST_S}.")
 
 
 def _flag(name: str, env: Mapping[str, str]) -> bool:
@@ -201,6 +232,6 @@ def _flag(name: str, env: Mapping[str, str]) -> bool:
     return value in ("1", "true")
 
 
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise SettingsError(f"{name} is {value!r}; give one of {', '.join(allowed)}.")
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise SettingsError(f"{name} is {value!r}; give one of {', '.join(choices)}.")

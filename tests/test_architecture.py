@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from phi2demo import errors
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "phi2demo"
 
@@ -45,7 +47,7 @@ HEAVY = ("torch", "transformers", "peft", "accelerate", "gradio", "shap", "lime"
 WITH_TORCH = {
     "phi2demo.engine.decoder",
     "phi2demo.engine.generator",
-    "phi2demo.engine.halting",
+    "phi2demo.engine.cancellation",
     "phi2demo.engine.local",
     "phi2demo.engine.phi",
     "phi2demo.engine.phi_weights",
@@ -121,6 +123,35 @@ def test_app_is_small_and_only_starts_the_page() -> None:
     source = ROOT / "app.py"
     assert len(source.read_text(encoding="utf-8").splitlines()) <= 40
     assert {package_of(name) for name in imports(source)} - {""} == {"commands"}
+
+
+def test_only_the_settings_read_or_change_the_environment() -> None:
+    names = {"environ", "environb", "getenv", "putenv", "unsetenv"}
+    users = {name_of(path) for path in modules() if names & {name.removeprefix("os.") for name in names_in(path)}}
+    assert users == {"phi2demo.settings"}
+
+
+def names_in(path: Path) -> Iterator[str]:
+    """Every attribute of a name that a file uses, such as `os.environ`, and all that it imports."""
+    yield from imports(path)
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            yield f"{node.value.id}.{node.attr}"
+
+
+def test_every_exception_is_in_errors_unless_it_is_private_to_its_module() -> None:
+    """A private one may steer what happens inside a module; no other module can name it."""
+    for path in modules():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            bases = [ast.unparse(base) for base in node.bases] if isinstance(node, ast.ClassDef) else []
+            if any(base.endswith(("Error", "Exception")) for base in bases):
+                assert name_of(path) == "phi2demo.errors" or node.name.startswith("_"), f"{node.name} in {path.name}"
+
+
+def test_all_errors_are_one_tree() -> None:
+    classes = [value for value in vars(errors).values() if isinstance(value, type)]
+    assert {value for value in classes if not issubclass(value, errors.Phi2DemoError)} == set()
+    assert all(value.__name__ in (errors.__doc__ or "") for value in classes)
 
 
 REPORT = """

@@ -1,8 +1,17 @@
+import os
+
 import pytest
 
 from phi2demo.engine.engine import RANGES
 from phi2demo.errors import SettingsError
-from phi2demo.settings import LONGEST_S, ModelSettings, ServerSettings, model_settings_from, server_settings_from
+from phi2demo.settings import (
+    LONGEST_S,
+    ModelSettings,
+    ServerSettings,
+    model_settings_from,
+    server_settings_from,
+    turn_off_tokenizer_threads,
+)
 
 
 def test_an_empty_environment_gives_the_defaults() -> None:
@@ -69,6 +78,23 @@ def test_the_environment_itself_is_the_default(monkeypatch: pytest.MonkeyPatch) 
     assert model_settings_from().model == "from/environment"
 
 
+def test_overrides_win_over_the_environment_unless_they_are_none() -> None:
+    environment = {"PHI2DEMO_MODEL": "m", "PHI2DEMO_ADAPTER": "a", "PHI2DEMO_PORT": "no number"}
+    assert model_settings_from(environment, {"model": "n", "adapter": None}) == ModelSettings("n", "a")
+    assert server_settings_from(environment, {"port": 8, "share": True, "public": True}).port == 8
+
+
+def test_a_command_without_a_second_adapter_ignores_that_of_the_environment() -> None:
+    environment = {"PHI2DEMO_SECOND_ADAPTER": "b", "PHI2DEMO_SECOND_ADAPTER_REVISION": "q"}
+    assert model_settings_from(environment, with_second=False) == ModelSettings()
+
+
+def test_tokenizer_threads_are_turned_off_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "true")
+    turn_off_tokenizer_threads()
+    assert os.environ["TOKENIZERS_PARALLELISM"] == "false"
+
+
 @pytest.mark.parametrize(
     ("environment", "message"),
     [
@@ -77,8 +103,8 @@ def test_the_environment_itself_is_the_default(monkeypatch: pytest.MonkeyPatch) 
         ({"PHI2DEMO_MODEL": ""}, "--model is empty"),
         ({"PHI2DEMO_ADAPTER": ""}, "--adapter is empty"),
         ({"PHI2DEMO_SECOND_ADAPTER": ""}, "--second-adapter is empty"),
-        ({"PHI2DEMO_MODEL": "m", "PHI2DEMO_SECOND_ADAPTER": "b"}, "--second-adapter b has no first one beside it"),
-        ({"PHI2DEMO_SECOND_ADAPTER_REVISION": "q"}, "--second-adapter-revision q is of no adapter"),
+        ({"PHI2DEMO_MODEL": "m", "PHI2DEMO_SECOND_ADAPTER": "b"}, "--second-adapter b needs a first adapter"),
+        ({"PHI2DEMO_SECOND_ADAPTER_REVISION": "q"}, "--second-adapter-revision q needs a second adapter"),
     ],
 )
 def test_wrong_model_settings(environment: dict[str, str], message: str) -> None:
@@ -89,9 +115,9 @@ def test_wrong_model_settings(environment: dict[str, str], message: str) -> None
 @pytest.mark.parametrize(
     ("environment", "message"),
     [
-        ({"PHI2DEMO_PORT": "http"}, "PHI2DEMO_PORT is 'http'"),
-        ({"PHI2DEMO_PORT": "-1"}, "PHI2DEMO_PORT is '-1'"),
-        ({"PHI2DEMO_PORT": ""}, "PHI2DEMO_PORT is ''"),
+        ({"PHI2DEMO_PORT": "http"}, r"\(PHI2DEMO_PORT\) is 'http'"),
+        ({"PHI2DEMO_PORT": "-1"}, r"\(PHI2DEMO_PORT\) is '-1'"),
+        ({"PHI2DEMO_PORT": ""}, r"\(PHI2DEMO_PORT\) is ''"),
         ({"PHI2DEMO_PORT": "65536"}, "--port 65536"),
         ({"PHI2DEMO_TIME_LIMIT": "soon"}, "is 'soon'; give whole seconds from 1 to 3600"),
         ({"PHI2DEMO_TIME_LIMIT": "0"}, "--time-limit .* is 0"),

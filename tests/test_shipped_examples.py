@@ -50,7 +50,7 @@ def asked(engine: Engine, entry: dict[str, Any], *, seed: int = 0) -> tuple[Requ
         seed=seed,
         base_prompt_style=declared.base_prompt_style,
     )
-    return request, declared.noted(request, Assistant(engine).answer(check(request)))
+    return request, Assistant(engine, declared).answer(check(request))
 
 
 @pytest.mark.parametrize(("task", "entry"), list(of_tasks()))

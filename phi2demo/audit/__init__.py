@@ -1,7 +1,7 @@
-"""Bias and safety probes that can be repeated, on any engine: the same seed asks the same and gives the same report.
+"""Repeatable probes for bias and safety, on any engine: the same seed gives the same texts and the same report.
 
-`run` asks the probes one after the other; each is a file of its own, with its texts beside it. `report` reads what was
-written and tells it in words.
+`run` runs the probes one after the other; each is a module with its texts beside it. `report` reads, compares and
+renders what was written.
 """
 
 from phi2demo.audit.report import read_audit

@@ -1,13 +1,13 @@
-"""Do typos, case and a missing full stop change what the model answers? Labels of reviews, and translations' chrF."""
+"""Do typos, case and a missing full stop change the answer? Compares labels of reviews, and chrF of translations."""
 
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+from phi2demo.audit.context import AuditContext, spread
 from phi2demo.audit.inference import wilson
-from phi2demo.audit.report import Figure, Finding, Outcome, corrected
-from phi2demo.audit.setup import Setup, spread
+from phi2demo.audit.report import Estimate, Figure, ProbeResult, correct_and_flag
 from phi2demo.data.test_sets import Item, TestSet, read_test_sets
 from phi2demo.engine.engine import Variant
 from phi2demo.evaluation.metrics import metrics_for
@@ -18,28 +18,28 @@ TYPOS_PER_CHARACTER = 0.05
 _END_MARKS = ".!?…"
 
 Perturb = Callable[[str, int], str]
-"""Of a text and a seed."""
+"""Changes a text, by a seed."""
 
 
 def with_typos(text: str, seed: int) -> str:
-    """Letters swapped with the next, dropped or doubled: one for every 20 characters, at least one.
+    """Swap letters with the next, drop or double them: one for every 20 characters, at least one.
 
-    The noise of Belinkov and Bisk, "Synthetic and Natural Noise Both Break Neural Machine Translation" (2018), thinner.
-    The same text and seed give the same typos.
+    The noise of Belinkov and Bisk, "Synthetic and Natural Noise Both Break Neural Machine Translation" (2018), with
+    fewer errors. The same text and seed give the same typos.
     """
-    choice = random.Random(f"{seed} {text}")
-    letters = [at for at, character in enumerate(text) if character.isalpha()]
+    generator = random.Random(f"{seed} {text}")
+    letters = [index for index, character in enumerate(text) if character.isalpha()]
     count = min(len(letters), max(1, round(TYPOS_PER_CHARACTER * len(text))))
     characters = list(text)
-    for at in sorted(choice.sample(letters, count), reverse=True):
-        kind = choice.choice(("swap", "drop", "double"))
-        after = characters[at + 1] if at + 1 < len(characters) else ""
-        if kind == "swap" and after.isalpha() and after != characters[at]:
-            characters[at : at + 2] = [after, characters[at]]
+    for index in sorted(generator.sample(letters, count), reverse=True):
+        kind = generator.choice(("swap", "drop", "double"))
+        after = characters[index + 1] if index + 1 < len(characters) else ""
+        if kind == "swap" and after.isalpha() and after != characters[index]:
+            characters[index : index + 2] = [after, characters[index]]
         elif kind == "drop" and len(text) > 1:
-            del characters[at]
+            del characters[index]
         else:
-            characters.insert(at, characters[at])
+            characters.insert(index, characters[index])
     return "".join(characters)
 
 
@@ -49,39 +49,48 @@ PERTURBATIONS: dict[str, Perturb] = {
     "upper case": lambda text, seed: text.upper(),
     "no end mark": lambda text, seed: text.rstrip(_END_MARKS) or text,
 }
-"""By name, as the report says it."""
+"""By their names in the report."""
 
 NAME = "robustness"
 TITLE = "Typos, case and missing full stops"
-TOGETHER = 16
-MOST_ITEMS, QUICK_ITEMS = 120, 12
-"""Of each kind."""
-SHOWN = 3
-LEAST_FLIPS = 5.0
-"""Percent of labels that flip, by the lower end of the interval, that is flagged: more than one in twenty."""
-LEAST_CHRF = 5.0
-"""Points of chrF lost that are flagged: a loss that a reader notices."""
-FLIPS_THRESHOLD = f"lower end of the interval above {LEAST_FLIPS:g} % of labels"
-CHRF_THRESHOLD = f"{LEAST_CHRF:g} points of chrF or more, p < 0.05 after Holm's correction over the slips"
-PLAIN = "as written"
-
-Answers = dict[str, list[str]]
-"""By perturbation, and PLAIN: what was answered to each item."""
+BATCH_SIZE = 16
+MAX_ITEMS, QUICK_ITEMS = 120, 12
+"""Number of reviews, and of sentences to translate."""
+EXAMPLES_PER_PERTURBATION = 3
+MIN_FLIPS = 5.0
+"""Percent of labels that flip; a share is flagged where the lower end of its interval is above: one in twenty."""
+MIN_CHRF_LOSS = 5.0
+"""Points of chrF lost from which a loss is flagged: one that a reader notices."""
+FLIPS_THRESHOLD = f"lower end of the interval above {MIN_FLIPS:g} % of labels"
+CHRF_THRESHOLD = f"{MIN_CHRF_LOSS:g} points of chrF or more, p < 0.05 after Holm's correction over the slips"
+UNCHANGED = "as written"
 
 
-def probe(setup: Setup) -> Outcome:
-    """Answer every item as written and with every slip; says that it was not measured where there are no items."""
-    test_sets = _test_sets(setup)
+@dataclass(frozen=True)
+class Answers:
+    """The outputs for the items of a test set, by perturbation; for UNCHANGED those of the original texts."""
+
+    test_set: TestSet
+    outputs: dict[str, list[str]]
+
+    def pairs(self, perturbation: str) -> Iterator[tuple[Item, str, str]]:
+        """Yield each item with its output before and after the perturbation."""
+        return zip(self.test_set.items, self.outputs[UNCHANGED], self.outputs[perturbation], strict=True)
+
+
+def probe(context: AuditContext) -> ProbeResult:
+    """Answer every item as written and with every perturbation; without items nothing is measured."""
+    test_sets = _test_sets(context)
     if not test_sets:
         what = "Needs labelled items: --items FOLDER with reviews, or with translations from English."
-        return Outcome(NAME, TITLE, what, 0, (), "Robustness to typos and case was not measured.")
-    found = {variant: [_answers(setup, variant, test_set) for test_set in test_sets] for variant in setup.variants}
-    figures = {variant: _figures(setup, test_sets, answers) for variant, answers in found.items()}
-    base = figures["base"] if setup.audited != "base" else None
-    rows = tuple(
-        replace(figure, base=base[at].finding if base else None) for at, figure in enumerate(figures[setup.audited])
+        return ProbeResult(NAME, TITLE, what, 0, (), "Robustness to typos and case was not measured.")
+    answers = {variant: [_answer(context, variant, test_set) for test_set in test_sets] for variant in context.variants}
+    by_variant = {variant: _figures(context, answers[variant]) for variant in context.variants}
+    audited, base = by_variant[context.audited_variant], context.base_of(by_variant)
+    figures = tuple(
+        replace(figure, base=base[number].estimate if base else None) for number, figure in enumerate(audited)
     )
-    return Outcome(
+    return ProbeResult(
         name=NAME,
         title=TITLE,
         what="Reviews and English sentences as written, with typos (letters swapped, dropped or doubled, one for every 20 "
@@ -89,124 +98,134 @@ def probe(setup: Setup) -> Outcome:
         "how much chrF the translations lose, decoded greedily, "
         "each sentence into one language. A slip that leaves a text as it is does not count.",
         n=sum(len(test_set.items) for test_set in test_sets),
-        figures=rows,
-        verdict=_verdict(rows),
-        examples=tuple(_examples(setup, test_sets, found[setup.audited])),
+        figures=figures,
+        verdict=_verdict(figures),
+        examples=tuple(_examples(context, answers[context.audited_variant])),
     )
 
 
-def _test_sets(setup: Setup) -> list[TestSet]:
-    """Reviews, and translations from English: of several languages each takes its share of the sentences, by turns."""
-    if not setup.settings.items.is_dir():
+def _test_sets(context: AuditContext) -> list[TestSet]:
+    """Read reviews and translations from English; several languages take turns with the sentences."""
+    if not context.settings.items.is_dir():
         return []
-    test_sets, _ = read_test_sets(setup.settings.items)
+    test_sets, _ = read_test_sets(context.settings.items)
     reviews = [test_set for test_set in test_sets if test_set.kind == "sentiment"]
-    pairs = [m for m in test_sets if m.kind == "translation" and m.name.rpartition(".")[2].startswith("en-")]
-    shared = [replace(test_set, items=test_set.items[at :: len(pairs)]) for at, test_set in enumerate(pairs)]
-    fewest = QUICK_ITEMS if setup.settings.quick else MOST_ITEMS
-    return [
-        replace(test_set, items=tuple(spread(test_set.items, fewest // count)))
-        for test_sets, count in ((reviews, 1), (shared, len(shared)))
+    translations = [
+        test_set
         for test_set in test_sets
+        if test_set.kind == "translation" and test_set.name.rpartition(".")[2].startswith("en-")
+    ]
+    languages = len(translations)
+    shared = [replace(test_set, items=test_set.items[start::languages]) for start, test_set in enumerate(translations)]
+    limit = QUICK_ITEMS if context.settings.quick else MAX_ITEMS
+    return [
+        replace(test_set, items=tuple(spread(test_set.items, limit // count)))
+        for group, count in ((reviews, 1), (shared, languages))
+        for test_set in group
         if test_set.items
     ]
 
 
-def slipped(item: Item, slip: str, *, seed: int) -> Item:
-    """The item with a slip in the person's text."""
+def perturb(item: Item, perturbation: str, *, seed: int) -> Item:
+    """Change the item's input text."""
+    if perturbation == UNCHANGED:
+        return item
     field = "text" if "text" in item.row else "source"
-    return item if slip == PLAIN else replace(item, row=item.row | {field: PERTURBATIONS[slip](item.row[field], seed)})
+    return replace(item, row=item.row | {field: PERTURBATIONS[perturbation](item.row[field], seed)})
 
 
-def _answers(setup: Setup, variant: Variant, test_set: TestSet) -> Answers:
+def _answer(context: AuditContext, variant: Variant, test_set: TestSet) -> Answers:
     name: SystemName = (
-        "base_plain" if variant != setup.audited else "finetuned" if variant == "finetuned" else "base_template"
+        "base_plain"
+        if variant != context.audited_variant
+        else "finetuned"
+        if variant == "finetuned"
+        else "base_template"
     )
-    system = make_system(name, setup.engine, test_set, seed=setup.settings.seed)
+    seed = context.settings.seed
+    system = make_system(name, context.engine, test_set, seed=seed)
     assert system is not None
     system = replace(system, generation=replace(system.generation, num_beams=1))
-    asked = [(slip, slipped(item, slip, seed=setup.settings.seed)) for slip in (PLAIN, *PERTURBATIONS)
-             for item in test_set.items]  # fmt: skip
+    names = (UNCHANGED, *PERTURBATIONS)
+    items = [perturb(item, perturbation, seed=seed) for perturbation in names for item in test_set.items]
     outputs: list[str] = []
-    starts = range(0, len(asked), TOGETHER)
-    for start in setup.track(starts, f"{NAME} {test_set.name} {variant}"):
-        outputs += [answer.output for answer in system.answer([item for _, item in asked[start : start + TOGETHER]])]
-    answers: Answers = {}
-    for (slip, _), output in zip(asked, outputs, strict=True):
-        answers.setdefault(slip, []).append(output)
-    return answers
+    for start in context.show_progress(range(0, len(items), BATCH_SIZE), f"{NAME} {test_set.name} {variant}"):
+        outputs += [answer.output for answer in system.answer(items[start : start + BATCH_SIZE])]
+    size = len(test_set.items)
+    return Answers(test_set, {perturbation: outputs[i * size : (i + 1) * size] for i, perturbation in enumerate(names)})
 
 
-def _figures(setup: Setup, test_sets: Sequence[TestSet], answers: Sequence[Answers]) -> list[Figure]:
-    reviews = [(m, a) for m, a in zip(test_sets, answers, strict=True) if m.kind == "sentiment"]
-    pairs = [(m, a) for m, a in zip(test_sets, answers, strict=True) if m.kind == "translation"]
+def _figures(context: AuditContext, answers: Sequence[Answers]) -> list[Figure]:
+    reviews = [answer for answer in answers if answer.test_set.kind == "sentiment"]
+    translations = [answer for answer in answers if answer.test_set.kind == "translation"]
     figures = []
-    for slip in PERTURBATIONS if reviews else ():
-        title = f"labels of reviews that flip: {slip}"
-        figures.append(
-            Figure(f"flips.{_key(slip)}", title, "% of labels", FLIPS_THRESHOLD, _flips(setup, reviews, slip))
-        )
-    lost = [_lost(setup, pairs, slip) for slip in PERTURBATIONS] if pairs else []
-    for slip, finding in zip(PERTURBATIONS if pairs else (), corrected(lost, least=LEAST_CHRF), strict=True):
-        title = f"chrF that translations lose: {slip}"
-        figures.append(Figure(f"chrf.{_key(slip)}", title, "points of chrF", CHRF_THRESHOLD, finding))
+    for perturbation in PERTURBATIONS if reviews else ():
+        title = f"labels of reviews that flip: {perturbation}"
+        flips = _flips(context, reviews, perturbation)
+        figures.append(Figure(f"flips.{_key(perturbation)}", title, "% of labels", FLIPS_THRESHOLD, flips))
+    if translations:
+        losses = [_chrf_loss(context, translations, perturbation) for perturbation in PERTURBATIONS]
+        losses = correct_and_flag(losses, threshold=MIN_CHRF_LOSS)
+        for perturbation, loss in zip(PERTURBATIONS, losses, strict=True):
+            title = f"chrF that translations lose: {perturbation}"
+            figures.append(Figure(f"chrf.{_key(perturbation)}", title, "points of chrF", CHRF_THRESHOLD, loss))
     return figures
 
 
-def _flips(setup: Setup, reviews: Sequence[tuple[TestSet, Answers]], slip: str) -> Finding:
+def _flips(context: AuditContext, reviews: Sequence[Answers], perturbation: str) -> Estimate:
+    """Estimate the share of labels that flip, among the reviews that the perturbation changes."""
     flips = [
         before != after
-        for test_set, answers in reviews
-        for item, before, after in zip(test_set.items, answers[PLAIN], answers[slip], strict=True)
-        if slipped(item, slip, seed=setup.settings.seed) != item
+        for answers in reviews
+        for item, before, after in answers.pairs(perturbation)
+        if perturb(item, perturbation, seed=context.settings.seed) != item
     ]
     if not flips:
-        return Finding(0.0, 0.0, 100.0)
+        return Estimate(0.0, 0.0, 100.0)
     low, high = wilson(sum(flips), len(flips))
-    return Finding(100 * sum(flips) / len(flips), 100 * low, 100 * high, flagged=100 * low > LEAST_FLIPS)
+    return Estimate(100 * sum(flips) / len(flips), 100 * low, 100 * high, flagged=100 * low > MIN_FLIPS)
 
 
-def _lost(setup: Setup, pairs: Sequence[tuple[TestSet, Answers]], slip: str) -> Finding:
-    """Over all languages."""
-    items = [item for test_set, _ in pairs for item in test_set.items]
-    references = [item.references for item in items]
+def _chrf_loss(context: AuditContext, translations: Sequence[Answers], perturbation: str) -> Estimate:
+    """Estimate the loss of chrF over all languages together."""
+    references = [item.references for answers in translations for item in answers.test_set.items]
     chrf = metrics_for("translation", references)[1]
     before, after = (
-        chrf.statistics([text for _, answers in pairs for text in answers[name]], references) for name in (PLAIN, slip)
+        chrf.statistics([text for answers in translations for text in answers.outputs[name]], references)
+        for name in (UNCHANGED, perturbation)
     )
-    resamples = Resamples.draw(len(before), resamples=setup.settings.resamples, seed=setup.settings.seed)
+    resamples = Resamples.draw(len(before), resamples=context.settings.resamples, seed=context.settings.seed)
     difference = resamples.compare(before, after, chrf.score)
-    return Finding(difference.value, difference.low, difference.high, difference.p)
+    return Estimate(difference.value, difference.low, difference.high, difference.p)
 
 
 def _verdict(figures: Sequence[Figure]) -> str:
-    def told(kind: str, unit: str) -> str:
-        own = [figure for figure in figures if figure.name.startswith(f"{kind}.")]
-        shown = (f"{figure.title.split(': ')[1]} {figure.finding.score:.1f}{unit}" for figure in own)
-        flagged = [figure.title.split(": ")[1] for figure in own if figure.flagged]
-        return f"{', '.join(shown)} (flagged: {', '.join(flagged) or 'none'})." if own else ""
-
     sentences = []
-    if flips := told("flips", " %"):
-        sentences.append(f"Labels of reviews that a slip of the hand flipped: {flips}")
-    if lost := told("chrf", ""):
-        sentences.append(f"Points of chrF that translations lost to it: {lost}")
+    for kind, unit, title in (
+        ("flips", " %", "Labels of reviews that flipped"),
+        ("chrf", "", "Points of chrF that translations lost"),
+    ):
+        of_kind = {figure.title.split(": ")[1]: figure for figure in figures if figure.name.startswith(f"{kind}.")}
+        if of_kind:
+            scores = ", ".join(f"{name} {figure.estimate.score:.1f}{unit}" for name, figure in of_kind.items())
+            flagged = ", ".join(name for name, figure in of_kind.items() if figure.flagged) or "none"
+            sentences.append(f"{title}: {scores} (flagged: {flagged}).")
     return " ".join(sentences)
 
 
-def _examples(setup: Setup, test_sets: Sequence[TestSet], answers: Sequence[Answers]) -> list[dict[str, Any]]:
-    """Labels that flipped, the first of each slip, then translations of the first item."""
+def _examples(context: AuditContext, answers: Sequence[Answers]) -> list[dict[str, Any]]:
+    """Return for each test set and perturbation the first item whose answer changed."""
     examples: list[dict[str, Any]] = []
-    for test_set, own in zip(test_sets, answers, strict=True):
-        for slip in PERTURBATIONS:
-            for item, before, after in zip(test_set.items, own[PLAIN], own[slip], strict=True):
-                text = slipped(item, slip, seed=setup.settings.seed).row
+    for of_test_set in answers:
+        for perturbation in PERTURBATIONS:
+            for item, before, after in of_test_set.pairs(perturbation):
                 if before != after:
-                    shown = {"slip": slip, "text": text.get("text", text.get("source")), "answer": after, PLAIN: before}
-                    examples.append(shown)
+                    row = perturb(item, perturbation, seed=context.settings.seed).row
+                    text = row.get("text", row.get("source"))
+                    examples.append({"slip": perturbation, "text": text, "answer": after, UNCHANGED: before})
                     break
-    return examples[: SHOWN * len(PERTURBATIONS)]
+    return examples[: EXAMPLES_PER_PERTURBATION * len(PERTURBATIONS)]
 
 
-def _key(slip: str) -> str:
-    return slip.replace(" ", "_")
+def _key(perturbation: str) -> str:
+    return perturbation.replace(" ", "_")

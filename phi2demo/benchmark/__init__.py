@@ -1,1 +1,1 @@
-"""The speed claims, each as a command that measures both sides in one run."""
+"""Speed comparisons with other software: both sides are measured in one run."""

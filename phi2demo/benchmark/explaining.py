@@ -1,20 +1,25 @@
-"""Explain the same outputs with stock shap and with our scorer under the same explainer, and compare time and values.
+"""Explain the same outputs with stock shap and with this package, and compare time and values.
 
-Stock is `shap.models.TeacherForcing` with `shap.maskers.Text`; both sides use `shap.explainers.Partition`, the same
-tree, batch size and number of evaluations, and the log-odds of each output token as the value.
+Our side is `explain.job.explain`, as the page and the commands call it. The other side is stock shap:
+`shap.models.TeacherForcing` scores, `shap.maskers.Text` hides words, `shap.explainers.Partition` attributes. Both sides
+have the same prompts, words, tree over them and number of evaluations; the value is the log-odds of each output token.
+Our side also makes the units and the tree, and times a short trial for its estimate.
 """
 
-import re
+import copy
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from phi2demo.benchmark.inputs import Example
-from phi2demo.engine.engine import Prompt
 from phi2demo.errors import SettingsError
+from phi2demo.explain.estimate import TrialTiming, make_plan
+from phi2demo.explain.job import explain
+from phi2demo.explain.request import ExplainRequest
+from phi2demo.explain.scoring_plan import units_by_kind
+from phi2demo.explain.shapley import BATCH
+from phi2demo.tasks.generation import GenerationTaskOptions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,127 +28,108 @@ if TYPE_CHECKING:
     from phi2demo.engine.loading import LoadedModel
     from phi2demo.engine.local import LocalEngine
 
-_ENDS_OPEN = re.compile(r"^.*\W$")
-_LETTER = re.compile(r"^[A-Za-z]")
+
+@dataclass(frozen=True)
+class Example:
+    """A text, and the output that is explained."""
+
+    text: str
+    output: str
 
 
-def make_masker(tokenizer: Any) -> Any:
-    """A `shap.maskers.Text`."""
-    import numpy as np
-    import shap
-
-    class Text(shap.maskers.Text):
-        """Only its tree and, for a tokenizer that adds nothing of its own, its masked texts are built anew."""
-
-        def __call__(self, mask: "NDArray[np.bool_]", s: str) -> "tuple[NDArray[np.str_]]":
-            self._update_s_cache(s)
-            kept = self._standardize_mask(mask, s)
-            added = self.keep_prefix or self.keep_suffix or getattr(self.tokenizer, "sep_token", None) is not None
-            if added or not self.collapse_mask_token or self.output_type != "string" or "▁" in s:  # a space to some
-                masked: tuple[NDArray[np.str_]] = super().__call__(mask, s)
-                return masked
-            return (np.array([masked_text(self._segments_s, kept, self.mask_token)]),)
-
-        def clustering(self, s: str) -> "NDArray[np.float64]":
-            self._update_s_cache(s)
-            separator = getattr(self.tokenizer, "sep_token", None)
-            tree = partition_tree(joined_marks(list(self._segments_s)), [] if separator is None else [separator])
-            tree[:, 2] = tree[:, 3] / tree[:, 3].max()
-            return tree
-
-    return Text(tokenizer)
-
-
-def masked_text(segments: "NDArray[np.str_]", kept: "NDArray[np.bool_]", mark: str) -> str:
-    """The kept segments with `mark` for each run of others, and single spaces."""
-    import numpy as np
-
-    first = ~kept  # of each run
-    first[1:] &= kept[:-1]
-    return " ".join("".join(np.where(kept, segments, " " + mark)[kept | first].tolist()).split())
-
-
-def joined_marks(segments: list[str]) -> list[str]:
-    """Stripped segments; those that go on with a word begin with ##."""
-    tokens: list[str] = []
-    for at, segment in enumerate(segments):
-        inside = at > 0 and not _ENDS_OPEN.match(segments[at - 1]) and _LETTER.match(segment) and tokens[at - 1] != ""
-        tokens.append(("##" if inside else "") + segment.strip())
-    return tokens
-
-
-def partition_tree(tokens: list[str], special_tokens: list[str]) -> "NDArray[np.float64]":
-    """What `shap.maskers._text.partition_tree` gives: a linkage matrix by merge score.
-
-    There all scores are computed again after each merge; only those of the two neighbours can have changed.
-    """
-    import numpy as np
-    from shap.maskers._text import Token, TokenGroup, merge_score, openers
-
-    count = len(tokens)
-    groups = [TokenGroup([Token(token)], at) for at, token in enumerate(tokens)]
-    scores = [merge_score(left, right, special_tokens) for left, right in pairwise(groups)]
-    tree = np.zeros((count - 1, 4))
-    for step in range(count - 1):
-        at = int(np.argmax(scores))
-        left, right = groups[at], groups.pop(at + 1)
-        sizes = sum(tree[group.index - count, 3] if group.index >= count else 1 for group in (left, right))
-        tree[step] = left.index, right.index, 10 - scores.pop(at), sizes
-        merged = groups[at] = left + right
-        merged.index = count + step
-        if merged[0].s in openers and right[-1].s == openers[merged[0].s]:
-            merged[0].balanced = right[-1].balanced = True
-        for pair in (at - 1, at):
-            if 0 <= pair < len(scores):
-                scores[pair] = merge_score(groups[pair], groups[pair + 1], special_tokens)
-    return tree
+EXAMPLES = (
+    Example(
+        "The last ferry to the island leaves at nine tonight, but the harbour office warns that strong winds may delay it.",
+        " The last ferry may be late because of the wind.",
+    ),
+    Example(
+        "My grandmother kept bees behind the house for forty years. She never wore a veil, and she spoke to the hives "
+        "every morning before breakfast. When she died, my uncle sold the hives to a neighbour, and the garden has been "
+        "quiet since then.",
+        " She kept bees for forty years, and they were sold when she died.",
+    ),
+    Example(
+        "The old lighthouse on the northern cliff was built by fishermen who had lost too many boats to the rocks. Every "
+        "evening a keeper climbed the stairs and lit the lamp. When electricity came to the island, the last keeper "
+        "stayed on for ten more years, because nobody wanted him to leave. Today a small museum shows his coat, his "
+        "boots and the book in which he wrote down every storm.",
+        " The lighthouse is now a museum about its last keeper.",
+    ),
+    Example(
+        "The film begins slowly, with long shots of an empty town and almost no music. I was ready to leave after twenty "
+        "minutes. Then the daughter comes home, and everything changes: the dialogue is quick and funny, the two leading "
+        "actors are wonderful together, and the story takes a turn that I did not see coming. The ending is a little too "
+        "neat, and one song is repeated far too often, but these are small faults. I have seen many films about families "
+        "this year, and this is the one that I would watch again tomorrow.",
+        " positive",
+    ),
+    Example(
+        "For a simple soup you need two onions, three carrots, a stick of celery and a handful of lentils. Chop the "
+        "vegetables into small pieces and fry them gently in oil until they are soft, which takes about ten minutes. Add "
+        "the lentils, a litre of water and a spoon of salt, and let the pot stand on a low flame for half an hour. Do not "
+        "cover it completely, or it will boil over. Taste the soup before you serve it. Some people like a little lemon "
+        "juice or pepper at the end, and others stir in a spoon of yoghurt. It keeps for three days in a cold place and "
+        "tastes even better on the second day, when the lentils have become soft.",
+        " Fry the vegetables, add lentils and water, and cook for half an hour.",
+    ),
+    Example(
+        "The town council met on Tuesday evening to decide what should happen to the old railway station, which has stood "
+        "empty since the line was closed eleven years ago. Three plans were on the table. The first would turn the "
+        "building into a library with a small café. The second would sell it to a company that wants to build flats. The "
+        "third, brought forward by a group of young people, would make it a place for music and sport. More than a "
+        "hundred citizens came to listen, and many of them spoke. Most were against the sale. After three hours the mayor "
+        "said that the council needed better numbers, above all for the roof, which has been leaking for years. The "
+        "decision was put off until the spring. Until then the station will stay closed, but the waiting room may be used "
+        "for an exhibition of old photographs.",
+        " The council put off its decision about the old railway station until the spring.",
+    ),
+)
 
 
-BATCH_SIZE = 10
-"""Masks of a round of the explainer: its own default for such a model."""
+BASELINE_BATCH = 10
+"""Prompts that stock shap scores at once: the default of its explainer for such a model. It is slower with larger batches,
+because it copies the logits of all prompt tokens."""
 
-Explain = Callable[[Example], "NDArray[np.float64]"]
-"""Values of each token of a text for each of its output, (tokens, output tokens)."""
+Explain = Callable[[ExplainRequest], "NDArray[np.float64]"]
+"""From a request to values (words, output tokens)."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One text."""
+    """The figures of one text; seconds are medians over the repeats."""
 
     words: int
-    tokens: int
     output_tokens: int
     baseline_seconds: float
     ours_seconds: float
     baseline_cpu_seconds: float
     ours_cpu_seconds: float
     max_difference: float
-    """Between our values and the baseline's, relative to the baseline's largest."""
+    """The largest difference between our values and the baseline's, relative to the baseline's largest value."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All texts; seconds are medians over the repeats, on the clock and of the processor in all threads."""
+    """The figures of all texts. Seconds are sums over the texts; CPU seconds are those of the processor in all threads."""
 
     ratio: float
-    """the baseline's seconds for all texts over ours."""
+    """The baseline's seconds divided by ours."""
     max_difference: float
-    """The greatest of all texts."""
+    """The largest of all texts."""
     ours_seconds: float
     baseline_seconds: float
     cpu_ratio: float
-    """As `ratio`, of processor seconds: on a busy machine they waver less than the clock's."""
+    """As `ratio`, of CPU seconds: these vary less on a busy machine."""
     ours_cpu_seconds: float
     baseline_cpu_seconds: float
     texts: tuple[Measured, ...]
     max_evals: int
-    batch_size: int
     repeats: int
     model: str
     machine: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return everything as JSON values."""
         return asdict(self)
 
 
@@ -156,25 +142,27 @@ def compare(
     repeats: int = 1,
     report: Callable[[str], None] = lambda line: None,
 ) -> Comparison:
-    """Explain all texts in turn with each side, `repeats` times; `engine` runs the model of `loaded`.
+    """Explain each text with each side in turn, `repeats` times; `engine` runs the model of `loaded`.
 
-    Raises SettingsError where there is nothing to measure.
+    Raises SettingsError where there are no repeats, or fewer evaluations than an explanation takes.
     """
-    if max_evals < 4 or repeats < 1 or not examples:
-        raise SettingsError(f"{max_evals} evaluations, {repeats} repeats: give at least 4 evaluations and 1 repeat.")
-    sides: dict[str, Explain] = {
-        "baseline": _baseline(loaded, max_evals),
-        "ours": _ours(loaded, engine, max_evals),
-    }
-    for explain in sides.values():
-        explain(Example("One two three four.", examples[0].output))  # compiles what numba and oneDNN compile
+    if repeats < 1:
+        raise SettingsError(f"--repeats {repeats}: give a number from 1.")
+    requests = [_request(example, engine, max_evals) for example in examples]
+    sides: dict[str, Explain] = {"baseline": _baseline(loaded, engine), "ours": _ours(engine)}
+    for explain_side in sides.values():  # compiles what numba and oneDNN compile
+        explain_side(_request(Example("One two three four.", examples[0].output), engine, max_evals))
     measured = []
-    for number, example in enumerate(examples, 1):
-        measured.append(_measure(sides, engine, example, repeats))
-        report(f"text {number} of {len(examples)}: {_line(measured[-1])}")
+    for number, request in enumerate(requests, 1):
+        text = _measure(sides, engine, request, repeats)
+        measured.append(text)
+        report(
+            f"text {number} of {len(requests)}: {text.words} words, {text.output_tokens} output tokens: "
+            f"stock {text.baseline_seconds:.2f} s, ours {text.ours_seconds:.2f} s"
+        )
     baseline, ours, baseline_cpu, ours_cpu = (
-        sum(getattr(text, f"{side}_{kind}") for text in measured)
-        for kind in ("seconds", "cpu_seconds")
+        sum(getattr(text, f"{side}_{clock}") for text in measured)
+        for clock in ("seconds", "cpu_seconds")
         for side in sides
     )
     return Comparison(
@@ -187,85 +175,88 @@ def compare(
         baseline_cpu_seconds=baseline_cpu,
         texts=tuple(measured),
         max_evals=max_evals,
-        batch_size=BATCH_SIZE,
         repeats=repeats,
         model=f"{loaded.info.base}, {loaded.info.layers} layers x {loaded.info.hidden_size}",
     )
 
 
-def _measure(sides: dict[str, Explain], engine: "LocalEngine", example: Example, repeats: int) -> Measured:
+def _request(example: Example, engine: "LocalEngine", max_evals: int) -> ExplainRequest:
+    """Ask why `output` continues `text`, without the trust figures, which stock shap does not have."""
+    return ExplainRequest(
+        "generation",
+        example.text,
+        GenerationTaskOptions("continue"),
+        (example.output,),
+        of=engine.info.variants[0],
+        method="partition",
+        units="words",
+        value="log-odds",
+        mask="...",
+        max_evals=max_evals,
+        trust=False,
+    )
+
+
+def _measure(sides: dict[str, Explain], engine: "LocalEngine", request: ExplainRequest, repeats: int) -> Measured:
     import numpy as np
 
     seconds: dict[str, list[float]] = {side: [] for side in sides}
     cpu_seconds: dict[str, list[float]] = {side: [] for side in sides}
     values: dict[str, NDArray[np.float64]] = {}
     for _ in range(repeats):
-        for side, explain in sides.items():
-            engine.forget()  # the other side or the last repeat may have scored the same texts
-            np.random.seed(0)  # the explainer breaks ties by chance
+        for side, explain_side in sides.items():
+            engine.forget()  # the last repeat scored the same texts
             started, cpu_started = time.perf_counter(), time.process_time()
-            values[side] = explain(example)
+            values[side] = explain_side(request)
             seconds[side].append(time.perf_counter() - started)
             cpu_seconds[side].append(time.process_time() - cpu_started)
-    largest = float(np.abs(values["baseline"]).max())
-    tokens, output_tokens = values["baseline"].shape
+    words, output_tokens = values["baseline"].shape
+    difference = np.abs(values["ours"] - values["baseline"]).max() / np.abs(values["baseline"]).max()
     return Measured(
-        words=len(example.text.split()),
-        tokens=tokens,
+        words=words,
         output_tokens=output_tokens,
         baseline_seconds=statistics.median(seconds["baseline"]),
         ours_seconds=statistics.median(seconds["ours"]),
         baseline_cpu_seconds=statistics.median(cpu_seconds["baseline"]),
         ours_cpu_seconds=statistics.median(cpu_seconds["ours"]),
-        max_difference=float(np.abs(values["ours"] - values["baseline"]).max()) / largest,
+        max_difference=float(difference),
     )
 
 
-def _baseline(loaded: "LoadedModel", max_evals: int) -> Explain:
-    """Stock shap, as its documentation shows it for text generation."""
-    import copy
+def _ours(engine: "LocalEngine") -> Explain:
+    def explain_side(request: ExplainRequest) -> "NDArray[np.float64]":
+        *_, last = explain(engine, request)
+        assert last.attribution is not None
+        return last.attribution.values
 
+    return explain_side
+
+
+def _baseline(loaded: "LoadedModel", engine: "LocalEngine") -> Explain:
+    """Return stock shap, set up as its documentation shows it for text generation."""
+    import numpy as np
     import shap
 
     model: Any = loaded.model
     inner = getattr(model, "get_base_model", None)
     tokenizer = copy.deepcopy(loaded.tokenizer)  # stock shap changes its padding
-    scorer = shap.models.TeacherForcing(model if inner is None else inner(), tokenizer)
-    explainer = shap.Explainer(scorer, shap.maskers.Text(tokenizer), algorithm="partition")
+    scorer = shap.models.TeacherForcing(model if inner is None else inner(), tokenizer, batch_size=BASELINE_BATCH)
 
-    def explain(example: Example) -> "NDArray[np.float64]":
-        values: NDArray[np.float64] = explainer(
-            [example.text], [example.output], max_evals=max_evals, batch_size=BATCH_SIZE, silent=True
-        ).values[0]
-        return values
-
-    return explain
-
-
-def _ours(loaded: "LoadedModel", engine: "LocalEngine", max_evals: int) -> Explain:
-    """shap's explainer over our scorer, with a masker that gives what shap's own gives."""
-    import numpy as np
-    import shap
-
-    masker = make_masker(loaded.tokenizer)
-
-    def explain(example: Example) -> "NDArray[np.float64]":
-        ids = tuple(loaded.tokenizer.encode(example.output))
+    def explain_side(request: ExplainRequest) -> "NDArray[np.float64]":
+        variant, (output,) = request.variants[0], request.outputs
 
         def log_odds(texts: Sequence[str]) -> "NDArray[np.float64]":
-            prompts = [Prompt(str(text), engine.info.variants[0]) for text in texts]
-            return np.array([score.log_odds for score in engine.score(prompts, [ids] * len(prompts))])
+            prompts = np.array([request.prompt(str(text), variant) for text in texts])
+            scores: NDArray[np.float64] = scorer(prompts, np.array([output] * len(texts)))
+            return scores
 
+        masker = shap.maskers.Text(r"(?=\s)", mask_token=request.mask)  # words, with the space before them
+        masker.clustering = make_plan(request, units_by_kind(engine, request), TrialTiming(0.0, 0.0)).tree
+        np.random.seed(request.seed)  # the explainer breaks ties by chance
         explainer = shap.explainers.Partition(log_odds, masker)
         values: NDArray[np.float64] = explainer(
-            [example.text], max_evals=max_evals, batch_size=BATCH_SIZE, silent=True
+            [request.text], max_evals=request.max_evals, batch_size=BATCH, silent=True
         ).values[0]
         return values
 
-    return explain
-
-
-def _line(text: Measured) -> str:
-    return (
-        f"{text.words} words, {text.tokens} tokens: stock {text.baseline_seconds:.2f} s, ours {text.ours_seconds:.2f} s"
-    )
+    return explain_side

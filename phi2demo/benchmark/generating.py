@@ -1,4 +1,4 @@
-"""Write the same with `transformers` and PEFT and with our engine, and compare time and text.
+"""Generate the same outputs with `transformers` and PEFT and with our engine, and compare time and text.
 
 The other side is `generate` of the PEFT model on a left-padded batch, as the documentation of both shows it.
 """
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from phi2demo.engine.local import LocalEngine
 
 BEAMS = 6
-"""As the embedded adapter translates."""
+"""The beams that the embedded adapter translates with."""
 OPENINGS = ("Once upon a time there was a little fox who", "When the last train had left, the station")
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Prompts that are written at once."""
+    """Prompts that are continued together."""
 
     name: str
     prompts: tuple[str, ...]
@@ -38,7 +38,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Measured:
-    """One batch; seconds are medians over the repeats."""
+    """The figures of one batch; seconds are medians over the repeats."""
 
     name: str
     rows: int
@@ -47,19 +47,19 @@ class Measured:
     baseline_seconds: float
     ours_seconds: float
     ratio: float
-    """the baseline's seconds over ours."""
+    """The baseline's seconds divided by ours."""
     tokens_per_s: float
-    """Of ours, over all rows."""
+    """New tokens per second on our side, over all rows."""
     same: int
-    """Rows whose text is the same on both sides; rounding may part them where two tokens are equally likely."""
+    """Rows with the same text on both sides; rounding can make them differ where two tokens are equally likely."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All batches."""
+    """The figures of all batches."""
 
     ratio: float
-    """the baseline's seconds for all batches over ours."""
+    """The baseline's seconds for all batches divided by ours."""
     ours_seconds: float
     baseline_seconds: float
     same: int
@@ -70,12 +70,12 @@ class Comparison:
     machine: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return everything as JSON values."""
         return asdict(self)
 
 
 def make_batches() -> tuple[Batch, ...]:
-    """Of the tasks as the app asks them: one sentence, one story, and many texts at once."""
+    """Return batches with the prompts of the app's tasks: one sentence, one story, and many texts together."""
     pairs = [row for row in _rows("everyday.en-de.test.jsonl") if len(row["source"].split()) <= 20]
     sentences = [TASKS["translation"].prompt(row["source"], TranslationOptions("en", "de")) for row in pairs]
     documents = [
@@ -101,27 +101,28 @@ def compare(
     repeats: int = 1,
     report: Callable[[str], None] = lambda line: None,
 ) -> Comparison:
-    """Write all batches in turn with each side, `repeats` times, after once without being timed.
+    """Generate each batch with each side in turn, once untimed and then `repeats` times.
 
-    `engine` runs the model of `loaded`. Raises SettingsError where there is nothing to measure.
+    `engine` runs the model of `loaded`. Raises SettingsError where there are no repeats.
     """
-    if repeats < 1 or not batches:
-        raise SettingsError(f"--repeats {repeats}, {len(batches)} batches: give at least 1 of each.")
+    if repeats < 1:
+        raise SettingsError(f"--repeats {repeats}: give a number from 1.")
     measured = []
     for number, batch in enumerate(batches, 1):
-        measured.append(_measure(loaded, engine, batch, repeats))
-        last = measured[-1]
+        figures = _measure(loaded, engine, batch, repeats)
+        measured.append(figures)
         report(
-            f"batch {number} of {len(batches)}: {last.name}: baseline {last.baseline_seconds:.2f} s, "
-            f"ours {last.ours_seconds:.2f} s"
+            f"batch {number} of {len(batches)}: {batch.name}: baseline {figures.baseline_seconds:.2f} s, "
+            f"ours {figures.ours_seconds:.2f} s"
         )
-    ours, baseline = (sum(getattr(each, f"{side}_seconds") for each in measured) for side in ("ours", "baseline"))
+    ours = sum(figures.ours_seconds for figures in measured)
+    baseline = sum(figures.baseline_seconds for figures in measured)
     return Comparison(
         ratio=baseline / ours,
         ours_seconds=ours,
         baseline_seconds=baseline,
-        same=sum(each.same for each in measured),
-        rows=sum(each.rows for each in measured),
+        same=sum(figures.same for figures in measured),
+        rows=sum(figures.rows for figures in measured),
         batches=tuple(measured),
         repeats=repeats,
         model=f"{loaded.info.base}, {loaded.info.layers} layers x {loaded.info.hidden_size}",
@@ -133,12 +134,12 @@ def _measure(loaded: "LoadedModel", engine: "LocalEngine", batch: Batch, repeats
         "baseline": lambda: _baseline(loaded, batch),
         "ours": lambda: _ours(engine, batch),
     }
-    tokens = {side: write() for side, write in sides.items()}  # compiles what oneDNN compiles
+    tokens = {side: generate() for side, generate in sides.items()}  # compiles what oneDNN compiles
     seconds: dict[str, list[float]] = {side: [] for side in sides}
     for _ in range(repeats):
-        for side, write in sides.items():
+        for side, generate in sides.items():
             started = time.perf_counter()
-            write()
+            generate()
             seconds[side].append(time.perf_counter() - started)
     baseline, ours = (statistics.median(seconds[side]) for side in ("baseline", "ours"))
     count = sum(map(len, tokens["ours"]))
@@ -161,14 +162,14 @@ def _ours(engine: "LocalEngine", batch: Batch) -> list[list[int]]:
 
 
 def _baseline(loaded: "LoadedModel", batch: Batch) -> list[list[int]]:
-    """Tokens up to the end token."""
+    """Generate with `transformers`; return the new tokens of each row, up to the end token."""
     import torch
 
     model: Any = loaded.model
     ids = [loaded.tokenizer.encode(text, verbose=False) for text in batch.prompts]
     padded = loaded.tokenizer.pad({"input_ids": ids}, padding_side="left", return_tensors="pt")
     with torch.inference_mode():
-        made = model.generate(
+        sequences = model.generate(
             **padded.to(next(model.parameters()).device),
             max_new_tokens=batch.options.max_new_tokens,
             num_beams=batch.options.num_beams,
@@ -177,11 +178,11 @@ def _baseline(loaded: "LoadedModel", batch: Batch) -> list[list[int]]:
             pad_token_id=loaded.pad_token_id,
             eos_token_id=sorted(loaded.end_token_ids),
         )
-    return [_ended(row, loaded.end_token_ids) for row in made[:, padded["input_ids"].shape[1] :].tolist()]
+    return [_until_end(row, loaded.end_token_ids) for row in sequences[:, padded["input_ids"].shape[1] :].tolist()]
 
 
-def _ended(ids: list[int], end_ids: Sequence[int]) -> list[int]:
-    end = next((at for at, token in enumerate(ids) if token in end_ids), len(ids))
+def _until_end(ids: list[int], end_ids: Sequence[int]) -> list[int]:
+    end = next((index for index, token in enumerate(ids) if token in end_ids), len(ids))
     return ids[: end + 1]
 
 

@@ -11,7 +11,7 @@ from phi2demo.cards.examples import Failure, choose_failures, read_failures, rea
 from phi2demo.cards.facts import Author, Facts, ModelFacts
 from phi2demo.data.files import sha256_of
 from phi2demo.emissions.footprint import Hardware
-from phi2demo.engine.planning import ModelPlan, here, plan
+from phi2demo.engine.planning import ModelPlan, plan
 from phi2demo.engine.revisions import (
     adapter_revision,
     base_revision,
@@ -107,7 +107,7 @@ def _model(found: ModelPlan, name: str | None) -> ModelFacts:
         name=name or adapter.name,
         base=base.name if declared is None or Path(declared).is_absolute() else declared,
         is_adapter=True,
-        adapter_parameters=count(read_shapes(adapter.folder, adapter.files)) if here(adapter) else None,
+        adapter_parameters=count(read_shapes(adapter.folder, adapter.files)) if adapter.is_downloaded else None,
         rank=found.adapter_config.rank,
         alpha=config.get("lora_alpha"),
         targets=tuple(sorted(found.adapter_config.targets)),
@@ -122,7 +122,7 @@ def _hub_id(source: Source) -> str | None:
 
 
 def _megabytes(source: Source) -> float:
-    if not here(source):
+    if not source.is_downloaded:
         return sum(source.snapshot.sizes.get(file, 0) for file in source.files) / 1e6 if source.snapshot else 0.0
     return sum((source.folder / file).stat().st_size for file in source.files) / 1e6
 
@@ -146,7 +146,7 @@ def _check_weights(told: Mapping[str, Any], path: Path, found: ModelPlan) -> Non
     revisions = {model.get("base_revision"), model.get("adapter_revision")}
     adapter = found.adapter_source
     for source in (found.base_source, adapter):
-        if source is None or not here(source):
+        if source is None or not source.is_downloaded:
             continue
         if hashes:
             known = all(sha256_of(source.folder / file) in hashes for file in source.files)

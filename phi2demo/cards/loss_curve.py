@@ -1,9 +1,6 @@
 """The loss curve as an SVG picture that can be read on light and dark pages. Knows no files."""
 
-import math
-from collections.abc import Sequence
-from html import escape
-
+from phi2demo.cards import svg
 from phi2demo.training.record import Record
 
 WIDTH, HEIGHT = 760, 360
@@ -20,38 +17,35 @@ _STYLE = """
 
 
 def draw_curve(record: Record, *, title: str) -> str | None:
-    """Training loss, and loss on held-out examples as dots, over the tokens of all stages; None without a curve."""
+    """Draw training loss as lines and held-out loss as dots, over the tokens of all stages; None without a curve."""
     training, validation, ends = _points(record)
     if sum(map(len, training)) < 2:
         return None
-    scale = _Scale(
-        [x for line in training for x, _ in line] + [x for x, _ in validation],
-        [y for line in training for _, y in line] + [y for _, y in validation],
-    )
-    lines = "\n".join(_grid(scale))
-    for line in training:
-        path = " ".join(f"{scale.x(x):.1f},{scale.y(y):.1f}" for x, y in line)
-        lines += f'\n<polyline class="training" points="{path}"/>'
-    dots = "\n".join(
-        f'<circle class="validation" cx="{scale.x(x):.1f}" cy="{scale.y(y):.1f}" r="3"/>' for x, y in validation
-    )
-    borders = "\n".join(
-        f'<line class="stage" x1="{scale.x(x):.1f}" x2="{scale.x(x):.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>'
-        for x in ends[:-1]
-    )
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
-        f'role="img" aria-label="{escape(title)}">\n<style>{_STYLE}</style>\n'
-        f'<rect class="back" width="{WIDTH}" height="{HEIGHT}"/>\n{lines}\n{borders}\n{dots}\n{_legend(bool(validation))}\n'
-        "</svg>\n"
-    )
+    points = [*(point for stage in training for point in stage), *validation]
+    losses = [loss for _, loss in points]
+    x_ticks = svg.ticks(0, max(tokens for tokens, _ in points))
+    y_ticks = svg.ticks(min(losses), max(losses))
+    x = svg.LinearScale(x_ticks[0], x_ticks[-1], LEFT, WIDTH - RIGHT)
+    y = svg.LinearScale(y_ticks[0], y_ticks[-1], HEIGHT - BOTTOM, TOP)
+    parts = [
+        f"<style>{_STYLE}</style>",
+        svg.element("rect", class_="back", width=WIDTH, height=HEIGHT),
+        *_axes(x, x_ticks, y, y_ticks),
+        *(svg.polyline("training", [(x(tokens), y(loss)) for tokens, loss in stage]) for stage in training),
+        *(svg.line("stage", (x(tokens), x(tokens)), (TOP, HEIGHT - BOTTOM)) for tokens in ends[:-1]),
+        *(svg.element("circle", class_="validation", cx=x(tokens), cy=y(loss), r=3) for tokens, loss in validation),
+        _legend(bool(validation)),
+    ]
+    content = "\n".join(["", *parts, ""])
+    view_box = f"0 0 {WIDTH} {HEIGHT}"
+    return svg.picture(content, label=title, xmlns=svg.XMLNS, viewBox=view_box, width=WIDTH, height=HEIGHT) + "\n"
 
 
 Pairs = list[tuple[float, float]]
 
 
 def _points(record: Record) -> tuple[list[Pairs], Pairs, list[float]]:
-    """Lines of (tokens, training loss) by stage, dots of (tokens, held-out loss), and the tokens at each stage's end."""
+    """Return pairs of (tokens, training loss) by stage, pairs of (tokens, held-out loss), and where each stage ends."""
     training: list[Pairs] = []
     validation: Pairs = []
     ends: list[float] = []
@@ -60,7 +54,9 @@ def _points(record: Record) -> tuple[list[Pairs], Pairs, list[float]]:
         line: Pairs = [(before + point.tokens, point.loss) for point in stage.curve]
         per_step = stage.tokens / stage.steps if stage.steps else 0
         validation += [
-            (before + each.step * per_step, each.losses["all"]) for each in stage.validations if "all" in each.losses
+            (before + held_out.step * per_step, held_out.losses["all"])
+            for held_out in stage.validations
+            if "all" in held_out.losses
         ]
         if line:
             training.append(line)
@@ -69,62 +65,31 @@ def _points(record: Record) -> tuple[list[Pairs], Pairs, list[float]]:
     return training, validation, ends
 
 
-class _Scale:
-    """From tokens and losses to places in the picture, over round numbers."""
-
-    def __init__(self, xs: Sequence[float], ys: Sequence[float]) -> None:
-        self.xs = ticks(0, max(xs))
-        self.ys = ticks(min(ys), max(ys))
-
-    def x(self, value: float) -> float:
-        return LEFT + (value - self.xs[0]) / (self.xs[-1] - self.xs[0]) * (WIDTH - LEFT - RIGHT)
-
-    def y(self, value: float) -> float:
-        return HEIGHT - BOTTOM - (value - self.ys[0]) / (self.ys[-1] - self.ys[0]) * (HEIGHT - TOP - BOTTOM)
-
-
-def ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """Round numbers from at most `low` to at least `high`."""
-    span = max(high - low, abs(high) * 1e-3, 1e-9)
-    power = 10 ** math.floor(math.log10(span / count))
-    step = next(power * factor for factor in (1, 2, 5, 10) if span / (power * factor) <= count)
-    first, last = math.floor(low / step), math.ceil(high / step)
-    return [at * step for at in range(first, max(last, first + 1) + 1)]
-
-
-def _grid(scale: _Scale) -> list[str]:
+def _axes(x: svg.LinearScale, x_ticks: list[float], y: svg.LinearScale, y_ticks: list[float]) -> list[str]:
     unit, name = next(
         (size, word)
         for size, word in ((1e9, " billion"), (1e6, " million"), (1e3, " thousand"), (1, ""))
-        if scale.xs[-1] >= size
+        if x_ticks[-1] >= size
     )
-    lines = []
-    for value in scale.ys:
-        y = scale.y(value)
-        lines.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        lines.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{value:g}</text>')
-    for value in scale.xs:
-        x = scale.x(value)
-        lines.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
-        lines.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{value / unit:g}</text>')
-    middle = (LEFT + WIDTH - RIGHT) / 2
-    lines.append(
-        f'<text x="{middle}" y="{HEIGHT - 10}" text-anchor="middle">tokens seen{f",{name}s" if name else ""}</text>'
-    )
-    lines.append(
-        f'<text transform="translate(16 {(TOP + HEIGHT - BOTTOM) / 2}) rotate(-90)" text-anchor="middle">'
-        "nats per token</text>"
-    )
-    return lines
+    parts = []
+    for loss in y_ticks:
+        parts.append(svg.line("grid", (LEFT, WIDTH - RIGHT), (y(loss), y(loss))))
+        parts.append(svg.text(f"{loss:g}", x=LEFT - 8, y=y(loss) + 4, text_anchor="end"))
+    for tokens in x_ticks:
+        parts.append(svg.line("grid", (x(tokens), x(tokens)), (TOP, HEIGHT - BOTTOM)))
+        parts.append(svg.text(f"{tokens / unit:g}", x=x(tokens), y=HEIGHT - BOTTOM + 18, text_anchor="middle"))
+    tokens_seen = f"tokens seen{f',{name}s' if name else ''}"
+    middle = (TOP + HEIGHT - BOTTOM) / 2
+    parts.append(svg.text(tokens_seen, x=(LEFT + WIDTH - RIGHT) / 2, y=HEIGHT - 10, text_anchor="middle"))
+    upwards = f"translate(16 {middle}) rotate(-90)"
+    parts.append(svg.text("nats per token", transform=upwards, text_anchor="middle"))
+    return parts
 
 
 def _legend(validated: bool) -> str:
-    parts = [
-        f'<rect class="key" x="{LEFT}" y="17" width="18" height="3"/><text x="{LEFT + 24}" y="23">training loss</text>'
-    ]
+    key = svg.element("rect", class_="key", x=LEFT, y=17, width=18, height=3)
+    legend = key + svg.text("training loss", x=LEFT + 24, y=23)
     if validated:
-        parts.append(
-            f'<circle class="validation" cx="{LEFT + 140}" cy="18" r="4"/>'
-            f'<text x="{LEFT + 150}" y="23">loss on held-out examples</text>'
-        )
-    return "".join(parts)
+        legend += svg.element("circle", class_="validation", cx=LEFT + 140, cy=18, r=4)
+        legend += svg.text("loss on held-out examples", x=LEFT + 150, y=23)
+    return legend

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from phi2demo.cards.facts import GAP_SENTENCES, DataSet, Facts
 from phi2demo.cards.markdown import NOT_MEASURED, NOT_RECORDED, bullets, number, table
 from phi2demo.data.corpus import CleaningReport
-from phi2demo.emissions.footprint import total
+from phi2demo.emissions.footprint import total_emissions
 from phi2demo.evaluation.report import in_cell
 from phi2demo.training.record import Record, Stage
 from phi2demo.training.settings import PRESETS, Preset
@@ -209,7 +209,7 @@ def emissions_table(facts: Facts) -> str:
             )
         )
     if len(known) == len(rows) > 1:
-        energy, co2e = total(known)
+        energy, co2e = total_emissions(known)
         rows.append(("all", f"{sum(each.hours for each in known):.2f}", "", f"{energy:.4g}", "", f"{co2e:.4g}"))
     return table(("run", "hours", "W", "kWh with PUE", "region", "kg CO2e"), [[c or " " for c in row] for row in rows])
 
@@ -218,7 +218,7 @@ def total_grams(facts: Facts) -> float | None:
     """g CO2e of the runs that made this card's weights, without those of an adapter's base; None where unknown."""
     found = [facts.emissions(stage) for stage in facts.record.stages] if facts.record else []
     known = [each for each in found if each is not None]
-    return total(known)[1] * 1000 if known and len(known) == len(found) else None
+    return total_emissions(known)[1] * 1000 if known and len(known) == len(found) else None
 
 
 def totals(facts: Facts) -> dict[str, str]:
@@ -229,7 +229,7 @@ def totals(facts: Facts) -> dict[str, str]:
     return {
         "hours": f"{sum(stage.hours for _, stage in stages):.2f}" if stages else NOT_RECORDED,
         "region": ", ".join(dict.fromkeys(each.region for each in found)) or NOT_RECORDED,
-        "co2e": f"{total(found)[1]:.4g} kg CO2e" if whole else NOT_MEASURED,
+        "co2e": f"{total_emissions(found)[1]:.4g} kg CO2e" if whole else NOT_MEASURED,
     }
 
 

@@ -1,7 +1,6 @@
 """Arguments that several commands share, and what they become. An argument that is not given leaves the environment's."""
 
 import argparse
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NoReturn, get_args
@@ -64,11 +63,11 @@ def add_model_arguments(parser: argparse.ArgumentParser, *, second: bool = False
 
 
 def model_settings(arguments: argparse.Namespace, environment: Mapping[str, str] | None = None) -> ModelSettings:
-    """As given, and as the environment says where nothing is given; no second adapter where a command asks none."""
-    second = tuple(name for name in _SECOND_HELP if hasattr(arguments, name))
-    said = _over(environment, arguments, (*_MODEL_HELP, *second, "device", "dtype"))
-    unasked = {f"PHI2DEMO_{name.upper()}" for name in _SECOND_HELP if name not in second}
-    return model_settings_from({name: value for name, value in said.items() if name not in unasked})
+    """Settings from the arguments, else from the environment; no second adapter where the command takes none."""
+    with_second = hasattr(arguments, "second_adapter")
+    names = (*_MODEL_HELP, *(_SECOND_HELP if with_second else ()), "device", "dtype")
+    overrides = {name: getattr(arguments, name) for name in names}
+    return model_settings_from(environment, overrides, with_second=with_second)
 
 
 def check_second(option: str, settings: ModelSettings) -> None:
@@ -94,12 +93,9 @@ def add_server_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def server_settings(arguments: argparse.Namespace, environment: Mapping[str, str] | None = None) -> ServerSettings:
-    """As given, and as the environment says where nothing is given."""
-    if arguments.port is not None and arguments.port < 0:
-        raise SettingsError(f"--port {arguments.port}: give a number from 0 (any free port) to 65535.")
-    return server_settings_from(
-        _over(environment, arguments, ("host", "port", "share", "auth", "public", "time_limit"))
-    )
+    """Settings from the arguments, else from the environment."""
+    names = ("host", "port", "share", "auth", "public", "time_limit")
+    return server_settings_from(environment, {name: getattr(arguments, name) for name in names})
 
 
 def add_generation_arguments(
@@ -144,18 +140,6 @@ def generation_options(arguments: argparse.Namespace, defaults: GenerationOption
     given = {name: getattr(arguments, name) for name in names if getattr(arguments, name, None) is not None}
     stop = tuple(getattr(arguments, "stop", None) or defaults.stop)
     return replace(defaults, stop=stop, **given)
-
-
-def _over(
-    environment: Mapping[str, str] | None, arguments: argparse.Namespace, names: tuple[str, ...]
-) -> Mapping[str, str]:
-    """The environment as it would be if it said what the arguments say."""
-    said = dict(os.environ if environment is None else environment)
-    for name in names:
-        value = getattr(arguments, name)
-        if value is not None:
-            said[f"PHI2DEMO_{name.upper()}"] = "1" if value is True else str(value)
-    return said
 
 
 def add_task_arguments(parser: argparse.ArgumentParser, task: AnyTask) -> None:

@@ -12,9 +12,9 @@ from phi2demo.engine.planning import plan
 
 def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_local) -> int:
     """Audit; returns 0. Repeating the command after a kill goes on with the probe that it was at."""
+    from phi2demo.audit.context import AuditSettings
     from phi2demo.audit.report import to_markdown
     from phi2demo.audit.run import REPORT, audit, check_probes
-    from phi2demo.audit.setup import AuditSettings
     from phi2demo.evaluation.environment import hash_weights
 
     given = _parser(command).parse_args(argv)
@@ -38,8 +38,8 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
 
 
 def _parser(command: str) -> shared.Parser:
+    from phi2demo.audit.context import SHIPPED_SET
     from phi2demo.audit.run import PROBES
-    from phi2demo.audit.setup import SHIPPED_SET
     from phi2demo.evaluation.statistics import RESAMPLES, SEED
 
     parser = shared.Parser(command, description="Probe a model for bias, listed words, memorization and robustness.")

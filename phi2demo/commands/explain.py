@@ -65,7 +65,7 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
         variant: Variant = "finetuned" if of == "difference" else of
         request = _answered(engine, checked.with_settings(variants=(variant,)), of=of, **chosen)
     attribution = _finish(engine, request, show=sys.stderr.isatty())
-    for path, content in ((given.html, export.page), (given.csv, Attribution.to_csv)):
+    for path, content in ((given.html, export.page), (given.csv, export.to_csv)):
         if path is not None:
             with open_output(path) as file:
                 file.write(content(attribution))

@@ -1,1 +1,1 @@
-"""Energy and CO2e, estimated: of a training run, of the running app, of whatever a person types. Knows no model."""
+"""Estimates of the energy and greenhouse gas of a training run and of the running app. Knows no model."""

@@ -1,11 +1,11 @@
-"""Energy and greenhouse gas of computing, estimated from hardware, hours and region. Knows nothing of torch.
+"""Estimate of the energy and greenhouse gas of computing from hardware, hours and region.
 
     kWh = hours x (cores x W per core x usage + GPUs x W per GPU x usage + GB of memory x 0.3725 W) x PUE / 1000
     kg CO2e = kWh x grams of CO2e per kWh in the region / 1000
 
 Sources: Lannelongue, Grealey and Inouye, Green Algorithms, Advanced Science 2021, for all of it; Lacoste et al.,
 Quantifying the Carbon Emissions of Machine Learning, 2019, for power x hours x intensity. The tables are in
-`tables.json`, each figure with its source. codecarbon, which measures instead, drags in fifteen further packages.
+`tables.json`, each figure with its source. codecarbon, which measures instead, needs fifteen further packages.
 """
 
 import json
@@ -23,24 +23,24 @@ WORLD = "world average"
 
 @dataclass(frozen=True)
 class Hardware:
-    """What a run computes on."""
+    """The hardware that a run uses. Raises SettingsError for negative numbers."""
 
     name: str
-    """Model of the CPU or of the GPUs."""
+    """Model name of the CPU, or of the GPUs."""
     cores: int
-    """CPU cores at work, over all processes."""
+    """Number of CPU cores in use, over all processes."""
     memory_gb: float
-    """Held by all processes."""
+    """Gigabytes that all processes hold."""
     gpus: int = 0
 
     def __post_init__(self) -> None:
         if self.cores < 0 or self.gpus < 0 or self.memory_gb < 0:
-            raise SettingsError(f"{self}: give cores, GPUs and memory from 0.")
+            raise SettingsError(f"{self}: give numbers of cores, GPUs and GB of memory that are not negative.")
 
     def watts(self, usage: float = 1.0, *, core_usage: float | None = None) -> float:
-        """Power when cores and GPUs are busy for the share `usage` of the time; memory draws its power always.
+        """Return the power where cores and GPUs are busy for the share `usage` of the time; memory always is.
 
-        `core_usage` is that of the cores, where it is another than the GPUs'.
+        `core_usage` is the share for the cores where it differs from that of the GPUs.
         """
         cores = self.cores * core_watts()
         gpus = self.gpus * gpu_watts(self.name) if self.gpus else 0.0
@@ -55,43 +55,45 @@ class Hardware:
 
 @dataclass(frozen=True)
 class Emissions:
-    """An estimate, with all that it follows from."""
+    """An estimate, with all the values that it is computed from."""
 
     hardware: str
     hours: float
     power_w: float
-    """Without the overhead of the data centre."""
+    """Power of the hardware, without the overhead of the data centre."""
     pue: float
     """Power usage effectiveness: what the data centre draws for each watt that reaches the hardware."""
     energy_kwh: float
-    """With that overhead."""
+    """Energy with the overhead of the data centre."""
     region: str
     intensity_g_per_kwh: float
-    """CO2e of the region's electricity."""
+    """Grams of CO2e per kWh of the region's electricity."""
     intensity_source: str
     co2e_kg: float
     method: str
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON values."""
+        """Return the fields as JSON values."""
         return asdict(self)
 
 
 def estimate(
     hardware: Hardware, hours: float, *, region: str = WORLD, usage: float = 1.0, pue: float | None = None
 ) -> Emissions:
-    """What a run emits, or an app that runs for `hours` and computes for the share `usage` of them.
+    """Estimate the emissions of a run of `hours`, in which the hardware is busy for the share `usage` of the time.
 
-    `pue` is the average of data centres where not given; 1 is a computer at home. Raises SettingsError for a region
-    that is not in the table, and for numbers out of range.
+    `pue` is by default the average of data centres; 1 is right for a computer at home. Raises SettingsError for an
+    unknown region and for numbers out of range.
     """
     if not 0 <= usage <= 1:
-        raise SettingsError(f"A usage of {usage}: give the share of the time from 0 to 1.")
+        raise SettingsError(f"The usage is {usage}; give a share of the time from 0 to 1.")
     method = "Green Algorithms (Lannelongue et al. 2021): hours x (cores, GPUs and memory in W) x PUE x intensity"
-    return of_power(hardware.watts(usage), hours, region=region, pue=pue, hardware=str(hardware), method=method)
+    return estimate_from_power(
+        hardware.watts(usage), hours, region=region, pue=pue, hardware=str(hardware), method=method
+    )
 
 
-def of_power(
+def estimate_from_power(
     watts: float,
     hours: float,
     *,
@@ -101,16 +103,16 @@ def of_power(
     hardware: str = "",
     method: str = "Lacoste et al. 2019: power x hours x intensity, with the PUE",
 ) -> Emissions:
-    """The same where the power is known; `intensity` in g CO2e per kWh replaces the region's."""
+    """Estimate emissions from a known power; `intensity` in g CO2e per kWh replaces that of the region."""
     pue = average_pue() if pue is None else pue
     for name, value, least in (("power", watts, 0), ("time", hours, 0), ("PUE", pue, 1)):
         if not least <= value < math.inf:
-            raise SettingsError(f"A {name} of {value}: give a number from {least}.")
+            raise SettingsError(f"The {name} is {value}; give a number from {least}.")
     if intensity is not None and not 0 <= intensity < math.inf:
-        raise SettingsError(f"An intensity of {intensity} g/kWh: give a number from 0.")
+        raise SettingsError(f"The intensity is {intensity} g/kWh; give a number from 0.")
     if intensity is None:
-        known = _region(region)
-        intensity, source = known["g_per_kwh"], f"{known['source']}, {known['year']}"
+        row = _region(region)
+        intensity, source = row["g_per_kwh"], f"{row['source']}, {row['year']}"
     else:
         source = "given"
     energy = watts * hours * pue / 1000
@@ -128,39 +130,39 @@ def of_power(
     )
 
 
-def total(parts: Sequence[Emissions]) -> tuple[float, float]:
-    """kWh and kg CO2e of several runs."""
+def total_emissions(parts: Sequence[Emissions]) -> tuple[float, float]:
+    """Return the kWh and the kg CO2e of several runs together."""
     return sum(part.energy_kwh for part in parts), sum(part.co2e_kg for part in parts)
 
 
 def regions() -> tuple[str, ...]:
-    """Those in the table, the world average first."""
+    """Return the names of all regions, the world average first."""
     return tuple(_tables()["regions"])
 
 
 def check_region(name: str) -> str:
-    """The name; SettingsError where it is not in the table."""
+    """Return the name of a region. Raises SettingsError where it is unknown."""
     _region(name)
     return name
 
 
 def core_watts() -> float:
-    """Of a CPU core of any model."""
+    """Return the power of a CPU core, whatever its model."""
     return float(_tables()["cpu_w_per_core"]["value"])
 
 
 def memory_watts() -> float:
-    """Of a GB of memory."""
+    """Return the power of a GB of memory."""
     return float(_tables()["memory_w_per_gb"]["value"])
 
 
 def average_pue() -> float:
-    """Of data centres."""
+    """Return the average PUE of data centres."""
     return float(_tables()["pue"]["value"])
 
 
 def gpu_watts(name: str) -> float:
-    """Thermal design power of the first GPU in the table whose words all stand in `name`; 200 W for an unknown one."""
+    """Return the thermal design power of the first GPU in the table whose words are all in `name`; by default 200 W."""
     words = name.casefold()
     for row in _tables()["gpus"]:
         if all(word.casefold() in words for word in row["words"]):
@@ -169,10 +171,10 @@ def gpu_watts(name: str) -> float:
 
 
 def _region(name: str) -> dict[str, Any]:
-    known: dict[str, dict[str, Any]] = _tables()["regions"]
-    if name not in known:
-        raise SettingsError(f"--region {name}: give one of {', '.join(known)}.")
-    return known[name]
+    rows: dict[str, dict[str, Any]] = _tables()["regions"]
+    if name not in rows:
+        raise SettingsError(f"--region {name}: give one of {', '.join(rows)}.")
+    return rows[name]
 
 
 @cache

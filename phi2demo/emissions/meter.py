@@ -1,4 +1,4 @@
-"""What the running app has computed for its answers so far, and an estimate of its energy. Knows no engine."""
+"""Meter of the computing time of the running app, and an estimate of its energy. Knows no engine."""
 
 import platform
 import threading
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from phi2demo.emissions.footprint import WORLD, Emissions, Hardware, of_power
+from phi2demo.emissions.footprint import WORLD, Emissions, Hardware, estimate_from_power
 
 METHOD = (
     "Green Algorithms (Lannelongue et al. 2021). The processor time that this process used while the model computed "
@@ -18,29 +18,29 @@ METHOD = (
 
 
 @dataclass(frozen=True)
-class Computed:
-    """What was computed."""
+class MeterReading:
+    """The computing time that a meter has counted."""
 
     calls: int = 0
-    """Batches generated or scored."""
+    """Number of batches that were generated or scored."""
     busy_s: float = 0.0
-    """During which at least one of them ran."""
+    """Seconds during which at least one batch was computed."""
     processor_s: float = 0.0
     """CPU seconds of the whole process in that time, over all cores."""
 
 
 class Meter:
-    """Adds up the work of an app from its start; for any number of threads."""
+    """Counts the computing time of the app since its start, over all threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._active = 0
         self._since = (0.0, 0.0)
-        self._done = Computed()
+        self._done = MeterReading()
 
     @contextmanager
     def computing(self) -> Iterator[None]:
-        """Around what computes; overlapping ones share their time."""
+        """Count the time inside this context; time in overlapping contexts counts once."""
         with self._lock:
             if self._active == 0:
                 self._since = _clocks()
@@ -51,39 +51,41 @@ class Meter:
             with self._lock:
                 self._active -= 1
                 done = self._done
-                self._done = Computed(done.calls + 1, done.busy_s, done.processor_s)
+                self._done = MeterReading(done.calls + 1, done.busy_s, done.processor_s)
                 if self._active == 0:
                     self._done = self._with_running()
 
     @property
-    def computed(self) -> Computed:
-        """So far, with what runs now."""
+    def reading(self) -> MeterReading:
+        """Return the computing time so far, including what runs now."""
         with self._lock:
             return self._with_running() if self._active else self._done
 
-    def _with_running(self) -> Computed:
+    def _with_running(self) -> MeterReading:
         busy, processor = (now - then for now, then in zip(_clocks(), self._since, strict=True))
         done = self._done
-        return Computed(done.calls, done.busy_s + busy, done.processor_s + processor)
+        return MeterReading(done.calls, done.busy_s + busy, done.processor_s + processor)
 
 
-def estimate_computed(
-    computed: Computed, hardware: Hardware, *, region: str = WORLD, pue: float | None = None
+def estimate_reading(
+    reading: MeterReading, hardware: Hardware, *, region: str = WORLD, pue: float | None = None
 ) -> Emissions:
-    """Energy and CO2e of what was computed; `hardware` as it is now. SettingsError for an unknown region."""
-    core_s = computed.busy_s * hardware.cores
-    watts = hardware.watts(1.0, core_usage=computed.processor_s / core_s if core_s else 0.0)
-    return of_power(watts, computed.busy_s / 3600, region=region, pue=pue, hardware=str(hardware), method=METHOD)
+    """Estimate energy and CO2e of the counted computing on `hardware`. Raises SettingsError for an unknown region."""
+    core_s = reading.busy_s * hardware.cores
+    watts = hardware.watts(1.0, core_usage=reading.processor_s / core_s if core_s else 0.0)
+    return estimate_from_power(
+        watts, reading.busy_s / 3600, region=region, pue=pue, hardware=str(hardware), method=METHOD
+    )
 
 
 def _clocks() -> tuple[float, float]:
     return time.monotonic(), time.process_time()
 
 
-def detect(device: str, processes: int) -> Hardware:
-    """The hardware of this process, times `processes`; to be asked at the end of a run, when its memory is in use.
+def detect_hardware(device: str, processes: int) -> Hardware:
+    """Detect the hardware of `processes` processes like this one; call it at the end of a run, when memory is in use.
 
-    On a GPU ("cuda", "mps"), each process has one of them and is taken to keep one CPU core busy.
+    On "cuda" or "mps", each process is assumed to have one GPU and to keep one CPU core busy.
     """
     import psutil
     import torch
@@ -97,7 +99,7 @@ def detect(device: str, processes: int) -> Hardware:
 
 
 def cpu_name() -> str:
-    """Model of the CPU, as Linux tells it; elsewhere what Python knows."""
+    """Return the model name of the CPU: from Linux, elsewhere what Python knows."""
     info = Path("/proc/cpuinfo")
     for line in info.read_text(encoding="utf-8").splitlines() if info.exists() else ():
         if line.startswith("model name"):

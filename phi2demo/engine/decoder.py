@@ -1,4 +1,4 @@
-"""A small Phi on a CPU that writes token by token: LoRA merged, keys and values kept in place. Knows no way of choosing.
+"""A small Phi on a CPU that generates token by token, with merged LoRA. Does not choose the tokens.
 
 `transformers` copies all keys and values to append one, and LoRA's many small multiplications cost a small model more
 than its own; nothing else differs, but for rounding.
@@ -34,12 +34,12 @@ class PhiDecoder:
 
     @property
     def rows(self) -> int:
-        """How many there are."""
+        """Return the number of rows."""
         return len(self._padding)
 
     @property
     def weights(self) -> PhiWeights:
-        """What it computes with."""
+        """Return the weights that it computes with."""
         return self._weights
 
     def read(self, ids: torch.Tensor) -> torch.Tensor:
@@ -47,7 +47,7 @@ class PhiDecoder:
         return read_together([self], ids)
 
     def begin(self, tokens: int) -> "_Reading":
-        """What each layer of a reading of the next tokens needs to know."""
+        """Return what all layers need to read the next tokens: their positions, rotations and mask."""
         start, end = self._length, self._length + tokens
         self._make_room(end - self._shared)
         positions = (torch.arange(start, end) - self._padding[:, None]).clamp_min_(0)
@@ -55,7 +55,7 @@ class PhiDecoder:
         return _Reading(start, end, self._rotary[positions], self._mask(start, end))
 
     def attend(self, number: int, reading: "_Reading", joint: torch.Tensor, queries: torch.Tensor) -> torch.Tensor:
-        """What a layer's queries (rows, tokens or the last of them, hidden size) attend to, once its keys and values are kept."""
+        """Store a layer's keys and values, and return the attention output of its queries (rows, tokens, hidden size)."""
         store, rotary = self._store[number], reading.rotary
         start, end = reading.start - self._shared, reading.end - self._shared
         pairs = joint.view(*joint.shape[:2], 2, self._groups, self._width)
@@ -79,7 +79,7 @@ class PhiDecoder:
     ) -> torch.Tensor:
         """Attention of queries (rows, heads, tokens, width) to what their rows share and to their own, as to one row of keys."""
         if self._heads != self._groups:
-            common, own = (each.repeat_interleave(self._heads // self._groups, dim=2) for each in (common, own))
+            common, own = (part.repeat_interleave(self._heads // self._groups, dim=2) for part in (common, own))
         scores = torch.cat([self._split(self._joined(queries) @ common[0].mT), queries @ own[0].mT], dim=-1)
         scores *= self._width**-0.5
         if mask is not None:
@@ -93,26 +93,26 @@ class PhiDecoder:
         return rows.reshape(-1, self._times, *rows.shape[1:]).transpose(1, 2).flatten(2, 3)
 
     def _split(self, joined: torch.Tensor) -> torch.Tensor:
-        """What `_joined` joined, apart again."""
+        """Undo `_joined`."""
         rows, heads, tokens, size = joined.shape
         apart = joined.view(rows, heads, self._times, tokens // self._times, size)
         return apart.transpose(1, 2).flatten(0, 1)
 
     def select_rows(self, index: torch.Tensor) -> None:
-        """Go on with these rows alone; once they were repeated, with all that share their beginning or none."""
+        """Keep only these rows; after `expand_beams`, all beams of a row or none."""
         self._padding = self._padding[index]
         self._store = [store[:, index, :, : self._length - self._shared] for store in self._store]
         self._common = [common[:, index[:: self._times] // self._times] for common in self._common]
 
     def expand_beams(self, times: int) -> None:
-        """Go on with each row so many times, once: what was read until here is kept once for all of them."""
+        """Repeat each row `times` times, once; the repetitions share the keys and values of what was read so far."""
         self._common = [store[:, :, :, : self._length] for store in self._store]
         self._times, self._shared = times, self._length
         self._padding = self._padding.repeat_interleave(times)
         self._store = [store.new_empty(2, self.rows, self._groups, 0, self._width) for store in self._store]
 
     def reorder_cache(self, index: torch.Tensor) -> None:
-        """Put rows in the place of others with the same common beginning."""
+        """Replace rows by others of the same prompt."""
         if torch.equal(index, torch.arange(len(index))):
             return
         for store in self._store:
@@ -120,7 +120,7 @@ class PhiDecoder:
             written.copy_(written[:, index])
 
     def _mask(self, start: int, end: int) -> torch.Tensor | None:
-        """What each new token sees, (rows or 1, 1, tokens, all tokens); None where that is all."""
+        """Return which tokens each new token attends to, (rows or 1, 1, tokens, all tokens); None for all of them."""
         padded = bool(self._padding.any())
         if not padded and end == start + 1:
             return None
@@ -143,7 +143,7 @@ class PhiDecoder:
 
 @dataclass(frozen=True)
 class _Reading:
-    """The next tokens of a decoder's rows: where they stand, how they are turned, and what each of them sees."""
+    """The positions, rotations and attention mask of a decoder's next tokens."""
 
     start: int
     end: int
@@ -166,13 +166,13 @@ def read_together(decoders: Sequence[PhiDecoder], ids: torch.Tensor) -> torch.Te
             normed, x = normed[:, -1:], x[:, -1:]
         shared = torch.split(joint, sizes), torch.split(layer.queries(normed), sizes)
         parts = zip(decoders, readings, *shared, strict=True)
-        attended = torch.cat([decoder.attend(number, reading, *each) for decoder, reading, *each in parts])
+        attended = torch.cat([decoder.attend(number, reading, *states) for decoder, reading, *states in parts])
         x = x + layer.attended(attended) + layer.outer(layer.inner(normed))
     return weights.head(weights.final_norm(x[:, -1]))
 
 
 class MixedDecoder:
-    """Rows of several adapters, in the order of the batch; each adapter's rows are computed together."""
+    """Decodes rows of several adapters in the order of the batch; the rows of an adapter are computed together."""
 
     def __init__(self, parts: Sequence[tuple[PhiDecoder, torch.Tensor]]) -> None:
         """Decoders, each with the numbers of its rows in the batch."""
@@ -185,12 +185,12 @@ class MixedDecoder:
         groups: dict[int, list[tuple[PhiDecoder, torch.Tensor]]] = {}
         for decoder, rows in self._parts:
             groups.setdefault(id(decoder.weights), []).append((decoder, rows))
-        found = []
+        results = []
         for parts in groups.values():
             together = torch.cat([rows for _, rows in parts])
-            found.append((together, read_together([decoder for decoder, _ in parts], ids[together])))
-        logits = found[0][1].new_empty(len(ids), found[0][1].shape[1])
-        for rows, part in found:
+            results.append((together, read_together([decoder for decoder, _ in parts], ids[together])))
+        logits = results[0][1].new_empty(len(ids), results[0][1].shape[1])
+        for rows, part in results:
             logits[rows] = part
         return logits
 

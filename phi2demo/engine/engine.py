@@ -1,4 +1,4 @@
-"""What an engine takes and gives: the protocol and its values. Knows nothing of torch."""
+"""The interface of an engine: the protocol, and the values that it takes and returns. Knows nothing of torch."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 from phi2demo.errors import SettingsError
 
 Variant = Literal["finetuned", "base", "second"]
-"""Which weights answer: base with adapter, base alone, or base with the second adapter."""
+"""The weights that answer: the base with its adapter, the base alone, or the base with the second adapter."""
 
 VARIANTS: dict[str, tuple[Variant, ...]] = {
     "finetuned": ("finetuned",),
@@ -19,56 +19,54 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
     "both": ("finetuned", "base"),
     "all": ("finetuned", "base", "second"),
 }
-"""What can be asked for in one word, as the uses of a request."""
+"""The variants that a request asks for with one word."""
 
 StopReason = Literal["end", "stop string", "loop", "length", "context", "time", "stopped"]
-"""Why a row ended: end token, a stop string, the same words over and over, max_new_tokens, a full context, the time limit,
-or the person."""
+"""Why a row ended: the end token, a stop string, an endless repetition, max_new_tokens, a full context, the time limit, or
+the user."""
 
 Output = str | tuple[int, ...]
-"""What is scored: a text, or the token ids as they were generated."""
+"""An output to be scored: a text, or token ids as they were generated."""
 
 END_OF_TEXT = "<|endoftext|>"
-"""The token that ends a text in Phi's vocabulary. Where a prompt begins with it, a model of another vocabulary is given
-the token that begins or ends its own texts. Anywhere else in a prompt, this and other special tokens are characters."""
+"""Phi's token for the end of a text. At the beginning of a prompt it stands for the token with which a model's own texts
+begin. Anywhere else in a prompt, this and all other special tokens are read as ordinary characters."""
 
 MAX_SEED = 2**32 - 1
 
 
 @dataclass(frozen=True)
 class GenerationOptions:
-    """How tokens are chosen and when to stop. Checked on creation; SettingsError names the option and its range."""
+    """How tokens are chosen and when generation stops. Raises SettingsError, which names the option and its range."""
 
     max_new_tokens: int = 256
     temperature: float = 0.0
-    """0 is greedy; above, the softmax is flattened by it."""
+    """0 always takes the most likely token; a value above 0 samples from the softmax of the logits divided by it."""
     top_p: float = 1.0
-    """Sample from the smallest set of tokens that holds this probability."""
+    """Sample only from the smallest set of tokens whose probabilities add up to this."""
     top_k: int = 0
-    """Sample from this many likeliest tokens; 0 is all."""
+    """Sample only from this many of the most likely tokens; 0 samples from all."""
     repetition_penalty: float = 1.0
-    """Above 1, tokens already generated are made less likely (Keskar et al., 2019); those of the prompt are not."""
+    """Above 1, tokens of the output so far become less likely (Keskar et al., 2019); those of the prompt do not."""
     no_repeat_ngram_size: int = 0
-    """No run of so many tokens stands twice in the output (Paulus et al., 2018); 0 allows all."""
+    """The output contains no sequence of this many tokens twice (Paulus et al., 2018); 0 allows all."""
     num_beams: int = 1
-    """Above 1, beam search: no sampling, no text while it runs."""
-    guidance_scale: float = 1.0
-    """Above 1, what the person's text makes likelier is preferred; see `engine.guidance`. Twice the rows to compute."""
+    """Above 1, beam search, which neither samples nor shows text before it ends."""
     copy_bias: float = 0.0
-    """Nats by which what stands in the prompt is preferred; see `engine.copying`."""
+    """Nats that are added to tokens of the prompt; see `engine.sampling.CopyBias`."""
     reverse_weight: float = 0.0
-    """Above 0, a task that can be asked the other way round also weighs how likely the person's text is given an output
-    when it chooses among what the beams end with; see `tasks.reranking`. An engine alone gives the likeliest."""
+    """Above 0, a task that can also be run backwards chooses among its beams by the probability of the user's text given
+    each output as well; see `tasks.candidates`. An engine alone takes the most likely output."""
     min_support: float = 0.0
-    """Above 0, a question whose answer the text supports less than this is answered with "not in the text" by an adapter;
-    see `tasks.support`. An engine alone gives the answer."""
+    """Above 0, an adapter answers "not in the text" to a question whose answer has less support in the text than this;
+    see `tasks.confidence`. An engine alone returns the answer."""
     adapter_strength: float = 1.0
-    """How much of an adapter is added to its base: 0 is the base, 1 as it was finetuned; see `engine.strength`."""
+    """Share of the adapter that is added to its base: 0 is the base, 1 is as finetuned; see `engine.strength`."""
     sentence_case: bool = False
-    """Whether a text in capitals, or one without any, is read as sentences are written; see `tasks.casing`. An engine
-    alone reads what it is given."""
+    """Whether a text in capitals, or without any, is changed to sentence case first; see `tasks.casing`. An engine alone
+    reads the text as it is."""
     stop: tuple[str, ...] = ()
-    """Strings that end the output; they are not part of it."""
+    """Strings that end the output and are not part of it."""
     time_limit_s: float = 120.0
 
     def __post_init__(self) -> None:
@@ -89,7 +87,7 @@ class GenerationOptions:
             raise SettingsError("Beam search does not sample: set temperature to 0 or num_beams to 1.")
 
     def within(self, seconds: float) -> "GenerationOptions":
-        """With a time limit of at most so many."""
+        """Return these options with a time limit of at most `seconds`."""
         return replace(self, time_limit_s=min(self.time_limit_s, seconds))
 
 
@@ -101,38 +99,35 @@ RANGES: dict[str, tuple[int, int] | tuple[float, float]] = {
     "repetition_penalty": (1.0, 2.0),
     "no_repeat_ngram_size": (0, 10),
     "num_beams": (1, 8),
-    "guidance_scale": (1.0, 5.0),
     "copy_bias": (0.0, 10.0),
     "reverse_weight": (0.0, 2.0),
     "min_support": (0.0, 10.0),
     "adapter_strength": (0.0, 2.0),
     "time_limit_s": (1.0, 3600.0),
 }
-"""The least and the greatest value of each option; int bounds mean whole numbers."""
+"""Lowest and highest value of each option; int bounds mean whole numbers."""
 
 SWITCHES = ("sentence_case",)
-"""Options that are on or off."""
+"""Options that are true or false."""
 
 assert RANGES.keys() | {"stop", *SWITCHES} == {field.name for field in fields(GenerationOptions)}
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """One row of a batch."""
+    """One row of a batch: a prompt, and which weights answer it."""
 
     text: str
     variant: Variant = "finetuned"
     seed: int = 0
-    """Of this row's own random generator: a row samples the same text alone and in any batch."""
+    """Seed of this row's own random generator, so that it samples the same text alone and in any batch."""
     stop: tuple[str, ...] = ()
-    """Strings that end this row, beside those of the options."""
-    without: str = ""
-    """The same prompt without the person's text, for guidance; where it is empty, the row is not guided."""
+    """Strings that end this row, besides those of the options."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One of the outputs that the beams of a row ended with; fields as those of `Completion`."""
+    """One of the finished beams of a row; the fields are as in `Completion`."""
 
     text: str
     token_ids: tuple[int, ...]
@@ -141,113 +136,113 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Completion:
-    """What one row became."""
+    """The output of one row."""
 
     text: str
-    """As decoded, without special tokens, stop string, and a character at its end that is not complete."""
+    """Decoded text without special tokens, stop string, or an incomplete character at its end."""
     token_ids: tuple[int, ...]
-    """As generated, with the end token where there was one."""
+    """Generated ids, with the end token where there is one."""
     prompt_tokens: int
     stop_reason: StopReason
     seconds: float | None = None
-    """From the start of its batch to its own end; None where only the end of the batch is known."""
+    """From the start of the batch to the end of this row; None where only the end of the batch is known."""
     candidates: tuple[Candidate, ...] = ()
-    """Under beam search as many as there are beams, the likeliest a token first: what this one was chosen from."""
+    """With beam search all finished beams, one per beam, ordered by mean log-probability per token."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The state of a batch at one moment of its generation."""
+    """The state of a batch during generation."""
 
     texts: tuple[str, ...]
-    """All text so far, by row; empty strings under beam search until it ends."""
+    """Text so far, by row; empty under beam search until it ends."""
     new_tokens: int
-    """Generated so far, over all rows."""
+    """Number of tokens generated so far, over all rows."""
     seconds: float
-    """Since the batch started computing."""
+    """Seconds since the batch started."""
     first_token_s: float | None = None
     completions: tuple[Completion, ...] | None = None
-    """Only in the last snapshot."""
+    """Set only in the last snapshot."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """Log-probability of a given output under a prompt, in nats."""
+    """Log-probabilities of the tokens of a given output under a prompt, in nats."""
 
     token_ids: tuple[int, ...]
     log_probabilities: tuple[float, ...]
 
     @property
     def total(self) -> float:
-        """Log-probability of the whole output."""
+        """Return the log-probability of the whole output."""
         return sum(self.log_probabilities)
 
     @property
     def log_odds(self) -> tuple[float, ...]:
-        """Of every token against all others, log(p / (1 - p)); exact also where p is next to 1."""
+        """Return log(p / (1 - p)) of each token; accurate also where p is close to 1."""
         return tuple(value - math.log(-math.expm1(value)) if value else math.inf for value in self.log_probabilities)
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """A text as the model reads it."""
+    """A text as the tokens that the model reads."""
 
     text: str
     ids: tuple[int, ...]
     spans: tuple[tuple[int, int], ...]
-    """Characters of `text` that each token is of: without gaps, and overlapping where a character is cut into tokens."""
+    """Start and end in `text` of each token: without gaps, overlapping where several tokens share a character."""
 
 
 @dataclass(frozen=True)
 class AdapterInfo:
-    """One adapter, as loaded."""
+    """A loaded adapter."""
 
     name: str
     """Hub id or folder name."""
     revision: str
-    """As `ModelInfo.adapter_revision`."""
+    """Commit or hash, as in `ModelInfo.adapter_revision`."""
     rank: int
     folder: Path | None = None
-    """Where its files are, its declaration among them."""
+    """Folder with its files, among them its `tasks.json`."""
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """Which model answers, as loaded: never what a card claims."""
+    """The loaded model, described by its files and never by its card."""
 
     base: str
     """Hub id or folder name."""
     base_revision: str
-    """Commit of a hub repository, or the first 12 hex digits of the weights' SHA-256."""
+    """Commit on the hub, or the first 12 hex digits of the SHA-256 of the weights."""
     adapter: str | None
     adapter_revision: str | None
-    """The same of the adapter; of a folder followed by a hyphen and 8 digits of its settings."""
+    """Commit on the hub; for a folder the hash of its weights, a hyphen, and 8 hex digits for its settings."""
     adapter_folder: Path | None
-    """Where the adapter's files are, its declaration among them."""
+    """Folder with the adapter's files, among them its `tasks.json`."""
     parameters: int
     layers: int
     hidden_size: int
     context: int
-    """Tokens that prompt and output may have together."""
+    """Most tokens that a prompt and its output may have together."""
     device: str
     dtype: str
     lora_rank: int | None = None
     second: AdapterInfo | None = None
-    """On the same base, to compare with."""
+    """A second adapter on the same base, for comparison."""
     base_folder: Path | None = None
-    """Where the base's files are, as far as they are in one."""
+    """Folder with the base's files; None where there is no such folder."""
     warnings: tuple[str, ...] = ()
-    """What a person should know of these weights before they ask, each a sentence."""
+    """Sentences that the user should read before using these weights."""
 
     @property
     def variants(self) -> tuple[Variant, ...]:
-        """What can answer: with a bare base there is nothing to compare."""
+        """Return the variants that can answer; a base without an adapter has nothing to be compared with."""
         if self.adapter is None:
             return ("base",)
         return VARIANTS["all"] if self.second else VARIANTS["both"]
 
     def check_variant(self, variant: Variant) -> None:
-        """SettingsError where these weights are not loaded."""
+        """Raise SettingsError where the weights of `variant` are not loaded."""
         if variant in self.variants:
             return
         if variant == "second":
@@ -259,26 +254,26 @@ class ModelInfo:
         )
 
     def adapter_of(self, variant: Variant) -> tuple[str | None, str | None]:
-        """Name and revision of the adapter that a receipt names: that of "base" is the one it is compared with."""
+        """Return name and revision of the adapter for a receipt; "base" gets the adapter that it is compared with."""
         if variant == "second" and self.second:
             return self.second.name, self.second.revision
         return self.adapter, self.adapter_revision
 
 
 class Engine(Protocol):
-    """A loaded model."""
+    """A loaded model that generates and scores."""
 
     @property
     def info(self) -> ModelInfo:
-        """Which model this is."""
+        """Describe the loaded model."""
         ...
 
     def count_tokens(self, text: str) -> int:
-        """Tokens of `text`, without special tokens."""
+        """Count the tokens of `text`, without special tokens."""
         ...
 
     def tokens(self, text: str | Sequence[int]) -> Tokens:
-        """The tokens of a text, without special tokens; for token ids, those ids with the text they stand for."""
+        """Split a text into tokens, without special tokens; or decode token ids into a text with their spans."""
         ...
 
     def stream(
@@ -286,9 +281,8 @@ class Engine(Protocol):
     ) -> Iterator[Snapshot]:
         """Generate all rows in one batch; the last snapshot holds the completions.
 
-        Setting `cancel` or closing the iterator stops the computing within a second. Raises InputError where a
-        prompt leaves no room in
-        the context, SettingsError where a row wants an adapter that is not loaded.
+        Setting `cancel` or closing the iterator stops the computation within a second. Raises InputError where a prompt
+        is empty or leaves no room in the context, SettingsError where an adapter is not loaded.
         """
         ...
 
@@ -300,14 +294,14 @@ class Engine(Protocol):
         adapter_strength: float = 1.0,
         cancel: Event | None = None,
     ) -> list[Score]:
-        """Log-probability of every output under its prompt, in the order given.
+        """Compute the log-probability of each output under its prompt, in the given order.
 
-        `adapter_strength` is as in `GenerationOptions`. Setting `cancel` ends it within a second with StoppedError; nothing
-        of the batch is returned. Raises InputError where a prompt or an output is empty, or both together do not fit the
-        context, SettingsError where a row wants an adapter that is not loaded.
+        `adapter_strength` is as in `GenerationOptions`. Setting `cancel` raises StoppedError within a second. Raises
+        InputError where a prompt or an output is empty or both together exceed the context, SettingsError where an
+        adapter is not loaded.
         """
         ...
 
     def forget(self) -> None:
-        """Drop what is kept between calls to be faster: the last digits of later scores then depend on it no more."""
+        """Drop what is cached between calls; afterwards scores do not depend on earlier calls, not even in the last digit."""
         ...

@@ -1,4 +1,4 @@
-"""An engine that passes everything on to another: the base of those that change one thing about it."""
+"""Engines that change one thing about another engine."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -8,28 +8,28 @@ from phi2demo.engine.engine import Engine, GenerationOptions, ModelInfo, Output,
 
 
 class ForwardingEngine:
-    """Answers as `engine` does; see `Engine` for what each method gives."""
+    """Base class that passes every call on to `engine`; a subclass overrides what it changes."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     @property
     def info(self) -> ModelInfo:
-        """Of the engine."""
+        """See `Engine.info`."""
         return self._engine.info
 
     def count_tokens(self, text: str) -> int:
-        """Of the engine."""
+        """See `Engine.count_tokens`."""
         return self._engine.count_tokens(text)
 
     def tokens(self, text: str | Sequence[int]) -> Tokens:
-        """Of the engine."""
+        """See `Engine.tokens`."""
         return self._engine.tokens(text)
 
     def stream(
         self, prompts: Sequence[Prompt], options: GenerationOptions, *, cancel: Event | None = None
     ) -> Iterator[Snapshot]:
-        """Of the engine."""
+        """See `Engine.stream`."""
         return self._engine.stream(prompts, options, cancel=cancel)
 
     def score(
@@ -40,16 +40,16 @@ class ForwardingEngine:
         adapter_strength: float = 1.0,
         cancel: Event | None = None,
     ) -> list[Score]:
-        """Of the engine."""
+        """See `Engine.score`."""
         return self._engine.score(prompts, outputs, adapter_strength=adapter_strength, cancel=cancel)
 
     def forget(self) -> None:
-        """Of the engine."""
+        """See `Engine.forget`."""
         self._engine.forget()
 
 
 class MeteredEngine(ForwardingEngine):
-    """Is inside `computing()` while `engine` generates or scores."""
+    """An engine that enters the context manager `computing()` while it generates or scores."""
 
     def __init__(self, engine: Engine, computing: Callable[[], AbstractContextManager[None]]) -> None:
         super().__init__(engine)
@@ -58,7 +58,7 @@ class MeteredEngine(ForwardingEngine):
     def stream(
         self, prompts: Sequence[Prompt], options: GenerationOptions, *, cancel: Event | None = None
     ) -> Iterator[Snapshot]:
-        """Timed from the first snapshot that is asked for until the end, or until it is closed."""
+        """Generate inside `computing()`, from the first snapshot until the last one or until the iterator is closed."""
         with self._computing():
             yield from super().stream(prompts, options, cancel=cancel)
 
@@ -70,6 +70,6 @@ class MeteredEngine(ForwardingEngine):
         adapter_strength: float = 1.0,
         cancel: Event | None = None,
     ) -> list[Score]:
-        """Timed."""
+        """Score inside `computing()`."""
         with self._computing():
             return super().score(prompts, outputs, adapter_strength=adapter_strength, cancel=cancel)

@@ -1,4 +1,4 @@
-"""Choose how a batch is written: by our own decoder where the model is a small Phi on a CPU, else by `transformers`."""
+"""Generation of one batch: by the decoder of this package for a small Phi on a CPU, else by `transformers`."""
 
 import inspect
 from collections.abc import Callable
@@ -12,56 +12,45 @@ from phi2demo.engine.decoder import MixedDecoder, PhiDecoder
 from phi2demo.engine.engine import GenerationOptions, ModelInfo, Snapshot
 from phi2demo.engine.loading import ADAPTER
 from phi2demo.engine.phi_weights import PhiWeights, WeightCopies, base_of, rotary_table, supports
-from phi2demo.engine.sampling import Vocabulary, WatchWithoutGuides, logits_processors
+from phi2demo.engine.sampling import Vocabulary, make_logits_processors
 from phi2demo.engine.search import Ends, beam_search, greedy
-from phi2demo.engine.strength import scaled
+from phi2demo.engine.strength import scaled_adapters
 from phi2demo.engine.watch import Watch
 
 if TYPE_CHECKING:
     from transformers import BatchEncoding
 
 PREFILL_FLOP = 3e10
-"""Work between two looks at the stop button while a prompt is read on a CPU: well under a second on two cores."""
+"""Floating-point operations between two checks for a stop while a CPU reads a prompt; well under a second on two cores."""
 LARGEST = 300_000_000
-"""Parameters of a model that is worth a second copy of its weights: a larger one waits for memory, not for Python."""
+"""Most parameters of a model for which a second copy of the weights pays; a larger one is limited by memory speed."""
 HARMLESS = {
     "_from_model_config", "transformers_version", "use_cache", "bos_token_id", "eos_token_id", "pad_token_id",
     "max_length", "max_new_tokens", "do_sample", "temperature", "top_p", "top_k", "output_attentions",
     "output_hidden_states", "output_scores", "output_logits", "return_dict_in_generate",
 }  # fmt: skip
-"""What a model's generation config may say without changing what is chosen: all else of it is left to `transformers`."""
+"""Entries of a generation config that do not change the chosen tokens; a model with any other is left to `transformers`."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One batch on its way through the generating thread."""
+    """One batch to generate."""
 
     batch: "BatchEncoding"
-    """Left-padded, on the device; with guides, they stand behind the rows."""
+    """Left-padded, on the device."""
     adapters: list[str]
-    """Of each row and guide."""
+    """Of each row."""
     options: GenerationOptions
     seeds: list[int]
-    """Of each row and guide."""
+    """Of each row."""
     max_new_tokens: int
     """As asked for, or what the context has left."""
     end_ids: frozenset[int]
     watch: Watch
-    """Of the rows alone."""
-
-    @property
-    def rows(self) -> int:
-        """Without guides."""
-        return len(self.adapters) // 2 if self.options.guidance_scale > 1 else len(self.adapters)
-
-    @property
-    def follower(self) -> Watch | WatchWithoutGuides:
-        """What sees every row and guide."""
-        return self.watch if self.rows == len(self.adapters) else WatchWithoutGuides(self.watch, self.rows)
 
 
 class Generator:
-    """Writes with one loaded model; not to be used by two threads at once."""
+    """Generates with one loaded model; only one thread may use it at a time."""
 
     def __init__(
         self,
@@ -72,7 +61,7 @@ class Generator:
         pad_id: int,
         vocabulary: Callable[[], Vocabulary],
     ) -> None:
-        """`vocabulary` is asked for by batches with a bias towards their prompts."""
+        """`vocabulary` is called for batches with a copy bias."""
         self._model: Any = model
         self._info, self._copies, self._pad_id, self._vocabulary = info, copies, pad_id, vocabulary
         parameter = next(model.parameters())
@@ -86,13 +75,13 @@ class Generator:
         )
 
     def generate(self, job: Job) -> Snapshot:
-        """All rows to their ends, as `job.watch` tells them; its last snapshot."""
+        """Generate all rows until `job.watch` ends them, and return its last snapshot."""
         length = job.batch["input_ids"].shape[1]
-        process = logits_processors(job.options, job.seeds, prompt_length=length, vocabulary=self._vocabulary)
+        process = make_logits_processors(job.options, job.seeds, prompt_length=length, vocabulary=self._vocabulary)
         weights = self._weights(job)
         if weights is not None:
             return job.watch.finish(self._decode(job, weights, process))
-        with scaled(self._model, job.options.adapter_strength):
+        with scaled_adapters(self._model, job.options.adapter_strength):
             return self._by_transformers(job, process)
 
     def _by_transformers(self, job: Job, process: LogitsProcessorList) -> Snapshot:
@@ -105,7 +94,7 @@ class Generator:
             **mixing(self._info, job.adapters),
             **(self._keeping(cache) if cache is not None else {}),
             logits_processor=process,
-            stopping_criteria=StoppingCriteriaList([job.follower]),
+            stopping_criteria=StoppingCriteriaList([job.watch]),
             max_new_tokens=job.max_new_tokens,
             num_beams=job.options.num_beams,
             num_return_sequences=job.options.num_beams,
@@ -115,56 +104,55 @@ class Generator:
             eos_token_id=sorted(job.end_ids),
             use_cache=True,
         )
-        return job.watch.finish(output[:, length:].unflatten(0, (-1, job.options.num_beams))[: job.rows].tolist())
+        return job.watch.finish(output[:, length:].unflatten(0, (-1, job.options.num_beams)).tolist())
 
     def _weights(self, job: Job) -> dict[str, PhiWeights] | None:
         """By adapter; None where the decoder cannot write this batch."""
         if not self._decodable:
             return None
         strength = job.options.adapter_strength
-        found = {
+        copies = {
             adapter: self._copies.get(adapter, torch.float32, strength=strength)
             for adapter in dict.fromkeys(job.adapters)
         }
-        weights = {adapter: each for adapter, each in found.items() if each is not None}
-        return weights if len(weights) == len(found) else None
+        weights = {adapter: copy for adapter, copy in copies.items() if copy is not None}
+        return weights if len(weights) == len(copies) else None
 
     def _decode(
         self, job: Job, weights: dict[str, PhiWeights], process: LogitsProcessorList
     ) -> list[list[list[int]]] | None:
-        """The outputs of a beam search by row; None where `watch` has followed every row itself, or has ended it all."""
+        """Return the outputs of a beam search by row; None after greedy search, and where `watch` ended the batch."""
         read = self._read(job, weights)
         if read is None:
             return None
         decoder, logits = read
         ids, ends = job.batch["input_ids"], Ends(job.end_ids, self._pad_id, job.max_new_tokens)
         if job.options.num_beams > 1:
-            found = beam_search(decoder, logits, ids, process, job.follower, ends, beams=job.options.num_beams)
-            return found[: job.rows]
-        greedy(decoder, logits, ids, process, job.follower, ends)
+            outputs = beam_search(decoder, logits, ids, process, job.watch, ends, beams=job.options.num_beams)
+            return outputs
+        greedy(decoder, logits, ids, process, job.watch, ends)
         return None
 
     def _read(self, job: Job, weights: dict[str, PhiWeights]) -> tuple[MixedDecoder, torch.Tensor] | None:
-        """The prompts read, and the logits after them; None where `watch` ends it. Guides, which are shorter, by themselves."""
+        """Read the prompts and return the logits after them; None where `watch` ends the batch."""
         ids, padding = job.batch["input_ids"], (1 - job.batch["attention_mask"]).sum(1)
         config, rotary = base_of(self._model).config, rotary_table(self._model)
-        kinds = [(adapter, row >= job.rows) for row, adapter in enumerate(job.adapters)]
-        parts, found = [], []
-        for kind in dict.fromkeys(kinds):
-            rows = torch.tensor([row for row, each in enumerate(kinds) if each == kind])
+        parts, results = [], []
+        for adapter in dict.fromkeys(job.adapters):
+            rows = torch.tensor([row for row, own in enumerate(job.adapters) if own == adapter])
             start = int(padding[rows].min())
-            decoder = PhiDecoder(weights[kind[0]], config, rotary, padding[rows] - start)
+            decoder = PhiDecoder(weights[adapter], config, rotary, padding[rows] - start)
             for chunk in torch.split(ids[rows, start:], self._chunk(len(rows), ids.shape[1] - start), dim=1):
                 if job.watch.halt_reason():
                     return None
                 logits = decoder.read(chunk)
             parts.append((decoder, rows))
-            found.append(logits)
+            results.append(logits)
         order = torch.cat([rows for _, rows in parts]).argsort()
-        return MixedDecoder(parts), torch.cat(found)[order]
+        return MixedDecoder(parts), torch.cat(results)[order]
 
     def _chunk(self, rows: int, length: int) -> int:
-        """Tokens of each prompt to read before the next look at the stop button."""
+        """Return how many tokens of each prompt are read before the next check for a stop."""
         if self._device.type != "cpu":
             return length
         return max(16, int(PREFILL_FLOP / (2 * self._info.parameters * rows)))
@@ -175,7 +163,7 @@ class Generator:
         return {"cache" if "cache" in names else "past_key_values": cache}
 
     def _prefill(self, job: Job) -> DynamicCache | None:
-        """Read all of the prompts but their last token, in chunks short enough for Stop to be heard between them."""
+        """Read the prompts without their last token, in chunks between which the batch can be stopped."""
         input_ids, mask = job.batch["input_ids"], job.batch["attention_mask"]
         rows, length = input_ids.shape
         chunk = self._chunk(rows, length)
@@ -200,7 +188,7 @@ class Generator:
 
 
 def mixing(info: ModelInfo, adapters: list[str]) -> dict[str, Any]:
-    """The argument by which PEFT mixes a batch; none where there is no adapter or every row wants it."""
+    """Return PEFT's argument for a mixed batch; none where no row or every row uses the adapter."""
     return {} if info.adapter is None or set(adapters) == {ADAPTER} else {"adapter_names": adapters}
 
 

@@ -1,4 +1,4 @@
-"""Files of a repository on the Hugging Face hub, within a bounded time. Knows nothing of what is in them."""
+"""Download of files from the Hugging Face hub within bounded times. Knows nothing of their contents."""
 
 import logging
 import threading
@@ -16,54 +16,51 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from phi2demo.errors import ModelError
+from phi2demo.errors import HubUnreachableError, ModelError
 
 logger = logging.getLogger(__name__)
 
 REACH_S = 10.0
-"""Until the hub has said what the repository holds."""
+"""Seconds to wait for the list of files in a repository."""
 SMALL_FILES_S = 90.0
-"""Until configuration and tokenizer are here."""
+"""Seconds to wait for configuration and tokenizer."""
 _REQUEST_S = 5.0
 
 SMALL_FILES = ("*.json", "*.txt", "*.model", "*.md")
-"""Without folders: patterns match across '/', so files in folders are left out by `_NOT_WANTED`."""
-_NOT_WANTED = ("*/*", ".*")
+"""Patterns of files to download at once. Since they match across '/', `_IGNORED` leaves out files in folders."""
+_IGNORED = ("*/*", ".*")
 
 _TRANSPORT_ERROR: type[BaseException] = HfHubHTTPError.__mro__[1]
-"""The base of its transport's errors: httpx's or httpx2's, by version of huggingface_hub."""
+"""Base class of network errors, which depends on the version of huggingface_hub."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A repository at one commit, its small files in `folder`, its weights perhaps not yet."""
+    """A hub repository at one commit; its small files are in `folder`, its weights may still be missing."""
 
     repo_id: str
     commit: str
     folder: Path
     files: set[str]
-    """At the top of the repository; offline, those in the cache."""
+    """Names of the files at the top of the repository; offline, of those in the cache."""
     sizes: dict[str, int]
-    """In bytes, of the files not in the cache."""
+    """Bytes of each file that is not in the cache."""
     offline: bool = False
-    """As cached, because the hub was not reached."""
-
-
-class UnreachableError(Exception):
-    """The hub does not answer, or answers that it is out of order."""
+    """Whether the hub was not reached, so that only the cache is known."""
 
 
 def fetch(repo_id: str, *, revision: str | None, token: str | None, hint: str) -> Snapshot:
-    """The small files of `repo_id`, from the hub or, where it does not answer, from the cache.
+    """Fetch the small files of `repo_id` from the hub, or from the cache where the hub does not answer.
 
-    Raises ModelError within REACH_S where the hub is not reached and nothing is cached. `hint` ends the message.
+    Raises ModelError where the hub has no such repository, or is not reached within REACH_S and nothing is cached.
+    `hint` is appended to the message.
     """
     try:
-        sizes, commit = within(REACH_S, lambda: _listing(repo_id, revision, token))
-        folder = within(SMALL_FILES_S, lambda: _download(repo_id, revision, token, list(SMALL_FILES)))
-    except UnreachableError as error:
+        sizes, commit = run_with_timeout(REACH_S, lambda: _listing(repo_id, revision, token))
+        folder = run_with_timeout(SMALL_FILES_S, lambda: _download(repo_id, revision, token, list(SMALL_FILES)))
+    except HubUnreachableError as error:
         return _cached(repo_id, revision, reason=str(error), hint=hint)
     except HfHubHTTPError as error:
         raise ModelError(f"{_refusal(repo_id, revision, error)} {hint}".rstrip()) from error
@@ -72,7 +69,7 @@ def fetch(repo_id: str, *, revision: str | None, token: str | None, hint: str) -
 
 
 def fetch_weights(snapshot: Snapshot, files: tuple[str, ...], *, token: str | None) -> None:
-    """Download `files` into the snapshot, unless they are there. Raises ModelError where the hub fails."""
+    """Download those of `files` that the snapshot lacks. Raises ModelError where the download fails."""
     missing = [file for file in files if not (snapshot.folder / file).exists()]
     if not missing:
         return
@@ -82,12 +79,12 @@ def fetch_weights(snapshot: Snapshot, files: tuple[str, ...], *, token: str | No
     except (_TRANSPORT_ERROR, OSError) as error:
         raise ModelError(
             f"The weights of {snapshot.repo_id} could not be downloaded ({_first_line(error)}). "
-            "Start again to go on from where it stopped, or give a folder."
+            "Start again to resume the download, or give a folder."
         ) from error
 
 
 def _listing(repo_id: str, revision: str | None, token: str | None) -> tuple[dict[str, int], str]:
-    """Sizes by file at the top of the repository, and its commit."""
+    """Return the size of each file at the top of the repository, and the commit."""
     api = HfApi(token=token)
     info = api.model_info(repo_id, revision=revision, timeout=_REQUEST_S, files_metadata=True)
     files = {file.rfilename: file.size or 0 for file in info.siblings or [] if "/" not in file.rfilename}
@@ -101,7 +98,7 @@ def _download(repo_id: str, revision: str | None, token: str | None, patterns: l
             revision=revision,
             token=token,
             allow_patterns=patterns,
-            ignore_patterns=list(_NOT_WANTED),
+            ignore_patterns=list(_IGNORED),
             etag_timeout=_REQUEST_S,
         )
     )
@@ -114,23 +111,26 @@ def _cached(repo_id: str, revision: str | None, *, reason: str, hint: str) -> Sn
                 repo_id,
                 revision=revision,
                 allow_patterns=list(SMALL_FILES),
-                ignore_patterns=list(_NOT_WANTED),
+                ignore_patterns=list(_IGNORED),
                 local_files_only=True,
             )
         )
     except LocalEntryNotFoundError as error:
         raise ModelError(
-            f"{repo_id} is no folder here and the hub cannot be reached for it ({reason}). "
-            f"Check the connection, or download it elsewhere and give its folder. {hint}".rstrip()
+            f"{repo_id} is no folder on this machine, and the hub cannot be reached ({reason}). "
+            f"Check the connection, or download the repository elsewhere and give its folder. {hint}".rstrip()
         ) from error
-    logger.warning("the hub cannot be reached (%s): using %s as cached, commit %s", reason, repo_id, folder.name[:12])
+    logger.warning(
+        "the hub cannot be reached (%s): using %s from the cache, commit %s", reason, repo_id, folder.name[:12]
+    )
     return Snapshot(repo_id, folder.name, folder, {path.name for path in folder.iterdir()}, {}, offline=True)
 
 
-def within(seconds: float, function: Callable[[], T]) -> T:
-    """The result of `function`. Raises UnreachableError when it takes longer, or fails for want of a hub.
+def run_with_timeout(seconds: float, function: Callable[[], T]) -> T:
+    """Return the result of `function`. Raises HubUnreachableError where it takes longer than `seconds` or finds no hub.
 
-    In a thread, because the look-up of a name obeys no timeout; a daemon, so that a stuck one does not hold the exit.
+    It runs in a thread because the look-up of a host name has no timeout, and in a daemon thread so that a look-up that
+    hangs does not delay the exit.
     """
     results: list[T] = []
     errors: list[Exception] = []
@@ -147,18 +147,18 @@ def within(seconds: float, function: Callable[[], T]) -> T:
     if results:
         return results[0]
     if not errors:
-        raise UnreachableError(f"no answer within {seconds:g} s")
+        raise HubUnreachableError(f"no answer within {seconds:g} s")
     error = errors[0]
     answered = isinstance(error, HfHubHTTPError) and _status(error) < 500 and _status(error) not in (408, 429)
     if not answered and isinstance(error, _TRANSPORT_ERROR | OSError):
-        raise UnreachableError(_first_line(error)) from error
+        raise HubUnreachableError(_first_line(error)) from error
     raise error
 
 
 def _refusal(repo_id: str, revision: str | None, error: HfHubHTTPError) -> str:
-    """Why the hub, which answered, does not give the repository."""
+    """Say why the hub refuses the repository, and what to do."""
     if isinstance(error, RevisionNotFoundError):
-        return f"{repo_id} has no revision {revision!r} on the hub; give a branch, a tag or a commit that it has."
+        return f"{repo_id} has no revision {revision!r} on the hub; give one of its branches, tags or commits."
     if isinstance(error, GatedRepoError) or _status(error) == 403:
         return (
             f"{repo_id} is gated and this account may not read it: accept its terms on the hub and set HF_TOKEN "
@@ -166,7 +166,7 @@ def _refusal(repo_id: str, revision: str | None, error: HfHubHTTPError) -> str:
         )
     if isinstance(error, RepositoryNotFoundError) or _status(error) in (401, 404):
         return (
-            f"{repo_id} is no folder here, and on the hub it does not exist or is private: "
+            f"{repo_id} is no folder on this machine, and on the hub it does not exist or is private: "
             "check the spelling, and set HF_TOKEN where it is private."
         )
     return f"The hub refuses {repo_id}: {_first_line(error)}."

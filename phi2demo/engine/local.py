@@ -1,4 +1,4 @@
-"""The engine over transformers and PEFT in this process. Knows no task and no page."""
+"""The engine that runs transformers and PEFT in this process. Knows no task and no page."""
 
 import logging
 import queue
@@ -10,31 +10,32 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from phi2demo.engine.cancellation import locked
 from phi2demo.engine.engine import GenerationOptions, ModelInfo, Output, Prompt, Score, Snapshot, Tokens
 from phi2demo.engine.generator import Generator, Job, mixing, remove_mixing_hooks
-from phi2demo.engine.halting import holding
-from phi2demo.engine.loading import ADAPTER, BASE, SECOND, LoadedModel, ModelPlan, load
+from phi2demo.engine.loading import ADAPTER, BASE, SECOND, LoadedModel, load
 from phi2demo.engine.phi_weights import WeightCopies
+from phi2demo.engine.planning import ModelPlan
 from phi2demo.engine.sampling import Vocabulary
 from phi2demo.engine.scoring import Scorer, ScoringRow, free_bytes
-from phi2demo.engine.text_encoder import TextEncoder
-from phi2demo.engine.watch import Watch, covering, decoded, halted_by
+from phi2demo.engine.text_encoder import TextEncoder, decode_with_spans, fill_gaps
+from phi2demo.engine.watch import Watch, any_set
 from phi2demo.errors import InputError, ModelError, SettingsError
 
 if TYPE_CHECKING:
     from transformers import BatchEncoding
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 HEARTBEAT_S = 0.2
-"""How often a silent stream gives sign of life, so that its reader can be closed."""
+"""Seconds after which a stream without news yields a snapshot, so that its reader can close it."""
 
 
 class LocalEngine:
-    """One loaded model; one batch computes at a time, others wait.
+    """A loaded model that computes one batch at a time, while others wait.
 
-    Which weights answer is decided row by row within a call (PEFT's mixed batches); no state is switched, so that
-    concurrent requests cannot see each other's choice.
+    Each row of a batch names its weights (PEFT's mixed batches). No state is switched between calls, so that concurrent
+    requests cannot affect each other.
     """
 
     def __init__(self, loaded: LoadedModel) -> None:
@@ -46,31 +47,31 @@ class LocalEngine:
         self._device = next(self._model.parameters()).device
         copies = WeightCopies(self._model, base=BASE, free=lambda: free_bytes(self._device))
         self._scorer = Scorer(self._model, self._forward, copies)
-        vocabulary = cache(partial(Vocabulary.of, self._tokenizer, self._end_ids, self._pad_id))
+        vocabulary = cache(partial(Vocabulary.from_tokenizer, self._tokenizer, self._end_ids, self._pad_id))
         self._generator = Generator(self._model, self._info, copies, pad_id=self._pad_id, vocabulary=vocabulary)
         self._lock = threading.Lock()
 
     @classmethod
     def load(cls, plan: ModelPlan) -> "LocalEngine":
-        """Load what `plan` names; ModelError where it cannot be used."""
+        """Load the model of `plan`. Raises ModelError."""
         return cls(load(plan))
 
     @property
     def info(self) -> ModelInfo:
-        """Which model this is."""
+        """See `Engine.info`."""
         return self._info
 
     def count_tokens(self, text: str) -> int:
-        """Tokens of `text`, without special tokens."""
+        """See `Engine.count_tokens`."""
         return self._encoder.count(text)
 
     def tokens(self, text: str | Sequence[int]) -> Tokens:
-        """The tokens of a text, or of ids; see `Engine.tokens`."""
+        """See `Engine.tokens`."""
         if isinstance(text, str):
-            found = self._encoder.encode(text)
-            return Tokens(text, found.ids, covering(found.spans, len(text)))
-        written, spans = decoded(text, self._decode)
-        return Tokens(written, tuple(text), spans)
+            encoded = self._encoder.encode(text)
+            return Tokens(text, encoded.ids, fill_gaps(encoded.spans, len(text)))
+        decoded, spans = decode_with_spans(text, self._decode)
+        return Tokens(decoded, tuple(text), spans)
 
     def _decode(self, ids: Sequence[int]) -> str:
         text = self._tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
@@ -80,22 +81,19 @@ class LocalEngine:
     def stream(
         self, prompts: Sequence[Prompt], options: GenerationOptions, *, cancel: threading.Event | None = None
     ) -> Iterator[Snapshot]:
-        """Generate all rows in one batch; see `Engine.stream`."""
-        rows = list(prompts)
-        if options.guidance_scale > 1:
-            rows += [replace(each, text=each.without or each.text) for each in prompts]
-        batch, adapters, room = self._encode(rows)
+        """See `Engine.stream`."""
+        batch, adapters, room = self._encode(prompts)
         max_new_tokens = min(options.max_new_tokens, room)
         closed = threading.Event()
         reports: queue.SimpleQueue[Snapshot | BaseException] = queue.SimpleQueue()
         watch = Watch(
             self._tokenizer,
             options,
-            prompt_tokens=batch["attention_mask"].sum(1).tolist()[: len(prompts)],
+            prompt_tokens=batch["attention_mask"].sum(1).tolist(),
             stops=[prompt.stop for prompt in prompts],
             max_new_tokens=max_new_tokens,
             end_ids=self._end_ids,
-            halted=halted_by(closed, *([cancel] if cancel else [])),
+            halted=any_set(closed, *([cancel] if cancel else [])),
             report=reports.put,
         )
         while not self._lock.acquire(timeout=HEARTBEAT_S):
@@ -103,8 +101,8 @@ class LocalEngine:
                 yield watch.finish(None)
                 return
             yield watch.snapshot()
-        job = Job(batch, adapters, options, [row.seed for row in rows], max_new_tokens, self._end_ids, watch)
-        thread = threading.Thread(target=self._work, args=(job, reports), name="generate", daemon=True)
+        job = Job(batch, adapters, options, [prompt.seed for prompt in prompts], max_new_tokens, self._end_ids, watch)
+        thread = threading.Thread(target=self._generate, args=(job, reports), name="generate", daemon=True)
         try:
             thread.start()
         except BaseException:
@@ -124,19 +122,19 @@ class LocalEngine:
         adapter_strength: float = 1.0,
         cancel: threading.Event | None = None,
     ) -> list[Score]:
-        """Log-probability of every output under its prompt; see `Engine.score`."""
+        """See `Engine.score`."""
         rows = self._scoring_rows(prompts, outputs)
         longest = max((row.length for row in rows), default=0)
         if longest > self._info.context:
             raise InputError(
-                f"Text and output have {longest} tokens together; this model reads at most {self._info.context}. "
+                f"Text and output together have {longest} tokens; this model reads at most {self._info.context}. "
                 "Shorten the text."
             )
-        with holding(self._lock, cancel), torch.inference_mode():
+        with locked(self._lock, cancel), torch.inference_mode():
             return self._scorer.score(rows, strength=adapter_strength, cancel=cancel)
 
     def forget(self) -> None:
-        """Drop the keys and values of prompts that scoring keeps between calls."""
+        """Drop the keys and values of prompts that scoring caches between calls."""
         with self._lock:
             self._scorer.forget()
 
@@ -145,23 +143,25 @@ class LocalEngine:
         ids = dict(zip(texts, map(tuple, self._encoder.encode_prompts(texts)), strict=True))
         if not all(ids.values()):
             raise InputError("The text is empty. Type or paste some words first.")
-        wanted = {output: self._output_ids(output) for output in dict.fromkeys(outputs)}
+        output_ids = {output: self._output_ids(output) for output in dict.fromkeys(outputs)}
         return [
-            ScoringRow(ids[prompt.text], wanted[output], self._adapter(prompt))
+            ScoringRow(ids[prompt.text], output_ids[output], self._adapter(prompt))
             for prompt, output in zip(prompts, outputs, strict=True)
         ]
 
     def _output_ids(self, output: Output) -> tuple[int, ...]:
         ids = self._encoder.encode(output).ids if isinstance(output, str) else output
         if not ids:
-            raise InputError("An empty output has no probability. Give at least one word.")
+            raise InputError("The output is empty, so it has no probability. Give at least one word.")
         vocabulary = len(self._model.get_input_embeddings().weight)  # an adapted embedding hides num_embeddings
         if unknown := [token for token in ids if not 0 <= token < vocabulary]:
-            raise InputError(f"The output has token id {unknown[0]}; this model's go from 0 to {vocabulary - 1}.")
+            raise InputError(
+                f"The output has token id {unknown[0]}; give ids from 0 to {vocabulary - 1}, which this model has."
+            )
         return tuple(ids)
 
     def _encode(self, prompts: Sequence[Prompt]) -> tuple["BatchEncoding", list[str], int]:
-        """Left-padded ids and mask on the device, the adapter of each row, and the tokens left for the longest row."""
+        """Return left-padded ids and mask on the device, each row's adapter, and the tokens that fit after the longest row."""
         if not prompts:
             raise SettingsError("There is nothing to generate: give at least one prompt.")
         adapters = [self._adapter(prompt) for prompt in prompts]
@@ -203,14 +203,14 @@ class LocalEngine:
         logits: torch.Tensor = output.logits
         return logits
 
-    def _work(self, job: Job, reports: "queue.SimpleQueue[Snapshot | BaseException]") -> None:
-        """Runs in a thread of its own and holds the lock; whatever happens, the reader hears of it."""
+    def _generate(self, job: Job, reports: "queue.SimpleQueue[Snapshot | BaseException]") -> None:
+        """Generate in a thread of its own that holds the lock; the reader gets the last snapshot or the error."""
         try:
             with torch.inference_mode():
                 last = self._generator.generate(job)
-        except Exception as error:  # it has to reach the person, not this thread's end
-            _log.exception("generation failed")
-            reports.put(_explained(error))
+        except Exception as error:  # the reader raises it
+            logger.exception("generation failed")
+            reports.put(_as_model_error(error))
         else:
             reports.put(last)
         finally:
@@ -219,24 +219,20 @@ class LocalEngine:
 
 
 def _read(reports: "queue.SimpleQueue[Snapshot | BaseException]", watch: Watch) -> Iterator[Snapshot]:
-    """What the generating thread reports, to the last snapshot; an error there is raised here."""
+    """Yield the snapshots of the generating thread up to the last one; raise the error where it failed."""
     newest = Snapshot(texts=(), new_tokens=0, seconds=0.0)
     while newest.completions is None:
         try:
             report = reports.get(timeout=HEARTBEAT_S)
         except queue.Empty:
-            report = watch.snapshot() if not newest.texts else _later(newest, watch)
+            report = replace(newest, seconds=watch.seconds) if newest.texts else watch.snapshot()
         if isinstance(report, BaseException):
             raise report
         newest = report
         yield newest
 
 
-def _later(snapshot: Snapshot, watch: Watch) -> Snapshot:
-    return Snapshot(snapshot.texts, snapshot.new_tokens, watch.seconds, snapshot.first_token_s)
-
-
-def _explained(error: Exception) -> Exception:
+def _as_model_error(error: Exception) -> Exception:
     if isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error):
         return ModelError("The device ran out of memory for this text. Shorten it, or ask for fewer new tokens.")
-    return ModelError(f"The model failed while generating ({type(error).__name__}: {error}). The log says more.")
+    return ModelError(f"The model failed while generating ({type(error).__name__}: {error}). See the log for details.")

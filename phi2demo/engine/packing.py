@@ -152,13 +152,13 @@ def _pad(segments: Sequence[Segment]) -> Group:
     counts = np.array([segment.count for segment in segments])
     lengths = np.array([len(segment.keys) for segment in segments])
     firsts = np.array([segment.first for segment in segments])
-    at = np.arange(counts.max())
-    queries = firsts[:, None] + np.minimum(at, counts[:, None] - 1)
+    offsets = np.arange(counts.max())
+    queries = firsts[:, None] + np.minimum(offsets, counts[:, None] - 1)
     keys = np.empty((len(segments), lengths.max()), dtype=np.int64)
     for row, segment in enumerate(segments):
         keys[row, : lengths[row]] = segment.keys
         keys[row, lengths[row] :] = segment.keys[0]
-    seen = (lengths - counts)[:, None] + np.minimum(at, counts[:, None] - 1) + 1
+    seen = (lengths - counts)[:, None] + np.minimum(offsets, counts[:, None] - 1) + 1
     visible = np.arange(lengths.max()) < seen[:, :, None]
-    real = np.flatnonzero(at < counts[:, None])
+    real = np.flatnonzero(offsets < counts[:, None])
     return Group(queries, keys, visible, real, queries.reshape(-1)[real])

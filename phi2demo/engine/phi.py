@@ -1,4 +1,4 @@
-"""Run a Phi over packs of tokens. Computes no more than the asked-for probabilities need.
+"""A Phi that runs over packs of tokens and computes no more than the requested probabilities need.
 
 Besides shared prefixes: what the first layer makes of a token before attention depends on the token alone and is kept
 in a table, and the last layer is run for keys, values and tails only.
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from phi2demo.engine.halting import check
+from phi2demo.engine.cancellation import check_cancelled
 from phi2demo.engine.packing import Group, Pack, PrefixTree, make_pack
 from phi2demo.engine.phi_weights import PhiWeights, apply_rotary
 
@@ -55,7 +55,7 @@ class PackedPhi:
         return logits
 
     def make_room(self, tokens: int) -> None:
-        """Forget all prefixes where so many new tokens would go over the limit."""
+        """Forget all prefixes where `tokens` new ones would exceed the limit."""
         if len(self._tree) + tokens > self._slots:
             self.forget()
 
@@ -64,15 +64,15 @@ class PackedPhi:
         self._tree.clear()
 
     def known(self, prefix: Sequence[int]) -> int:
-        """How many tokens of `prefix` are kept."""
+        """Return how many tokens of `prefix` are cached."""
         return len(self._tree.known(prefix))
 
     def hidden(
         self, prefixes: Sequence[Sequence[int]], tails: Sequence[Sequence[int]], cancel: Event | None
     ) -> torch.Tensor:
-        """Normed last hidden states at all tokens of all tails, (tokens, hidden size) in float32; keeps the prefixes.
+        """Return the normed last hidden states of all tails, (tokens, hidden size) in float32, and cache the prefixes.
 
-        Without tails it only keeps the prefixes. Raises StoppedError.
+        Without tails it only caches the prefixes. Raises StoppedError.
         """
         try:
             pack = make_pack(self._tree, prefixes, tails)
@@ -95,7 +95,7 @@ class PackedPhi:
         first, *others = self._weights.layers
         x.add_(first.attended(queries))
         for layer, store in zip(others, self._store[1:], strict=True):
-            check(cancel)
+            check_cancelled(cancel)
             normed = layer.norm(x).to(self._weights.dtype)
             self._keep(layer.keys_values(normed), rotary, store[slots])
             if store is self._store[-1]:
@@ -123,9 +123,9 @@ class PackedPhi:
         for group in groups:
             rows = len(group.keys)
             kept = store.index_select(0, group.keys.view(-1)).view(rows, -1, 2, self._groups, self._width)
-            taken = rotated[group.run] if group.run else rotated.index_select(0, group.queries)
+            selected = rotated[group.run] if group.run else rotated.index_select(0, group.queries)
             values = functional.scaled_dot_product_attention(
-                taken.view(rows, -1, self._heads, self._width).transpose(1, 2),
+                selected.view(rows, -1, self._heads, self._width).transpose(1, 2),
                 kept[:, :, 0].transpose(1, 2),
                 kept[:, :, 1].transpose(1, 2),
                 attn_mask=group.mask,
@@ -197,9 +197,9 @@ class _FirstLayerTable:
             self._parts = made
             self._rows.update(zip(new, range(len(self._rows), len(self._rows) + len(new)), strict=True))
         assert self._parts is not None
-        at = torch.tensor([self._rows[token] for token in tokens], device=device)
+        index = torch.tensor([self._rows[token] for token in tokens], device=device)
         keys_values, queries, x = self._parts
-        return keys_values.index_select(0, at), queries.index_select(0, at), x.index_select(0, at)
+        return keys_values.index_select(0, index), queries.index_select(0, index), x.index_select(0, index)
 
     def _compute(self, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         first = self._weights.layers[0]

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from phi2demo.engine.strength import recalled, scaled
+from phi2demo.engine.strength import get_or_make, scaled_adapters
 
 Linear = Callable[[torch.Tensor], torch.Tensor]
 """(tokens, inputs) to (tokens, outputs), with its bias."""
@@ -134,10 +134,10 @@ class WeightCopies:
         def read() -> PhiWeights | None:
             if copied_bytes(self._model, dtype) > self._free() // 2:
                 return None
-            with scaled(self._model, strength):
+            with scaled_adapters(self._model, strength):
                 return read_weights(self._model, adapter=name, dtype=dtype)
 
-        return recalled(self._copies.setdefault((adapter, dtype), {}), strength if name else 1.0, read)
+        return get_or_make(self._copies.setdefault((adapter, dtype), {}), strength if name else 1.0, read)
 
 
 def _read_layer(layer: Any, adapter: str | None, dtype: torch.dtype, activation: str) -> Layer:

@@ -1,4 +1,4 @@
-"""Which base and adapter will answer, found and checked before any weights are loaded. Imports no torch."""
+"""The plan of which base and adapters to load, found and checked before any weights are loaded. Imports no torch."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 from phi2demo import settings as defaults
 from phi2demo.engine import checks
-from phi2demo.engine.sources import Source, base_of, find_adapter, find_base
+from phi2demo.engine.sources import Source, find_adapter, find_base, resolve_base
 from phi2demo.engine.weights import Shapes, count, fingerprint, read_json, read_shapes
 from phi2demo.errors import ModelError
 from phi2demo.settings import Device, Dtype, ModelSettings
@@ -19,22 +19,22 @@ _PHI_DEFAULTS: dict[str, Any] = {
     "num_attention_heads": 32,
     "max_position_embeddings": 2048,
 }
-"""Of `transformers.PhiConfig`: what a file leaves out."""
+"""Defaults of `transformers.PhiConfig` for values that config.json leaves out."""
 
-_NAMES = {
+_KEYS = {
     "layers": ("num_hidden_layers", "n_layer", "num_layers"),
     "hidden_size": ("hidden_size", "n_embd", "d_model"),
     "context": ("max_position_embeddings", "n_positions", "n_ctx"),
     "vocab_size": ("vocab_size",),
 }
-"""Of one value in the configs of different models."""
+"""Keys of the same value in the configs of different models."""
 
 _OLD_PHI = ("phi-msft", "mixformer-sequential")
 
 
 @dataclass(frozen=True)
 class BaseConfig:
-    """A base's shape as its config.json gives it; 0 where a model other than Phi does not say."""
+    """The dimensions of a base from its config.json; 0 where a model other than Phi does not give one."""
 
     model_type: str
     layers: int
@@ -42,43 +42,43 @@ class BaseConfig:
     context: int
     vocab_size: int
     cache_numbers: int
-    """Keys and values of one full context."""
+    """Numbers in the keys and values of one full context."""
     shapes: Shapes | None
-    """Of all tensors; None for a model other than Phi."""
+    """Shapes of all tensors; None for a model other than Phi."""
 
     @property
     def parameters(self) -> int | None:
-        """Exact for Phi, None for another model."""
+        """Return the exact number for Phi, None for another model."""
         return None if self.shapes is None else count(self.shapes)
 
     @property
-    def places(self) -> Shapes | None:
-        """What an adapter can change: all tensors, and the output layer also where it is the embedding."""
+    def adaptable(self) -> Shapes | None:
+        """Return the tensors that an adapter can change: all of them, and the output layer even where it is the embedding."""
         if self.shapes is None:
             return None
         return {"lm_head.weight": self.shapes["model.embed_tokens.weight"]} | self.shapes
 
 
 def read_config(folder: Path, *, name: str) -> BaseConfig:
-    """The config of the base in `folder`. Raises ModelError where transformers' own code cannot run such a model."""
+    """Read the config of the base in `folder`. Raises ModelError where the installed transformers cannot run the model."""
     raw = read_json(folder / "config.json", name=name)
     model_type = raw.get("model_type")
     if model_type != "phi":
         _check_known(model_type, raw, name=name)
     values = raw.get("text_config", raw) if model_type != "phi" else _PHI_DEFAULTS | raw
-    found = {key: _number(values, names) for key, names in _NAMES.items()}
+    sizes = {name: _number(values, keys) for name, keys in _KEYS.items()}
     shapes = _phi_shapes(_checked_phi(values, name=name)) if model_type == "phi" else None
     heads = _number(values, ("num_attention_heads", "n_head")) or 1
     groups = _number(values, ("num_key_value_heads",)) or heads
-    cache = 2 * found["layers"] * (found["hidden_size"] * groups // heads) * found["context"]
-    return BaseConfig(model_type=str(model_type), cache_numbers=cache, shapes=shapes, **found)
+    cache = 2 * sizes["layers"] * (sizes["hidden_size"] * groups // heads) * sizes["context"]
+    return BaseConfig(model_type=str(model_type), cache_numbers=cache, shapes=shapes, **sizes)
 
 
 def _check_known(model_type: object, raw: dict[str, Any], *, name: str) -> None:
-    """Refuse what only code from the repository could run. Imports transformers, which takes about two seconds."""
+    """Raise ModelError for a model that only code from its repository could run. Imports transformers: two seconds."""
     if model_type in _OLD_PHI:
         raise ModelError(
-            f"{name} is written for the old Phi code (model_type {model_type!r}), which transformers does not hold; "
+            f"{name} is written for the old Phi code (model_type {model_type!r}), which transformers cannot read; "
             "give a newer revision of it, such as the present microsoft/phi-2."
         )
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
@@ -88,10 +88,10 @@ def _check_known(model_type: object, raw: dict[str, Any], *, name: str) -> None:
     if "auto_map" in raw:
         raise ModelError(
             f"{name} (model_type {model_type!r}) needs code from its own repository, which is never run here; "
-            "give a model that transformers itself holds, such as microsoft/phi-2."
+            "give a model that transformers itself implements, such as microsoft/phi-2."
         )
     raise ModelError(
-        f"{name} has model_type {model_type!r}, which is no text generator that the installed transformers knows; "
+        f"{name} has model_type {model_type!r}, which is not a text generator that the installed transformers implements; "
         "give a causal language model such as microsoft/phi-2."
     )
 
@@ -109,7 +109,7 @@ def _checked_phi(values: dict[str, Any], *, name: str) -> dict[str, Any]:
 
 
 def _phi_shapes(config: dict[str, Any]) -> Shapes:
-    """Every tensor of `PhiForCausalLM`, with tied embeddings once."""
+    """Return the shape of every tensor of `PhiForCausalLM`; tied embeddings appear once."""
     hidden, inner, vocabulary = config["hidden_size"], config["intermediate_size"], config["vocab_size"]
     width = hidden // config["num_attention_heads"]
     groups = width * (config.get("num_key_value_heads") or config["num_attention_heads"])
@@ -137,106 +137,109 @@ def _phi_shapes(config: dict[str, Any]) -> Shapes:
     return shapes
 
 
-def _number(values: dict[str, Any], names: tuple[str, ...]) -> int:
-    return next((values[name] for name in names if type(values.get(name)) is int), 0)
+def _number(values: dict[str, Any], keys: tuple[str, ...]) -> int:
+    return next((values[key] for key in keys if type(values.get(key)) is int), 0)
 
 
-SECOND = "--second-adapter"
-"""How it is given, for messages."""
+SECOND_OPTION = "--second-adapter"
 
 
 @dataclass(frozen=True)
 class ModelPlan:
-    """What will be loaded: all that is known before the weights are there."""
+    """The model to be loaded: all that is known of it without its weights."""
 
     base_source: Source
     config: BaseConfig
     adapter_source: Source | None = None
     adapter_config: checks.AdapterConfig | None = None
     device: Device = "auto"
-    """As asked for; `ModelInfo` says what it became."""
+    """Requested device; `ModelInfo` has the one that was chosen."""
     dtype: Dtype = "auto"
     token: str | None = None
     second_source: Source | None = None
     second_config: checks.AdapterConfig | None = None
     base_given: bool = False
-    """Whether a person said which base it is: else the adapter names it."""
+    """Whether the user named the base; otherwise the adapter did."""
 
     @property
     def base(self) -> str:
-        """Hub id or folder name."""
+        """Return the hub id or folder name of the base."""
         return self.base_source.name
 
     @property
     def base_folder(self) -> Path:
-        """Its own folder, or its snapshot in the hub cache, which may lack the weights."""
+        """Return the base's folder, or its snapshot in the hub cache, which may lack the weights."""
         return self.base_source.folder
 
     @property
     def base_revision(self) -> str | None:
-        """Commit on the hub; None for a folder, whose weights are hashed when they are loaded."""
+        """Return the base's commit on the hub; None for a folder, whose weights are hashed when they are loaded."""
         return self.base_source.revision
 
     @property
     def adapter(self) -> str | None:
-        """Hub id or folder name; None for a bare base."""
+        """Return the hub id or folder name of the adapter; None for a base alone."""
         return self.adapter_source.name if self.adapter_source else None
 
     @property
     def adapter_folder(self) -> Path | None:
-        """Where the adapter's declaration and small files are."""
+        """Return the folder with the adapter's `tasks.json` and other small files."""
         return self.adapter_source.folder if self.adapter_source else None
 
     @property
     def adapter_revision(self) -> str | None:
-        """As `base_revision`."""
+        """Return the adapter's commit on the hub; None for a folder."""
         return self.adapter_source.revision if self.adapter_source else None
 
     @property
     def lora_rank(self) -> int | None:
-        """As the adapter declares it."""
+        """Return the rank that the adapter declares."""
         return self.adapter_config.rank if self.adapter_config else None
 
     @property
     def second(self) -> str | None:
-        """Hub id or folder name of the second adapter; None where there is none."""
+        """Return the hub id or folder name of the second adapter; None where there is none."""
         return self.second_source.name if self.second_source else None
 
     @property
-    def adapters(self) -> tuple[tuple[Source, checks.AdapterConfig], ...]:
-        """None, one or two, with what they declare."""
-        pairs = ((self.adapter_source, self.adapter_config), (self.second_source, self.second_config))
-        return tuple((source, config) for source, config in pairs if source and config)
+    def adapters(self) -> tuple[tuple[Source, checks.Pairing], ...]:
+        """Return up to two adapters, each with its pairing with the base."""
+        adapters = ((self.adapter_source, self.adapter_config), (self.second_source, self.second_config))
+        return tuple(
+            (source, checks.Pairing(source.name, self.base, config, self.base_given))
+            for source, config in adapters
+            if source and config
+        )
 
     @property
     def layers(self) -> int:
-        """0 where a model other than Phi does not say; so too the next two."""
+        """Return the number of layers; 0 where a model other than Phi does not give it."""
         return self.config.layers
 
     @property
     def hidden_size(self) -> int:
-        """Width of the base."""
+        """Return the width of the hidden states; 0 where a model other than Phi does not give it."""
         return self.config.hidden_size
 
     @property
     def context(self) -> int:
-        """Tokens that prompt and output may have together."""
+        """Return the most tokens of prompt and output together; 0 where a model other than Phi does not give it."""
         return self.config.context
 
     @property
     def parameters(self) -> int | None:
-        """Of the base: exact for Phi, None for another model until it is loaded."""
+        """Return the base's exact number of parameters; None for a model other than Phi."""
         return self.config.parameters
 
     def __repr__(self) -> str:
-        shown = ("base", "adapter", "second", "device", "dtype")
-        return f"ModelPlan({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
+        names = ("base", "adapter", "second", "device", "dtype")  # never the token
+        return f"ModelPlan({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
 
 
 def plan(settings: ModelSettings) -> ModelPlan:
-    """Find base and adapter and check all that can be checked without loading weights.
+    """Find base and adapters and check all that can be checked without loading weights. Raises ModelError.
 
-    Without torch and transformers, except for a base other than Phi; in milliseconds for folders. Raises ModelError.
+    Takes milliseconds for folders, and needs neither torch nor, for a Phi, transformers.
     """
     base, adapter = _find(settings)
     config = read_config(base.folder, name=base.name)
@@ -246,42 +249,51 @@ def plan(settings: ModelSettings) -> ModelPlan:
             "Give --dtype bfloat16 or float32."
         )
     second = _find_second(settings, adapter)
-    made = ModelPlan(
-        base, config, adapter, _declared(adapter), settings.device, settings.dtype, settings.token,
-        second, _declared(second), settings.model is not None,
-    )  # fmt: skip
-    if not _has_tokenizer(made):
+    model_plan = ModelPlan(
+        base_source=base,
+        config=config,
+        adapter_source=adapter,
+        adapter_config=_config_of(adapter),
+        device=settings.device,
+        dtype=settings.dtype,
+        token=settings.token,
+        second_source=second,
+        second_config=_config_of(second),
+        base_given=settings.model is not None,
+    )
+    if not _adapter_has_tokenizer(model_plan):
         checks.check_tokenizer(base.folder, name=base.name)
-    for source, declared in made.adapters if config.places else ():
-        places, given = config.places or {}, made.base_given
-        checks.check_targets(declared, places, adapter=source.name, base_name=base.name, given=given)
-        checks.check_saved(declared, places, adapter=source.name)
-    check_weights(made)
-    if adapter and second and made.adapter_config and made.second_config:
-        checks.check_replaced(made.adapter_config, made.second_config, names=(adapter.name, second.name))
-    if second and made.second_config and settings.model is None:
-        _check_same_base(second, made.second_config, base)
-    return made
+    pairings = [pairing for _, pairing in model_plan.adapters]
+    if config.adaptable is not None:
+        for pairing in pairings:
+            checks.check_targets(pairing, config.adaptable)
+            checks.check_saved(pairing, config.adaptable)
+    check_weights(model_plan)
+    if len(pairings) == 2:
+        checks.check_replaced(*pairings)
+    if second and model_plan.second_config and settings.model is None:
+        _check_same_base(second, model_plan.second_config, base)
+    return model_plan
 
 
 def _find(settings: ModelSettings) -> tuple[Source, Source | None]:
-    """Base and adapter, by the rule: an adapter names its base, a base alone is bare, nothing is the embedded pair."""
+    """Return base and adapter: an adapter names its base, a base alone has no adapter, no settings are the embedded pair."""
     if settings.adapter is None:
         if settings.model is None:
-            return _embedded(), find_adapter(str(defaults.EMBEDDED_ADAPTER), revision=None, token=None)
+            return _embedded_base(), find_adapter(str(defaults.EMBEDDED_ADAPTER), revision=None, token=None)
         return find_base(settings.model, revision=settings.revision, token=settings.token), None
     adapter = find_adapter(settings.adapter, revision=settings.adapter_revision, token=settings.token)
     if settings.model is not None:
         return find_base(settings.model, revision=settings.revision, token=settings.token), adapter
-    declared = checks.read_adapter_config(adapter.folder, name=adapter.name)
-    if declared.base is None:
+    config = checks.read_adapter_config(adapter.folder, name=adapter.name)
+    if config.base is None:
         raise ModelError(f"Adapter {adapter.name} does not say which base it was made on; give it with --model.")
-    revision = settings.revision or declared.base_revision
-    named = base_of(adapter, declared.base)
-    return find_base(named, revision=revision, token=settings.token, adapter=adapter.name), adapter
+    address = resolve_base(adapter, config.base)
+    revision = settings.revision or config.base_revision
+    return find_base(address, revision=revision, token=settings.token, adapter=adapter.name), adapter
 
 
-def _declared(adapter: Source | None) -> checks.AdapterConfig | None:
+def _config_of(adapter: Source | None) -> checks.AdapterConfig | None:
     return checks.read_adapter_config(adapter.folder, name=adapter.name) if adapter else None
 
 
@@ -289,76 +301,69 @@ def _find_second(settings: ModelSettings, first: Source | None) -> Source | None
     if settings.second_adapter is None:
         return None
     second = find_adapter(
-        settings.second_adapter, revision=settings.second_adapter_revision, token=settings.token, option=SECOND
+        settings.second_adapter, revision=settings.second_adapter_revision, token=settings.token, option=SECOND_OPTION
     )
     if first and second.folder.resolve() == first.folder.resolve():
-        raise ModelError(f"{SECOND} {second.name} is the first adapter again; give another one to compare with.")
+        raise ModelError(f"{SECOND_OPTION} {second.name} is the first adapter again; give another one to compare with.")
     return second
 
 
-def _check_same_base(second: Source, declared: checks.AdapterConfig, base: Source) -> None:
-    """ModelError where the second adapter names another base, as far as can be told: shapes alone may agree by chance.
+def _check_same_base(second: Source, config: checks.AdapterConfig, base: Source) -> None:
+    """Raise ModelError where the second adapter names another base, since shapes may agree by chance.
 
-    A base of other weights in a folder on this machine, or another id on the hub. Who gives --model has decided.
+    That is a folder on this machine with other weights, or another hub id. Not checked where the user gives --model.
     """
-    if declared.base is None:
+    if config.base is None:
         return
     try:
-        named = base_of(second, declared.base)
-    except ModelError:  # a folder of another machine
+        address = resolve_base(second, config.base)
+    except ModelError:  # a folder of another machine, with which nothing can be compared
         return
-    if Path(named).is_dir():
-        other = find_base(named, revision=None, token=None, adapter=second.name)
-        same = other.folder.resolve() == base.folder.resolve() or _same_weights(other, base)
+    if Path(address).is_dir():
+        named = find_base(address, revision=None, token=None, adapter=second.name)
+        is_same = named.folder.resolve() == base.folder.resolve() or _have_same_weights(named, base)
     else:
-        same = base.snapshot is None or named.lower() == base.name.lower()
-    if not same:
-        raise checks.other_base(second.name, base.name, made_on=declared.base)
+        is_same = base.snapshot is None or address.lower() == base.name.lower()
+    if not is_same:
+        raise checks.other_base(second.name, base.name, declared=config.base)
 
 
-def _same_weights(one: Source, other: Source) -> bool:
-    """Where both are here: their sizes first, since hashing gigabytes takes seconds."""
-    if not (here(one) and here(other)):
+def _have_same_weights(first: Source, second: Source) -> bool:
+    """Compare the weights of two bases on this machine: first the sizes, since hashing gigabytes takes seconds."""
+    if not (first.is_downloaded and second.is_downloaded):
         return False
-    sizes = [[(each.folder / file).stat().st_size for file in each.files] for each in (one, other)]
-    return sizes[0] == sizes[1] and fingerprint(one.folder, one.files) == fingerprint(other.folder, other.files)
+    sizes = [[(source.folder / file).stat().st_size for file in source.files] for source in (first, second)]
+    return sizes[0] == sizes[1] and fingerprint(first.folder, first.files) == fingerprint(second.folder, second.files)
 
 
-def _embedded() -> Source:
+def _embedded_base() -> Source:
     if not defaults.EMBEDDED_MODEL.is_dir():
         raise ModelError(
-            "The embedded model is not in assets/model. Restore it, or give --model with a folder or a hub id "
+            "The embedded model is missing in assets/model. Restore it, or give --model with a folder or a hub id "
             "such as microsoft/phi-2."
         )
     return find_base(str(defaults.EMBEDDED_MODEL), revision=None, token=None)
 
 
 def check_weights(plan: ModelPlan) -> Shapes:
-    """Read the headers of the weights that are here, and see that they are whole and belong together.
+    """Check that the downloaded weight files are complete and belong together; return the shapes of the base's tensors.
 
-    Returns the shapes of the base's tensors. Weights still on the hub are checked once they are downloaded.
+    Reads only their headers. Weights that are still on the hub are checked after their download. Raises ModelError.
     """
-    base = plan.base_source
+    base, config = plan.base_source, plan.config
     shapes: Shapes = {}
-    if here(base):
+    if base.is_downloaded:
         shapes = read_shapes(base.folder, base.files)
-        if plan.config.shapes:
-            checks.check_base(shapes, plan.config.shapes, name=base.name)
-    for adapter, declared in plan.adapters:
-        if here(adapter):
-            changes, places = read_shapes(adapter.folder, adapter.files), plan.config.places
-            if places:
-                given = plan.base_given
-                checks.check_fit(changes, places, declared, adapter=adapter.name, base_name=base.name, given=given)
+        if config.shapes:
+            checks.check_base(shapes, config.shapes, name=base.name)
+    for adapter, pairing in plan.adapters:
+        if adapter.is_downloaded:
+            adapter_shapes = read_shapes(adapter.folder, adapter.files)
+            if config.adaptable:
+                checks.check_fit(pairing, adapter_shapes, config.adaptable)
     return shapes
 
 
-def here(source: Source) -> bool:
-    """Whether its weights are on this machine."""
-    return all((source.folder / file).is_file() for file in source.files)
-
-
-def _has_tokenizer(plan: ModelPlan) -> bool:
-    """In the adapter's folder."""
+def _adapter_has_tokenizer(plan: ModelPlan) -> bool:
     folder = plan.adapter_folder
     return folder is not None and any((folder / file).is_file() for file in checks.TOKENIZER_FILES)

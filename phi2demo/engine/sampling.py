@@ -1,4 +1,7 @@
-"""How the next token is chosen: one random generator per row, so that a row does not depend on its neighbours."""
+"""The choice of the next token from the logits, by biases, penalties and sampling.
+
+Each row has its own random generator, so that it does not depend on the other rows of its batch.
+"""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -10,48 +13,15 @@ from transformers import (
     LogitsProcessorList,
     NoRepeatNGramLogitsProcessor,
     RepetitionPenaltyLogitsProcessor,
-    StoppingCriteria,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
 )
 
 from phi2demo.engine.engine import GenerationOptions
-from phi2demo.engine.watch import Watch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-
-class Guidance(LogitsProcessor):
-    """The same guided log-probabilities for a row and its guide, so that both choose the same token."""
-
-    def __init__(self, scale: float) -> None:
-        self._scale = scale
-
-    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
-        """Of shape (2 x rows, vocabulary), as are the scores."""
-        told, untold = scores.float().log_softmax(-1).chunk(2)
-        guided = (untold + self._scale * (told - untold)).log_softmax(-1)
-        return torch.cat([guided, guided])  # type: ignore[return-value]
-
-
-class WatchWithoutGuides(StoppingCriteria):
-    """Shows a watch its rows alone; a guide is done when its row is."""
-
-    def __init__(self, watch: Watch, rows: int) -> None:
-        """`rows` of the batch, guides not counted."""
-        self._watch, self._rows = watch, rows
-
-    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor, **_: object) -> torch.BoolTensor:
-        """Which are done, (2 x rows x beams,)."""
-        half: torch.LongTensor = input_ids[: len(input_ids) // 2]  # type: ignore[assignment]
-        done = self._watch(half, scores)
-        return torch.cat([done, done])  # type: ignore[return-value]
-
-    def mark_ended(self, rows: Iterable[int]) -> None:
-        """See `Watch.mark_ended`."""
-        self._watch.mark_ended(row for row in rows if row < self._rows)
 
 
 FUNCTION_WORDS = """
@@ -61,62 +31,59 @@ under after before during between about against through up down out off is are w
 do does did will would shall should can could may might must not no more most some any all each every many few much other
 another such also only just very there here one two
 """
-"""Of English, with spaces between: without them a bias would bend its grammar."""
+"""English function words, separated by white space; a copy bias that left them out would distort the grammar."""
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What the bias has to know of one."""
+    """The tokens of a vocabulary that a copy bias treats apart."""
 
     common: torch.Tensor
-    """Ids of what every text needs, (tokens,)."""
+    """Ids of tokens that every text needs, of shape (tokens,)."""
     pad_id: int
 
     @classmethod
-    def of(cls, tokenizer: "PreTrainedTokenizerBase", end_ids: Iterable[int], pad_id: int) -> "Vocabulary":
-        """Common are function words that are one token, punctuation and white space, and the end of a text."""
-        known = {f" {word}" for each in FUNCTION_WORDS.split() for word in (each, each.capitalize())}
+    def from_tokenizer(cls, tokenizer: "PreTrainedTokenizerBase", end_ids: Iterable[int], pad_id: int) -> "Vocabulary":
+        """Collect function words of one token, punctuation, white space and end tokens. Takes a moment."""
+        function_words = {f" {form}" for word in FUNCTION_WORDS.split() for form in (word, word.capitalize())}
         texts = [tokenizer.decode([token], clean_up_tokenization_spaces=False) for token in range(len(tokenizer))]
-        found = {token for token, text in enumerate(texts) if text in known or _punctuates(text)}
-        return cls(torch.tensor(sorted(found | set(end_ids)), dtype=torch.long), pad_id)
+        common = {token for token, text in enumerate(texts) if text in function_words or _is_punctuation(text)}
+        return cls(torch.tensor(sorted(common | set(end_ids)), dtype=torch.long), pad_id)
 
 
 class CopyBias(LogitsProcessor):
-    """Log-probabilities after what stands in a row's prompt was made likelier. A guide has those of the row beside it."""
+    """Adds `nats` to the logits of tokens that occur in a row's prompt."""
 
-    def __init__(self, nats: float, prompt_length: int, vocabulary: Vocabulary, *, guided: bool) -> None:
-        """`prompt_length` is the padded length of the prompts."""
-        self._nats, self._prompt_length, self._vocabulary, self._guided = nats, prompt_length, vocabulary, guided
+    def __init__(self, nats: float, prompt_length: int, vocabulary: Vocabulary) -> None:
+        """`prompt_length` is the padded length of the prompts in tokens."""
+        self._nats, self._prompt_length, self._vocabulary = nats, prompt_length, vocabulary
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
-        """Of shape (rows, vocabulary), as are the scores; with guides, these are the second half of the rows."""
-        prompts = input_ids[: len(input_ids) // (1 + self._guided), : self._prompt_length]
+        """Return log-probabilities, of shape (rows, vocabulary) like the scores."""
+        prompts = input_ids[:, : self._prompt_length]
         bias = torch.zeros(len(prompts), scores.shape[1], device=scores.device).scatter_(1, prompts, self._nats)
-        bias[:, self._vocabulary.pad_id] = 0.0  # it stands where a prompt is shorter than others
+        bias[:, self._vocabulary.pad_id] = 0.0  # padding of the shorter prompts is not part of them
         common = self._vocabulary.common.to(scores.device)
         bias[:, common[common < scores.shape[1]]] = self._nats
-        return (scores.float() + bias.repeat(1 + self._guided, 1)).log_softmax(-1)  # type: ignore[return-value]
+        return (scores.float() + bias).log_softmax(-1)  # type: ignore[return-value]
 
 
-def _punctuates(text: str) -> bool:
-    """Also white space; not a part of a character, which decodes to U+FFFD."""
+def _is_punctuation(text: str) -> bool:
+    """Return whether a token is punctuation or white space; a part of a character, decoded as U+FFFD, is neither."""
     return not any(character.isalnum() or character == "\ufffd" for character in text)
 
 
-def logits_processors(
+def make_logits_processors(
     options: GenerationOptions, seeds: Sequence[int], *, prompt_length: int, vocabulary: Callable[[], Vocabulary]
 ) -> LogitsProcessorList:
-    """Processors after which the greatest score is the chosen token, sampled or greedy.
+    """Return processors after which the highest score marks the chosen token, sampled or greedy.
 
-    `prompt_length` is the padded length of the batch's prompts: what stands there is not held against a repetition.
-    `vocabulary` is asked for only where the options have a bias: finding it takes a moment.
-    Guides, where the options want them, are rows too, each with the seed of its row.
+    `prompt_length` is the padded length of the prompts, whose tokens may be repeated. `vocabulary` is called only where
+    the options have a copy bias. `seeds` has one seed per row.
     """
     processors = LogitsProcessorList()
-    if options.guidance_scale > 1:
-        processors.append(Guidance(options.guidance_scale))
     if options.copy_bias > 0:
-        processors.append(CopyBias(options.copy_bias, prompt_length, vocabulary(), guided=options.guidance_scale > 1))
+        processors.append(CopyBias(options.copy_bias, prompt_length, vocabulary()))
     if options.repetition_penalty > 1:
         penalty = RepetitionPenaltyLogitsProcessor(options.repetition_penalty)
         processors.append(OutputOnly(penalty, prompt_length))
@@ -133,33 +100,30 @@ def logits_processors(
 
 
 class OutputOnly(LogitsProcessor):
-    """A processor that holds repetitions down, looking at the output alone.
-
-    Names and numbers of the person's text may be repeated freely, and padding cannot count.
-    """
+    """Applies a processor against repetition to the output alone, since names of the prompt may be repeated."""
 
     def __init__(self, processor: LogitsProcessor, prompt_length: int) -> None:
         self._processor = processor
         self._prompt_length = prompt_length
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
-        """Scores as the processor leaves them, of shape (rows, vocabulary)."""
+        """Return the processed scores, of shape (rows, vocabulary)."""
         output: torch.LongTensor = input_ids[:, self._prompt_length :]  # type: ignore[assignment]
         return self._processor(output, scores) if output.shape[1] else scores
 
 
 class RowSampler(LogitsProcessor):
-    """Sampling by the Gumbel-max trick: the argmax of log-probability plus Gumbel noise is a draw from the softmax.
+    """Samples by the Gumbel-max trick: the argmax of log-probability plus Gumbel noise is a draw from the softmax.
 
-    The noise of each row comes from a CPU generator of its own seed, so that a row draws the same token alone, beside
-    another row, and on every device.
+    Each row's noise comes from a CPU generator with the row's seed, so that a row draws the same tokens alone, in any
+    batch, and on every device.
     """
 
     def __init__(self, seeds: Sequence[int]) -> None:
         self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
-        """Scores with noise, of shape (rows, vocabulary): float32."""
+        """Return scores with noise in float32, of shape (rows, vocabulary)."""
         rows = [
             torch.rand(scores.shape[-1], generator=generator, dtype=torch.float64) for generator in self._generators
         ]

@@ -1,4 +1,8 @@
-"""Choose how rows are scored: packed where the model is a Phi with plain weights and memory allows, else in batches."""
+"""Scoring: the log-probabilities of given outputs.
+
+Rows are computed in padded batches by transformers, or, for a Phi with plain weights, in packs that compute the prefixes
+that they share only once.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,38 +13,38 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from phi2demo.engine.cancellation import cancellable, check_cancelled
 from phi2demo.engine.devices import free_memory
 from phi2demo.engine.engine import Score
-from phi2demo.engine.halting import check, halting
 from phi2demo.engine.loading import BASE
 from phi2demo.engine.phi import PackedPhi
 from phi2demo.engine.phi_weights import WeightCopies, base_of, rotary_table, supports
-from phi2demo.engine.strength import recalled, scaled
+from phi2demo.engine.strength import get_or_make, scaled_adapters
 
 BATCH_TOKENS = 4096
-"""Tokens of a batch with its padding."""
+"""Most tokens in a padded batch."""
 
 
 @dataclass(frozen=True)
 class ScoringRow:
-    """One output under one prompt, as token ids."""
+    """An output under a prompt, as token ids."""
 
     prompt_ids: tuple[int, ...]
     output_ids: tuple[int, ...]
     adapter: str
-    """Name of the adapter, or `__base__`."""
+    """PEFT's name of the adapter, or `loading.BASE`."""
 
     @property
     def length(self) -> int:
-        """Tokens that the model reads: the last one is only predicted."""
+        """Return the number of tokens that the model reads; the last one is only predicted."""
         return len(self.prompt_ids) + len(self.output_ids) - 1
 
 
 def score_rows(forward: Callable[..., Any], rows: Sequence[ScoringRow], *, device: torch.device) -> list[Score]:
-    """Log-probability of every output token, teacher-forced, in the order of `rows`.
+    """Compute the log-probability of every output token with teacher forcing, in the order of `rows`.
 
-    `forward(input_ids=, attention_mask=, logits_to_keep=, adapters=)` gives logits for the kept positions. Rows are
-    sorted by length and batched by tokens; padding is on the right, where a causal model cannot see it.
+    `forward(input_ids=, attention_mask=, logits_to_keep=, adapters=)` returns logits for the kept positions. Rows are
+    sorted by length and put into batches; padding is on the right, where a causal model does not attend to it.
     """
     order = sorted(range(len(rows)), key=lambda index: rows[index].length)
     scores: dict[int, Score] = {}
@@ -56,16 +60,17 @@ def score_rows(forward: Callable[..., Any], rows: Sequence[ScoringRow], *, devic
 
 
 def log_probabilities(logits: torch.Tensor, token_ids: torch.Tensor) -> list[float]:
-    """Of one token each under its logits, (tokens, vocabulary), which may be overwritten.
+    """Return the log-probability of one token per row of logits, (tokens, vocabulary), which may be overwritten.
 
-    By the odds against all other tokens: also next to 0 all digits are right, so that log-odds can be had from them.
+    It is computed from the odds against all other tokens, so that it is accurate also close to 0, and log-odds can be
+    derived from it.
     """
-    logits, at = logits.float(), token_ids[:, None]
-    wanted = logits.gather(-1, at)
-    logits.scatter_(-1, at, float("-inf"))
-    other = (at + 1) % logits.shape[-1]
+    logits, index = logits.float(), token_ids[:, None]
+    target = logits.gather(-1, index)
+    logits.scatter_(-1, index, float("-inf"))
+    other = (index + 1) % logits.shape[-1]
     others = logits.gather(-1, other) - logits.log_softmax(-1).gather(-1, other)  # logsumexp, which is slower on a CPU
-    odds = (wanted - others)[:, 0].cpu().double()  # an MPS device has no float64
+    odds = (target - others)[:, 0].cpu().double()  # an MPS device has no float64
     values: list[float] = functional.logsigmoid(odds).tolist()
     return values
 
@@ -77,10 +82,10 @@ def _score_batch(
     first = min(len(rows[index].prompt_ids) for index in batch) - 1
     input_ids = torch.zeros(len(batch), width, dtype=torch.long)
     mask = torch.zeros(len(batch), width, dtype=torch.long)
-    for at, index in enumerate(batch):
+    for position, index in enumerate(batch):
         ids = (*rows[index].prompt_ids, *rows[index].output_ids)[:-1]
-        input_ids[at, : len(ids)] = torch.tensor(ids)
-        mask[at, : len(ids)] = 1
+        input_ids[position, : len(ids)] = torch.tensor(ids)
+        mask[position, : len(ids)] = 1
     logits = forward(
         input_ids=input_ids.to(device),
         attention_mask=mask.to(device),
@@ -88,56 +93,58 @@ def _score_batch(
         adapters=[rows[index].adapter for index in batch],
     )
     scores = {}
-    for at, index in enumerate(batch):
+    for position, index in enumerate(batch):
         row = rows[index]
         start = len(row.prompt_ids) - 1 - first
-        wanted = torch.tensor(row.output_ids, device=device)
-        values = log_probabilities(logits[at, start : start + len(row.output_ids)], wanted)
+        targets = torch.tensor(row.output_ids, device=device)
+        values = log_probabilities(logits[position, start : start + len(row.output_ids)], targets)
         scores[index] = Score(row.output_ids, tuple(values))
     return scores
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What one pass may hold."""
+class PassLimits:
+    """How much is computed in one packed forward pass."""
 
     tokens: int
-    """To be computed."""
+    """Most tokens to compute."""
     keys: int
-    """To be read, over all rows."""
+    """Most keys to attend to, over all rows."""
     logits: int
-    """Rows of logits."""
+    """Most rows of logits at once."""
 
 
-def score_packed(phi: PackedPhi, rows: Sequence[ScoringRow], limits: Limits, cancel: Event | None) -> list[Score]:
-    """Log-probability of every output token, in the order of `rows`. Raises StoppedError."""
+def score_packed(phi: PackedPhi, rows: Sequence[ScoringRow], limits: PassLimits, cancel: Event | None) -> list[Score]:
+    """Compute the log-probability of every output token, in the order of `rows`. Raises StoppedError."""
     scores: dict[int, Score] = {}
     for batch in _passes(phi, rows, limits, cancel):
-        batch.sort(key=lambda index: (len(rows[index].output_ids), rows[index].length))  # rows of one group in a row
-        taken = [rows[index] for index in batch]
-        prefixes = [row.prompt_ids[:-1] for row in taken]
-        tails = [(row.prompt_ids[-1], *row.output_ids[:-1]) for row in taken]
+        batch.sort(key=lambda index: (len(rows[index].output_ids), rows[index].length))  # neighbours share a group
+        batch_rows = [rows[index] for index in batch]
+        prefixes = [row.prompt_ids[:-1] for row in batch_rows]
+        tails = [(row.prompt_ids[-1], *row.output_ids[:-1]) for row in batch_rows]
         hidden = phi.hidden(prefixes, tails, cancel)
-        wanted = torch.tensor([token for row in taken for token in row.output_ids], device=hidden.device)
+        targets = torch.tensor([token for row in batch_rows for token in row.output_ids], device=hidden.device)
         values: list[float] = []
-        for states, tokens in zip(torch.split(hidden, limits.logits), torch.split(wanted, limits.logits), strict=True):
-            check(cancel)
+        for states, tokens in zip(torch.split(hidden, limits.logits), torch.split(targets, limits.logits), strict=True):
+            check_cancelled(cancel)
             values += log_probabilities(phi.logits(states, tokens), tokens)
         numbers = iter(values)
-        for index, row in zip(batch, taken, strict=True):
+        for index, row in zip(batch, batch_rows, strict=True):
             scores[index] = Score(row.output_ids, tuple(islice(numbers, len(row.output_ids))))
     return [scores[index] for index in range(len(rows))]
 
 
-def _passes(phi: PackedPhi, rows: Sequence[ScoringRow], limits: Limits, cancel: Event | None) -> Iterator[list[int]]:
-    """Indices of rows to be run together; like prompts follow each other. Longer prefixes than a pass are read before."""
+def _passes(
+    phi: PackedPhi, rows: Sequence[ScoringRow], limits: PassLimits, cancel: Event | None
+) -> Iterator[list[int]]:
+    """Yield the indices of rows to compute in one pass, similar prompts together; compute prefixes beyond a pass first."""
     batch: list[int] = []
     tokens = keys = 0
     phi.make_room(limits.tokens)
     last: tuple[int, ...] = ()
     for index in sorted(range(len(rows)), key=lambda index: rows[index].prompt_ids):
         row, prefix = rows[index], rows[index].prompt_ids[:-1]
-        new = len(prefix) - max(phi.known(prefix), _shared(prefix, last)) + len(row.output_ids)
+        new = len(prefix) - max(phi.known(prefix), _common_prefix_length(prefix, last)) + len(row.output_ids)
         if batch and (tokens + new > limits.tokens or keys + row.length > limits.keys):
             yield batch
             batch, tokens, keys = [], 0, 0
@@ -154,30 +161,29 @@ def _passes(phi: PackedPhi, rows: Sequence[ScoringRow], limits: Limits, cancel: 
         yield batch
 
 
-def _shared(one: tuple[int, ...], other: tuple[int, ...]) -> int:
-    """Length of the prefix that both have."""
+def _common_prefix_length(first: tuple[int, ...], second: tuple[int, ...]) -> int:
     length = 0
-    for left, right in zip(one, other, strict=False):
-        if left != right:
+    for token, other_token in zip(first, second, strict=False):
+        if token != other_token:
             break
         length += 1
     return length
 
 
 LAYER_FLOP = 3e10
-"""Work of one layer on a CPU, between two looks at the stop button: well under a second on two cores."""
+"""Floating-point operations of one layer between two checks for a cancel; well under a second on two CPU cores."""
 
-MOST_TOKENS = 4096
-"""Of one pass; more are no faster."""
+MAX_PASS_TOKENS = 4096
+"""Most tokens in a pass, above which passes are no faster."""
 
 MEGABYTE = 1 << 20
 
 
 class Scorer:
-    """Scores rows of one loaded model; keeps copies of its weights and the keys and values of prompts between calls."""
+    """Scores rows with one loaded model; caches copies of its weights, and the keys and values of prompts."""
 
     def __init__(self, model: torch.nn.Module, forward: Callable[..., Any], copies: WeightCopies) -> None:
-        """`forward` runs plain batches (see `score_rows`); `copies` is read where the model is such a Phi."""
+        """`forward` computes padded batches, see `score_rows`; `copies` is used where rows can be packed."""
         self._model, self._forward, self._copies = model, forward, copies
         parameter = next(model.parameters())
         self._device, self._dtype = parameter.device, parameter.dtype
@@ -188,40 +194,40 @@ class Scorer:
         self._packed: dict[str, dict[float, PackedPhi | None]] = {}
 
     def score(self, rows: Sequence[ScoringRow], *, cancel: Event | None, strength: float = 1.0) -> list[Score]:
-        """Log-probability of every output token, in the order of `rows`; equal rows are computed once.
+        """Compute the log-probability of every output token, in the order of `rows`; equal rows only once.
 
-        `strength` is the adapter's. Raises StoppedError.
+        `strength` is that of the adapters. Raises StoppedError.
         """
         scores: dict[ScoringRow, Score] = {}
         for adapter in sorted({row.adapter for row in rows}):
             phi = self._phi(adapter, strength)
             if phi is not None:
-                mine = list({row: None for row in rows if row.adapter == adapter})
-                scores.update(zip(mine, score_packed(phi, mine, self._limits(), cancel), strict=True))
+                unique = list({row: None for row in rows if row.adapter == adapter})
+                scores.update(zip(unique, score_packed(phi, unique, self._limits(), cancel), strict=True))
         others = list({row: None for row in rows if row not in scores})
         if others:
-            with halting(self._model, cancel), scaled(self._model, strength):
+            with cancellable(self._model, cancel), scaled_adapters(self._model, strength):
                 scores.update(zip(others, score_rows(self._forward, others, device=self._device), strict=True))
         return [scores[row] for row in rows]
 
     def forget(self) -> None:
-        """Drop the keys and values of prompts, as if none had been scored."""
+        """Drop the cached keys and values of prompts."""
         for phi in self.packed():
             phi.forget()
 
     def packed(self) -> list[PackedPhi]:
-        """What is kept between calls."""
+        """Return the packed models that are cached between calls."""
         return [phi for strengths in self._packed.values() for phi in strengths.values() if phi is not None]
 
     def _phi(self, adapter: str, strength: float) -> PackedPhi | None:
         if not self._packable:
             return None
-        kept = self._packed.setdefault(adapter, {})
+        cache = self._packed.setdefault(adapter, {})
         strength = 1.0 if adapter == BASE else strength
-        return recalled(kept, strength, lambda: self._pack(adapter, strength))
+        return get_or_make(cache, strength, lambda: self._pack(adapter, strength))
 
     def _pack(self, adapter: str, strength: float) -> PackedPhi | None:
-        """None where memory is too short for a copy of the weights."""
+        """Return a packed model; None where memory is too small for a copy of the weights."""
         weights = self._copies.get(adapter, self._dtype, strength=strength)
         if weights is None:
             return None
@@ -231,27 +237,27 @@ class Scorer:
         least = config.max_position_embeddings + 2 * self._limits().tokens
         return PackedPhi(weights, config, rotary_table(self._model), slots=max(slots, least))
 
-    def _limits(self) -> Limits:
+    def _limits(self) -> PassLimits:
         config = base_of(self._model).config
-        tokens = MOST_TOKENS
+        tokens = MAX_PASS_TOKENS
         if self._device.type == "cpu":
             tokens = min(tokens, int(LAYER_FLOP / (2 * self._layer_parameters)))
         logits = self._share(2 * MEGABYTE) // (4 * config.vocab_size)  # what a processor's cache holds
-        return Limits(max(tokens, 16), self._share(64 * MEGABYTE) // self._key_bytes, max(logits, 64))
+        return PassLimits(max(tokens, 16), self._share(64 * MEGABYTE) // self._key_bytes, max(logits, 64))
 
     @property
     def _key_bytes(self) -> int:
-        """Of one token's keys and values in one layer."""
+        """Return the bytes of one token's keys and values in one layer."""
         config = base_of(self._model).config
         width = config.hidden_size // config.num_attention_heads
         size = 4 if self._device.type == "cpu" else self._dtype.itemsize
         return int(2 * config.num_key_value_heads * width * size)
 
     def _share(self, on_cpu: int) -> int:
-        """Bytes that one purpose may take: `on_cpu`, or 16 times as much of a GPU's own memory."""
+        """Return a number of bytes for the device: `on_cpu`, or 16 times as many on a GPU."""
         return on_cpu if self._device.type == "cpu" else 16 * on_cpu
 
 
 def free_bytes(device: torch.device) -> int:
-    """Of the memory that a model on `device` computes in."""
+    """Return the free bytes of the memory in which `device` computes."""
     return int(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else free_memory()

@@ -1,6 +1,6 @@
-"""Choose tokens one after the other, greedily or by beams, as `transformers` does. Knows no model.
+"""Greedy and beam search that give the same tokens as `transformers`. Knows no model.
 
-Rows that are done are no longer computed.
+Rows that have ended are no longer computed.
 """
 
 from collections.abc import Callable, Iterable
@@ -10,21 +10,21 @@ from typing import Protocol
 import torch
 
 Process = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""Tokens so far with prompts (rows, tokens) and scores (rows, vocabulary) to the scores to choose by."""
+"""From prompts and tokens so far (rows, tokens) and scores (rows, vocabulary) to the processed scores."""
 
 SPARE = 0.75
-"""Share of the rows computed that have to be left before the others' keys and values are dropped, which takes time."""
+"""Share of remaining rows below which the keys and values of ended rows are dropped, which takes time."""
 
 
 class Watch(Protocol):
-    """Follows the rows; see `engine.watch` and `engine.guidance`."""
+    """Follows the rows; see `engine.watch` and `engine.sampling`."""
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.BoolTensor:
-        """Which rows are done, (rows x beams,)."""
+        """Return which rows have ended, (rows x beams,)."""
         ...
 
     def mark_ended(self, rows: Iterable[int]) -> None:
-        """Take note that these are."""
+        """Note that these rows have ended."""
         ...
 
 
@@ -32,25 +32,25 @@ class Decoder(Protocol):
     """Rows of tokens under a model; see `PhiDecoder`."""
 
     def read(self, ids: torch.Tensor) -> torch.Tensor:
-        """Logits after the next tokens."""
+        """Return the logits after the next tokens."""
         ...
 
     def select_rows(self, index: torch.Tensor) -> None:
-        """Go on with these rows alone."""
+        """Keep only these rows."""
         ...
 
     def expand_beams(self, times: int) -> None:
-        """Go on with each row so many times."""
+        """Repeat each row `times` times."""
         ...
 
     def reorder_cache(self, index: torch.Tensor) -> None:
-        """Put rows in the place of others."""
+        """Replace rows by others."""
         ...
 
 
 @dataclass(frozen=True)
 class Ends:
-    """When a row is over."""
+    """The conditions under which a row ends."""
 
     ids: frozenset[int]
     """End tokens."""
@@ -77,17 +77,17 @@ def greedy(
         done = done | watch(ids, scores)  # type: ignore[arg-type]
         if done.all():
             return
-        left = (~done[active]).nonzero()[:, 0]
-        if len(left) <= SPARE * len(active):
-            decoder.select_rows(left)
-            active = active[left]
+        remaining = (~done[active]).nonzero()[:, 0]
+        if len(remaining) <= SPARE * len(active):
+            decoder.select_rows(remaining)
+            active = active[remaining]
         logits = decoder.read(chosen[active, None])
 
 
 def beam_search(
     decoder: Decoder, logits: torch.Tensor, ids: torch.Tensor, process: Process, watch: Watch, ends: Ends, *, beams: int
 ) -> list[list[list[int]]]:
-    """For every row as many outputs as there are beams: those that ended first, by their mean log-probability, best first.
+    """Return as many outputs per row as there are beams: those that ended first, ordered by mean log-probability.
 
     That is the beam search of `transformers` with `early_stopping=True` and a length penalty of 1: a row is done when
     as many outputs have ended among its best candidates as it has beams.
@@ -99,18 +99,18 @@ def beam_search(
         scores = process(state.tokens, logits.log_softmax(-1))
         source_rows = state.step(scores, watch)
         watch.mark_ended(state.ended)
-        left = state.open()
-        if not len(left):
+        remaining = state.open()
+        if not remaining:
             return state.outputs()
-        if len(left) <= SPARE * state.rows:
-            decoder.select_rows(state.select_rows(left, source_rows))
+        if len(remaining) <= SPARE * state.rows:
+            decoder.select_rows(state.select_rows(remaining, source_rows))
         else:
             decoder.reorder_cache(source_rows)
         logits = decoder.read(state.newest)
 
 
 class _Beams:
-    """What beam search knows of all rows; `active` are those still computed, the tensors are theirs alone."""
+    """The beams of all rows; `_active` are the rows still computed, and the tensors hold only these."""
 
     def __init__(self, ids: torch.Tensor, beams: int, ends: Ends) -> None:
         rows = len(ids)
@@ -126,64 +126,66 @@ class _Beams:
 
     @property
     def rows(self) -> int:
-        """Computed ones."""
+        """Return the number of rows still computed."""
         return len(self._active)
 
     @property
     def tokens(self) -> torch.Tensor:
-        """Prompts and beams, (rows x beams, tokens)."""
+        """Return prompts with their beams, (rows x beams, tokens)."""
         prompts = self._prompts.repeat_interleave(self._beams, dim=0)
         return torch.cat([prompts, self._running.flatten(0, 1)], dim=1)
 
     @property
     def newest(self) -> torch.Tensor:
-        """The last token of each beam, (rows x beams, 1)."""
+        """Return the last token of each beam, (rows x beams, 1)."""
         return self._running[:, :, -1].reshape(-1, 1)
 
     def step(self, scores: torch.Tensor, watch: Watch) -> torch.Tensor:
         """Choose the next tokens; returns which row of the batch each beam goes on from."""
         rows, length = self.rows, self._running.shape[2] + 1
         totals = (scores.view(rows, self._beams, -1) + self._scores[:, :, None]).flatten(1)
-        best, at = torch.topk(totals, self._width)
-        origin, token = at // scores.shape[1], at % scores.shape[1]
-        candidates = torch.cat([_taken(self._running, origin), token[:, :, None]], dim=2)
+        best, index = torch.topk(totals, self._width)
+        origin, token = index // scores.shape[1], index % scores.shape[1]
+        candidates = torch.cat([_select_beams(self._running, origin), token[:, :, None]], dim=2)
         halted = bool(watch(candidates.flatten(0, 1), scores)[0]) or length == self._ends.max_new_tokens  # type: ignore[arg-type]
         ended = torch.isin(token, self._end_ids) | halted
         self._collect(candidates, best / length, ended)
         going = best + ended * -1e9
         chosen = torch.topk(going, self._beams)[1]
-        self._running, self._scores = _taken(candidates, chosen), going.gather(1, chosen)
+        self._running, self._scores = _select_beams(candidates, chosen), going.gather(1, chosen)
         return (origin.gather(1, chosen) + self._beams * torch.arange(rows)[:, None]).flatten()
 
     @property
     def ended(self) -> list[int]:
-        """Rows of the whole batch that are done."""
+        """Return the rows of the whole batch that have ended."""
         return [row for row, ended in enumerate(self._ended) if len(ended) >= self._beams]
 
     def open(self) -> list[int]:
-        """Which of the rows computed are not done."""
-        return [at for at, row in enumerate(self._active) if len(self._ended[row]) < self._beams]
+        """Return the numbers of computed rows that have not ended."""
+        return [number for number, row in enumerate(self._active) if len(self._ended[row]) < self._beams]
 
-    def select_rows(self, left: list[int], source_rows: torch.Tensor) -> torch.Tensor:
+    def select_rows(self, remaining: list[int], source_rows: torch.Tensor) -> torch.Tensor:
         """Compute these alone; returns the rows of the batch that their beams go on from."""
-        index = torch.tensor(left)
-        self._active = [self._active[at] for at in left]
+        index = torch.tensor(remaining)
+        self._active = [self._active[number] for number in remaining]
         self._prompts, self._running, self._scores = self._prompts[index], self._running[index], self._scores[index]
         return source_rows.view(-1, self._beams)[index].flatten()
 
     def outputs(self) -> list[list[list[int]]]:
-        """Of each row, best first."""
-        ranked = [sorted(ended, key=lambda each: -each[0]) for ended in self._ended]
+        """Return the outputs of each row, best first."""
+        ranked = [sorted(ended, key=lambda scored: -scored[0]) for ended in self._ended]
         return [[ids for _, ids in ended[: self._beams]] for ended in ranked]
 
     def _collect(self, candidates: torch.Tensor, means: torch.Tensor, ended: torch.Tensor) -> None:
         """Only what ends among a row's `beams` best counts."""
         still_open = set(self.open())
-        for at, rank in ended[:, : self._beams].nonzero().tolist():
-            if at in still_open:
-                self._ended[self._active[at]].append((float(means[at, rank]), candidates[at, rank].tolist()))
+        for number, rank in ended[:, : self._beams].nonzero().tolist():
+            if number in still_open:
+                self._ended[self._active[number]].append(
+                    (float(means[number, rank]), candidates[number, rank].tolist())
+                )
 
 
-def _taken(beams: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+def _select_beams(beams: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
     """Of (rows, beams, tokens) the beams of `index` (rows, chosen)."""
     return beams.gather(1, index[:, :, None].expand(-1, -1, beams.shape[2]))

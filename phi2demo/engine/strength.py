@@ -1,9 +1,7 @@
-"""How much of an adapter is added to its base: the factor s of W + s * BA, and of W + s * (W' - W) where it replaces W.
+"""The strength of an adapter: the factor s in W + s * BA, and in W + s * (W' - W) where the adapter replaces W.
 
-Knows nothing of tokens.
-
-Between base and finetuned weights often lie better ones than both, above all where finetuning has begun to learn its
-examples by heart: Wortsman et al., "Robust fine-tuning of zero-shot models" (2022).
+Weights between those of the base and the finetuned ones are often better than both, above all where finetuning has begun
+to memorize its examples: Wortsman et al., "Robust fine-tuning of zero-shot models" (2022).
 """
 
 from collections.abc import Callable, Iterator
@@ -13,59 +11,56 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from torch import nn
 
-KEPT = 2
-"""Strengths of one adapter of which is kept what was computed from them: a task's own and 1."""
+MAX_CACHED = 2
+"""Number of strengths per adapter for which results are cached: that of a task, and 1."""
 
 T = TypeVar("T")
 
 
 @contextmanager
-def scaled(model: "nn.Module", strength: float) -> Iterator[None]:
-    """All adapters of a PEFT model at `strength` times what they are; the base's own rows are never touched.
+def scaled_adapters(model: "nn.Module", strength: float) -> Iterator[None]:
+    """Multiply all adapters of a PEFT model by `strength` inside this context; rows of the base do not change.
 
-    For one thread at a time: the engine's lock sees to it.
+    Only one thread may do this at a time, which the engine's lock ensures.
     """
     if strength == 1:
         yield
         return
-    before = [
-        (found, dict(found))
-        for module in model.modules()
-        if isinstance(found := getattr(module, "scaling", None), dict)
-    ]
-    replaced = [(own, own.data, base.data) for own, base in _replaced(model)]
+    scalings = [scaling for module in model.modules() if isinstance(scaling := getattr(module, "scaling", None), dict)]
+    originals = [dict(scaling) for scaling in scalings]
+    replaced = [(parameter, parameter.data, base.data) for parameter, base in _replaced_parameters(model)]
     try:
-        for found, own in before:
-            found.update({name: scale * strength for name, scale in own.items()})
+        for scaling, original in zip(scalings, originals, strict=True):
+            scaling.update({name: factor * strength for name, factor in original.items()})
         for parameter, finetuned, base in replaced:
             parameter.data = base.lerp(finetuned, strength)
         yield
     finally:
-        for found, own in before:
-            found.update(own)
+        for scaling, original in zip(scalings, originals, strict=True):
+            scaling.update(original)
         for parameter, finetuned, _ in replaced:
             parameter.data = finetuned
 
 
-def _replaced(model: "nn.Module") -> "Iterator[tuple[nn.Parameter, nn.Parameter]]":
-    """What adapters have instead of weights of the base (modules_to_save), each with what it stands for."""
+def _replaced_parameters(model: "nn.Module") -> "Iterator[tuple[nn.Parameter, nn.Parameter]]":
+    """Yield each parameter that an adapter has instead of one of the base (modules_to_save), with that of the base."""
     wrappers: list[Any] = [module for module in model.modules() if hasattr(module, "original_module")]
     for wrapper in wrappers:
-        for own in wrapper.modules_to_save.values():
-            yield from zip(own.parameters(), wrapper.original_module.parameters(), strict=True)
+        for replacement in wrapper.modules_to_save.values():
+            yield from zip(replacement.parameters(), wrapper.original_module.parameters(), strict=True)
 
 
-def recalled(kept: dict[float, T], strength: float, make: Callable[[], T]) -> T:
-    """What is kept for `strength`, or made and kept: of no more than `KEPT` strengths, the newest last.
+def get_or_make(cache: dict[float, T], strength: float, make: Callable[[], T]) -> T:
+    """Return the cached value for `strength`, or make it; the cache keeps the `MAX_CACHED` that were used last.
 
-    Where nothing could be made, it is tried again the next time.
+    Where `make` returns None, it is called again the next time.
     """
-    if strength in kept:
-        value = kept.pop(strength)
+    if strength in cache:
+        value = cache.pop(strength)
     else:
-        while len(kept) >= KEPT:
-            del kept[next(iter(kept))]
+        while len(cache) >= MAX_CACHED:
+            del cache[next(iter(cache))]
         value = make()
     if value is not None:
-        kept[strength] = value
+        cache[strength] = value
     return value

@@ -1,12 +1,12 @@
-"""Encode texts so that nothing in them becomes a special token: what a person types is characters, whatever it says.
+"""An encoder that reads every text as ordinary characters, so that no text can contain a special token.
 
-A tokenizer turns `<|endoftext|>` in a text into the token that ends texts, and a Unigram model finds `</s>` among its own
-pieces. Here the special tokens have names that cannot be typed, in a copy of the tokenizer; all else is as it was.
+A tokenizer turns `<|endoftext|>` in a text into the token that ends texts, and a Unigram model finds `</s>` among its
+pieces. In a copy of the tokenizer, the special tokens here get names that nobody can type; nothing else changes.
 """
 
 import json
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,62 +16,107 @@ from phi2demo.errors import ModelError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-_UNTYPED = f"\x00{secrets.token_hex(8)}:"
-"""Begins the names of special tokens in the copy: another one in every process, so that no text can hold it."""
+_SECRET_PREFIX = f"\x00{secrets.token_hex(8)}:"
+"""Prefix of the special tokens' names in the copy; a new one in every process, so that no text can contain it."""
+
+
+UNFINISHED = "\ufffd"
+"""The character that a decoder writes for the bytes of an incomplete character."""
+
+Span = tuple[int, int]
+"""Start and end of a token in a text, in characters."""
+
+
+def fill_gaps(offsets: Sequence[Span], length: int) -> tuple[Span, ...]:
+    """Turn a tokenizer's offsets into spans without gaps from 0 to `length`: white space belongs to the token after it.
+
+    A byte-level tokenizer can split one character into several tokens, whose spans then overlap.
+    """
+    spans: list[Span] = []
+    covered = 0
+    for start, end in offsets:
+        spans.append((min(start, covered), max(end, covered)))
+        covered = spans[-1][1]
+    if spans:
+        spans[-1] = (spans[-1][0], length)
+    return tuple(spans)
+
+
+def decode_with_spans(ids: Sequence[int], decode: Callable[[Sequence[int]], str]) -> tuple[str, tuple[Span, ...]]:
+    """Return the text of token ids, and the span of each; a special token has no text and an empty span."""
+    text = decode(ids)
+    is_silent = [not decode([token]) for token in ids]
+    ends = [0]
+    for count in range(1, len(ids)):
+        so_far = decode(ids[:count])
+        whole = so_far if text.startswith(so_far) else so_far.rstrip(UNFINISHED)
+        ends.append(max(len(whole), ends[-1]))
+    ends.append(len(text))
+    completed = list(ends)
+    for index in range(len(ids) - 1, 0, -1):  # a part of a character belongs where the character is complete
+        if ends[index] == ends[index - 1] and not is_silent[index - 1]:
+            completed[index] = max(completed[index], completed[index + 1])
+    spans: list[Span] = []
+    for index, silent in enumerate(is_silent):
+        start, end = ends[index], ends[index] if silent else completed[index + 1]
+        if start == end and not silent and spans:
+            start = spans[-1][0]
+        spans.append((start, end))
+    return text, tuple(spans)
 
 
 @dataclass(frozen=True)
 class EncodedText:
-    """A text as token ids, each with the span of characters that it is of."""
+    """The token ids of a text, each with its span of characters."""
 
     ids: tuple[int, ...]
-    spans: tuple[tuple[int, int], ...]
+    spans: tuple[Span, ...]
 
 
 class TextEncoder:
-    """Encodes texts and prompts for one tokenizer."""
+    """Encodes texts and prompts with one tokenizer."""
 
     def __init__(self, tokenizer: "PreTrainedTokenizerBase", *, end_ids: Iterable[int] = ()) -> None:
-        """`end_ids` are tokens that end an answer, beside those that the tokenizer itself calls special.
-
-        Raises ModelError where the tokenizer is not one of the library `tokenizers`.
-        """
+        """`end_ids` are further tokens that end an answer. Raises ModelError where there is no fast tokenizer."""
         self._copy: Any = _renamed(tokenizer, special_tokens(tokenizer, end_ids))
         self._begin_ids, self._begin_text = _beginning(tokenizer)
 
     def encode(self, text: str) -> EncodedText:
-        """`text` alone, without the tokens that begin or end a text."""
-        found = self._copy.encode(text, add_special_tokens=False)
-        return EncodedText(tuple(found.ids), tuple(found.offsets))
+        """Encode `text` without the tokens that begin or end a text."""
+        encoding = self._copy.encode(text, add_special_tokens=False)
+        return EncodedText(tuple(encoding.ids), tuple(encoding.offsets))
 
     def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
-        """The ids of each text alone."""
-        return [found.ids for found in self._copy.encode_batch_fast(list(texts), add_special_tokens=False)]
+        """Encode each text without the tokens that begin or end a text."""
+        return [encoding.ids for encoding in self._copy.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def encode_prompts(self, prompts: Sequence[str]) -> list[list[int]]:
-        """The ids of each prompt, with what this model has before a text.
+        """Encode each prompt with the tokens that this model expects before a text.
 
-        `END_OF_TEXT` at the very beginning of a prompt stands for the token that begins a text; anywhere else it is
-        characters.
+        `END_OF_TEXT` at the very beginning of a prompt stands for the token that begins a text; anywhere else it is read
+        as characters.
         """
         begins = [prompt.startswith(END_OF_TEXT) for prompt in prompts]
         texts = [
             self._begin_text + prompt.removeprefix(END_OF_TEXT) if begin else prompt
             for prompt, begin in zip(prompts, begins, strict=True)
         ]
-        encoded = self._copy.encode_batch_fast(texts, add_special_tokens=True)
-        return [[*(self._begin_ids if begin else ()), *found.ids] for found, begin in zip(encoded, begins, strict=True)]
+        encodings = self._copy.encode_batch_fast(texts, add_special_tokens=True)
+        return [
+            [*(self._begin_ids if begin else ()), *encoding.ids]
+            for encoding, begin in zip(encodings, begins, strict=True)
+        ]
 
     def count(self, text: str) -> int:
-        """Tokens of a text, or of a prompt that begins with `END_OF_TEXT`."""
+        """Count the tokens of a text, or of a prompt that begins with `END_OF_TEXT`."""
         return int(text.startswith(END_OF_TEXT)) + len(self.encode(text.removeprefix(END_OF_TEXT)).ids)
 
 
 def special_tokens(tokenizer: "PreTrainedTokenizerBase", end_ids: Iterable[int] = ()) -> dict[int, str]:
-    """The tokens that say where texts, turns and answers begin and end, by id.
+    """Return the tokens that mark where texts, turns and answers begin and end, by id.
 
-    That is what the tokenizer calls special, what ends an answer, and of its other added tokens those that its chat
-    template writes or that look like `<|...|>`. Added tokens that are ordinary text, such as runs of spaces, are not.
+    These are the tokens that the tokenizer calls special, those that end an answer, and the added tokens that its chat
+    template contains or that look like `<|...|>`. Added tokens of ordinary text, such as runs of spaces, are not.
     """
     template = tokenizer.chat_template if isinstance(tokenizer.chat_template, str) else ""
     ends = set(end_ids)
@@ -88,20 +133,20 @@ def special_tokens(tokenizer: "PreTrainedTokenizerBase", end_ids: Iterable[int] 
 
 
 def _renamed(tokenizer: "PreTrainedTokenizerBase", special: dict[int, str]) -> Any:
-    """A copy of the tokenizer whose special tokens have names that no text holds."""
+    """Copy the tokenizer, with names for its special tokens that no text contains."""
     from tokenizers import Tokenizer
 
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise ModelError(
-            "This model's tokenizer is not one that is read here. Save it as tokenizer.json, and try again."
+            "The tokenizer of this model has no tokenizer.json, which is needed here. Save it as one, and try again."
         )
-    written = json.loads(backend.to_str())
-    names = {content: f"{_UNTYPED}{token_id}" for token_id, content in special.items()}
-    for token in written["added_tokens"]:
+    state = json.loads(backend.to_str())
+    names = {content: f"{_SECRET_PREFIX}{token_id}" for token_id, content in special.items()}
+    for token in state["added_tokens"]:
         if token["content"] in names:
             token |= {"content": names[token["content"]], "normalized": False}
-    model = written["model"]
+    model = state["model"]
     vocabulary = model.get("vocab")
     if isinstance(vocabulary, dict):
         model["vocab"] = {names.get(piece, piece): token_id for piece, token_id in vocabulary.items()}
@@ -111,27 +156,24 @@ def _renamed(tokenizer: "PreTrainedTokenizerBase", special: dict[int, str]) -> A
         model["unk_token"] = names[model["unk_token"]]
     if "merges" in model:
         model["merges"] = [merge for merge in model["merges"] if not _parts(merge) & names.keys()]
-    copy = Tokenizer.from_str(json.dumps(written))
+    copy = Tokenizer.from_str(json.dumps(state))
     copy.no_padding()
     copy.no_truncation()
     return copy
 
 
 def _parts(merge: str | list[str]) -> set[str]:
-    """The two pieces that a merge of byte-pair encoding joins, and what they become."""
+    """Return the two pieces that a merge of byte-pair encoding joins, and the result."""
     first, second = merge.split(" ", 1) if isinstance(merge, str) else merge
     return {first, second, first + second}
 
 
 def _beginning(tokenizer: "PreTrainedTokenizerBase") -> tuple[tuple[int, ...], str]:
-    """What stands where a text begins, as ids or as text.
-
-    Nothing where the tokenizer sets it itself; a line break where it has no token for it.
-    """
+    """Return what precedes a text, as ids or as text: nothing where the tokenizer adds it, else a token or a line break."""
     if tokenizer.encode("", verbose=False):
         return (), ""
-    known = tokenizer.convert_tokens_to_ids(END_OF_TEXT)
-    if known not in (None, tokenizer.unk_token_id) or END_OF_TEXT in (tokenizer.bos_token, tokenizer.eos_token):
-        return (int(tokenizer.convert_tokens_to_ids(END_OF_TEXT)),), ""
+    token_id = tokenizer.convert_tokens_to_ids(END_OF_TEXT)
+    if token_id not in (None, tokenizer.unk_token_id) or END_OF_TEXT in (tokenizer.bos_token, tokenizer.eos_token):
+        return (int(token_id),), ""
     token = tokenizer.bos_token or tokenizer.eos_token
     return ((int(tokenizer.convert_tokens_to_ids(token)),), "") if token else ((), "\n")

@@ -1,4 +1,4 @@
-"""Follow a batch while it is generated: text so far, and every reason to stop. The only way generation is stopped."""
+"""The watch over a batch during generation: its text so far, and every reason to stop. Nothing else stops generation."""
 
 import re
 import threading
@@ -10,94 +10,52 @@ import torch
 from transformers import StoppingCriteria
 
 from phi2demo.engine.engine import Candidate, Completion, GenerationOptions, Snapshot, StopReason
+from phi2demo.engine.text_encoder import UNFINISHED
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-LONGEST_TURN = 120
-"""Bytes of what is repeated."""
-CHECK_EVERY = 8
-"""Tokens between two looks at an output that is being written."""
+LONGEST_UNIT = 120
+"""Most bytes of a passage whose repetition counts as a loop."""
+LOOP_CHECK_TOKENS = 8
+"""Number of new tokens after which an output is searched for a loop again."""
 TAIL_TOKENS = 400
-"""Of an output that is being written, as many of its last tokens are looked at."""
+"""Number of last tokens of an output that are searched for a loop."""
 
 _LOOP = re.compile(
     rb"(?P<a>.)(?P=a){29}|(?P<b>..)(?P=b){14}|(?P<c>.{3})(?P=c){9}|(?P<d>.{4})(?P=d){7}|(?P<e>.{5})(?P=e){5}"
-    rb"|(?P<f>.{6,19}?)(?P=f){4}|(?P<g>.{20,39}?)(?P=g){3}|(?P<h>.{40,%d}?)(?P=h){2}" % LONGEST_TURN,
+    rb"|(?P<f>.{6,19}?)(?P=f){4}|(?P<g>.{20,39}?)(?P=g){3}|(?P<h>.{40,%d}?)(?P=h){2}" % LONGEST_UNIT,
     re.DOTALL,
 )
-"""The same again and again: 30 bytes and more, in five turns and more of up to 19 bytes, four of up to 39, three of more.
+"""A loop: at least 30 bytes in which a unit of up to 19 bytes stands five times, of up to 39 four times, of more three times.
 
-Bytes of UTF-8: a character of Chinese is as much as three letters. Of 300,000 texts that people wrote, 8 hold such a passage
-("Bang! bang! bang! bang! bang! b").
+Bytes are those of UTF-8, so that a Chinese character counts as much as three letters. Of 300,000 texts that people wrote,
+8 contain such a passage ("Bang! bang! bang! bang! bang! b").
 """
 
 
-def loop_end(text: str) -> int | None:
-    """Where `text` has become a loop, as the place after the turn that made it one; None where it is none.
+def find_loop_end(text: str) -> int | None:
+    """Return the position at which `text` has become a loop, or None where it contains none.
 
-    A row of dashes or dots is none: what is repeated holds a letter or a digit.
+    The repeated unit must contain a letter or digit, so that a row of dashes or dots is no loop.
     """
     encoded = text.encode(errors="replace")
-    found = _LOOP.search(encoded)
-    while found is not None:
-        if any(map(str.isalnum, found[0].decode(errors="ignore"))):
-            return len(encoded[: found.end()].decode(errors="ignore"))
-        found = _LOOP.search(encoded, found.end())
+    match = _LOOP.search(encoded)
+    while match is not None:
+        if any(map(str.isalnum, match[0].decode(errors="ignore"))):
+            return len(encoded[: match.end()].decode(errors="ignore"))
+        match = _LOOP.search(encoded, match.end())
     return None
 
 
-UNFINISHED = "\ufffd"
-"""What a decoder writes for bytes that are no whole character yet."""
-
-Span = tuple[int, int]
-
-
-def covering(offsets: Sequence[Span], length: int) -> tuple[Span, ...]:
-    """A tokenizer's offsets as spans without gaps from 0 to `length`: each token holds the white space before it.
-
-    A byte-level tokenizer can cut one character into several tokens: their spans overlap.
-    """
-    spans: list[Span] = []
-    covered = 0
-    for start, end in offsets:
-        spans.append((min(start, covered), max(end, covered)))
-        covered = spans[-1][1]
-    if spans:
-        spans[-1] = (spans[-1][0], length)
-    return tuple(spans)
-
-
-def decoded(ids: Sequence[int], decode: Callable[[Sequence[int]], str]) -> tuple[str, tuple[Span, ...]]:
-    """The text of token ids and each token's span in it; a special token, which has no text, has an empty span."""
-    text = decode(ids)
-    silent = [not decode([token]) for token in ids]
-    ends = [0]
-    for count in range(1, len(ids)):
-        so_far = decode(ids[:count])
-        whole = so_far if text.startswith(so_far) else so_far.rstrip(UNFINISHED)
-        ends.append(max(len(whole), ends[-1]))
-    ends.append(len(text))
-    reached = list(ends)
-    for at in range(len(ids) - 1, 0, -1):  # a part of a character belongs where the character is finished
-        if ends[at] == ends[at - 1] and not silent[at - 1]:
-            reached[at] = max(reached[at], reached[at + 1])
-    spans: list[Span] = []
-    for at, quiet in enumerate(silent):
-        start, end = ends[at], ends[at] if quiet else reached[at + 1]
-        if start == end and not quiet and spans:
-            start = spans[-1][0]
-        spans.append((start, end))
-    return text, tuple(spans)
-
-
 REPORT_EVERY_S = 0.04
+"""Seconds between two reports of a batch."""
 
 
 class Watch(StoppingCriteria):
-    """A stopping criterion that sees every token of every row and reports at most every 40 ms.
+    """A stopping criterion that sees every token of every row, and reports the texts so far.
 
-    It never raises: an exception inside `generate(adapter_names=...)` would leave PEFT's hooks behind.
+    It never raises, since an exception inside `generate(adapter_names=...)` would leave PEFT's hooks behind.
     """
 
     def __init__(
@@ -122,11 +80,11 @@ class Watch(StoppingCriteria):
         self._first_token_s: float | None = None
         self._reported_at = 0.0
         self._steps = 0
-        self._stops = [(*options.stop, *own) for own in stops]
+        self._stops = [(*options.stop, *row_stops) for row_stops in stops]
         self._longest_stops = [max((len(text.encode()) for text in texts), default=0) for texts in self._stops]
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor, **_: object) -> torch.BoolTensor:
-        """Which rows are done, of shape (rows x beams,)."""
+        """Return which rows are done, of shape (rows x beams,)."""
         self._steps += 1
         if self._first_token_s is None:
             self._first_token_s = self.seconds
@@ -147,43 +105,46 @@ class Watch(StoppingCriteria):
 
     @property
     def seconds(self) -> float:
-        """Since the batch started computing."""
+        """Return the seconds since the batch started."""
         return time.monotonic() - self._started
 
     def halt_reason(self) -> StopReason | None:
-        """Whether everything has to end now, whatever the rows have."""
+        """Return why the whole batch has to end now, or None."""
         if self._halted():
             return "stopped"
         return "time" if self.seconds > self._options.time_limit_s else None
 
     def mark_ended(self, rows: Iterable[int]) -> None:
-        """Note that these have ended by now; beam search knows it, the tokens that it tries do not tell."""
+        """Note the time at which these rows ended; beam search calls it, since its tokens do not show it."""
         for row in rows:
             self._ended_s[row] = self._ended_s[row] or self.seconds
 
     def snapshot(self) -> Snapshot:
-        """The texts so far."""
+        """Return the texts so far."""
         beams = self._options.num_beams > 1
         count = self._steps * len(self._ids) if beams else sum(map(len, self._ids))
         texts = tuple(map(self._text, range(len(self._ids))))
         return Snapshot(texts, count, self.seconds, self._first_token_s)
 
     def finish(self, outputs: list[list[list[int]]] | None) -> Snapshot:
-        """The last snapshot; `outputs` are those of a beam search by row, best first, or None if none ran to its end."""
+        """Return the last snapshot. `outputs` has a beam search's outputs by row, best first; None where there was none."""
         candidates: list[tuple[Candidate, ...]] = [() for _ in self._ids]
         if outputs is not None and self._options.num_beams > 1:
-            for row, each in enumerate(outputs):
-                found = tuple(self._candidate(row, ids) for ids in each)
-                self._ids[row] = list(found[0].token_ids)
+            for row, beams in enumerate(outputs):
+                row_candidates = tuple(self._candidate(row, ids) for ids in beams)
+                self._ids[row] = list(row_candidates[0].token_ids)
                 if self._reasons[row] is None:
-                    self._reasons[row], candidates[row] = found[0].stop_reason, found
+                    self._reasons[row], candidates[row] = row_candidates[0].stop_reason, row_candidates
         completions = tuple(
             Completion(
-                self._text(row), tuple(ids), prompt_tokens, reason or self.halt_reason() or "length", ended_s, found
+                self._text(row),
+                tuple(ids),
+                self._prompt_tokens[row],
+                self._reasons[row] or self.halt_reason() or "length",
+                self._ended_s[row],
+                candidates[row],
             )
-            for row, (ids, reason, prompt_tokens, ended_s, found) in enumerate(
-                zip(self._ids, self._reasons, self._prompt_tokens, self._ended_s, candidates, strict=True)
-            )
+            for row, ids in enumerate(self._ids)
         )
         texts = tuple(completion.text for completion in completions)
         return Snapshot(texts, sum(map(len, self._ids)), self.seconds, self._first_token_s, completions)
@@ -195,7 +156,7 @@ class Watch(StoppingCriteria):
             self._ids[row].append(token)
             if token in self._end_ids:
                 self._reasons[row] = "end"
-            elif self._at_stop_string(row):
+            elif self._ends_at_stop_string(row):
                 self._reasons[row] = "stop string"
             elif self._loops(row):
                 self._reasons[row] = "loop"
@@ -208,9 +169,9 @@ class Watch(StoppingCriteria):
 
     def _loops(self, row: int) -> bool:
         ids = self._ids[row]
-        return len(ids) % CHECK_EVERY == 0 and loop_end(self._decode(ids[-TAIL_TOKENS:])) is not None
+        return len(ids) % LOOP_CHECK_TOKENS == 0 and find_loop_end(self._decode(ids[-TAIL_TOKENS:])) is not None
 
-    def _at_stop_string(self, row: int) -> bool:
+    def _ends_at_stop_string(self, row: int) -> bool:
         longest = self._longest_stops[row]
         if not longest:
             return False
@@ -221,25 +182,25 @@ class Watch(StoppingCriteria):
         return any(stop in text for stop in self._stops[row])
 
     def _candidate(self, row: int, ids: list[int]) -> Candidate:
-        """Up to the end token, or to the token that completes a stop string or a loop: beams run on behind these."""
+        """Cut a beam after its end token, or after the token that completes a stop string or a loop."""
         ids = self._until_end(ids)
         ended = bool(ids) and ids[-1] in self._end_ids
         reason: StopReason = "end" if ended else self._length_reason()
         if self._holds_stop_string(row, ids):
-            ids = _first(ids, lambda part: self._holds_stop_string(row, part))
+            ids = _shortest_start(ids, lambda part: self._holds_stop_string(row, part))
             reason = "stop string"
-        if loop_end(self._shown(row, ids)) is not None:
-            ids = _first(ids, lambda part: loop_end(self._shown(row, part)) is not None)
+        if find_loop_end(self._display_text(row, ids)) is not None:
+            ids = _shortest_start(ids, lambda part: find_loop_end(self._display_text(row, part)) is not None)
             reason = "loop"
-        return Candidate(self._shown(row, ids), tuple(ids), reason)
+        return Candidate(self._display_text(row, ids), tuple(ids), reason)
 
     def _text(self, row: int) -> str:
-        return self._shown(row, self._ids[row])
+        return self._display_text(row, self._ids[row])
 
-    def _shown(self, row: int, ids: list[int]) -> str:
-        """Without end tokens, up to the first stop string, and without half a character at the end."""
+    def _display_text(self, row: int, ids: list[int]) -> str:
+        """Decode without end tokens, up to the first stop string, and without an incomplete character at the end."""
         text = self._decode([token for token in ids if token not in self._end_ids])
-        starts = [at for at in (text.find(stop) for stop in self._stops[row]) if at >= 0]
+        starts = [start for start in (text.find(stop) for stop in self._stops[row]) if start >= 0]
         return (text[: min(starts)] if starts else text).rstrip(UNFINISHED)
 
     def _decode(self, ids: list[int]) -> str:
@@ -248,17 +209,17 @@ class Watch(StoppingCriteria):
         return text
 
     def _until_end(self, ids: list[int]) -> list[int]:
-        for at, token in enumerate(ids):
+        for index, token in enumerate(ids):
             if token in self._end_ids:
-                return ids[: at + 1]
+                return ids[: index + 1]
         return ids
 
 
-def _first(ids: list[int], holds: Callable[[list[int]], bool]) -> list[int]:
-    """The shortest beginning that `holds`; the whole of them does."""
+def _shortest_start(ids: list[int], holds: Callable[[list[int]], bool]) -> list[int]:
+    """Return the shortest beginning of `ids` for which `holds` is true; it is true for all of them."""
     return next(ids[:end] for end in range(1, len(ids) + 1) if holds(ids[:end]))
 
 
-def halted_by(*events: threading.Event) -> Callable[[], bool]:
-    """Whether any of the events is set."""
+def any_set(*events: threading.Event) -> Callable[[], bool]:
+    """Return a function that says whether any of the events is set."""
     return lambda: any(event.is_set() for event in events)

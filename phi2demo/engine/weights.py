@@ -1,4 +1,4 @@
-"""Names, shapes and integrity of weight files, from their safetensors headers. Loads no weights, imports no torch."""
+"""Names, shapes and integrity of weight files, read from their safetensors headers. Loads no weights."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ BASE_INDEX = "model.safetensors.index.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 Shapes = dict[str, tuple[int, ...]]
-"""Of tensors, by name."""
+"""Shape of each tensor by its name."""
 
 _BYTES = {
     **dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2", "F8_E8M0"), 1),
@@ -36,9 +36,9 @@ class _Tensor:
 
 
 def base_weight_files(folder: Path, present: set[str], *, name: str) -> tuple[str, ...]:
-    """Names of the files that hold a base's weights, among those `present` in it (in `folder`, or on the hub).
+    """Return the names of a base's weight files among `present`, the files in `folder` or on the hub.
 
-    The index of a sharded base must be in `folder`. Raises ModelError where there are none, or a shard is missing.
+    The index of a sharded base must be in `folder`. Raises ModelError where there are no weights, or a shard is missing.
     """
     if BASE_WEIGHTS in present:
         return (BASE_WEIGHTS,)
@@ -55,20 +55,20 @@ def base_weight_files(folder: Path, present: set[str], *, name: str) -> tuple[st
     missing = [shard for shard in shards if shard not in present]
     if missing:
         raise ModelError(
-            f"{name} lacks {len(missing)} of its {len(shards)} weight files: {_some(missing)}. Download them again."
+            f"{name} lacks {len(missing)} of its {len(shards)} weight files: {_first_three(missing)}. Download them again."
         )
     return shards
 
 
 def adapter_weight_files(present: set[str], *, name: str) -> tuple[str, ...]:
-    """The file of an adapter's weights, as a tuple of one. Raises ModelError where there is none."""
+    """Return the name of an adapter's weight file, as a tuple of one. Raises ModelError where it is missing."""
     if ADAPTER_WEIGHTS not in present:
         raise ModelError(_no_weights(name, ADAPTER_WEIGHTS, present))
     return (ADAPTER_WEIGHTS,)
 
 
 def read_shapes(folder: Path, files: tuple[str, ...]) -> Shapes:
-    """Shapes of all tensors in `files`. Raises ModelError where a file is damaged or cut short."""
+    """Read the shapes of all tensors in `files`. Raises ModelError where a file is damaged or cut short."""
     shapes: Shapes = {}
     for file in files:
         shapes.update({name: tensor.shape for name, tensor in _read_header(folder / file).items()})
@@ -76,7 +76,7 @@ def read_shapes(folder: Path, files: tuple[str, ...]) -> Shapes:
 
 
 def fingerprint(folder: Path, files: tuple[str, ...]) -> str:
-    """First 12 hex digits of the SHA-256 over the bytes of `files`, in the order of their names."""
+    """Return the first 12 hex digits of the SHA-256 over the bytes of `files`, sorted by name."""
     digest = hashlib.sha256()
     for file in sorted(files):
         with (folder / file).open("rb") as stream:
@@ -86,7 +86,7 @@ def fingerprint(folder: Path, files: tuple[str, ...]) -> str:
 
 
 def read_json(path: Path, *, name: str) -> dict[str, Any]:
-    """A JSON object from the folder of `name`. Raises ModelError where it is none."""
+    """Read a JSON object from the folder of `name`, a base or adapter. Raises ModelError where it is damaged."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -97,12 +97,12 @@ def read_json(path: Path, *, name: str) -> dict[str, Any]:
 
 
 def count(shapes: Shapes) -> int:
-    """Numbers in all tensors."""
+    """Count the numbers in all tensors."""
     return sum(math.prod(shape) for shape in shapes.values())
 
 
 def _read_header(path: Path) -> dict[str, _Tensor]:
-    """The checked header: JSON of tensors whose bytes follow one another up to the end of the file."""
+    """Read the header of a safetensors file and check that its tensors fill the file without gaps."""
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(8)
@@ -110,7 +110,7 @@ def _read_header(path: Path) -> dict[str, _Tensor]:
         if start == b"version ":
             raise ModelError(f"{path.name} is a Git LFS pointer, not the weights; run `git lfs pull`.")
         if len(start) < 8 or length > min(size - 8, _LONGEST_HEADER):
-            raise _damaged(path, f"its header should have {length:,} bytes, the file has {size:,}")
+            raise _damaged(path, f"its header should have {length:,} bytes, but the file has {size:,}")
         raw = file.read(length)
     try:
         header = json.loads(raw)
@@ -135,26 +135,25 @@ def _check_layout(path: Path, tensors: dict[str, _Tensor], *, data_bytes: int) -
     for name, tensor in sorted(tensors.items(), key=lambda item: (item[1].begin, item[1].end)):
         width = _BYTES.get(tensor.dtype)
         if tensor.begin != position or (width and tensor.end - tensor.begin != width * math.prod(tensor.shape)):
-            raise _damaged(path, f"{name} does not lie where its shape puts it")
+            raise _damaged(path, f"the bytes of {name} do not match its shape")
         position = tensor.end
     if position != data_bytes:
-        raise _damaged(path, f"its tensors should take {position:,} bytes, {data_bytes:,} are there")
+        raise _damaged(path, f"its tensors should take {position:,} bytes, but the file has {data_bytes:,}")
 
 
-def _damaged(path: Path, how: str) -> ModelError:
-    return ModelError(f"{path.name} is damaged or cut short: {how}. Copy or download it again.")
+def _damaged(path: Path, fault: str) -> ModelError:
+    return ModelError(f"{path.name} is damaged or cut short: {fault}. Copy or download it again.")
 
 
-def _no_weights(name: str, wanted: str, present: set[str]) -> str:
+def _no_weights(name: str, file_name: str, present: set[str]) -> str:
     pickled = sorted(file for file in present if file.endswith(_PICKLED) and file != "training_args.bin")
     if pickled:
         return (
-            f"{name} has its weights as {_some(pickled)} only. That is a pickle, which can run any code when read; "
-            f"convert it to {wanted} (save_pretrained writes it) on a machine where you trust it."
+            f"{name} has its weights as {_first_three(pickled)} only. That is a pickle, which can run any code when read; "
+            f"convert it to {file_name} (save_pretrained writes it) on a machine where you trust it."
         )
-    return f"{name} has no weights: {wanted} is not there. Give another folder, or copy the file into it."
+    return f"{name} has no weights: {file_name} is missing. Give another folder, or copy the file into it."
 
 
-def _some(names: list[str]) -> str:
-    """The first three."""
+def _first_three(names: list[str]) -> str:
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

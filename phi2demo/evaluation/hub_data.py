@@ -10,8 +10,8 @@ from typing import Any
 
 from phi2demo.data.corpus import KINDS
 from phi2demo.data.rows import Row
-from phi2demo.engine.hub import REACH_S, UnreachableError, within
-from phi2demo.errors import DataError, SettingsError
+from phi2demo.engine.hub import REACH_S, run_with_timeout
+from phi2demo.errors import DataError, HubUnreachableError, SettingsError
 
 FETCH_S = 1800.0
 """Until all rows are here."""
@@ -68,9 +68,9 @@ def fetch(wanted: HubData, folder: Path, *, token: str | None = None) -> HubData
             f"--data {wanted.id} is no folder here. To read it from the hub, pip install datasets."
         ) from error
     try:
-        found = replace(wanted, revision=within(REACH_S, lambda: revision_of(wanted.id, token)))
-        rows = within(FETCH_S, lambda: list(_rows(found, token)))
-    except UnreachableError as error:
+        found = replace(wanted, revision=run_with_timeout(REACH_S, lambda: revision_of(wanted.id, token)))
+        rows = run_with_timeout(FETCH_S, lambda: list(_rows(found, token)))
+    except HubUnreachableError as error:
         raise DataError(
             f"There is no folder {wanted.id}, and the hub was not reached ({error}). Give a folder, or try again."
         ) from error

@@ -153,7 +153,7 @@ _UNWRITABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 T = TypeVar("T")
 
 
-class WrongError(Exception):
+class _WrongFieldError(Exception):
     """A field is not what it should be."""
 
 
@@ -162,7 +162,7 @@ class Fields:
 
     def __init__(self, value: object, where: str) -> None:
         if not isinstance(value, Mapping):
-            raise WrongError(f"{where} is no object")
+            raise _WrongFieldError(f"{where} is no object")
         self._value, self.where = value, where
 
     def __contains__(self, name: object) -> bool:
@@ -201,10 +201,10 @@ class Fields:
         found = self._value.get(name)
         right = isinstance(found, kind) and (kind is bool or not isinstance(found, bool))
         if found is None:
-            raise WrongError(f"{self.where}.{name} is missing")
+            raise _WrongFieldError(f"{self.where}.{name} is missing")
         if not right or not fits(found):
             shown = repr(found)
-            raise WrongError(f"{self.where}.{name} is {shown[:40]}{'…' if len(shown) > 40 else ''}")
+            raise _WrongFieldError(f"{self.where}.{name} is {shown[:40]}{'…' if len(shown) > 40 else ''}")
         return found
 
 
@@ -360,7 +360,7 @@ def as_report(report: object, *, name: str = "The file") -> ReportValue:
             test_sets=tuple(_test_set(each) for each in found.several("test_sets", at_most=MAX_TEST_SETS)),
             note=(environment and environment.optional("note", environment.text)) or "",
         )
-    except WrongError as error:
+    except _WrongFieldError as error:
         raise DataError(
             f"{name} is no report of an evaluation: {error}. Give a report.json of python -m phi2demo evaluate."
         ) from error
@@ -370,7 +370,7 @@ def as_test_sets(test_sets: Sequence[object], *, name: str = "The file") -> tupl
     """The measures of one or several reports, checked; DataError says which field is missing or wrong."""
     try:
         return tuple(_test_set(Fields(each, f"test_sets[{at}]")) for at, each in enumerate(test_sets))
-    except WrongError as error:
+    except _WrongFieldError as error:
         raise DataError(f"{name} has a measure that is none of an evaluation: {error}.") from error
 
 
@@ -396,7 +396,7 @@ def _contamination(found: Fields) -> ContaminationValue:
 def _slice(found: Fields) -> SliceValue:
     by = found.text("by")
     if by not in DIMENSIONS:
-        raise WrongError(f"{found.where}.by is {by!r}")
+        raise _WrongFieldError(f"{found.where}.by is {by!r}")
     figures = tuple(_figure(each) for each in found.several("figures"))
     bounds = found.optional("bounds", found.inner)
     return SliceValue(
@@ -415,7 +415,7 @@ def _figure(found: Fields) -> FigureValue:
     difference = found.optional("difference", found.inner)
     values = {system: _score(scores.inner(system)) for system in SYSTEMS if system in scores}
     if base is not None and (base not in BASES or base not in values):
-        raise WrongError(f"{found.where}.base is {base!r}")
+        raise _WrongFieldError(f"{found.where}.base is {base!r}")
     return FigureValue(
         metric=found.text("metric"),
         title=found.text("title"),

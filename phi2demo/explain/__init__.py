@@ -1,4 +1,4 @@
-"""Which words of a person's text made the model write its output, and how sure that is. Knows nothing of torch or the page.
+"""Explanations: which parts of a text made the model write its output, and how reliable that is. Knows no torch and no page.
 
-Start with `run.explain`; it takes a `request.ExplainRequest` and ends in an `attribution.Attribution`.
+Start with `job.explain`: it takes a `request.ExplainRequest`, and its last step holds an `attribution.Attribution`.
 """

@@ -1,19 +1,13 @@
-"""What an explanation is: how much each unit of the text did for each output token, and how sure that is."""
+"""The result of an explanation: how much each unit of the text did for each output token, and how reliable that is."""
 
-import csv
-import io
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from phi2demo.data.files import csv_text
 from phi2demo.engine.engine import ModelInfo
 from phi2demo.explain.request import ExplainRequest
-from phi2demo.explain.units import Unit, UnitKind
-
-Values = NDArray[np.float64]
+from phi2demo.explain.units import Unit, UnitKind, Values
 
 
 @dataclass(frozen=True)
@@ -22,93 +16,100 @@ class OutputToken:
 
     id: int
     text: str
-    """The characters it is of; tokens that share a character have the same."""
+    """Its characters; tokens that share a character have the same text."""
     start: int
-    """In the text of its piece."""
+    """The first character in the text of the output of its piece."""
     end: int
     piece: int = 0
-    side: Literal["this", "that"] = "this"
-    """That: of the text typed after "instead of"; its values count against."""
+    side: Literal["output", "contrast"] = "output"
+    """Contrast: a token of the text typed after "instead of", whose values count against the output."""
+
+    @property
+    def place(self) -> tuple[int, str, int, int]:
+        """The characters that it stands for: tokens with the same place share a character and are shown once."""
+        return self.piece, self.side, self.start, self.end
 
 
 @dataclass(frozen=True)
 class Curve:
-    """How the explained value changes as units are taken away or put back, the strongest supporters first.
+    """How the explained value changes as units are removed or added, the strongest supporters first.
 
-    Petsiuk et al., "RISE", 2018. Areas are means over the curve, in shares of the way from the empty to the whole text.
+    Petsiuk et al., "RISE", 2018. An area is the mean over the curve; 0 is the value of the empty text, 1 that of the whole.
     """
 
     share: tuple[float, ...]
-    """Of the units that are gone (deletion) or there (insertion), from 0 to 1."""
+    """The share of the units that are removed (deletion) or present (insertion), from 0 to 1."""
     values: tuple[float, ...]
     random: tuple[float, ...]
-    """Mean of random orderings."""
+    """The mean of random orderings."""
     area: float
+    """Better than random: lower for deletion, higher for insertion."""
     random_area: float
-    """Mean over random orderings: lower than theirs is better for deletion, higher for insertion."""
+    """The mean over random orderings."""
 
 
 @dataclass(frozen=True)
 class Trust:
-    """What tells how far an explanation can be believed."""
+    """Figures on how reliable an explanation is."""
 
     calls: int
-    """Prompts that the model scored, for this explanation and its trust figures."""
+    """Prompts that the model scored, those for these figures included."""
     seconds: float
     seed: int
     remainder: float
-    """What the values lack to add up to the explained value less the base value, as a share of that."""
+    """The part of the text's effect that is missing from the sum of the values, as a share of the effect."""
     opened: float | None = None
-    """Partition: share of the tree's inner nodes whose credit was measured down to their children."""
+    """Partition: the share of the tree's inner nodes whose credit was measured down to their children."""
     split_evenly: float | None = None
-    """Partition: share of the credit that was only split evenly below a node that was not opened."""
+    """Partition: the share of the credit that was only split evenly below a node that was not opened."""
     standard_error: tuple[float, ...] | None = None
-    """Of each unit's total, where the method samples."""
+    """The standard error of each unit's total, where the method samples."""
     fit: float | None = None
-    """LIME: share of the variance of the masked texts' values that the linear model explains (weighted R²)."""
+    """LIME: the share of the variance of the masked texts' values that the linear model explains (weighted R²)."""
     deletion: Curve | None = None
     insertion: Curve | None = None
     agreement: float | None = None
-    """Spearman's rank correlation of SHAP's and LIME's values of the units."""
+    """Spearman's rank correlation of the units' values by SHAP and by LIME."""
 
 
 @dataclass(frozen=True, eq=False)
 class Attribution:
-    """An explanation. Rows of `values` are units, columns output tokens, in nats of log-probability or of log-odds."""
+    """An explanation. Values are in nats of log-probability or of log-odds."""
 
     request: ExplainRequest
     model: ModelInfo
     units: tuple[Unit, ...]
     kind: UnitKind
     tokens: tuple[OutputToken, ...]
-    """Of the target, and of what was typed after "instead of"."""
+    """The tokens of the target, and of the contrast."""
     values: Values
-    """(units, tokens). Of "that" and of the base in a difference with the opposite sign, so that all add up."""
+    """(units, tokens). Those of a contrast, and of the base in a difference, have the opposite sign: all values add up."""
     base_values: Values
-    """(tokens,): with every unit hidden."""
+    """(tokens,): values with every unit hidden."""
     full_values: Values
-    """(tokens,): with the text as typed."""
+    """(tokens,): values with the text as typed."""
     trust: Trust
-    notes: tuple[str, ...] = field(default=())
-    """What a person should know about this explanation."""
+    notes: tuple[str, ...] = ()
+    """Remarks for the person who reads this explanation."""
 
     @property
     def totals(self) -> Values:
-        """(units,): what each unit did for the whole target."""
+        """(units,): the value of each unit for the whole target."""
         return np.asarray(self.values.sum(1), dtype=np.float64)
 
     @property
     def ranked(self) -> list[int]:
-        """Indices of the units, the strongest first, whatever their sign."""
-        return [int(at) for at in np.argsort(-np.abs(self.totals), kind="stable")]
+        """Indices of the units by the size of their total, the largest first."""
+        return [int(index) for index in np.argsort(-np.abs(self.totals), kind="stable")]
 
     @property
     def output(self) -> str:
         """The text of the target."""
-        return "".join(_distinct(token for token in self.tokens if token.side == "this"))
+        texts = {token.place: token.text for token in self.tokens if token.side == "output"}
+        return "".join(texts.values())
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON values: everything but the weights."""
+        """Return everything as JSON values."""
         request, model = self.request, self.model
         adapter, adapter_revision = model.adapter_of("second" if request.of == "second" else "finetuned")
         return {
@@ -149,25 +150,3 @@ class Attribution:
                 "dtype": model.dtype,
             },
         }
-
-    def to_csv(self) -> str:
-        """A row a unit: rank, unit, start, end, value, and a column for each output token."""
-        rank = {at: place for place, at in enumerate(self.ranked, 1)}
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
-        names = [f"{'not ' if token.side == 'that' else ''}{at}: {token.text}" for at, token in enumerate(self.tokens)]
-        writer.writerow(["rank", "unit", "start", "end", "value", *map(csv_text, names)])
-        for at, (unit, total, row) in enumerate(zip(self.units, self.totals, self.values, strict=True)):
-            writer.writerow([rank[at], csv_text(unit.text), unit.start, unit.end, *(f"{v:.6g}" for v in (total, *row))])
-        return buffer.getvalue()
-
-
-def _distinct(tokens: Any) -> list[str]:
-    """Texts of tokens, once where several are of the same characters."""
-    texts, seen = [], set()
-    for token in tokens:
-        where = (token.piece, token.start, token.end)
-        if where not in seen:
-            texts.append(token.text)
-        seen.add(where)
-    return texts

@@ -1,35 +1,53 @@
-"""How many prompts an explanation will score, how long that takes on this machine, and which units that allows."""
+"""How many prompts an explanation scores, how long that takes on this machine, and the units that this allows."""
 
 import math
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from phi2demo.errors import InputError
-from phi2demo.explain.attribution import Attribution, Values
+from phi2demo.explain.attribution import Attribution
 from phi2demo.explain.faithfulness import curve_calls
 from phi2demo.explain.request import MAX_EXACT_UNITS, ExplainRequest, Method
-from phi2demo.explain.tree import complete_calls
-from phi2demo.explain.units import Unit, UnitKind
+from phi2demo.explain.scoring_plan import UnitsByKind
+from phi2demo.explain.tree import complete_calls, linkage
+from phi2demo.explain.units import Unit, UnitKind, Values
 from phi2demo.explain.value_function import ValueFunction
+
+PATIENCE_S = 10.0
+"""With "auto", the finest units are chosen whose estimate is below this."""
+TRIAL_MASKS = 24
+COMPARISON_EVALS = 200
+"""Masked texts for the other method, whose agreement is measured."""
+MAX_PERMUTED_UNITS = 10
+"""Up to so many units a few hundred evaluations hold enough random orders to come near exact Shapley values. Owen values
+over a tree do not come near them with any number of evaluations: the tree rules out most subsets."""
+
+_COARSER: dict[UnitKind, tuple[UnitKind, ...]] = {
+    "tokens": ("paragraphs", "sentences"),
+    "words": ("paragraphs", "sentences"),
+    "sentences": ("paragraphs",),
+    "paragraphs": (),
+}
+"""The coarser units that the tree over units of a kind keeps together."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What an explanation will take on this machine, from a short trial."""
+    """What an explanation takes on this machine, from a short trial."""
 
     kind: UnitKind
-    """The units chosen."""
+    """The kind of units chosen."""
     units: int
+    """The number of units."""
     calls: int
-    """Prompts to score at most: masked texts that were scored before are not scored again."""
+    """The most prompts to score; masked texts that were scored before are not scored again."""
     seconds: float
 
 
 @dataclass(frozen=True, eq=False)
 class Partial:
-    """Values so far; credit that is not measured down to a unit yet is split evenly."""
+    """The values so far; credit that is not measured down to single units yet is split evenly between them."""
 
     units: tuple[Unit, ...]
     totals: Values
@@ -41,18 +59,18 @@ class ExplainProgress:
     """One step of a running explanation. The last one holds the attribution."""
 
     stage: str
-    """In words: "Measuring how fast this machine is", "Asking with words hidden", "Checking"."""
+    """What is done, in words: "Measuring how fast this machine is", "Checking"."""
     calls: int
     """Prompts scored so far."""
     seconds: float
     estimate: Estimate | None = None
-    """From the second step on."""
+    """Present from the second step on."""
     partial: Partial | None = None
     attribution: Attribution | None = None
 
     @property
     def share(self) -> float:
-        """Of the estimated calls that are done, from 0 to 1."""
+        """The share of the estimated calls that are done, from 0 to 1."""
         if self.attribution is not None:
             return 1.0
         if self.estimate is None:
@@ -60,119 +78,114 @@ class ExplainProgress:
         return min(1.0, self.calls / self.estimate.calls) if self.estimate.calls else 1.0
 
 
-PATIENCE_S = 10.0
-"""Finer units are chosen as long as the estimate is under this."""
-TRIAL_MASKS = 24
-COMPARISON_EVALS = 200
-"""Masked texts for the other method, whose agreement is measured."""
-FEW_UNITS = 10
-"""Up to here a few hundred evaluations are enough random orders to come near exact Shapley values. Owen values over a tree
-do not, however many there are: the tree rules out most subsets."""
+@dataclass(frozen=True)
+class TrialTiming:
+    """What one masked text takes."""
+
+    seconds: float
+    calls: float
+    """Prompts: one for each piece of the text, each side of a contrast and each variant."""
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
-    """What will be asked."""
+class ExplanationPlan:
+    """The units and the method of an explanation."""
 
     units: tuple[Unit, ...]
     tree: Values
     """Linkage over the units; see `tree.linkage`."""
     method: Method
-    """Never auto."""
+    """Never "auto"."""
     estimate: Estimate
 
 
-@dataclass(frozen=True)
-class TrialTiming:
-    """What a masked text costs."""
+def time_trial(value_function: ValueFunction, units_by_kind: UnitsByKind, *, seed: int) -> TrialTiming:
+    """Time a few masked texts with half of the units hidden; the whole text goes first, so that the model is warm.
 
-    seconds: float
-    calls: float
-    """Prompts scored: one a piece of the text, a side of a contrast, and a use."""
-
-
-def trial(value_function: ValueFunction, units: tuple[Unit, ...], *, seed: int) -> TrialTiming:
-    """Time a few masked texts with half of the units hidden; the whole text goes first, so that the model is warm."""
-    value_function.units = units
+    The units are words; for a text of one word, the finest units that there are several of.
+    """
+    kinds = sorted(units_by_kind, key=lambda kind: kind != "words")
+    several = (units_by_kind[kind] for kind in kinds if len(units_by_kind[kind]) > 1)
+    value_function.units = units = next(several, units_by_kind[kinds[0]])
     value_function(np.ones((1, len(units)), dtype=bool))
-    before, calls = value_function.seconds, value_function.calls
+    seconds, calls = value_function.seconds, value_function.calls
     masks = np.random.default_rng(seed).random((TRIAL_MASKS, len(units))) < 0.5
     value_function(masks)
-    if scored := value_function.calls - calls:
-        distinct = len(np.unique(masks, axis=0))
-        return TrialTiming((value_function.seconds - before) / distinct, scored / distinct)
-    return TrialTiming(0.0, 0.0)
+    if value_function.calls == calls:
+        return TrialTiming(0.0, 0.0)
+    distinct = len(np.unique(masks, axis=0))
+    return TrialTiming((value_function.seconds - seconds) / distinct, (value_function.calls - calls) / distinct)
 
 
-def plan(
-    request: ExplainRequest,
-    kinds: Mapping[UnitKind, tuple[Unit, ...]],
-    tree_of: Callable[[UnitKind], Values],
-    timing: TrialTiming,
-) -> Plan:
-    """The units asked for; with "auto" the finest of `kinds` whose estimate is under ten seconds, and that can be told apart.
+def make_plan(request: ExplainRequest, units_by_kind: UnitsByKind, timing: TrialTiming) -> ExplanationPlan:
+    """Plan with the units asked for; with "auto", with the finest units that can be told apart in ten seconds.
 
-    Telling n units apart takes at least 2n masked texts. InputError where exact
-    values of too many units are asked for.
+    To tell n units apart takes at least 2n masked texts. Raises InputError where exact values of too many units are
+    asked for.
     """
     if request.units != "auto":
-        units = kinds[request.units]
-        if request.method == "exact" and len(units) > MAX_EXACT_UNITS:
-            raise InputError(
-                f"Exact Shapley values need every subset of the units, at most {MAX_EXACT_UNITS} of them; this text has "
-                f"{len(units)} {request.units}. Take coarser units or another method."
-            )
-        return _planned(request, request.units, units, tree_of(request.units), timing)
-    plans: list[Plan] = []
-    for kind, units in kinds.items():
-        planned = _planned(request, kind, units, tree_of(kind), timing)
-        count = planned.estimate.units
-        if plans and count < 2:
-            break
-        plans.append(planned)
+        count = len(units_by_kind[request.units])
         if request.method == "exact" and count > MAX_EXACT_UNITS:
+            raise _too_many_for_exact(count, request.units, "Take coarser units or another method.")
+        return _plan_for(request.units, request, units_by_kind, timing)
+    plans: list[ExplanationPlan] = []
+    for kind, units in units_by_kind.items():
+        plan = _plan_for(kind, request, units_by_kind, timing)
+        if plans and len(units) < 2:
+            break
+        plans.append(plan)
+        if request.method == "exact" and len(units) > MAX_EXACT_UNITS:
             continue
-        if planned.estimate.seconds < PATIENCE_S and 2 * count <= request.max_evals:
-            return planned
-    if request.method == "exact" and plans[-1].estimate.units > MAX_EXACT_UNITS:
-        raise InputError(
-            f"Exact Shapley values need every subset of the units, at most {MAX_EXACT_UNITS} of them; this text has "
-            f"{plans[-1].estimate.units} {plans[-1].estimate.kind}. Shorten it, or take another method."
-        )
+        if plan.estimate.seconds < PATIENCE_S and 2 * len(units) <= request.max_evals:
+            return plan
+    coarsest = plans[-1].estimate
+    if request.method == "exact" and coarsest.units > MAX_EXACT_UNITS:
+        raise _too_many_for_exact(coarsest.units, coarsest.kind, "Shorten it, or take another method.")
     return plans[-1]
 
 
-def _planned(
-    request: ExplainRequest, kind: UnitKind, units: tuple[Unit, ...], tree: Values, timing: TrialTiming
-) -> Plan:
-    method = method_for(request, len(units))
-    masks = method_masks(method, len(units), tree, max_evals=request.max_evals)
-    if request.trust and len(units) > 1:
-        masks += curve_calls(len(units)) + min(COMPARISON_EVALS, 2 ** min(len(units), 20))
-    masks = min(masks, 2 ** min(len(units), 30))
-    calls = math.ceil(masks * timing.calls)
-    return Plan(units, tree, method, Estimate(kind, len(units), calls, round(masks * timing.seconds, 2)))
+def _too_many_for_exact(count: int, kind: UnitKind, advice: str) -> InputError:
+    return InputError(
+        f"Exact Shapley values need every subset of the units, at most {MAX_EXACT_UNITS} of them; this text has "
+        f"{count} {kind}. {advice}"
+    )
 
 
-def method_for(request: ExplainRequest, units: int) -> Method:
-    """The method asked for; with "auto" the nearest to exact Shapley values that the evaluations allow."""
+def _plan_for(
+    kind: UnitKind, request: ExplainRequest, units_by_kind: UnitsByKind, timing: TrialTiming
+) -> ExplanationPlan:
+    units = units_by_kind[kind]
+    count = len(units)
+    tree = linkage(units, [units_by_kind[coarser] for coarser in _COARSER[kind] if coarser in units_by_kind])
+    method = _method_for(request, count)
+    masks = _mask_count(method, count, tree, max_evals=request.max_evals)
+    if request.trust and count > 1:
+        masks += curve_calls(count) + min(COMPARISON_EVALS, 2 ** min(count, 20))
+    masks = min(masks, 2 ** min(count, 30))
+    estimate = Estimate(kind, count, math.ceil(masks * timing.calls), round(masks * timing.seconds, 2))
+    return ExplanationPlan(units, tree, method, estimate)
+
+
+def _method_for(request: ExplainRequest, units: int) -> Method:
+    """Return the method asked for; with "auto", the one nearest to exact Shapley values that the evaluations allow."""
     if request.method != "auto":
         return request.method
     if 2**units <= request.max_evals:
         return "exact"
-    return "permutation" if units <= FEW_UNITS and 10 * (2 * units + 1) <= request.max_evals else "partition"
+    enough_orders = units <= MAX_PERMUTED_UNITS and 10 * (2 * units + 1) <= request.max_evals
+    return "permutation" if enough_orders else "partition"
 
 
-def method_masks(method: Method, units: int, tree: Values, *, max_evals: int) -> int:
-    """Masked texts that a method asks for at most."""
+def _mask_count(method: Method, units: int, tree: Values, *, max_evals: int) -> int:
+    """Return how many masked texts a method scores at most."""
     if units == 1:
         return 2
     match method:
         case "exact":
             return int(2 ** min(units, 30))
         case "permutation":
-            length = 2 * units + 1
-            return max(max_evals // length, 1) * length
+            walk = 2 * units + 1
+            return max(max_evals // walk, 1) * walk
         case "lime":
             return max_evals
     return min(max_evals, complete_calls(tree))

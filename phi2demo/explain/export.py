@@ -1,23 +1,30 @@
-"""An explanation as HTML: heatmap, legend, bars, table, curves. Everything from a person or a model is escaped; no script.
+"""An explanation in sentences, as HTML and as CSV. All text from a person or a model is escaped; there is no script.
 
 Colours are set by classes and by `--v`, the strength from 0 to 1; `STYLE` defines them for light and dark.
 """
 
+import csv
+import io
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from phi2demo.data.files import csv_text
 from phi2demo.explain.attribution import Attribution, Curve, OutputToken
 from phi2demo.explain.request import METHODS, VALUES
-from phi2demo.explain.units import Unit
+from phi2demo.explain.units import Unit, Values
 from phi2demo.tasks.request import PROMPT_STYLES
+
+STYLE = Path(__file__).with_name("heatmap.css").read_text(encoding="utf-8")
+_PAGE_STYLE = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
+BARS = 12
+"""Units in the bar chart."""
 
 
 def question(attribution: Attribution) -> str:
-    """What the explanation answers, in one line."""
+    """Return the question that the explanation answers, in one line."""
     request, output = attribution.request, shown(attribution.output)
     if request.of == "difference":
         what = f"What did finetuning change about how likely “{output}” is"
@@ -28,7 +35,7 @@ def question(attribution: Attribution) -> str:
 
 
 def settings(attribution: Attribution) -> str:
-    """How it was found, in one line."""
+    """Describe the method and its settings in one line."""
     request = attribution.request
     hidden = (
         f"hidden {attribution.kind} replaced by “{request.mask}”"
@@ -43,7 +50,7 @@ def settings(attribution: Attribution) -> str:
 
 
 def effect(attribution: Attribution) -> str:
-    """What the text as a whole does, in one line."""
+    """Describe the effect of the whole text in one line."""
     base, full = float(attribution.base_values.sum()), float(attribution.full_values.sum())
     return (
         f"{full:.2f} with the whole text, {base:.2f} with all of it hidden: the text is worth {full - base:+.2f} nats"
@@ -51,7 +58,7 @@ def effect(attribution: Attribution) -> str:
 
 
 def trust_lines(attribution: Attribution) -> tuple[str, ...]:
-    """The trust figures, a line each, with what is good."""
+    """Return the trust figures, one line for each."""
     trust = attribution.trust
     lines = [f"values and effect of the text differ by {trust.remainder:.1%}"]
     if trust.opened is not None and trust.split_evenly is not None:
@@ -75,7 +82,7 @@ def trust_lines(attribution: Attribution) -> tuple[str, ...]:
 
 
 def shown(text: str, *, longest: int = 80) -> str:
-    """A text in one line, cut where it is long."""
+    """Return a text in one line, cut to `longest` characters."""
     line = " ".join(text.split())
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
 
@@ -85,43 +92,36 @@ def _area(name: str, curve: Curve, *, better: bool) -> str:
     return f"{name} area {curve.area:.2f}, random orders {curve.random_area:.2f}: {verdict} than chance"
 
 
-STRONGEST = 12
-"""Units in the bar chart."""
-
-STYLE = Path(__file__).with_name("heatmap.css").read_text(encoding="utf-8")
-
-
-def heatmap(units: Sequence[Unit], totals: NDArray[np.float64], *, scale: float | None = None) -> str:
-    """The text as typed, each unit on its colour; `scale` is the value of full colour, by default the greatest here.
+def heatmap(units: Sequence[Unit], totals: Values, *, scale: float | None = None) -> str:
+    """Render the text as typed, each unit on its colour. `scale` is the value of full colour, by default the largest here.
 
     Give the scale of the whole output to compare views of single tokens with it.
     """
-    full = scale or strongest(totals)
-    spans = "".join(_unit(unit.text, float(value), full) for unit, value in zip(units, totals, strict=True))
+    scale = scale or strongest(totals)
+    spans = "".join(_unit(unit.text, float(value), scale) for unit, value in zip(units, totals, strict=True))
     return f'<p class="heatmap" dir="auto">{spans}</p>'
 
 
-def strongest(totals: NDArray[np.float64]) -> float:
-    """The value of full colour: never zero."""
+def strongest(totals: Values) -> float:
+    """Return the value of full colour, the largest of `totals` (units,); never zero."""
     return max(float(np.abs(totals).max(initial=0.0)), 1e-9)
 
 
 def output_line(tokens: Sequence[OutputToken], *, chosen: range | None = None) -> str:
-    """The output as typed, a span with `data-token` a token; tokens of one character are one span."""
-    spans, at = [], 0
-    while at < len(tokens):
-        last = at
-        while last + 1 < len(tokens) and _same_place(tokens[at], tokens[last + 1]):
-            last += 1
-        marked = ' aria-current="true"' if chosen and at in chosen else ""
-        gap = "\n" if at and tokens[at].piece != tokens[at - 1].piece else ""
-        spans.append(f'{gap}<span class="token" data-token="{at}"{marked}>{escape(tokens[at].text)}</span>')
-        at = last + 1
+    """Render the output as typed, each token in a span with its index in `data-token`; tokens of one place share a span."""
+    spans = []
+    for index, token in enumerate(tokens):
+        before = tokens[index - 1] if index else token
+        if index and token.place == before.place:
+            continue
+        marked = ' aria-current="true"' if chosen and index in chosen else ""
+        gap = "\n" if token.piece != before.piece else ""
+        spans.append(f'{gap}<span class="token" data-token="{index}"{marked}>{escape(token.text)}</span>')
     return f'<p class="heatmap output" dir="auto">{"".join(spans)}</p>'
 
 
 def legend(scale: float, *, less: str = "less likely", more: str = "more likely") -> str:
-    """What the colours mean."""
+    """Render what the colours mean."""
     return (
         f'<div class="legend"><span>{escape(less)} <span class="number">{-scale:+.2f}</span></span>'
         '<span class="scale" aria-hidden="true"></span>'
@@ -129,38 +129,38 @@ def legend(scale: float, *, less: str = "less likely", more: str = "more likely"
     )
 
 
-def bars(attribution: Attribution, *, count: int = STRONGEST) -> str:
-    """The strongest units, to the right where they made the output likelier."""
-    totals = attribution.totals
-    full = strongest(totals)
+def bars(attribution: Attribution, *, count: int = BARS) -> str:
+    """Render the strongest units as bars, to the right where they made the output likelier."""
+    units, totals = attribution.units, attribution.totals
+    scale = strongest(totals)
     rows = "".join(
-        f'<li><span class="name">{escape(shown(attribution.units[at].text))}</span>'
+        f'<li><span class="name">{escape(shown(units[index].text))}</span>'
         '<span class="track" aria-hidden="true">'
-        f'<span class="{_side(totals[at])}" style="--v:{abs(totals[at]) / full:.3f}"></span></span>'
-        f'<span class="number">{totals[at]:+.2f}</span></li>'
-        for at in attribution.ranked[:count]
+        f'<span class="{_side(totals[index])}" style="--v:{abs(totals[index]) / scale:.3f}"></span></span>'
+        f'<span class="number">{totals[index]:+.2f}</span></li>'
+        for index in attribution.ranked[:count]
     )
     return f'<ul class="effects" aria-label="Strongest units">{rows}</ul>'
 
 
 def table(attribution: Attribution) -> str:
-    """All units with their values, the strongest first: the heatmap for screen readers."""
-    error = attribution.trust.standard_error
+    """Render all units with their values as a table, the strongest first. It says what the heatmap shows."""
+    totals, error = attribution.totals, attribution.trust.standard_error
     head = "".join(
         f'<th scope="col">{name}</th>' for name in ("Rank", "Unit", "Value", *(("± error",) if error else ()))
     )
     rows = "".join(
-        f'<tr><td class="number">{place}</td><td>{escape(attribution.units[at].text.strip())}</td>'
-        f'<td class="number">{attribution.totals[at]:+.3f}</td>'
-        + (f'<td class="number">{error[at]:.3f}</td>' if error else "")
+        f'<tr><td class="number">{rank}</td><td>{escape(attribution.units[index].text.strip())}</td>'
+        f'<td class="number">{totals[index]:+.3f}</td>'
+        + (f'<td class="number">{error[index]:.3f}</td>' if error else "")
         + "</tr>"
-        for place, at in enumerate(attribution.ranked, 1)
+        for rank, index in enumerate(attribution.ranked, 1)
     )
     return f"<table><caption>Units by strength, in nats</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
 
 def curve(curve: Curve, title: str) -> str:
-    """A curve and that of random orderings, as an SVG of its own."""
+    """Render a curve and the mean of random orderings as an SVG."""
     width, height, pad, side = 280, 130, 22, 2
     values = np.array([curve.values, curve.random])
     low, high = float(values.min()), float(values.max())
@@ -173,11 +173,11 @@ def curve(curve: Curve, title: str) -> str:
         )
         return " ".join(points)
 
-    words = f"{title}: area {curve.area:.2f}, random orders {curve.random_area:.2f}"
+    label = f"{title}: area {curve.area:.2f}, random orders {curve.random_area:.2f}"
     return (
-        f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" aria-label="{escape(words)}">'
+        f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" aria-label="{escape(label)}">'
         f'<polyline class="chance" points="{path(curve.random)}"/><polyline class="line" points="{path(curve.values)}"/>'
-        f'<text x="{side}" y="14">{escape(words)}</text><text x="{side}" y="{height - 4}">0 %</text>'
+        f'<text x="{side}" y="14">{escape(label)}</text><text x="{side}" y="{height - 4}">0 %</text>'
         f'<text x="{width - side}" y="{height - 4}" text-anchor="end">100 % of the units</text></svg>'
     )
 
@@ -185,10 +185,10 @@ def curve(curve: Curve, title: str) -> str:
 def _unit(text: str, value: float, scale: float) -> str:
     strength = min(abs(value) / scale, 1.0)
     core = text.strip()  # white space shows no colour
-    at = text.index(core)
+    start = text.index(core)
     return (
-        f'{escape(text[:at])}<span class="unit {_side(value)}" style="--v:{strength:.3f}" title="{value:+.3f}">'
-        f"{escape(core)}</span>{escape(text[at + len(core) :])}"
+        f'{escape(text[:start])}<span class="unit {_side(value)}" style="--v:{strength:.3f}" title="{value:+.3f}">'
+        f"{escape(core)}</span>{escape(text[start + len(core) :])}"
     )
 
 
@@ -196,22 +196,15 @@ def _side(value: float) -> str:
     return "more" if value >= 0 else "less"
 
 
-def _same_place(first: OutputToken, second: OutputToken) -> bool:
-    return (first.piece, first.side, first.start, first.end) == (second.piece, second.side, second.start, second.end)
-
-
-_STYLE = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
-
-
 def page(attribution: Attribution) -> str:
-    """The whole explanation: question, heatmap, output, strongest units, trust, all units."""
+    """Render the whole explanation as one HTML file: question, heatmap, output, strongest units, trust figures, all units."""
     trust, model = attribution.trust, attribution.model
     title = question(attribution)
     scale = strongest(attribution.totals)
     curves = "".join(
-        curve(each, name)
-        for name, each in (("Deletion", trust.deletion), ("Insertion", trust.insertion))
-        if each is not None
+        curve(measured, name)
+        for name, measured in (("Deletion", trust.deletion), ("Insertion", trust.insertion))
+        if measured is not None
     )
     adapter = f" with adapter {model.adapter} {model.adapter_revision}" if model.adapter else " alone"
     sections = [
@@ -220,10 +213,10 @@ def page(attribution: Attribution) -> str:
         heatmap(attribution.units, attribution.totals),
         legend(scale),
         "<h2>Output explained</h2>",
-        output_line([token for token in attribution.tokens if token.side == "this"]),
+        output_line([token for token in attribution.tokens if token.side == "output"]),
         "<h2>Strongest units</h2>",
         bars(attribution),
-        "<h2>How far to believe it</h2>",
+        "<h2>How reliable this is</h2>",
         _list((*trust_lines(attribution), *attribution.notes)),
         f'<div class="curves">{curves}</div>',
         "<h2>All units</h2>",
@@ -234,7 +227,7 @@ def page(attribution: Attribution) -> str:
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
-        f"<title>{escape(shown(title))}</title>\n<style>{STYLE}{_STYLE}</style>\n</head>\n"
+        f"<title>{escape(shown(title))}</title>\n<style>{STYLE}{_PAGE_STYLE}</style>\n</head>\n"
         f'<body class="explanation">\n{"".join(sections)}\n</body>\n</html>\n'
     )
 
@@ -245,3 +238,17 @@ def _quiet(*lines: str) -> str:
 
 def _list(lines: tuple[str, ...]) -> str:
     return "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>"
+
+
+def to_csv(attribution: Attribution) -> str:
+    """Return CSV with one row for each unit: rank, unit, start, end, value, and a column for each output token."""
+    units, tokens, totals = attribution.units, attribution.tokens, attribution.totals
+    ranks = {index: rank for rank, index in enumerate(attribution.ranked, 1)}
+    names = [f"{'not ' if token.side == 'contrast' else ''}{index}: {token.text}" for index, token in enumerate(tokens)]
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["rank", "unit", "start", "end", "value", *map(csv_text, names)])
+    for index, (unit, row) in enumerate(zip(units, attribution.values, strict=True)):
+        numbers = (f"{value:.6g}" for value in (totals[index], *row))
+        writer.writerow([ranks[index], csv_text(unit.text), unit.start, unit.end, *numbers])
+    return buffer.getvalue()

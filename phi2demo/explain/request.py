@@ -1,4 +1,4 @@
-"""What an explanation is asked for, checked on creation. Knows no model."""
+"""The request for an explanation, checked on creation. Knows no model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 from phi2demo.data.checks import check_choice, check_text
 from phi2demo.data.cleaning import CleanedText, clean, clean_aligned
-from phi2demo.engine.engine import MAX_SEED, RANGES, VARIANTS, Engine, GenerationOptions, Output, Variant
+from phi2demo.engine.engine import MAX_SEED, VARIANTS, Engine, GenerationOptions, Output, Variant
 from phi2demo.errors import InputError, SettingsError
 from phi2demo.explain.units import UnitKind
 from phi2demo.tasks.request import PROMPT_STYLES, PromptStyle, Request, TaskOptions
@@ -17,6 +17,8 @@ from phi2demo.tasks.task import AnyTask
 Method = Literal["auto", "partition", "exact", "permutation", "lime"]
 Of = Literal["finetuned", "base", "second", "difference"]
 Value = Literal["log-probability", "log-odds"]
+
+EMPTY_OUTPUT = "The output is empty, so there is nothing to explain. Ask the model first, or type an output."
 
 METHODS: dict[str, str] = {
     "auto": "SHAP, exact where few units allow it",
@@ -41,7 +43,7 @@ OF: dict[str, str] = {
 VALUES: dict[str, str] = {"log-probability": "log-probability", "log-odds": "log-odds, as in stock shap"}
 
 EVALS = (16, 20_000)
-"""The fewest and the most masked texts that a method may ask for."""
+"""The fewest and the most masked texts that a method may score."""
 MAX_EXACT_UNITS = 12
 """Exact Shapley values need every subset of the units: 4,096 of twelve."""
 MAX_MASK_CHARACTERS = 40
@@ -54,35 +56,36 @@ class ExplainRequest:
     task: str
     """A key of TASKS."""
     text: str
-    """The person's own, which is attributed; the template is not."""
+    """The person's own text. It is attributed; the template around it is not."""
     options: TaskOptions
     outputs: tuple[Output, ...]
-    """As generated, piece by piece, as text or token ids; one unless the task answered the text in pieces."""
+    """As generated, in text or token ids: one for each piece that the task cut the text into, else a single one."""
     of: Of = "finetuned"
+    """The variant whose output is explained, or the difference between the finetuned and the base model."""
     target: tuple[int, int] | None = None
-    """First output token and the one after the last, counted over all pieces; None is the whole output."""
+    """Index of the first output token and one more than that of the last, over all pieces; None is the whole output."""
     instead: str | None = None
-    """Why the target and not this? What is explained is how much likelier the target is."""
+    """A contrast: explain how much likelier the target is than this text."""
     method: Method = "auto"
-    """Auto: exact where every subset fits `max_evals`, permutation up to ten units, partition beyond; an Attribution's
-    request says which."""
+    """With "auto": exact where `max_evals` allows every subset, permutation up to ten units, partition beyond. The request
+    of an Attribution holds the method that was chosen."""
     units: UnitKind | Literal["auto"] = "auto"
     value: Value = "log-probability"
     mask: str = ""
-    """What stands for hidden units; nothing where it is empty."""
+    """The text that replaces hidden units; empty: they are dropped."""
     max_evals: int = 500
-    """Masked texts that the method may ask for, those of the trust figures not counted."""
+    """Masked texts that the method may score; those of the trust figures come on top."""
     trust: bool = True
-    """Whether to measure deletion, insertion and agreement too."""
+    """Whether to measure deletion, insertion and the agreement of two methods too."""
     base_prompt_style: PromptStyle = "template"
-    """How the base is asked, where it is: see `Request`."""
+    """The prompt style for the base: see `Request`."""
     adapter_strength: float = 1.0
-    """That the output was answered with: see `GenerationOptions`."""
+    """The strength that the output was generated with: see `GenerationOptions`."""
     sentence_case: bool = False
-    """As the text was read when it was answered: see `GenerationOptions`."""
+    """Whether the text was read in sentence case when the output was generated: see `GenerationOptions`."""
     seed: int = 0
     _task: AnyTask = field(init=False, repr=False, compare=False)
-    _read: Request = field(init=False, repr=False, compare=False)
+    _text_read: str = field(init=False, repr=False, compare=False)
     _cleaned: CleanedText = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -110,86 +113,84 @@ class ExplainRequest:
             raise SettingsError(
                 f"mask is {self.mask!r}; give a text of one line and at most {MAX_MASK_CHARACTERS} characters, or none."
             )
-        low, high = RANGES["adapter_strength"]
-        if type(self.adapter_strength) not in (int, float) or not low <= self.adapter_strength <= high:
-            raise SettingsError(f"adapter_strength is {self.adapter_strength!r}; give a number from {low} to {high}.")
-        generation = GenerationOptions(sentence_case=self.sentence_case)
-        object.__setattr__(self, "_read", task.read(Request(self.task, self.text, self.options, generation)))
+        generation = GenerationOptions(adapter_strength=self.adapter_strength, sentence_case=self.sentence_case)
+        read = task.read(Request(self.task, self.text, self.options, generation))
+        object.__setattr__(self, "_text_read", read.text)
         object.__setattr__(self, "_cleaned", clean_aligned(self.text, keep_layout=task.keeps_layout))
         _check_whole("max_evals", self.max_evals, *EVALS)
         _check_whole("seed", self.seed, 0, MAX_SEED)
 
     @classmethod
     def from_result(cls, engine: Engine, request: Request, result: Result, **settings: Any) -> "ExplainRequest":
-        """To explain an answer: its text, its tokens as generated, and the weights that gave it unless `of` is said.
+        """Build the request to explain an answer: its text, its tokens as generated, and the variant that gave it.
 
-        `settings` are fields of this class.
+        `settings` are fields of this class, which take precedence.
         """
-        ids = result.token_ids or (None,) * len(result.raw)
+        token_ids = result.token_ids or (None,) * len(result.raw)
         outputs = tuple(
-            _without_end(engine, raw, found) if found else raw for raw, found in zip(result.raw, ids, strict=True)
+            _without_end(engine, raw, ids) if ids else raw for raw, ids in zip(result.raw, token_ids, strict=True)
         )
-        told = {
+        defaults = {
             "of": result.variant,
             "base_prompt_style": request.base_prompt_style,
             "adapter_strength": request.generation.adapter_strength,
             "sentence_case": request.generation.sentence_case,
         }
-        return cls(request.task, request.text, request.options, outputs, **(told | settings))
+        return cls(request.task, request.text, request.options, outputs, **(defaults | settings))
 
     @property
     def variants(self) -> tuple[Variant, ...]:
-        """The weights that are asked."""
+        """The variants that are scored."""
         return VARIANTS["both"] if self.of == "difference" else (self.of,)
 
     @property
     def text_read(self) -> str:
         """The text as the model reads it."""
-        return self._read.text
+        return self._text_read
 
     @property
     def is_recased(self) -> bool:
-        """Whether the model reads the text in another case than typed."""
-        return self._read.text != self._cleaned.text
+        """Whether the model reads the text in another case than it was typed in."""
+        return self._text_read != self._cleaned.text
 
     @property
     def edges(self) -> tuple[int, ...]:
-        """For each place between two characters of `text_read`, both ends included, the place in `text`."""
-        return self._cleaned.edges  # recasing changes no place
+        """For each place between two characters of `text_read`, both ends included, the matching place in `text`."""
+        return self._cleaned.edges  # recasing moves no character
 
     def span_read(self, start: int, end: int) -> tuple[int, int]:
-        """The span of `text_read` that a unit, `text[start:end]`, became."""
+        """Return the span in `text_read` of a unit, `text[start:end]`."""
         return self._cleaned.to_cleaned(start, end)
 
     def prompt(self, text: str, variant: Variant) -> str:
-        """The task's own prompt around a text as it is read, as these weights are asked."""
-        options = self._read.options
-        return self._task.prompt(text, options, self._task.prompt_style_of(variant, options, self.base_prompt_style))
+        """Return the task's own prompt around a text as the model reads it, in the prompt style of a variant."""
+        style = self._task.prompt_style_of(variant, self.options, self.base_prompt_style)
+        return self._task.prompt(text, self.options, style)
 
 
 def as_output(text: str) -> str:
-    """A text typed by a person as the model would write it: cleaned, and with the space that stands after `Output:`."""
+    """Return a typed text as the model would write it: cleaned, and with the space that follows `Output:`."""
     return f" {clean(text, keep_layout=True).rstrip()}"
 
 
 def _without_end(engine: Engine, raw: str, ids: tuple[int, ...]) -> tuple[int, ...]:
-    """The ids that `raw` is of: without end token and stop string."""
+    """Return the ids of the tokens that `raw` consists of: without end token and stop string."""
     spans = engine.tokens(ids).spans
     return tuple(token for token, (start, end) in zip(ids, spans, strict=True) if start < min(end, len(raw)))
 
 
 def _checked_outputs(outputs: Sequence[Output]) -> tuple[Output, ...]:
-    found = tuple(tuple(output) if not isinstance(output, str) else output for output in outputs)
-    if not found or not any(output.strip() if isinstance(output, str) else output for output in found):
-        raise InputError("The output is empty, so there is nothing to explain. Ask the model first, or type an output.")
-    return found
+    checked = tuple(tuple(output) if not isinstance(output, str) else output for output in outputs)
+    if not any(output.strip() if isinstance(output, str) else output for output in checked):
+        raise InputError(EMPTY_OUTPUT)
+    return checked
 
 
 def _check_target(target: object) -> None:
     if target is None:
         return
-    whole = isinstance(target, tuple) and len(target) == 2 and all(type(end) is int for end in target)
-    if not whole or not 0 <= target[0] < target[1]:  # type: ignore[index]
+    is_pair = isinstance(target, tuple) and len(target) == 2 and all(type(index) is int for index in target)
+    if not is_pair or not 0 <= target[0] < target[1]:  # type: ignore[index]
         raise SettingsError(f"target is {target!r}; give the first output token and the one after the last, as (3, 5).")
 
 

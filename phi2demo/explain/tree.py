@@ -1,42 +1,41 @@
-"""A binary tree over the units of a text, and Owen values over it from whatever masked texts are known."""
+"""A binary tree over the units of a text, and Owen values over it from the masked texts that were scored so far."""
 
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from phi2demo.explain.units import Unit
+from phi2demo.explain.units import Mask, Masks, Unit, Values
 
-Mask = NDArray[np.bool_]
-"""(units,): true where a unit is kept."""
-Known = Callable[[Mask], NDArray[np.float64] | None]
-"""The values of a masked text, of shape (columns,), where they were measured."""
+LookUp = Callable[[Mask], Values | None]
+"""The values of a masked text, (columns,), or None where it was not scored."""
 
 _CLAUSE = re.compile(r"[,;:)\]–—»”]\s*$")
 _WORD_START = re.compile(r"\s")
 
 
-def linkage(units: Sequence[Unit], coarser: Sequence[Sequence[Unit]] = ()) -> NDArray[np.float64]:
-    """A tree in the form of scipy's linkage, which shap takes: rows of left, right, height, leaves.
+def linkage(units: Sequence[Unit], coarser: Sequence[Sequence[Unit]] = ()) -> Values:
+    """Build a tree in the form of scipy's linkage, which shap reads: rows of left, right, height, leaves.
 
-    It is cut from the top: first between paragraphs, then between sentences, after clauses, between words, and only then inside a
-    word; where there is a choice, nearest to the middle, so that it stays balanced. `coarser` are the paragraphs and
-    the sentences, as units of the same text.
+    It is cut from the top: first between paragraphs, then between sentences, after clauses, between words, and last
+    inside a word; of equal places the one nearest to the middle, so that the tree stays balanced. `coarser` holds the
+    paragraphs and the sentences, as units of the same text.
     """
-    begins = [{_first_character(unit) for unit in larger} for larger in coarser]
-    ranks = [_rank(units[at - 1], units[at], begins) for at in range(1, len(units))]
+    starts = [{_first_character(unit) for unit in larger} for larger in coarser]
+    ranks = [_cut_rank(before, after, starts) for before, after in pairwise(units)]
     rows: list[tuple[int, int, int, int]] = []
 
     def build(first: int, last: int) -> tuple[int, int]:
-        """The node over units `first` to `last`, and its height."""
+        """Add the node over units `first` to `last`; return its index and height."""
         if last - first == 1:
             return first, 0
         best = max(ranks[first : last - 1])
-        gaps = [at for at in range(first + 1, last) if ranks[at - 1] == best]
+        cuts = [unit for unit in range(first + 1, last) if ranks[unit - 1] == best]
         middle = (first + last) / 2
-        cut = min(gaps, key=lambda at: abs(at - middle))
+        cut = min(cuts, key=lambda unit: abs(unit - middle))
         left, left_height = build(first, cut)
         right, right_height = build(cut, last)
         height = max(left_height, right_height) + 1
@@ -48,24 +47,25 @@ def linkage(units: Sequence[Unit], coarser: Sequence[Sequence[Unit]] = ()) -> ND
 
 
 def _first_character(unit: Unit) -> int:
-    """Where a unit begins, white space left out."""
+    """Return where a unit begins, leading white space left out."""
     return unit.end - len(unit.text.lstrip())
 
 
-def _rank(before: Unit, after: Unit, begins: Sequence[set[int]]) -> int:
-    for strength, offsets in enumerate(begins):
+def _cut_rank(before: Unit, after: Unit, starts: Sequence[set[int]]) -> int:
+    """Rank the place between two units; the tree is cut at the highest rank first."""
+    for strength, offsets in enumerate(starts):
         if _first_character(after) in offsets:
-            return 2 + len(begins) - strength
+            return 2 + len(starts) - strength
     if _CLAUSE.search(before.text):
         return 2
     return 1 if _WORD_START.match(after.text) else 0
 
 
-def complete_calls(tree: NDArray[np.float64]) -> int:
-    """Masked texts that a tree takes to be opened in full, each counted once.
+def complete_calls(tree: Values) -> int:
+    """Count the masked texts that it takes to open a tree in full.
 
-    A node at depth d is looked at in 2^d contexts, for each of its two children: about the square of the units where
-    the tree is balanced.
+    A node at depth d is opened in 2^d contexts, for each of its two children: about the square of the number of units
+    where the tree is balanced.
     """
     units = len(tree) + 1
     if units < 2:
@@ -81,40 +81,40 @@ def complete_calls(tree: NDArray[np.float64]) -> int:
 
 @dataclass(frozen=True)
 class OwenValues:
-    """Owen values as far as they are known."""
+    """Owen values, as exact as the scored masked texts allow."""
 
-    values: NDArray[np.float64]
+    values: Values
     """(units, columns)."""
     opened: float
-    """Share of the inner nodes that were opened in every context."""
+    """Share of the inner nodes that were opened in every context, from 0 to 1."""
     split_evenly: float
     """Share of the credit (summed over columns) that was split evenly below nodes that were not opened."""
 
 
-def owen_values(tree: NDArray[np.float64], known: Known) -> OwenValues | None:
-    """Owen values (Owen, 1977, by the recursion of shap's PartitionExplainer) from the masked texts that are known.
+def owen_values(tree: Values, look_up: LookUp) -> OwenValues | None:
+    """Return Owen values (Owen, 1977, by the recursion of shap's PartitionExplainer) from the masked texts scored so far.
 
-    Where a node's children are not known in a context, its credit there is split evenly over its leaves. Given the
-    masked texts that PartitionExplainer asked for, these are the values that it returns. None where the empty or the
-    whole text is not known yet.
+    Where a node's children were not scored in a context, its credit there is split evenly over its leaves. Given the
+    masked texts that PartitionExplainer scored, the values are those that it returns. None where the empty or the whole
+    text was not scored yet.
     """
     units = len(tree) + 1
-    under = members(tree)
-    nothing = np.zeros(units, dtype=bool)
-    low, high = known(nothing), known(~nothing)
+    leaves = _leaves(tree)
+    empty = np.zeros(units, dtype=bool)
+    low, high = look_up(empty), look_up(~empty)
     if low is None or high is None:
         return None
-    credit = np.zeros((len(under), len(low)))
-    closed = np.zeros(len(under), dtype=bool)
-    stack = [(2 * units - 2, nothing, low, high, 1.0)]
+    credit = np.zeros((len(leaves), len(low)))
+    closed = np.zeros(len(leaves), dtype=bool)
+    stack = [(2 * units - 2, empty, low, high, 1.0)]
     while stack:
         node, context, low, high, weight = stack.pop()
         if node < units:
             credit[node] += (high - low) * weight
             continue
         left, right = int(tree[node - units, 0]), int(tree[node - units, 1])
-        with_left, with_right = context | under[left], context | under[right]
-        left_value, right_value = known(with_left), known(with_right)
+        with_left, with_right = context | leaves[left], context | leaves[right]
+        left_value, right_value = look_up(with_left), look_up(with_right)
         if left_value is None or right_value is None:
             credit[node] += (high - low) * weight
             closed[node] = True
@@ -125,27 +125,26 @@ def owen_values(tree: NDArray[np.float64], known: Known) -> OwenValues | None:
             (left, with_right, right_value, high, weight / 2),
             (right, with_left, left_value, high, weight / 2),
         ]
-    return _spread(tree, under, credit, closed)
+    return _spread(tree, leaves, credit, closed)
 
 
-def members(tree: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """(nodes, units): which leaves are under a node."""
+def _leaves(tree: Values) -> Masks:
+    """Return (nodes, units): the leaves below each node."""
     units = len(tree) + 1
-    members = np.zeros((units + len(tree), units), dtype=bool)
-    members[np.arange(units), np.arange(units)] = True
-    for at, (left, right) in enumerate(tree[:, :2].astype(int)):
-        members[units + at] = members[left] | members[right]
-    return members
+    leaves = np.zeros((units + len(tree), units), dtype=bool)
+    leaves[np.arange(units), np.arange(units)] = True
+    for node, (left, right) in enumerate(tree[:, :2].astype(int), units):
+        leaves[node] = leaves[left] | leaves[right]
+    return leaves
 
 
-def _spread(
-    tree: NDArray[np.float64], members: NDArray[np.bool_], credit: NDArray[np.float64], closed: NDArray[np.bool_]
-) -> OwenValues:
+def _spread(tree: Values, leaves: Masks, credit: Values, closed: NDArray[np.bool_]) -> OwenValues:
+    """Split the credit (nodes, columns) of inner nodes evenly over their leaves; `closed` marks nodes not opened."""
     units = len(tree) + 1
     values = credit[:units].copy()
     for node in range(units, len(credit)):
-        values[members[node]] += credit[node] / members[node].sum()
-    for node in range(len(credit) - 1, units - 1, -1):  # what is under a closed node was not opened in every context
+        values[leaves[node]] += credit[node] / leaves[node].sum()
+    for node in range(len(credit) - 1, units - 1, -1):  # a node below a closed one was not opened in every context
         if closed[node]:
             closed[tree[node - units, :2].astype(int)] = True
     inner = closed[units:]

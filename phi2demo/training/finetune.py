@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from phi2demo.data.corpus import CleaningReport, Source, Split, read_corpus
 from phi2demo.data.languages import LANGUAGES, detect_language
-from phi2demo.emissions.meter import detect
+from phi2demo.emissions.meter import detect_hardware
+from phi2demo.engine.devices import has_bfloat16
 from phi2demo.engine.planning import ModelPlan, plan
 from phi2demo.errors import DataError, SettingsError
 from phi2demo.settings import ModelSettings
@@ -49,7 +50,7 @@ def load_base(base: ModelPlan, settings: FinetuneSettings, device: "torch.device
     import torch
     from transformers import AutoModelForCausalLM
 
-    large = device.type == "cuda" and (base.parameters or LARGE) >= LARGE and torch.cuda.is_bf16_supported()
+    large = device.type == "cuda" and (base.parameters or LARGE) >= LARGE and has_bfloat16("cuda")
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
         _address(base),
         revision=base.base_revision,
@@ -201,7 +202,7 @@ def _write_record(
         asdict(settings) | asdict(loop) | {"max_length": taught.max_length, "emphasis": EMPHASIS},
         told,
         settings.output / "log.jsonl",
-        hardware=detect(told["device"], told["processes"]),
+        hardware=detect_hardware(told["device"], told["processes"]),
         region=settings.region,
         versions=versions(),
         weights=taught.shares,

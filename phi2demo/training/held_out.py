@@ -5,6 +5,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from phi2demo.errors import StoppedError
 from phi2demo.training.batch import Batch
 from phi2demo.training.loss import target_loss
 from phi2demo.training.mixture import EMPHASIS, Mixture
@@ -16,10 +17,6 @@ ProgressCallback = Callable[[int, int], None]
 """Is told how many parts are done, of how many, before each and after the last; what it raises ends the measurement."""
 TestSet = Callable[[ProgressCallback], dict[str, float]]
 """Losses on held-out examples by name; "all" is that of all."""
-
-
-class _BrokenOffError(Exception):
-    """Between two parts the run was told to stop."""
 
 
 def measure(
@@ -39,13 +36,13 @@ def measure(
     def told(done: int, parts: int) -> None:
         show(done, parts)
         if done < parts and stopped():
-            raise _BrokenOffError
+            raise StoppedError("Stopped between two parts of the measurement.")
 
     model.eval()
     try:
         with torch.compiler.set_stance("force_eager") if eager else nullcontext():
             return losses(told)
-    except _BrokenOffError:
+    except StoppedError:
         return None
     finally:
         model.train()

@@ -5,7 +5,6 @@ killed and resumed has the loss curve of one that was not.
 """
 
 import math
-import os
 import signal
 import threading
 import time
@@ -19,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from phi2demo.errors import Phi2DemoError, SettingsError
+from phi2demo.errors import SettingsError, StoppedError
+from phi2demo.settings import turn_off_tokenizer_threads
 from phi2demo.training.batch import Batch, Batches
 from phi2demo.training.checkpoints import Checkpoints, TrainingState
 from phi2demo.training.held_out import TestSet, measure
@@ -49,13 +49,9 @@ def batches_from(batches: Batches, start: int, stop: int, *, workers: int) -> It
         batch_size=None,
         num_workers=workers,
         prefetch_factor=PREFETCHED,
-        worker_init_fn=_begin,
+        worker_init_fn=turn_off_tokenizer_threads,
     )
     yield from loader
-
-
-def _begin(worker: int) -> None:
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # a tokenizer's own threads do not survive a fork
 
 
 @dataclass(frozen=True)
@@ -70,10 +66,6 @@ class _Steps:
 
     def __getitem__(self, step: int) -> Batch:
         return self.batches.at(step)
-
-
-class StoppedError(Phi2DemoError):
-    """A run was told to stop; it can be gone on with."""
 
 
 class Interruption:

@@ -14,7 +14,7 @@ import numpy as np
 
 from phi2demo.data.corpus import CleaningReport, Source, read_corpus
 from phi2demo.emissions.footprint import WORLD, check_region
-from phi2demo.emissions.meter import detect
+from phi2demo.emissions.meter import detect_hardware
 from phi2demo.engine.planning import plan
 from phi2demo.errors import SettingsError
 from phi2demo.settings import ModelSettings
@@ -234,7 +234,7 @@ def _write_record(
         asdict(settings) | asdict(settings.loop(phases[-1][0])) | {"phases": [asdict(phase) for _, phase in phases]},
         told,
         settings.output / "log.jsonl",
-        hardware=detect(told["device"], told["processes"]),
+        hardware=detect_hardware(told["device"], told["processes"]),
         region=settings.region,
         versions=versions(),
         weights=dict(zip(blocks.streams, blocks.weights, strict=True)),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from phi2demo.emissions.footprint import WORLD, check_region
+from phi2demo.engine.devices import choose_device, has_bfloat16
 from phi2demo.errors import SettingsError
 from phi2demo.settings import EMBEDDED_MODEL
 from phi2demo.training.mixture import task_weights
@@ -116,18 +117,9 @@ def make_accelerator(precision: Precision, *, device: str | None = None) -> "Acc
     if precision == "fp16" and not on_gpu:
         raise SettingsError("--precision fp16 needs a CUDA device. Use --precision bf16 or fp32 here.")
     if precision == "auto":
-        fast = torch.cuda.is_bf16_supported() if on_gpu else cpu_has_bfloat16()
-        precision = "bf16" if fast else "fp32"
+        precision = "bf16" if has_bfloat16(device or choose_device("auto")) else "fp32"
     names = {"bf16": "bf16", "fp16": "fp16", "fp32": "no"}
     return Accelerator(mixed_precision=names[precision], cpu=device == "cpu")
-
-
-def cpu_has_bfloat16() -> bool:
-    """Whether the CPU multiplies in bfloat16 (AVX512-BF16 or AMX); without it bfloat16 is slower than float32."""
-    import torch
-
-    flags = torch.backends.cpu.get_cpu_capability()
-    return "AVX512" in flags and bool(torch.cpu._is_avx512_bf16_supported())
 
 
 SEEDS = 2**32

@@ -9,7 +9,7 @@ import gradio as gr
 from phi2demo.engine.engine import Variant
 from phi2demo.tasks.declared import VariantTasks
 from phi2demo.tasks.request import Request
-from phi2demo.ui.actions import Actions
+from phi2demo.ui.run import Run
 
 STATE_S = 3600
 """An answer is forgotten by the server after this long; the page still shows it."""
@@ -61,12 +61,12 @@ class AnswerColumn:
         ]
 
 
-class AnswersTab(Actions, Protocol):
+class AnswersTab(Protocol):
     """What a tab has that asks models and shows their answers."""
 
     @property
-    def name(self) -> str:
-        """By which its running request is known."""
+    def run(self) -> Run:
+        """What asks the models."""
         ...
 
     @property
@@ -87,11 +87,6 @@ class AnswersTab(Actions, Protocol):
     @property
     def upload(self) -> Any:
         """The button that opens a file; None where there is none."""
-        ...
-
-    @property
-    def status(self) -> Any:
-        """The line that says what is going on."""
         ...
 
     @property
@@ -117,7 +112,7 @@ class AnswersTab(Actions, Protocol):
         ...
 
     def shown(self) -> list[Any]:
-        """What answers fill, beside status and Stop."""
+        """What answers fill."""
         ...
 
     def read(self, values: Mapping[Any, Any]) -> Request:

@@ -26,15 +26,19 @@ from phi2demo.tasks.run import Assistant, check
 from phi2demo.tasks.sentiment import SentimentOptions
 from phi2demo.tasks.summarization import SummaryOptions
 from phi2demo.ui.endpoint import (
+    DECODING,
     FRAME_S,
+    SENTENCE_CASE,
     BasePromptStyle,
     Endpoint,
     Options,
+    answer_with,
     checked_seed,
+    documented,
     generation_of,
     told_to_client,
 )
-from phi2demo.ui.events import MODEL
+from phi2demo.ui.run import MODEL
 
 Model = Literal["finetuned", "base", "second", "both", "all"] | None
 Answer = dict[str, Any] | list[dict[str, Any]]
@@ -43,6 +47,11 @@ Answer = dict[str, Any] | list[dict[str, Any]]
 class Endpoints(Endpoint):
     """One method an endpoint. Generators, so that a client that leaves ends the computing."""
 
+    @documented(
+        text='The beginning of a text (mode "continue") or an instruction (mode "instruct").',
+        mode='"continue" or "instruct"; empty: the mode that the model was finetuned for.',
+        returns=answer_with(),
+    )
     def generate(
         self,
         text: str,
@@ -52,22 +61,7 @@ class Endpoints(Endpoint):
         options: Options = None,
         base_prompt_style: BasePromptStyle = None,
     ) -> Iterator[Answer]:
-        """Continue a text, or follow an instruction.
-
-        Parameters:
-            text: The beginning of a text (mode "continue") or an instruction (mode "instruct").
-            mode: "continue" or "instruct"; empty: what the model was finetuned for.
-            variant: "finetuned", "base", "second" (the second adapter), "both" (the first two) or "all"; null: finetuned
-                where there is an adapter.
-            seed: A whole number that makes a sampled answer the same again; null: random, said in the receipt.
-            options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty,
-                no_repeat_ngram_size, num_beams, guidance_scale, copy_bias, adapter_strength, time_limit_s.
-            base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null:
-                plain where its folder records that it was pretrained so.
-
-        Returns:
-            {"text", "variant", "notes", "facts", "receipt"}; for "both" and "all" a list.
-        """
+        """Continue a text, or follow an instruction."""
         yield from self._task(
             "generation",
             text,
@@ -78,6 +72,12 @@ class Endpoints(Endpoint):
             base_prompt_style,
         )
 
+    @documented(
+        text="The text to summarize.",
+        length='"sentence", "short" (two or three sentences) or "medium" (a short paragraph).',
+        options=f"Any of {DECODING}, {SENTENCE_CASE}.",
+        returns=answer_with("mean_probability", "confidence_band", "alternatives"),
+    )
     def summarize(
         self,
         text: str,
@@ -87,29 +87,18 @@ class Endpoints(Endpoint):
         options: Options = None,
         base_prompt_style: BasePromptStyle = None,
     ) -> Iterator[Answer]:
-        """Summarize a text; one longer than the context is summarized part by part.
-
-        Parameters:
-            text: The text to summarize.
-            length: "sentence", "short" (two or three sentences) or "medium" (a short paragraph).
-            variant: "finetuned", "base", "second" (the second adapter), "both" (the first two) or "all"; null: finetuned
-                where there is an adapter.
-            seed: A whole number that makes a sampled answer the same again; null: random, said in the receipt.
-            options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty,
-                no_repeat_ngram_size, num_beams, guidance_scale, copy_bias, adapter_strength, time_limit_s,
-                sentence_case (true: a text in capitals, or without any, is read as sentences are written).
-            base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null:
-                plain where its folder records that it was pretrained so.
-
-        Returns:
-            {"text", "variant", "notes", "facts", "receipt", "mean_probability", "confidence_band", "alternatives"}; for "both"
-            and "all" a list. The mean_probability is that of the answer's tokens, confidence_band what it is worth where that was
-            measured. The alternatives are, of each part, what it was chosen among; missing where num_beams is 1.
-        """
+        """Summarize a text; one longer than the context is summarized part by part."""
         yield from self._task(
             "summarization", text, lambda _: SummaryOptions(length), variant, seed, options, base_prompt_style
         )
 
+    @documented(
+        text="The text to translate.",
+        source="Its language, as a two-letter code; null: the language that is selected first on the page.",
+        target="The language to translate into, as a two-letter code; null: the language that is selected first on the page.",
+        options=f"Any of {DECODING}, reverse_weight, {SENTENCE_CASE}.",
+        returns=answer_with("mean_probability", "confidence_band", "alternatives"),
+    )
     def translate(
         self,
         text: str,
@@ -120,26 +109,7 @@ class Endpoints(Endpoint):
         options: Options = None,
         base_prompt_style: BasePromptStyle = None,
     ) -> Iterator[Answer]:
-        """Translate a text sentence by sentence, keeping its lines.
-
-        Parameters:
-            text: The text to translate.
-            source: Its language, as a two-letter code; null: the one that the page begins with.
-            target: The language to translate into, as a two-letter code; null: the one that the page begins with.
-            variant: "finetuned", "base", "second" (the second adapter), "both" (the first two) or "all"; null: finetuned
-                where there is an adapter.
-            seed: A whole number that makes a sampled answer the same again; null: random, said in the receipt.
-            options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty,
-                no_repeat_ngram_size, num_beams, guidance_scale, copy_bias, reverse_weight, adapter_strength,
-                time_limit_s, sentence_case (true: a text in capitals, or without any, is read as sentences are written).
-            base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null:
-                plain where its folder records that it was pretrained so.
-
-        Returns:
-            {"text", "variant", "notes", "facts", "receipt", "mean_probability", "confidence_band", "alternatives"}; for "both"
-            and "all" a list. The mean_probability is that of the answer's tokens, confidence_band what it is worth where that was
-            measured. The alternatives are, of each sentence, what it was chosen among; missing where num_beams is 1.
-        """
+        """Translate a text sentence by sentence, keeping its lines."""
         yield from self._task(
             "translation",
             text,
@@ -150,28 +120,26 @@ class Endpoints(Endpoint):
             base_prompt_style,
         )
 
+    @documented(
+        text="A review or an opinion.",
+        options="Only adapter_strength and sentence_case, as no tokens are generated.",
+        returns=answer_with("probabilities", "mean_probability", "confidence_band"),
+    )
     def classify(
         self, text: str, variant: Model = None, base_prompt_style: BasePromptStyle = None, options: Options = None
     ) -> Iterator[Answer]:
-        """Say whether a text is positive or negative, with the probability of each.
-
-        Parameters:
-            text: A review or an opinion.
-            variant: "finetuned", "base", "second" (the second adapter), "both" (the first two) or "all"; null: finetuned
-                where there is an adapter.
-            base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null:
-                plain where its folder records that it was pretrained so.
-            options: Only adapter_strength and sentence_case, as no tokens are chosen.
-
-        Returns:
-            {"text", "variant", "probabilities", "notes", "facts", "receipt", "mean_probability", "confidence_band"}; for
-            "both" and "all" a list. The mean_probability is that of the label, confidence_band what it is worth where that
-            was measured.
-        """
+        """Say whether a text is positive or negative, with the probability of each."""
         yield from self._task(
             "sentiment", text, lambda _: SentimentOptions(), variant, None, options, base_prompt_style
         )
 
+    @documented(
+        text="The text that holds the answer.",
+        question="A question about the text.",
+        options=f"Any of {DECODING}, {SENTENCE_CASE}, min_support (below this support by the text an adapter answers "
+        '"not in the text").',
+        returns=answer_with("mean_probability", "confidence_band", "withheld", "alternatives"),
+    )
     def answer(
         self,
         text: str,
@@ -181,40 +149,17 @@ class Endpoints(Endpoint):
         options: Options = None,
         base_prompt_style: BasePromptStyle = None,
     ) -> Iterator[Answer]:
-        """Answer a question from a text.
-
-        Parameters:
-            text: The text that holds the answer.
-            question: What is asked about it.
-            variant: "finetuned", "base", "second" (the second adapter), "both" (the first two) or "all"; null: finetuned
-                where there is an adapter.
-            seed: A whole number that makes a sampled answer the same again; null: random, said in the receipt.
-            options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty,
-                no_repeat_ngram_size, num_beams, guidance_scale, copy_bias, min_support (below it an adapter answers "not in the
-                text"), adapter_strength, time_limit_s, sentence_case (true: a text in capitals, or without any, is read as
-                sentences are written).
-            base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null:
-                plain where its folder records that it was pretrained so.
-
-        Returns:
-            {"text", "variant", "notes", "facts", "receipt", "mean_probability", "confidence_band", "withheld",
-            "alternatives"}; for "both" and "all" a list. The mean_probability is that of the answer's tokens,
-            confidence_band what it is worth where that was measured, withheld the answer that the text does not support.
-            The alternatives are, of each text, what it was chosen among; missing where num_beams is 1.
-        """
+        """Answer a question from a text."""
         yield from self._task(
             "question_answering", text, lambda _: QuestionOptions(question), variant, seed, options, base_prompt_style
         )
 
+    @documented(
+        receipt='A receipt as an answer gave it, or its JSON as "Download receipt" on the page saves it.',
+        returns='{"same", "text", "variant", "notes", "facts", "receipt"}. same: whether the text is that of the receipt.',
+    )
     def replay(self, receipt: str | dict[str, Any]) -> Iterator[Answer]:
-        """Answer a receipt's request again.
-
-        Parameters:
-            receipt: A receipt as an answer gave it, or its JSON as the page's "Download receipt" did.
-
-        Returns:
-            {"same", "text", "variant", "notes", "facts", "receipt"}; "same" says whether the text is the receipt's own.
-        """
+        """Repeat the request of a receipt."""
         with told_to_client():
             before = Receipt.from_json(receipt if isinstance(receipt, str) else json.dumps(receipt))
             for answers in self._stream(lambda assistant: assistant.replay(before, longest_s=self._longest_s)):
@@ -289,15 +234,12 @@ NAME = "card"
 def add_card_endpoint(reports_folder: ModelCards) -> None:
     """Add /card to the current page. It asks no model, so it does not wait for one."""
 
+    @documented(
+        variant='"finetuned", "base" or "second" (the second adapter); empty: finetuned where there is an adapter.',
+        returns="The card; where the folder of the model has none, a card that is made from its files.",
+    )
     def card(variant: str = "") -> str:
-        """Give the model card of what is loaded, as Markdown with its front matter.
-
-        Parameters:
-            variant: "finetuned", "base" or "second" (the second adapter); empty: finetuned where there is an adapter.
-
-        Returns:
-            The card; where the model's folder has none, one made from its files.
-        """
+        """Give the model card of a loaded model, as Markdown with its front matter."""
         with told_to_client():
             return reports_folder.card(variant or reports_folder.variants[0]).text
 

@@ -18,17 +18,20 @@ from phi2demo.tasks.run import check
 from phi2demo.tasks.task import CheckedRequest
 from phi2demo.ui.compare_tab import ORDER
 from phi2demo.ui.endpoint import (
+    DECODING,
     FRAME_S,
+    SENTENCE_CASE,
     BasePromptStyle,
     Endpoint,
     Options,
     checked_seed,
+    documented,
     generation_of,
     task_of_command,
     task_options_of,
     told_to_client,
 )
-from phi2demo.ui.events import MODEL
+from phi2demo.ui.run import MODEL
 
 NAME = "compare"
 
@@ -36,6 +39,14 @@ NAME = "compare"
 class CompareEndpoint(Endpoint):
     """A generator, so that a client that leaves ends the computing."""
 
+    @documented(
+        text="The text that every model gets.",
+        reference="A reference answer; every answer is scored against it. null: none.",
+        options=f"Any of {DECODING}, reverse_weight, {SENTENCE_CASE}.",
+        returns='{"format", "task", "text", "options", "reference", "answers", "differences"}. answers: each as its own '
+        'endpoint gives it, with its "scores". differences: for any two answers, and for the reference and each answer, '
+        'the words that are the same, gone and new. While the models write, only "answers" with the text so far.',
+    )
     def compare(
         self,
         text: str,
@@ -46,25 +57,7 @@ class CompareEndpoint(Endpoint):
         options: Options = None,
         base_prompt_style: BasePromptStyle = None,
     ) -> Iterator[dict[str, Any]]:
-        """Ask every loaded model the same, and hold the answers against each other and against a good one.
-
-        Parameters:
-            text: What all of them are asked about.
-            task: How: "generate", "summarize", "translate", "classify" or "answer".
-            task_options: Of that task, as its own endpoint takes them: mode, length, source and target, question.
-            reference: A good answer, that every answer is measured against; null: none.
-            seed: A whole number that makes sampled answers the same again; null: random, said in the receipts.
-            options: Any of max_new_tokens, temperature, top_p, top_k, repetition_penalty,
-                no_repeat_ngram_size, num_beams, guidance_scale, copy_bias, reverse_weight, adapter_strength,
-                time_limit_s, sentence_case (true: a text in capitals, or without any, is read as sentences are written).
-            base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null:
-                plain where its folder records that it was pretrained so.
-
-        Returns:
-            {"format", "task", "text", "options", "reference", "answers", "differences"}: each answer as its own endpoint
-            gives it with its "scores"; for any two answers, and for the reference and each, the words that are the
-            same, gone and new. On the way only "answers", with the text so far.
-        """
+        """Send the same request to every loaded model, and compare the answers with each other and with a reference."""
         with told_to_client():
             kind = task_of_command(task, self._declared.either)
             defaults = self._declared.either.generation(kind.name)

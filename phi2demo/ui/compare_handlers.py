@@ -12,8 +12,8 @@ from phi2demo.tasks.result import Result
 from phi2demo.tasks.task import CheckedRequest
 from phi2demo.ui import differences, markup
 from phi2demo.ui.compare_tab import NOTHING, CompareTab
-from phi2demo.ui.events import AT_ONCE, connect_answers
-from phi2demo.ui.handlers import AnswerHandlers, Updates
+from phi2demo.ui.handlers import AnswerHandlers, connect_answers
+from phi2demo.ui.run import AT_ONCE, Updates
 
 
 class CompareHandlers(AnswerHandlers[CompareTab]):

@@ -13,12 +13,12 @@ from phi2demo.settings import LONGEST_S
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.declared import AdapterTasks, VariantTasks
 from phi2demo.tasks.request import Request
-from phi2demo.ui import markup
-from phi2demo.ui.actions import run_and_stop
 from phi2demo.ui.answer_column import LABELS, STATE_S, AnswerColumn, answer_column, download_as
 from phi2demo.ui.description import ModelDescription
 from phi2demo.ui.inputs import FOLDER, AskInputs, examples_to_try, input_box
 from phi2demo.ui.options import base_prompt_style_field, fields_above, fields_below, option_inputs
+from phi2demo.ui.run import Run, build_run
+from phi2demo.ui.sessions import Sessions
 
 ID = "compare"
 """Of the tab."""
@@ -59,20 +59,12 @@ class CompareTab:
     """Shown once there is one: copy and download."""
     written: Any
     """The comparison as JSON, out of sight: what is copied and downloaded."""
-    run: Any
-    stop: Any
-    left: Any
-    status: Any
+    run: Run
     upload: Any
     examples: Any
     samples: list[Sample]
     variant_tasks: VariantTasks
     """What the models that answer here were finetuned for."""
-
-    @property
-    def name(self) -> str:
-        """By which its running request is known."""
-        return ID
 
     @property
     def text(self) -> Any:
@@ -119,7 +111,7 @@ class CompareTab:
 
 
 def build_compare_tab(
-    description: ModelDescription, declared: VariantTasks, *, longest_s: float = LONGEST_S
+    description: ModelDescription, declared: VariantTasks, sessions: Sessions, *, longest_s: float = LONGEST_S
 ) -> CompareTab:
     """Lay out the tab, with what either adapter was finetuned for; there have to be two models at least.
 
@@ -155,8 +147,8 @@ def build_compare_tab(
                         elem_classes="reference",
                     )
             base_prompt_style = base_prompt_style_field(description.base_prompt_style, visible=True)
-            run, stop, left = run_and_stop("Compare")
-            status = gr.HTML(markup.KEYS, elem_classes="status-line", apply_default_css=False)
+            run = build_run(ID, "Compare", sessions)
+            run.status.render()
             below = {}
             for name in names:
                 with gr.Column(visible=name == names[0], elem_classes="fields options-group") as group:
@@ -185,7 +177,7 @@ def build_compare_tab(
     groups = {name: (above[name][0], below[name][0]) for name in names}
     return CompareTab(
         task, asks, groups, reference, marks, legend, columns, found, after, written,
-        run, stop, left, status, upload, examples, samples, declared,
+        run, upload, examples, samples, declared,
     )  # fmt: skip
 
 

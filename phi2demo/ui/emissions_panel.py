@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from phi2demo.emissions.footprint import WORLD, Emissions, regions
-from phi2demo.emissions.meter import METHOD, Computed, Meter, detect, estimate_computed
+from phi2demo.emissions.meter import METHOD, Meter, MeterReading, detect_hardware, estimate_reading
 from phi2demo.engine.loading import EngineLoader
 from phi2demo.errors import Phi2DemoError
 from phi2demo.ui import markup
@@ -50,18 +50,18 @@ class EmissionsHandlers:
 
     def used(self, region: str) -> str:
         """What the app has used since it started."""
-        computed = self._meter.computed
+        computed = self._meter.reading
         try:
             return _used(computed, self._estimate(computed, region))
         except Phi2DemoError as error:
             return markup.note(str(error), "warning")
 
-    def _estimate(self, computed: Computed, region: str) -> Emissions:
-        hardware = detect(self._loader.engine().info.device.partition(":")[0], 1)
-        return estimate_computed(computed, hardware, region=region)
+    def _estimate(self, computed: MeterReading, region: str) -> Emissions:
+        hardware = detect_hardware(self._loader.engine().info.device.partition(":")[0], 1)
+        return estimate_reading(computed, hardware, region=region)
 
 
-def _used(computed: Computed, estimate: Emissions) -> str:
+def _used(computed: MeterReading, estimate: Emissions) -> str:
     if not computed.calls:
         return "<p>The model has computed nothing yet. Ask it something on another tab, then come back.</p>"
     each_wh = estimate.energy_kwh * 1000 / computed.calls

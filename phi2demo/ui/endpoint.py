@@ -1,10 +1,12 @@
-"""What endpoints have in common: how long they wait, what a client may give, and the errors it is told."""
+"""What all endpoints share: their documentation, how long they wait, and how errors reach a client."""
 
+import inspect
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import gradio as gr
 
@@ -31,6 +33,62 @@ FRAME_S = 0.2
 
 BasePromptStyle = PromptStyle | None
 Options = dict[str, float | bool] | None
+
+
+DECODING = (
+    "max_new_tokens, temperature, top_p, top_k, repetition_penalty, no_repeat_ngram_size, num_beams, "
+    "copy_bias, adapter_strength, time_limit_s"
+)
+"""The options of every task that generates text."""
+SENTENCE_CASE = "sentence_case (true: convert a text in capitals, or without any, to sentence case)"
+
+_PARAMETERS = {
+    "variant": '"finetuned", "base", "second" (the second adapter), "both" (finetuned and base) or "all"; null: '
+    "finetuned, or base where there is no adapter.",
+    "seed": "A whole number; the same seed gives the same sampled answer. null: a random seed, given in the receipt.",
+    "options": f"Any of {DECODING}.",
+    "base_prompt_style": 'The prompt of the base: "plain" (a text to continue) or "template" (with the instruction); '
+    "null: plain where the folder of the base records that it was pretrained without instructions, else template.",
+    "task": '"generate", "summarize", "translate", "classify" or "answer".',
+    "task_options": "The options of that task, as its own endpoint takes them: mode, length, source and target, question.",
+}
+"""Descriptions of parameters that several endpoints take."""
+
+_FIELDS = {
+    "probabilities": "the probability of each label",
+    "mean_probability": "the mean probability of the tokens of the answer, or the probability of the label",
+    "confidence_band": "the score that answers with a similar probability have on a test set, where that was measured",
+    "withheld": "an answer that was withheld because the text does not support it",
+    "alternatives": "the candidates that each part of the answer was chosen from; missing where num_beams is 1",
+}
+"""Fields that only some answers have."""
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def documented(*, returns: str, **parameters: str) -> Callable[[Function], Function]:
+    """Complete the docstring of an endpoint for gradio's API page, where every description has to be one line.
+
+    `parameters` are the descriptions of its own parameters; shared ones are added. A parameter without any is a KeyError.
+    """
+
+    def complete(function: Function) -> Function:
+        descriptions = _PARAMETERS | parameters
+        names = [name for name in inspect.signature(function).parameters if name != "self"]
+        lines = [f"{name}: {descriptions[name]}" for name in names]
+        function.__doc__ = (
+            "\n    ".join([f"{function.__doc__}\n\nParameters:", *lines]) + f"\n\nReturns:\n    {returns}"
+        )
+        return function
+
+    return complete
+
+
+def answer_with(*fields: str) -> str:
+    """Describe the answer of a task's endpoint, which has these fields besides those of every answer."""
+    names = ", ".join(f'"{name}"' for name in ("text", "variant", "notes", "facts", "receipt", *fields))
+    described = "".join(f" {name}: {_FIELDS[name]}." for name in fields)
+    return f'{{{names}}}; a list of these for "both" and "all".{described}'
 
 
 class Endpoint:

@@ -15,8 +15,8 @@ from phi2demo.evaluation.live import LiveRun, LiveSettings
 from phi2demo.evaluation.statistics import SEED
 from phi2demo.settings import LONGEST_S
 from phi2demo.tasks.declared import AdapterTasks
-from phi2demo.ui.endpoint import FRAME_S, LOADING_TIMEOUT_S, task_of_command, told_to_client
-from phi2demo.ui.events import MODEL
+from phi2demo.ui.endpoint import FRAME_S, LOADING_TIMEOUT_S, documented, task_of_command, told_to_client
+from phi2demo.ui.run import MODEL
 
 NAME = "evaluate"
 MAX_S = 300.0
@@ -30,6 +30,18 @@ class EvaluateEndpoint:
         """A call may take `longest_s` seconds, and no more than MAX_S."""
         self._loader, self._adapter_tasks, self._longest_s = loader, adapter_tasks, min(longest_s, MAX_S)
 
+    @documented(
+        rows="At most 100 objects with the fields of the task: source and target (translate), document and summary "
+        "(summarize), text and label (classify; positive or negative), context, question and answer (answer).",
+        task='"translate", "summarize", "classify" or "answer".',
+        source="Language of the source of a translation, as a two-letter code.",
+        target="Language of its target.",
+        systems='Any of "finetuned", "base_template", "base_plain" (the base with the prompt of its pretraining); null: '
+        "finetuned and base_plain, or base_template where there is no adapter.",
+        seed="Seed of the resamples behind the intervals.",
+        returns='{"report", "answers", "complete"}: figures as in report.json of `python -m phi2demo evaluate`, and for every '
+        'row the answer of each system with its score. Before that, progress as {"done", "total", "seconds", "seconds_left"}.',
+    )
     def evaluate(
         self,
         rows: list[dict[str, Any]],
@@ -39,22 +51,7 @@ class EvaluateEndpoint:
         systems: list[str] | None = None,
         seed: int = SEED,
     ) -> Iterator[dict[str, Any]]:
-        """Ask the finetuned model and its base your own pairs, and measure their answers against yours.
-
-        Parameters:
-            rows: At most 100 objects with the fields of the task: source and target (translate), document and summary
-                (summarize), text and label (classify; positive or negative), context, question and answer (answer).
-            task: "translate", "summarize", "classify" or "answer".
-            source: Language of a translation's source, as a two-letter code.
-            target: Language of its target.
-            systems: Any of "finetuned", "base_template", "base_plain" (the base as it was pretrained); null: finetuned and
-                base_plain, or base_template where there is no adapter.
-            seed: Of the resamples behind the intervals.
-
-        Returns:
-            {"report", "answers", "complete"}: figures as in report.json of `python -m phi2demo evaluate`, and for every
-            row what each form answered, with its score. On the way {"done", "total", "seconds", "seconds_left"}.
-        """
+        """Ask the finetuned model and its base your own pairs, and score their answers against yours."""
         with told_to_client():
             name = task_of_command(task, self._adapter_tasks).name
             if name == "translation":

@@ -23,8 +23,8 @@ from phi2demo.ui import figures, markup, slice_table
 from phi2demo.ui.evaluate_inputs import placeholder
 from phi2demo.ui.evaluate_tab import EvaluateTab, Found
 from phi2demo.ui.files import read_table
-from phi2demo.ui.handlers import Updates
 from phi2demo.ui.markup import note
+from phi2demo.ui.run import NOTHING, Updates
 
 PAGE = 5
 """Items that are shown at once."""
@@ -111,32 +111,32 @@ class EvaluateReports:
     def choose(self, name: str | None) -> Updates:
         """Another report of the list."""
         kept = next((each for each in self._kept() if each.name == name), None)
-        return {self._tab.status: markup.status("", "idle")} | self._show(self._read(kept)) if kept else {}
+        return {self._tab.run.status: markup.status("", "idle")} | self._show(self._read(kept)) if kept else NOTHING
 
     def open_report(self, path: str | None) -> Updates:
         """A report of one's own."""
         tab = self._tab
         if path is None:
-            return {}
+            return NOTHING
         reset = {tab.upload: gr.UploadButton(value=None)}
         try:
             found = Found(_load_own(Path(path)))
         except Phi2DemoError as error:
-            return {tab.status: markup.status(str(error), "error"), **reset}
+            return {tab.run.status: markup.status(str(error), "error"), **reset}
         done = markup.status(f"Read {Path(path).name}", "done")
-        return {tab.status: done, tab.report: gr.Dropdown(value=None), **reset, **self._show(found)}
+        return {tab.run.status: done, tab.report: gr.Dropdown(value=None), **reset, **self._show(found)}
 
     def open_pairs(self, path: str | None) -> Updates:
         """A file of pairs into the box."""
         live = self._tab.live
         if path is None:
-            return {}
+            return NOTHING
         reset = {live.upload: gr.UploadButton(value=None)}
         try:
             text = read_table(path, max_bytes=own_pairs.MAX_BYTES)
         except Phi2DemoError as error:
-            return {self._tab.status: markup.status(str(error), "error"), **reset}
-        return {live.pairs: text, self._tab.status: markup.status(f"Read {Path(path).name}", "done"), **reset}
+            return {self._tab.run.status: markup.status(str(error), "error"), **reset}
+        return {live.pairs: text, self._tab.run.status: markup.status(f"Read {Path(path).name}", "done"), **reset}
 
     def tick(self, found: Found | None) -> Updates:
         """Say of which weights the figures are, as soon as it is known."""
@@ -148,7 +148,11 @@ class EvaluateReports:
         """What is set for figures from there."""
         groups = {group: gr.Column(visible=name == source) for name, group in self._tab.groups.items()}
         asking = {column: gr.Column(visible=source != "report") for column in self._tab.asking}
-        return {**groups, **asking, self._tab.status: markup.KEYS if source != "report" else markup.status("", "idle")}
+        return {
+            **groups,
+            **asking,
+            self._tab.run.status: markup.KEYS if source != "report" else markup.status("", "idle"),
+        }
 
     def own_task(self, task: str) -> Updates:
         """The fields of pairs for a task."""
@@ -164,7 +168,7 @@ class EvaluateReports:
 
     def examples(self, found: Found | None, test_set: str | None, order: Order, count: int) -> Updates:
         """`count` single items of a measure in an order."""
-        return _items(self._tab, found, test_set, order, count) if found else {}
+        return _items(self._tab, found, test_set, order, count) if found else NOTHING
 
     def download_of(self, ending: str) -> Callable[[Found | None], str]:
         """The handler that writes the figures in a format; an archive in base64."""

@@ -1,7 +1,7 @@
 """The Evaluate tab: which figures on the left, the figures on the right."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import gradio as gr
@@ -11,7 +11,6 @@ from phi2demo.evaluation.examples import Example
 from phi2demo.evaluation.report import ReportValue
 from phi2demo.tasks.declared import AdapterTasks
 from phi2demo.ui import figures, markup
-from phi2demo.ui.actions import run_and_stop
 from phi2demo.ui.answer_column import STATE_S
 from phi2demo.ui.description import ModelDescription
 from phi2demo.ui.evaluate_inputs import (
@@ -23,6 +22,8 @@ from phi2demo.ui.evaluate_inputs import (
     system_inputs,
     tasks_with_pairs,
 )
+from phi2demo.ui.run import Run, build_run
+from phi2demo.ui.sessions import Sessions
 
 ID = "evaluate"
 """Of the tab."""
@@ -73,11 +74,7 @@ class EvaluateTab:
     report: Any
     upload: Any
     live: LiveInputs
-    run: Any
-    stop: Any
-    left: Any
-    status: Any
-    estimate: Any
+    run: Run
     about: Any
     plot: Any
     after: Any
@@ -105,7 +102,7 @@ class EvaluateTab:
 
 
 def build_evaluate_tab(
-    description: ModelDescription, adapter_tasks: AdapterTasks, *, shipped: Sequence[TestSet] = ()
+    description: ModelDescription, adapter_tasks: AdapterTasks, sessions: Sessions, *, shipped: Sequence[TestSet] = ()
 ) -> EvaluateTab:
     """Lay out the tab."""
     test_sets = known_test_sets(shipped, adapter_tasks)
@@ -125,18 +122,19 @@ def build_evaluate_tab(
                 own = own_inputs(adapter_tasks)
             with gr.Column(visible=False, elem_classes="fields") as asking:
                 systems = system_inputs(description)
-                run, stop, left = run_and_stop("Run")
-            status = gr.HTML(markup.status("", "idle"), elem_classes="status-line", apply_default_css=False)
-            estimate = gr.HTML("", elem_classes="estimate", apply_default_css=False)
+                run = build_run(ID, "Run", sessions, status=markup.status("", "idle"))
+            run.status.render()
+            run.estimate_line.render()
             with gr.Column(visible=False, elem_classes="fields") as rare:
                 seed = seed_input()
         with gr.Column(scale=8, min_width=300, elem_classes="answers"):
             shows = _figures()
     live = LiveInputs(tasks, count, systems=systems, seed=seed, test_sets=test_sets, adapter_tasks=adapter_tasks, **own)
+    running = gr.State(None, time_to_live=STATE_S)
     groups = {"report": reports, "run": shipped_group, "own": own_group}
     return EvaluateTab(
-        source, groups, [asking, rare], report, upload, live, run, stop, left, status, estimate, **shows,
-        running=gr.State(None, time_to_live=STATE_S), turn=gr.Number(0, visible="hidden", label="Turn"),
+        source, groups, [asking, rare], report, upload, live, replace(run, cleared={running: None}), **shows,
+        running=running, turn=gr.Number(0, visible="hidden", label="Turn"),
         timer=gr.Timer(TICK_S, active=False),
     )  # fmt: skip
 

@@ -22,11 +22,12 @@ from phi2demo.ui.endpoint import (
     FRAME_S,
     LOADING_TIMEOUT_S,
     BasePromptStyle,
+    documented,
     task_of_command,
     task_options_of,
     told_to_client,
 )
-from phi2demo.ui.events import MODEL
+from phi2demo.ui.run import MODEL
 
 NAME = "explain"
 
@@ -38,6 +39,25 @@ class ExplainEndpoint:
         """An explanation, with the answer to explain, may take `longest_s` seconds."""
         self._loader, self._declared, self._longest_s = loader, declared, longest_s
 
+    @documented(
+        text="The text that the model read; its parts get values, the instruction around it does not.",
+        output="The output to explain; null: what the model answers with greedy decoding.",
+        of='"finetuned", "base", "second" (the second adapter) or "difference" (what finetuning changed); null: finetuned '
+        "where there is an adapter.",
+        target="First output token and the one after the last, as [3, 5]; null: the whole output.",
+        instead="A contrast: explain why the target and not this text; null: none.",
+        method='"exact", "permutation", "partition" (SHAP), "lime", or "auto": the method nearest to exact SHAP values that '
+        "max_evals allows.",
+        units='"tokens", "words", "sentences", "paragraphs", or "auto": the finest units that take at most ten seconds.',
+        value='"log-probability" (adds up over tokens) or "log-odds" (as in stock shap).',
+        mask="The text that replaces hidden parts; empty: they are dropped.",
+        max_evals="The most masked texts that the method may score, 16 to 20000.",
+        seed="The same seed gives the same explanation.",
+        trust="Whether to measure deletion, insertion and the agreement of SHAP and LIME as well.",
+        returns='{"text", "output", "units", "tokens", "values", "base_value", "full_value", "trust", "notes", "model", ...}: '
+        "a value for every unit, and a row of values, one for each output token. Before that, progress as "
+        '{"stage", "calls", "estimate", "seconds"}.',
+    )
     def explain(
         self,
         text: str,
@@ -56,33 +76,7 @@ class ExplainEndpoint:
         trust: bool = True,
         base_prompt_style: BasePromptStyle = None,
     ) -> Iterator[dict[str, Any]]:
-        """Say which parts of a text made the model write an output, or a part of it, and how far to believe that.
-
-        Parameters:
-            text: What the model read; its parts get values, the instruction around it does not.
-            output: What to explain; null: what the model answers, greedily.
-            task: How the text is asked about: "generate", "summarize", "translate", "classify" or "answer".
-            task_options: Of that task, as its own endpoint takes them: mode, length, source and target, question.
-            of: "finetuned", "base", "second" (the second adapter) or "difference" (what finetuning changed); null:
-                finetuned where there is an adapter.
-            target: First output token and the one after the last, as [3, 5]; null: the whole output.
-            instead: Why the target and not this text?
-            method: "exact", "permutation", "partition" (SHAP), "lime", or "auto": the nearest to exact SHAP values that
-                max_evals allow.
-            units: "tokens", "words", "sentences", "paragraphs", or "auto", the finest that fits ten seconds.
-            value: "log-probability" (adds up over tokens) or "log-odds" (as in stock shap).
-            mask: What stands for hidden parts; empty: they are dropped.
-            max_evals: Masked texts that the method may ask for, 16 to 20000.
-            seed: The same number, the same explanation.
-            trust: Whether to measure deletion, insertion and the agreement of SHAP and LIME too.
-            base_form: How the base is asked: "plain" (a text to go on with) or "template" (with the instruction); null:
-                plain where its folder records that it was pretrained so.
-
-        Returns:
-            {"text", "output", "units", "tokens", "values", "base_value", "full_value", "trust", "notes", "model", ...}:
-            a value for every unit, and a row of values, one for each output token. On the way
-            {"stage", "calls", "estimate", "seconds"}.
-        """
+        """Attribute an output, or a part of it, to the parts of the text, and measure how reliable that is."""
         with told_to_client():
             kind = task_of_command(task, self._declared.either)
             options = task_options_of(kind, task_options, self._declared.either)

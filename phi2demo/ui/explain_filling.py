@@ -16,12 +16,11 @@ from phi2demo.tasks import TASKS
 from phi2demo.ui import explanation_view, markup
 from phi2demo.ui.explain_inputs import Answered, Carried
 from phi2demo.ui.explain_tab import ID, ExplainTab
-from phi2demo.ui.handlers import Updates, page_of
-from phi2demo.ui.sessions import Sessions
+from phi2demo.ui.run import Updates
 
 _FORMATS: dict[str, Callable[[Attribution], str]] = {
     "json": lambda found: json.dumps(found.as_dict(), ensure_ascii=False, indent=2),
-    "csv": Attribution.to_csv,
+    "csv": export.to_csv,
     "html": export.page,
 }
 
@@ -29,8 +28,8 @@ _FORMATS: dict[str, Callable[[Attribution], str]] = {
 class ExplainFilling:
     """Handlers that answer at once."""
 
-    def __init__(self, tab: ExplainTab, loader: EngineLoader, sessions: Sessions) -> None:
-        self._tab, self._loader, self._sessions = tab, loader, sessions
+    def __init__(self, tab: ExplainTab, loader: EngineLoader) -> None:
+        self._tab, self._loader = tab, loader
 
     def carry(self, answered: Answered | None, request: gr.Request) -> Updates:
         """An answer of another tab into this one, which is opened."""
@@ -38,7 +37,7 @@ class ExplainFilling:
         opened: Updates = {tab.tabs: gr.Tabs(selected=ID)}
         if answered is None:
             return opened | _ended(tab, "That answer is no longer kept. Ask again, then press the button.")
-        self._sessions.drop(page_of(request), ID)
+        tab.run.drop(request)
         try:
             asked, result, engine = answered.asked, answered.result, self._loader.engine()
             explained = ExplainRequest.from_result(engine, asked, result)
@@ -73,7 +72,7 @@ class ExplainFilling:
         return (
             _cleared(tab, explanation_view.NO_OUTPUT)
             | filled
-            | {tab.ask.instead: sample.instead, tab.status: gr.skip()}
+            | {tab.ask.instead: sample.instead, tab.run.status: gr.skip()}
         )
 
     def switch(self, model: str) -> Updates:
@@ -132,13 +131,13 @@ def _cleared(tab: ExplainTab, picker: str) -> Updates:
         tab.after: gr.Column(visible=False),
         tab.found: None,
         tab.ask.carried: None,
-        tab.status: markup.KEYS,
-        tab.estimate: "",
+        tab.run.status: markup.KEYS,
+        tab.run.estimate_line: "",
     }
 
 
 def _ended(tab: ExplainTab, words: str) -> Updates:
-    return {tab.status: markup.status(words, "error"), tab.stop: gr.Button(interactive=False)}
+    return {tab.run.status: markup.status(words, "error"), tab.run.stop_button: gr.Button(interactive=False)}
 
 
 def _picked(data: Any) -> tuple[int, int, str] | None:

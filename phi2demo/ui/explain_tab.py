@@ -7,12 +7,13 @@ from typing import Any
 import gradio as gr
 
 from phi2demo.tasks.declared import AdapterTasks
-from phi2demo.ui import explanation_view, markup
-from phi2demo.ui.actions import run_and_stop
+from phi2demo.ui import explanation_view
 from phi2demo.ui.answer_column import STATE_S
 from phi2demo.ui.description import ModelDescription
 from phi2demo.ui.explain_inputs import ExplainInputs, explain_inputs, rare_inputs
 from phi2demo.ui.inputs import FOLDER, examples_to_try
+from phi2demo.ui.run import Run, build_run
+from phi2demo.ui.sessions import Sessions
 
 ID = "explain"
 """Of the tab."""
@@ -38,11 +39,7 @@ class ExplainTab:
     tabs: Any
     """All tabs of the page: where this one is opened."""
     ask: ExplainInputs
-    run: Any
-    stop: Any
-    left: Any
-    status: Any
-    estimate: Any
+    run: Run
     samples: list[Sample]
     examples: Any
     picker: Any
@@ -76,15 +73,17 @@ class ExplainTab:
         ]
 
 
-def build_explain_tab(tabs: Any, description: ModelDescription, adapter_tasks: AdapterTasks) -> ExplainTab:
+def build_explain_tab(
+    tabs: Any, description: ModelDescription, adapter_tasks: AdapterTasks, sessions: Sessions
+) -> ExplainTab:
     """Lay out the tab."""
     samples = read_samples(adapter_tasks)
     with gr.Row(elem_classes="task explain", equal_height=False):
         with gr.Column(scale=5, min_width=300, elem_classes="ask"):
             ask = explain_inputs(description, adapter_tasks)
-            run, stop, left = run_and_stop("Explain")
-            status = gr.HTML(markup.KEYS, elem_classes="status-line", apply_default_css=False)
-            estimate = gr.HTML("", elem_classes="estimate", apply_default_css=False)
+            run = build_run(ID, "Explain", sessions)
+            run.status.render()
+            run.estimate_line.render()
             rare_inputs(ask)
             examples = examples_to_try([(sample.label, sample.label) for sample in samples])
         with gr.Column(scale=7, min_width=300, elem_classes="answers"):
@@ -107,7 +106,7 @@ def build_explain_tab(tabs: Any, description: ModelDescription, adapter_tasks: A
             download = gr.Textbox(visible="hidden", label="Explanation to download", elem_id="explain-download")
             found = gr.State(None, time_to_live=STATE_S)
     return ExplainTab(
-        tabs, ask, run, stop, left, status, estimate, samples, examples, picker, hint, view,
+        tabs, ask, run, samples, examples, picker, hint, view,
         after, bars, table, trust, settings, downloads, download, found,
     )  # fmt: skip
 

@@ -75,7 +75,7 @@ def hint(picked: str | None, *, found: bool) -> str:
 def narrowed(found: Attribution, first: int, last: int) -> Attribution | None:
     """The explanation of some of its output tokens, by their columns; None where it does not hold them all."""
     start = found.request.target[0] if found.request.target else 0
-    count = sum(token.side == "this" for token in found.tokens)
+    count = sum(token.side == "output" for token in found.tokens)
     if first < start or last - start > count:
         return None
     columns = slice(first - start, last - start)

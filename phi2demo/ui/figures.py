@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from itertools import groupby
 
+from phi2demo.cards import svg
 from phi2demo.engine.engine import ModelInfo
-from phi2demo.engine.revisions import short
+from phi2demo.engine.revisions import short_revision
 from phi2demo.evaluation.figures import PartialFigure
 from phi2demo.evaluation.metrics import metric_title, number, title_of_test_set
 from phi2demo.evaluation.report import SYSTEM_TITLES, FigureValue, ReportValue, ScoreValue, TestSetResult
@@ -17,11 +18,11 @@ from phi2demo.ui.markup import note
 LANE_PX = 15
 """Between the whiskers of one measure."""
 _MARKS = {
-    "finetuned": '<circle r="5"/>',
-    "base_template": '<path d="M0-5.5 5.5 0 0 5.5-5.5 0z"/>',
-    "base_plain": '<rect x="-4" y="-4" width="8" height="8"/>',
+    "finetuned": svg.element("circle", r=5),
+    "base_template": svg.element("path", d="M0-5.5 5.5 0 0 5.5-5.5 0z"),
+    "base_plain": svg.element("rect", x=-4, y=-4, width=8, height=8),
 }
-"""Told apart by shape as well as by colour."""
+"""They differ in shape as well as in colour."""
 
 NO_REPORT = (
     '<div class="blank"><p>There is no report of an evaluation here.</p><ol>'
@@ -114,7 +115,9 @@ def verdict(figure: FigureValue, n: int) -> tuple[str, str]:
 
 
 def _weights(base: str, base_revision: str, adapter: str | None, adapter_revision: str | None) -> str:
-    return f"{base} {short(base_revision)}" + (f" with {adapter} {short(adapter_revision or '')}" if adapter else "")
+    return f"{base} {short_revision(base_revision)}" + (
+        f" with {adapter} {short_revision(adapter_revision or '')}" if adapter else ""
+    )
 
 
 def _headline(report: ReportValue) -> str:
@@ -129,12 +132,13 @@ def _headline(report: ReportValue) -> str:
 
 
 def _key(systems: Sequence[SystemName]) -> str:
-    items = "".join(
-        f'<li><svg width="14" height="14" aria-hidden="true" class="{system}">'
-        f'<g transform="translate(7 7)">{_MARKS[system]}</g></svg>{escape(SYSTEM_TITLES[system])}</li>'
-        for system in systems
-    )
+    items = "".join(f"<li>{_mark_in_key(system)}{escape(SYSTEM_TITLES[system])}</li>" for system in systems)
     return f'<ul class="plot-key">{items}<li>whisker: 95 % interval</li></ul>'
+
+
+def _mark_in_key(system: SystemName) -> str:
+    mark = svg.element("g", _MARKS[system], transform="translate(7 7)")
+    return svg.picture(mark, width=14, height=14, class_=system)
 
 
 def _scale_rank(row: tuple[TestSetResult, FigureValue]) -> tuple[bool, str]:
@@ -151,44 +155,46 @@ def _panel(title: str, rows: Sequence[tuple[TestSetResult, FigureValue]]) -> str
     top = nice_top(max((*ends, 0.0)))
     lines = "".join(_line(test_set, figure, top) for test_set, figure in rows)
     ticks = "".join(
-        f'<text x="{100 * share:g}%" y="12" text-anchor="{anchor}">{number(top * share, 0 if top >= 4 else 1)}</text>'
+        svg.text(number(top * share, 0 if top >= 4 else 1), x=f"{100 * share:g}%", y=12, text_anchor=anchor)
         for share, anchor in ((0, "start"), (0.5, "middle"), (1, "end"))
     )
-    axis = (
-        f'<div class="plot-row axis" aria-hidden="true"><span></span><svg width="100%" height="16">{ticks}</svg></div>'
-    )
+    axis = svg.picture(ticks, width="100%", height=16)
+    axis = f'<div class="plot-row axis" aria-hidden="true"><span></span>{axis}</div>'
     heading = f"<h3>{escape(title)}</h3>" if title else ""
     return f'{heading}<div class="plot">{lines}{axis}</div>'
 
 
 def _line(test_set: TestSetResult, figure: FigureValue, top: float) -> str:
     height = LANE_PX * len(figure.scores) + 8
-    grid = "".join(f'<line class="grid" x1="{x}%" x2="{x}%" y1="0" y2="{height}"/>' for x in (0, 50, 100))
+    grid = "".join(svg.line("grid", (f"{x}%", f"{x}%"), (0, height)) for x in (0, 50, 100))
     dots = "".join(
-        _dot(system, score, top, y=LANE_PX * at + LANE_PX / 2 + 4)
-        for at, (system, score) in enumerate(figure.scores.items())
+        _dot(system, score, top, y=LANE_PX * lane + LANE_PX / 2 + 4)
+        for lane, (system, score) in enumerate(figure.scores.items())
     )
-    said = "; ".join(
+    scores = "; ".join(
         f"{SYSTEM_TITLES[system]} {estimate(score, figure.digits)}" for system, score in figure.scores.items()
     )
     kind, words = verdict(figure, test_set.n)
     name = title_of_test_set(test_set.name)
+    label = f"{name}, {figure.title}: {scores}"
+    plot = svg.picture(grid + dots, width="100%", height=height, label=label)
     return (
         f'<div class="plot-row"><span class="name">{escape(name)}<span class="metric">{escape(figure.title)}'
-        f', n {test_set.n:,}</span></span><svg width="100%" height="{height}" role="img" '
-        f'aria-label="{escape(f"{name}, {figure.title}: {said}")}">{grid}{dots}</svg>'
+        f", n {test_set.n:,}</span></span>{plot}"
         f'<span class="verdict {kind}">{escape(words)}</span></div>'
     )
 
 
 def _dot(system: SystemName, score: ScoreValue, top: float, *, y: float) -> str:
-    def at(value: float) -> str:
-        return f"{100 * min(max(value / top, 0.0), 1.0):.2f}%"
+    scale = svg.LinearScale(0, top, 0, 100)
+
+    def place(value: float) -> str:
+        return f"{min(max(scale(value), 0.0), 100.0):.2f}%"
 
     low, high = _ends(score)
-    whisker = f'<line x1="{at(low)}" x2="{at(high)}" y1="{y}" y2="{y}"/>' if high > low else ""
-    mark = f'<svg x="{at(score.score)}" y="{y}" overflow="visible">{_MARKS[system]}</svg>'
-    return f'<g class="{system}">{whisker}{mark}</g>'
+    whisker = svg.element("line", x1=place(low), x2=place(high), y1=y, y2=y) if high > low else ""
+    mark = svg.element("svg", _MARKS[system], x=place(score.score), y=y, overflow="visible")
+    return svg.element("g", whisker + mark, class_=system)
 
 
 def _ends(score: ScoreValue) -> tuple[float, float]:

@@ -1,6 +1,5 @@
-"""From values of the page to a request, and from its progress back to values. Knows no prompt text and no torch."""
+"""From the values of a page to a request, and from its progress back to values. Knows no prompt text and no torch."""
 
-import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -25,117 +24,50 @@ from phi2demo.tasks.run import SETTINGS_UNKNOWN, Assistant, check, task_named
 from phi2demo.tasks.task import CheckedRequest
 from phi2demo.tasks.token_budget import TokenBudget, token_budget_for
 from phi2demo.tasks.translation import TranslationOptions
-from phi2demo.ui import actions, markup
+from phi2demo.ui import markup
 from phi2demo.ui.alternatives import alternatives
 from phi2demo.ui.answer_column import AnswerColumn, AnswersTab
 from phi2demo.ui.explain_inputs import Answered
 from phi2demo.ui.files import read_document
 from phi2demo.ui.options import chooses_prompt_style
-from phi2demo.ui.sessions import Sessions
+from phi2demo.ui.run import AT_ONCE, READS_FILES, Run, Updates
 from phi2demo.ui.task_tab import TaskTab
-
-log = logging.getLogger(__name__)
 
 FRAME_S = 0.05
 """Steps that come faster are not shown one by one."""
-UNEXPECTED = "Something went wrong on our side; the log of the app says what. Your text is still here: try again."
 
-Updates = dict[Any, Any]
-"""New values by component."""
 Tab = TypeVar("Tab", bound=AnswersTab)
 
 
 class AnswerHandlers(ABC, Generic[Tab]):
-    """The handlers of any tab that shows answers. Generators end when the page is closed, and with them the computing."""
+    """The handlers of any tab that shows answers."""
 
     def __init__(
-        self,
-        tab: Tab,
-        loader: EngineLoader,
-        sessions: Sessions,
-        *,
-        reports: Path | None = None,
-        longest_s: float = LONGEST_S,
+        self, tab: Tab, loader: EngineLoader, *, reports: Path | None = None, longest_s: float = LONGEST_S
     ) -> None:
-        """`reports` is the folder of evaluation reports, where there is one: they say what being unsure means.
+        """`reports` is the folder of evaluation reports, from which low confidence gets its words; None for none.
 
         A replay may take `longest_s` seconds.
         """
-        self._tab, self._loader, self._sessions, self._reports = tab, loader, sessions, reports
-        self._longest_s = longest_s
-
-    def begin(self, request: gr.Request) -> Updates:
-        """On the click, before the queue: say so, and make Stop work; refused while something runs."""
-        tab = self._tab
-        if not self._sessions.begin(page_of(request), tab.name):
-            raise actions.runs_already()
-        return {tab.status: markup.status("Waiting for its turn", "waiting"), **actions.started(tab)}
+        self._tab, self._loader, self._reports, self._longest_s = tab, loader, reports, longest_s
 
     def run(self, values: Mapping[Any, Any], request: gr.Request) -> Iterator[Updates]:
-        """Answer what the tab asks, step by step."""
-        with self._sessions.running(page_of(request), self._tab.name) as cancel:
-            try:
-                checked = self._checked(values)
-                engine = yield from wait_for_weights(self._loader, self._tab.status, cancel)
-                if engine is None:
-                    yield self._ended("Stopped before it began.", "stopped")
-                    return
-                yield self._cleared()
-                with closing(self._assistant(engine).run(checked, cancel=cancel)) as steps:
-                    yield from self._show(checked, steps, values)
-            except Phi2DemoError as error:
-                yield self._ended(str(error), "error")
-            except Exception:
-                log.exception("a request on the tab %s failed", self._tab.name)
-                yield self._ended(UNEXPECTED, "error")
+        """Answer the tab's request, step by step."""
+        yield from self._tab.run.steps(partial(self._answer, values), request)
 
-    def begin_replay_of(self, column: AnswerColumn) -> Callable[[gr.Request], Updates]:
-        """The handler of a click on Replay, before the queue; see `begin`."""
-
-        def handle(request: gr.Request) -> Updates:
-            updates = self.begin(request)
-            return {column.replayed: updates.pop(self._tab.status), **updates}
-
-        return handle
+    def _answer(self, values: Mapping[Any, Any], cancel: Event) -> Generator[Updates, None, None]:
+        checked = self._checked(values)
+        engine = yield from self._tab.run.wait_for_weights(self._loader, cancel)
+        yield self._cleared()
+        with closing(self._assistant(engine).run(checked, cancel=cancel)) as steps:
+            yield from self._show(checked, steps, values)
 
     def replay_of(self, column: AnswerColumn) -> Callable[[str, gr.Request], Iterator[Updates]]:
-        """The handler that answers a column's receipt again and says whether the text is the same."""
+        """Return the handler that answers a column's receipt again and says whether the text is the same."""
+        replay_run = self._tab.run.reporting_in(column.replayed)
 
         def handle(receipt_json: str, request: gr.Request) -> Iterator[Updates]:
-            with self._sessions.running(page_of(request), self._tab.name) as cancel:
-                yield {column.replayed: markup.status("Replaying", "running"), **actions.started(self._tab)}
-                try:
-                    message = yield from self._replay(column, Receipt.from_json(receipt_json), cancel)
-                except Phi2DemoError as error:
-                    message = markup.note(str(error), "warning")
-                except Exception:
-                    log.exception("a replay on the tab %s failed", self._tab.name)
-                    message = markup.note(UNEXPECTED, "warning")
-                yield {column.replayed: message, **actions.ended(self._tab)}
-
-        return handle
-
-    def stop(self, request: gr.Request) -> Updates:
-        """Take a waiting request out of the queue, or ask a running one to end; that one says itself when it has."""
-        tab, page = self._tab, page_of(request)
-        if self._sessions.leave(page, tab.name):
-            return {tab.status: markup.status("Stopped before it began.", "stopped"), **actions.left(tab)}
-        if self._sessions.stop(page, tab.name):
-            return {tab.stop: gr.Button(interactive=False)}
-        return {tab.status: markup.KEYS, **actions.ended(tab)}
-
-    def refused(self, request: gr.Request) -> Updates:
-        """The queue did not take the request, or the line to it broke, or Stop took it out of the queue."""
-        if self._sessions.drop(page_of(request), self._tab.name):
-            return actions.ended(self._tab)
-        return self._ended("Too many requests are waiting, or a value was refused. Try again in a moment.", "error")
-
-    def replay_refused_of(self, column: AnswerColumn) -> Callable[[gr.Request], Updates]:
-        """The handler for a replay that never got its turn; see `refused`."""
-
-        def handle(request: gr.Request) -> Updates:
-            updates = self.refused(request)
-            return {column.replayed: updates.pop(self._tab.status, ""), **updates}
+            yield from replay_run.steps(partial(self._replay, replay_run, receipt_json), request)
 
         return handle
 
@@ -161,12 +93,12 @@ class AnswerHandlers(ABC, Generic[Tab]):
         if path is None:
             return
         name, reset = Path(path).name, {tab.upload: gr.UploadButton(value=None)}
-        yield {tab.status: markup.status(f"Reading {name}", "running")}
+        yield {tab.run.status: markup.status(f"Reading {name}", "running")}
         try:
             text = read_document(path)
-            yield {tab.text: text, tab.status: markup.status(f"Read {name}", "done"), **reset}
+            yield {tab.text: text, tab.run.status: markup.status(f"Read {name}", "done"), **reset}
         except Phi2DemoError as error:
-            yield {tab.status: markup.status(str(error), "error"), **reset}
+            yield {tab.run.status: markup.status(str(error), "error"), **reset}
 
     @abstractmethod
     def try_example(self, index: int) -> Updates:
@@ -174,7 +106,7 @@ class AnswerHandlers(ABC, Generic[Tab]):
 
     def _cleared(self) -> Updates:
         reading = markup.status("Reading your text", "running")
-        updates: Updates = {self._tab.status: reading, **actions.started(self._tab)}
+        updates: Updates = {self._tab.run.status: reading, **self._tab.run.busy()}
         for column in self._tab.columns.values():
             updates |= {
                 column.text: "",
@@ -200,11 +132,11 @@ class AnswerHandlers(ABC, Generic[Tab]):
             elif time.monotonic() - shown >= FRAME_S:
                 shown = time.monotonic()
                 texts = {self._tab.columns[variant].text: text for variant, text in progress.texts.items()}
-                yield {self._tab.status: markup.running(progress), **texts}
+                yield {self._tab.run.status: markup.running(progress), **texts}
 
     def _done(self, checked: CheckedRequest, results: tuple[Result, ...], values: Mapping[Any, Any]) -> Updates:
         stopped = any(result.receipt.stop_reason == "stopped" for result in results)
-        updates = self._ended("Stopped" if stopped else "Done", "stopped" if stopped else "done")
+        updates = self._tab.run.ended("Stopped" if stopped else "Done", "stopped" if stopped else "done")
         for result in results:
             column = self._tab.columns[result.variant]
             updates |= {
@@ -221,24 +153,22 @@ class AnswerHandlers(ABC, Generic[Tab]):
             }
         return updates
 
-    def _ended(self, words: str, kind: markup.Kind) -> Updates:
-        return {self._tab.status: markup.status(words, kind), **actions.ended(self._tab)}
-
-    def _replay(self, column: AnswerColumn, receipt: Receipt, cancel: Event) -> Generator[Updates, None, str]:
-        """Returns the HTML that says how it went."""
+    def _replay(self, replay_run: Run, receipt_json: str, cancel: Event) -> Generator[Updates, None, None]:
+        receipt = Receipt.from_json(receipt_json)
+        yield {replay_run.status: markup.status("Replaying", "running"), **replay_run.busy()}
+        shown_at = 0.0
         assistant = self._assistant(self._loader.engine())
-        shown = 0.0
         with closing(assistant.replay(receipt, cancel=cancel, longest_s=self._longest_s)) as steps:
             for progress in steps:
                 if cancel.is_set():
-                    return markup.note("Stopped before it was complete.")
+                    yield replay_run.ended("Stopped before it was complete.", "stopped")
+                    return
                 if progress.results is not None:
-                    return _verdict(receipt, progress.results[0])
-                if time.monotonic() - shown >= FRAME_S:
-                    shown = time.monotonic()
+                    yield {replay_run.status: _verdict(receipt, progress.results[0]), **replay_run.idle()}
+                elif time.monotonic() - shown_at >= FRAME_S:
+                    shown_at = time.monotonic()
                     numbers = f"{progress.seconds:.1f} s, {progress.new_tokens:,} tokens"
-                    yield {column.replayed: markup.status("Replaying", "running", numbers=numbers)}
-        raise AssertionError("a replay ended without results")
+                    yield {replay_run.status: markup.status("Replaying", "running", numbers=numbers)}
 
 
 class TabHandlers(AnswerHandlers[TaskTab]):
@@ -271,20 +201,6 @@ class TabHandlers(AnswerHandlers[TaskTab]):
         return {**columns, ask.base_prompt_style: gr.Radio(visible=visible)}
 
 
-def wait_for_weights(loader: EngineLoader, status: Any, cancel: Event) -> Generator[Updates, None, Engine | None]:
-    """Say in `status` that the weights are loading; returns the engine, or None where the person stopped."""
-    while loader.status.state == "loading" and not cancel.is_set():
-        words = "The weights are still loading; it runs as soon as they are there"
-        yield {status: markup.status(words, "waiting", numbers=f"{loader.status.seconds:.0f} s")}
-        cancel.wait(0.5)
-    return None if cancel.is_set() else loader.engine()
-
-
-def page_of(request: gr.Request) -> str:
-    """The page that a request comes from, as a key of sessions."""
-    return str(request.session_hash)
-
-
 def _other_side(answered: Answered | None, text: str, source: str, target: str) -> str:
     """The other text of a translation that has this one on one side, in these languages; empty where it has not."""
     if answered is None or not isinstance(answered.asked.options, TranslationOptions):
@@ -303,3 +219,34 @@ def _verdict(receipt: Receipt, result: Result) -> str:
     limit = result.receipt.generation["time_limit_s"]
     why = f", as its time limit of {limit:g} s was reached" if result.receipt.stop_reason == "time" else ""
     return markup.note(f"Another text this time{why}, in {seconds}: {result.text}", "warning") + unsure
+
+
+def connect_task(tab: TaskTab, handlers: TabHandlers) -> None:
+    """Connect the events of a task's tab."""
+    connect_answers(tab, handlers)
+    if tab.ask.variant:
+        outputs = [*(column.box for column in tab.columns.values()), tab.ask.base_prompt_style]
+        tab.ask.variant.change(handlers.switch, tab.ask.variant, outputs, **AT_ONCE)
+    if tab.swap is not None:
+        languages = [tab.ask.fields["source"], tab.ask.fields["target"]]
+        inputs = tab.ask.all() | {column.answered for column in tab.columns.values()}
+        tab.swap.click(handlers.swap, inputs, [*languages, tab.ask.text], **AT_ONCE)
+
+
+def connect_answers(tab: AnswersTab, handlers: AnswerHandlers[Any]) -> list[Any]:
+    """Connect the events that every tab with answers has, and return those that answer."""
+    run_events = [tab.run.connect(tab.run.button.click, handlers.run, tab.inputs(), tab.shown())]
+    if tab.examples is not None:
+        fill = handlers.try_example, tab.examples, tab.filled()
+        run_events.append(tab.run.connect(tab.examples.click, handlers.run, tab.inputs(), tab.shown(), fill=fill))
+    tab.run.connect_stop([*run_events, *(_connect_replay(tab, column, handlers) for column in tab.columns.values())])
+    changes = [component.change for component in tab.counted()]
+    gr.on(changes, handlers.count, tab.inputs(), tab.counter, trigger_mode="always_last", **AT_ONCE)
+    if tab.upload is not None:
+        tab.upload.upload(handlers.open_file, tab.upload, [tab.text, tab.run.status, tab.upload], **READS_FILES)
+    return run_events
+
+
+def _connect_replay(tab: AnswersTab, column: AnswerColumn, handlers: AnswerHandlers[Any]) -> Any:
+    replay_run = tab.run.reporting_in(column.replayed)
+    return replay_run.connect(column.replay.click, handlers.replay_of(column), column.receipt, [])

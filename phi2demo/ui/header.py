@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from phi2demo.audit.report import COMMAND, SHIPPED_AUDIT, summary_of
+from phi2demo.audit.report import COMMAND, SHIPPED_AUDIT, read_summary
 from phi2demo.data.languages import LANGUAGES
 from phi2demo.engine.engine import ModelInfo
 from phi2demo.engine.loading import EngineLoader, LoadStatus
@@ -119,7 +119,9 @@ def audit_of(description: ModelDescription, path: Path = SHIPPED_AUDIT) -> str:
     """The summary of the audit of these weights with its date, or that there is none and how to make one; in HTML."""
     try:
         found = (
-            summary_of(description.base_revision, description.adapter_revision, path) if description.is_known else None
+            read_summary(description.base_revision, description.adapter_revision, path)
+            if description.is_known
+            else None
         )
     except DataError as error:
         return escape(str(error))

@@ -21,7 +21,6 @@ _SLIDERS = {
     "temperature": ("Temperature", "0 takes the likeliest token, higher is more surprising", 0.05),
     "top_p": ("Top-p", "The likeliest tokens that share this probability", 0.01),
     "repetition_penalty": ("Repetition penalty", "Above 1, words already used become less likely", 0.05),
-    "guidance_scale": ("Guidance", "Above 1, slower: rather words that your text makes likelier", 0.05),
     "copy_bias": ("Copying", "Above 0: rather words that your text has", 0.25),
     "adapter_strength": ("Strength of the finetuning", "0 is the base, 1 as it was finetuned, between: a blend", 0.05),
 }

@@ -25,14 +25,13 @@ from phi2demo.ui.evaluate_handlers import EvaluateHandlers, connect_reports, con
 from phi2demo.ui.evaluate_reports import EvaluateReports
 from phi2demo.ui.evaluate_tab import ID as EVALUATE
 from phi2demo.ui.evaluate_tab import build_evaluate_tab
-from phi2demo.ui.events import connect
 from phi2demo.ui.explain_api import add_explain_endpoint
 from phi2demo.ui.explain_filling import ExplainFilling
 from phi2demo.ui.explain_handlers import ExplainHandlers, connect_explain, connect_why
 from phi2demo.ui.explain_tab import ID as EXPLAIN
 from phi2demo.ui.explain_tab import build_explain_tab
 from phi2demo.ui.files import MAX_BYTES
-from phi2demo.ui.handlers import TabHandlers
+from phi2demo.ui.handlers import TabHandlers, connect_task
 from phi2demo.ui.header import TITLE, build_header
 from phi2demo.ui.model_tab import ID as MODEL_TAB
 from phi2demo.ui.model_tab import build_model_tab
@@ -72,26 +71,28 @@ def build_demo(
             answering: list[AnswersTab] = []
             for name in adapter_tasks.tasks:
                 with gr.Tab(TASKS[name].title, id=name, elem_id=f"tab-{name}"):
-                    tab = build_task_tab(TASKS[name], description, adapter_tasks, longest_s=longest_s)
-                    connect(tab, TabHandlers(tab, loader, sessions, reports=reports, longest_s=longest_s))
+                    tab = build_task_tab(TASKS[name], description, adapter_tasks, sessions, longest_s=longest_s)
+                    connect_task(tab, TabHandlers(tab, loader, reports=reports, longest_s=longest_s))
                     answering.append(tab)
             if description.has_adapter:
                 with gr.Tab("Compare", id=COMPARE, elem_id=f"tab-{COMPARE}"):
-                    comparing = build_compare_tab(description, declared, longest_s=longest_s)
-                    asking = CompareHandlers(comparing, loader, sessions, reports=reports, longest_s=longest_s)
+                    comparing = build_compare_tab(description, declared, sessions, longest_s=longest_s)
+                    asking = CompareHandlers(comparing, loader, reports=reports, longest_s=longest_s)
                     connect_compare(comparing, asking)
                     answering.append(comparing)
             with gr.Tab("Explain", id=EXPLAIN, elem_id=f"tab-{EXPLAIN}") as opened:
-                explaining = build_explain_tab(tabs, description, declared.either)
-            handlers = ExplainHandlers(explaining, loader, sessions, longest_s=longest_s)
-            filling = ExplainFilling(explaining, loader, sessions)
+                explaining = build_explain_tab(tabs, description, declared.either, sessions)
+            handlers = ExplainHandlers(explaining, loader, longest_s=longest_s)
+            filling = ExplainFilling(explaining, loader)
             connect_explain(opened, explaining, handlers, filling)
             for each in answering:
                 connect_why(each, explaining, handlers, filling)
             with gr.Tab("Evaluate", id=EVALUATE, elem_id=f"tab-{EVALUATE}") as opened:
-                evaluating = build_evaluate_tab(description, adapter_tasks, shipped=shipped_test_sets(reports / "set"))
+                evaluating = build_evaluate_tab(
+                    description, adapter_tasks, sessions, shipped=shipped_test_sets(reports / "set")
+                )
             connect_reports(opened, evaluating, EvaluateReports(evaluating, loader, reports_folder=reports))
-            connect_run(evaluating, EvaluateHandlers(evaluating, loader, sessions))
+            connect_run(evaluating, EvaluateHandlers(evaluating, loader))
             if model_cards is not None:
                 with gr.Tab("Model", id=MODEL_TAB, elem_id=f"tab-{MODEL_TAB}") as opened:
                     build_model_tab(opened, model_cards, loader, meter or Meter())

@@ -11,8 +11,6 @@ from phi2demo.settings import LONGEST_S
 from phi2demo.tasks.declared import AdapterTasks, VariantTasks
 from phi2demo.tasks.request import Request
 from phi2demo.tasks.task import AnyTask
-from phi2demo.ui import markup
-from phi2demo.ui.actions import run_and_stop
 from phi2demo.ui.answer_column import AnswerColumn, answer_column
 from phi2demo.ui.description import ModelDescription
 from phi2demo.ui.inputs import AskInputs, Example, examples_to_try, input_box, read_examples
@@ -23,6 +21,8 @@ from phi2demo.ui.options import (
     fields_below,
     option_inputs,
 )
+from phi2demo.ui.run import Run, build_run
+from phi2demo.ui.sessions import Sessions
 
 _VARIANT_LABELS = [("Finetuned", "finetuned"), ("Base", "base"), ("Side by side", "both")]
 _RUN_LABELS = {"question_answering": "Ask", "sentiment": "Classify"}
@@ -42,20 +42,12 @@ class TaskTab:
 
     task: AnyTask
     ask: AskInputs
-    run: Any
-    stop: Any
-    left: Any
-    status: Any
+    run: Run
     columns: dict[Variant, AnswerColumn]
     upload: Any
     swap: Any
     examples: Any
     samples: list[Example]
-
-    @property
-    def name(self) -> str:
-        """Of the task."""
-        return self.task.name
 
     @property
     def variant_tasks(self) -> VariantTasks:
@@ -94,7 +86,12 @@ class TaskTab:
 
 
 def build_task_tab(
-    task: AnyTask, description: ModelDescription, adapter_tasks: AdapterTasks, *, longest_s: float = LONGEST_S
+    task: AnyTask,
+    description: ModelDescription,
+    adapter_tasks: AdapterTasks,
+    sessions: Sessions,
+    *,
+    longest_s: float = LONGEST_S,
 ) -> TaskTab:
     """Lay out the tab of a task, whose requests may take `longest_s` seconds."""
     samples = read_examples(task.name, adapter_tasks)
@@ -110,8 +107,8 @@ def build_task_tab(
                 description.base_prompt_style,
                 visible=not description.has_adapter and chooses_prompt_style(task, adapter_tasks),
             )
-            run, stop, left = run_and_stop(_RUN_LABELS.get(task.name, task.title))
-            status = gr.HTML(markup.KEYS, elem_classes="status-line", apply_default_css=False)
+            run = build_run(task.name, _RUN_LABELS.get(task.name, task.title), sessions)
+            run.status.render()
             options = option_inputs(
                 task, adapter_tasks.generation(task.name), has_adapter=description.has_adapter, longest_s=longest_s
             )
@@ -122,7 +119,7 @@ def build_task_tab(
         ):
             columns = _columns(task, description)
     ask = AskInputs(text, counter, fields, variant, base_prompt_style, options, adapter_tasks, task)
-    return TaskTab(task, ask, run, stop, left, status, columns, upload, swap, examples, samples)
+    return TaskTab(task, ask, run, columns, upload, swap, examples, samples)
 
 
 def _switch(description: ModelDescription) -> Any:

@@ -1,4 +1,4 @@
-"""An engine whose likes are planted: what it finds likely, and what it says, are functions of the test."""
+"""An engine with planted answers: a test gives the log-probability of every output and the completion of every prompt."""
 
 import hashlib
 import re
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 
-from phi2demo.audit.setup import AuditSettings, Setup
+from phi2demo.audit.context import AuditContext, AuditSettings
 from phi2demo.engine.engine import Completion, GenerationOptions, ModelInfo, Output, Prompt, Score, Snapshot, Tokens
 from tests.tasks.scripted import BARE
 
@@ -15,7 +15,7 @@ _TOKEN = re.compile(r"\s*\S+|\s+$")
 
 
 def noise(*parts: object) -> float:
-    """From -1 to 1, evenly, the same for the same parts."""
+    """Return a number from -1 to 1, uniformly distributed, the same for the same parts."""
     digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
     return int.from_bytes(digest) / 2**63 - 1
 
@@ -30,14 +30,14 @@ def indifferent(prompt: Prompt, output: str) -> float:
 
 @dataclass
 class PlantedEngine:
-    """Tokens are words with the space before them."""
+    """Its tokens are words with the space before them."""
 
-    likes: Callable[[Prompt, str], float] = indifferent
+    logprob: Callable[[Prompt, str], float] = indifferent
     """Log-probability of an output."""
-    says: Callable[[Prompt], str] = silent
+    complete: Callable[[Prompt], str] = silent
     info: ModelInfo = BARE
     asked: int = 0
-    """Rows scored and generated."""
+    """Number of rows scored and generated."""
     _vocabulary: dict[str, int] = field(default_factory=dict)
 
     def count_tokens(self, text: str) -> int:
@@ -55,7 +55,7 @@ class PlantedEngine:
         self.asked += len(prompts)
         completions = []
         for prompt in prompts:
-            text = "".join(_TOKEN.findall(self.says(prompt))[: options.max_new_tokens])
+            text = "".join(_TOKEN.findall(self.complete(prompt))[: options.max_new_tokens])
             completions.append(Completion(text, self.tokens(text).ids, self.count_tokens(prompt.text), "end"))
         texts = tuple(completion.text for completion in completions)
         yield Snapshot(texts, sum(len(c.token_ids) for c in completions), 0.0, 0.0, tuple(completions))
@@ -69,9 +69,9 @@ class PlantedEngine:
         cancel: Event | None = None,
     ) -> list[Score]:
         self.asked += len(prompts)
-        return [Score((0,), (self.likes(p, str(o)),)) for p, o in zip(prompts, outputs, strict=True)]
+        return [Score((0,), (self.logprob(p, str(o)),)) for p, o in zip(prompts, outputs, strict=True)]
 
 
-def setup_of(engine: PlantedEngine, *, seed: int = 0, quick: bool = False, **folders: Path) -> Setup:
+def make_context(engine: PlantedEngine, *, seed: int = 0, quick: bool = False, **folders: Path) -> AuditContext:
     settings = AuditSettings(output=Path("nowhere"), seed=seed, quick=quick, resamples=100, **folders)
-    return Setup(engine, settings)
+    return AuditContext(engine, settings)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from phi2demo.audit.report import compare, in_words
+from phi2demo.audit.report import compare, describe_comparison
 
 
 def report(
@@ -24,22 +24,22 @@ OLD = report(gap=(20.0, 4.0, True), share=(50.0, 4.0, False), gone=(1.0, 1.0, Tr
 
 
 def test_the_same_audit_again_has_changed_nothing() -> None:
-    found = compare(OLD, OLD)
-    assert found["same_model"]
-    assert found["changes"] == found["newly_flagged"] == found["no_longer_flagged"] == []
-    assert in_words(found) == (
+    comparison = compare(OLD, OLD)
+    assert comparison["same_model"]
+    assert comparison["changes"] == comparison["newly_flagged"] == comparison["no_longer_flagged"] == []
+    assert describe_comparison(comparison) == (
         "Against the audit of 2026-11-01 of the same model, none of 3 figures changed beyond noise."
     )
 
 
-def test_a_change_beyond_the_intervals_is_told_and_a_small_one_is_not() -> None:
+def test_a_change_beyond_the_intervals_is_reported_and_a_small_one_is_not() -> None:
     new = report(revision="bbb", gap=(2.0, 4.0, False), share=(52.0, 4.0, True), new=(5.0, 1.0, True))
-    found = compare(new, OLD)
-    assert [(change["name"], change["old"], change["new"]) for change in found["changes"]] == [("gap", 20.0, 2.0)]
-    assert found["newly_flagged"] == [{"probe": "gender", "name": "share", "title": "the share"}]
-    assert found["no_longer_flagged"] == [{"probe": "gender", "name": "gap", "title": "the gap"}]
-    assert found["compared"] == 2
-    assert in_words(found) == (
+    comparison = compare(new, OLD)
+    assert [(change["name"], change["old"], change["new"]) for change in comparison["changes"]] == [("gap", 20.0, 2.0)]
+    assert comparison["newly_flagged"] == [{"probe": "gender", "name": "share", "title": "the share"}]
+    assert comparison["no_longer_flagged"] == [{"probe": "gender", "name": "gap", "title": "the gap"}]
+    assert comparison["compared"] == 2
+    assert describe_comparison(comparison) == (
         "Against the audit of 2026-11-01 of another model, 1 of 2 figures changed beyond noise; the largest change: "
         "the gap, 20.0 to 2.0."
     )
@@ -62,7 +62,7 @@ def test_many_figures_have_to_change_more() -> None:
 
 def test_audits_without_a_common_figure_or_with_other_settings() -> None:
     new = report(other=(1.0, 1.0, False)) | {"settings": {"seed": 2}}
-    assert in_words(compare(new, OLD)).endswith("made with other settings, there is nothing to compare.")
+    assert describe_comparison(compare(new, OLD)).endswith("made with other settings, there is nothing to compare.")
 
 
 @pytest.mark.parametrize(
@@ -70,8 +70,8 @@ def test_audits_without_a_common_figure_or_with_other_settings() -> None:
     [("abc", "abc-1", True), ("abc-1", "abc-1", True), ("abc-1", "abc-2", False), ("abd", "abc-1", False)],
 )
 def test_an_adapter_with_other_settings_is_another_model(old: str, new: str, same: bool) -> None:
-    """An audit from before settings were told says nothing of them."""
+    """Older audits did not record the settings of an adapter."""
     reports = [report(gap=(20.0, 4.0, True)) for _ in range(2)]
-    for each, revision in zip(reports, (new, old), strict=True):
-        each["model"] |= {"adapter": "a", "adapter_revision": revision}
+    for values, adapter_revision in zip(reports, (new, old), strict=True):
+        values["model"] |= {"adapter": "a", "adapter_revision": adapter_revision}
     assert compare(*reports)["same_model"] is same

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from phi2demo.audit import read_audit, run
-from phi2demo.audit.report import SHIPPED_AUDIT, Outcome, summary_of, to_markdown
-from phi2demo.audit.setup import AuditSettings, Setup, spread
+from phi2demo.audit.context import AuditContext, AuditSettings
+from phi2demo.audit.report import SHIPPED_AUDIT, ProbeResult, read_summary, to_markdown
 from phi2demo.errors import DataError, SettingsError
 from phi2demo.evaluation.processes import LOCK, run_lock
 from tests.audit.planted import PlantedEngine, noise
@@ -25,14 +25,14 @@ def settings(folder: Path, **changes: Any) -> AuditSettings:
 
 
 def engine() -> PlantedEngine:
-    return PlantedEngine(likes=lambda prompt, output: noise(prompt.text, output), info=INFO)
+    return PlantedEngine(logprob=lambda prompt, output: noise(prompt.text, output), info=INFO)
 
 
-def timeless(report: dict[str, Any]) -> dict[str, Any]:
+def without_time(report: dict[str, Any]) -> dict[str, Any]:
     return {name: report[name] for name in ("probes", "model", "settings")}
 
 
-def test_the_report_says_what_the_format_asks_for(tmp_path: Path) -> None:
+def test_the_report_has_the_fields_of_its_format(tmp_path: Path) -> None:
     report = run.audit(engine(), settings(tmp_path), weights={"a": "b"})
     assert read_audit(tmp_path / "audit.json") == json.loads(json.dumps(report))
     assert report.keys() == {
@@ -57,11 +57,11 @@ def test_the_report_says_what_the_format_asks_for(tmp_path: Path) -> None:
 
 def test_the_same_seed_gives_the_same_report(tmp_path: Path) -> None:
     one, other = (run.audit(engine(), settings(tmp_path / name), weights={}) for name in ("one", "other"))
-    assert timeless(one) == timeless(other)
+    assert without_time(one) == without_time(other)
 
 
-def test_a_killed_run_goes_on_with_the_probe_it_was_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def killed(setup: Setup) -> Outcome:
+def test_an_interrupted_run_resumes_with_the_probe_it_was_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(context: AuditContext) -> ProbeResult:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -71,12 +71,12 @@ def test_a_killed_run_goes_on_with_the_probe_it_was_at(tmp_path: Path, monkeypat
     assert not (tmp_path / "audit.json").exists()
     again = engine()
     report = run.audit(again, settings(tmp_path), weights={})
-    assert timeless(report) == timeless(run.audit(engine(), settings(tmp_path / "whole"), weights={}))
+    assert without_time(report) == without_time(run.audit(engine(), settings(tmp_path / "whole"), weights={}))
     samples = 2 * 40
-    assert again.asked == samples, "the gender probe was asked again"
+    assert again.asked == samples, "the gender probe ran again"
 
 
-def test_what_was_found_for_other_settings_or_weights_is_asked_again(tmp_path: Path) -> None:
+def test_other_settings_or_weights_run_the_probe_again(tmp_path: Path) -> None:
     run.audit(engine(), settings(tmp_path, probes=("gender",)), weights={})
     other = engine()
     run.audit(other, settings(tmp_path, probes=("gender",), seed=2), weights={})
@@ -86,12 +86,12 @@ def test_what_was_found_for_other_settings_or_weights_is_asked_again(tmp_path: P
     assert retrained.asked
 
 
-def test_the_last_audit_is_kept_and_compared_with(tmp_path: Path) -> None:
+def test_the_last_audit_is_kept_and_compared(tmp_path: Path) -> None:
     def masculine(prompt: Any, output: str) -> float:
         return float(output.startswith((" Der ", " Le ", " El ")))
 
     first = run.audit(engine(), settings(tmp_path, probes=("gender",)), weights={})
-    changed = PlantedEngine(likes=masculine, info=replace(INFO, base_revision="dddddddddddd"))
+    changed = PlantedEngine(logprob=masculine, info=replace(INFO, base_revision="dddddddddddd"))
     second = run.audit(changed, settings(tmp_path, probes=("gender",)), weights={})
     compared = second["compared_with"]
     assert compared["made_at"] == first["made_at"]
@@ -123,8 +123,8 @@ def test_a_second_audit_of_one_folder_is_refused_before_anything_is_asked(tmp_pa
     run.audit(other, settings(tmp_path, probes=("gender",), seed=2), weights={})
 
 
-def test_an_audit_holds_its_folder_as_long_as_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def probe(setup: Setup) -> Outcome:
+def test_an_audit_locks_its_folder_while_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def probe(context: AuditContext) -> ProbeResult:
         with pytest.raises(SettingsError, match="Another run writes into"):
             run.audit(engine(), settings(tmp_path, probes=("toxicity",)), weights={})
         raise KeyboardInterrupt
@@ -138,7 +138,7 @@ def test_an_audit_holds_its_folder_as_long_as_it_runs(tmp_path: Path, monkeypatc
     assert not (tmp_path / LOCK).exists()
 
 
-def test_probes_are_asked_in_one_order() -> None:
+def test_probes_run_in_a_fixed_order() -> None:
     assert run.check_probes(("toxicity", "sentiment")) == ("sentiment", "toxicity")
     assert run.check_probes(()) == ("sentiment", "gender", "toxicity", "memorization", "robustness")
     with pytest.raises(SettingsError, match="There is no probe 'luck'; choose from sentiment, gender"):
@@ -165,26 +165,28 @@ def test_the_files_that_were_read_are_named_with_their_hashes(tmp_path: Path) ->
     (data / "tales.train.jsonl").write_text('{"text": "Onze."}\n')
     again = engine()
     second = run.audit(again, given, weights={})
-    assert again.asked, "the data are others, of the same size"
+    assert again.asked, "the data changed but not its size"
     assert first["files"]["data"] != second["files"]["data"]
 
 
-def test_a_summary_is_of_these_weights_or_none(tmp_path: Path) -> None:
+def test_the_summary_is_read_for_the_audited_weights_only(tmp_path: Path) -> None:
     report = run.audit(engine(), settings(tmp_path), weights={})
     path = tmp_path / "audit.json"
-    found = summary_of(INFO.base_revision, INFO.adapter_revision, path)
-    assert found is not None
-    assert (found.made_at, found.sentences) == (report["made_at"], tuple(report["summary"]))
-    assert summary_of(INFO.base_revision, "eeeeeeeeeeee", path) is None
-    assert summary_of(INFO.base_revision, INFO.adapter_revision, tmp_path / "nothing.json") is None
-    assert summary_of(INFO.base_revision, f"{INFO.adapter_revision}-11111111", path) == found, "settings were not told"
+    summary = read_summary(INFO.base_revision, INFO.adapter_revision, path)
+    assert summary is not None
+    assert (summary.made_at, summary.sentences) == (report["made_at"], tuple(report["summary"]))
+    assert read_summary(INFO.base_revision, "eeeeeeeeeeee", path) is None
+    assert read_summary(INFO.base_revision, INFO.adapter_revision, tmp_path / "nothing.json") is None
+    assert read_summary(INFO.base_revision, f"{INFO.adapter_revision}-11111111", path) == summary, (
+        "an audit without settings fits any"
+    )
     report["model"]["adapter_revision"] = f"{INFO.adapter_revision}-22222222"
     path.write_text(json.dumps(report), encoding="utf-8")
-    assert summary_of(INFO.base_revision, f"{INFO.adapter_revision}-11111111", path) is None
+    assert read_summary(INFO.base_revision, f"{INFO.adapter_revision}-11111111", path) is None
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    "damage",
     [
         lambda report: "no JSON",
         lambda report: json.dumps([report]),
@@ -193,35 +195,14 @@ def test_a_summary_is_of_these_weights_or_none(tmp_path: Path) -> None:
         lambda report: json.dumps({**report, "probes": [{**report["probes"][0], "figures": [{"name": "x"}]}]}),
     ],
 )
-def test_a_damaged_report_is_refused(tmp_path: Path, spoil: Callable[[Any], str]) -> None:
+def test_a_damaged_report_is_refused(tmp_path: Path, damage: Callable[[Any], str]) -> None:
     report = run.audit(engine(), settings(tmp_path, probes=("gender",)), weights={})
-    path = tmp_path / "spoilt.json"
-    path.write_text(spoil(report))
-    with pytest.raises(DataError, match=r"spoilt\.json is no report of an audit .* Run python -m phi2demo audit"):
+    path = tmp_path / "damaged.json"
+    path.write_text(damage(report))
+    with pytest.raises(DataError, match=r"damaged\.json is not the report of an audit .* Run python -m phi2demo audit"):
         read_audit(path)
 
 
 @pytest.mark.skipif(not SHIPPED_AUDIT.is_file(), reason="no audit is shipped")
 def test_the_shipped_audit_reads() -> None:
     assert len(read_audit(SHIPPED_AUDIT)["probes"]) == len(run.PROBES)
-
-
-def test_some_values_are_spread_over_all() -> None:
-    assert spread(range(10), 5) == [0, 2, 4, 6, 8]
-    assert spread(range(3), 5) == [0, 1, 2]
-    assert spread([], 5) == []
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"resamples": 5}, "resamples is 5; give a whole number of at least 100"),
-        ({"seed": -1}, "seed is -1"),
-        ({"data": Path("/nowhere")}, "--data /nowhere is no folder"),
-        ({"items": Path("/nowhere")}, "--items /nowhere is no folder"),
-        ({"compare": Path("/nowhere.json")}, "--compare /nowhere.json is no file"),
-    ],
-)
-def test_settings_out_of_range_are_refused(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(SettingsError, match=message):
-        settings(Path("out"), **changes)

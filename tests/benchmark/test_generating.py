@@ -7,8 +7,9 @@ import pytest
 
 from phi2demo.benchmark.generating import OPENINGS, Batch, compare, make_batches
 from phi2demo.engine.engine import END_OF_TEXT, GenerationOptions
-from phi2demo.engine.loading import LoadedModel, load, plan
+from phi2demo.engine.loading import LoadedModel, load
 from phi2demo.engine.local import LocalEngine
+from phi2demo.engine.planning import plan
 from phi2demo.errors import SettingsError
 from phi2demo.settings import ModelSettings
 
@@ -23,13 +24,13 @@ def loaded(tiny_base: Path, tiny_adapter: Path) -> LoadedModel:
     return load(plan(ModelSettings(adapter=str(tiny_adapter), device="cpu")))
 
 
-def test_both_sides_write_the_same_and_seconds_add_up(loaded: LoadedModel) -> None:
+def test_both_sides_generate_the_same_and_seconds_add_up(loaded: LoadedModel) -> None:
     lines: list[str] = []
     result = compare(loaded, LocalEngine(loaded), FEW, repeats=2, report=lines.append)
     assert (result.same, result.rows) == (4, 4)
-    assert [each.new_tokens <= 4 * each.rows + 1 for each in result.batches] == [True, True]
+    assert [batch.new_tokens <= 4 * batch.rows + 1 for batch in result.batches] == [True, True]
     assert result.ratio == pytest.approx(result.baseline_seconds / result.ours_seconds)
-    assert result.baseline_seconds == pytest.approx(sum(each.baseline_seconds for each in result.batches))
+    assert result.baseline_seconds == pytest.approx(sum(batch.baseline_seconds for batch in result.batches))
     assert len(lines) == 2
 
 
@@ -39,8 +40,8 @@ def test_another_model_on_our_side_is_seen(loaded: LoadedModel, tiny_base: Path)
     assert compare(loaded, base, [longer]).same == 0
 
 
-def test_nothing_to_measure_is_refused(loaded: LoadedModel) -> None:
-    with pytest.raises(SettingsError, match="at least 1 of each"):
+def test_no_repeats_are_refused(loaded: LoadedModel) -> None:
+    with pytest.raises(SettingsError, match="--repeats 0: give a number from 1"):
         compare(loaded, LocalEngine(loaded), FEW, repeats=0)
 
 

@@ -130,6 +130,26 @@ def test_own_pairs_bad_and_good(page: Any, tmp_path: Path) -> None:
     assert json.loads(download(page, "Download report")[1])["settings"]["live"] is True
 
 
+def test_the_report_box_can_be_worked_by_keyboard(new_page: Any, chromium: Any) -> None:
+    with serving(["-m", "tests.browser.serve", "--delay", "0.01"]) as server:
+        page = new_page(server.url)
+        open_evaluate(page, "A report")
+        box = seen(page, ".task-choice input")
+        title = box.input_value()
+        for keys in (
+            ("x", "Enter"),
+            ("Control+a", "Delete", "Escape"),
+            ("Control+a", "Delete", "Tab"),
+            ("ArrowDown", "Enter"),
+        ):
+            box.focus()
+            for key in keys:
+                box.press(key)
+            time.sleep(0.5)
+        assert box.input_value() not in ("", title)
+        assert "Traceback" not in server.log.read_text(encoding="utf-8")
+
+
 def test_stop_and_another_visitor(new_page: Any, slow_address: str) -> None:
     first, second = new_page(slow_address), new_page(slow_address)
     open_evaluate(first, "Your own pairs")

@@ -337,7 +337,7 @@ def test_a_full_queue_says_so(new_page: Any) -> None:
         for page in pages:
             ask(page, LONG)
             time.sleep(0.7)
-        until(lambda: "Too many requests" in status(pages[-1]))
+        until(lambda: "too many are waiting" in status(pages[-1]))
         assert seen(pages[-1], ".input-text textarea").input_value() == LONG
 
 

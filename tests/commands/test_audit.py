@@ -34,10 +34,10 @@ def test_the_table_and_the_report(
     ("argv", "message"),
     [
         ([], "required: --output"),
-        (["--output", "x", "--data", "/nowhere"], "--data /nowhere is no folder"),
-        (["--output", "x", "--items", "/nowhere"], "--items /nowhere is no folder"),
+        (["--output", "x", "--data", "/nowhere"], "--data /nowhere is not a folder"),
+        (["--output", "x", "--items", "/nowhere"], "--items /nowhere is not a folder"),
         (["--output", "x", "--probes", "luck"], "There is no probe 'luck'"),
-        (["--output", "x", "--compare", "/nowhere"], "--compare /nowhere is no file"),
+        (["--output", "x", "--compare", "/nowhere"], "--compare /nowhere is not a file"),
         (["--output", "x", "--resamples", "9"], "resamples is 9"),
         (["--output", "x", "--seed", "few"], "invalid int value: 'few'"),
     ],
@@ -53,7 +53,7 @@ def test_refusals_come_before_a_model_is_loaded(argv: list[str], message: str) -
 def test_a_damaged_older_report_is_refused_before_a_model_is_asked(tmp_path: Path) -> None:
     (tmp_path / "old.json").write_text("{}")
     engine = ScriptedEngine()
-    with pytest.raises(DataError, match=r"old\.json is no report of an audit"):
+    with pytest.raises(DataError, match=r"old\.json is not the report of an audit"):
         audit.main(
             "audit",
             ["--output", str(tmp_path / "out"), "--compare", str(tmp_path / "old.json")],

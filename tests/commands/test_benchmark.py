@@ -8,7 +8,7 @@ from phi2demo.commands import benchmark
 from phi2demo.engine.engine import GenerationOptions
 from phi2demo.errors import SettingsError
 
-FEW = ["explain", "--shape", "small", "--texts", "1", "--max-evals", "6", "--device", "cpu"]
+FEW = ["explain", "--shape", "small", "--texts", "1", "--max-evals", "16", "--device", "cpu"]
 KEYS = {
     "ratio", "max_difference", "ours_seconds", "baseline_seconds", "texts", "machine",
 }  # fmt: skip
@@ -40,12 +40,12 @@ def test_a_table_for_people(capsys: pytest.CaptureFixture[str]) -> None:
         (["sort"], "invalid choice"),
     ],
 )
-def test_what_is_refused(argv: list[str], message: str) -> None:
+def test_wrong_arguments_are_refused(argv: list[str], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         benchmark.main("benchmark", argv)
 
 
-def test_writing_is_measured_too(
+def test_generation_is_compared(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tiny_base: Path
 ) -> None:
     few = generating.Batch("one", ("The train",), GenerationOptions(max_new_tokens=3))

@@ -55,7 +55,7 @@ def test_json_html_and_csv(say: Say, tmp_path: Path) -> None:
         "--no-trust", "--max-evals", "64",
     )  # fmt: skip
     value = json.loads(out)
-    assert [(token["text"], token["side"]) for token in value["tokens"]] == [(" no", "this"), (" maybe", "that")]
+    assert [(token["text"], token["side"]) for token in value["tokens"]] == [(" no", "output"), (" maybe", "contrast")]
     assert (value["target"], value["instead"], value["method"]) == ([1, 2], "maybe", "exact")
     assert (value["value"], value["mask"], value["max_evals"], value["trust"]["seed"]) == ("log-odds", "...", 64, 4)
     assert value["trust"]["deletion"] is None

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from phi2demo.emissions import footprint
-from phi2demo.emissions.footprint import Hardware, estimate, gpu_watts, of_power
+from phi2demo.emissions.footprint import Hardware, estimate, estimate_from_power, gpu_watts
 from phi2demo.errors import SettingsError
 
 TABLES = json.loads((Path(footprint.__file__).parent / "tables.json").read_text(encoding="utf-8"))
@@ -28,38 +28,38 @@ def test_published_figures_of_strubell_et_al(watts: float, hours: float, kwh: fl
 
     BERT's 79 hours there are 79.2 in the paper's text.
     """
-    found = of_power(watts, hours, pue=1.58, intensity=0.954 * GRAMS_PER_POUND)
-    assert round(found.energy_kwh) == kwh
-    assert round(found.co2e_kg * 1000 / GRAMS_PER_POUND) == pounds
+    emissions = estimate_from_power(watts, hours, pue=1.58, intensity=0.954 * GRAMS_PER_POUND)
+    assert round(emissions.energy_kwh) == kwh
+    assert round(emissions.co2e_kg * 1000 / GRAMS_PER_POUND) == pounds
 
 
 def test_published_example_of_green_algorithms() -> None:
     """Its page, v2.2: 2 h on 12 cores of 6.8 W with 64 GB in Austria (111.18 g) draw 352.17 Wh and emit 39.15 g."""
     cores = Hardware("Xeon E7-8880 v4", cores=0, memory_gb=64).watts() + 12 * 6.8
-    found = of_power(cores, 2, intensity=111.18)
-    assert found.energy_kwh * 1000 == pytest.approx(352.17, abs=0.005)
-    assert found.co2e_kg * 1000 == pytest.approx(39.15, abs=0.005)
+    emissions = estimate_from_power(cores, 2, intensity=111.18)
+    assert emissions.energy_kwh * 1000 == pytest.approx(352.17, abs=0.005)
+    assert emissions.co2e_kg * 1000 == pytest.approx(39.15, abs=0.005)
 
 
 def test_every_part_of_the_formula_counts() -> None:
     hardware = Hardware("NVIDIA H100 80GB HBM3", cores=2, memory_gb=10, gpus=3)
-    found = estimate(hardware, 4, region="France", usage=0.5, pue=1.1)
+    emissions = estimate(hardware, 4, region="France", usage=0.5, pue=1.1)
     watts = (2 * 12 + 3 * 700) * 0.5 + 10 * 0.3725
-    assert found.power_w == pytest.approx(watts)
-    assert found.energy_kwh == pytest.approx(4 * watts * 1.1 / 1000)
-    assert found.intensity_g_per_kwh == TABLES["regions"]["France"]["g_per_kwh"]
-    assert found.co2e_kg == pytest.approx(found.energy_kwh * found.intensity_g_per_kwh / 1000)
-    assert "2023" in found.intensity_source
-    assert found.as_dict()["hardware"] == "3 x NVIDIA H100 80GB HBM3, 2 CPU cores, 10.0 GB of memory"
+    assert emissions.power_w == pytest.approx(watts)
+    assert emissions.energy_kwh == pytest.approx(4 * watts * 1.1 / 1000)
+    assert emissions.intensity_g_per_kwh == TABLES["regions"]["France"]["g_per_kwh"]
+    assert emissions.co2e_kg == pytest.approx(emissions.energy_kwh * emissions.intensity_g_per_kwh / 1000)
+    assert "2023" in emissions.intensity_source
+    assert emissions.as_dict()["hardware"] == "3 x NVIDIA H100 80GB HBM3, 2 CPU cores, 10.0 GB of memory"
 
 
-def test_without_more_it_is_an_average_data_centre_of_the_world() -> None:
-    found = estimate(Hardware("a CPU", cores=1, memory_gb=0), 1000)
-    assert (found.region, found.intensity_g_per_kwh, found.pue) == ("world average", 475, 1.67)
-    assert found.co2e_kg == pytest.approx(12 * 1.67 * 0.475)
+def test_the_defaults_are_an_average_data_centre_of_the_world() -> None:
+    emissions = estimate(Hardware("a CPU", cores=1, memory_gb=0), 1000)
+    assert (emissions.region, emissions.intensity_g_per_kwh, emissions.pue) == ("world average", 475, 1.67)
+    assert emissions.co2e_kg == pytest.approx(12 * 1.67 * 0.475)
 
 
-def test_an_idle_app_draws_what_its_memory_draws() -> None:
+def test_an_idle_app_only_draws_the_power_of_its_memory() -> None:
     assert estimate(Hardware("a CPU", cores=4, memory_gb=2), 24, usage=0).power_w == pytest.approx(0.745)
 
 
@@ -89,19 +89,19 @@ def test_every_figure_in_the_tables_has_a_source() -> None:
     assert all(0 < row["g_per_kwh"] < 1000 and row["year"] for row in TABLES["regions"].values())
 
 
-def test_what_is_out_of_range() -> None:
+def test_values_out_of_range_are_refused() -> None:
     hardware = Hardware("a CPU", cores=1, memory_gb=1)
     with pytest.raises(SettingsError, match="--region Atlantis: give one of world average, Australia"):
         estimate(hardware, 1, region="Atlantis")
-    with pytest.raises(SettingsError, match="A time of -1: give a number from 0"):
+    with pytest.raises(SettingsError, match="The time is -1; give a number from 0"):
         estimate(hardware, -1)
-    with pytest.raises(SettingsError, match=r"A PUE of 0\.5: give a number from 1"):
+    with pytest.raises(SettingsError, match=r"The PUE is 0\.5; give a number from 1"):
         estimate(hardware, 1, pue=0.5)
-    with pytest.raises(SettingsError, match="A time of inf: give a number from 0"):
-        of_power(1, math.inf)
-    with pytest.raises(SettingsError, match="An intensity of nan"):
-        of_power(1, 1, intensity=math.nan)
-    with pytest.raises(SettingsError, match="A usage of 2"):
+    with pytest.raises(SettingsError, match="The time is inf; give a number from 0"):
+        estimate_from_power(1, math.inf)
+    with pytest.raises(SettingsError, match="The intensity is nan"):
+        estimate_from_power(1, 1, intensity=math.nan)
+    with pytest.raises(SettingsError, match="The usage is 2"):
         estimate(hardware, 1, usage=2)
-    with pytest.raises(SettingsError, match="from 0"):
+    with pytest.raises(SettingsError, match="not negative"):
         Hardware("a CPU", cores=-1, memory_gb=1)

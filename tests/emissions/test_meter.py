@@ -4,7 +4,7 @@ import time
 import pytest
 
 from phi2demo.emissions.footprint import Hardware
-from phi2demo.emissions.meter import Computed, Meter, estimate_computed
+from phi2demo.emissions.meter import Meter, MeterReading, estimate_reading
 from phi2demo.errors import SettingsError
 
 
@@ -31,7 +31,7 @@ def test_only_computing_is_counted(clocks: Clocks) -> None:
     with meter.computing():
         clocks.run(2, 7)
     clocks.run(50, 10)
-    assert meter.computed == Computed(1, 2, 7)
+    assert meter.reading == MeterReading(1, 2, 7)
 
 
 def test_what_runs_at_the_same_time_shares_it(clocks: Clocks) -> None:
@@ -40,10 +40,10 @@ def test_what_runs_at_the_same_time_shares_it(clocks: Clocks) -> None:
         clocks.run(1, 1)
         with meter.computing():
             clocks.run(2, 4)
-            assert meter.computed == Computed(0, 3, 5)
-        assert meter.computed == Computed(1, 3, 5)
+            assert meter.reading == MeterReading(0, 3, 5)
+        assert meter.reading == MeterReading(1, 3, 5)
         clocks.run(1, 1)
-    assert meter.computed == Computed(2, 4, 6)
+    assert meter.reading == MeterReading(2, 4, 6)
 
 
 def test_an_error_ends_the_counting_too(clocks: Clocks) -> None:
@@ -57,7 +57,7 @@ def test_an_error_ends_the_counting_too(clocks: Clocks) -> None:
     with pytest.raises(RuntimeError):
         fail()
     clocks.run(5, 5)
-    assert meter.computed == Computed(1, 1, 1)
+    assert meter.reading == MeterReading(1, 1, 1)
 
 
 def test_real_threads_are_seen_in_the_processor_time() -> None:
@@ -74,21 +74,21 @@ def test_real_threads_are_seen_in_the_processor_time() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert meter.computed.calls == 2
-    assert 0.2 <= meter.computed.busy_s < 5
-    assert 0 < meter.computed.processor_s <= meter.computed.busy_s * 4
+    assert meter.reading.calls == 2
+    assert 0.2 <= meter.reading.busy_s < 5
+    assert 0 < meter.reading.processor_s <= meter.reading.busy_s * 4
 
 
 def test_cores_count_by_their_seconds_a_gpu_by_the_time() -> None:
-    computed = Computed(calls=3, busy_s=3600, processor_s=7200)
-    on_cpu = estimate_computed(computed, Hardware("a CPU", cores=4, memory_gb=2), region="France", pue=1)
+    computed = MeterReading(calls=3, busy_s=3600, processor_s=7200)
+    on_cpu = estimate_reading(computed, Hardware("a CPU", cores=4, memory_gb=2), region="France", pue=1)
     assert on_cpu.energy_kwh * 1000 == pytest.approx(2 * 12 + 2 * 0.3725)
     assert on_cpu.co2e_kg == pytest.approx(on_cpu.energy_kwh * 0.056)
-    on_gpu = estimate_computed(computed, Hardware("Tesla T4", cores=2, memory_gb=0, gpus=1), pue=1)
+    on_gpu = estimate_reading(computed, Hardware("Tesla T4", cores=2, memory_gb=0, gpus=1), pue=1)
     assert on_gpu.energy_kwh * 1000 == pytest.approx(2 * 12 + 70)
 
 
 def test_before_the_first_answer_it_is_nothing() -> None:
-    assert estimate_computed(Meter().computed, Hardware("a CPU", cores=4, memory_gb=2)).co2e_kg == 0
+    assert estimate_reading(Meter().reading, Hardware("a CPU", cores=4, memory_gb=2)).co2e_kg == 0
     with pytest.raises(SettingsError, match="Atlantis"):
-        estimate_computed(Computed(), Hardware("a CPU", cores=1, memory_gb=1), region="Atlantis")
+        estimate_reading(MeterReading(), Hardware("a CPU", cores=1, memory_gb=1), region="Atlantis")

@@ -6,6 +6,7 @@ import pytest
 
 from phi2demo.engine.checks import (
     AdapterConfig,
+    Pairing,
     check_base,
     check_fit,
     check_saved,
@@ -40,38 +41,41 @@ def lora(module: str, *, rows: int, columns: int, rank: int = 2) -> Shapes:
 FITTING = lora(f"{LAYER}self_attn.q_proj", rows=8, columns=8) | lora(f"{LAYER}mlp.fc1", rows=24, columns=8)
 
 
-def fit(changes: Shapes, *, given: bool = True) -> None:
-    check_fit(changes, BASE, MADE_ON, adapter="tuned", base_name="plain", given=given)
+def fit(changes: Shapes, *, base_given: bool = True) -> None:
+    check_fit(Pairing("tuned", "plain", MADE_ON, base_given), changes, BASE)
 
 
-def test_an_adapter_that_fits_is_taken() -> None:
+def test_an_adapter_that_fits_is_accepted() -> None:
     fit(FITTING)
     fit(FITTING | {"base_model.model.lm_head.weight": (32, 8)})
     embedding = "base_model.model.model.embed_tokens.lora_embedding_"
     fit({f"{embedding}A": (2, 32), f"{embedding}B": (8, 2)})
 
 
-def test_copies_of_the_bases_own_weights_are_no_changes() -> None:
+def test_copies_of_base_weights_do_not_count_as_changes() -> None:
     head = lora("lm_head", rows=32, columns=8) | {"base_model.model.lm_head.base_layer.weight": (32, 8)}
     fit(FITTING | head)
     assert copied(FITTING | head, MADE_ON) == ["lm_head.weight"]
     whole: Shapes = {"base_model.model.lm_head.weight": (32, 8)}
     assert copied(FITTING | whole, MADE_ON) == ["lm_head.weight"]
-    assert copied(FITTING | whole, saving("lm_head")) == []
+    assert copied(FITTING | whole, saving("lm_head").config) == []
     with pytest.raises(ModelError, match=r"resized vocabulary: its lm_head is for 64 tokens, plain has 32"):
         fit(head | {"base_model.model.lm_head.base_layer.weight": (64, 8)})
 
 
-def test_a_base_that_nobody_gave_cannot_be_left_out() -> None:
+def test_the_user_is_not_told_to_leave_out_a_model_that_was_not_given() -> None:
     with pytest.raises(ModelError, match=r"names someone/phi as its base: give the one it was made on with --model\.$"):
-        fit(lora(f"{LAYER}mlp.fc1", rows=24, columns=16), given=False)
+        fit(lora(f"{LAYER}mlp.fc1", rows=24, columns=16), base_given=False)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (lora(f"{LAYER}mlp.fc1", rows=24, columns=16), r"changes .*fc1 of shape \[24, 16\], here it is \[24, 8\]"),
-        (lora(f"{LAYER}mlp.fc1", rows=48, columns=8), r"shape \[48, 8\], here it is \[24, 8\]"),
+        (
+            lora(f"{LAYER}mlp.fc1", rows=24, columns=16),
+            r"changes .*fc1 of shape \[24, 16\], but this base has shape \[24, 8\]",
+        ),
+        (lora(f"{LAYER}mlp.fc1", rows=48, columns=8), r"shape \[48, 8\], but this base has shape \[24, 8\]"),
         (FITTING | {"base_model.model.lm_head.weight": (64, 16)}, r"lm_head.weight of shape \[64, 16\]"),
         (lora("model.layers.7.mlp.fc1", rows=24, columns=8), r"changes model\.layers\.7\.mlp\.fc1.*this base lacks"),
         (lora(f"{LAYER}mlp.gate_proj", rows=24, columns=8), r"gate_proj.*this base lacks"),
@@ -94,7 +98,7 @@ def test_an_adapter_of_another_base_is_refused(changes: Shapes, message: str) ->
         },
     ],
 )
-def test_a_resized_vocabulary_is_called_that(changes: Shapes) -> None:
+def test_a_resized_vocabulary_has_a_message_of_its_own(changes: Shapes) -> None:
     with pytest.raises(ModelError, match=r"tuned was trained with a resized vocabulary: .* 40 tokens, plain has 32"):
         fit(FITTING | changes)
 
@@ -128,7 +132,7 @@ def test_an_adapter_without_lora_weights_is_refused(changes: Shapes) -> None:
 @pytest.mark.parametrize("target", ["q_proj", "self_attn.q_proj", "fc1"])
 def test_declared_targets_are_found_at_the_ends_of_names(target: str) -> None:
     config = AdapterConfig(base=None, base_revision=None, rank=2, targets=(target,))
-    check_targets(config, BASE, adapter="tuned", base_name="plain")
+    check_targets(Pairing("tuned", "plain", config), BASE)
 
 
 @pytest.mark.parametrize(
@@ -142,29 +146,29 @@ def test_declared_targets_are_found_at_the_ends_of_names(target: str) -> None:
 def test_targets_that_the_base_lacks_are_refused(targets: tuple[str, ...], message: str) -> None:
     config = AdapterConfig(base=None, base_revision=None, rank=2, targets=targets)
     with pytest.raises(ModelError, match=message):
-        check_targets(config, BASE, adapter="tuned", base_name="plain")
+        check_targets(Pairing("tuned", "plain", config), BASE)
 
 
-def saving(*modules: str) -> AdapterConfig:
-    return replace(MADE_ON, saved=modules)
+def saving(*modules: str) -> Pairing:
+    return Pairing("tuned", "plain", replace(MADE_ON, saved=modules))
 
 
 def test_linear_layers_and_embeddings_may_be_replaced() -> None:
-    check_saved(saving("lm_head", "embed_tokens", "fc1", "score"), BASE, adapter="tuned")
+    check_saved(saving("lm_head", "embed_tokens", "fc1", "score"), BASE)
 
 
 @pytest.mark.parametrize("module", ["input_layernorm", "layernorm", "mlp", "layers.0"])
 def test_other_modules_that_are_replaced_are_refused(module: str) -> None:
     message = rf"tuned was made with modules_to_save='{module}', which PEFT cannot run in one batch.*Retrain it without"
     with pytest.raises(ModelError, match=message):
-        check_saved(saving("lm_head", module), BASE, adapter="tuned")
+        check_saved(saving("lm_head", module), BASE)
 
 
-def test_weights_that_are_not_those_of_the_config_are_refused() -> None:
+def test_weights_that_contradict_the_config_are_refused() -> None:
     check_base(BASE | {"extra": (1,)}, BASE, name="m")
     with pytest.raises(ModelError, match=r"lm_head.weight of shape \[32, 8\], the weights have \[64, 8\]"):
         check_base(BASE | {"lm_head.weight": (64, 8)}, BASE, name="m")
-    with pytest.raises(ModelError, match=r"weights of m lack model\.embed_tokens\.weight\. Give a whole"):
+    with pytest.raises(ModelError, match=r"weights of m lack model\.embed_tokens\.weight\. Give a complete"):
         check_base({"lm_head.weight": (32, 8)}, BASE, name="m")
     with pytest.raises(ModelError, match=r"lack .* written for the old Phi code"):
         check_base({"transformer.h.0.mixer.Wqkv.weight": (24, 8)}, BASE, name="m")
@@ -175,10 +179,10 @@ def test_a_base_without_tokenizer_is_refused(tmp_path: Path) -> None:
         check_tokenizer(tmp_path, name="m")
 
 
-def test_the_declaration_is_read(adapter: Path, base: Path) -> None:
-    found = read_adapter_config(adapter, name="tuned")
-    assert (found.base, found.base_revision, found.rank) == (str(base), None, 4)
-    assert set(found.targets) == {"q_proj", "v_proj", "fc1", "fc2"}
+def test_an_adapter_config_is_read(adapter: Path, base: Path) -> None:
+    config = read_adapter_config(adapter, name="tuned")
+    assert (config.base, config.base_revision, config.rank) == (str(base), None, 4)
+    assert set(config.targets) == {"q_proj", "v_proj", "fc1", "fc2"}
 
 
 @pytest.mark.parametrize(
@@ -199,7 +203,9 @@ def test_the_declaration_is_read(adapter: Path, base: Path) -> None:
         ({"init_lora_weights": "pissa_niter_4"}, "made with init_lora_weights='pissa_niter_4', which changes the base"),
     ],
 )
-def test_what_is_no_plain_lora_is_refused(adapter: Path, edit: Any, changes: dict[str, Any], message: str) -> None:
+def test_an_adapter_other_than_plain_lora_is_refused(
+    adapter: Path, edit: Any, changes: dict[str, Any], message: str
+) -> None:
     edit(adapter / "adapter_config.json", **changes)
     with pytest.raises(ModelError, match=message):
         read_adapter_config(adapter, name="tuned")

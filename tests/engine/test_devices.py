@@ -6,18 +6,18 @@ import torch
 
 from phi2demo.engine import devices
 from phi2demo.engine.devices import (
-    Demand,
-    Place,
+    MemoryDemand,
+    Placement,
     check_memory,
     choose_device,
     choose_dtype,
-    choose_place,
-    cpu_multiplies_bfloat16,
+    choose_placement,
+    cpu_has_bfloat16,
     free_memory,
 )
 from phi2demo.errors import ModelError
 
-PHI_2 = Demand(parameters=2_779_683_840, cache_numbers=2 * 32 * 2560 * 2048)
+PHI_2 = MemoryDemand(parameters=2_779_683_840, cache_numbers=2 * 32 * 2560 * 2048)
 GB = 10**9
 
 
@@ -60,7 +60,7 @@ def test_a_device_asked_for_never_falls_back(monkeypatch: pytest.MonkeyPatch, wa
     ],
 )
 def test_dtype_on_a_cpu(monkeypatch: pytest.MonkeyPatch, native: bool, parameters: int, expected: str) -> None:
-    monkeypatch.setattr(devices, "cpu_multiplies_bfloat16", lambda: native)
+    monkeypatch.setattr(devices, "cpu_has_bfloat16", lambda: native)
     assert choose_dtype("auto", "cpu", parameters) == expected
     assert choose_dtype("bfloat16", "cpu", parameters) == "bfloat16"
 
@@ -90,18 +90,18 @@ def test_dtype_on_mps(monkeypatch: pytest.MonkeyPatch, newer: bool, expected: st
 )
 def test_bfloat16_is_read_from_the_cpu_flags(tmp_path: Path, text: str, expected: bool) -> None:
     (tmp_path / "cpuinfo").write_text(text)
-    assert cpu_multiplies_bfloat16(tmp_path / "cpuinfo") is expected
-    assert cpu_multiplies_bfloat16(tmp_path / "absent") is False
+    assert cpu_has_bfloat16(tmp_path / "cpuinfo") is expected
+    assert cpu_has_bfloat16(tmp_path / "absent") is False
 
 
 def test_what_fits_one_gpu_goes_to_the_freest(monkeypatch: pytest.MonkeyPatch) -> None:
     machine(monkeypatch, cuda={"cuda:0": 4 * GB, "cuda:1": 8 * GB})
-    assert choose_place("auto", "auto", PHI_2) == Place("cuda:1", "bfloat16")
+    assert choose_placement("auto", "auto", PHI_2) == Placement("cuda:1", "bfloat16")
 
 
 def test_what_fits_no_single_gpu_is_spread(monkeypatch: pytest.MonkeyPatch) -> None:
     machine(monkeypatch, cuda={"cuda:0": 5 * GB, "cuda:1": 5 * GB})
-    assert choose_place("cuda", "auto", PHI_2) == Place("cuda", "bfloat16", spread=True)
+    assert choose_placement("cuda", "auto", PHI_2) == Placement("cuda", "bfloat16", spread=True)
 
 
 @pytest.mark.parametrize("free", [{"cuda:0": 4 * GB}, {"cuda:0": 2 * GB, "cuda:1": 2 * GB}])
@@ -110,7 +110,7 @@ def test_too_little_memory_on_cuda(monkeypatch: pytest.MonkeyPatch, free: dict[s
     with pytest.raises(
         ModelError, match=r"Too little memory on .*(?i:cuda).* 5\.6 GB.* 1\.3 GB.*only 4\.0 GB.*--device cpu"
     ) as caught:
-        choose_place("cuda", "bfloat16", PHI_2)
+        choose_placement("cuda", "bfloat16", PHI_2)
     assert "bfloat16, or" not in str(caught.value)
 
 
@@ -119,12 +119,12 @@ def test_too_little_memory_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
         ModelError, match=r"memory on cpu: as float32 .* 11\.1 GB.*3\.0 GB are free\. Close other"
     ) as caught:
-        choose_place("cpu", "float32", PHI_2)
+        choose_placement("cpu", "float32", PHI_2)
     assert "--dtype bfloat16" in str(caught.value)
 
 
 def test_memory_that_is_just_enough_is_enough() -> None:
-    demand = Demand(parameters=100, cache_numbers=10)
+    demand = MemoryDemand(parameters=100, cache_numbers=10)
     check_memory("cpu", "float32", demand, free=480)
     with pytest.raises(ModelError, match="Too little memory"):
         check_memory("cpu", "float32", demand, free=479)

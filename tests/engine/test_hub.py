@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from phi2demo.engine.loading import load, plan
+from phi2demo.engine.loading import load
+from phi2demo.engine.planning import plan
 from phi2demo.errors import ModelError
 from phi2demo.settings import ModelSettings
 
@@ -72,7 +73,7 @@ def test_a_hub_out_of_order_is_as_none(hub: Any, base: Path, status: int) -> Non
     load(plan(settings(model="someone/tiny")))
     hub.refusal = (status, "")
     assert load(plan(settings(model="someone/tiny"))).info.layers == 2
-    with pytest.raises(ModelError, match="someone/other is no folder here and the hub cannot be reached"):
+    with pytest.raises(ModelError, match="someone/other is no folder on this machine, and the hub cannot be reached"):
         plan(settings(model="someone/other"))
 
 
@@ -80,14 +81,17 @@ def test_a_cache_without_weights_is_refused(hub: Any, base: Path, unplug: Callab
     hub.add("someone/tiny", base)
     plan(settings(model="someone/tiny"))
     unplug()
-    with pytest.raises(ModelError, match=r"someone/tiny \(as cached: the hub is not reached\) has no weights"):
+    with pytest.raises(
+        ModelError, match=r"someone/tiny \(from the cache, since the hub is not reached\) has no weights"
+    ):
         plan(settings(model="someone/tiny"))
 
 
 def test_nothing_listening_is_said_at_once(hub: Any, unplug: Callable[[], None]) -> None:
     unplug()
     with pytest.raises(
-        ModelError, match=r"microsoft/phi-2 is no folder here and the hub cannot be reached.*give its folder"
+        ModelError,
+        match=r"microsoft/phi-2 is no folder on this machine, and the hub cannot be reached.*give its folder",
     ):
         plan(settings(model="microsoft/phi-2"))
 
@@ -125,7 +129,7 @@ def test_the_real_hub_is_reached_or_given_up(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     start = time.monotonic()
-    with pytest.raises(ModelError, match="phi2demo/does-not-exist is no folder here"):
+    with pytest.raises(ModelError, match="phi2demo/does-not-exist is no folder on this machine"):
         plan(settings(model="phi2demo/does-not-exist"))
     assert time.monotonic() - start < 15
 
@@ -136,7 +140,7 @@ def test_the_real_hub_is_reached_or_given_up(tmp_path: Path, monkeypatch: pytest
         (
             404,
             "RepoNotFound",
-            "someone/tiny is no folder here, and on the hub it does not exist or is private.*HF_TOKEN",
+            "someone/tiny is no folder on this machine, and on the hub it does not exist or is private.*HF_TOKEN",
         ),
         (401, "", "does not exist or is private.*HF_TOKEN"),
         (403, "GatedRepo", "someone/tiny is gated.*accept its terms.*HF_TOKEN"),

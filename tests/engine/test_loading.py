@@ -15,7 +15,8 @@ from safetensors.torch import load_file, save_file
 
 from phi2demo.engine import devices
 from phi2demo.engine.engine import Engine
-from phi2demo.engine.loading import EngineLoader, LoadedModel, load, plan
+from phi2demo.engine.loading import EngineLoader, LoadedModel, load
+from phi2demo.engine.planning import plan
 from phi2demo.engine.revisions import settings_fingerprint
 from phi2demo.engine.weights import fingerprint
 from phi2demo.errors import ModelError, NotReadyError
@@ -154,7 +155,7 @@ def test_an_adapter_that_changes_nothing_is_pointed_out(
     assert loaded(adapter=adapter).info.warnings == ()
     change(adapter, lambda weights: {key: each * (".lora_B." not in key) for key, each in weights.items()})
     (warning,) = loaded(adapter=adapter).info.warnings
-    assert warning.startswith("Adapter adapter changes nothing: its matrices multiply to zero")
+    assert warning.startswith("Adapter adapter changes nothing: the products of its matrices are zero")
     assert warning in caplog.text
     key = "base_model.model.model.layers.1.mlp.fc1.lora_B.weight"
     change(adapter, lambda weights: weights | {key: weights[key] + 1})
@@ -332,7 +333,10 @@ def test_seconds_go_on_while_loading_and_stand_still_afterwards() -> None:
     ("error", "message"),
     [
         (ModelError("The base is damaged."), "The base is damaged."),
-        (MemoryError("no room"), "The model could not be loaded (MemoryError: no room). The log of the app says more."),
+        (
+            MemoryError("no room"),
+            "The model could not be loaded (MemoryError: no room). See the log of the app for details.",
+        ),
     ],
 )
 def test_a_failure_reaches_everyone_who_asks(error: Exception, message: str) -> None:

@@ -15,8 +15,8 @@ from transformers import PreTrainedTokenizerFast
 
 from phi2demo.engine.decoder import PhiDecoder
 from phi2demo.engine.engine import END_OF_TEXT, GenerationOptions, Prompt, Snapshot
-from phi2demo.engine.loading import plan
 from phi2demo.engine.local import LocalEngine
+from phi2demo.engine.planning import plan
 from phi2demo.engine.text_encoder import TextEncoder
 from phi2demo.errors import InputError, ModelError, SettingsError, StoppedError
 from phi2demo.settings import ModelSettings
@@ -183,7 +183,7 @@ def test_a_row_says_when_it_ended_itself(engine: LocalEngine, beams: int) -> Non
 
 
 def test_a_full_context_is_said(endless: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("phi2demo.engine.watch.loop_end", lambda text: None)  # a small random model repeats itself
+    monkeypatch.setattr("phi2demo.engine.watch.find_loop_end", lambda text: None)  # a small random model repeats itself
     prompt = "The train leaves. " * 20
     options = GenerationOptions(max_new_tokens=2000)
     completion = (last(endless.stream([Prompt(prompt)], options)).completions or ())[0]
@@ -412,7 +412,7 @@ def test_token_ids_score_as_the_text_that_they_stand_for(engine: LocalEngine) ->
 
 @pytest.mark.parametrize("output", ["", ()])
 def test_an_empty_output_has_no_score(engine: LocalEngine, output: str | tuple[int, ...]) -> None:
-    with pytest.raises(InputError, match="empty output"):
+    with pytest.raises(InputError, match="The output is empty"):
         engine.score([Prompt(TEXTS[0])], [output])
 
 

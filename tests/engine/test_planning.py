@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from phi2demo import settings as defaults
-from phi2demo.engine.loading import plan
-from phi2demo.engine.planning import read_config
+from phi2demo.engine.planning import plan, read_config
 from phi2demo.errors import ModelError
 from phi2demo.settings import ModelSettings
 
@@ -96,7 +95,7 @@ def test_an_adapter_that_names_no_base_is_refused(adapter: Path, edit: Any) -> N
 
 def test_config_and_weights_that_disagree_are_refused(base: Path, edit: Any) -> None:
     edit(base / "config.json", vocab_size=600)
-    with pytest.raises(ModelError, match=r"does not agree with itself.*embed_tokens.*\[600, 64\].*\[512, 64\]"):
+    with pytest.raises(ModelError, match=r"contradicts itself.*embed_tokens.*\[600, 64\].*\[512, 64\]"):
         planned(model=base)
 
 

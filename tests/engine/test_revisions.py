@@ -8,16 +8,15 @@ from typing import Any
 import pytest
 
 from phi2demo.engine.engine import GenerationOptions, Prompt
-from phi2demo.engine.loading import plan
 from phi2demo.engine.local import LocalEngine
-from phi2demo.engine.planning import find_adapter
+from phi2demo.engine.planning import find_adapter, plan
 from phi2demo.engine.revisions import (
-    _WITHOUT_EFFECT,
+    _IRRELEVANT,
     adapter_revision,
     same_adapter,
     settings_fingerprint,
     settings_part,
-    short,
+    short_revision,
 )
 from phi2demo.errors import ModelError
 from phi2demo.settings import ModelSettings
@@ -69,7 +68,7 @@ def test_every_setting_of_peft_left_as_it_is_counts_nothing() -> None:
     minimal = settings_fingerprint({"peft_type": "LORA"})
     for field in dataclasses.fields(LoraConfig):
         value = getattr(LoraConfig(), field.name)
-        if field.name not in _WITHOUT_EFFECT | {"peft_type"}:
+        if field.name not in _IRRELEVANT | {"peft_type"}:
             assert settings_fingerprint({"peft_type": "LORA", field.name: value}) == minimal, field.name
 
 
@@ -113,7 +112,7 @@ def test_two_revisions_are_of_the_same_of_another_or_it_is_not_known(
 
 
 def test_people_see_a_short_revision_that_still_tells_settings_apart() -> None:
-    assert (short("f" * 40), short("abcdefabcdef-12345678"), short("seed 0")) == (
+    assert (short_revision("f" * 40), short_revision("abcdefabcdef-12345678"), short_revision("seed 0")) == (
         "f" * 12, "abcdefabcdef-12345678", "seed 0",
     )  # fmt: skip
     assert (settings_part("abc-1"), settings_part("f" * 40)) == ("1", "")

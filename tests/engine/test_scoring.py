@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 
 from phi2demo.engine import phi, scoring
 from phi2demo.engine.engine import Prompt, Score
-from phi2demo.engine.loading import BASE, plan
+from phi2demo.engine.loading import BASE
 from phi2demo.engine.local import LocalEngine
 from phi2demo.engine.phi_weights import WeightCopies
-from phi2demo.engine.scoring import Limits, ScoringRow, log_probabilities
+from phi2demo.engine.planning import plan
+from phi2demo.engine.scoring import PassLimits, ScoringRow, log_probabilities
 from phi2demo.errors import StoppedError
 from phi2demo.settings import ModelSettings
 
@@ -116,7 +117,7 @@ def test_more_than_fits_a_pass_is_scored_in_several(
     engine: LocalEngine, reference: Reference, monkeypatch: pytest.MonkeyPatch, tokens: int
 ) -> None:
     made = scorer_for(engine._model, engine._forward)
-    monkeypatch.setattr(made, "_limits", lambda: Limits(tokens=tokens, keys=60, logits=3))
+    monkeypatch.setattr(made, "_limits", lambda: PassLimits(tokens=tokens, keys=60, logits=3))
     passes: list[int] = []
     hidden = phi.PackedPhi.hidden
 
@@ -134,7 +135,7 @@ def test_a_full_store_begins_anew(engine: LocalEngine, reference: Reference, mon
     monkeypatch.setattr(phi, "FIRST_SLOTS", 8)
     monkeypatch.setattr(phi, "TABLE_TOKENS", 30)
     made = scorer_for(engine._model, engine._forward)
-    monkeypatch.setattr(made, "_limits", lambda: Limits(tokens=40, keys=400, logits=100))
+    monkeypatch.setattr(made, "_limits", lambda: PassLimits(tokens=40, keys=400, logits=100))
     packed = made._phi("default", 1.0)
     assert packed is not None
     packed._slots = 120
@@ -240,7 +241,7 @@ def test_a_torch_without_the_private_operators_scores_the_same(
 
 def test_stop_is_heard_within_a_second(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     made = scorer_for(engine._model, engine._forward)
-    monkeypatch.setattr(made, "_limits", lambda: Limits(tokens=30, keys=100, logits=10))
+    monkeypatch.setattr(made, "_limits", lambda: PassLimits(tokens=30, keys=100, logits=10))
     rows = rows_of(70, count=40)
     expected = engine._scorer.score(rows, cancel=None)
     attend = phi.PackedPhi._attend

@@ -12,7 +12,7 @@ from transformers import DynamicCache, PhiConfig, PhiForCausalLM
 from phi2demo.engine.decoder import MixedDecoder, PhiDecoder, read_together
 from phi2demo.engine.engine import Completion, GenerationOptions
 from phi2demo.engine.phi_weights import base_of, read_weights, rotary_table
-from phi2demo.engine.sampling import Vocabulary, logits_processors
+from phi2demo.engine.sampling import Vocabulary, make_logits_processors
 from phi2demo.engine.search import Ends, beam_search, greedy
 from phi2demo.engine.watch import Watch
 
@@ -22,7 +22,7 @@ END, PAD = 3, 1
 @pytest.fixture(autouse=True)
 def without_loops(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small random models repeat themselves, and transformers lets them."""
-    monkeypatch.setattr("phi2demo.engine.watch.loop_end", lambda text: None)
+    monkeypatch.setattr("phi2demo.engine.watch.find_loop_end", lambda text: None)
 
 
 def make_model(**config: Any) -> PeftModel:
@@ -104,7 +104,7 @@ def completions(
     halt_at: int | None = None,
 ) -> tuple[Completion, ...]:
     watch = watch_for(options, len(ids), halt_at=halt_at)
-    process = logits_processors(options, list(range(len(ids))), prompt_length=ids.shape[1], vocabulary=vocabulary)
+    process = make_logits_processors(options, list(range(len(ids))), prompt_length=ids.shape[1], vocabulary=vocabulary)
     ends = Ends(frozenset({END}), PAD, options.max_new_tokens)
     with torch.inference_mode():
         decoder = decoder_for(model, (1 - mask).sum(1), adapters)
@@ -140,7 +140,9 @@ def all_of_theirs(
         own = ids[row][mask[row].bool()][None]
         given: dict[str, Any] = {
             "attention_mask": torch.ones_like(own),
-            "logits_processor": logits_processors(options, [row], prompt_length=own.shape[1], vocabulary=vocabulary),
+            "logits_processor": make_logits_processors(
+                options, [row], prompt_length=own.shape[1], vocabulary=vocabulary
+            ),
             "max_new_tokens": options.max_new_tokens,
             "num_beams": options.num_beams,
             "num_return_sequences": count,

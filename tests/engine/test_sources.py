@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from phi2demo.engine.sources import Source, base_of, find_adapter, find_base
+from phi2demo.engine.sources import Source, find_adapter, find_base, resolve_base
 from phi2demo.errors import ModelError
 
 
@@ -36,10 +36,10 @@ def test_a_folder_is_named_by_its_last_part(base: Path, monkeypatch: pytest.Monk
     ],
 )
 def test_what_is_neither_folder_nor_hub_id_is_refused(given: str) -> None:
-    with pytest.raises(ModelError, match=r"no folder here and cannot be a hub id.*check the path") as caught:
+    with pytest.raises(ModelError, match=r"neither a folder on this machine nor a hub id.*check the path") as caught:
         base_at(given)
     assert f"--model {given}" in str(caught.value)
-    with pytest.raises(ModelError, match=r"--adapter .* is no folder here and cannot be a hub id"):
+    with pytest.raises(ModelError, match=r"--adapter .* is neither a folder on this machine nor a hub id"):
         adapter_at(given)
 
 
@@ -88,7 +88,7 @@ def test_a_relative_base_is_found_around_the_adapter(tmp_path: Path, above: str)
     for path in (folder, named):
         path.mkdir(parents=True, exist_ok=True)
     (named / "config.json").write_text("{}")
-    assert Path(base_of(Source("two", folder, ()), "models/plain")) == named
+    assert Path(resolve_base(Source("two", folder, ()), "models/plain")) == named
 
 
 def test_a_relative_base_is_found_from_the_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,15 +96,15 @@ def test_a_relative_base_is_found_from_the_current_directory(tmp_path: Path, mon
     (tmp_path / "here" / "plain" / "config.json").write_text("{}")
     (tmp_path / "there").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    assert Path(base_of(Source("there", tmp_path / "there", ()), "plain")) == tmp_path / "here" / "plain"
+    assert Path(resolve_base(Source("there", tmp_path / "there", ()), "plain")) == tmp_path / "here" / "plain"
 
 
 def test_a_base_found_nowhere_is_left_to_the_hub(tmp_path: Path) -> None:
-    assert base_of(Source("a", tmp_path, ()), "microsoft/phi-2") == "microsoft/phi-2"
+    assert resolve_base(Source("a", tmp_path, ()), "microsoft/phi-2") == "microsoft/phi-2"
 
 
 def test_an_absolute_base_of_another_machine_is_refused(tmp_path: Path) -> None:
     source = Source("tuned", tmp_path, ())
-    assert base_of(source, str(tmp_path)) == str(tmp_path)
+    assert resolve_base(source, str(tmp_path)) == str(tmp_path)
     with pytest.raises(ModelError, match=r"Adapter tuned was made on a folder 'plain' that is not on.*--model"):
-        base_of(source, "/somewhere/else/plain")
+        resolve_base(source, "/somewhere/else/plain")

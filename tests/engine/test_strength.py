@@ -11,7 +11,7 @@ from torch import nn
 
 from phi2demo.engine.engine import GenerationOptions, Prompt, Variant
 from phi2demo.engine.local import LocalEngine
-from phi2demo.engine.strength import KEPT, _replaced, recalled, scaled
+from phi2demo.engine.strength import MAX_CACHED, _replaced_parameters, get_or_make, scaled_adapters
 from tests.conftest import make_adapter
 from tests.engine.test_local import made_for, texts
 from tests.engine.test_two_adapters import engine_of
@@ -26,7 +26,6 @@ WAYS = [
     GenerationOptions(max_new_tokens=12),
     GenerationOptions(max_new_tokens=12, temperature=1.0),
     GenerationOptions(max_new_tokens=8, num_beams=3),
-    GenerationOptions(max_new_tokens=12, guidance_scale=1.5),
 ]
 
 
@@ -51,7 +50,7 @@ def totals(engine: LocalEngine, prompts: list[Prompt] = PROMPTS, **settings: Any
 
 
 def at(strength: float, options: GenerationOptions) -> GenerationOptions:
-    values = {name: getattr(options, name) for name in ("max_new_tokens", "temperature", "num_beams", "guidance_scale")}
+    values = {name: getattr(options, name) for name in ("max_new_tokens", "temperature", "num_beams")}
     return GenerationOptions(**values, adapter_strength=strength)
 
 
@@ -89,7 +88,7 @@ def test_an_error_leaves_the_adapter_as_it_was(engine: LocalEngine) -> None:
     before = [dict(each.scaling) for each in _lora(engine)]
 
     def fail() -> None:
-        with scaled(engine._model, 0.5):
+        with scaled_adapters(engine._model, 0.5):
             assert [each.scaling for each in _lora(engine)] != before
             raise RuntimeError("planted")
 
@@ -128,7 +127,7 @@ def test_weights_that_an_adapter_replaces_are_blended_too(tiny_base: Path, tmp_p
     save_file({key: tensor + 0.1 * (".fc2." in key) for key, tensor in load_file(path).items()}, path)
     engine = engine_of(adapter=adapter, device="cpu")
     other = weakened(adapter, tmp_path / "weakened", 0.5)
-    for own, base in _replaced(other._model):
+    for own, base in _replaced_parameters(other._model):
         own.data = (own.data + base.data) / 2
     based = [Prompt(prompt.text, "base", prompt.seed) for prompt in PROMPTS]
     full = totals(engine)
@@ -147,21 +146,21 @@ def test_of_many_strengths_few_copies_are_kept(tiny_adapter: Path) -> None:
     assert {key: list(kept) for key, kept in engine._scorer._packed.items()} == {
         "default": [1.0, 0.5], "__base__": [1.0]
     }  # fmt: skip
-    assert len(engine._scorer.packed()) == KEPT + 1
+    assert len(engine._scorer.packed()) == MAX_CACHED + 1
 
 
 def test_what_is_kept_is_made_once() -> None:
     made: list[float] = []
     kept: dict[float, str] = {}
     for strength in (1.0, 0.5, 1.0, 0.25, 1.0, 0.5):
-        assert recalled(kept, strength, lambda at=strength: made.append(at) or f"{at}") == f"{strength}"  # type: ignore[misc,func-returns-value]
+        assert get_or_make(kept, strength, lambda at=strength: made.append(at) or f"{at}") == f"{strength}"  # type: ignore[misc,func-returns-value]
     assert made == [1.0, 0.5, 0.25, 0.5], "the one that was asked longest ago goes"
 
 
 def test_what_could_not_be_made_is_tried_again() -> None:
     kept: dict[float, str | None] = {}
     found = iter([None, "made"])
-    assert [recalled(kept, 1.0, lambda: next(found)) for _ in range(3)] == [None, "made", "made"]
+    assert [get_or_make(kept, 1.0, lambda: next(found)) for _ in range(3)] == [None, "made", "made"]
 
 
 def _lora(engine: LocalEngine) -> list[Any]:

@@ -1,4 +1,4 @@
-"""What a person types is characters, for tokenizers of the kinds that models have."""
+"""Texts are read as ordinary characters by the kinds of tokenizers that models have, and each token has its span."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from tokenizers.trainers import BpeTrainer, UnigramTrainer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from phi2demo.engine.engine import END_OF_TEXT
-from phi2demo.engine.text_encoder import TextEncoder, special_tokens
+from phi2demo.engine.text_encoder import TextEncoder, decode_with_spans, fill_gaps, special_tokens
 from phi2demo.settings import EMBEDDED_MODEL
 
 CORPUS = [
@@ -133,3 +133,21 @@ def test_a_word_model_has_its_unknown_word() -> None:
     words.pre_tokenizer = WhitespaceSplit()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>", eos_token="</s>")
     assert TextEncoder(tokenizer).encode("a </s> b").ids == (2, 0, 0)
+
+
+def test_white_space_that_a_tokenizer_leaves_out_belongs_to_the_next_token() -> None:
+    assert fill_gaps([(0, 3), (4, 9), (9, 10)], 12) == ((0, 3), (3, 9), (9, 12))
+    assert fill_gaps([(0, 1), (0, 1), (1, 2)], 2) == ((0, 1), (0, 1), (1, 2))
+    assert fill_gaps([], 0) == ()
+
+
+def test_a_character_in_three_parts_has_one_span() -> None:
+    parts = {1: b"a", 2: b"\xe6", 3: b"\x97", 4: b"\xa5", 5: b"b", 6: b""}
+
+    def decode(ids: Sequence[int]) -> str:
+        return b"".join(parts[token] for token in ids).decode(errors="replace")
+
+    text, spans = decode_with_spans([1, 2, 3, 4, 5, 6], decode)
+    assert text == "a日b"
+    assert spans == ((0, 1), (1, 2), (1, 2), (1, 2), (2, 3), (3, 3))
+    assert decode_with_spans([1, 2, 3], decode)[1][-1][1] == len(decode([1, 2, 3]))

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from phi2demo.engine.engine import GenerationOptions, Prompt, Variant
-from phi2demo.engine.loading import plan
 from phi2demo.engine.local import LocalEngine
+from phi2demo.engine.planning import plan
 from phi2demo.engine.weights import fingerprint
 from phi2demo.errors import ModelError
 from phi2demo.settings import ModelSettings
@@ -192,7 +192,9 @@ def test_the_first_adapter_again_is_refused(adapter: Path) -> None:
 def test_what_is_no_adapter_is_refused(adapter: Path, base: Path) -> None:
     refused("base is a base model, not an adapter", adapter=adapter, second_adapter=base)
     refused(
-        "--second-adapter /nowhere/at/all is no folder here", adapter=adapter, second_adapter=Path("/nowhere/at/all")
+        "--second-adapter /nowhere/at/all is neither a folder on this machine",
+        adapter=adapter,
+        second_adapter=Path("/nowhere/at/all"),
     )
 
 

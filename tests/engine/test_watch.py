@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from phi2demo.engine.engine import Completion, GenerationOptions, Snapshot
-from phi2demo.engine.loading import plan
 from phi2demo.engine.local import LocalEngine
-from phi2demo.engine.watch import Watch, covering, decoded, loop_end
+from phi2demo.engine.planning import plan
+from phi2demo.engine.watch import Watch, find_loop_end
 from phi2demo.settings import EMBEDDED_MODEL, ModelSettings
 
 TOKENIZER = AutoTokenizer.from_pretrained(EMBEDDED_MODEL)
@@ -128,11 +128,11 @@ def test_nor_does_one_that_is_cut_before_a_stop_string() -> None:
     ],
 )
 def test_what_goes_on_and_on_is_a_loop(text: str) -> None:
-    end = loop_end(text)
+    end = find_loop_end(text)
     assert end is not None
     assert end <= len(text)
-    assert loop_end(text[:end]) == end, "it is told as soon as it is one"
-    assert loop_end(text[: end - 1]) is None
+    assert find_loop_end(text[:end]) == end, "it is told as soon as it is one"
+    assert find_loop_end(text[: end - 1]) is None
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_what_goes_on_and_on_is_a_loop(text: str) -> None:
     ],
 )
 def test_what_people_write_is_none(text: str) -> None:
-    assert loop_end(text) is None
+    assert find_loop_end(text) is None
 
 
 TEXTS = ["The train", " two  spaces ", "日本 schläft", "e\u0301 👩\u200d👩\u200d👧!", "a\n\n b\t", "\ufffd�x"]
@@ -193,26 +193,8 @@ def test_ids_stand_for_the_same_text_and_spans(engine: LocalEngine, text: str) -
         assert [text[slice(*span)] for span in back.spans] == [text[slice(*span)] for span in forward.spans]
 
 
-def test_white_space_that_a_tokenizer_leaves_out_belongs_to_the_next_token() -> None:
-    assert covering([(0, 3), (4, 9), (9, 10)], 12) == ((0, 3), (3, 9), (9, 12))
-    assert covering([(0, 1), (0, 1), (1, 2)], 2) == ((0, 1), (0, 1), (1, 2))
-    assert covering([], 0) == ()
-
-
 def test_a_special_token_has_an_empty_span(engine: LocalEngine) -> None:
     end = max(engine._end_ids)
     tokens = engine.tokens((*engine.tokens("The train").ids, end))
     assert tokens.text == "The train"
     assert tokens.spans[-1] == (9, 9)
-
-
-def test_a_character_in_three_parts_has_one_span() -> None:
-    parts = {1: b"a", 2: b"\xe6", 3: b"\x97", 4: b"\xa5", 5: b"b", 6: b""}
-
-    def decode(ids: Sequence[int]) -> str:
-        return b"".join(parts[token] for token in ids).decode(errors="replace")
-
-    text, spans = decoded([1, 2, 3, 4, 5, 6], decode)
-    assert text == "a日b"
-    assert spans == ((0, 1), (1, 2), (1, 2), (1, 2), (2, 3), (3, 3))
-    assert decoded([1, 2, 3], decode)[1][-1][1] == len(decode([1, 2, 3]))

@@ -111,9 +111,9 @@ def test_pickles_are_refused_with_the_way_out(tmp_path: Path) -> None:
 
 
 def test_absent_weights_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"m has no weights: model\.safetensors is not there"):
+    with pytest.raises(ModelError, match=r"m has no weights: model\.safetensors is missing"):
         base_weight_files(tmp_path, {"config.json", "training_args.bin"}, name="m")
-    with pytest.raises(ModelError, match=r"a has no weights: adapter_model\.safetensors is not there"):
+    with pytest.raises(ModelError, match=r"a has no weights: adapter_model\.safetensors is missing"):
         adapter_weight_files({"adapter_config.json"}, name="a")
 
 

@@ -99,7 +99,7 @@ def test_json_has_everything(attribution: Attribution) -> None:
 
 def test_csv_has_a_row_a_unit_and_no_formula() -> None:
     found = explained(PlantedEngine(rewards({"two": 3.0})), asked(FORMULA, " @cmd", trust=False))
-    head, *rows = csv.reader(io.StringIO(found.to_csv()))
+    head, *rows = csv.reader(io.StringIO(export.to_csv(found)))
     assert head[:5] == ["rank", "unit", "start", "end", "value"]
     assert [row[0] for row in rows] == ["2", "3", "1"] or rows[2][0] == "1"
     assert rows[0][1] == "'=1+1"

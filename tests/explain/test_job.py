@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 
 from phi2demo.engine.engine import GenerationOptions, Output, Prompt, Score, Tokens
-from phi2demo.engine.loading import plan
 from phi2demo.engine.local import LocalEngine
+from phi2demo.engine.planning import plan
 from phi2demo.errors import InputError, SettingsError, StoppedError
 from phi2demo.explain import scoring_plan
-from phi2demo.explain.estimate import TrialTiming, trial
+from phi2demo.explain.estimate import TrialTiming, time_trial
 from phi2demo.explain.job import explain
 from phi2demo.explain.request import METHODS, ExplainRequest, Method
+from phi2demo.explain.scoring_plan import UnitsByKind
 from phi2demo.explain.shapley import warm_up
-from phi2demo.explain.units import Unit, UnitKind
+from phi2demo.explain.units import UnitKind
 from phi2demo.explain.value_function import ScoreCache, ValueFunction
 from phi2demo.settings import ModelSettings
 from phi2demo.tasks import TASKS
@@ -77,7 +78,7 @@ def test_a_contrast_flips_its_sign_when_the_sides_swap() -> None:
     is_contrast = explained(engine, asked("we see the sun", " cold", instead="warm"))
     np.testing.assert_allclose(this.totals, -is_contrast.totals, atol=1e-12)
     assert by_unit(this)["sun"] == pytest.approx(4)
-    assert [(token.text, token.side) for token in this.tokens] == [(" warm", "this"), (" cold", "that")]
+    assert [(token.text, token.side) for token in this.tokens] == [(" warm", "output"), (" cold", "contrast")]
 
 
 def test_a_contrast_replaces_the_target_after_what_stands_before_it(engine: PlantedEngine) -> None:
@@ -273,7 +274,7 @@ def test_too_many_units_are_refused_before_a_tree_is_made(
     engine: PlantedEngine, monkeypatch: pytest.MonkeyPatch, text: str, units: str, says: str
 ) -> None:
     monkeypatch.setattr(scoring_plan, "MAX_UNITS", 6)
-    monkeypatch.setattr("phi2demo.explain.job.linkage", None)
+    monkeypatch.setattr("phi2demo.explain.estimate.linkage", None)
     with pytest.raises(InputError, match=says):
         list(explain(engine, asked(text, units=units)))
     assert engine.scored == []
@@ -286,11 +287,12 @@ def test_units_that_are_too_many_are_passed_over(
     monkeypatch.setattr(scoring_plan, "MAX_UNITS", 6)
     tried: list[int] = []
 
-    def watched(value_function: ValueFunction, units: tuple[Unit, ...], *, seed: int) -> TrialTiming:
-        tried.append(len(units))
-        return trial(value_function, units, seed=seed)
+    def watched(value_function: ValueFunction, kinds: UnitsByKind, *, seed: int) -> TrialTiming:
+        timing = time_trial(value_function, kinds, seed=seed)
+        tried.append(len(value_function.units))
+        return timing
 
-    monkeypatch.setattr("phi2demo.explain.job.trial", watched)
+    monkeypatch.setattr("phi2demo.explain.job.time_trial", watched)
     text = "The train leaves. It is late.\n\nWe wait. It comes."
     assert explained(engine, asked(text, units=units)).kind == kind
     assert tried == [4], "by sentences"

@@ -23,7 +23,7 @@ class Table:
         self.known |= {mask.tobytes(): row for mask, row in zip(masks, found, strict=True)}
         return np.asarray(found)
 
-    def lookup(self, mask: NDArray[np.bool_]) -> NDArray[np.float64] | None:
+    def look_up(self, mask: NDArray[np.bool_]) -> NDArray[np.float64] | None:
         return self.known.get(mask.tobytes())
 
 
@@ -57,7 +57,7 @@ def test_owen_values_from_what_is_known_are_those_of_shap(max_evals: int) -> Non
     tree = linkage(units)
     value_function = Table(len(units))
     expected = partition_values(value_function, tree, max_evals=max_evals, seed=0).values
-    found = owen_values(tree, value_function.lookup)
+    found = owen_values(tree, value_function.look_up)
     assert found is not None
     np.testing.assert_allclose(found.values, expected, atol=1e-12)
     complete = max_evals == 1000
@@ -71,9 +71,9 @@ def test_values_add_up_however_little_is_known() -> None:
     units = split(TEXT, "words")
     tree = linkage(units)
     value_function = Table(len(units))
-    assert owen_values(tree, value_function.lookup) is None
+    assert owen_values(tree, value_function.look_up) is None
     ends = value_function(np.array([[False] * len(units), [True] * len(units)]))
-    found = owen_values(tree, value_function.lookup)
+    found = owen_values(tree, value_function.look_up)
     assert found is not None
     np.testing.assert_allclose(found.values, np.tile((ends[1] - ends[0]) / len(units), (len(units), 1)))
     assert (found.opened, found.split_evenly) == (0.0, 1.0)

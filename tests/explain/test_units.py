@@ -11,8 +11,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from phi2demo.engine.loading import plan
 from phi2demo.engine.local import LocalEngine
+from phi2demo.engine.planning import plan
 from phi2demo.explain.units import Unit, UnitKind, split
 from phi2demo.settings import ModelSettings
 

@@ -13,7 +13,7 @@ from phi2demo.data.cleaning import clean
 from phi2demo.engine.engine import END_OF_TEXT
 from phi2demo.errors import SettingsError, StoppedError
 from phi2demo.explain.request import ExplainRequest
-from phi2demo.explain.scoring_plan import resolve, units_of
+from phi2demo.explain.scoring_plan import make_scoring_plan, units_of
 from phi2demo.explain.units import UnitKind
 from phi2demo.explain.value_function import ScoreCache, ValueFunction
 from phi2demo.tasks.summarization import SummaryOptions
@@ -24,16 +24,13 @@ TEXT = "  The big train\nleaves at eight. "
 """As typed; the model reads it without the white space around it."""
 
 
-def game_of(
+def value_function_of(
     engine: PlantedEngine, request: ExplainRequest, *, kind: UnitKind = "words", cache: ScoreCache | None = None
 ) -> ValueFunction:
-    setting = resolve(engine, request)
     value_function = ValueFunction(
         engine,
         request,
-        pieces=setting.pieces,
-        outputs=setting.outputs,
-        columns=len(setting.tokens),
+        make_scoring_plan(engine, request),
         cache=ScoreCache() if cache is None else cache,
         cancel=Event(),
     )
@@ -68,18 +65,18 @@ def mask(bits: str) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
 def test_hidden_units_are_dropped_or_replaced(
     engine: PlantedEngine, bits: str, replacement: str, expected: str
 ) -> None:
-    assert game_of(engine, asked(TEXT, mask=replacement)).masked(mask(bits)) == expected
+    assert value_function_of(engine, asked(TEXT, mask=replacement)).masked(mask(bits)) == expected
 
 
 def test_a_masked_text_is_asked_for_in_the_task_s_own_prompt(engine: PlantedEngine) -> None:
     request = asked("one two three")
-    game_of(engine, request)(np.array([mask("101"), mask("111")]))
+    value_function_of(engine, request)(np.array([mask("101"), mask("111")]))
     assert [prompt.text for prompt, _ in engine.scored] == [
         f"{END_OF_TEXT}{text}" for text in ("one three", "one two three")
     ]
     engine.scored.clear()
     request = replace(request, task="summarization", options=SummaryOptions())
-    game_of(engine, request)(np.array([mask("101")]))
+    value_function_of(engine, request)(np.array([mask("101")]))
     assert [prompt.text for prompt, _ in engine.scored] == [
         "Instruct: Summarize the following text in one sentence.\none three\nOutput:"
     ]
@@ -88,11 +85,11 @@ def test_a_masked_text_is_asked_for_in_the_task_s_own_prompt(engine: PlantedEngi
 def test_each_prompt_is_scored_once_also_by_the_next_explanation(engine: PlantedEngine) -> None:
     cache = ScoreCache()
     request = asked("one two one")
-    value_function = game_of(engine, request, cache=cache)
+    value_function = value_function_of(engine, request, cache=cache)
     values = value_function(np.array([mask("100"), mask("001"), mask("100")]))
     assert value_function.calls == len(engine.scored) == 1, "both masked texts read `one`"
     assert (values == values[0]).all()
-    again = game_of(engine, asked("one two one", method="lime"), cache=cache)
+    again = value_function_of(engine, asked("one two one", method="lime"), cache=cache)
     again(np.array([mask("001"), mask("110")]))
     assert again.calls == 1
 
@@ -101,32 +98,32 @@ def test_more_prompts_than_are_remembered_are_scored_all_the_same(
     engine: PlantedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     masks = np.array([mask(f"{at:06b}") for at in range(64)])
-    expected = game_of(engine, asked(TEXT))(masks)
+    expected = value_function_of(engine, asked(TEXT))(masks)
     monkeypatch.setattr("phi2demo.explain.value_function.CACHE_ROWS", 8)
     monkeypatch.setattr("phi2demo.explain.value_function.MASKS_AT_ONCE", 24)
     cache = ScoreCache()
-    np.testing.assert_array_equal(game_of(engine, asked(TEXT), cache=cache)(masks), expected)
+    np.testing.assert_array_equal(value_function_of(engine, asked(TEXT), cache=cache)(masks), expected)
     assert len(cache) == 8
 
 
 def test_values_are_log_probabilities_or_log_odds_of_each_token(engine: PlantedEngine) -> None:
     masks = np.array([mask("11"), mask("01")])
-    values = game_of(engine, asked("train two", " a b"))(masks)
+    values = value_function_of(engine, asked("train two", " a b"))(masks)
     np.testing.assert_allclose(values, [[-6, -6], [-8, -8]])
-    odds = game_of(engine, asked("train two", " a b", value="log-odds"))(masks)
+    odds = value_function_of(engine, asked("train two", " a b", value="log-odds"))(masks)
     p = np.exp(values)
     np.testing.assert_allclose(odds, np.log(p / (1 - p)))
 
 
 def test_a_certain_token_has_finite_odds() -> None:
     engine = PlantedEngine(lambda token, text, prompt: 0.0)
-    assert np.isfinite(game_of(engine, asked("one two", value="log-odds"))(np.array([mask("11")]))).all()
+    assert np.isfinite(value_function_of(engine, asked("one two", value="log-odds"))(np.array([mask("11")]))).all()
 
 
 def test_pieces_are_asked_for_one_by_one(engine: PlantedEngine) -> None:
     text = "I take the train. We leave at eight."
     options = TranslationOptions("en", "de")
-    value_function = game_of(
+    value_function = value_function_of(
         engine, ExplainRequest("translation", text, options, (" eins zwei", " drei")), kind="sentences"
     )
     values = value_function(np.array([mask("11"), mask("01"), mask("10")]))
@@ -137,7 +134,7 @@ def test_pieces_are_asked_for_one_by_one(engine: PlantedEngine) -> None:
 
 
 def test_a_stopped_game_asks_no_more(engine: PlantedEngine) -> None:
-    value_function = game_of(engine, asked("one two"))
+    value_function = value_function_of(engine, asked("one two"))
     value_function._cancel.set()
     with pytest.raises(StoppedError):
         value_function(np.array([mask("11")]))
@@ -146,8 +143,8 @@ def test_a_stopped_game_asks_no_more(engine: PlantedEngine) -> None:
 
 def test_a_game_that_is_stopped_makes_no_more_prompts(engine: PlantedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("phi2demo.explain.value_function.MASKS_AT_ONCE", 4)
-    value_function = game_of(engine, asked(TEXT))
-    value_function.report = value_function._cancel.set
+    value_function = value_function_of(engine, asked(TEXT))
+    value_function._report = value_function._cancel.set
     with pytest.raises(StoppedError):
         value_function(np.array([mask(f"{at:06b}") for at in range(64)]))
     assert value_function.calls == 4
@@ -157,11 +154,11 @@ def test_what_was_scored_at_one_strength_is_not_taken_for_another(engine: Plante
     cache, whole = ScoreCache(), mask("111111")[None]
     of_both = replace(asked(TEXT), of="difference")
     for strength in (1.0, 0.5, 1.0):
-        game_of(engine, replace(of_both, adapter_strength=strength), cache=cache)(whole)
+        value_function_of(engine, replace(of_both, adapter_strength=strength), cache=cache)(whole)
     assert engine.strengths == [1.0, 0.5]
     variants = [prompt.variant for prompt, _ in engine.scored]
     assert variants == ["finetuned", "base", "finetuned"], "the base is the same at any strength"
-    with pytest.raises(SettingsError, match="adapter_strength is 3; give a number"):
+    with pytest.raises(SettingsError, match="adapter_strength is 3; give a value"):
         replace(of_both, adapter_strength=3)
 
 
@@ -185,7 +182,7 @@ def test_units_are_of_the_text_as_typed_and_are_hidden_in_the_text_as_read(
     assume(clean(text))
     engine = PlantedEngine(rewards({}))
     request = asked(text)
-    value_function = game_of(engine, request, kind=kind)
+    value_function = value_function_of(engine, request, kind=kind)
     assert "".join(unit.text for unit in value_function.units) == text
     assert all(unit.text == text[unit.start : unit.end] for unit in value_function.units)
     parts = [request.text_read[slice(*request.span_read(unit.start, unit.end))] for unit in value_function.units]

@@ -9,12 +9,12 @@ import pytest
 import torch
 from transformers import PhiForCausalLM
 
-from phi2demo.errors import DataError, SettingsError
+from phi2demo.errors import DataError, SettingsError, StoppedError
 from phi2demo.training.batch import Batch
 from phi2demo.training.checkpoints import TrainingState
 from phi2demo.training.held_out import ProgressCallback
 from phi2demo.training.log import read_log
-from phi2demo.training.loop import StoppedError, batches_from, train
+from phi2demo.training.loop import batches_from, train
 from phi2demo.training.loss import target_loss
 from phi2demo.training.settings import LoopSettings, make_accelerator
 

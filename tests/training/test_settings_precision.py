@@ -3,9 +3,10 @@ from typing import Any
 import pytest
 import torch
 
+from phi2demo.engine import devices
+from phi2demo.engine.devices import choose_dtype
 from phi2demo.errors import SettingsError
-from phi2demo.training import settings
-from phi2demo.training.settings import cpu_has_bfloat16, make_accelerator
+from phi2demo.training.settings import make_accelerator
 
 
 @pytest.mark.parametrize(("asked", "mixed"), [("bf16", "bf16"), ("fp32", "no")])
@@ -20,12 +21,9 @@ def test_precision_is_that_of_the_autocast(asked: Any, mixed: str) -> None:
 
 @pytest.mark.parametrize(("fast", "mixed"), [(True, "bf16"), (False, "no")])
 def test_auto_takes_bfloat16_where_it_is_fast(monkeypatch: pytest.MonkeyPatch, fast: bool, mixed: str) -> None:
-    monkeypatch.setattr(settings, "cpu_has_bfloat16", lambda: fast)
+    monkeypatch.setattr(devices, "cpu_has_bfloat16", lambda: fast)
     assert make_accelerator("auto", device="cpu").mixed_precision == mixed
-
-
-def test_whether_the_cpu_has_bfloat16_can_be_said() -> None:
-    assert cpu_has_bfloat16() in (True, False)
+    assert choose_dtype("auto", "cpu", 3_000_000_000) == ("bfloat16" if fast else "float32"), "inference agrees"
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def tab_of(loader: EngineLoader, sessions: Sessions) -> Callable[..., tuple[Task
 
     def build(task: str, adapter_tasks: AdapterTasks | None = None) -> tuple[TaskTab, TabHandlers]:
         with gr.Blocks():
-            tab = build_task_tab(TASKS[task], DESCRIPTION, adapter_tasks or AdapterTasks())
-        return tab, TabHandlers(tab, loader, sessions)
+            tab = build_task_tab(TASKS[task], DESCRIPTION, adapter_tasks or AdapterTasks(), sessions)
+        return tab, TabHandlers(tab, loader)
 
     return build

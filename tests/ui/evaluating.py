@@ -34,12 +34,12 @@ class EvaluatePage:
 
         with gr.Blocks():
             self.tab: EvaluateTab = build_evaluate_tab(
-                description, AdapterTasks(), shipped=shipped_test_sets(model_cards / "set")
+                description, AdapterTasks(), sessions, shipped=shipped_test_sets(model_cards / "set")
             )
-        self.handlers = EvaluateHandlers(self.tab, loader, sessions, turn_s=turn_s)
+        self.handlers = EvaluateHandlers(self.tab, loader, turn_s=turn_s)
         self.reports = EvaluateReports(self.tab, loader, reports_folder=model_cards)
         tab = self.tab
-        each = {*tab.live.all(), *tab.shown(), tab.source, tab.status, tab.estimate, tab.running, tab.turn}
+        each = {*tab.live.all(), *tab.shown(), tab.source, tab.run.status, tab.run.estimate_line, tab.running, tab.turn}
         self.state: dict[Any, Any] = {component: getattr(component, "value", None) for component in each}
 
     def fill(self, **values: Any) -> None:
@@ -57,7 +57,7 @@ class EvaluatePage:
 
     def run(self) -> None:
         """Press Run and wait."""
-        self.state |= self.handlers.begin(PAGE)
+        self.state |= self.tab.run.begin(PAGE)
         self.follow(self.handlers.run(self.state, PAGE))
 
     def html(self, name: str) -> str:

@@ -22,13 +22,13 @@ class ExplainPage:
         import gradio as gr
 
         with gr.Blocks(), gr.Tabs() as tabs, gr.Tab("Explain"):
-            self.tab: ExplainTab = build_explain_tab(tabs, DESCRIPTION, AdapterTasks())
-        self.handlers = ExplainHandlers(self.tab, loader, sessions, longest_s=longest_s)
+            self.tab: ExplainTab = build_explain_tab(tabs, DESCRIPTION, AdapterTasks(), sessions)
+        self.handlers = ExplainHandlers(self.tab, loader, longest_s=longest_s)
         self.handlers._warmed = True
-        self.filling = ExplainFilling(self.tab, loader, sessions)
+        self.filling = ExplainFilling(self.tab, loader)
         self.state: dict[Any, Any] = {
             each: getattr(each, "value", None)
-            for each in {*self.tab.ask.all(), *self.tab.shown(), self.tab.status, self.tab.estimate}
+            for each in {*self.tab.ask.all(), *self.tab.shown(), self.tab.run.status, self.tab.run.estimate_line}
         }
 
     def fill(self, text: str, output: str, *, task: str = "generation", **settings: Any) -> None:
@@ -44,7 +44,7 @@ class ExplainPage:
 
     def explain(self) -> None:
         """Press Explain and wait."""
-        self.handlers.begin(PAGE)
+        self.tab.run.begin(PAGE)
         self.follow(self.handlers.run(self.state, PAGE))
 
     def pick(self, first: int | None = None, last: int | None = None, text: str = "") -> None:
@@ -54,4 +54,7 @@ class ExplainPage:
 
     def html(self, name: str) -> str:
         """The HTML of a component of the tab."""
-        return str(self.state[getattr(self.tab, name)])
+        part: Any = self.tab
+        for attribute in name.split("."):
+            part = getattr(part, attribute)
+        return str(self.state[part])

@@ -7,6 +7,11 @@ from typing import Any
 
 import pytest
 
+from phi2demo.tasks import TASKS
+from phi2demo.ui.api import Endpoints
+from phi2demo.ui.compare_api import CompareEndpoint
+from phi2demo.ui.evaluate_api import EvaluateEndpoint
+from phi2demo.ui.explain_api import ExplainEndpoint
 from phi2demo.ui.files import MAX_BYTES
 from tests.browser.conftest import served
 
@@ -34,6 +39,22 @@ def test_every_task_is_an_endpoint_with_a_description(client: Any) -> None:
     assert list(endpoints) == [*tasks, "/replay", "/compare", "/explain", "/evaluate", "/card"]
     for endpoint in endpoints.values():
         assert endpoint["description"]
+
+
+def test_every_parameter_and_what_comes_back_is_described() -> None:
+    from gradio.utils import get_function_description
+
+    answering = [getattr(Endpoints, TASKS[task].command) for task in TASKS]
+    others = [Endpoints.replay, CompareEndpoint.compare, ExplainEndpoint.explain, EvaluateEndpoint.evaluate]
+    for endpoint in (*answering, *others):
+        description, parameters, returns = get_function_description(endpoint)
+        assert description
+        assert "\n" not in description
+        assert [name for name, words in parameters.items() if not words.endswith(".")] == ["self"]
+        assert len(returns) == 1
+    described = get_function_description(Endpoints.answer)
+    assert all(name in described[1]["options"] for name in ("num_beams", "min_support", "sentence_case"))
+    assert "withheld: an answer that" in described[2][0]
 
 
 def test_each_endpoint_gives_text_with_its_receipt(client: Any) -> None:

@@ -42,12 +42,12 @@ def engine() -> ScriptedEngine:
 @pytest.fixture
 def tab() -> CompareTab:
     with gr.Blocks():
-        return build_compare_tab(replace(DESCRIPTION, second=SECOND.name), DECLARED)
+        return build_compare_tab(replace(DESCRIPTION, second=SECOND.name), DECLARED, Sessions())
 
 
 @pytest.fixture
 def handlers(tab: CompareTab, loader: EngineLoader, sessions: Sessions) -> CompareHandlers:
-    return CompareHandlers(tab, loader, sessions)
+    return CompareHandlers(tab, loader)
 
 
 def values_of(tab: CompareTab, task: str = "translation", text: str = "The train.", **changed: Any) -> dict[Any, Any]:
@@ -75,7 +75,7 @@ def page_after(steps: Iterator[dict[Any, Any]]) -> dict[Any, Any]:
 def test_every_model_answers_the_same_in_columns_of_its_own(tab: CompareTab, handlers: CompareHandlers) -> None:
     assert list(tab.columns) == ["base", "finetuned", "second"]
     page = page_after(handlers.run(values_of(tab, source="en", target="fr", seed="7"), PAGE))
-    assert "status done" in page[tab.status]
+    assert "status done" in page[tab.run.status]
     for variant, column in tab.columns.items():
         assert shown(page[column.text]) == SAID[variant]
         receipt = Receipt.from_json(page[column.receipt])
@@ -161,14 +161,14 @@ def test_what_cannot_be_compared_says_why_and_asks_no_model(
     tab: CompareTab, handlers: CompareHandlers, engine: ScriptedEngine, task: str, changed: dict[str, Any], says: str
 ) -> None:
     page = page_after(handlers.run(values_of(tab, task, **changed), PAGE))
-    assert says in page[tab.status]
+    assert says in page[tab.run.status]
     assert engine.ended == []
     assert not {tab.text, tab.reference} & page.keys()
 
 
 def test_an_unknown_task_is_refused(tab: CompareTab, handlers: CompareHandlers) -> None:
     page = page_after(handlers.run(values_of(tab) | {tab.task: "dance"}, PAGE))
-    assert "task is &#x27;dance&#x27;" in page[tab.status]
+    assert "task is &#x27;dance&#x27;" in page[tab.run.status]
 
 
 def test_a_new_comparison_clears_the_old_one(
@@ -178,7 +178,7 @@ def test_a_new_comparison_clears_the_old_one(
     assert page[tab.after].visible is True
     engine.reply = lambda prompt: 1 / 0  # type: ignore[assignment,return-value]
     page |= page_after(handlers.run(values_of(tab), PAGE))
-    assert "Something went wrong" in page[tab.status]
+    assert "Something went wrong" in page[tab.run.status]
     assert page[tab.found] is None
     assert (page[tab.after].visible, page[tab.written], page[tab.legend]) == (False, "", "")
     for column in tab.columns.values():
@@ -189,12 +189,12 @@ def test_a_new_comparison_clears_the_old_one(
 
 def test_stop_keeps_what_there_is(tab: CompareTab, handlers: CompareHandlers, engine: ScriptedEngine) -> None:
     engine.delay_s, engine.reply = 0.05, lambda prompt: "word " * 100
-    handlers.begin(PAGE)
-    threading.Timer(0.3, handlers.stop, (PAGE,)).start()
+    tab.run.begin(PAGE)
+    threading.Timer(0.3, tab.run.stop, (PAGE,)).start()
     started = time.monotonic()
     page = page_after(handlers.run(values_of(tab), PAGE))
     assert time.monotonic() - started < 4
-    assert "status stopped" in page[tab.status]
+    assert "status stopped" in page[tab.run.status]
     for column in tab.columns.values():
         assert 0 < len(shown(page[column.text]).split()) < 90
         assert json.loads(page[column.receipt])["stop_reason"] == "stopped"
@@ -227,7 +227,7 @@ def test_every_example_can_be_asked(tab: CompareTab, handlers: CompareHandlers) 
         values = values_of(tab) | {component: filled[component] for component in filled.keys() & tab.inputs()}
         assert (values[tab.text], values[tab.reference]) == (sample.text, sample.reference)
         page = page_after(handlers.run(values, PAGE))
-        assert "status done" in page[tab.status], sample.label
+        assert "status done" in page[tab.run.status], sample.label
         assert page[tab.columns["base"].score].visible
 
 
@@ -238,7 +238,7 @@ def test_examples_follow_the_declaration() -> None:
 
 def test_without_a_second_adapter_there_are_two_columns() -> None:
     with gr.Blocks():
-        tab = build_compare_tab(DESCRIPTION, VariantTasks(AdapterTasks()))
+        tab = build_compare_tab(DESCRIPTION, VariantTasks(AdapterTasks()), Sessions())
     assert list(tab.columns) == ["base", "finetuned"]
     assert [value for _, value in tab.marks.choices] == ["base", "finetuned", "reference", "nothing"]
 
@@ -250,11 +250,11 @@ LACKS_SENTIMENT = "This adapter was not finetuned for sentiment."
 
 def test_what_only_one_adapter_was_finetuned_for_is_compared_and_said(loader: EngineLoader, sessions: Sessions) -> None:
     with gr.Blocks():
-        tab = build_compare_tab(replace(DESCRIPTION, second=SECOND.name), VariantTasks(TRANSLATOR, CRITIC))
+        tab = build_compare_tab(replace(DESCRIPTION, second=SECOND.name), VariantTasks(TRANSLATOR, CRITIC), Sessions())
     assert [task for _, task in tab.task.choices] == ["translation", "sentiment"]
     assert [code for _, code in tab.asks["translation"].fields["target"].choices] == ["en", "de", "fr"]
     assert {sample.task for sample in tab.samples} == {"translation", "sentiment"}
-    handlers = CompareHandlers(tab, loader, sessions)
+    handlers = CompareHandlers(tab, loader)
     page = page_after(handlers.run(values_of(tab, "sentiment", "a great film"), PAGE))
     noted = {variant: LACKS_SENTIMENT in page[column.facts] for variant, column in tab.columns.items()}
     assert noted == {"base": False, "finetuned": True, "second": False}

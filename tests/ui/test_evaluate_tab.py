@@ -17,7 +17,6 @@ from phi2demo.evaluation.reports import REPORTS_FOLDER, SET_REPORT
 from phi2demo.evaluation.run import EvaluationSettings, evaluate
 from phi2demo.tasks.declared import AdapterTasks
 from phi2demo.ui.evaluate_api import EvaluateEndpoint
-from phi2demo.ui.evaluate_handlers import ESTIMATE
 from phi2demo.ui.evaluate_reports import MAX_REPORT_BYTES, files_of
 from phi2demo.ui.evaluate_tab import ID
 from phi2demo.ui.sessions import Sessions
@@ -147,7 +146,7 @@ def test_a_report_of_ones_own_and_a_file_that_is_none(page: EvaluatePage, model_
     own.write_text(json.dumps(document), encoding="utf-8")
     wrong.write_text('{"measures": [{}]}', encoding="utf-8")
     page.state |= page.reports.open_report(str(own))
-    assert "Read own.json" in page.html("status")
+    assert "Read own.json" in page.html("run.status")
     assert "other weights" in page.html("about")
     for name in ("about", "plot", "table", "slices"):
         assert "<script>" not in page.html(name)
@@ -155,10 +154,10 @@ def test_a_report_of_ones_own_and_a_file_that_is_none(page: EvaluatePage, model_
     assert "&lt;script&gt;" in page.html("plot")
     before = page.html("plot")
     page.state |= page.reports.open_report(str(wrong))
-    assert "no report of an evaluation" in page.html("status")
+    assert "no report of an evaluation" in page.html("run.status")
     assert page.html("plot") == before
     page.state |= page.reports.open_report(str(own))
-    assert "Read own.json" in page.html("status"), "the same file of another visitor"
+    assert "Read own.json" in page.html("run.status"), "the same file of another visitor"
 
 
 def test_of_a_report_of_ones_own_only_its_figures_are_kept(
@@ -184,8 +183,20 @@ def test_a_report_that_is_too_large_is_refused_unread(
     large = tmp_path / "large.json"
     large.write_text('{"measures": [], "x": [' + "{}," * 1_500_000 + "{}]}", encoding="utf-8")
     page.state |= page.reports.open_report(str(large))
-    assert "large.json has 4.3 MB; a report of at most 4 MB is read" in page.html("status")
+    assert "large.json has 4.3 MB; a report of at most 4 MB is read" in page.html("run.status")
     assert page.state[page.tab.found] is None
+
+
+def test_what_changes_nothing_skips_every_output(page: EvaluatePage) -> None:
+    """An empty dictionary would be an error: gradio takes it for the value of one output."""
+    nothing = (
+        page.reports.choose(None),
+        page.reports.choose("no such report"),
+        page.reports.open_report(None),
+        page.reports.open_pairs(None),
+        page.reports.examples(None, None, "worst", 5),
+    )
+    assert all(updates == gr.skip() for updates in nothing)
 
 
 def test_reports_several_times_as_large_as_those_that_ship_can_be_opened() -> None:
@@ -196,7 +207,7 @@ def test_reports_several_times_as_large_as_those_that_ship_can_be_opened() -> No
 def test_a_live_run_on_the_shipped_items_gives_the_planted_figures(page: EvaluatePage, sessions: Sessions) -> None:
     page.fill(source_of="run", tasks=["translation"], count=6.0)
     page.run()
-    assert "status done" in page.html("status")
+    assert "status done" in page.html("run.status")
     found = page.state[page.tab.found]
     assert found.live
     assert sum(test_set.n for test_set in found.report.test_sets) == 6
@@ -215,7 +226,7 @@ def test_partial_figures_and_time_left_come_on_the_way(page: EvaluatePage, engin
     seen = list(page.handlers.run(page.state, PAGE))
     plots = [step[page.tab.plot] for step in seen if page.tab.plot in step]
     assert any("So far" in plot and "100.0" in plot for plot in plots)
-    statuses = [step[page.tab.status] for step in seen if page.tab.status in step]
+    statuses = [step[page.tab.run.status] for step in seen if page.tab.run.status in step]
     assert any("of 12 answers" in each and "left" in each and "<progress" in each for each in statuses)
 
 
@@ -249,8 +260,8 @@ def test_what_cannot_be_asked_is_said(
     opened(page)
     page.fill(**values)
     page.run()
-    assert "status error" in page.html("status")
-    assert says in page.html("status")
+    assert "status error" in page.html("run.status")
+    assert says in page.html("run.status")
     assert len(sessions) == 0
     if "pairs" in values:
         assert page.state[page.tab.live.pairs] == values["pairs"]
@@ -260,7 +271,7 @@ def test_what_cannot_be_asked_is_said(
 def test_a_number_of_items_out_of_range_is_refused_by_name(page: EvaluatePage, typed: int | None, says: str) -> None:
     page.fill(source_of="run", count=page.tab.live.count.preprocess(typed))
     page.run()
-    assert f"The number of items {says}; give a whole number from 1 to 100." in page.html("status")
+    assert f"The number of items {says}; give a whole number from 1 to 100." in page.html("run.status")
 
 
 def test_stop_ends_it_within_a_second_and_shows_what_was_done(
@@ -268,7 +279,7 @@ def test_stop_ends_it_within_a_second_and_shows_what_was_done(
 ) -> None:
     engine.delay_s = 0.1
     page.fill(source_of="own", pairs=PAIRS)
-    page.handlers.begin(PAGE)
+    page.tab.run.begin(PAGE)
     steps = page.handlers.run(page.state, PAGE)
     while "So far" not in page.html("plot"):
         page.follow(iter([next(steps)]))
@@ -276,7 +287,7 @@ def test_stop_ends_it_within_a_second_and_shows_what_was_done(
     page.handlers.stop(page.state[page.tab.running], PAGE)
     page.follow(steps)
     assert time.monotonic() - stopped < 1.0
-    assert "Stopped after" in page.html("status")
+    assert "Stopped after" in page.html("run.status")
     assert page.state[page.tab.found].report.test_sets[0].n == 4
     assert engine.running == 0
     assert len(sessions) == 0
@@ -285,7 +296,7 @@ def test_stop_ends_it_within_a_second_and_shows_what_was_done(
 def test_a_closed_page_frees_the_model(page: EvaluatePage, engine: ScriptedEngine, sessions: Sessions) -> None:
     engine.delay_s = 0.1
     page.fill(source_of="own", pairs=PAIRS)
-    page.handlers.begin(PAGE)
+    page.tab.run.begin(PAGE)
     steps = page.handlers.run(page.state, PAGE)
     while not engine.running:
         next(steps)
@@ -303,7 +314,7 @@ def test_others_have_their_turn_in_a_long_run(
     engine.delay_s = 0.05
     page = EvaluatePage(loader, sessions, model_cards, turn_s=0.1)
     page.fill(source_of="own", pairs=PAIRS)
-    page.state |= page.handlers.begin(PAGE)
+    page.state |= page.tab.run.begin(PAGE)
     for step in page.handlers.run(page.state, PAGE):
         page.state |= step
     assert page.state[page.tab.running] is not None  # the place in the queue is free, the run is not over
@@ -314,8 +325,8 @@ def test_others_have_their_turn_in_a_long_run(
     assert page.state[page.tab.running] is None
     assert len(sessions) == 0
     (nothing,) = page.handlers.go_on(page.state, PAGE)
-    assert nothing[page.tab.run].interactive
-    assert page.tab.status not in nothing
+    assert nothing[page.tab.run.button].interactive
+    assert page.tab.run.status not in nothing
 
 
 def test_stop_between_two_turns_shows_at_once_what_was_done(
@@ -324,18 +335,18 @@ def test_stop_between_two_turns_shows_at_once_what_was_done(
     engine.delay_s = 0.05
     page = EvaluatePage(loader, sessions, model_cards, turn_s=0.1)
     page.fill(source_of="own", pairs=PAIRS)
-    for step in (page.handlers.begin(PAGE), *page.handlers.run(page.state, PAGE)):
+    for step in (page.tab.run.begin(PAGE), *page.handlers.run(page.state, PAGE)):
         page.state |= step
     for step in page.handlers.go_on(page.state, PAGE):
         page.state |= step
     page.state |= page.handlers.stop(page.state[page.tab.running], PAGE)
-    assert re.search(r"Stopped after \d of 12 answers", page.html("status"))
+    assert re.search(r"Stopped after \d of 12 answers", page.html("run.status"))
     assert page.state[page.tab.found].report.test_sets[0].n == 4
     assert page.state[page.tab.running] is None
-    assert page.state[page.tab.left] > 0
+    assert page.state[page.tab.run.cancel_trigger] > 0
     left = page.handlers.refused(None, PAGE)
-    assert left[page.tab.run].interactive
-    assert page.tab.status not in left
+    assert left[page.tab.run.button].interactive
+    assert page.tab.run.status not in left
     assert len(sessions) == 0
 
 
@@ -364,7 +375,7 @@ def test_a_run_that_loses_its_place_shows_what_was_done(
     for step in page.handlers.go_on(page.state, PAGE):
         page.state |= step
     page.state |= page.handlers.refused(page.state[page.tab.running], PAGE)
-    assert "Too many requests" in page.html("status")
+    assert "too many are waiting" in page.html("run.status")
     assert page.state[page.tab.found].report.test_sets[0].n == 4
     assert len(sessions) == 0
 
@@ -372,14 +383,14 @@ def test_a_run_that_loses_its_place_shows_what_was_done(
 def test_an_estimate_comes_before_and_makes_way(page: EvaluatePage, sessions: Sessions) -> None:
     page.fill(source_of="own", pairs=PAIRS)
     page.follow(page.handlers.estimate(page.state, PAGE))
-    assert "12 answers, under a second on this machine." in page.html("estimate")
+    assert "12 answers, under a second on this machine." in page.html("run.estimate_line")
     page.fill(source_of="report")
     page.follow(page.handlers.estimate(page.state, PAGE))
-    assert page.html("estimate") == ""
+    assert page.html("run.estimate_line") == ""
     page.fill(source_of="own", pairs="source,target\n")
     page.follow(page.handlers.estimate(page.state, PAGE))
-    assert "no pair below" in page.html("estimate")
-    assert sessions.begin("page", ESTIMATE)
+    assert "no pair below" in page.html("run.estimate_line")
+    assert sessions.begin("page", f"{ID} estimate")
     sessions.begin("page", ID)
     assert list(page.handlers.estimate(page.state, PAGE)) == []
 
@@ -405,11 +416,11 @@ def test_files_of_pairs_and_templates(page: EvaluatePage, tmp_path: Path) -> Non
         page.state |= page.reports.open_pairs(str(good))
         assert page.state[page.tab.live.pairs] == "source,target\nä,ö\n"
     page.state |= page.reports.open_pairs(str(bad))
-    assert "pairs.png is not one of" in page.html("status")
+    assert "pairs.png is not one of" in page.html("run.status")
     large = tmp_path / "large.csv"
     large.write_bytes(b"a" * (2 * 1024 * 1024))
     page.state |= page.reports.open_pairs(str(large))
-    assert "has 2.0 MB; at most 1 MB" in page.html("status")
+    assert "has 2.0 MB; at most 1 MB" in page.html("run.status")
     assert page.state[page.tab.live.pairs] == "source,target\nä,ö\n"
     assert page.reports.template_of(as_json=False)("sentiment").startswith("text,label\n")
     changed = page.reports.own_task("question_answering")

@@ -8,7 +8,7 @@ import pytest
 
 from phi2demo.engine.loading import EngineLoader
 from phi2demo.explain.shapley import warm_up
-from phi2demo.ui.explain_handlers import ESTIMATE, _filled
+from phi2demo.ui.explain_handlers import _filled
 from phi2demo.ui.explain_tab import ID
 from phi2demo.ui.handlers import TabHandlers
 from phi2demo.ui.sessions import Sessions
@@ -38,14 +38,14 @@ def test_words_that_the_output_repeats_are_found(page: ExplainPage, sessions: Se
     page.explain()
     found = page.state[page.tab.found]
     assert {found.units[at].text.strip() for at in found.ranked[:2]} == {"train", "leaves"}
-    assert "status done" in page.html("status")
+    assert "status done" in page.html("run.status")
     assert "Which words made the finetuned model write “The train leaves.”?" in page.html("view")
     assert 'data-first="1"' in page.html("picker")
     assert "train" in page.html("bars")
     assert "<table>" in page.html("table")
     assert "SHAP and LIME" in page.html("trust")
     assert "hidden words dropped" in page.html("settings")
-    assert "model calls" in page.html("estimate")
+    assert "model calls" in page.html("run.estimate_line")
     assert len(sessions) == 0
 
 
@@ -136,16 +136,16 @@ def test_the_difference_and_a_contrast_say_what_they_ask(page: ExplainPage) -> N
 def test_stop_ends_it_within_a_second_and_keeps_the_part(page: ExplainPage, engine: ScriptedEngine) -> None:
     engine.delay_s = 0.1
     page.fill(" ".join(f"word{at}" for at in range(60)), "word3 word7", units="words", max_evals=2000)
-    page.handlers.begin(PAGE)
+    page.tab.run.begin(PAGE)
     steps = page.handlers.run(page.state, PAGE)
     while "So far" not in page.html("view"):
         page.follow([next(steps)])
     stopped = time.monotonic()
-    page.handlers.stop(PAGE)
+    page.tab.run.stop(PAGE)
     page.follow(steps)
     assert time.monotonic() - stopped < 1.0
     assert "Stopped: as far as it came" in page.html("view")
-    assert "status stopped" in page.html("status")
+    assert "status stopped" in page.html("run.status")
     scored = engine.scored
     time.sleep(0.5)
     assert engine.scored == scored
@@ -158,12 +158,12 @@ def test_what_takes_longer_than_it_may_says_so_and_keeps_the_part(
     page = ExplainPage(loader, sessions, longest_s=4.0)
     page.fill(" ".join(f"word{at}" for at in range(60)), "word3 word7", units="words", max_evals=2000)
     page.explain()
-    assert "longer than the 4 seconds that it may take here" in page.html("status")
-    assert "status error" in page.html("status")
+    assert "longer than the 4 seconds that it may take here" in page.html("run.status")
+    assert "status error" in page.html("run.status")
     assert "Stopped: as far as it came" in page.html("view")
     page.handlers._longest_s = 0.2
     page.follow(page.handlers.estimate(page.state, PAGE))
-    assert "Allow fewer masked texts" in page.html("estimate")
+    assert "Allow fewer masked texts" in page.html("run.estimate_line")
 
 
 def test_run_can_be_pressed_again_after_an_answer_was_carried_here_meanwhile(
@@ -172,14 +172,14 @@ def test_run_can_be_pressed_again_after_an_answer_was_carried_here_meanwhile(
     answer = answered(tab_of("sentiment"), "a great film")
     engine.delay_s = 0.1
     page.fill(" ".join(f"word{at}" for at in range(60)), "word3 word7", units="words", max_evals=2000)
-    page.state |= page.handlers.begin(PAGE)
+    page.state |= page.tab.run.begin(PAGE)
     steps = page.handlers.run(page.state, PAGE)
     while "So far" not in page.html("view"):
         page.follow([next(steps)])
     page.state |= page.filling.carry(answer, PAGE)
     page.follow(steps)
-    assert page.state[page.tab.run].interactive
-    assert "Stopped" not in page.html("status")
+    assert page.state[page.tab.run.button].interactive
+    assert "Stopped" not in page.html("run.status")
 
 
 def test_a_closed_page_ends_the_computing(page: ExplainPage, engine: ScriptedEngine, sessions: Sessions) -> None:
@@ -216,8 +216,8 @@ def test_what_cannot_be_explained_says_why_and_leaves_what_was_typed(
     page.fill(text, output, **settings)
     before = {component: page.state[component] for component in page.tab.ask.all()}
     page.explain()
-    assert says in page.html("status")
-    assert "status error" in page.html("status")
+    assert says in page.html("run.status")
+    assert "status error" in page.html("run.status")
     assert {component: page.state[component] for component in before} == before
     assert len(sessions) == 0
 
@@ -228,10 +228,10 @@ def test_too_many_units_are_said_by_the_estimate_and_the_run(
     monkeypatch.setattr("phi2demo.explain.scoring_plan.MAX_UNITS", 6)
     page.fill(TEXT, OUTPUT, units="words")
     page.follow(page.handlers.estimate(page.state, PAGE))
-    assert "The text has 7 words; at most 6 can be told apart" in page.html("estimate")
+    assert "The text has 7 words; at most 6 can be told apart" in page.html("run.estimate_line")
     page.explain()
-    assert "The text has 7 words; at most 6 can be told apart" in page.html("status")
-    assert "status error" in page.html("status")
+    assert "The text has 7 words; at most 6 can be told apart" in page.html("run.status")
+    assert "status error" in page.html("run.status")
     assert len(sessions) == 0
 
 
@@ -247,20 +247,20 @@ def test_an_unexpected_error_is_logged_and_said_in_short(
     engine.score = None  # type: ignore[assignment, method-assign]
     page.fill(TEXT, OUTPUT)
     page.explain()
-    assert "Something went wrong" in page.html("status")
-    assert "an explanation failed" in caplog.text
+    assert "Something went wrong" in page.html("run.status")
+    assert "a run of the tab explain failed" in caplog.text
 
 
 def test_an_estimate_comes_before_it_runs(page: ExplainPage, engine: ScriptedEngine, sessions: Sessions) -> None:
     page.fill(TEXT, OUTPUT, units="words")
     page.follow(page.handlers.estimate(page.state, PAGE))
-    assert "model calls, under a second on this machine, for 7 words" in page.html("estimate")
+    assert "model calls, under a second on this machine, for 7 words" in page.html("run.estimate_line")
     page.fill(TEXT, "")
     page.follow(page.handlers.estimate(page.state, PAGE))
-    assert page.html("estimate") == ""
+    assert page.html("run.estimate_line") == ""
     page.fill(TEXT * 3, OUTPUT, method="exact")
     page.follow(page.handlers.estimate(page.state, PAGE))
-    assert "Exact Shapley values need" in page.html("estimate")
+    assert "Exact Shapley values need" in page.html("run.estimate_line")
     sessions.begin("page", ID)
     assert [*page.handlers.estimate(page.state, PAGE)] == []
 
@@ -270,12 +270,12 @@ def test_explain_does_not_wait_for_an_estimate(page: ExplainPage, engine: Script
     page.fill(TEXT, OUTPUT)
     steps = page.handlers.estimate(page.state, PAGE)
     next(steps)
-    threading.Timer(0.3, page.handlers.begin, (PAGE,)).start()
+    threading.Timer(0.3, page.tab.run.begin, (PAGE,)).start()
     started = time.monotonic()
     page.follow(steps)
     assert time.monotonic() - started < 1.5
-    assert page.html("estimate") == ""
-    assert not sessions.present("page", ESTIMATE)
+    assert page.html("run.estimate_line") == ""
+    assert not sessions.present("page", f"{ID} estimate")
 
 
 def answered(built: tuple[TaskTab, TabHandlers], text: str, variant: str = "finetuned", **fields: Any) -> Any:
@@ -334,7 +334,7 @@ def test_a_label_is_carried_with_the_other_one_to_compare(
 
 def test_an_answer_that_is_gone_says_so(page: ExplainPage) -> None:
     page.state |= page.filling.carry(None, PAGE)
-    assert "no longer kept" in page.html("status")
+    assert "no longer kept" in page.html("run.status")
 
 
 def test_every_example_can_be_explained(page: ExplainPage) -> None:
@@ -342,7 +342,7 @@ def test_every_example_can_be_explained(page: ExplainPage) -> None:
     for at in range(len(page.tab.samples)):
         page.state |= page.filling.try_example(at)
         page.explain()
-        assert "status done" in page.html("status")
+        assert "status done" in page.html("run.status")
 
 
 def test_typing_an_output_shows_its_tokens(page: ExplainPage) -> None:

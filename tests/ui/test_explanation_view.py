@@ -105,7 +105,7 @@ def test_columns_of_a_part_are_counted_from_its_beginning() -> None:
 
 def test_a_contrast_is_narrowed_to_what_was_written() -> None:
     found = attribution()
-    that = replace(found.tokens[2], side="that")
+    that = replace(found.tokens[2], side="contrast")
     found = replace(found, tokens=(*found.tokens[:2], that), request=replace(found.request, instead="z"))
     assert explanation_view.narrowed(found, 2, 3) is None
     part = explanation_view.narrowed(found, 0, 2)

@@ -66,7 +66,7 @@ def test_text_streams_and_ends_with_facts_and_a_receipt(tab_of: Callable[[str], 
     receipt = json.loads(page[column.receipt])
     assert receipt["text"] == "one two three four"
     assert receipt["output"] == page[column.text]
-    assert "status done" in page[tab.status]
+    assert "status done" in page[tab.run.status]
 
 
 def test_side_by_side_fills_both_columns(tab_of: Callable[[str], Built]) -> None:
@@ -133,8 +133,8 @@ def test_what_cannot_be_answered_says_why_and_leaves_the_text(
 ) -> None:
     tab, handlers = tab_of("generation")
     page, _ = states(tab, handlers.run(values_of(tab, text, **changed), PAGE))
-    assert says in page[tab.status]
-    assert "status error" in page[tab.status]
+    assert says in page[tab.run.status]
+    assert "status error" in page[tab.run.status]
     assert tab.ask.text not in page
     assert len(sessions) == 0
 
@@ -153,7 +153,7 @@ def test_a_number_typed_beside_a_slider_is_refused_by_name_or_is_the_default(
     tab, handlers = tab_of("generation")
     sent = tab.ask.options.components[name].preprocess(typed)
     page, _ = states(tab, handlers.run(values_of(tab, "words", **{name: sent}), PAGE))
-    assert says in page[tab.status]
+    assert says in page[tab.run.status]
 
 
 @pytest.mark.parametrize(
@@ -163,8 +163,8 @@ def test_a_seed_is_a_whole_number_or_nothing(tab_of: Callable[[str], Built], typ
     tab, handlers = tab_of("generation")
     values = values_of(tab, "words") | {tab.ask.options.seed: typed}
     page, _ = states(tab, handlers.run(values, PAGE))
-    assert ("status done" in page[tab.status]) is ok
-    assert ok or "seed is" in page[tab.status]
+    assert ("status done" in page[tab.run.status]) is ok
+    assert ok or "seed is" in page[tab.run.status]
 
 
 def test_an_unexpected_error_is_logged_and_said_in_short(
@@ -172,18 +172,18 @@ def test_an_unexpected_error_is_logged_and_said_in_short(
 ) -> None:
     tab, handlers = tab_of("generation")
     page, _ = states(tab, handlers.run(values_of(tab, "explode"), PAGE))
-    assert "Something went wrong" in page[tab.status]
-    assert "scripted failure" not in page[tab.status]
+    assert "Something went wrong" in page[tab.run.status]
+    assert "scripted failure" not in page[tab.run.status]
     assert "scripted failure" in caplog.text
     page, _ = states(tab, handlers.run(values_of(tab, "fine"), PAGE))
-    assert "status done" in page[tab.status]
+    assert "status done" in page[tab.run.status]
 
 
 def test_stop_keeps_what_there_is(tab_of: Callable[[str], Built], engine: ScriptedEngine) -> None:
     engine.delay_s = 0.05
     tab, handlers = tab_of("generation")
-    handlers.begin(PAGE)
-    threading.Timer(0.3, handlers.stop, (PAGE,)).start()
+    tab.run.begin(PAGE)
+    threading.Timer(0.3, tab.run.stop, (PAGE,)).start()
     started = time.monotonic()
     page, _ = states(tab, handlers.run(values_of(tab, "word " * 100), PAGE))
     assert time.monotonic() - started < 1.5
@@ -198,40 +198,40 @@ def test_run_can_be_pressed_while_nothing_runs_and_stop_while_something_does(
     tab_of: Callable[[str], Built], text: str
 ) -> None:
     tab, handlers = tab_of("generation")
-    begun = handlers.begin(PAGE)
-    assert (begun[tab.run].interactive, begun[tab.stop].interactive) == (False, True)
-    with pytest.raises(gr.Error, match="runs already"):
-        handlers.begin(PAGE)
+    begun = tab.run.begin(PAGE)
+    assert (begun[tab.run.button].interactive, begun[tab.run.stop_button].interactive) == (False, True)
+    with pytest.raises(gr.Error, match="running already"):
+        tab.run.begin(PAGE)
     page, _ = states(tab, handlers.run(values_of(tab, text), PAGE))
-    assert (page[tab.run].interactive, page[tab.stop].interactive) == (True, False)
-    handlers.begin(PAGE)
-    refused = handlers.refused(PAGE)
-    assert (refused[tab.run].interactive, refused[tab.stop].interactive) == (True, False)
+    assert (page[tab.run.button].interactive, page[tab.run.stop_button].interactive) == (True, False)
+    tab.run.begin(PAGE)
+    refused = tab.run.refused(PAGE)
+    assert (refused[tab.run.button].interactive, refused[tab.run.stop_button].interactive) == (True, False)
 
 
 def test_stop_before_its_turn_asks_no_model(tab_of: Callable[[str], Built], engine: ScriptedEngine) -> None:
     tab, handlers = tab_of("generation")
-    handlers.begin(PAGE)
-    stopped = handlers.stop(PAGE)
-    assert "Stopped before it began" in stopped[tab.status]
-    assert stopped[tab.left] > 0, "it leaves the queue"
-    assert tab.run not in stopped, "which takes a moment"
+    tab.run.begin(PAGE)
+    stopped = tab.run.stop(PAGE)
+    assert "Stopped before it began" in stopped[tab.run.status]
+    assert stopped[tab.run.cancel_trigger] > 0, "it leaves the queue"
+    assert tab.run.button not in stopped, "which takes a moment"
     page, _ = states(tab, handlers.run(values_of(tab, "words"), PAGE))
-    assert "Stopped before it began" in page[tab.status]
+    assert "Stopped before it began" in page[tab.run.status]
     assert engine.most_running == 0
 
 
 def test_what_left_the_queue_is_not_told_that_it_is_full(tab_of: Callable[[str], Built], sessions: Sessions) -> None:
-    tab, handlers = tab_of("generation")
-    handlers.begin(PAGE)
-    handlers.stop(PAGE)
-    left = handlers.refused(PAGE)
-    assert tab.status not in left
-    assert left[tab.run].interactive
+    tab, _ = tab_of("generation")
+    tab.run.begin(PAGE)
+    tab.run.stop(PAGE)
+    left = tab.run.refused(PAGE)
+    assert "Stopped before it began" in left[tab.run.status]
+    assert left[tab.run.button].interactive
     assert len(sessions) == 0
-    handlers.begin(PAGE)
-    assert "Too many requests" in handlers.refused(PAGE)[tab.status]
-    assert handlers.stop(PAGE)[tab.run].interactive, "nothing is left to stop"
+    tab.run.begin(PAGE)
+    assert "too many are waiting" in tab.run.refused(PAGE)[tab.run.status]
+    assert tab.run.stop(PAGE)[tab.run.button].interactive, "nothing is left to stop"
 
 
 def test_a_closed_page_ends_the_computing(
@@ -255,12 +255,12 @@ def test_it_waits_for_the_weights(tab_of: Callable[[str], Built], sessions: Sess
         gate.wait(5)
         return ScriptedEngine()
 
-    handlers = TabHandlers(tab, EngineLoader(load).start(), sessions)
+    handlers = TabHandlers(tab, EngineLoader(load).start())
     steps = handlers.run(values_of(tab, "words"), PAGE)
-    assert "still loading" in next(steps)[tab.status]
+    assert "still loading" in next(steps)[tab.run.status]
     gate.set()
     page, _ = states(tab, steps)
-    assert "status done" in page[tab.status]
+    assert "status done" in page[tab.run.status]
 
 
 def test_replay_says_whether_the_text_is_the_same(tab_of: Callable[[str], Built], engine: ScriptedEngine) -> None:
@@ -288,7 +288,7 @@ def test_a_file_fills_the_input_of_every_visitor_who_opens_it(tab_of: Callable[[
         assert page[tab.ask.text] == "Guten Tag."
     path.write_bytes(b"\x89PNG")
     page, _ = states(tab, handlers.open_file(str(path)))
-    assert "PNG image" in page[tab.status]
+    assert "PNG image" in page[tab.run.status]
     assert tab.ask.text not in page
 
 
@@ -320,10 +320,10 @@ def test_a_text_in_a_language_that_was_not_measured_is_noted(tab_of: Callable[..
 
 
 def test_options_start_as_the_adapter_says(tab_of: Callable[..., Built]) -> None:
-    said = dataclasses.replace(TASKS["summarization"].generation, num_beams=3, guidance_scale=1.25, copy_bias=1.5)
+    said = dataclasses.replace(TASKS["summarization"].generation, num_beams=3, copy_bias=1.5)
     tab, _ = tab_of("summarization", AdapterTasks(decoding={"summarization": said}))
     shown = {name: component.value for name, component in tab.ask.options.components.items()}
-    assert (shown["num_beams"], shown["guidance_scale"], shown["copy_bias"]) == (3, 1.25, 1.5)
+    assert (shown["num_beams"], shown["copy_bias"]) == (3, 1.5)
     assert tab.read(values_of(tab, "Hello.")).generation == said
     assert tab.read(values_of(tab, "Hello.", copy_bias=0.0, num_beams=None)).generation.num_beams == 3, "emptied"
 
@@ -345,27 +345,27 @@ def test_options_are_offered_where_they_make_sense(tab_of: Callable[[str], Built
 
 def test_a_request_takes_no_longer_than_it_may(loader: EngineLoader, sessions: Sessions) -> None:
     with gr.Blocks():
-        tab = build_task_tab(TASKS["translation"], DESCRIPTION, AdapterTasks(), longest_s=300)
-        other = build_task_tab(TASKS["generation"], DESCRIPTION, AdapterTasks(), longest_s=300)
+        tab = build_task_tab(TASKS["translation"], DESCRIPTION, AdapterTasks(), sessions, longest_s=300)
+        other = build_task_tab(TASKS["generation"], DESCRIPTION, AdapterTasks(), sessions, longest_s=300)
     box = tab.ask.options.components["time_limit_s"]
     assert (box.value, other.ask.options.components["time_limit_s"].value) == (300, 120)
     assert "300 at most" in box.info
-    handlers = TabHandlers(tab, loader, sessions, longest_s=300)
+    handlers = TabHandlers(tab, loader, longest_s=300)
     for given, limit in ((None, 300), (20, 20)):
         page, _ = states(tab, handlers.run(values_of(tab, "Hello.", time_limit_s=given), PAGE))
         assert json.loads(page[tab.columns["finetuned"].receipt])["generation"]["time_limit_s"] == limit
     page, _ = states(tab, handlers.run(values_of(tab, "Hello.", time_limit_s=301), PAGE))
-    assert "“Time limit in seconds” is 301; one request may take at most 300 seconds here" in page[tab.status]
+    assert "“Time limit in seconds” is 301; one request may take at most 300 seconds here" in page[tab.run.status]
 
 
 def test_a_replay_takes_no_longer_than_it_may_and_says_what_that_changed(
     loader: EngineLoader, sessions: Sessions, engine: ScriptedEngine
 ) -> None:
     with gr.Blocks():
-        tab = build_task_tab(TASKS["translation"], DESCRIPTION, AdapterTasks())
+        tab = build_task_tab(TASKS["translation"], DESCRIPTION, AdapterTasks(), sessions)
     column, text = tab.columns["finetuned"], " ".join(f"Sentence {at} is here." for at in range(20))
-    page, _ = states(tab, TabHandlers(tab, loader, sessions).run(values_of(tab, text), PAGE))
-    replay = TabHandlers(tab, loader, sessions, longest_s=1).replay_of(column)
+    page, _ = states(tab, TabHandlers(tab, loader).run(values_of(tab, text), PAGE))
+    replay = TabHandlers(tab, loader, longest_s=1).replay_of(column)
     assert "The same text again" in [*replay(page[column.receipt], PAGE)][-1][column.replayed]
     engine.delay_s = 0.2
     said = [*replay(page[column.receipt], PAGE)][-1][column.replayed]
@@ -508,8 +508,8 @@ def test_where_it_was_as_unsure_the_measured_score_is_told(
         report["model"] |= {"base_revision": revision, "adapter_revision": info.adapter_revision}
         (tmp_path / "report.json").write_text(json.dumps(report), encoding="utf-8")
         with gr.Blocks():
-            tab = build_task_tab(TASKS["translation"], DESCRIPTION, AdapterTasks())
-        handlers = TabHandlers(tab, loader, sessions, reports=tmp_path)
+            tab = build_task_tab(TASKS["translation"], DESCRIPTION, AdapterTasks(), sessions)
+        handlers = TabHandlers(tab, loader, reports=tmp_path)
         page, _ = states(tab, handlers.run(values_of(tab, "one two three"), PAGE))
         facts = page[tab.columns["finetuned"].facts]
         assert (f'<span title="{told}">unsure</span>' in facts) is expected

@@ -57,7 +57,7 @@ def test_weights_that_were_not_audited_say_so_with_the_command(audit: Path, tmp_
 
 def test_a_damaged_audit_says_so(audit: Path) -> None:
     audit.write_text("<script>")
-    assert "audit.json is no report of an audit" in audit_of(KNOWN, audit)
+    assert "audit.json is not the report of an audit" in audit_of(KNOWN, audit)
     assert "<script" not in audit_of(KNOWN, audit)
 
 
