@@ -20,8 +20,8 @@ from phi2demo.explain.request import EVALS, METHODS, OF, UNITS, VALUES, ExplainR
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.declared import AdapterTasks, read_variant_tasks
 from phi2demo.tasks.request import Request
-from phi2demo.tasks.run import run
-from phi2demo.tasks.task import AnyTask
+from phi2demo.tasks.run import Assistant, check
+from phi2demo.tasks.task import AnyTask, CheckedRequest
 
 BAR = 24
 """Characters of the longest bar."""
@@ -43,7 +43,7 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
     options = task_options(given, task, AdapterTasks())
     chosen = {name: value for name in _SETTINGS if (value := getattr(given, name)) is not None}
     chosen["target"] = _span(given.span)
-    asked = task.check(Request(task.name, text, options, _greedy(given, task.generation)))
+    checked = check(Request(task.name, text, options, _greedy(given, task.generation)))
     trial = as_output("?" if given.output is None else given.output)
     ExplainRequest(task.name, text, options, (trial,), of=given.of or "finetuned", **chosen)
     engine = load_engine(settings)
@@ -51,19 +51,19 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
     declared = read_variant_tasks(engine.info)
     adapter_tasks = declared.asked_of(of)
     prompt_style = declared.prompt_style(given.base_prompt_style)
-    asked = replace(
-        asked,
+    checked = checked.with_settings(
         options=adapter_tasks.adapt(task_options(given, task, adapter_tasks)),
         generation=_greedy(given, adapter_tasks.generation(task.name)),
         base_prompt_style=prompt_style,
     )
     if given.output is not None:
-        chosen |= {"base_prompt_style": prompt_style, "adapter_strength": asked.generation.adapter_strength}
-        chosen["sentence_case"] = asked.generation.sentence_case
-        request = ExplainRequest(task.name, text, asked.options, (as_output(given.output),), of=of, **chosen)
+        generation = checked.request.generation
+        chosen |= {"base_prompt_style": prompt_style, "adapter_strength": generation.adapter_strength}
+        chosen["sentence_case"] = generation.sentence_case
+        request = ExplainRequest(task.name, text, checked.request.options, (as_output(given.output),), of=of, **chosen)
     else:
         variant: Variant = "finetuned" if of == "difference" else of
-        request = _answered(engine, replace(asked, variants=(variant,)), of=of, **chosen)
+        request = _answered(engine, checked.with_settings(variants=(variant,)), of=of, **chosen)
     attribution = _finish(engine, request, show=sys.stderr.isatty())
     for path, content in ((given.html, export.page), (given.csv, export.to_csv)):
         if path is not None:
@@ -81,10 +81,10 @@ def _greedy(given: argparse.Namespace, defaults: GenerationOptions) -> Generatio
     return shared.generation_options(given, replace(defaults, temperature=0.0))
 
 
-def _answered(engine: Engine, asked: Request, **settings: object) -> ExplainRequest:
+def _answered(engine: Engine, checked: CheckedRequest, **settings: object) -> ExplainRequest:
     """A request to explain what the model answers."""
-    (result,) = finish(run(engine, asked), show=sys.stderr.isatty())
-    return ExplainRequest.from_result(engine, asked, result, **settings)
+    (result,) = finish(Assistant(engine).run(checked), show=sys.stderr.isatty())
+    return ExplainRequest.from_result(engine, checked.request, result, **settings)
 
 
 def _finish(engine: Engine, request: ExplainRequest, *, show: bool) -> Attribution:

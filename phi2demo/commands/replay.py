@@ -9,10 +9,12 @@ from typing import Any
 from phi2demo.commands import arguments as shared
 from phi2demo.commands.ask import LoadEngine, finish, load_local
 from phi2demo.commands.items import read_text
+from phi2demo.evaluation.confidence import ConfidenceBands
 from phi2demo.settings import ModelSettings
+from phi2demo.tasks.declared import read_variant_tasks
 from phi2demo.tasks.receipt import Receipt
 from phi2demo.tasks.result import Result
-from phi2demo.tasks.run import SETTINGS_UNKNOWN, replay, request_of, task_named
+from phi2demo.tasks.run import SETTINGS_UNKNOWN, Assistant, check, request_of
 
 DIFFERS = 1
 
@@ -28,11 +30,12 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
     given = parser.parse_args(argv)
     receipts = [Receipt.from_json(each) for each in _receipts_in(read_text(given.receipt))]
     for receipt in receipts:
-        task_named(receipt.task).check(request_of(receipt))
+        check(request_of(receipt))
     engine = load_engine(_settings(shared.model_settings(given), receipts[0]))
+    assistant = Assistant(engine, read_variant_tasks(engine.info), ConfidenceBands(engine.info))
     told = []
     for receipt in receipts:
-        (result,) = finish(replay(engine, receipt), show=sys.stderr.isatty())
+        (result,) = finish(assistant.replay(receipt), show=sys.stderr.isatty())
         told.append({"same": result.text == receipt.output, **result.as_dict()})
         if not given.json:
             _tell(result, receipt)

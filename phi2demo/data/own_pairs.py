@@ -9,7 +9,9 @@ import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, create_model
 
 from phi2demo.data.checks import check_choice, check_text
 from phi2demo.data.corpus import clean_row
@@ -47,6 +49,17 @@ _SAMPLES: dict[str, tuple[tuple[str, ...], ...]] = {
         ("The shop opens at nine.", "When does the shop open?", "at nine"),
         ("Anna lives in Rome.", "Where does Anna live?", "in Rome"),
     ),
+}
+
+
+_Text = Annotated[str, Field(min_length=1, max_length=MAX_FIELD)]
+_Label = Annotated[
+    Literal["positive", "1", "negative", "0"],
+    BeforeValidator(lambda label: label.strip().lower() if isinstance(label, str) else label),
+]
+_ROWS: dict[str, type[BaseModel]] = {
+    task: create_model(task, **{name: _Label if name == "label" else _Text for name in names})  # type: ignore[call-overload]
+    for task, names in FIELDS.items()
 }
 
 
@@ -135,28 +148,32 @@ def _test_set(lines: Iterator[_Line | str], task: str, source: str, target: str)
 
 def _item(line: _Line, index: int, task: str, languages: Row) -> Item | str:
     """The item, or what is wrong with its line."""
-    row: Row = {}
-    for name in FIELDS[task]:
-        value = _value(line.fields, name)
-        if value is None or value == "":
-            return f"{line.place}: {name} is missing"
-        if not isinstance(value, str):
-            wanted = "positive or 1, or negative or 0" if name == "label" else "a text"
-            return f"{line.place}: {name} is {_short(value)}; give {wanted}"
-        if len(value) > MAX_FIELD:
-            return f"{line.place}: {name} has {len(value):,} characters; at most {MAX_FIELD:,} are read"
-        try:
-            row[name] = check_text(value, what=name)
-        except InputError as error:
-            return f"{line.place}: {str(error).removesuffix('.')}"
+    try:
+        values = {name: _value(line.fields, name) for name in FIELDS[task]}
+        row: Row = _ROWS[task].model_validate(values, strict=True).model_dump()
+        for name in FIELDS[task]:
+            check_text(values[name], what=name)
+    except ValidationError as error:
+        return f"{line.place}: {_problem(error)}"
+    except InputError as error:
+        return f"{line.place}: {str(error).removesuffix('.')}"
     if task == "sentiment":
-        if row["label"].strip().lower() not in _LABELS:
-            return f"{line.place}: label is {_short(row['label'])}; give positive or 1, or negative or 0"
-        row["label"] = _LABELS[row["label"].strip().lower()]
+        row["label"] = _LABELS[row["label"]]
     if task == "question_answering":
         row["answers"] = [{"text": row.pop("answer")}]
     row = clean_row(row | languages, _KINDS[task])
     return Item(index, row, (_reference(row, task),))
+
+
+def _problem(error: ValidationError) -> str:
+    """What is wrong with the first field that cannot be used."""
+    problem = error.errors(include_url=False)[0]
+    name, value = problem["loc"][0], problem["input"]
+    if value is None or value == "":
+        return f"{name} is missing"
+    if problem["type"] == "string_too_long":
+        return f"{name} has {len(value):,} characters; at most {MAX_FIELD:,} are read"
+    return f"{name} is {_short(value)}; give {'positive or 1, or negative or 0' if name == 'label' else 'a text'}"
 
 
 def _value(fields: Mapping[str, Any], name: str) -> Any:

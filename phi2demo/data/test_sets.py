@@ -4,7 +4,6 @@ Files, kinds of rows and splits are those of `training.corpus`, but every row co
 left out. A file that cannot be used is a DataError with file, line and what to do.
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from phi2demo.data.cleaning import clean
 from phi2demo.data.corpus import FILE_NAME, KINDS, clean_row, is_well_formed, kind_of
 from phi2demo.data.corpus import split_of as split_by_title
 from phi2demo.data.documents import split_sentences
+from phi2demo.data.files import sha256_of
 from phi2demo.data.languages import LANGUAGES
 from phi2demo.data.rows import Row, read_rows, too_large
 from phi2demo.errors import DataError
@@ -133,12 +133,6 @@ def select(test_sets: Sequence[TestSet], *, names: Sequence[str] = (), tasks: Se
                     f"There is nothing to measure as {each!r} in this folder; known are {', '.join(known)}."
                 )
     return [m for m in test_sets if not (names or tasks) or m.name in names or m.task in tasks]
-
-
-def sha256_of(path: Path) -> str:
-    """Of the file's bytes, as 64 hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _choose(files: dict[str | None, Path], split: EvaluationSplit) -> tuple[Path, str, str] | str:

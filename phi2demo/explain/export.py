@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from phi2demo.data.files import csv_text
 from phi2demo.explain.attribution import Attribution, Curve, OutputToken
 from phi2demo.explain.request import METHODS, VALUES
 from phi2demo.explain.units import Unit, Values
@@ -246,13 +247,8 @@ def to_csv(attribution: Attribution) -> str:
     names = [f"{'not ' if token.side == 'contrast' else ''}{index}: {token.text}" for index, token in enumerate(tokens)]
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["rank", "unit", "start", "end", "value", *map(_cell, names)])
+    writer.writerow(["rank", "unit", "start", "end", "value", *map(csv_text, names)])
     for index, (unit, row) in enumerate(zip(units, attribution.values, strict=True)):
         numbers = (f"{value:.6g}" for value in (totals[index], *row))
-        writer.writerow([ranks[index], _cell(unit.text), unit.start, unit.end, *numbers])
+        writer.writerow([ranks[index], csv_text(unit.text), unit.start, unit.end, *numbers])
     return buffer.getvalue()
-
-
-def _cell(text: str) -> str:
-    """Return a text in a form that no spreadsheet takes for a formula (OWASP, CSV injection)."""
-    return f"'{text}" if text.lstrip()[:1] in ("=", "+", "-", "@") and text.strip() else text

@@ -19,7 +19,7 @@ Word = Literal["sure", "fairly sure", "unsure"]
 
 
 @dataclass(frozen=True)
-class Sureness:
+class ConfidenceBand:
     """What an evaluation of the same weights says of answers with a like probability."""
 
     word: Word

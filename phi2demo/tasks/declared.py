@@ -6,13 +6,15 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from phi2demo.data.checks import first_problem
 from phi2demo.data.languages import LANGUAGES, detect_foreign, foreign_script, language_name
 from phi2demo.engine.engine import GenerationOptions, ModelInfo, Variant
 from phi2demo.errors import ModelError, SettingsError
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.generation import MODES, GenerationTaskOptions
 from phi2demo.tasks.request import PromptStyle, Request, TaskOptions, best_prompt_style
-from phi2demo.tasks.result import Result
 from phi2demo.tasks.summarization import LENGTHS, SummaryOptions
 from phi2demo.tasks.translation import TranslationOptions
 
@@ -148,24 +150,45 @@ def read_adapter_tasks(folder: Path | None) -> AdapterTasks:
     if path is None or not path.is_file():
         return AdapterTasks()
     try:
-        tasks = json.loads(path.read_text(encoding="utf-8"))["tasks"]
-        return AdapterTasks(
-            tasks=_known("tasks", list(tasks), tuple(TASKS), path),
-            languages=_listed(tasks, "translation", "languages", tuple(LANGUAGES), path),
-            modes=_listed(tasks, "generation", "modes", tuple(MODES), path),
-            lengths=_listed(tasks, "summarization", "lengths", tuple(LENGTHS), path),
-            training_languages={
-                task: _known("languages", of["languages"], tuple(LANGUAGES), path)
-                for task, of in tasks.items()
-                if task != "translation" and "languages" in of
-            },
-            decoding={task: _decoding(task, of["decoding"], path) for task, of in tasks.items() if "decoding" in of},
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        tasks = _TasksFile.model_validate_json(path.read_bytes()).tasks
+    except (OSError, ValidationError) as error:
+        problem = first_problem(error) if isinstance(error, ValidationError) else error.strerror
         raise ModelError(
-            f"{_shown(path)} cannot be read ({error!r}). It should look like "
+            f"{_shown(path)} cannot be read: {problem}. It should look like "
             '{"tasks": {"translation": {"languages": ["en", "de"]}, "sentiment": {}}}.'
         ) from error
+    names = _known("tasks", list(tasks), tuple(TASKS), path)
+    return AdapterTasks(
+        tasks=names,
+        languages=_listed(tasks, "translation", "languages", tuple(LANGUAGES), path),
+        modes=_listed(tasks, "generation", "modes", tuple(MODES), path),
+        lengths=_listed(tasks, "summarization", "lengths", tuple(LENGTHS), path),
+        training_languages={
+            name: _known("languages", entry.languages, tuple(LANGUAGES), path)
+            for name, entry in tasks.items()
+            if name != "translation" and entry.languages is not None
+        },
+        decoding={
+            name: _decoding(name, entry.decoding, path) for name, entry in tasks.items() if entry.decoding is not None
+        },
+    )
+
+
+class _TaskEntry(BaseModel):
+    """What tasks.json says of one task; a key that another version of this package knows is no error."""
+
+    model_config = ConfigDict(strict=True)
+
+    languages: list[str] | None = None
+    modes: list[str] | None = None
+    lengths: list[str] | None = None
+    decoding: dict[str, Any] | None = None
+
+
+class _TasksFile(BaseModel):
+    """The whole of tasks.json."""
+
+    tasks: dict[str, _TaskEntry]
 
 
 def _either(known: Container[str], *given: Sequence[str]) -> tuple[str, ...]:
@@ -173,8 +196,8 @@ def _either(known: Container[str], *given: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(each for some in given for each in some if each in known))
 
 
-def _listed(tasks: dict[str, Any], task: str, key: str, known: tuple[str, ...], path: Path) -> tuple[str, ...]:
-    values = tasks.get(task, {}).get(key)
+def _listed(tasks: dict[str, _TaskEntry], task: str, key: str, known: tuple[str, ...], path: Path) -> tuple[str, ...]:
+    values = getattr(tasks.get(task), key, None)
     return known if values is None else _known(key, values, known, path, least=2 if key == "languages" else 1)
 
 
@@ -212,7 +235,7 @@ def _shown(path: Path) -> str:
 class VariantTasks:
     """Of the first adapter, or of a bare base, and of the second where there is one."""
 
-    first: AdapterTasks
+    first: AdapterTasks = field(default_factory=AdapterTasks)
     second: AdapterTasks | None = None
     base_prompt_style: PromptStyle = "template"
     """How the base is asked unless a person says otherwise."""
@@ -248,21 +271,17 @@ class VariantTasks:
             )
         return adapter_tasks.adapt(options)
 
-    def noted(self, asked: Request, results: Sequence[Result]) -> tuple[Result, ...]:
-        """The results, with a note beside each answer whose adapter was not finetuned for what was asked.
+    def notes(self, request: Request, variant: Variant) -> tuple[str, ...]:
+        """The notes on an answer: its adapter was not finetuned for the request, or not on the language of the text.
 
-        And beside each to a text in a language that the task was not measured in, by an adapter or by the base.
+        The language note stands beside an answer of the base too: nothing is known of either in that language.
         """
-        return tuple(replace(result, notes=(*self._notes(asked, result.variant), *result.notes)) for result in results)
-
-    def _notes(self, asked: Request, variant: Variant) -> tuple[str, ...]:
-        beside = self.second if variant == "second" else self.first
-        foreign = beside.foreign(asked.task, asked.text) if beside else ""
-        return tuple(note for note in (self._missing(asked, variant), foreign) if note)
-
-    def _missing(self, asked: Request, variant: Variant) -> str:
-        declared = {"finetuned": self.first, "second": self.second}.get(variant)
-        return declared.missing(asked.task, asked.options) if declared else ""
+        adapter_tasks = self.second if variant == "second" else self.first
+        if adapter_tasks is None:
+            return ()
+        missing = "" if variant == "base" else adapter_tasks.missing(request.task, request.options)
+        foreign = adapter_tasks.foreign(request.task, request.text)
+        return tuple(note for note in (missing, foreign) if note)
 
 
 def read_variant_tasks(info: ModelInfo) -> VariantTasks:

@@ -57,9 +57,9 @@ class QuestionAnswering(Task[QuestionOptions]):
         )
         return Grounds(with_text, without, f" {question}")
 
-    def check(self, request: Request) -> Request:
+    def _with_checked_settings(self, request: Request) -> Request:
         """Also refuses an empty or very long question."""
-        request = super().check(request)
+        request = super()._with_checked_settings(request)
         assert isinstance(request.options, QuestionOptions)
         question = check_text(request.options.question, what="question")
         if len(question) > MAX_QUESTION_CHARACTERS:

@@ -10,9 +10,8 @@ from typing import TypeVar
 from phi2demo.engine.engine import MAX_SEED, RANGES, Completion, Engine, Prompt, Snapshot, StopReason, Variant
 from phi2demo.tasks.candidates import Answered, Chooser
 from phi2demo.tasks.receipt import Receipt, make_receipt
-from phi2demo.tasks.request import Request
 from phi2demo.tasks.result import Alternative, Progress, Result
-from phi2demo.tasks.task import AnyTask, Pieces
+from phi2demo.tasks.task import CheckedRequest, Pieces
 from phi2demo.tasks.token_budget import prompt_limit_of
 
 CUT_SHORT: tuple[StopReason, ...] = ("stopped", "time")
@@ -52,9 +51,7 @@ class Pass:
 class GenerationState:
     """The way of one request with one use."""
 
-    request: Request
-    read: Request
-    """As the model reads it."""
+    asked: CheckedRequest
     variant: Variant
     passes: list[Pass]
     seconds: float = 0.0
@@ -86,19 +83,29 @@ _T = TypeVar("_T")
 
 
 class RequestRunner:
-    """One generating request, or several that differ in text, options and seed alone; checked, and with seeds."""
+    """One generating request, or several that differ in text, task options and seed alone."""
 
     def __init__(
-        self, engine: Engine, task: AnyTask, requests: Sequence[Request], cancel: Event, *, listing: bool = True
+        self, engine: Engine, requests: Sequence[CheckedRequest], cancel: Event, *, lists_alternatives: bool = True
     ) -> None:
-        """With `listing` the results hold what else could have been said, where there was a choice."""
-        self._engine, self._task, self._requests, self._cancel = engine, task, requests, cancel
-        self._generation, self._variants = requests[0].generation, requests[0].variants
-        assert all((each.generation, each.variants) == (self._generation, self._variants) for each in requests)
+        """`lists_alternatives` is as in `Assistant`."""
+        self._engine, self._requests, self._cancel = engine, requests, cancel
+        task, first = requests[0].task, requests[0].request
+        self._task, self._generation, self._variants = task, first.generation, first.variants
+        assert all(
+            (checked.request.generation, checked.request.variants) == (first.generation, first.variants)
+            for checked in requests
+        )
         self._budget = prompt_limit_of(engine, task, self._generation)
         self._pieces_at_once = max(1, BATCH_PIECES // len(requests))
         self._chooser = Chooser(
-            engine, task, self._generation, cancel, self._cut_short, lambda: self._seconds - self._batch_at, listing
+            engine,
+            task,
+            self._generation,
+            cancel,
+            self._cut_short,
+            lambda: self._seconds - self._batch_at,
+            lists_alternatives,
         )
         self._started = time.monotonic()
         self._first_token_s: float | None = None
@@ -114,10 +121,9 @@ class RequestRunner:
     def run(self) -> Generator[Progress]:
         """Progress of the first request; the last one holds the results of all. Closing it closes the engine's stream."""
         states: list[GenerationState] = []
-        for request in self._requests:
-            read = self._task.read(request)
-            pieces = self._task.pieces(read.text, read.options, self._budget)
-            states += [GenerationState(request, read, variant, [Pass(pieces)]) for variant in self._variants]
+        for asked in self._requests:
+            pieces = self._task.pieces(asked.read.text, asked.read.options, self._budget)
+            states += [GenerationState(asked, variant, [Pass(pieces)]) for variant in self._variants]
         active, shown = states, states[: len(self._variants)]
         most = max(len(state.current.pieces.texts) for state in states)
         for number in range(most + 1):  # every round has fewer pieces than the one before
@@ -132,7 +138,7 @@ class RequestRunner:
         yield replace(last, texts={state.variant: state.final.text for state in shown}, results=results)
 
     def _next_pass(self, state: GenerationState) -> bool:
-        pieces = self._task.next_pieces(state.current.outputs, state.read.options, self._budget)
+        pieces = self._task.next_pieces(state.current.outputs, state.asked.read.options, self._budget)
         if pieces is None:
             return False
         state.passes.append(Pass(pieces))
@@ -190,8 +196,8 @@ class RequestRunner:
         rows = [
             Answered(
                 state.current.pieces.texts[index],
-                state.read.options,
-                self._task.asked(state.request, state.variant),
+                state.asked.read.options,
+                state.asked.prompt_style(state.variant),
                 prompt,
                 completion,
             )
@@ -221,7 +227,7 @@ class RequestRunner:
         return self._generation.time_limit_s * len(self._requests) - self._seconds
 
     def _prompt(self, state: GenerationState, number: int, index: int) -> Prompt:
-        request, prompt_style = state.read, self._task.asked(state.read, state.variant)
+        request, prompt_style = state.asked.read, state.asked.prompt_style(state.variant)
         text = self._task.prompt(state.current.pieces.texts[index], request.options, prompt_style)
         stop = self._task.plain_stop if prompt_style == "plain" else ()
         return Prompt(text, state.variant, row_seed(request.seed or 0, number, index), stop)
@@ -230,7 +236,7 @@ class RequestRunner:
         for state in {id(state): state for state, _ in jobs}.values():
             rows, current = [at for at, job in enumerate(jobs) if job[0] is state], state.current
             if snapshot.completions is None:
-                texts = (self._task.kept(snapshot.texts[at], state.request.options) for at in rows)
+                texts = (self._task.kept(snapshot.texts[at], state.asked.request.options) for at in rows)
                 current.partial = [self._task.clean(text) for text in texts]
                 continue
             completions = [snapshot.completions[at] for at in rows]
@@ -258,7 +264,7 @@ class RequestRunner:
         return time.monotonic() - self._started
 
     def _result(self, state: GenerationState) -> Result:
-        request, final = state.request, state.final
+        request, read, final = state.asked.request, state.asked.read, state.final
         completions = [completion for each in state.passes for completion in each.completions]
         reasons = {completion.stop_reason for completion in completions}
         if self._ended and not state.current.complete:
@@ -267,8 +273,7 @@ class RequestRunner:
             self._engine.info,
             request,
             variant=state.variant,
-            prompt_style=self._task.asked(request, state.variant),
-            seed=request.seed,
+            prompt_style=state.asked.prompt_style(state.variant),
             output=final.text,
             batch_size=self._batch_size,
             prompt_tokens=sum(completion.prompt_tokens for completion in completions),
@@ -286,10 +291,10 @@ class RequestRunner:
         about = (
             (f"The model would have answered “{withheld}”, but the text does not support that.",)
             if withheld
-            else self._task.notes(state.read.text, final.text, request.options)
+            else self._task.notes(read.text, final.text, request.options)
         )
         notes = (*self._task.reading_notes(request), *about)
-        facts = self._task.facts(state.read.text, final.text)
+        facts = self._task.facts(read.text, final.text)
         raw = tuple(completion.text for completion in final.completions)
         notes = (*notes, *_empty_notes(final), *_ending_notes(receipt, final.pieces.noun))
         token_ids = tuple(completion.token_ids for completion in final.completions)

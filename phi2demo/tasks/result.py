@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from phi2demo.engine.engine import Candidate, Variant
-from phi2demo.tasks.confidence import Sureness, joint
+from phi2demo.tasks.confidence import ConfidenceBand, joint
 from phi2demo.tasks.receipt import Receipt
 
 
@@ -44,13 +44,13 @@ class Result:
     alternatives: tuple[tuple[Alternative, ...], ...] = ()
     """Of each piece what it was chosen among, the chosen one first; none where there was no choice, or nobody asked."""
     piece_probabilities: tuple[float | None, ...] = ()
-    """Mean token probability of each piece, see `tasks.sureness`; none where the task has no right answer, or chooses a
+    """Mean token probability of each piece, see `tasks.confidence_band`; none where the task has no right answer, or chooses a
     label."""
 
     withheld: str = ""
     """What the model itself answered, where the text does not support it and `text` says so."""
 
-    sureness: Sureness | None = None
+    confidence_band: ConfidenceBand | None = None
     """Where an evaluation tells what the probability is worth."""
 
     @property
@@ -79,8 +79,8 @@ class Result:
             answer["probabilities"] = self.probabilities
         if self.mean_probability is not None:
             answer["mean_probability"] = self.mean_probability
-        if self.sureness:
-            answer["sureness"] = asdict(self.sureness)
+        if self.confidence_band:
+            answer["confidence_band"] = asdict(self.confidence_band)
         if self.withheld:
             answer["withheld"] = self.withheld
         if any(self.alternatives):

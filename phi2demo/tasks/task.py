@@ -1,8 +1,10 @@
 """What a task is, and what goes in and comes out of it. Knows nothing of torch or of the page."""
 
+import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, ClassVar, Generic, TypeVar
 
 from phi2demo.data.checks import check_choice, check_text
@@ -89,12 +91,6 @@ class Task(ABC, Generic[O]):
         """How these weights are asked: adapters by the template that they were finetuned on."""
         return base_prompt_style if variant == "base" else "template"
 
-    def asked(self, request: Request, variant: Variant) -> PromptStyle:
-        """The form of a request of this task."""
-        assert isinstance(request.options, self.options_type)
-        options: Any = request.options
-        return request.prompt_style or self.prompt_style_of(variant, options, request.base_prompt_style)
-
     def prompt(self, text: str, options: O, prompt_style: PromptStyle = "template") -> str:
         """The template around `text`, the same in the app, in evaluation and in training.
 
@@ -149,7 +145,7 @@ class Task(ABC, Generic[O]):
     @property
     def reversible(self) -> bool:
         """Whether a text follows from its answer."""
-        anything: AnyTask = self
+        anything: Task[Any] = self
         return anything.reverse(self.options_type()) is not None
 
     def grounds(self, text: str, options: O) -> Grounds | None:
@@ -180,12 +176,18 @@ class Task(ABC, Generic[O]):
         """Measures of this answer, in words."""
         return ()
 
-    def check(self, request: Request) -> Request:
-        """Refuse what cannot be answered, before any model is asked; gives the request with its text made safe.
+    def check(self, request: Request) -> "CheckedRequest":
+        """Refuse a request that cannot be answered, before any model is asked.
 
-        Checking twice changes nothing. Raises InputError for an empty, too long or binary text, SettingsError for
-        options of another task, an unknown use or a seed out of range.
+        Raises InputError for an empty, too long or binary text, and SettingsError for options of another task, an
+        unknown variant or a seed that is out of range.
         """
+        settled = self._with_checked_settings(request)
+        check_text(request.text)
+        return CheckedRequest(self, settled)
+
+    def _with_checked_settings(self, request: Request) -> Request:
+        """The request with a seed and the task's own stop strings, if everything in it but the text can be used."""
         if not isinstance(request.options, self.options_type):
             raise SettingsError(
                 f"{self.name} takes {self.options_type.__name__}, not {type(request.options).__name__}."
@@ -201,13 +203,39 @@ class Task(ABC, Generic[O]):
         seed = request.seed
         if seed is not None and (type(seed) is not int or not 0 <= seed <= MAX_SEED):
             raise SettingsError(f"The seed is {seed!r}; give a whole number from 0 to {MAX_SEED}, or none.")
+        if seed is None:
+            seed = secrets.randbelow(MAX_SEED + 1)
         stop = tuple(dict.fromkeys((*request.generation.stop, *self.stop)))
-        return replace(request, text=check_text(request.text), generation=replace(request.generation, stop=stop))
+        return replace(request, seed=seed, generation=replace(request.generation, stop=stop))
+
+
+AnyTask = Task[Any]
+
+
+@dataclass(frozen=True)
+class CheckedRequest:
+    """A request that its task accepts. `Task.check` makes it where the request enters; nothing behind checks again."""
+
+    task: AnyTask
+    request: Request
+    """With a seed, and with the strings that end the task's outputs among its options."""
+
+    @cached_property
+    def read(self) -> Request:
+        """The request as the model reads it."""
+        return self.task.read(self.request)
+
+    def prompt_style(self, variant: Variant) -> PromptStyle:
+        """How this variant is prompted."""
+        options: Any = self.request.options
+        chosen = self.request.prompt_style
+        return chosen or self.task.prompt_style_of(variant, options, self.request.base_prompt_style)
+
+    def with_settings(self, **settings: Any) -> "CheckedRequest":
+        """The same text with settings that only the loaded model decides; SettingsError where they cannot be used."""
+        return CheckedRequest(self.task, self.task._with_checked_settings(replace(self.request, **settings)))
 
 
 def _quoted(line: str) -> str:
     line = line.strip()
     return line if len(line) <= QUOTED else f"{line[:QUOTED].rstrip()} …"
-
-
-AnyTask = Task[Any]

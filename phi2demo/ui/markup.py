@@ -62,7 +62,8 @@ def facts(result: Result) -> str:
     elif (strength := receipt.generation.get("adapter_strength", 1.0)) != 1:
         how = [f"finetuning at {strength:g} of its strength"]
     notes = "".join(f"<li>{escape(note)}</li>" for note in result.notes)
-    sure = f'<span title="{escape(result.sureness.measured)}">{result.sureness.word}</span>' if result.sureness else ""
+    band = result.confidence_band
+    sure = f'<span title="{escape(band.measured)}">{band.word}</span>' if band else ""
     return f'<p class="facts">{sure}{_separated(parts)}{_separated(how)}</p>' + (
         f'<ul class="notes">{notes}</ul>' if notes else ""
     )
@@ -84,7 +85,7 @@ def details(result: Result) -> str:
     receipt = result.receipt
     rows = [
         *([] if result.mean_probability is None else [("Mean token probability", f"{result.mean_probability:.0%}")]),
-        *([("Measured", result.sureness.measured)] if result.sureness else []),
+        *([("Measured", result.confidence_band.measured)] if result.confidence_band else []),
         ("Answered by", f"{receipt.base} {receipt.base_revision}"),
         ("With adapter", _adapter(receipt)),
         ("On", f"{receipt.device}, {receipt.dtype}"),

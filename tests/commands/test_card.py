@@ -9,7 +9,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from phi2demo.commands.card import main
-from phi2demo.data.test_sets import sha256_of
+from phi2demo.data.files import sha256_of
 from phi2demo.engine.local import LocalEngine
 from phi2demo.engine.planning import plan
 from phi2demo.engine.revisions import adapter_revision

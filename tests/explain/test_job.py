@@ -26,7 +26,7 @@ from phi2demo.settings import ModelSettings
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.request import Request
-from phi2demo.tasks.run import answer
+from phi2demo.tasks.run import Assistant, check
 from phi2demo.tasks.translation import TranslationOptions
 from tests.explain.planted import PlantedEngine, asked, by_unit, explained, rewards
 from tests.tasks.scripted import INFO
@@ -132,7 +132,7 @@ def test_what_is_explained_is_what_the_model_says(tiny_base: Path, tiny_adapter:
     request = Request(
         "translation", "The cat sleeps. It rained.", TranslationOptions(), GenerationOptions(max_new_tokens=6), seed=1
     )
-    (result,) = answer(engine, request)
+    (result,) = Assistant(engine).answer(check(request))
     *_, last = explain(engine, ExplainRequest.from_result(engine, request, result, units="words", max_evals=40))
     attribution = last.attribution
     assert attribution is not None

@@ -17,7 +17,7 @@ from phi2demo.explain.value_function import ScoreCache
 from phi2demo.settings import ModelSettings
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.request import Request
-from phi2demo.tasks.run import answer
+from phi2demo.tasks.run import Assistant, check
 
 TEXTS = {
     "translation": (
@@ -83,7 +83,7 @@ def figures(engine: Engine) -> Iterator[Figures]:
         generation = replace(task.generation, temperature=0.0, max_new_tokens=min(24, task.generation.max_new_tokens))
         for text in texts:
             request = Request(name, text, task.options_type(), generation, seed=0)
-            (result,) = answer(engine, request)
+            (result,) = Assistant(engine).answer(check(request))
             asked = ExplainRequest.from_result(engine, request, result, units="words")
             cache = ScoreCache()
             found = explained(engine, asked, cache)

@@ -9,7 +9,7 @@ from phi2demo.explain.job import explain
 from phi2demo.explain.request import ExplainRequest, as_output
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.request import Request
-from phi2demo.tasks.run import answer
+from phi2demo.tasks.run import Assistant, check
 from phi2demo.tasks.summarization import SummaryOptions
 from phi2demo.tasks.translation import TranslationOptions
 from tests.explain.planted import PlantedEngine, asked, rewards
@@ -89,7 +89,7 @@ def test_a_document_in_rounds_is_refused_and_sentences_need_an_output_each(engin
 
 def test_a_result_is_explained_by_the_tokens_that_were_generated(engine: PlantedEngine) -> None:
     request = Request("generation", "a train", GenerationTaskOptions(), GenerationOptions(max_new_tokens=9), seed=1)
-    (result,) = answer(engine, request)
+    (result,) = Assistant(engine).answer(check(request))
     engine.tokens(result.raw[0] + " <end>")
     ids = engine.tokens(result.raw[0]).ids
     cut = engine.tokens(" and on").ids
