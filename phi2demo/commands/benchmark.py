@@ -58,7 +58,7 @@ def _report(line: str) -> None:
 
 
 def _parser(command: str) -> shared.Parser:
-    described = "; ".join(f"{comparison}: {what}" for comparison, what in COMPARISONS.items())
+    described = "; ".join(f"{comparison}: {sides}" for comparison, sides in COMPARISONS.items())
     parser = shared.Parser(command, description=f"Time both sides in one run. {described}.")
     parser.add_argument("comparison", choices=COMPARISONS)
     parser.add_argument("--json", action="store_true", help="one object with all numbers")
