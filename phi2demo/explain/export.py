@@ -27,11 +27,11 @@ def question(attribution: Attribution) -> str:
     """Return the question that the explanation answers, in one line."""
     request, output = attribution.request, shown(attribution.output)
     if request.of == "difference":
-        what = f"What did finetuning change about how likely “{output}” is"
+        sentence = f"What did finetuning change about how likely “{output}” is"
     else:
         model = "second adapter" if request.of == "second" else f"{request.of} model"
-        what = f"Which {attribution.kind} made the {model} write “{output}”"
-    return f"{what} rather than “{shown(request.instead)}”?" if request.instead else f"{what}?"
+        sentence = f"Which {attribution.kind} made the {model} write “{output}”"
+    return f"{sentence} rather than “{shown(request.instead)}”?" if request.instead else f"{sentence}?"
 
 
 def settings(attribution: Attribution) -> str:
