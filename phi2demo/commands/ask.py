@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 from phi2demo.commands import arguments as shared
 from phi2demo.commands.arguments import add_base_prompt_style, add_task_arguments, task_options
-from phi2demo.commands.items import PIPE, one_line, open_output, read_lines, read_text
+from phi2demo.commands.input_output import PIPE, one_line, open_output, read_lines, read_text
 from phi2demo.engine.engine import VARIANTS, Engine, Variant
 from phi2demo.errors import InputError, SettingsError
 from phi2demo.evaluation.confidence import ConfidenceBands

@@ -10,7 +10,7 @@ from dataclasses import replace
 from phi2demo.commands import arguments as shared
 from phi2demo.commands.arguments import add_base_prompt_style, add_task_arguments, task_options
 from phi2demo.commands.ask import LoadEngine, finish, load_local
-from phi2demo.commands.items import PIPE, open_output, read_text
+from phi2demo.commands.input_output import PIPE, open_output, read_text
 from phi2demo.engine.engine import Engine, GenerationOptions
 from phi2demo.errors import SettingsError
 from phi2demo.explain import export

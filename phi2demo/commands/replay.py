@@ -8,7 +8,7 @@ from typing import Any
 
 from phi2demo.commands import arguments as shared
 from phi2demo.commands.ask import LoadEngine, finish, load_local
-from phi2demo.commands.items import read_text
+from phi2demo.commands.input_output import read_text
 from phi2demo.evaluation.confidence import ConfidenceBands
 from phi2demo.settings import ModelSettings
 from phi2demo.tasks.declared import read_variant_tasks

@@ -86,7 +86,7 @@ def test_an_audit_is_told_where_it_is_of_these_weights(tiny_base: Path, tmp_path
     with pytest.raises(DataError, match=r"audit\.json was measured on other weights than tiny-base\."):
         card("--model", tiny_base, "--audit", path, output=tmp_path / "card")
     path.write_text("[]")
-    with pytest.raises(DataError, match="is no report of an audit"):
+    with pytest.raises(DataError, match="is not the report of an audit"):
         card("--model", tiny_base, "--audit", path, output=tmp_path / "card")
 
 
@@ -176,5 +176,5 @@ def test_a_folder_of_items_needs_a_report(tiny_base: Path, tmp_path: Path) -> No
 
 def test_an_output_that_is_no_folder_is_refused(tiny_base: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(SettingsError, match=r"Nothing can be written into --output .*file \(File exists\)\. Give a"):
+    with pytest.raises(SettingsError, match=r"--output .*file cannot be written into \(File exists\)\. Give a"):
         card("--model", tiny_base, output=tmp_path / "file")

@@ -152,7 +152,7 @@ def test_the_second_adapter_is_explained(say: Say) -> None:
     def learned(token: str, text: str, prompt: Prompt) -> float:
         return -3.0 + (2.0 if prompt.variant == "second" and "train" in text else 0.0)
 
-    with pytest.raises(SettingsError, match="--of second asks a second adapter, and none is given"):
+    with pytest.raises(SettingsError, match="--of second needs a second adapter, and none is given"):
         say("the train", "--of", "second")
     info = replace(BARE, adapter="a", adapter_revision="1", second=AdapterInfo("b", "2", 4))
     arguments = ["the train", "--of", "second", "--second-adapter", "b", "--units", "words", "--no-trust"]
