@@ -153,7 +153,7 @@ def test_labels_are_compared_by_their_probabilities(tab: CompareTab, handlers: C
             "good answer is &#x27;so so&#x27;; for this task it is positive or negative",
         ),
         ("translation", {"reference": "a\x00b"}, "The good answer holds NUL bytes"),
-        ("generation", {"max_new_tokens": 0}, "“New tokens at most” is 0"),
+        ("generation", {"max_new_tokens": 0}, "“Maximum new tokens” is 0"),
         ("generation", {"seed": "x"}, "seed is"),
     ],
 )

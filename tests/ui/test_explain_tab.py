@@ -2,12 +2,15 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from phi2demo.engine.loading import EngineLoader
 from phi2demo.explain.shapley import warm_up
+from phi2demo.tasks import TASKS
+from phi2demo.tasks.declared import AdapterTasks
 from phi2demo.ui.explain_handlers import _filled
 from phi2demo.ui.explain_tab import ID
 from phi2demo.ui.handlers import TabHandlers
@@ -315,9 +318,10 @@ def test_an_answer_is_explained_at_the_strength_that_gave_it(
 
 
 def test_an_answer_is_explained_as_its_text_was_read(
-    page: ExplainPage, tab_of: Callable[[str], tuple[TaskTab, TabHandlers]]
+    page: ExplainPage, tab_of: Callable[..., tuple[TaskTab, TabHandlers]]
 ) -> None:
-    page.state |= page.filling.carry(answered(tab_of("sentiment"), "A GREAT FILM", sentence_case=True), PAGE)
+    declared = AdapterTasks(decoding={"sentiment": replace(TASKS["sentiment"].generation, sentence_case=True)})
+    page.state |= page.filling.carry(answered(tab_of("sentiment", declared), "A GREAT FILM"), PAGE)
     assert page.tab.ask.read(page.state).text_read == "A great film"
     page.explain()
     assert "the text read in sentence case" in page.html("settings")
