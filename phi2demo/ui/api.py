@@ -69,7 +69,7 @@ class Endpoints(Endpoint):
         yield from self._task(
             "generation",
             text,
-            lambda of: GenerationTaskOptions(mode or of.modes[0]),
+            lambda declared: GenerationTaskOptions(mode or declared.modes[0]),
             variant,
             seed,
             options,

@@ -34,12 +34,12 @@ class CompareHandlers(AnswerHandlers[CompareTab]):
         chosen = {tab.task: sample.task, tab.reference: sample.reference, **known}
         return {**self.choose(sample.task), **chosen, tab.text: text}
 
-    def mark(self, marks: str, found: Comparison | None) -> Updates:
+    def mark(self, marks: str, comparison: Comparison | None) -> Updates:
         """Mark what differs from another answer, without asking the models again."""
         tab = self._tab
-        updates: Updates = {tab.legend: differences.legend(found, marks) if found else ""}
+        updates: Updates = {tab.legend: differences.legend(comparison, marks) if comparison else ""}
         for variant, column in tab.columns.items():
-            content = differences.marked(found, variant, marks) if found else ""
+            content = differences.marked(comparison, variant, marks) if comparison else ""
             updates[column.text] = gr.Textbox(visible=_unless(content))
             updates[column.marked] = gr.HTML(content, visible=bool(content))
         return updates
@@ -54,27 +54,27 @@ class CompareHandlers(AnswerHandlers[CompareTab]):
         for column in tab.columns.values():
             updates[column.text] = gr.Textbox(value="", visible=True)
             updates |= {html: gr.HTML("", visible=False) for html in (column.bars, column.score)}
-        return updates | {tab.found: None, tab.after: gr.Row(visible=False), tab.written: ""}
+        return updates | {tab.comparison: None, tab.after: gr.Row(visible=False), tab.written: ""}
 
     def _noted(self, asked: Request, results: tuple[Result, ...]) -> tuple[Result, ...]:
         return super()._noted(asked, self._tab.declared.noted(asked, results))
 
     def _done(self, asked: Request, results: tuple[Result, ...], values: Mapping[Any, Any]) -> Updates:
         tab = self._tab
-        found = compare(asked, results, check_reference(asked.task, values[tab.reference]))
+        comparison = compare(asked, results, check_reference(asked.task, values[tab.reference]))
         updates = super()._done(asked, results, values)
-        updates |= self.mark(values[tab.marks], found)
+        updates |= self.mark(values[tab.marks], comparison)
         for result in results:
             column = tab.columns[result.variant]
-            content = differences.marked(found, result.variant, values[tab.marks])
+            content = differences.marked(comparison, result.variant, values[tab.marks])
             updates[column.text] = gr.Textbox(value=result.text, visible=_unless(content))
             for component, html in (
                 (column.bars, markup.bars(result.probabilities)),
-                (column.score, differences.score_line(found, result.variant)),
+                (column.score, differences.score_line(comparison, result.variant)),
             ):
                 updates[component] = gr.HTML(html, visible=bool(html))
-        written = json.dumps(found.as_dict(), ensure_ascii=False, indent=2)
-        return updates | {tab.found: found, tab.after: gr.Row(visible=True), tab.written: written}
+        written = json.dumps(comparison.as_dict(), ensure_ascii=False, indent=2)
+        return updates | {tab.comparison: comparison, tab.after: gr.Row(visible=True), tab.written: written}
 
 
 def _unless(content: str) -> bool | Literal["hidden"]:
@@ -85,6 +85,6 @@ def _unless(content: str) -> bool | Literal["hidden"]:
 def connect_compare(tab: CompareTab, handlers: CompareHandlers) -> None:
     """Connect the events of the tab. Answers are marked as they come, and by what was chosen while they came."""
     for ran in connect_answers(tab, handlers):
-        ran.success(handlers.mark, [tab.marks, tab.found], tab.marked(), **AT_ONCE)
+        ran.success(handlers.mark, [tab.marks, tab.comparison], tab.marked(), **AT_ONCE)
     tab.task.input(handlers.choose, tab.task, tab.chosen(), **AT_ONCE)
-    tab.marks.input(handlers.mark, [tab.marks, tab.found], tab.marked(), **AT_ONCE)
+    tab.marks.input(handlers.mark, [tab.marks, tab.comparison], tab.marked(), **AT_ONCE)

@@ -53,7 +53,7 @@ class CompareTab:
     """From which answer differences are marked."""
     legend: Any
     columns: dict[Variant, AnswerColumn]
-    found: Any
+    comparison: Any
     """The comparison that is shown."""
     after: Any
     """Shown once there is one: copy and download."""
@@ -95,12 +95,15 @@ class CompareTab:
 
     def marked(self) -> list[Any]:
         """What another mark changes."""
-        return [self.legend, *(each for column in self.columns.values() for each in (column.text, column.marked))]
+        return [
+            self.legend,
+            *(component for column in self.columns.values() for component in (column.text, column.marked)),
+        ]
 
     def shown(self) -> list[Any]:
         """What answers fill."""
         answers = [component for column in self.columns.values() for component in column.shown()]
-        return [*answers, self.legend, self.found, self.after, self.written]
+        return [*answers, self.legend, self.comparison, self.after, self.written]
 
     def read(self, values: Mapping[Any, Any]) -> Request:
         """The request that the values ask of every model; SettingsError where an option is out of range."""
@@ -139,10 +142,10 @@ def build_compare_tab(
                     )
                 with gr.Column(scale=2, min_width=240):
                     reference = gr.Textbox(
-                        label="A good answer, if you have one",
+                        label="Reference answer (optional)",
                         lines=4,
                         max_lines=18,
-                        placeholder="Every answer is then measured against it …",
+                        placeholder="Every answer is scored against it …",
                         elem_classes="reference",
                     )
             base_prompt_style = base_prompt_style_field(description.base_prompt_style, visible=True)
@@ -165,7 +168,7 @@ def build_compare_tab(
                     for variant in ORDER
                     if variant in description.variants
                 }
-            found = gr.State(None, time_to_live=STATE_S)
+            comparison = gr.State(None, time_to_live=STATE_S)
             after, written = _downloads()
     asks = {
         name: AskInputs(
@@ -175,7 +178,7 @@ def build_compare_tab(
     }
     groups = {name: (above[name][0], below[name][0]) for name in names}
     return CompareTab(
-        task, asks, groups, reference, marks, legend, columns, found, after, written,
+        task, asks, groups, reference, marks, legend, columns, comparison, after, written,
         run, upload, examples, samples, declared,
     )  # fmt: skip
 
@@ -202,9 +205,9 @@ def _fields(name: str, adapter_tasks: AdapterTasks, *, shown: bool) -> tuple[Any
 def _marks(description: ModelDescription) -> tuple[Any, Any]:
     anchors = [(LABELS[variant], variant) for variant in ORDER if variant in description.variants]
     marks = gr.Radio(
-        [*anchors, ("Good answer", REFERENCE), ("Nothing", NOTHING)],
+        [*anchors, ("Reference", REFERENCE), ("Nothing", NOTHING)],
         value="base",
-        label="Mark what differs from",
+        label="Mark differences from",
         elem_classes="choice",
     )
     return marks, gr.HTML("", apply_default_css=False, elem_classes="marks-legend")

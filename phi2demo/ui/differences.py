@@ -17,20 +17,20 @@ _NAMES = {
     "base": "the base’s answer",
     "finetuned": "the finetuned model’s answer",
     "second": "the second adapter’s answer",
-    "reference": "the good answer",
+    "reference": "the reference answer",
 }
 _WORDS = {"exact_match": ("yes", "no"), "accuracy": ("right", "wrong")}
 """Of scores that are all or nothing: what is shown instead of 100 and 0."""
 
 
-def marked(found: Comparison, variant: Variant, anchor: str) -> str:
+def marked(comparison: Comparison, variant: Variant, anchor: str) -> str:
     """One answer, with what it has beyond another underlined, and what it lacks struck out.
 
     Empty where there is nothing to mark: for that other answer itself, for labels, where it is not there.
     """
-    if variant == anchor or TASKS[found.request.task].labels or _text_of(found, anchor) is None:
+    if variant == anchor or TASKS[comparison.request.task].labels or _text_of(comparison, anchor) is None:
         return ""
-    changes = found.changes(variant, cast(Anchor, anchor))
+    changes = comparison.changes(variant, cast(Anchor, anchor))
     same = all(change.kind == "same" for change in changes)
     share = "no difference" if same else f"{shared(changes):.0%} of the words in common"
     return (
@@ -40,25 +40,28 @@ def marked(found: Comparison, variant: Variant, anchor: str) -> str:
     )
 
 
-def legend(found: Comparison, anchor: str) -> str:
+def legend(comparison: Comparison, anchor: str) -> str:
     """How to read the marks, or why there are none."""
-    if TASKS[found.request.task].labels or anchor == "nothing":
+    if TASKS[comparison.request.task].labels or anchor == "nothing":
         return ""
-    if _text_of(found, anchor) is None:
-        return note("There is no good answer to mark differences from. Type one, and compare again.", "warning")
+    if _text_of(comparison, anchor) is None:
+        return note("There is no reference answer to mark differences from. Enter one, and compare again.", "warning")
     return (
         f'<p class="note"><ins>Underlined</ins> is not in {_NAMES[anchor]}, <del>struck out</del> only there. '
         "White space does not count.</p>"
     )
 
 
-def score_line(found: Comparison, variant: Variant) -> str:
+def score_line(comparison: Comparison, variant: Variant) -> str:
     """The scores of one answer; the best of each in bold. Empty where there is no good answer."""
-    scores = found.scores.get(variant, ())
+    scores = comparison.scores.get(variant, ())
     if not scores:
         return ""
-    parts = [_score(score, [others[at].value for others in found.scores.values()]) for at, score in enumerate(scores)]
-    return f'<p class="facts scores" aria-label="Against the good answer">{"".join(parts)}</p>'
+    parts = [
+        _score(score, [others[index].value for others in comparison.scores.values()])
+        for index, score in enumerate(scores)
+    ]
+    return f'<p class="facts scores" aria-label="Scores against the reference answer">{"".join(parts)}</p>'
 
 
 def _score(score: AnswerScore, all_values: list[float]) -> str:
@@ -70,8 +73,8 @@ def _score(score: AnswerScore, all_values: list[float]) -> str:
     return f'<span title="{escape(score.signature)}">{title}{shown}</span>'
 
 
-def _text_of(found: Comparison, anchor: str) -> str | None:
-    return found.text_of(cast(Anchor, anchor))  # "nothing" and what is unknown are no answers
+def _text_of(comparison: Comparison, anchor: str) -> str | None:
+    return comparison.text_of(cast(Anchor, anchor))  # "nothing" and what is unknown are no answers
 
 
 def _html(changes: tuple[Change, ...]) -> str:

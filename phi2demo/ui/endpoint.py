@@ -114,14 +114,14 @@ def task_of_command(command: object, adapter_tasks: AdapterTasks) -> AnyTask:
     return known[str(command)]
 
 
-def task_options_of(task: AnyTask, given: object, adapter_tasks: AdapterTasks) -> TaskOptions:
-    """The options of a task, those given over those it starts with; SettingsError for what it does not take."""
+def task_options_of(task: AnyTask, options: object, adapter_tasks: AdapterTasks) -> TaskOptions:
+    """The options of a task, those in `options` over those it starts with; SettingsError for what it does not take."""
     start = asdict(adapter_tasks.default_options(task.name))
-    given = {} if given is None else given
-    if not isinstance(given, Mapping) or (unknown := [name for name in given if name not in start]):
-        what = f"has {', '.join(map(repr, unknown))}" if isinstance(given, Mapping) else f"is {given!r}"
+    options = {} if options is None else options
+    if not isinstance(options, Mapping) or (unknown := [name for name in options if name not in start]):
+        what = f"has {', '.join(map(repr, unknown))}" if isinstance(options, Mapping) else f"is {options!r}"
         raise SettingsError(f"task_options {what}; {task.command} takes {', '.join(start) or 'none'}.")
-    return adapter_tasks.adapt(task.options_type(**(start | dict(given))))
+    return adapter_tasks.adapt(task.options_type(**(start | dict(options))))
 
 
 @contextmanager

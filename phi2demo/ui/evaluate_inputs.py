@@ -57,7 +57,7 @@ class LiveInputs:
         """The items to ask and how; InputError and SettingsError say what cannot be asked."""
         systems = values[self.systems] or []
         if not systems:
-            raise InputError("Nothing is chosen under Ask. Choose at least one of the models there.")
+            raise InputError("No model is selected. Select at least one.")
         settings = LiveSettings(
             systems=tuple(system for system in SYSTEMS if system in systems), seed=self._seed(values)
         )
@@ -74,7 +74,7 @@ class LiveInputs:
     def _shipped(self, values: Mapping[Any, Any], seed: int) -> list[ItemSample]:
         chosen = values[self.tasks] or []
         if not chosen:
-            raise InputError("No task is chosen. Choose at least one.")
+            raise InputError("No task is selected. Select at least one.")
         count = values[self.count]
         if count is None or not float(count).is_integer():
             shown = "missing" if count is None else count
@@ -114,7 +114,13 @@ def shipped_inputs(test_sets: Sequence[TestSet]) -> tuple[Any, Any]:
     )
     count = as_typed(
         gr.Slider(
-            1, MAX_ITEMS, value=COUNT, step=1, label="Items", elem_classes="option", info="Drawn evenly over the tasks"
+            1,
+            MAX_ITEMS,
+            value=COUNT,
+            step=1,
+            label="Items",
+            elem_classes="option",
+            info="Sampled evenly from the tasks",
         )
     )
     return tasks, count
@@ -152,7 +158,7 @@ def own_inputs(adapter_tasks: AdapterTasks) -> dict[str, Any]:
 
 def placeholder(task: str) -> str:
     """What the box for pairs says while it is empty."""
-    return f"{','.join(FIELDS[task])}\n…\nAt most {MAX_ROWS} pairs. Download a template to see how."
+    return f"{','.join(FIELDS[task])}\n…\nAt most {MAX_ROWS} pairs. Download a template to see the format."
 
 
 def system_inputs(description: ModelDescription) -> Any:
@@ -162,7 +168,7 @@ def system_inputs(description: ModelDescription) -> Any:
     return gr.CheckboxGroup(
         [(SYSTEM_TITLES[name].capitalize(), name) for name in names],
         value=value,
-        label="Ask",
+        label="Models",
         elem_classes="choice several",
     )
 
@@ -171,5 +177,5 @@ def seed_input() -> Any:
     """The rarer option."""
     with gr.Accordion("Options", open=False, elem_classes="options"):
         return gr.Number(
-            value=SEED, label="Seed", elem_classes="option", info="The same number, the same items and resamples"
+            value=SEED, label="Seed", elem_classes="option", info="The same seed gives the same items and resamples"
         )

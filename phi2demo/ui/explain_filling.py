@@ -19,7 +19,7 @@ from phi2demo.ui.explain_tab import ID, ExplainTab
 from phi2demo.ui.run import Updates
 
 _FORMATS: dict[str, Callable[[Attribution], str]] = {
-    "json": lambda found: json.dumps(found.as_dict(), ensure_ascii=False, indent=2),
+    "json": lambda attribution: json.dumps(attribution.as_dict(), ensure_ascii=False, indent=2),
     "csv": export.to_csv,
     "html": export.page,
 }
@@ -89,47 +89,47 @@ class ExplainFilling:
                 tokens = output_tokens(self._loader.engine(), ask.outputs(values))
             except Phi2DemoError:
                 tokens = ()  # said when it is explained
-        picked = explanation_view.hint(None, found=False) if tokens else ""
+        picked = explanation_view.hint(None, is_shown=False) if tokens else ""
         return {**groups, ask.target: None, self._tab.picker: explanation_view.picker(tokens), self._tab.hint: picked}
 
     def select(self, values: Mapping[Any, Any], event: gr.EventData) -> Updates:
         """A token or a span was picked: ask about it next, and show it where the explanation holds it."""
         tab, picked = self._tab, _picked(event._data)
-        found: Attribution | None = values[tab.found]
+        attribution: Attribution | None = values[tab.attribution]
         part = None
-        if found is not None and tab.ask.is_output(found.request, values):
-            part = explanation_view.narrowed(found, *picked[:2]) if picked else found
+        if attribution is not None and tab.ask.is_output(attribution.request, values):
+            part = explanation_view.narrowed(attribution, *picked[:2]) if picked else attribution
         return {
             tab.ask.target: picked[:2] if picked else None,
-            tab.hint: explanation_view.hint(picked[2] if picked else None, found=part is not None),
+            tab.hint: explanation_view.hint(picked[2] if picked else None, is_shown=part is not None),
             **({tab.view: explanation_view.view(part), **charts(tab, part)} if part else {}),
         }
 
     def download_of(self, ending: str) -> Callable[[Attribution | None], str]:
         """The handler that writes the explanation in a format."""
 
-        def write(found: Attribution | None) -> str:
-            if found is None:
+        def write(attribution: Attribution | None) -> str:
+            if attribution is None:
                 raise gr.Error(
                     "The explanation is no longer kept. Explain again, then download.", print_exception=False
                 )
-            return _FORMATS[ending](found)
+            return _FORMATS[ending](attribution)
 
         return write
 
 
-def charts(tab: ExplainTab, found: Attribution) -> Updates:
+def charts(tab: ExplainTab, attribution: Attribution) -> Updates:
     """What shows the values of an explanation beside its heatmap."""
-    return {tab.bars: explanation_view.strongest(found), tab.table: explanation_view.every_unit(found)}
+    return {tab.bars: explanation_view.strongest(attribution), tab.table: explanation_view.every_unit(attribution)}
 
 
 def _cleared(tab: ExplainTab, picker: str) -> Updates:
     return {
         tab.picker: picker,
-        tab.hint: explanation_view.hint(None, found=False),
+        tab.hint: explanation_view.hint(None, is_shown=False),
         tab.view: explanation_view.ready(),
         tab.after: gr.Column(visible=False),
-        tab.found: None,
+        tab.attribution: None,
         tab.ask.carried: None,
         tab.run.status: markup.KEYS,
         tab.run.estimate_line: "",

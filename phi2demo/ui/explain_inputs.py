@@ -21,12 +21,12 @@ _MODELS = {"finetuned": "Finetuned", "base": "Base", "second": "Second adapter",
 _UNITS = [("Automatic", "auto"), *((name.capitalize(), name) for name in UNITS if name != "auto")]
 _METHODS = [
     ("SHAP", "auto"),
-    ("SHAP over a tree", "partition"),
+    ("SHAP, partition", "partition"),
     ("SHAP, exact", "exact"),
-    ("SHAP, random orders", "permutation"),
+    ("SHAP, permutation", "permutation"),
     ("LIME", "lime"),
 ]
-_VALUES = [("Log-probability", "log-probability"), ("Log-odds, as in stock shap", "log-odds")]
+_VALUES = [("Log-probability", "log-probability"), ("Log-odds (stock shap)", "log-odds")]
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class ExplainInputs:
             units=values[self.units],
             value=values[self.value],
             mask=values[self.mask] or "",
-            max_evals=_whole("Masked texts", values[self.max_evals], *EVALS),
+            max_evals=_whole("Maximum masked texts", values[self.max_evals], *EVALS),
             trust=bool(values[self.trust]),
             base_prompt_style=values[self.base_prompt_style],
             **self._answered_with(task, values),
@@ -129,8 +129,8 @@ class ExplainInputs:
     def _answered_with(self, task: str, values: Mapping[Any, Any]) -> dict[str, Any]:
         """Of the answer that was carried here; of what was typed, that which the task is asked with."""
         carried: Carried | None = values[self.carried]
-        found = carried if carried is not None and carried.task == task else self.adapter_tasks.generation(task)
-        return {"adapter_strength": found.adapter_strength, "sentence_case": found.sentence_case}
+        decoding = carried if carried is not None and carried.task == task else self.adapter_tasks.generation(task)
+        return {"adapter_strength": decoding.adapter_strength, "sentence_case": decoding.sentence_case}
 
     def _options(self, task: str, values: Mapping[Any, Any]) -> TaskOptions:
         carried: Carried | None = values[self.carried]
@@ -142,8 +142,10 @@ class ExplainInputs:
 
     def filled(self, task: str, text: str, output: str, options: TaskOptions | Mapping[str, Any]) -> dict[Any, Any]:
         """Values of the components for this text and output."""
-        given = options if isinstance(options, Mapping) else asdict(options)
-        chosen = {component: given[name] for name, component in self.fields[task].items() if name in given}
+        option_values = options if isinstance(options, Mapping) else asdict(options)
+        chosen = {
+            component: option_values[name] for name, component in self.fields[task].items() if name in option_values
+        }
         shown = {group: gr.Column(visible=name == task) for name, group in self.groups.items()}
         filled = {self.task: task, self.text: text, self.output: output, self.instead: "", self.target: None}
         return filled | shown | chosen
@@ -161,7 +163,7 @@ def explain_inputs(description: ModelDescription, adapter_tasks: AdapterTasks) -
             fields[name] = fields_above(TASKS[name], adapter_tasks, with_swap=False)[0]
             fields[name] |= fields_below(TASKS[name], adapter_tasks)
     text = gr.Textbox(
-        label="Text that the model read",
+        label="Input text",
         lines=4,
         max_lines=14,
         placeholder="Type or paste a text …",
@@ -171,7 +173,7 @@ def explain_inputs(description: ModelDescription, adapter_tasks: AdapterTasks) -
         label="Output to explain",
         lines=2,
         max_lines=8,
-        placeholder="What the model wrote, or what you wonder whether it would write …",
+        placeholder="What the model wrote, or another output to test …",
         elem_classes="explained-output",
     )
     model = None
@@ -180,12 +182,12 @@ def explain_inputs(description: ModelDescription, adapter_tasks: AdapterTasks) -
         model = gr.Radio(offered, value="finetuned", label="Model", elem_classes="choice")
     base_prompt_style = base_prompt_style_field(description.base_prompt_style, visible=model is None)
     with gr.Row(elem_classes="pair", equal_height=True):
-        units = gr.Dropdown(_UNITS, value="auto", label="Hide one by one", min_width=120)
+        units = gr.Dropdown(_UNITS, value="auto", label="Units", min_width=120)
         method = gr.Dropdown(_METHODS, value="auto", label="Method", min_width=120)
     instead = gr.Textbox(
-        label="Instead of (optional)",
+        label="Contrast (optional)",
         max_lines=2,
-        placeholder="Why this output and not …?",
+        placeholder="Explain this output rather than …",
     )
     return ExplainInputs(
         task,
@@ -211,18 +213,18 @@ def _rare() -> dict[str, Any]:
             info="Log-probabilities of the output's tokens add up; log-odds do not",
         ),
         "mask": gr.Textbox(
-            label="Hidden parts become", placeholder="nothing", max_lines=1, elem_classes="option", render=False,
-            info="A text that stands where a part is hidden",
+            label="Mask text", placeholder="empty: drop hidden parts", max_lines=1, elem_classes="option", render=False,
+            info="Replaces each hidden part",
         ),
         "max_evals": gr.Number(
-            value=500, label="Masked texts at most", elem_classes="option", render=False,
-            info="More take longer and measure finer",
+            value=500, label="Maximum masked texts", elem_classes="option", render=False,
+            info="More take longer and give more precise values",
         ),
         "seed": gr.Number(
-            value=0, label="Seed", elem_classes="option", render=False, info="The same number, the same explanation"
+            value=0, label="Seed", elem_classes="option", render=False, info="The same seed gives the same explanation"
         ),
         "trust": gr.Checkbox(
-            value=True, label="Measure how far to believe it", elem_classes="option", render=False,
+            value=True, label="Check this explanation", elem_classes="option", render=False,
             info="Deletion, insertion, and agreement with the other method",
         ),
         "carried": gr.State(None, render=False),

@@ -55,7 +55,7 @@ class ExplainTab:
     """Buttons, by the ending of the file."""
     download: Any
     """What is downloaded, out of sight."""
-    found: Any
+    attribution: Any
     """The explanation that is shown."""
 
     def shown(self) -> list[Any]:
@@ -69,7 +69,7 @@ class ExplainTab:
             self.table,
             self.trust,
             self.settings,
-            self.found,
+            self.attribution,
         ]
 
 
@@ -104,10 +104,10 @@ def build_explain_tab(
                         for ending in ("json", "csv", "html")
                     }
             download = gr.Textbox(visible="hidden", label="Explanation to download", elem_id="explain-download")
-            found = gr.State(None, time_to_live=STATE_S)
+            attribution = gr.State(None, time_to_live=STATE_S)
     return ExplainTab(
         tabs, ask, run, samples, examples, picker, hint, view,
-        after, bars, table, trust, settings, downloads, download, found,
+        after, bars, table, trust, settings, downloads, download, attribution,
     )  # fmt: skip
 
 

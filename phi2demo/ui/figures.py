@@ -36,7 +36,7 @@ NO_REPORT = (
 def about(report: ReportValue, *, info: ModelInfo | None, live: bool = False) -> str:
     """When and of which weights, and a warning where others are loaded; `info` is None while they load."""
     weights = _weights(report.base, report.base_revision, report.adapter, report.adapter_revision)
-    asked = f"{len(report.test_sets)} measure{'' if len(report.test_sets) == 1 else 's'}, {report.items:,} items"
+    asked = f"{len(report.test_sets)} test set{'' if len(report.test_sets) == 1 else 's'}, {report.items:,} items"
     if report.limit:
         asked += f" (the first {report.limit:,} of each set)"
     day, _, clock = report.made_at.partition("T")
@@ -47,11 +47,13 @@ def about(report: ReportValue, *, info: ModelInfo | None, live: bool = False) ->
     if live:
         return line
     if info is None:
-        return line + note("The weights are still loading: whether the figures are of them shows when they are there.")
+        return line + note(
+            "The weights are still loading; this line then says whether the figures are of the same weights."
+        )
     if not report.is_of(info):
         loaded = _weights(info.base, info.base_revision, info.adapter, info.adapter_revision)
-        return line + note(f"These figures are of other weights than those that answer here: {loaded}.", "warning")
-    return line + note("These are the weights that answer here.", "good")
+        return line + note(f"These figures are of other weights than the loaded ones: {loaded}.", "warning")
+    return line + note("These figures are of the loaded weights.", "good")
 
 
 def plot(report: ReportValue) -> str:
@@ -66,7 +68,7 @@ def plot(report: ReportValue) -> str:
 def so_far(partial: Sequence[PartialFigure]) -> str:
     """Scores on their way, without intervals."""
     systems = [system for system in SYSTEM_TITLES if any(system in figure.scores for figure in partial)]
-    names = ["TestSet", "Metric", "n", *(SYSTEM_TITLES[system].capitalize() for system in systems)]
+    names = ["Test set", "Metric", "n", *(SYSTEM_TITLES[system].capitalize() for system in systems)]
     rows = "".join(
         f'<tr><th scope="row">{escape(title_of_test_set(figure.test_set))}</th><td>{escape(figure.title)}</td>'
         + markup.cells(
@@ -85,7 +87,7 @@ def so_far(partial: Sequence[PartialFigure]) -> str:
     return (
         '<div class="figures"><h2>So far</h2></div>'
         + markup.region(f"<table>{markup.head(names)}<tbody>{rows}</tbody></table>", "Scores so far")
-        + note("Of the items that were answered in every form. Intervals come at the end.")
+        + note("Over the items that every system has answered. Intervals follow at the end.")
     )
 
 
@@ -93,12 +95,12 @@ def table(report: ReportValue) -> str:
     """Every figure."""
     systems = report.systems
     compared = any(figure.difference for test_set in report.test_sets for figure in test_set.figures)
-    names = ["TestSet", "Metric", "n", *(SYSTEM_TITLES[system].capitalize() for system in systems)]
+    names = ["Test set", "Metric", "n", *(SYSTEM_TITLES[system].capitalize() for system in systems)]
     names += ["Difference", "p"] if compared else []
     body = "".join(_rows(test_set, systems, names, compared=compared) for test_set in report.test_sets)
     words = "Scores with bootstrap 95 % intervals"
     if compared:
-        words += "; the difference is finetuned less the base’s better form, with a paired test"
+        words += "; the difference is finetuned minus the better of the two base systems, with a paired test"
     return markup.region(f"<table><caption>{words}.</caption>{markup.head(names)}{body}</table>", "All figures")
 
 
@@ -123,11 +125,11 @@ def _weights(base: str, base_revision: str, adapter: str | None, adapter_revisio
 def _headline(report: ReportValue) -> str:
     told = [verdict(m.figures[0], m.n)[0] for m in report.test_sets if m.figures and m.figures[0].difference]
     if not told:
-        return "Scores by measure"
+        return "Scores by test set"
     if all(m.n < LEAST_TO_RANK for m in report.test_sets):
-        return f"Finetuned and base: under {LEAST_TO_RANK} items a measure, too few to tell which is better"
+        return f"Finetuned and base: fewer than {LEAST_TO_RANK} items per test set, too few to tell which is better"
     counts = {kind: told.count(kind) for kind in ("better", "worse")}
-    of = f"of {len(told)} measure{'' if len(told) == 1 else 's'}"
+    of = f"of {len(told)} test set{'' if len(told) == 1 else 's'}"
     return f"Finetuned against base: clearly better on {counts['better']}, clearly worse on {counts['worse']} {of}"
 
 

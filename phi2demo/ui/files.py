@@ -154,6 +154,6 @@ def _parts(document: Any) -> Iterator[str]:
             yield f"{block.text}\n"
             continue
         for row in block.rows:
-            for at, cell in enumerate(row._tr.tc_lst):
-                yield ("\t" if at else "") + _Cell(cell, block).text
+            for column, cell in enumerate(row._tr.tc_lst):
+                yield ("\t" if column else "") + _Cell(cell, block).text
             yield "\n"

@@ -59,13 +59,13 @@ def _mend_blocks(tokens: list[Token]) -> list[tuple[str, str]]:
     """Headings one level down, below that of the page, with ids; returns those of the second level of the text."""
     sections: list[tuple[str, str]] = []
     used: set[str] = set()
-    for at, token in enumerate(tokens):
+    for index, token in enumerate(tokens):
         if token.type not in ("heading_open", "heading_close"):
             continue
         level = int(token.tag[1])
         token.tag = f"h{min(level + 1, 6)}"
         if token.type == "heading_open":
-            title = "".join(child.content for child in tokens[at + 1].children or () if child.type != "html_inline")
+            title = "".join(child.content for child in tokens[index + 1].children or () if child.type != "html_inline")
             token.attrs["id"] = _unused(PREFIX + slug(title), used)
             if level == 2:
                 sections.append((str(token.attrs["id"]), title))
@@ -103,13 +103,10 @@ def slug(title: str) -> str:
 
 
 def _unused(name: str, used: set[str]) -> str:
-    found = (
-        name
-        if name not in used
-        else next(f"{name}-{at}" for at in range(1, len(used) + 2) if f"{name}-{at}" not in used)
-    )
-    used.add(found)
-    return found
+    candidates = (name, *(f"{name}-{number}" for number in range(1, len(used) + 2)))
+    unused = next(candidate for candidate in candidates if candidate not in used)
+    used.add(unused)
+    return unused
 
 
 def _mend_inline(tokens: Sequence[Token], find_picture: FindPicture, home: str) -> list[Token]:
@@ -148,8 +145,8 @@ def link(address: str, home: str) -> str | None:
 
 def _picture(source: str, find_picture: FindPicture) -> str:
     """The picture as data; empty where it is not one of the card's own."""
-    found = find_picture(unquote(source)) if not re.match(r"[a-z][a-z0-9+.-]*:|//", source, re.I) else None
-    return f"data:{found[0]};base64,{b64encode(found[1]).decode()}" if found else ""
+    picture = find_picture(unquote(source)) if not re.match(r"[a-z][a-z0-9+.-]*:|//", source, re.I) else None
+    return f"data:{picture[0]};base64,{b64encode(picture[1]).decode()}" if picture else ""
 
 
 class _Text(HTMLParser):
@@ -171,35 +168,35 @@ class _Text(HTMLParser):
             self.parts.append(data)
 
 
-def _html_block(renderer: Any, tokens: Sequence[Token], at: int, options: Any, env: Any) -> str:
+def _html_block(renderer: Any, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
     reader = _Text()
-    reader.feed(tokens[at].content)
+    reader.feed(tokens[index].content)
     text = " ".join("".join(reader.parts).split())
     return f"<p>{escape(text)}</p>\n" if text else ""
 
 
-def _html_inline(renderer: Any, tokens: Sequence[Token], at: int, options: Any, env: Any) -> str:
-    return "<br>" if re.fullmatch(r"<br\s*/?>", tokens[at].content, re.I) else ""
+def _html_inline(renderer: Any, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+    return "<br>" if re.fullmatch(r"<br\s*/?>", tokens[index].content, re.I) else ""
 
 
-def _image(renderer: Any, tokens: Sequence[Token], at: int, options: Any, env: Any) -> str:
-    token = tokens[at]
+def _image(renderer: Any, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+    token = tokens[index]
     title = escape(renderer.renderInlineAsText(token.children or [], options, env), quote=True)
     if token.meta["picture"]:
         return f'<img src="{token.meta["picture"]}" alt="{title}">'
     return f'<span class="no-picture">Picture, not shown here: {title or "without a description"}</span>'
 
 
-def _fence(renderer: Any, tokens: Sequence[Token], at: int, options: Any, env: Any) -> str:
-    return code(tokens[at].content.rstrip("\n"))
+def _fence(renderer: Any, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+    return code(tokens[index].content.rstrip("\n"))
 
 
-def _table_open(renderer: Any, tokens: Sequence[Token], at: int, options: Any, env: Any) -> str:
-    label = f"Table {tokens[at].meta['number']}"
+def _table_open(renderer: Any, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+    label = f"Table {tokens[index].meta['number']}"
     return f'<div class="scroll stacks" role="region" aria-label="{label}" tabindex="0"><table>\n'
 
 
-def _table_close(renderer: Any, tokens: Sequence[Token], at: int, options: Any, env: Any) -> str:
+def _table_close(renderer: Any, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
     return "</table></div>\n"
 
 

@@ -12,11 +12,11 @@ from phi2demo.tasks.token_budget import TokenBudget
 Kind = Literal["idle", "waiting", "running", "done", "stopped", "error"]
 
 ENDINGS = {
-    "end": "ended by itself",
-    "stop string": "ended by itself",
-    "loop": "ended where it repeated itself",
-    "length": "cut at the limit of new tokens",
-    "context": "cut where the context was full",
+    "end": "complete",
+    "stop string": "complete",
+    "loop": "stopped at a repetition",
+    "length": "cut at the token limit",
+    "context": "cut at the context limit",
     "time": "cut at the time limit",
     "stopped": "stopped by you",
 }
@@ -60,7 +60,7 @@ def facts(result: Result) -> str:
     if result.variant == "base":
         how = [f"asked {PROMPT_STYLES[receipt.prompt_style].lower()}"]
     elif (strength := receipt.generation.get("adapter_strength", 1.0)) != 1:
-        how = [f"finetuning at {strength:g} of its strength"]
+        how = [f"adapter strength {strength:g}"]
     notes = "".join(f"<li>{escape(note)}</li>" for note in result.notes)
     sure = f'<span title="{escape(result.sureness.measured)}">{result.sureness.word}</span>' if result.sureness else ""
     return f'<p class="facts">{sure}{_separated(parts)}{_separated(how)}</p>' + (
@@ -71,10 +71,10 @@ def facts(result: Result) -> str:
 def bars(probabilities: dict[str, float]) -> str:
     """Labels with their probability, the likeliest first."""
     rows = "".join(
-        f'<li class="{"best" if at == 0 else "other"}"><span class="label">{escape(label)}</span>'
+        f'<li class="{"best" if index == 0 else "other"}"><span class="label">{escape(label)}</span>'
         f'<span class="track" aria-hidden="true"><span style="width:{share:.1%}"></span></span>'
         f'<span class="share">{share:.1%}</span></li>'
-        for at, (label, share) in enumerate(sorted(probabilities.items(), key=lambda item: -item[1]))
+        for index, (label, share) in enumerate(sorted(probabilities.items(), key=lambda item: -item[1]))
     )
     return f'<ul class="bars" aria-label="Probability of each label">{rows}</ul>' if rows else ""
 
@@ -84,17 +84,17 @@ def details(result: Result) -> str:
     receipt = result.receipt
     rows = [
         *([] if result.mean_probability is None else [("Mean token probability", f"{result.mean_probability:.0%}")]),
-        *([("Measured", result.sureness.measured)] if result.sureness else []),
-        ("Answered by", f"{receipt.base} {receipt.base_revision}"),
-        ("With adapter", _adapter(receipt)),
-        ("On", f"{receipt.device}, {receipt.dtype}"),
-        ("Asked", PROMPT_STYLES[receipt.prompt_style].lower()),
+        *([("On a test set", result.sureness.measured)] if result.sureness else []),
+        ("Base", f"{receipt.base} {receipt.base_revision}"),
+        ("Adapter", _adapter(receipt)),
+        ("Device", f"{receipt.device}, {receipt.dtype}"),
+        ("Prompt style", PROMPT_STYLES[receipt.prompt_style].lower()),
         ("Seed", str(receipt.seed)),
         *((name.replace("_", " ").capitalize(), _value(value)) for name, value in receipt.options.items()),
         *((name.replace("_", " ").capitalize(), _value(value)) for name, value in receipt.generation.items()),
-        ("Prompt", f"{receipt.prompt_tokens:,} tokens"),
-        ("First token after", "–" if receipt.first_token_s is None else f"{receipt.first_token_s:.2f} s"),
-        ("Pieces", f"{receipt.pieces}, at most {receipt.batch_size} at once"),
+        ("Prompt length", f"{receipt.prompt_tokens:,} tokens"),
+        ("Time to first token", "–" if receipt.first_token_s is None else f"{receipt.first_token_s:.2f} s"),
+        ("Parts", f"{receipt.pieces}, at most {receipt.batch_size} in a batch"),
         ("Made at", receipt.made_at),
         ("Versions", ", ".join(f"{name} {version}" for name, version in receipt.versions.items())),
     ]
@@ -113,7 +113,7 @@ def counter(words: int, room: TokenBudget | None = None) -> str:
     elif room:
         parts.append(f"{room.tokens:,} tokens")
         if room.pieces is None or room.pieces > 1:
-            parts.append(f"read in {room.pieces:,} {room.noun}s" if room.pieces else "read in pieces")
+            parts.append(f"read in {room.pieces:,} {room.noun}s" if room.pieces else "read in parts")
     return f'<span class="counter">{_separated(parts)}</span>'
 
 
@@ -151,15 +151,15 @@ def _separated(parts: Iterable[str]) -> str:
 
 def head(names: Sequence[str], *, words: int = 2) -> str:
     """The names of the columns; those after the first `words` are of numbers."""
-    cells = (f'<th scope="col"{_kind(at >= words)}>{escape(name)}</th>' for at, name in enumerate(names))
+    cells = (f'<th scope="col"{_kind(index >= words)}>{escape(name)}</th>' for index, name in enumerate(names))
     return f"<thead><tr>{''.join(cells)}</tr></thead>"
 
 
 def cells(names: Sequence[str], contents: Iterable[str], *, words: int = 0) -> str:
     """A row's cells under columns of these names, their HTML given; those after the first `words` are numbers."""
     return "".join(
-        f'<td{_kind(at >= words)} data-label="{escape(name)}">{content}</td>'
-        for at, (name, content) in enumerate(zip(names, contents, strict=True))
+        f'<td{_kind(index >= words)} data-label="{escape(name)}">{content}</td>'
+        for index, (name, content) in enumerate(zip(names, contents, strict=True))
     )
 
 

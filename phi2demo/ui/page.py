@@ -85,8 +85,8 @@ def build_demo(
             handlers = ExplainHandlers(explaining, loader, longest_s=longest_s)
             filling = ExplainFilling(explaining, loader)
             connect_explain(opened, explaining, handlers, filling)
-            for each in answering:
-                connect_why(each, explaining, handlers, filling)
+            for answers_tab in answering:
+                connect_why(answers_tab, explaining, handlers, filling)
             with gr.Tab("Evaluate", id=EVALUATE, elem_id=f"tab-{EVALUATE}") as opened:
                 evaluating = build_evaluate_tab(
                     description, adapter_tasks, sessions, shipped=shipped_test_sets(reports / "set")

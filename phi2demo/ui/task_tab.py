@@ -120,7 +120,7 @@ def build_task_tab(
 def _switch(description: ModelDescription) -> Any:
     if not description.has_adapter:
         return None
-    return gr.Radio(_VARIANT_LABELS, value="finetuned", label="Answer with", elem_classes="choice")
+    return gr.Radio(_VARIANT_LABELS, value="finetuned", label="Model", elem_classes="choice")
 
 
 def _columns(task: AnyTask, description: ModelDescription) -> dict[Variant, AnswerColumn]:
