@@ -1,4 +1,4 @@
-"""What an answer was chosen among, as HTML: each output with how likely it is, and what else was weighed."""
+"""The candidates that an answer was chosen from, as HTML, each with its log-probability and what its score is made of."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -9,9 +9,9 @@ from phi2demo.tasks.candidates import Ranked
 from phi2demo.tasks.result import Alternative
 
 SHOWN = 20
-"""Pieces of a long text; a program gets those of all."""
+"""Parts of a long text whose candidates are shown; the API gives all."""
 LEAST_SHARE = 0.005
-"""Of a probability that is told in percent."""
+"""The least probability that is written as a percentage."""
 _HEADS = (
     ("Candidate", "The chosen one comes first"),
     ("Forward", "Log-probability of this output given your text, in nats"),
@@ -30,9 +30,9 @@ _LEGEND_OF_BOTH = (
 
 
 def alternatives(pieces: Sequence[Sequence[Alternative]], remark: Callable[[str], str] = lambda output: "") -> str:
-    """A folded table, each piece's outputs together; empty where nothing else was weighed.
+    """Write a folded table, grouped by part of the text; empty where there was no choice.
 
-    `remark` says what is to be told of an output.
+    `remark` gives a note on an output.
     """
     weighed = [piece for piece in pieces if piece]
     if not weighed:
@@ -60,7 +60,7 @@ def _body(piece: Sequence[Alternative], remark: Callable[[str], str]) -> str:
 
 
 def _likeliness(alternative: Alternative) -> float:
-    """A token, where lengths are weighed too."""
+    """Return the log-probability; per token where the score takes length into account."""
     return alternative.log_probability / (
         len(alternative.candidate.token_ids) if isinstance(alternative, Ranked) else 1
     )
@@ -89,6 +89,6 @@ def _row(alternative: Alternative, remark: str, *, first: bool, is_most_probable
 
 
 def _share(log_probability: float) -> str:
-    """A probability that is large enough to be told in percent."""
+    """Write a probability as a percentage where it is large enough."""
     share = math.exp(log_probability)
     return f" ({share:.0%})" if share >= LEAST_SHARE else ""

@@ -49,7 +49,7 @@ Answer = dict[str, Any] | list[dict[str, Any]]
 
 
 class Endpoints(Endpoint):
-    """One method an endpoint. Generators, so that a client that leaves ends the computing."""
+    """One method for each endpoint. They are generators, so that the computing ends when the client leaves."""
 
     @documented(
         text='The beginning of a text (mode "continue") or an instruction (mode "instruct").',
@@ -201,7 +201,7 @@ class Endpoints(Endpoint):
     def _stream(
         self, ask: Callable[[Engine], Iterator[Progress]], noted: Callable[[Results], Results] = lambda results: results
     ) -> Iterator[list[dict[str, Any]]]:
-        """Partial answers now and then, and the whole ones last. Between any two, a client that left is noticed."""
+        """Yield partial answers, and the complete ones last. Between two yields, gradio notices that a client has left."""
         engine = self._loader.engine(timeout_s=LOADING_TIMEOUT_S)
         shown = time.monotonic()
         with closing(ask(engine)) as steps:  # type: ignore[type-var]

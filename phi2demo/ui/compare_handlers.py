@@ -1,4 +1,4 @@
-"""From values of the Compare tab to a request for every model, and from the answers to what differs between them."""
+"""Handlers of the Compare tab: from its values to a request for every model, and from the answers to their differences."""
 
 import json
 from collections.abc import Mapping
@@ -20,13 +20,13 @@ class CompareHandlers(AnswerHandlers[CompareTab]):
     """The handlers of the tab."""
 
     def choose(self, task: str) -> Updates:
-        """Show what this task asks for."""
+        """Show the fields of a task."""
         tab = self._tab
         shown = {group: gr.Column(visible=name == task) for name, pair in tab.groups.items() for group in pair}
         return {**shown, tab.text: gr.Textbox(label=TASKS[task].input_label)}
 
     def try_example(self, index: int) -> Updates:
-        """An example's task, text, options and good answer into the tab."""
+        """Fill the tab with the task, text, options and reference answer of an example."""
         tab, sample = self._tab, self._tab.samples[index]
         fields = tab.asks[sample.task].fields
         known = {fields[name]: value for name, value in sample.options.items() if name in fields}
@@ -78,12 +78,12 @@ class CompareHandlers(AnswerHandlers[CompareTab]):
 
 
 def _unless(content: str) -> bool | Literal["hidden"]:
-    """Whether the plain text is seen: behind its marked form it stays where it can be downloaded."""
+    """Return whether the plain text is visible; behind its marked form it stays hidden for the download."""
     return "hidden" if content else True
 
 
 def connect_compare(tab: CompareTab, handlers: CompareHandlers) -> None:
-    """Connect the events of the tab. Answers are marked as they come, and by what was chosen while they came."""
+    """Connect the events of the tab. Answers are marked again when they are complete, as the choice may have changed."""
     for ran in connect_answers(tab, handlers):
         ran.success(handlers.mark, [tab.marks, tab.comparison], tab.marked(), **AT_ONCE)
     tab.task.input(handlers.choose, tab.task, tab.chosen(), **AT_ONCE)

@@ -1,4 +1,4 @@
-"""What fills the Explain tab without asking the model: an answer, an example, typed words, picked tokens; downloads."""
+"""Handlers of the Explain tab that do not compute: answers and examples to explain, typed outputs, selected tokens, downloads."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -32,7 +32,7 @@ class ExplainFilling:
         self._tab, self._loader = tab, loader
 
     def carry(self, answered: Answered | None, request: gr.Request) -> Updates:
-        """An answer of another tab into this one, which is opened."""
+        """Open this tab with an answer of another one."""
         tab = self._tab
         opened: Updates = {tab.tabs: gr.Tabs(selected=ID)}
         if answered is None:
@@ -66,7 +66,7 @@ class ExplainFilling:
         }
 
     def try_example(self, index: int) -> Updates:
-        """A text and an output to explain into the tab; the status says already that they wait for their turn."""
+        """Fill the tab with an example; its status, which says that the run waits, stays."""
         tab, sample = self._tab, self._tab.samples[index]
         filled = tab.ask.filled(sample.task, sample.text, sample.output, sample.options)
         return (
@@ -76,11 +76,11 @@ class ExplainFilling:
         )
 
     def switch(self, model: str) -> Updates:
-        """Show how the base is asked where it is."""
+        """Show the prompt style of the base where the base is asked."""
         return {self._tab.ask.base_prompt_style: gr.Radio(visible=model in ("base", "difference"))}
 
     def typed(self, values: Mapping[Any, Any]) -> Updates:
-        """Another output or task: its tokens to pick from, and the fields of the task."""
+        """Show the tokens of another output, and the fields of another task."""
         ask = self._tab.ask
         groups = {group: gr.Column(visible=name == values[ask.task]) for name, group in ask.groups.items()}
         tokens: tuple[OutputToken, ...] = ()
@@ -93,7 +93,7 @@ class ExplainFilling:
         return {**groups, ask.target: None, self._tab.picker: explanation_view.picker(tokens), self._tab.hint: picked}
 
     def select(self, values: Mapping[Any, Any], event: gr.EventData) -> Updates:
-        """A token or a span was picked: ask about it next, and show it where the explanation holds it."""
+        """Make the selected tokens the next target, and show their values where the explanation has them."""
         tab, picked = self._tab, _picked(event._data)
         attribution: Attribution | None = values[tab.attribution]
         part = None
@@ -106,7 +106,7 @@ class ExplainFilling:
         }
 
     def download_of(self, ending: str) -> Callable[[Attribution | None], str]:
-        """The handler that writes the explanation in a format."""
+        """Return the handler that writes the explanation in a format."""
 
         def write(attribution: Attribution | None) -> str:
             if attribution is None:
@@ -119,7 +119,7 @@ class ExplainFilling:
 
 
 def charts(tab: ExplainTab, attribution: Attribution) -> Updates:
-    """What shows the values of an explanation beside its heatmap."""
+    """Return the updates of the bar chart and the table."""
     return {tab.bars: explanation_view.strongest(attribution), tab.table: explanation_view.every_unit(attribution)}
 
 
@@ -141,7 +141,7 @@ def _ended(tab: ExplainTab, words: str) -> Updates:
 
 
 def _picked(data: Any) -> tuple[int, int, str] | None:
-    """First token, the one after the last, and their text, as the page's script sends them; anything else is the whole."""
+    """Return the first token, the one after the last and their text, as page.js sends them; None for the whole output."""
     if not isinstance(data, dict) or not all(type(data.get(name)) is int for name in ("first", "last")):
         return None
     if not 0 <= data["first"] < data["last"]:

@@ -1,4 +1,4 @@
-"""From values of the Explain tab to a request, and from its progress back to values. Knows no torch."""
+"""Handlers of the Explain tab that ask the model: from its values to a request, from progress back to values. Knows no torch."""
 
 import threading
 import time
@@ -77,7 +77,7 @@ class ExplainHandlers:
         return explanation_view.estimated(estimate)
 
     def _warm_up(self) -> None:
-        """Half a minute on a small machine, and everything else is slower meanwhile."""
+        """Start the warm-up, which takes half a minute on a small machine and slows everything else meanwhile."""
         if not self._warmed:
             self._warmed = True
             threading.Thread(target=warm_up, name="warm up shap", daemon=True).start()
@@ -179,14 +179,14 @@ def _estimate(event: Any, tab: ExplainTab, handlers: ExplainHandlers) -> None:
 
 
 def _filled(tab: ExplainTab) -> list[Any]:
-    """What another text and output change; the output comes last: on a tab not yet open its change is told at once."""
+    """Return what another text and output update. The output comes last: on a tab not yet open its change fires at once."""
     ask = tab.ask
     shown = [tab.picker, tab.hint, tab.view, tab.after, tab.attribution, tab.run.status, tab.run.estimate_line]
     return [*(ask.all() - {ask.output}), *ask.groups.values(), *shown, ask.output]
 
 
 def _connect_downloads(tab: ExplainTab, filling: ExplainFilling) -> None:
-    """Written when asked for and saved in the browser: no file stays on the server."""
+    """Connect downloads, which are written on the click and saved by the browser: no file stays on the server."""
     for ending, button in tab.downloads.items():
         written = button.click(filling.download_of(ending), tab.attribution, tab.download, **AT_ONCE)
         save = f"(text) => window.phi2demoDownload('explanation.{ending}', text)"

@@ -1,4 +1,4 @@
-"""What a person sets on the Explain tab, and the request that this means."""
+"""The inputs of the Explain tab, and the request they stand for."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -31,7 +31,7 @@ _VALUES = [("Log-probability", "log-probability"), ("Log-odds (stock shap)", "lo
 
 @dataclass(frozen=True)
 class Answered:
-    """An answer of a task tab, with what was asked."""
+    """An answer of a task tab, with its request."""
 
     asked: Request
     result: Result
@@ -39,7 +39,7 @@ class Answered:
 
 @dataclass(frozen=True)
 class Carried:
-    """An output as it was generated, and how the tab shows it."""
+    """An output as it was generated, and as the tab shows it."""
 
     task: str
     options: TaskOptions
@@ -52,11 +52,11 @@ class Carried:
 
 @dataclass(frozen=True)
 class ExplainInputs:
-    """The components of the tab that are set by a person."""
+    """The input components of the tab."""
 
     task: Any
     groups: dict[str, Any]
-    """By task: shown while it is the one chosen."""
+    """By task: shown while the task is selected."""
     fields: dict[str, Fields]
     text: Any
     output: Any
@@ -78,18 +78,18 @@ class ExplainInputs:
     adapter_tasks: AdapterTasks
 
     def all(self) -> set[Any]:
-        """Every component, as the inputs of an event."""
+        """Return every component, as the inputs of an event."""
         fields = {component for fields in self.fields.values() for component in fields.values()}
         others = {self.task, self.text, self.output, self.instead, self.value, self.mask, self.seed, self.target}
         return {*fields, *others, *self.settings(), self.carried}
 
     def settings(self) -> list[Any]:
-        """What changes the estimate."""
+        """Return the components that the estimate depends on."""
         model = [self.model] if self.model else []
         return [*model, self.base_prompt_style, self.units, self.method, self.max_evals, self.trust]
 
     def outputs(self, values: Mapping[Any, Any]) -> tuple[Output, ...]:
-        """The output as generated where it is still the one that came from a task's tab, else as typed."""
+        """Return the generated tokens where the output still is that of a task's tab, otherwise the typed text."""
         carried: Carried | None = values[self.carried]
         typed = values[self.output] or ""
         if carried is not None and (carried.task, carried.shown) == (values[self.task], typed):
@@ -97,14 +97,14 @@ class ExplainInputs:
         return (as_output(check_text(typed, what="output") if typed.strip() else ""),)
 
     def is_output(self, request: ExplainRequest, values: Mapping[Any, Any]) -> bool:
-        """Whether the tab still holds the output that a request was about."""
+        """Return whether the tab still has the output of a request."""
         try:
             return request.task == values[self.task] and request.outputs == self.outputs(values)
         except InputError:
             return False
 
     def read(self, values: Mapping[Any, Any]) -> ExplainRequest:
-        """The request; InputError and SettingsError say what cannot be explained."""
+        """Return the request; InputError and SettingsError where a value is not valid."""
         task = values[self.task]
         check_choice("task", task, self.adapter_tasks.tasks)
         return ExplainRequest(
@@ -127,7 +127,7 @@ class ExplainInputs:
         )
 
     def _answered_with(self, task: str, values: Mapping[Any, Any]) -> dict[str, Any]:
-        """Of the answer that was carried here; of what was typed, that which the task is asked with."""
+        """Return adapter strength and sentence case: of the answer that was taken over, else what the adapter declares."""
         carried: Carried | None = values[self.carried]
         decoding = carried if carried is not None and carried.task == task else self.adapter_tasks.generation(task)
         return {"adapter_strength": decoding.adapter_strength, "sentence_case": decoding.sentence_case}
@@ -141,7 +141,7 @@ class ExplainInputs:
         return self.adapter_tasks.adapt(replace(start, **chosen))
 
     def filled(self, task: str, text: str, output: str, options: TaskOptions | Mapping[str, Any]) -> dict[Any, Any]:
-        """Values of the components for this text and output."""
+        """Return the updates that fill in a text and an output."""
         option_values = options if isinstance(options, Mapping) else asdict(options)
         chosen = {
             component: option_values[name] for name, component in self.fields[task].items() if name in option_values
@@ -152,7 +152,7 @@ class ExplainInputs:
 
 
 def explain_inputs(description: ModelDescription, adapter_tasks: AdapterTasks) -> ExplainInputs:
-    """Lay out what is asked; the rarer options are a panel of their own, see `rare_inputs`."""
+    """Lay out the inputs; `rare_inputs` lays out the folded options."""
     names = adapter_tasks.tasks
     task = gr.Dropdown(
         [(TASKS[name].title, name) for name in names], value=names[0], label="Task", elem_classes="task-choice"
@@ -206,7 +206,7 @@ def explain_inputs(description: ModelDescription, adapter_tasks: AdapterTasks) -
 
 
 def _rare() -> dict[str, Any]:
-    """Made here, shown where `rare_inputs` renders them."""
+    """Create the folded components; `rare_inputs` renders them."""
     return {
         "value": gr.Radio(
             _VALUES, value="log-probability", label="Value", elem_classes="option", render=False,
@@ -245,7 +245,7 @@ def rare_inputs(inputs: ExplainInputs) -> None:
 
 
 def _whole(name: str, value: float | None, low: int, high: int) -> int:
-    """JavaScript knows one kind of number: 5.0 is 5."""
+    """Return a whole number; 5.0 counts as one, as JavaScript has only one kind of number."""
     if value is None or not float(value).is_integer() or not low <= value <= high:
         raise SettingsError(f"{name}: {value}; give a whole number from {low:,} to {high:,}.")
     return int(value)

@@ -1,4 +1,4 @@
-"""Escaped HTML of an explanation on the page: the output to pick tokens from, the heatmap, what stands around it."""
+"""An explanation as escaped HTML: the output with tokens to select, the heatmap, and the checks."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ _PICK = "Select a token to explain it alone, and a second one for all between th
 
 
 def picker(tokens: Sequence[OutputToken]) -> str:
-    """The output as text, every token a button; tokens of the same characters are one. The page's script makes them work."""
+    """Write the output with every token as a button, which page.js makes work; tokens of the same characters are one."""
     if not tokens:
         return NO_OUTPUT
     parts, index = [], 0
@@ -46,7 +46,7 @@ def picker(tokens: Sequence[OutputToken]) -> str:
 
 
 def _button(text: str, first: int, last: int) -> str:
-    """White space alone could not be seen, nor clicked: it gets a sign that is not part of the text."""
+    """Write a token. White space alone gets a visible sign, which is not part of the text."""
     sign = (
         "" if text.strip() else f'<span class="sign" aria-label="white space">{"↵" if chr(10) in text else "␣"}</span>'
     )
@@ -61,7 +61,7 @@ def _place(token: OutputToken) -> tuple[int, int, int]:
 
 
 def hint(picked: str | None, *, is_shown: bool) -> str:
-    """What Explain will ask about, and what the heatmap shows of it."""
+    """Say what Explain will cover, and what the heatmap shows of it."""
     if picked is None:
         return note(f"Explain covers {WHOLE}. {_PICK}")
     if is_shown:
@@ -73,7 +73,7 @@ def hint(picked: str | None, *, is_shown: bool) -> str:
 
 
 def narrowed(attribution: Attribution, first: int, last: int) -> Attribution | None:
-    """The explanation of some of its output tokens, by their columns; None where it does not hold them all."""
+    """Return the explanation of some of its output tokens; None where it does not have them all."""
     start = attribution.request.target[0] if attribution.request.target else 0
     count = sum(token.side == "output" for token in attribution.tokens)
     if first < start or last - start > count:
@@ -90,12 +90,12 @@ def narrowed(attribution: Attribution, first: int, last: int) -> Attribution | N
 
 
 def ready(estimate: str = "") -> str:
-    """The place of the heatmap once there is something to explain."""
+    """Write the place of the heatmap once there is something to explain."""
     return f'<div class="blank"><p>Press <strong>Explain</strong> to see which words did it.</p>{estimate}</div>'
 
 
 def so_far(partial: Partial, *, stopped: bool = False) -> str:
-    """A heatmap on its way, or as far as it came."""
+    """Write the heatmap of partial values."""
     title = "Stopped: partial result" if stopped else "So far"
     return _explanation(
         f"<h2>{title}</h2>{export.heatmap(partial.units, partial.totals)}{export.legend(export.strongest(partial.totals))}"
@@ -104,7 +104,7 @@ def so_far(partial: Partial, *, stopped: bool = False) -> str:
 
 
 def view(attribution: Attribution) -> str:
-    """Question, heatmap, legend and what the numbers mean."""
+    """Write question, heatmap, legend and what the numbers mean."""
     return _explanation(
         f"<h2>{escape(export.question(attribution))}</h2>"
         f"{export.heatmap(attribution.units, attribution.totals)}{_legend(attribution)}"
@@ -113,22 +113,22 @@ def view(attribution: Attribution) -> str:
 
 
 def strongest(attribution: Attribution) -> str:
-    """The bar chart."""
+    """Write the bar chart."""
     return _explanation(f"<h2>Strongest {escape(attribution.kind)}</h2>{export.bars(attribution)}")
 
 
 def every_unit(attribution: Attribution) -> str:
-    """The table twin of the heatmap."""
+    """Write the heatmap as a table."""
     return _explanation(export.table(attribution))
 
 
 def settings(attribution: Attribution) -> str:
-    """How it was found."""
+    """Write the settings of an explanation."""
     return note(f"{export.settings(attribution)}; units: {attribution.kind}; seed {attribution.request.seed}.")
 
 
 def estimated(estimate: Estimate) -> str:
-    """What an explanation will take."""
+    """Say how long an explanation will take."""
     units = estimate.kind if estimate.units != 1 else estimate.kind.removesuffix("s")
     return note(
         f"At most {estimate.calls:,} model calls, {duration(estimate.seconds)} on this machine, for {estimate.units:,} {units}."
@@ -136,7 +136,7 @@ def estimated(estimate: Estimate) -> str:
 
 
 def duration(seconds: float) -> str:
-    """In the unit that a person would say it in."""
+    """Say a duration in seconds or minutes."""
     if seconds < 1:
         return "under a second"
     return f"about {seconds:.0f} s" if seconds < 100 else f"about {seconds / 60:.0f} minutes"
@@ -183,18 +183,18 @@ def _quoted(text: str) -> str:
 
 @dataclass(frozen=True)
 class Figure:
-    """One row."""
+    """A check of an explanation."""
 
     name: str
     means: str
-    """In the field's terms: the tooltip of the name."""
+    """The definition, as a tooltip of the name."""
     value: str
     says: str
-    """In plain words."""
+    """The value in plain words."""
 
 
 def trust_panel(attribution: Attribution) -> str:
-    """Notes, figures and curves of an explanation."""
+    """Write the notes, checks and curves of an explanation."""
     notes = "".join(f"<li>{escape(note)}</li>" for note in attribution.notes)
     rows = "".join(
         f'<div><dt><abbr title="{escape(figure.means)}">{escape(figure.name)}</abbr></dt>'
@@ -209,7 +209,7 @@ def trust_panel(attribution: Attribution) -> str:
 
 
 def figures(attribution: Attribution) -> Iterator[Figure]:
-    """The rows, those that this explanation has."""
+    """Yield the checks that this explanation has."""
     trust = attribution.trust
     if trust.opened is not None and trust.split_evenly is not None:
         yield _tree(trust, attribution.kind)

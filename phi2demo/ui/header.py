@@ -1,4 +1,4 @@
-"""The top of the page: what this is, which model answers, how far the loading is, and its limits."""
+"""The top of the page: what it is, which model answers, whether it is loaded, and its limits."""
 
 from collections.abc import Sequence
 from html import escape
@@ -42,7 +42,7 @@ def build_header(
 
 
 def identity_of(loader: EngineLoader, description: ModelDescription) -> str:
-    """Which model answers, as loaded; before that, as declared, with how long the loading has taken."""
+    """Say which model answers: as loaded or, before that, as declared, with the time that loading has taken."""
     status = loader.status
     if status.state == "ready":
         info = loader.engine().info
@@ -93,7 +93,7 @@ def _lead(description: ModelDescription) -> str:
 
 
 def limits_panel(description: ModelDescription, adapter_tasks: AdapterTasks, *, audit: str) -> str:
-    """What a person should know before they believe an answer, folded to one line; `audit` is what `audit_of` says."""
+    """Write the limits of the model, folded to one line; `audit` is what `audit_of` returns."""
     items = [
         "<strong>It may be wrong.</strong> It makes up names, numbers and events, and sounds sure of them. "
         "Check what matters.",
@@ -116,7 +116,7 @@ def limits_panel(description: ModelDescription, adapter_tasks: AdapterTasks, *, 
 
 
 def audit_of(description: ModelDescription, path: Path = SHIPPED_AUDIT) -> str:
-    """The summary of the audit of these weights with its date, or that there is none and how to make one; in HTML."""
+    """Write the summary of the audit of these weights, or how to make one; as HTML."""
     try:
         summary = (
             read_summary(description.base_revision, description.adapter_revision, path)
@@ -139,7 +139,7 @@ def _languages(description: ModelDescription, adapter_tasks: AdapterTasks) -> st
 
 
 def _taught(adapter_tasks: AdapterTasks) -> str:
-    """In which languages the texts were that tasks were finetuned on, where that is said."""
+    """Say which languages each task was finetuned on, where that is declared."""
     tasks: dict[tuple[str, ...], list[str]] = {}
     for task, codes in adapter_tasks.training_languages.items():
         tasks.setdefault(codes, []).append(TASKS[task].title)
@@ -164,7 +164,7 @@ def _context(context: int) -> str:
 
 
 def count(parameters: int) -> str:
-    """28_400_000 as 28 M."""
+    """Write 28_400_000 as 28 M."""
     for size, unit in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
         if parameters >= size:
             return f"{parameters / size:.3g} {unit}"

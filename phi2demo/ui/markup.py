@@ -1,4 +1,4 @@
-"""Small pieces of HTML. Everything that comes from a person, a model or a file is escaped here."""
+"""Small pieces of HTML, in which everything from a user, a model or a file is escaped."""
 
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -23,18 +23,18 @@ ENDINGS = {
 
 
 KEYS = '<div class="status idle keys"><span><kbd>Ctrl+Enter</kbd> runs, <kbd>Esc</kbd> stops</span></div>'
-"""The status while nothing has happened yet."""
+"""The status before the first run."""
 
 
 def status(words: str, kind: Kind, *, numbers: str = "", share: float | None = None) -> str:
-    """The line that says what is going on. Screen readers hear `words` when they change, not the running numbers."""
+    """Write the status line. Screen readers hear `words` when they change, not the running numbers."""
     bar = f'<progress value="{share:.3f}" max="1">{share:.0%}</progress>' if share is not None else ""
     counting = f'<span class="numbers" aria-hidden="true">{escape(numbers)}</span>' if numbers else ""
     return f'<div class="status {kind}"><span>{escape(words)}</span>{counting}{bar}</div>'
 
 
 def running(progress: Progress) -> str:
-    """The status of a request on its way: its stage, a bar where there are parts, seconds and tokens."""
+    """Write the status of a running request: its stage, a progress bar where there are parts, seconds and tokens."""
     numbers = f"{progress.seconds:.1f} s"
     if progress.new_tokens:
         numbers += f", {progress.new_tokens:,} tokens"
@@ -44,7 +44,7 @@ def running(progress: Progress) -> str:
 
 
 def facts(result: Result) -> str:
-    """What an answer came to, in one line, and what a person should know about it."""
+    """Write the facts of an answer in one line, and its notes."""
     receipt = result.receipt
     if result.probabilities:
         parts = [f"{receipt.seconds:.2f} s"]
@@ -69,7 +69,7 @@ def facts(result: Result) -> str:
 
 
 def bars(probabilities: dict[str, float]) -> str:
-    """Labels with their probability, the likeliest first."""
+    """Write labels with their probabilities, the highest first."""
     rows = "".join(
         f'<li class="{"best" if index == 0 else "other"}"><span class="label">{escape(label)}</span>'
         f'<span class="track" aria-hidden="true"><span style="width:{share:.1%}"></span></span>'
@@ -80,7 +80,7 @@ def bars(probabilities: dict[str, float]) -> str:
 
 
 def details(result: Result) -> str:
-    """How sure the model is in figures, and the receipt for people; its JSON has the same and the texts."""
+    """Write the confidence of an answer and its receipt as a list."""
     receipt = result.receipt
     rows = [
         *([] if result.mean_probability is None else [("Mean token probability", f"{result.mean_probability:.0%}")]),
@@ -102,7 +102,7 @@ def details(result: Result) -> str:
 
 
 def counter(words: int, room: TokenBudget | None = None) -> str:
-    """How much the input box holds, and how much of what there is for it that takes."""
+    """Write the length of the input, and the share of the token limit that it takes."""
     if not words:
         return '<span class="counter">&nbsp;</span>'
     parts = [f"{words:,} word{'' if words == 1 else 's'}"]
@@ -118,12 +118,12 @@ def counter(words: int, room: TokenBudget | None = None) -> str:
 
 
 def chips(texts: Iterable[str]) -> str:
-    """Short facts side by side."""
+    """Write short facts side by side."""
     return '<ul class="chips">' + "".join(f"<li>{escape(text)}</li>" for text in texts if text) + "</ul>"
 
 
 def note(text: str, kind: Literal["quiet", "good", "warning"] = "quiet") -> str:
-    """A short message of its own."""
+    """Write a short message."""
     return f'<p class="note {kind}">{escape(text)}</p>' if text else ""
 
 
@@ -150,13 +150,13 @@ def _separated(parts: Iterable[str]) -> str:
 
 
 def head(names: Sequence[str], *, words: int = 2) -> str:
-    """The names of the columns; those after the first `words` are of numbers."""
+    """Write the head of a table; columns after the first `words` hold numbers."""
     cells = (f'<th scope="col"{_kind(index >= words)}>{escape(name)}</th>' for index, name in enumerate(names))
     return f"<thead><tr>{''.join(cells)}</tr></thead>"
 
 
 def cells(names: Sequence[str], contents: Iterable[str], *, words: int = 0) -> str:
-    """A row's cells under columns of these names, their HTML given; those after the first `words` are numbers."""
+    """Write the cells of a row from their HTML; those after the first `words` hold numbers."""
     return "".join(
         f'<td{_kind(index >= words)} data-label="{escape(name)}">{content}</td>'
         for index, (name, content) in enumerate(zip(names, contents, strict=True))
@@ -164,7 +164,7 @@ def cells(names: Sequence[str], contents: Iterable[str], *, words: int = 0) -> s
 
 
 def region(content: str, label: str) -> str:
-    """Figures that may be wider than the screen, to be reached by keyboard."""
+    """Write a region that scrolls where it is wider than the screen, also by keyboard."""
     return (
         f'<div class="figures scrolls stacks" role="region" tabindex="0" aria-label="{escape(label)}">{content}</div>'
     )

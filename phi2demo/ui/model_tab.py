@@ -1,4 +1,4 @@
-"""The Model tab: the essentials of what is loaded, energy and CO2e, and the whole card."""
+"""The Model tab: the essentials of the loaded model, energy and CO2e, and the whole card."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ WRITE_CARD = "python -m phi2demo card --adapter FOLDER --report REPORT.json --ou
 
 
 def essentials_html(essentials: Essentials, notes: Sequence[str] = ()) -> str:
-    """All of them, in sections."""
+    """Write the essentials in sections."""
     noted = "".join(f"<li>{escape(note)}</li>" for note in notes)
     return (
         f'<h2 class="model-name">{escape(essentials.name)}</h2><p>{escape(essentials.what)}</p>'
@@ -55,7 +55,7 @@ def _definitions(rows: Iterable[tuple[str, str]]) -> str:
 
 
 def _figures(figures: Sequence[Figure]) -> str:
-    """A row for each data set, its first metric."""
+    """Write a row for each data set, with its first metric."""
     if not figures:
         return "<p>Not measured: the front matter of its card has no results.</p>"
     head = ["Task", "Data", "Metric", "Score", "Base", "Against the base", "n"]
@@ -134,16 +134,16 @@ Updates = dict[Any, Any]
 
 @dataclass(frozen=True)
 class ModelTab:
-    """Its components."""
+    """The components of the tab."""
 
     variant: Any
-    """Whose card; one choice only for a bare base."""
+    """The choice of a model; hidden where there is only the base."""
     essentials: Any
     emissions: EmissionsPanel
     card: Any
     save: Any
     markdown: Any
-    """The card as it is, out of sight: what is downloaded."""
+    """The card as hidden Markdown, for the download."""
 
 
 def build_model_tab(opened: Any, model_cards: ModelCards, loader: EngineLoader, meter: Meter) -> ModelTab:
@@ -176,13 +176,13 @@ def build_model_tab(opened: Any, model_cards: ModelCards, loader: EngineLoader, 
 
 
 class ModelHandlers:
-    """From the choice of a model to what is shown of it."""
+    """The handlers of the tab."""
 
     def __init__(self, tab: ModelTab, model_cards: ModelCards, using: EmissionsHandlers) -> None:
         self._tab, self._model_cards, self._using = tab, model_cards, using
 
     def show(self, variant: str, region: str) -> Updates:
-        """The essentials, the card and what the app has used; an error in the place of the essentials."""
+        """Show the essentials, the card and the energy used; an error takes the place of the essentials."""
         tab = self._tab
         used = {tab.emissions.used: self._using.used(region)}
         try:
@@ -198,7 +198,7 @@ class ModelHandlers:
 
 
 def card_html(card: ShownCard) -> str:
-    """A card as HTML in which nothing of it runs, with a list of its sections before it."""
+    """Write a card as safe HTML, with a list of its sections."""
 
     def find(name: str) -> tuple[str, bytes] | None:
         picture = card.picture(name)

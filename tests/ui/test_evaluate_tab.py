@@ -439,7 +439,7 @@ def test_everything_can_be_taken_away(page: EvaluatePage) -> None:
     assert page.reports.download_of("csv")(found).startswith("test_set,")
     with pytest.raises(gr.Error, match="have expired"):
         page.reports.download_of("json")(None)
-    with pytest.raises(gr.Error, match="not at hand"):
+    with pytest.raises(gr.Error, match="not available here"):
         page.reports.download_of("jsonl")(replace(found, examples=()))
 
 
