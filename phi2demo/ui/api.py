@@ -45,7 +45,7 @@ Answer = dict[str, Any] | list[dict[str, Any]]
 
 
 class Endpoints(Endpoint):
-    """One method an endpoint. Generators, so that a client that leaves ends the computing."""
+    """One method for each endpoint. They are generators, so that the computing ends when the client leaves."""
 
     @documented(
         text='The beginning of a text (mode "continue") or an instruction (mode "instruct").',
@@ -65,7 +65,7 @@ class Endpoints(Endpoint):
         yield from self._task(
             "generation",
             text,
-            lambda of: GenerationTaskOptions(mode or of.modes[0]),
+            lambda declared: GenerationTaskOptions(mode or declared.modes[0]),
             variant,
             seed,
             options,
@@ -197,7 +197,7 @@ class Endpoints(Endpoint):
                 yield answers if variant and len(variants) > 1 else answers[0]
 
     def _stream(self, ask: Callable[[Assistant], Generator[Progress]]) -> Iterator[list[dict[str, Any]]]:
-        """Partial answers now and then, and the whole ones last. Between any two, a client that left is noticed."""
+        """Yield partial answers, and the complete ones last. Between two yields, gradio notices that a client has left."""
         assistant, shown = self._assistant(), time.monotonic()
         with closing(ask(assistant)) as steps:
             for progress in steps:

@@ -1,4 +1,4 @@
-"""The endpoint /compare: plain values in, the answers of all models with what differs between them out."""
+"""The endpoint /compare: plain values in, the answers of all models and their differences out."""
 
 import time
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ NAME = "compare"
 
 
 class CompareEndpoint(Endpoint):
-    """A generator, so that a client that leaves ends the computing."""
+    """The endpoint. It is a generator, so that the computing ends when the client leaves."""
 
     @documented(
         text="The text that every model gets.",

@@ -27,7 +27,7 @@ from phi2demo.ui.options import check_time_limit
 log = logging.getLogger(__name__)
 
 LOADING_TIMEOUT_S = 120.0
-"""How long a call waits for the weights."""
+"""The time that a call waits for the weights."""
 FRAME_S = 0.2
 """Partial answers come at most this often."""
 
@@ -92,7 +92,7 @@ def answer_with(*fields: str) -> str:
 
 
 class Endpoint:
-    """What endpoints that answer have in common."""
+    """The base of endpoints that answer."""
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class Endpoint:
         reports: Path = REPORTS_FOLDER,
         longest_s: float = LONGEST_S,
     ) -> None:
-        """`reports` is the folder of evaluation reports: they say what being unsure means.
+        """Create the endpoint; `reports` is the folder of evaluation reports, which tell what a low confidence means.
 
         A request may take `longest_s` seconds.
         """
@@ -115,25 +115,25 @@ class Endpoint:
 
 
 def task_of_command(command: object, adapter_tasks: AdapterTasks) -> AnyTask:
-    """The task whose own endpoint has this name; SettingsError where there is none."""
+    """Return the task whose endpoint has this name; SettingsError where there is none."""
     known = {TASKS[name].command: TASKS[name] for name in adapter_tasks.tasks}
     check_choice("task", command, known)
     return known[str(command)]
 
 
-def task_options_of(task: AnyTask, given: object, adapter_tasks: AdapterTasks) -> TaskOptions:
-    """The options of a task, those given over those it starts with; SettingsError for what it does not take."""
+def task_options_of(task: AnyTask, options: object, adapter_tasks: AdapterTasks) -> TaskOptions:
+    """Return the options of a task: those given, and defaults for the others; SettingsError for unknown ones."""
     start = asdict(adapter_tasks.default_options(task.name))
-    given = {} if given is None else given
-    if not isinstance(given, Mapping) or (unknown := [name for name in given if name not in start]):
-        what = f"has {', '.join(map(repr, unknown))}" if isinstance(given, Mapping) else f"is {given!r}"
+    options = {} if options is None else options
+    if not isinstance(options, Mapping) or (unknown := [name for name in options if name not in start]):
+        what = f"has {', '.join(map(repr, unknown))}" if isinstance(options, Mapping) else f"is {options!r}"
         raise SettingsError(f"task_options {what}; {task.command} takes {', '.join(start) or 'none'}.")
-    return adapter_tasks.adapt(task.options_type(**(start | dict(given))))
+    return adapter_tasks.adapt(task.options_type(**(start | dict(options))))
 
 
 @contextmanager
 def told_to_client() -> Iterator[None]:
-    """Errors that a person can do something about, as the client's own; others are logged and named in short."""
+    """Raise errors for the client: messages of our own as they are, others as a short one, with the details in the log."""
     try:
         yield
     except Phi2DemoError as error:
@@ -146,14 +146,14 @@ def told_to_client() -> Iterator[None]:
 
 
 def checked_seed(seed: int | None) -> int | None:
-    """As given; SettingsError where it is no whole number."""
+    """Return the seed; SettingsError where it is no whole number."""
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
         raise SettingsError(f"seed is {seed!r}; give a whole number, or null for a random one.")
     return seed
 
 
 def generation_of(defaults: GenerationOptions, options: Options, *, longest_s: float) -> GenerationOptions:
-    """The task's options with those given; SettingsError for what is unknown, out of range or takes too long."""
+    """Return the options of a task, with defaults for those not given; SettingsError for what is unknown or out of range."""
     defaults = defaults.within(longest_s)
     if options is None:
         return defaults

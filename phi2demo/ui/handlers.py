@@ -1,4 +1,4 @@
-"""From the values of a page to a request, and from its progress back to values. Knows no prompt text and no torch."""
+"""Handlers of tabs that answer: from their values to a request, from its progress back to values. Knows no torch."""
 
 import time
 from abc import ABC, abstractmethod
@@ -72,7 +72,7 @@ class AnswerHandlers(ABC, Generic[Tab]):
         return handle
 
     def count(self, values: Mapping[Any, Any]) -> str:
-        """What the input box holds, in words and, once there is a tokenizer, in tokens."""
+        """Count the input in words and, once the model is loaded, in tokens."""
         text = values[self._tab.text] or ""
         if len(text) > MAX_CHARACTERS:
             return markup.note(f"{len(text):,} characters; at most {MAX_CHARACTERS:,} are read.", "warning")
@@ -88,7 +88,7 @@ class AnswerHandlers(ABC, Generic[Tab]):
         return token_budget_for(self._loader.engine(), task_named(asked.task), asked)
 
     def open_file(self, path: str | None) -> Iterator[Updates]:
-        """The text of a file into the input box. Gradio deletes the copy: another visitor's same file is the same one."""
+        """Put the text of a file into the input box. Gradio deletes its copy, which visitors with the same file share."""
         tab = self._tab
         if path is None:
             return
@@ -102,7 +102,7 @@ class AnswerHandlers(ABC, Generic[Tab]):
 
     @abstractmethod
     def try_example(self, index: int) -> Updates:
-        """An example into the tab."""
+        """Fill the tab with an example."""
 
     def _cleared(self) -> Updates:
         reading = markup.status("Reading your text", "running")
@@ -175,14 +175,14 @@ class TabHandlers(AnswerHandlers[TaskTab]):
     """The handlers of a task's own tab."""
 
     def try_example(self, index: int) -> Updates:
-        """An example's text and options into the tab."""
+        """Fill the tab with the text and options of an example."""
         sample = self._tab.samples[index]
         fields = self._tab.ask.fields
         known = {fields[name]: value for name, value in sample.options.items() if name in fields}
         return {self._tab.ask.text: sample.text, **known}
 
     def swap(self, values: Mapping[Any, Any]) -> Updates:
-        """The languages the other way round, and with them the text for its translation, where that is shown, or back."""
+        """Swap the languages, and the text for its translation where that is shown, or back."""
         ask = self._tab.ask
         source, target = ask.fields["source"], ask.fields["target"]
         box = (values[ask.text] or "", values[source], values[target])
@@ -192,7 +192,7 @@ class TabHandlers(AnswerHandlers[TaskTab]):
         return {source: box[2], target: box[1], **({ask.text: text} if text else {})}
 
     def switch(self, variant: str) -> Updates:
-        """Show the columns of the models that are to answer, and how the base is asked where it is one of them."""
+        """Show the columns of the chosen models, and the prompt style of the base where it is one of them."""
         columns = {
             column.box: gr.Column(visible=name in VARIANTS[variant]) for name, column in self._tab.columns.items()
         }
@@ -202,7 +202,7 @@ class TabHandlers(AnswerHandlers[TaskTab]):
 
 
 def _other_side(answered: Answered | None, text: str, source: str, target: str) -> str:
-    """The other text of a translation that has this one on one side, in these languages; empty where it has not."""
+    """Return the other side of a translation that has this text on one side; empty where it has not."""
     if answered is None or not isinstance(answered.asked.options, TranslationOptions):
         return ""
     asked, options, translated = answered.asked.text, answered.asked.options, answered.result.text

@@ -105,10 +105,10 @@ def test_where_there_is_nothing_to_mark(task: str, variant: Variant, anchor: str
 def test_the_legend_says_what_the_marks_mean_or_why_there_are_none() -> None:
     found = compared("a", "b")
     assert "is not in the base’s answer, <del>struck out</del> only there" in differences.legend(found, "base")
-    assert "There is no good answer to mark differences from" in differences.legend(found, "reference")
+    assert "There is no reference answer to mark differences from" in differences.legend(found, "reference")
     assert differences.legend(found, "nothing") == ""
     assert differences.legend(compared("a", "b", task="sentiment"), "base") == ""
-    assert "the good answer" in differences.legend(compared("a", "b", "c"), "reference")
+    assert "the reference answer" in differences.legend(compared("a", "b", "c"), "reference")
 
 
 def plain(html: str) -> str:
