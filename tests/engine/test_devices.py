@@ -25,11 +25,11 @@ def machine(
     patch: pytest.MonkeyPatch, *, cuda: dict[str, int] | None = None, capability: tuple[int, int] = (8, 0)
 ) -> None:
     """CUDA devices with their free bytes."""
-    there = cuda or {}
-    patch.setattr(torch.cuda, "is_available", lambda: bool(there))
-    patch.setattr(torch.cuda, "device_count", lambda: len(there))
+    free_bytes = cuda or {}
+    patch.setattr(torch.cuda, "is_available", lambda: bool(free_bytes))
+    patch.setattr(torch.cuda, "device_count", lambda: len(free_bytes))
     patch.setattr(torch.cuda, "get_device_capability", lambda index: capability)
-    patch.setattr(torch.cuda, "mem_get_info", lambda index: (there[f"cuda:{index}"], 0))
+    patch.setattr(torch.cuda, "mem_get_info", lambda index: (free_bytes[f"cuda:{index}"], 0))
     patch.setattr(torch.backends.mps, "is_available", lambda: False)
 
 
@@ -44,10 +44,10 @@ def test_auto_takes_cuda_then_mps_then_cpu(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("wanted", ["cuda", "mps"])
-def test_a_device_asked_for_never_falls_back(monkeypatch: pytest.MonkeyPatch, wanted: Any) -> None:
+def test_a_device_asked_for_never_falls_back(monkeypatch: pytest.MonkeyPatch, device: Any) -> None:
     machine(monkeypatch)
-    with pytest.raises(ModelError, match=rf"--device {wanted}: this machine has no {wanted.upper()}.*--device cpu"):
-        choose_device(wanted)
+    with pytest.raises(ModelError, match=rf"--device {device}: this machine has no {device.upper()}.*--device cpu"):
+        choose_device(device)
 
 
 @pytest.mark.parametrize(

@@ -28,8 +28,8 @@ COPY = "base_model.model.lm_head.base_layer.weight"
 
 
 def loaded(**values: Any) -> LoadedModel:
-    given = {key: str(value) if isinstance(value, Path) else value for key, value in values.items()}
-    return load(plan(ModelSettings(**{"device": "cpu"} | given)))
+    arguments = {key: str(value) if isinstance(value, Path) else value for key, value in values.items()}
+    return load(plan(ModelSettings(**{"device": "cpu"} | arguments)))
 
 
 @pytest.fixture(scope="module")
@@ -137,8 +137,8 @@ def test_an_adapter_of_the_output_layer_is_as_peft_has_it(headed: Path, base: Pa
 
 def test_a_copy_of_the_base_in_fewer_digits_leaves_it_as_it_is(headed: Path, base: Path) -> None:
     change(headed, lambda weights: {key: tensor.bfloat16() for key, tensor in weights.items()})
-    own = loaded(adapter=headed).model.get_base_model().model.embed_tokens.weight
-    assert torch.equal(own, load_file(base / "model.safetensors")["model.embed_tokens.weight"])
+    embedding = loaded(adapter=headed).model.get_base_model().model.embed_tokens.weight
+    assert torch.equal(embedding, load_file(base / "model.safetensors")["model.embed_tokens.weight"])
 
 
 def test_a_copy_of_another_base_is_refused(headed: Path) -> None:
@@ -153,7 +153,7 @@ def test_an_adapter_that_changes_nothing_is_pointed_out(
     adapter: Path, edit: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert loaded(adapter=adapter).info.warnings == ()
-    change(adapter, lambda weights: {key: each * (".lora_B." not in key) for key, each in weights.items()})
+    change(adapter, lambda weights: {key: weight * (".lora_B." not in key) for key, weight in weights.items()})
     (warning,) = loaded(adapter=adapter).info.warnings
     assert warning.startswith("Adapter adapter changes nothing: the products of its matrices are zero")
     assert warning in caplog.text
@@ -203,11 +203,11 @@ def test_too_little_memory_is_said_before_loading(tiny_base: Path, monkeypatch: 
 
 
 def test_files_that_change_after_the_plan_are_noticed(base: Path) -> None:
-    made = plan(ModelSettings(model=str(base), device="cpu"))
+    model_plan = plan(ModelSettings(model=str(base), device="cpu"))
     weights = base / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(ModelError, match="damaged or cut short"):
-        load(made)
+        load(model_plan)
 
 
 def test_an_adapter_and_a_declaration_that_differ_are_refused(adapter: Path, edit: Any) -> None:
@@ -345,11 +345,11 @@ def test_a_failure_reaches_everyone_who_asks(error: Exception, message: str) -> 
 
     loader = EngineLoader(load).start()
     for _ in range(2):
-        with pytest.raises(ModelError) as told:
+        with pytest.raises(ModelError) as caught:
             loader.engine(timeout_s=5)
-        assert not isinstance(told.value, NotReadyError)
-        assert str(told.value) == message
-        assert told.value.__cause__ is error
+        assert not isinstance(caught.value, NotReadyError)
+        assert str(caught.value) == message
+        assert caught.value.__cause__ is error
     assert (loader.status.state, loader.status.message) == ("failed", message)
 
 

@@ -34,20 +34,20 @@ def engine(request: pytest.FixtureRequest, tiny_base: Path, tiny_adapter: Path) 
 
 def made_for(writer: str, adapter: Path) -> LocalEngine:
     """Writes with its own decoder, as it would by itself, or with transformers."""
-    made = LocalEngine.load(plan(ModelSettings(adapter=str(adapter), device="cpu")))
-    assert made._generator._decodable
-    made._generator._decodable = writer == "decoder"
-    return made
+    local_engine = LocalEngine.load(plan(ModelSettings(adapter=str(adapter), device="cpu")))
+    assert local_engine._generator._decodable
+    local_engine._generator._decodable = writer == "decoder"
+    return local_engine
 
 
 @pytest.fixture(scope="module", params=["decoder", "transformers"])
 def endless(request: pytest.FixtureRequest, tiny_base: Path, tiny_adapter: Path) -> LocalEngine:
     """The same model, which never ends by itself."""
-    made = made_for(request.param, tiny_adapter)
-    made._end_ids = frozenset({511})
+    local_engine = made_for(request.param, tiny_adapter)
+    local_engine._end_ids = frozenset({511})
     with torch.no_grad():
-        made._model.get_base_model().lm_head.bias[511] = -1e9
-    return made
+        local_engine._model.get_base_model().lm_head.bias[511] = -1e9
+    return local_engine
 
 
 @pytest.fixture(scope="module")
@@ -123,20 +123,20 @@ def test_a_model_of_another_vocabulary_begins_a_text_with_its_own_token(
 
 
 def test_a_seed_decides_what_is_sampled(engine: LocalEngine) -> None:
-    once, again, other = (texts(engine, [Prompt(TEXTS[0], seed=seed)], SAMPLED) for seed in (1, 1, 2))
+    once, again, different = (texts(engine, [Prompt(TEXTS[0], seed=seed)], SAMPLED) for seed in (1, 1, 2))
     assert once == again
-    assert once != other
+    assert once != different
 
 
 def test_samples_follow_the_softmax(engine: LocalEngine) -> None:
-    one = GenerationOptions(max_new_tokens=1, temperature=1.0)
+    one_token = GenerationOptions(max_new_tokens=1, temperature=1.0)
     ids = engine._tokenizer(TEXTS[0], return_tensors="pt").input_ids
     with torch.inference_mode():
         expected = engine._model(ids).logits[0, -1].softmax(-1)
     drawn = torch.zeros_like(expected)
     for start in range(0, 2000, 250):
         rows = [Prompt(TEXTS[0], seed=start + offset) for offset in range(250)]
-        for completion in last(engine.stream(rows, one)).completions or ():
+        for completion in last(engine.stream(rows, one_token)).completions or ():
             drawn[completion.token_ids[0]] += 1 / 2000
     likeliest = int(expected.argmax())
     assert drawn[likeliest] == pytest.approx(float(expected[likeliest]), abs=0.04)
@@ -208,10 +208,10 @@ def test_a_stop_string_ends_a_row_and_is_not_shown(endless: LocalEngine) -> None
 @pytest.mark.parametrize("beams", [1, 3])
 def test_a_row_has_stop_strings_of_its_own(endless: LocalEngine, beams: int) -> None:
     options = GenerationOptions(max_new_tokens=12, num_beams=beams)
-    whole, other = texts(endless, [Prompt(text) for text in TEXTS[:2]], options)
+    whole, different = texts(endless, [Prompt(text) for text in TEXTS[:2]], options)
     stop = whole[4:7]
     completions = last(endless.stream([Prompt(TEXTS[0], stop=(stop,)), Prompt(TEXTS[1])], options)).completions or ()
-    assert [completion.text for completion in completions] == [whole[: whole.index(stop)], other]
+    assert [completion.text for completion in completions] == [whole[: whole.index(stop)], different]
     assert [completion.stop_reason for completion in completions] == ["stop string", "length"]
     assert stop in endless.tokens(completions[0].token_ids).text
     assert stop not in endless.tokens(completions[0].token_ids[:-1]).text
@@ -354,12 +354,12 @@ def test_beams_give_as_many_candidates_as_there_are(engine: LocalEngine) -> None
     for prompt, completion in zip(rows, snapshot.completions or (), strict=True):
         assert len(completion.candidates) == 4
         assert completion.candidates[0].text == completion.text
-        assert len({each.token_ids for each in completion.candidates}) == 4
-        outputs = [each.token_ids for each in completion.candidates]
+        assert len({generated.token_ids for generated in completion.candidates}) == 4
+        outputs = [generated.token_ids for generated in completion.candidates]
         scores = engine.score([prompt] * 4, outputs)
         means = [score.total / len(score.token_ids) for score in scores]
         assert means == sorted(means, reverse=True)
-    assert all(not each.candidates for each in last(engine.stream(rows, GREEDY)).completions or ())
+    assert all(not generated.candidates for generated in last(engine.stream(rows, GREEDY)).completions or ())
 
 
 @pytest.mark.parametrize("variants", [("finetuned", "base"), ("finetuned",)])
@@ -397,7 +397,7 @@ def test_scores_equal_a_plain_forward_pass(engine: LocalEngine) -> None:
         with torch.inference_mode():
             names = {"adapter_names": ["default" if row.variant == "finetuned" else "__base__"]}
             logits = engine._model(input_ids=ids, **names).logits[0].log_softmax(-1)
-        expected = [float(logits[len(prompt_ids) - 1 + at, token]) for at, token in enumerate(output_ids)]
+        expected = [float(logits[len(prompt_ids) - 1 + position, token]) for position, token in enumerate(output_ids)]
         assert list(score.log_probabilities) == pytest.approx(expected, abs=1e-5)
         assert score.total == pytest.approx(sum(expected), abs=1e-4)
 

@@ -31,7 +31,7 @@ def test_a_run_that_stands_in_the_prompt_alone_may_be_written() -> None:
 
 def test_only_tokens_of_the_output_are_penalized() -> None:
     scores = scores_after([1], GenerationOptions(repetition_penalty=2.0))
-    assert [at for at, score in enumerate(scores) if score != 1.0] == [1]
+    assert [token for token, score in enumerate(scores) if score != 1.0] == [1]
 
 
 def test_nothing_is_changed_where_nothing_is_asked() -> None:
