@@ -60,7 +60,7 @@ def test_targets_are_checked_before_the_weights_are_here(hub: Any, base: Path, a
     assert "adapter_model.safetensors" not in hub.downloaded()
 
 
-def test_what_is_cached_works_without_the_hub(
+def test_a_cached_model_works_without_the_hub(
     hub: Any, base: Path, unplug: Callable[[], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     commit = hub.add("someone/tiny", base)
@@ -92,7 +92,7 @@ def test_a_cache_without_weights_is_refused(hub: Any, base: Path, unplug: Callab
         plan(settings(model="someone/tiny"))
 
 
-def test_nothing_listening_is_said_at_once(hub: Any, unplug: Callable[[], None]) -> None:
+def test_a_closed_port_is_reported_at_once(hub: Any, unplug: Callable[[], None]) -> None:
     unplug()
     with pytest.raises(
         ModelError,
@@ -119,12 +119,12 @@ def test_a_silent_hub_is_given_up_within_15_seconds() -> None:
     assert time.monotonic() - start < 15
 
 
-def test_a_stuck_request_is_given_up(hub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stuck_request_is_abandoned(hub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from phi2demo.engine import hub as hub_module
 
     monkeypatch.setattr(hub_module, "REACH_S", 0.2)
     monkeypatch.setattr(hub_module, "_listing", lambda *_: time.sleep(2))
-    with pytest.raises(ModelError, match=r"cannot be reached for it \(no answer within 0\.2 s\)"):
+    with pytest.raises(ModelError, match=r"cannot be reached \(no answer within 0\.2 s\)"):
         plan(settings(model="microsoft/phi-2"))
 
 
@@ -204,13 +204,13 @@ def test_repositories_of_the_wrong_kind_are_refused(hub: Any, base: Path, adapte
         plan(settings(adapter="someone/tiny"))
 
 
-def test_a_full_disk_is_said_before_the_download(hub: Any, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_before_the_download(hub: Any, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from phi2demo.engine import loading
 
     hub.add("someone/tiny", base)
     model_plan = plan(settings(model="someone/tiny"))
     monkeypatch.setattr(loading, "_free_disk_bytes", lambda folder: 1000)
-    with pytest.raises(ModelError, match=r"someone/tiny takes 0\.0 GB of disk and only 0\.0 GB.*HF_HOME"):
+    with pytest.raises(ModelError, match=r"someone/tiny needs 0\.0 GB of disk, but only 0\.0 GB.*HF_HOME"):
         load(model_plan)
     assert "model.safetensors" not in hub.downloaded()
 

@@ -54,7 +54,7 @@ def logits(model: Any, text_ids: list[int], **options: Any) -> torch.Tensor:
         return model(input_ids=torch.tensor([text_ids]), **options).logits[0]
 
 
-def test_what_is_loaded_is_said(pair: LoadedModel, tiny_base: Path, tiny_adapter: Path) -> None:
+def test_the_info_describes_the_loaded_model(pair: LoadedModel, tiny_base: Path, tiny_adapter: Path) -> None:
     info = pair.info
     assert (info.base, info.base_revision) == ("tiny-base", fingerprint(tiny_base, ("model.safetensors",)))
     declared = json.loads((tiny_adapter / "adapter_config.json").read_text(encoding="utf-8"))
@@ -191,12 +191,12 @@ def test_a_sharded_base_is_loaded(base: Path) -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
-def test_cuda_asked_for_without_cuda_is_refused(tiny_base: Path) -> None:
+def test_requesting_cuda_without_cuda_is_refused(tiny_base: Path) -> None:
     with pytest.raises(ModelError, match="--device cuda: this machine has no CUDA device"):
         loaded(model=tiny_base, device="cuda")
 
 
-def test_too_little_memory_is_said_before_loading(tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_memory_is_reported_before_loading(tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "free_memory", lambda: 500_000)
     with pytest.raises(ModelError, match="Too little memory on cpu"):
         loaded(model=tiny_base)
@@ -235,11 +235,11 @@ def test_a_tokenizer_larger_than_the_model_is_refused(base: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(base)
     tokenizer.add_tokens([f"<{number}>" for number in range(512)])
     tokenizer.save_pretrained(base)
-    with pytest.raises(ModelError, match=r"tokenizer has \d+ tokens, but base knows only 512"):
+    with pytest.raises(ModelError, match=r"tokenizer has \d+ tokens, but base only has 512"):
         loaded(model=base)
 
 
-def test_the_end_token_stands_in_for_padding(base: Path, edit: Any) -> None:
+def test_the_end_token_is_used_for_padding(base: Path, edit: Any) -> None:
     edit(base / "tokenizer_config.json", pad_token=None)
     edit(base / "generation_config.json", eos_token_id=[0, 7])
     model = loaded(model=base)
@@ -253,7 +253,7 @@ def test_a_broken_tokenizer_is_a_clear_error(base: Path, content: str) -> None:
         loaded(model=base)
 
 
-def test_what_transformers_refuses_is_a_clear_error(base: Path, edit: Any) -> None:
+def test_an_error_of_transformers_becomes_a_clear_message(base: Path, edit: Any) -> None:
     edit(base / "config.json", hidden_act="no such function")
     with pytest.raises(ModelError, match=r"base with no adapter could not be loaded: .*no such function.*Check that"):
         loaded(model=base)
@@ -280,7 +280,7 @@ def test_another_architecture_that_lacks_weights_is_refused(gpt: Path) -> None:
         loaded(model=gpt)
 
 
-def test_the_snippet_of_the_card_works_on_what_is_shipped(
+def test_the_snippet_of_the_card_works_with_the_shipped_model(
     tiny_base: Path, tiny_adapter: Path, pair: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An adapter that names assets/model opens from the repository's root, and by us from anywhere."""

@@ -66,7 +66,7 @@ def texts(engine: LocalEngine, prompts: list[Prompt], options: GenerationOptions
 
 
 @pytest.mark.parametrize("options", [GREEDY, SAMPLED])
-def test_a_pair_gives_what_two_single_runs_give(engine: LocalEngine, options: GenerationOptions) -> None:
+def test_a_pair_gives_the_same_texts_as_two_single_runs(engine: LocalEngine, options: GenerationOptions) -> None:
     for seed, text in enumerate(TEXTS):
         rows = [Prompt(text, "finetuned", seed), Prompt(text, "base", seed)]
         pair = texts(engine, rows, options)
@@ -74,7 +74,7 @@ def test_a_pair_gives_what_two_single_runs_give(engine: LocalEngine, options: Ge
         assert pair[0] != pair[1], "the adapter of this fixture changes the output"
 
 
-def test_a_row_of_a_padded_batch_gives_what_it_gives_alone(engine: LocalEngine) -> None:
+def test_a_row_gives_the_same_text_in_a_padded_batch_and_alone(engine: LocalEngine) -> None:
     rows = [Prompt(text, "finetuned", 7) for text in TEXTS]
     assert texts(engine, rows, SAMPLED) == [texts(engine, [row], SAMPLED)[0] for row in rows]
 
@@ -94,7 +94,7 @@ def test_a_prompt_that_begins_a_text_is_read_after_the_token_that_ends_one(engin
     assert score.total == pytest.approx(float(expected), abs=1e-4)
 
 
-def test_a_special_token_that_is_typed_is_characters_wherever_it_stands(engine: LocalEngine) -> None:
+def test_a_typed_special_token_is_read_as_characters(engine: LocalEngine) -> None:
     end = engine._tokenizer.eos_token_id
     typed = f"Hello. {END_OF_TEXT} World."
     assert end not in engine._encode([Prompt(typed)])[0]["input_ids"][0].tolist()
@@ -105,24 +105,24 @@ def test_a_special_token_that_is_typed_is_characters_wherever_it_stands(engine: 
 
 
 @pytest.mark.parametrize(
-    ("own", "adds", "expected"),
+    ("own_token", "adds", "expected"),
     [("<s>", False, ["<s>"]), ("<s>", True, ["<s>"]), (None, False, [])],
     ids=["its own token", "set by the tokenizer", "none"],
 )
 def test_a_model_of_another_vocabulary_begins_a_text_with_its_own_token(
-    own: str | None, adds: bool, expected: list[str]
+    own_token: str | None, adds: bool, expected: list[str]
 ) -> None:
     vocabulary = {"<s>": 0, "a": 1, "b": 2, "?": 3}
     words = Tokenizer(WordLevel(vocabulary, unk_token="?"))
     words.pre_tokenizer = WhitespaceSplit()
     if adds:
         words.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, bos_token=own, unk_token="?")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, bos_token=own_token, unk_token="?")
     (ids,) = TextEncoder(tokenizer).encode_prompts([f"{END_OF_TEXT}a b"])
     assert tokenizer.convert_ids_to_tokens(ids) == [*expected, "a", "b"]
 
 
-def test_a_seed_decides_what_is_sampled(engine: LocalEngine) -> None:
+def test_the_seed_determines_the_sampled_text(engine: LocalEngine) -> None:
     once, again, different = (texts(engine, [Prompt(TEXTS[0], seed=seed)], SAMPLED) for seed in (1, 1, 2))
     assert once == again
     assert once != different
@@ -161,7 +161,7 @@ def test_text_comes_as_it_is_made(endless: LocalEngine) -> None:
     assert all(later.startswith(earlier.rstrip("\ufffd")) for earlier, later in itertools.pairwise(seen))
 
 
-def test_new_tokens_are_limited_and_said(endless: LocalEngine) -> None:
+def test_max_new_tokens_ends_a_row_with_that_reason(endless: LocalEngine) -> None:
     completion = (last(endless.stream([Prompt(TEXTS[0])], GREEDY)).completions or ())[0]
     assert len(completion.token_ids) == 12
     assert completion.stop_reason == "length"
@@ -182,7 +182,7 @@ def test_a_row_says_when_it_ended_itself(engine: LocalEngine, beams: int) -> Non
         assert sorted(range(3), key=lengths.__getitem__) == sorted(range(3), key=lambda row: seconds[row] or 0)
 
 
-def test_a_full_context_is_said(endless: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_context_ends_a_row_with_that_reason(endless: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("phi2demo.engine.watch.find_loop_end", lambda text: None)  # a small random model repeats itself
     prompt = "The train leaves. " * 20
     options = GenerationOptions(max_new_tokens=2000)
@@ -206,7 +206,7 @@ def test_a_stop_string_ends_a_row_and_is_not_shown(endless: LocalEngine) -> None
 
 
 @pytest.mark.parametrize("beams", [1, 3])
-def test_a_row_has_stop_strings_of_its_own(endless: LocalEngine, beams: int) -> None:
+def test_each_row_has_its_own_stop_strings(endless: LocalEngine, beams: int) -> None:
     options = GenerationOptions(max_new_tokens=12, num_beams=beams)
     whole, different = texts(endless, [Prompt(text) for text in TEXTS[:2]], options)
     stop = whole[4:7]
@@ -245,7 +245,7 @@ def slow_down(owner: Any, name: str, monkeypatch: pytest.MonkeyPatch, *, seconds
     monkeypatch.setattr(owner, name, delayed)
 
 
-def test_cancelling_ends_it_within_a_second_with_what_there_is(
+def test_cancelling_ends_it_within_a_second_and_keeps_the_text_so_far(
     endless: LocalEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow(endless, monkeypatch, seconds=0.05)
@@ -315,7 +315,7 @@ def test_an_error_while_generating_reaches_the_reader_and_the_next_request_works
     assert texts(engine, pair, GREEDY) == before
 
 
-def test_four_threads_with_different_switches_get_what_each_gets_alone(engine: LocalEngine) -> None:
+def test_four_threads_with_different_variants_get_the_same_texts_as_alone(engine: LocalEngine) -> None:
     jobs = [
         [Prompt(TEXTS[0], "finetuned", 1)],
         [Prompt(TEXTS[0], "base", 1)],
@@ -363,7 +363,7 @@ def test_beams_give_as_many_candidates_as_there_are(engine: LocalEngine) -> None
 
 
 @pytest.mark.parametrize("variants", [("finetuned", "base"), ("finetuned",)])
-def test_beams_give_what_transformers_gives(engine: LocalEngine, variants: tuple[str, ...]) -> None:
+def test_beams_give_the_same_texts_as_transformers(engine: LocalEngine, variants: tuple[str, ...]) -> None:
     options = GenerationOptions(max_new_tokens=12, num_beams=3)
     rows = [Prompt(TEXTS[0], variant) for variant in variants]  # type: ignore[arg-type]
     seen = list(engine.stream(rows, options))

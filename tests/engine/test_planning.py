@@ -68,7 +68,7 @@ def test_nothing_given_is_the_embedded_pair(base: Path, adapter: Path, monkeypat
     assert (model_plan.base_folder, model_plan.adapter_folder) == (base, adapter)
 
 
-def test_a_missing_embedded_model_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_embedded_model_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(defaults, "EMBEDDED_MODEL", tmp_path / "absent")
     with pytest.raises(ModelError, match=r"embedded model is not in assets/model.*--model"):
         planned()

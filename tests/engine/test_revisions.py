@@ -38,7 +38,7 @@ def revision_of(folder: Path) -> str:
         {"alpha_pattern": {"q_proj": 1, "fc1": 2}}, {"alpha_pattern": {"fc1": 2, "q_proj": 1}},
     ],
 )  # fmt: skip
-def test_what_changes_the_computing_changes_the_fingerprint(changes: dict[str, Any]) -> None:
+def test_settings_that_change_the_output_change_the_fingerprint(changes: dict[str, Any]) -> None:
     assert settings_fingerprint(CONFIG | changes) != settings_fingerprint(CONFIG)
 
 
@@ -57,7 +57,7 @@ def test_patterns_of_another_order_may_compute_another_thing() -> None:
         {"layers_to_transform": None}, {"megatron_core": "megatron.core"}, {"qalora_group_size": 16},
     ],
 )  # fmt: skip
-def test_what_changes_nothing_leaves_it(changes: dict[str, Any]) -> None:
+def test_settings_without_effect_do_not_change_the_fingerprint(changes: dict[str, Any]) -> None:
     assert settings_fingerprint(CONFIG | changes) == settings_fingerprint(CONFIG)
 
 

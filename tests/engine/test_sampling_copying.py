@@ -31,7 +31,7 @@ def biased(prompts: list[list[int]], scores: list[list[float]]) -> torch.Tensor:
     return CopyBias(2.0, 3, vocabulary)(ids, logits)
 
 
-def test_what_stands_in_the_prompt_or_in_any_text_is_likelier_by_the_nats() -> None:
+def test_tokens_of_the_prompt_and_common_tokens_get_the_bias() -> None:
     """Not what stands in the output alone, nor padding, nor a common token that the model has no score for."""
     biased_values = biased([[PAD, 5, 2, 3], [5, 6, 5, 3]], [[0.0] * 7, [0.5] * 7])
     assert biased_values.exp().sum(-1).tolist() == pytest.approx([1.0, 1.0])
@@ -40,7 +40,7 @@ def test_what_stands_in_the_prompt_or_in_any_text_is_likelier_by_the_nats() -> N
     assert above[1] == pytest.approx([2.0, 0.0, 0.0, 0.0, 2.0, 2.0, 2.0])
 
 
-def test_what_any_text_needs(engine: LocalEngine) -> None:
+def test_tokens_that_every_text_needs(engine: LocalEngine) -> None:
     tokenizer = engine._tokenizer
     vocabulary = engine._generator._vocabulary()
     assert vocabulary is engine._generator._vocabulary(), "found once"

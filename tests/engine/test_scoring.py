@@ -86,7 +86,7 @@ def test_a_second_call_that_reads_kept_prefixes_gives_the_same(engine: LocalEngi
     check(engine._scorer.score(second, cancel=None), second, reference)
 
 
-def test_a_store_that_grows_keeps_what_it_holds(engine: LocalEngine, reference: Reference) -> None:
+def test_a_store_keeps_its_content_when_it_grows(engine: LocalEngine, reference: Reference) -> None:
     scorer = scorer_for(engine._model, engine._forward)
     first, second = rows_of(11, count=6), rows_of(11, count=30)
     scorer.score(first, cancel=None)
@@ -145,7 +145,7 @@ def test_a_full_store_begins_anew(engine: LocalEngine, reference: Reference, mon
         assert len(packed._tree) <= 120
 
 
-def test_what_was_forgotten_is_computed_anew(engine: LocalEngine, reference: Reference) -> None:
+def test_forgotten_prefixes_are_computed_again(engine: LocalEngine, reference: Reference) -> None:
     rows = rows_of(90, count=8)
     engine._scorer.score(rows, cancel=None)
     engine.forget()
@@ -169,7 +169,7 @@ def test_equal_rows_are_computed_once(engine: LocalEngine, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("seed", [40, 41])
-def test_what_cannot_be_packed_is_scored_in_plain_batches(
+def test_models_that_cannot_be_packed_are_scored_in_plain_batches(
     engine: LocalEngine, reference: Reference, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     monkeypatch.setattr(engine._scorer, "_packable", False)

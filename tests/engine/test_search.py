@@ -178,7 +178,7 @@ LENGTHS = (5, 12, 1, 7, 7, 12, 3, 9)
     ],
 )
 @pytest.mark.parametrize("seed", range(3))
-def test_every_row_of_a_mixed_batch_is_what_transformers_writes_alone(
+def test_every_row_of_a_mixed_batch_equals_transformers_alone(
     model: PeftModel, options: GenerationOptions, seed: int
 ) -> None:
     ids, mask = make_prompts(LENGTHS, seed)
@@ -189,7 +189,7 @@ def test_every_row_of_a_mixed_batch_is_what_transformers_writes_alone(
 
 
 @pytest.mark.parametrize("beams", [2, 5])
-def test_the_candidates_of_a_row_are_what_transformers_returns_alone(model: PeftModel, beams: int) -> None:
+def test_the_candidates_of_a_row_equal_those_of_transformers_alone(model: PeftModel, beams: int) -> None:
     ids, mask = make_prompts(LENGTHS, 4)
     options = GenerationOptions(max_new_tokens=20, num_beams=beams)
     expected = all_of_theirs(model, ids, mask, options, ADAPTERS, count=beams)
@@ -273,7 +273,7 @@ def test_kept_and_swapped_rows_go_on_as_themselves(model: PeftModel) -> None:
 
 
 @pytest.mark.parametrize("beams", [1, 4])
-def test_what_is_stopped_keeps_what_there_is(model: PeftModel, beams: int) -> None:
+def test_a_stopped_beam_search_has_no_outputs(model: PeftModel, beams: int) -> None:
     ids, mask = make_prompts((4, 6), 5)
     options = GenerationOptions(max_new_tokens=60, num_beams=beams)
     with torch.no_grad():
@@ -287,7 +287,7 @@ def test_what_is_stopped_keeps_what_there_is(model: PeftModel, beams: int) -> No
     assert all(not row.candidates for row in completions(model, ids, mask, options, ["default"] * 2, halt_at=2))
 
 
-def test_what_ended_before_the_rest_was_stopped_is_whole() -> None:
+def test_rows_that_ended_before_the_stop_are_complete() -> None:
     watch = watch_for(GenerationOptions(num_beams=2), 2, halt_at=1)
     step = torch.zeros(4, 1, dtype=torch.long)
     assert not watch(step, step.float()).any()  # type: ignore[arg-type]

@@ -55,7 +55,7 @@ def with_strength(strength: float, options: GenerationOptions) -> GenerationOpti
 
 
 @pytest.mark.parametrize("strength", [0.5, 1.5])
-def test_it_is_what_an_adapter_of_that_scale_would_be(
+def test_a_strength_equals_an_adapter_with_that_scale(
     engine: LocalEngine, tiny_adapter: Path, tmp_path: Path, strength: float
 ) -> None:
     weakened_engine = weakened(tiny_adapter, tmp_path / "weakened", strength)
@@ -149,7 +149,7 @@ def test_of_many_strengths_few_copies_are_kept(tiny_adapter: Path) -> None:
     assert len(engine._scorer.packed()) == MAX_CACHED + 1
 
 
-def test_what_is_kept_is_made_once() -> None:
+def test_a_cached_value_is_made_once() -> None:
     computed: list[float] = []
     kept: dict[float, str] = {}
     for strength in (1.0, 0.5, 1.0, 0.25, 1.0, 0.5):
@@ -162,7 +162,7 @@ def test_what_is_kept_is_made_once() -> None:
     assert computed == [1.0, 0.5, 0.25, 0.5], "the strength that was used longest ago is dropped"
 
 
-def test_what_could_not_be_made_is_tried_again() -> None:
+def test_a_value_that_could_not_be_made_is_tried_again() -> None:
     kept: dict[float, str | None] = {}
     values = iter([None, "made"])
     assert [get_or_make(kept, 1.0, lambda: next(values)) for _ in range(3)] == [None, "made", "made"]

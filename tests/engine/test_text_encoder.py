@@ -109,7 +109,7 @@ def test_all_other_texts_are_read_as_ever(name: str, text: str) -> None:
     assert encoder.count(text) == len(expected["input_ids"])
 
 
-def test_special_is_what_ends_texts_and_turns_and_not_what_is_text() -> None:
+def test_tokens_that_end_texts_and_turns_are_special_and_text_is_not() -> None:
     assert set(special_tokens(phi()).values()) == {END_OF_TEXT}
     assert set(special_tokens(chatml()).values()) == {END_OF_TEXT, "<|im_start|>", "<|im_end|>", "[TURN]"}
     bold = chatml().convert_tokens_to_ids("<b>")

@@ -49,7 +49,7 @@ def texts(engine: LocalEngine, prompts: list[Prompt], options: GenerationOptions
     return [completion.text for completion in last.completions or ()]
 
 
-def test_what_is_loaded_is_said(both: LocalEngine, tiny_second: Path) -> None:
+def test_the_info_describes_the_loaded_model(both: LocalEngine, tiny_second: Path) -> None:
     second = both.info.second
     assert second is not None
     assert (second.name, second.rank, second.folder) == ("tiny-second", 3, tiny_second)
@@ -180,7 +180,9 @@ def test_a_second_adapter_of_like_shapes_on_other_weights_is_refused(
 
 
 @pytest.mark.parametrize("named", ["/somewhere/else/base", "microsoft/phi-2", None])
-def test_a_base_that_is_not_here_is_judged_by_shapes(second: Path, adapter: Path, edit: Any, named: str | None) -> None:
+def test_a_base_that_is_not_on_this_machine_is_compared_by_shapes(
+    second: Path, adapter: Path, edit: Any, named: str | None
+) -> None:
     edit(second / "adapter_config.json", base_model_name_or_path=named)
     assert plan(ModelSettings(adapter=str(adapter), second_adapter=str(second))).second == "second"
 
@@ -189,7 +191,7 @@ def test_the_first_adapter_again_is_refused(adapter: Path) -> None:
     refused("--second-adapter adapter is the first adapter again", adapter=adapter, second_adapter=adapter)
 
 
-def test_what_is_no_adapter_is_refused(adapter: Path, base: Path) -> None:
+def test_a_second_adapter_that_is_no_adapter_is_refused(adapter: Path, base: Path) -> None:
     refused("base is a base model, not an adapter", adapter=adapter, second_adapter=base)
     refused(
         "--second-adapter /nowhere/at/all is neither a folder on this machine",

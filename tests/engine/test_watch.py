@@ -127,7 +127,7 @@ def test_nor_does_one_that_is_cut_before_a_stop_string() -> None:
         "今日は" * 12,
     ],
 )
-def test_what_goes_on_and_on_is_a_loop(text: str) -> None:
+def test_an_endless_repetition_is_a_loop(text: str) -> None:
     end = find_loop_end(text)
     assert end is not None
     assert end <= len(text)
@@ -150,7 +150,7 @@ def test_what_goes_on_and_on_is_a_loop(text: str) -> None:
         "The man went into the house and sat down at the table. " * 2,
     ],
 )
-def test_what_people_write_is_none(text: str) -> None:
+def test_texts_by_people_are_no_loops(text: str) -> None:
     assert find_loop_end(text) is None
 
 
