@@ -70,7 +70,7 @@ def test_nothing_given_is_the_embedded_pair(base: Path, adapter: Path, monkeypat
 
 def test_a_missing_embedded_model_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(defaults, "EMBEDDED_MODEL", tmp_path / "absent")
-    with pytest.raises(ModelError, match=r"embedded model is not in assets/model.*--model"):
+    with pytest.raises(ModelError, match=r"embedded model is missing in assets/model.*--model"):
         planned()
 
 
@@ -215,8 +215,8 @@ def test_code_from_a_repository_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("model_type", [None, "mine", "t5", "clip"])
-def test_a_type_that_writes_no_text_is_refused(tmp_path: Path, model_type: str | None) -> None:
-    with pytest.raises(ModelError, match=f"model_type {model_type!r}, which is no text generator"):
+def test_a_model_that_generates_no_text_is_refused(tmp_path: Path, model_type: str | None) -> None:
+    with pytest.raises(ModelError, match=f"model_type {model_type!r}, which is not a text generator"):
         read_config(config(tmp_path, model_type=model_type), name="m")
 
 
