@@ -137,59 +137,59 @@ def load_local(settings: ModelSettings) -> Engine:
     """The engine in this process; ModelError where the model cannot be used."""
     from phi2demo.engine.planning import plan
 
-    found = plan(settings)  # before torch is imported, which takes seconds
+    planned = plan(settings)  # before torch is imported, which takes seconds
     from phi2demo.engine.local import LocalEngine
 
-    return LocalEngine.load(found)
+    return LocalEngine.load(planned)
 
 
 def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_local) -> int:
     """Answer; returns 0. Arguments and texts are checked before the model is loaded."""
     task = next(task for task in TASKS.values() if task.command == command)
-    given = _parser(task).parse_args(argv)
-    settings = shared.model_settings(given)
+    arguments = _parser(task).parse_args(argv)
+    settings = shared.model_settings(arguments)
     request = Request(
         task.name,
         "",
-        task_options(given, task, AdapterTasks()),
-        shared.generation_options(given, task.generation),
-        VARIANTS[given.variant or "finetuned"],
-        given.seed,
+        task_options(arguments, task, AdapterTasks()),
+        shared.generation_options(arguments, task.generation),
+        VARIANTS[arguments.variant or "finetuned"],
+        arguments.seed,
     )
     if "second" in request.variants:
-        shared.check_second(f"--variant {given.variant}", settings)
+        shared.check_second(f"--variant {arguments.variant}", settings)
     lines: list[CheckedRequest | None] = []
-    for number, text in enumerate(_read(given), 1):
-        is_blank = given.input is not None and not text.strip()
-        with naming_line(number if given.input else None):
+    for number, text in enumerate(_read(arguments), 1):
+        is_blank = arguments.input is not None and not text.strip()
+        with naming_line(number if arguments.input else None):
             lines.append(None if is_blank else check(replace(request, text=text)))
     engine = load_engine(settings)
     variant_tasks = read_variant_tasks(engine.info)
-    variants = request.variants if given.variant else engine.info.variants[:1]
+    variants = request.variants if arguments.variant else engine.info.variants[:1]
     adapter_tasks = variant_tasks.of(variants)
     settings_of_model: dict[str, Any] = {
-        "options": adapter_tasks.adapt(task_options(given, task, adapter_tasks)),
-        "generation": shared.generation_options(given, adapter_tasks.generation(task.name)),
+        "options": adapter_tasks.adapt(task_options(arguments, task, adapter_tasks)),
+        "generation": shared.generation_options(arguments, adapter_tasks.generation(task.name)),
         "variants": variants,
-        "base_prompt_style": variant_tasks.prompt_style(given.base_prompt_style),
+        "base_prompt_style": variant_tasks.prompt_style(arguments.base_prompt_style),
     }
     requests = [checked and checked.with_settings(**settings_of_model) for checked in lines]
     assistant = Assistant(engine, variant_tasks, ConfidenceBands(engine.info))
-    with open_output(given.output) as output:
-        if given.input is None:
+    with open_output(arguments.output) as output:
+        if arguments.input is None:
             assert requests[0] is not None
-            answer_text(assistant, requests[0], output, as_json=given.json)
+            answer_text(assistant, requests[0], output, as_json=arguments.json)
         else:
-            answer_lines(assistant, requests, variants, output, as_json=given.json)
+            answer_lines(assistant, requests, variants, output, as_json=arguments.json)
     return 0
 
 
-def _read(given: argparse.Namespace) -> list[str]:
-    if (given.text is None) == (given.input is None):
+def _read(arguments: argparse.Namespace) -> list[str]:
+    if (arguments.text is None) == (arguments.input is None):
         raise SettingsError("Give a text, or --input FILE with one item a line; - is standard input.")
-    if given.input is not None:
-        return read_lines(given.input)
-    return [read_text(PIPE) if given.text == PIPE else given.text]
+    if arguments.input is not None:
+        return read_lines(arguments.input)
+    return [read_text(PIPE) if arguments.text == PIPE else arguments.text]
 
 
 def _parser(task: AnyTask) -> shared.Parser:

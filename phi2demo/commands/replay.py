@@ -27,21 +27,21 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
     )
     parser.add_argument("--json", action="store_true", help="the answer with its own receipt; of several a list")
     shared.add_model_arguments(parser, second=True)
-    given = parser.parse_args(argv)
-    receipts = [Receipt.from_json(each) for each in _receipts_in(read_text(given.receipt))]
+    arguments = parser.parse_args(argv)
+    receipts = [Receipt.from_json(text) for text in _receipts_in(read_text(arguments.receipt))]
     for receipt in receipts:
         check(request_of(receipt))
-    engine = load_engine(_settings(shared.model_settings(given), receipts[0]))
+    engine = load_engine(_settings(shared.model_settings(arguments), receipts[0]))
     assistant = Assistant(engine, read_variant_tasks(engine.info), ConfidenceBands(engine.info))
-    told = []
+    answers = []
     for receipt in receipts:
         (result,) = finish(assistant.replay(receipt), show=sys.stderr.isatty())
-        told.append({"same": result.text == receipt.output, **result.as_dict()})
-        if not given.json:
+        answers.append({"same": result.text == receipt.output, **result.as_dict()})
+        if not arguments.json:
             _tell(result, receipt)
-    if given.json:
-        print(json.dumps(told if len(told) > 1 else told[0], ensure_ascii=False, indent=2))
-    return 0 if all(each["same"] for each in told) else DIFFERS
+    if arguments.json:
+        print(json.dumps(answers if len(answers) > 1 else answers[0], ensure_ascii=False, indent=2))
+    return 0 if all(text["same"] for text in answers) else DIFFERS
 
 
 def _tell(result: Result, receipt: Receipt) -> None:

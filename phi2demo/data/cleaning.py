@@ -109,7 +109,7 @@ def _laid_out(match: "regex.Match[str]") -> str:
         return _spaced(match)
     if match.end() == len(match.string):
         return "\n" * len(lines)
-    return "\n" * len(lines) + "".join("\t" if each == "\t" else " " for each in last if each.isspace())
+    return "\n" * len(lines) + "".join("\t" if character == "\t" else " " for character in last if character.isspace())
 
 
 def _composed(match: "regex.Match[str]") -> str:

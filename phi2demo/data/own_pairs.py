@@ -1,6 +1,6 @@
-"""A person's own pairs as a measure: pasted or uploaded CSV or JSON lines, or rows of a program. Knows no model.
+"""Read a person's own pairs as a test set: pasted or uploaded CSV or JSON lines, or rows of a program. Knows no model.
 
-What cannot be used is an InputError with the number of its line; the first few are said together.
+Lines that cannot be used raise one InputError that names the first few by their numbers.
 """
 
 import csv
@@ -85,7 +85,7 @@ def template(task: str, *, as_json: bool = False) -> str:
 
 
 def read_pairs(text: str, *, task: str, source: str = "en", target: str = "de") -> TestSet:
-    """Pasted CSV (a first line with the names of the columns) or JSON lines as a measure.
+    """Read pasted CSV (a first line with the names of the columns) or JSON lines as a test set.
 
     Raises InputError with the numbers of the lines that cannot be used, SettingsError for an unknown task or language.
     """
@@ -104,7 +104,7 @@ def read_pairs(text: str, *, task: str, source: str = "en", target: str = "de") 
 
 
 def pairs_of(rows: object, *, task: str, source: str = "en", target: str = "de") -> TestSet:
-    """Rows that a program gives, objects with the same fields, as a measure; raises as `read_pairs`."""
+    """Read rows of a program, objects with the same fields, as a test set; raises as `read_pairs`."""
     check_choice("task", task, TASKS_WITH_PAIRS)
     if not isinstance(rows, list) or not rows:
         raise InputError(f"The rows are {type(rows).__name__}; give a list of objects, at least one.")
@@ -132,11 +132,11 @@ def _test_set(lines: Iterator[_Line | str], task: str, source: str, target: str)
             raise InputError(
                 f"There are more than {MAX_ROWS} pairs; give at most {MAX_ROWS}, and the rest in another run."
             )
-        found = line if isinstance(line, str) else _item(line, len(items), task, languages)
-        if isinstance(found, str):
-            wrong.append(found)
+        item = line if isinstance(line, str) else _item(line, len(items), task, languages)
+        if isinstance(item, str):
+            wrong.append(item)
         else:
-            items.append(found)
+            items.append(item)
     if wrong:
         raise InputError(_said(wrong))
     if not items:

@@ -50,8 +50,10 @@ class AdapterTasks:
         if isinstance(options, TranslationOptions):
             for code in (options.source, options.target):
                 if code not in self.languages:
-                    known = ", ".join(f"{each} ({language_name(each)})" for each in self.languages)
-                    raise SettingsError(f"This model was not finetuned for {language_name(code)}; choose from {known}.")
+                    offered = ", ".join(f"{known} ({language_name(known)})" for known in self.languages)
+                    raise SettingsError(
+                        f"This model was not finetuned for {language_name(code)}; choose from {offered}."
+                    )
         return options
 
     def directions(self, source: str | None = None, target: str | None = None) -> TranslationOptions:
@@ -88,8 +90,8 @@ class AdapterTasks:
             return ""
         if script := foreign_script(text):
             what = f"is written in {script} characters"
-        elif found := detect_foreign(text, known):
-            what = f"looks like {language_name(found)}"
+        elif code := detect_foreign(text, known):
+            what = f"looks like {language_name(code)}"
         else:
             return ""
         names = " and ".join(map(language_name, known))
@@ -110,11 +112,17 @@ class AdapterTasks:
 
     def _joined_training_languages(self, other: "AdapterTasks") -> dict[str, tuple[str, ...]]:
         """What either says; nothing of a task of which one of those that know it says nothing."""
-        said = {
-            task: [each.training_languages.get(task, ()) for each in (self, other) if task in each.tasks]
+        declared = {
+            task: [
+                adapter_tasks.training_languages.get(task, ())
+                for adapter_tasks in (self, other)
+                if task in adapter_tasks.tasks
+            ]
             for task in TASKS
         }
-        return {task: _either(LANGUAGES, *given) for task, given in said.items() if given and all(given)}
+        return {
+            task: _either(LANGUAGES, *languages) for task, languages in declared.items() if languages and all(languages)
+        }
 
     def _decoding_beside(self, other: "AdapterTasks") -> dict[str, GenerationOptions]:
         """This model's own; the other's for what only the other was finetuned for."""
@@ -123,7 +131,7 @@ class AdapterTasks:
 
     def _of_either(self, task: str, key: str, other: "AdapterTasks") -> tuple[str, ...]:
         """A model that does not declare the task says nothing by its default of all there is."""
-        declared = [getattr(each, key) for each in (self, other) if task in each.tasks]
+        declared = [getattr(adapter_tasks, key) for adapter_tasks in (self, other) if task in adapter_tasks.tasks]
         return _either(getattr(AdapterTasks, key), *declared) if declared else getattr(AdapterTasks, key)
 
     def to_json(self) -> str:
@@ -134,13 +142,15 @@ class AdapterTasks:
             "summarization": {"lengths": list(self.lengths)},
         }
         taught = {task: {"languages": list(codes)} for task, codes in self.training_languages.items()}
-        said = {task: extra.get(task, {}) | taught.get(task, {}) | self._said_of_decoding(task) for task in self.tasks}
-        return json.dumps({"tasks": said}, indent=2) + "\n"
+        entries = {
+            task: extra.get(task, {}) | taught.get(task, {}) | self._said_of_decoding(task) for task in self.tasks
+        }
+        return json.dumps({"tasks": entries}, indent=2) + "\n"
 
     def _said_of_decoding(self, task: str) -> dict[str, Any]:
         """Only what is not the task's own anyway."""
-        own, chosen = TASKS[task].generation, self.generation(task)
-        other = {name: getattr(chosen, name) for name in _DECODING if getattr(chosen, name) != getattr(own, name)}
+        default, chosen = TASKS[task].generation, self.generation(task)
+        other = {name: getattr(chosen, name) for name in _DECODING if getattr(chosen, name) != getattr(default, name)}
         return {"decoding": other} if other else {}
 
 
@@ -191,9 +201,9 @@ class _TasksFile(BaseModel):
     tasks: dict[str, _TaskEntry]
 
 
-def _either(known: Container[str], *given: Sequence[str]) -> tuple[str, ...]:
+def _either(known: Container[str], *lists: Sequence[str]) -> tuple[str, ...]:
     """In the order of the first, with what only another one has behind."""
-    return tuple(dict.fromkeys(each for some in given for each in some if each in known))
+    return tuple(dict.fromkeys(name for names in lists for name in names if name in known))
 
 
 def _listed(tasks: dict[str, _TaskEntry], task: str, key: str, known: tuple[str, ...], path: Path) -> tuple[str, ...]:
@@ -201,12 +211,12 @@ def _listed(tasks: dict[str, _TaskEntry], task: str, key: str, known: tuple[str,
     return known if values is None else _known(key, values, known, path, least=2 if key == "languages" else 1)
 
 
-def _decoding(task: str, given: dict[str, Any], path: Path) -> GenerationOptions:
+def _decoding(task: str, decoding: dict[str, Any], path: Path) -> GenerationOptions:
     """The task's own with those given."""
-    if unknown := [name for name in given if name not in _DECODING]:
+    if unknown := [name for name in decoding if name not in _DECODING]:
         raise ModelError(f"{_shown(path)}: decoding of {task} has {unknown}; it takes {', '.join(_DECODING)}.")
     try:
-        options = replace(TASKS[task].generation, **given)
+        options = replace(TASKS[task].generation, **decoding)
     except SettingsError as error:
         raise ModelError(f"{_shown(path)}: decoding of {task}: {error}") from error
     if options.sentence_case and not TASKS[task].recases:
@@ -220,10 +230,10 @@ def _decoding(task: str, given: dict[str, Any], path: Path) -> GenerationOptions
 
 def _known(key: str, values: list[str], known: tuple[str, ...], path: Path, *, least: int = 1) -> tuple[str, ...]:
     """In the order given: the first are what the page begins with."""
-    found = tuple(dict.fromkeys(values))
-    if len(found) < least or any(value not in known for value in found):
+    distinct = tuple(dict.fromkeys(values))
+    if len(distinct) < least or any(value not in known for value in distinct):
         raise ModelError(f"{_shown(path)}: {key} is {values}; list at least {least} of {', '.join(known)}.")
-    return found
+    return distinct
 
 
 def _shown(path: Path) -> str:
@@ -240,9 +250,9 @@ class VariantTasks:
     base_prompt_style: PromptStyle = "template"
     """How the base is asked unless a person says otherwise."""
 
-    def prompt_style(self, given: PromptStyle | None) -> PromptStyle:
+    def prompt_style(self, chosen: PromptStyle | None) -> PromptStyle:
         """How the base is asked: as given, where something is."""
-        return self.base_prompt_style if given is None else given
+        return self.base_prompt_style if chosen is None else chosen
 
     @property
     def either(self) -> AdapterTasks:

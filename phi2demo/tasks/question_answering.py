@@ -79,7 +79,7 @@ class QuestionAnswering(Task[QuestionOptions]):
 
     def preferred(self, text: str, outputs: Sequence[str]) -> int:
         """The likeliest that stands in the text; the likeliest of all where none does."""
-        return next((at for at, output in enumerate(outputs) if stands_in(text, output)), 0)
+        return next((place for place, output in enumerate(outputs) if stands_in(text, output)), 0)
 
     def remark(self, text: str, output: str) -> str:
         """Whether it stands there."""

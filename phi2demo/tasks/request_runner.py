@@ -1,4 +1,4 @@
-"""Answer a request by generating: rounds of batches over the pieces of its text. Knows nothing of torch."""
+"""Answer a request by generating: passes over the pieces of its text, in batches. Knows nothing of torch."""
 
 import time
 from collections.abc import Generator, Iterator, Sequence
@@ -11,8 +11,7 @@ from phi2demo.engine.engine import MAX_SEED, RANGES, Completion, Engine, Prompt,
 from phi2demo.tasks.candidates import Answered, Chooser
 from phi2demo.tasks.receipt import Receipt, make_receipt
 from phi2demo.tasks.result import Alternative, Progress, Result
-from phi2demo.tasks.task import CheckedRequest, Pieces
-from phi2demo.tasks.token_budget import prompt_limit_of
+from phi2demo.tasks.task import CheckedRequest, Pieces, prompt_limit_of
 
 CUT_SHORT: tuple[StopReason, ...] = ("stopped", "time")
 """The reasons that end a whole request, not a piece alone."""
@@ -20,7 +19,7 @@ CUT_SHORT: tuple[StopReason, ...] = ("stopped", "time")
 
 @dataclass
 class Pass:
-    """What one use has come to in one round."""
+    """The answers of one variant in one pass over the pieces of a text."""
 
     pieces: Pieces
     outputs: list[str] = field(default_factory=list)
@@ -49,7 +48,7 @@ class Pass:
 
 @dataclass(eq=False)
 class GenerationState:
-    """The way of one request with one use."""
+    """How far one variant has come with one request."""
 
     asked: CheckedRequest
     variant: Variant
@@ -59,23 +58,23 @@ class GenerationState:
 
     @property
     def current(self) -> Pass:
-        """The round that is running."""
+        """The pass that is running."""
         return self.passes[-1]
 
     @property
     def text(self) -> str:
-        """Of the current round; of the one before as long as there is nothing to see of the current one."""
+        """The text of the current pass, or of the one before as long as the current one has no text."""
         seen = len(self.passes) == 1 or any((*self.current.outputs, *self.current.partial))
         return self.passes[-1 if seen else -2].text
 
     @property
     def final(self) -> Pass:
-        """The last round; the one before where the last did not come to its end: half a merge loses a half."""
+        """The last pass, or the one before if the last is not complete: half a merge would lose the other half."""
         return self.passes[-1 if self.current.complete or len(self.passes) == 1 else -2]
 
 
 BATCH_PIECES = 8
-"""Sentences, parts or requests that are generated together, for each use."""
+"""Sentences, parts or requests that are generated together, for each variant."""
 CHOSEN_TOGETHER = 8
 """Rows whose candidates are scored together."""
 _WORST_FIRST: tuple[StopReason, ...] = ("stopped", "time", "context", "length", "loop", "stop string", "end")
@@ -114,7 +113,7 @@ class RequestRunner:
         self._new_tokens = 0
         self._batch_size = 0
         self._done = 0
-        """Pieces of the rounds before this one."""
+        """Pieces of the passes before this one."""
         self._ended: StopReason | None = None
         """Set when time or the person ends it before all pieces are done."""
 
@@ -126,7 +125,7 @@ class RequestRunner:
             states += [GenerationState(asked, variant, [Pass(pieces)]) for variant in self._variants]
         active, shown = states, states[: len(self._variants)]
         most = max(len(state.current.pieces.texts) for state in states)
-        for number in range(most + 1):  # every round has fewer pieces than the one before
+        for number in range(most + 1):  # every pass has fewer pieces than the one before
             with _closing(self._pass(active, number)) as steps:
                 for done, total, stage in steps:
                     yield self._progress(shown, done, total, stage)
@@ -145,7 +144,7 @@ class RequestRunner:
         return True
 
     def _pass(self, active: Sequence[GenerationState], number: int) -> Generator[tuple[int, int, str]]:
-        """Batches of all active strands together; gives pieces done, pieces in all, and the stage in words."""
+        """Answer one pass of all active states together; yields pieces done, pieces in all, and the stage in words."""
         all_pieces = [state.current.pieces for state in active]
         size = max(len(pieces.texts) for pieces in all_pieces)
         total = self._done + size + max(pieces.later for pieces in all_pieces)
@@ -189,7 +188,7 @@ class RequestRunner:
         jobs: Sequence[tuple[GenerationState, int]],
         prompts: Sequence[Prompt],
         last: Snapshot,
-        found: Sequence[Completion],
+        searched: Sequence[Completion],
     ) -> Generator[Snapshot]:
         """`last` with what was chosen among the candidates of each row, and signs of life while that takes time."""
         completions: list[Completion] = []
@@ -201,17 +200,17 @@ class RequestRunner:
                 prompt,
                 completion,
             )
-            for (state, index), prompt, completion in zip(jobs, prompts, found, strict=True)
+            for (state, index), prompt, completion in zip(jobs, prompts, searched, strict=True)
         ]
         for start in range(0, len(rows), CHOSEN_TOGETHER):
             part = slice(start, start + CHOSEN_TOGETHER)
             chosen = self._chooser.choose(rows[part])
-            for (state, _), each in zip(jobs[part], chosen, strict=True):
-                state.current.alternatives.append(each.alternatives)
-                state.current.probabilities.append(each.mean_probability)
-                state.current.withheld.append(each.withheld)
-            completions += [each.completion for each in chosen]
-            if any(each.alternatives for each in chosen):
+            for (state, _), choice in zip(jobs[part], chosen, strict=True):
+                state.current.alternatives.append(choice.alternatives)
+                state.current.probabilities.append(choice.mean_probability)
+                state.current.withheld.append(choice.withheld)
+            completions += [choice.completion for choice in chosen]
+            if any(choice.alternatives for choice in chosen):
                 yield replace(last, completions=None)
         yield replace(last, completions=tuple(completions))
 
@@ -234,12 +233,12 @@ class RequestRunner:
 
     def _take(self, jobs: Sequence[tuple[GenerationState, int]], snapshot: Snapshot) -> None:
         for state in {id(state): state for state, _ in jobs}.values():
-            rows, current = [at for at, job in enumerate(jobs) if job[0] is state], state.current
+            rows, current = [row for row, job in enumerate(jobs) if job[0] is state], state.current
             if snapshot.completions is None:
-                texts = (self._task.kept(snapshot.texts[at], state.asked.request.options) for at in rows)
+                texts = (self._task.kept(snapshot.texts[row], state.asked.request.options) for row in rows)
                 current.partial = [self._task.clean(text) for text in texts]
                 continue
-            completions = [snapshot.completions[at] for at in rows]
+            completions = [snapshot.completions[row] for row in rows]
             ends = [completion.seconds for completion in completions]
             known = [end for end in ends if end is not None]
             state.seconds = self._batch_at + max(known) if len(known) == len(ends) else self._seconds
@@ -265,7 +264,7 @@ class RequestRunner:
 
     def _result(self, state: GenerationState) -> Result:
         request, read, final = state.asked.request, state.asked.read, state.final
-        completions = [completion for each in state.passes for completion in each.completions]
+        completions = [completion for one_pass in state.passes for completion in one_pass.completions]
         reasons = {completion.stop_reason for completion in completions}
         if self._ended and not state.current.complete:
             reasons.add(self._ended)
@@ -313,7 +312,7 @@ class RequestRunner:
 
 
 def row_seed(seed: int, number: int, index: int) -> int:
-    """The seed of one piece of a round: the request's own for the first, others far from it and from each other."""
+    """Return the seed of one piece of a pass: the request's own for the first, others far from it and from each other."""
     return (seed + 0x9E3779B1 * index + 0x85EBCA77 * number) % (MAX_SEED + 1)
 
 

@@ -18,8 +18,7 @@ from phi2demo.tasks.receipt import Receipt, make_receipt
 from phi2demo.tasks.request import Request
 from phi2demo.tasks.request_runner import BATCH_PIECES, RequestRunner
 from phi2demo.tasks.result import Progress, Result
-from phi2demo.tasks.task import AnyTask, CheckedRequest
-from phi2demo.tasks.token_budget import prompt_limit_of
+from phi2demo.tasks.task import AnyTask, CheckedRequest, prompt_limit_of
 
 NEUTRAL_BEFORE = {"guidance_scale": 1.0}
 """Options of older versions, with the value at which they changed nothing."""
@@ -168,7 +167,7 @@ def request_of(receipt: Receipt) -> Request:
 
 
 def _variant_of(receipt: Receipt, info: ModelInfo) -> tuple[Variant | None, bool]:
-    """Under which use the adapter that a receipt names is loaded, if it is, and whether that is sure."""
+    """Return the variant that is the adapter of a receipt, None where it is not loaded, and whether that is certain."""
     if receipt.variant == "base":
         return "base", True
     seats = [
@@ -183,7 +182,7 @@ def _variant_of(receipt: Receipt, info: ModelInfo) -> tuple[Variant | None, bool
 
 def _another_model(receipt: Receipt, info: ModelInfo) -> ModelError:
     seats = [info.adapter_of(variant) for variant in info.variants if variant != "base"]
-    wanted = _named(receipt.base, receipt.base_revision, (receipt.adapter, receipt.adapter_revision))
+    named = _named(receipt.base, receipt.base_revision, (receipt.adapter, receipt.adapter_revision))
     loaded = _named(info.base, info.base_revision, *seats)
     how = " with --adapter or --second-adapter" if receipt.variant == "second" else ""
     weights, _, settings = (receipt.adapter_revision or "").partition("-")
@@ -197,7 +196,7 @@ def _another_model(receipt: Receipt, info: ModelInfo) -> ModelError:
         why = (
             " The adapter's weights are the same, its settings in adapter_config.json (lora_alpha or another) are not."
         )
-    return ModelError(f"The receipt is of {wanted}; loaded is {loaded}.{why} Start with the former{how} to replay it.")
+    return ModelError(f"The receipt is of {named}; loaded is {loaded}.{why} Start with the former{how} to replay it.")
 
 
 def _named(base: str, base_revision: str, *adapters: tuple[str | None, str | None]) -> str:

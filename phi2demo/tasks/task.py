@@ -1,4 +1,4 @@
-"""What a task is, and what goes in and comes out of it. Knows nothing of torch or of the page."""
+"""A task: its prompts, its limits, the check of its requests. Knows nothing of torch or of the page."""
 
 import secrets
 from abc import ABC, abstractmethod
@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from phi2demo.data.checks import check_choice, check_text
 from phi2demo.data.cleaning import clean, looks_changed
-from phi2demo.engine.engine import END_OF_TEXT, MAX_SEED, GenerationOptions, Variant
+from phi2demo.engine.engine import END_OF_TEXT, MAX_SEED, Engine, GenerationOptions, Variant
 from phi2demo.errors import InputError, SettingsError
 from phi2demo.tasks.casing import without_capitals
 from phi2demo.tasks.confidence import Grounds
@@ -40,7 +40,7 @@ class Pieces:
     """Answers so far (possibly fewer than the texts) to one text."""
     noun: str = "part"
     later: int = 0
-    """At most this many pieces are expected in the rounds after this one: for the progress bar only."""
+    """At most this many pieces follow in later passes: for the progress bar only."""
 
 
 QUOTED = 80
@@ -77,7 +77,7 @@ class Task(ABC, Generic[O]):
     stop: ClassVar[tuple[str, ...]] = ("\nInstruct:", "\nOutput:")
     """What a model trained on the template would go on with."""
     plain_stop: ClassVar[tuple[str, ...]] = ("\n",)
-    """Where the answer in the plain form ends."""
+    """Strings that end the answer to a plain prompt."""
 
     @abstractmethod
     def instruction(self, text: str, options: O) -> str:
@@ -135,7 +135,7 @@ class Task(ABC, Generic[O]):
         return Pieces((text,), join=lambda outputs: "".join(outputs[:1]))
 
     def next_pieces(self, outputs: Sequence[str], options: O, budget: PromptLimit) -> Pieces | None:
-        """A further round over the answers (summaries of summaries), or None where they are the result."""
+        """Return the pieces of a further pass over the answers (summaries of summaries); None where they are the result."""
         return None
 
     def reverse(self, options: O) -> O | None:
@@ -239,3 +239,48 @@ class CheckedRequest:
 def _quoted(line: str) -> str:
     line = line.strip()
     return line if len(line) <= QUOTED else f"{line[:QUOTED].rstrip()} …"
+
+
+COUNTED_CHARACTERS = 100_000
+"""The pieces of a longer text are not counted: that takes seconds, and the page counts at every key."""
+
+
+@dataclass(frozen=True)
+class TokenBudget:
+    """How many tokens a text has, and how many it may have."""
+
+    tokens: int
+    """Of the text as the model reads it."""
+    limit: int | None = None
+    """The most tokens that the text may have; None where a longer one is read in pieces."""
+    pieces: int | None = None
+    """Into how many pieces the text is cut; None where they were not counted."""
+    noun: str = "piece"
+    """What a piece is."""
+
+
+def prompt_limit_of(engine: Engine, task: AnyTask, generation: GenerationOptions) -> PromptLimit:
+    """Return how many tokens a prompt may have: the context without the tokens that are kept for the output."""
+    context = engine.info.context
+    if task.labels:
+        return PromptLimit(
+            engine.count_tokens, context - max(engine.count_tokens(f" {label}") for label in task.labels) - 1
+        )
+    reserved = min(generation.max_new_tokens, context // 2)
+    return PromptLimit(engine.count_tokens, context - reserved, reserved)
+
+
+def token_budget_for(engine: Engine, task: AnyTask, request: Request) -> TokenBudget:
+    """Return the token budget of a request, which need not be checked yet."""
+    read, budget = task.read(request), prompt_limit_of(engine, task, request.generation)
+    tokens = engine.count_tokens(read.text)
+    if not task.splits:
+        around = engine.count_tokens(task.prompt(read.text, read.options)) - tokens
+        return TokenBudget(tokens, max(0, budget.tokens - around))
+    if len(read.text) > COUNTED_CHARACTERS:
+        return TokenBudget(tokens)
+    try:
+        pieces = task.pieces(read.text, read.options, budget)
+    except InputError:  # the message comes when the request is checked
+        return TokenBudget(tokens)
+    return TokenBudget(tokens, None, len(pieces.texts), pieces.noun)

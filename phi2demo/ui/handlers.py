@@ -21,8 +21,7 @@ from phi2demo.settings import LONGEST_S
 from phi2demo.tasks.receipt import Receipt
 from phi2demo.tasks.result import Progress, Result
 from phi2demo.tasks.run import SETTINGS_UNKNOWN, Assistant, check, task_named
-from phi2demo.tasks.task import CheckedRequest
-from phi2demo.tasks.token_budget import TokenBudget, token_budget_for
+from phi2demo.tasks.task import CheckedRequest, TokenBudget, token_budget_for
 from phi2demo.tasks.translation import TranslationOptions
 from phi2demo.ui import markup
 from phi2demo.ui.alternatives import alternatives

@@ -7,7 +7,7 @@ from typing import Literal
 from phi2demo.tasks.receipt import Receipt
 from phi2demo.tasks.request import PROMPT_STYLES
 from phi2demo.tasks.result import Progress, Result
-from phi2demo.tasks.token_budget import TokenBudget
+from phi2demo.tasks.task import TokenBudget
 
 Kind = Literal["idle", "waiting", "running", "done", "stopped", "error"]
 

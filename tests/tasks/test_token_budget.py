@@ -11,7 +11,7 @@ from phi2demo.tasks import TASKS
 from phi2demo.tasks.question_answering import QuestionOptions
 from phi2demo.tasks.request import Request, TaskOptions
 from phi2demo.tasks.run import Assistant, check
-from phi2demo.tasks.token_budget import COUNTED_CHARACTERS, TokenBudget, token_budget_for
+from phi2demo.tasks.task import COUNTED_CHARACTERS, TokenBudget, token_budget_for
 from tests.tasks.scripted import INFO, ScriptedEngine
 
 SMALL = replace(INFO, context=60)
