@@ -25,8 +25,8 @@ from phi2demo.training.settings import FinetuneSettings, LoopSettings, PretrainS
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-Kind = Literal["pretraining", "finetuning"]
-KINDS: tuple[Kind, ...] = ("pretraining", "finetuning")
+StageKind = Literal["pretraining", "finetuning"]
+STAGE_KINDS: tuple[StageKind, ...] = ("pretraining", "finetuning")
 
 CURVE_POINTS = 200
 """Most points of a recorded loss curve."""
@@ -35,7 +35,7 @@ PACKAGES = ("torch", "transformers", "peft", "accelerate", "tokenizers")
 
 
 @dataclass(frozen=True)
-class Point:
+class CurvePoint:
     """A point of the loss curve."""
 
     step: int
@@ -60,7 +60,7 @@ class Validation:
 class Stage:
     """One training run. What it did not record is None or empty."""
 
-    kind: Kind
+    kind: StageKind
     settings: dict[str, Any]
     """Options of the command and settings of the loop, with the learning rate that was used; folders by name only."""
     steps: int | None
@@ -79,7 +79,7 @@ class Stage:
     tasks: dict[str, float] = field(default_factory=dict)
     """In finetuning, share of the examples of each task."""
     cleaning: tuple[CleaningReport, ...] = ()
-    curve: tuple[Point, ...] = ()
+    curve: tuple[CurvePoint, ...] = ()
     validations: tuple[Validation, ...] = ()
     emissions: Emissions | None = None
 
@@ -112,7 +112,7 @@ class Record:
 
 
 def make_stage(
-    kind: Kind,
+    kind: StageKind,
     settings: PretrainSettings | FinetuneSettings,
     loop: LoopSettings,
     state: TrainingState,
@@ -157,7 +157,7 @@ def write_record(folder: Path, record: Record) -> Path:
 
 def read_record(folder: Path) -> Record | None:
     """Read the record in a folder; None if there is none. Raises DataError if it is malformed."""
-    for kind in KINDS:
+    for kind in STAGE_KINDS:
         path = folder / f"{kind}.json"
         if path.is_file():
             try:
@@ -171,11 +171,11 @@ def read_record(folder: Path) -> Record | None:
     return None
 
 
-def read_curve(log: Path) -> tuple[tuple[Point, ...], tuple[Validation, ...]]:
+def read_curve(log: Path) -> tuple[tuple[CurvePoint, ...], tuple[Validation, ...]]:
     """Return the loss curve in a `log.jsonl`, thinned to `CURVE_POINTS`, and all validations."""
     rows = read_log(log)
     points = [
-        Point(row["step"], row["tokens"], row["loss"], row["learning_rate"], row.get("tokens_per_s"))
+        CurvePoint(row["step"], row["tokens"], row["loss"], row["learning_rate"], row.get("tokens_per_s"))
         for row in rows
         if "loss" in row
     ]
@@ -183,7 +183,7 @@ def read_curve(log: Path) -> tuple[tuple[Point, ...], tuple[Validation, ...]]:
     return thin(points), validations
 
 
-def thin(points: list[Point], limit: int = CURVE_POINTS) -> tuple[Point, ...]:
+def thin(points: list[CurvePoint], limit: int = CURVE_POINTS) -> tuple[CurvePoint, ...]:
     """Return at most `limit` of the points, evenly spaced, with the first and the last."""
     if len(points) <= limit:
         return tuple(points)
@@ -193,7 +193,7 @@ def thin(points: list[Point], limit: int = CURVE_POINTS) -> tuple[Point, ...]:
 _RECORD = TypeAdapter(Record)
 
 
-def _read_flat(content: dict[str, Any], kind: Kind, folder: Path) -> Record:
+def _read_flat(content: dict[str, Any], kind: StageKind, folder: Path) -> Record:
     """Read the earlier format without stages; what it lacks is taken from the files beside it."""
     curve, validations = read_curve(folder / "log.jsonl")
     settings = dict(content["settings"])

@@ -11,7 +11,7 @@ from phi2demo.data.corpus import CleaningReport
 from phi2demo.emissions.footprint import Hardware, estimate
 from phi2demo.evaluation.reports import parse_report
 from phi2demo.tasks.declared import AdapterTasks
-from phi2demo.training.record import Kind, Point, Record, Stage, Validation
+from phi2demo.training.record import CurvePoint, Record, Stage, StageKind, Validation
 
 HARDWARE = Hardware("Some CPU", cores=2, memory_gb=3.0)
 
@@ -116,7 +116,7 @@ def write_report(path: Path, **changes: Any) -> Path:
     return path
 
 
-def stage(kind: Kind = "pretraining", **changes: Any) -> Stage:
+def stage(kind: StageKind = "pretraining", **changes: Any) -> Stage:
     told: dict[str, Any] = {
         "kind": kind,
         "settings": {"learning_rate": 0.003, "schedule": "linear", "seed": 7, "start": None},
@@ -129,7 +129,7 @@ def stage(kind: Kind = "pretraining", **changes: Any) -> Stage:
         "versions": {"torch": "2.13.0"},
         "weights": {"tatoeba.en-de": 0.75, "letters": 0.25},
         "cleaning": (CleaningReport("tatoeba.en-de", "translation", {"train": 1234}, {"duplicate": 56}),),
-        "curve": (Point(20, 2000, 5.0, 0.003), Point(40, 4000, 4.0, 0.001)),
+        "curve": (CurvePoint(20, 2000, 5.0, 0.003), CurvePoint(40, 4000, 4.0, 0.001)),
         "validations": (Validation(20, {"all": 5.1, "letters": 5.25}), Validation(40, {"all": 4.1, "letters": 4.25})),
     }
     emissions = estimate(HARDWARE, changes.get("hours", 2.0), region="France")

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import pytest
 
 from phi2demo.cards.loss_curve import HEIGHT, WIDTH, draw_curve
-from phi2demo.training.record import Point, Record, Validation
+from phi2demo.training.record import CurvePoint, Record, Validation
 from tests.cards.reports import stage
 
 NAMESPACE = "{http://www.w3.org/2000/svg}"
@@ -54,7 +54,7 @@ def test_it_is_for_light_and_dark_pages() -> None:
     ("tokens", "unit"), [(40, "tokens seen"), (4_000_000, "millions"), (4_000_000_000, "billions")]
 )
 def test_tokens_have_a_unit(tokens: int, unit: str) -> None:
-    curve = (Point(1, tokens // 2, 3.0, 0.1), Point(2, tokens, 2.0, 0.1))
+    curve = (CurvePoint(1, tokens // 2, 3.0, 0.1), CurvePoint(2, tokens, 2.0, 0.1))
     texts = [text.text or "" for text in draw(stage(curve=curve, tokens=tokens)).iter(f"{NAMESPACE}text")]
     assert any(text.endswith(unit) for text in texts)
     assert all(re.fullmatch(r"[\d.]{1,5}", text) for text in texts if text[:1].isdigit())
@@ -65,5 +65,5 @@ def test_no_curve_no_picture() -> None:
 
 
 def test_a_loss_that_stays_is_drawn_too() -> None:
-    curve = (Point(1, 10, 3.0, 0.1), Point(2, 20, 3.0, 0.1))
+    curve = (CurvePoint(1, 10, 3.0, 0.1), CurvePoint(2, 20, 3.0, 0.1))
     assert len(list(draw(stage(curve=curve, validations=())).iter(f"{NAMESPACE}polyline"))) == 1

@@ -11,21 +11,21 @@ from phi2demo.training.settings import FinetuneSettings, PretrainSettings
 
 
 @pytest.fixture
-def given(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The settings that the commands would train with."""
+def used_settings(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Collect the settings that the commands would train with."""
     seen: list[Any] = []
     for module, name in ((pretraining, "pretrain"), (finetuning, "finetune")):
         monkeypatch.setattr(module, name, lambda settings: seen.append(settings) or settings.output)
     return seen
 
 
-def test_what_is_given_reaches_the_settings(given: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+def test_given_options_reach_the_settings(used_settings: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
     arguments = (
         "--data d --output o --preset mini --start b --tokens 9 --optimizer adamw --mix prose=2 --mix wmt=0.5 "
         "--checkpoint-minutes 1 --compile"
     )
     assert train.main("pretrain", arguments.split()) == 0
-    (settings,) = given
+    (settings,) = used_settings
     assert settings == PretrainSettings(
         Path("d"),
         Path("o"),
@@ -40,11 +40,11 @@ def test_what_is_given_reaches_the_settings(given: list[Any], capsys: pytest.Cap
     assert capsys.readouterr().err == "saved in o\n"
 
 
-def test_what_is_not_given_stays_the_default(given: list[Any]) -> None:
+def test_other_settings_keep_their_defaults(used_settings: list[Any]) -> None:
     for arguments in ("--steps 3", "--epochs 0.5 --targets q_proj,v_proj --schedule linear"):
         train.main("finetune", f"--data d --output o {arguments}".split())
-    assert given[0] == FinetuneSettings(Path("d"), Path("o"), steps=3)
-    assert given[1] == FinetuneSettings(
+    assert used_settings[0] == FinetuneSettings(Path("d"), Path("o"), steps=3)
+    assert used_settings[1] == FinetuneSettings(
         Path("d"), Path("o"), epochs=0.5, targets=("q_proj", "v_proj"), schedule="linear"
     )
 
@@ -59,13 +59,13 @@ def test_what_is_not_given_stays_the_default(given: list[Any]) -> None:
         ("--data d --output o", "--steps, or --epochs"),
     ],
 )
-def test_wrong_arguments(given: list[Any], arguments: str, message: str) -> None:
+def test_wrong_options_are_refused(used_settings: list[Any], arguments: str, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         train.main("finetune", arguments.split())
-    assert given == []
+    assert used_settings == []
 
 
-def test_help_says_what_the_docstrings_say(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_help_shows_the_docstrings_of_the_fields(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         train.main("finetune", ["--help"])
     printed = " ".join(capsys.readouterr().out.split())

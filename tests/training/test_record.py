@@ -133,7 +133,7 @@ def test_a_record_whose_tokens_are_no_count_is_refused(tmp_path: Path, tokens: o
 
 @pytest.mark.parametrize("count", [0, 1, 199, 200, 201, 5000])
 def test_a_thinned_curve_keeps_its_ends(count: int) -> None:
-    points = [record.Point(step, step * 10, 1.0, 0.1) for step in range(count)]
+    points = [record.CurvePoint(step, step * 10, 1.0, 0.1) for step in range(count)]
     thinned = record.thin(points)
     assert len(thinned) == min(count, record.CURVE_POINTS)
     assert thinned[:1] + thinned[-1:] == tuple(points[:1] + points[-1:])
