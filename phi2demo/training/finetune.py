@@ -174,7 +174,7 @@ def save(
 def text_languages(sources: Sequence[Source], task: str) -> tuple[str, ...]:
     """Return the codes of the languages of a task's training texts.
 
-    Empty if they cannot be told, or if one of them has no name in the app: a list without it would be wrong.
+    Empty if they cannot be detected, or if one of them has no name in the app: a list without it would be wrong.
     """
     field = TEXT_FIELDS[task]
     sampled_rows = chain.from_iterable(
