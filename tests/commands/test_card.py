@@ -86,7 +86,7 @@ def test_an_audit_is_told_where_it_is_of_these_weights(tiny_base: Path, tmp_path
     with pytest.raises(DataError, match=r"audit\.json was measured on other weights than tiny-base\."):
         card("--model", tiny_base, "--audit", path, output=tmp_path / "card")
     path.write_text("[]")
-    with pytest.raises(DataError, match="is no report of an audit"):
+    with pytest.raises(DataError, match="is not the report of an audit"):
         card("--model", tiny_base, "--audit", path, output=tmp_path / "card")
 
 
