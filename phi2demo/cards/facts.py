@@ -13,7 +13,7 @@ from phi2demo.data.languages import LANGUAGES
 from phi2demo.emissions.footprint import WORLD, Emissions, Hardware, estimate
 from phi2demo.evaluation.report import Report
 from phi2demo.tasks.declared import AdapterTasks
-from phi2demo.training.instructions import KINDS_TAUGHT
+from phi2demo.training.instructions import FINETUNING_KINDS
 from phi2demo.training.record import Record, Stage
 
 NOT_STATED = "Not stated"
@@ -165,7 +165,7 @@ def trained_on(record: Record) -> list[str]:
         if stage.weights:
             names |= dict.fromkeys(stage.weights)
         else:
-            kinds = KINDS_TAUGHT if stage.kind == "finetuning" else KINDS
+            kinds = FINETUNING_KINDS if stage.kind == "finetuning" else KINDS
             used = (report.name for report in stage.cleaning if report.kept.get("train") and report.kind in kinds)
             names |= dict.fromkeys(used)
     return list(names)

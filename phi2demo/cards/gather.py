@@ -26,7 +26,7 @@ from phi2demo.evaluation.report import Report
 from phi2demo.evaluation.reports import read_report
 from phi2demo.settings import ASSETS, ModelSettings
 from phi2demo.tasks.declared import read_adapter_tasks
-from phi2demo.training.record import read
+from phi2demo.training.record import read_record
 
 SHIPPED_SET = ASSETS / "evaluation" / "set"
 """The demo's own evaluation data."""
@@ -81,10 +81,10 @@ def facts_of(model_plan: ModelPlan, *, name: str | None = None, recorded: bool =
     Raises DataError where a record is malformed.
     """
     folder = model_plan.adapter_folder
-    base_record = read(model_plan.base_folder) if recorded else None
+    base_record = read_record(model_plan.base_folder) if recorded else None
     return Facts(
         model=_model(model_plan, name),
-        record=(read(folder) if recorded else None) if folder else base_record,
+        record=(read_record(folder) if recorded else None) if folder else base_record,
         base_record=base_record if folder else None,
     )
 

@@ -26,7 +26,7 @@ def write_card(argv: Sequence[str]) -> int:
     from phi2demo.cards.card import make_card
     from phi2demo.cards.gather import Inputs, gather
     from phi2demo.emissions.footprint import check_region
-    from phi2demo.training.record import write
+    from phi2demo.training.record import write_record
 
     options = _card_parser().parse_args(argv)
     if options.model is None and options.adapter is None:
@@ -52,7 +52,7 @@ def write_card(argv: Sequence[str]) -> int:
         for name, text in {**card.pictures, "README.md": card.text}.items():
             (folder / name).write_text(text, encoding="utf-8")
         if facts.record:
-            write(folder, facts.record)
+            write_record(folder, facts.record)
     except OSError as error:
         raise SettingsError(
             f"Nothing can be written into --output {folder} ({error.strerror}). Give a folder that can be written into."

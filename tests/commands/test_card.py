@@ -17,7 +17,7 @@ from phi2demo.engine.sources import find_adapter
 from phi2demo.engine.weights import fingerprint
 from phi2demo.errors import DataError, SettingsError
 from phi2demo.settings import EMBEDDED_ADAPTER, EMBEDDED_MODEL, ModelSettings
-from phi2demo.training.record import Record, read, write
+from phi2demo.training.record import Record, read_record, write_record
 
 from ..cards.reports import AUDIT, stage, write_report
 
@@ -40,12 +40,12 @@ def test_the_card_of_an_adapter(tiny_base: Path, tiny_adapter: Path, tmp_path: P
 
 def test_the_card_of_a_base_with_its_record(tiny_base: Path, tmp_path: Path) -> None:
     base = copy(tiny_base, tmp_path / "base")
-    write(base, Record((stage(),)))
+    write_record(base, Record((stage(),)))
     text = card("--model", base, "--author", "Ada Example", "--region", "Norway", output=tmp_path / "card")
     assert "**Developed by:** Ada Example" in text
     assert "Norway, 30.1 g/kWh" in text
     assert (tmp_path / "card" / "loss.svg").read_text().startswith("<svg ")
-    assert read(tmp_path / "card") == read(base)
+    assert read_record(tmp_path / "card") == read_record(base)
 
 
 def test_figures_are_those_of_the_report(tiny_base: Path, tmp_path: Path) -> None:
