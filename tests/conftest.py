@@ -21,7 +21,7 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from transformers import PhiForCausalLM
 
     from phi2demo.training.settings import PRESETS
-    from phi2demo.training.tokenizer import train_tokenizer
+    from phi2demo.training.token_streams import train_tokenizer
 
     folder = tmp_path_factory.mktemp("models") / "tiny-base"
     preset = PRESETS["tiny"]

@@ -1,4 +1,4 @@
-"""Sampled generations for a card: prompts from a file, a seed for each, and what the model made of them, unpicked."""
+"""Answers that a card shows: sampled generations, all of them, and the worst answers of an evaluation."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -11,9 +11,10 @@ from phi2demo.data.rows import read_rows
 from phi2demo.data.test_sets import Item, TestSet, read_test_sets
 from phi2demo.engine.engine import Engine, Variant
 from phi2demo.errors import DataError
+from phi2demo.evaluation.examples import ITEM_METRICS
 from phi2demo.evaluation.metrics import Metric, metrics_for
 from phi2demo.evaluation.outputs import read_outputs
-from phi2demo.evaluation.report import read_report
+from phi2demo.evaluation.reports import read_report
 from phi2demo.evaluation.systems import asked_of
 from phi2demo.settings import ASSETS
 from phi2demo.tasks.declared import AdapterTasks
@@ -28,16 +29,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Sample:
-    """A prompt and what the model went on with."""
+    """A prompt and the text that the model continued it with."""
 
     prompt: str
     seed: int
     text: str
     variant: str = ""
-    """finetuned or base; empty where it is not told."""
+    """finetuned or base; empty where the file does not say."""
 
     def to_json(self) -> str:
-        """A line of what `read_samples` reads."""
+        """Write a line that `read_samples` reads."""
         return json.dumps(asdict(self), ensure_ascii=False)
 
 
@@ -53,9 +54,9 @@ class Failure:
 
 
 def make_samples(engine: Engine, prompts: Sequence[str], adapter_tasks: AdapterTasks) -> Iterator[Sample]:
-    """Go on with each prompt by the options that the generation tab starts with; the seeds are 0, 1, 2, ...
+    """Continue each prompt with the default options of the generation tab; the seeds are 0, 1, 2, ...
 
-    Finetuned model and bare base alike are asked as the app asks them.
+    Finetuned model and base are both asked as in the app.
     """
     chosen = adapter_tasks.generation("generation")
     variant: Variant = "base" if engine.info.adapter is None else "finetuned"
@@ -66,73 +67,69 @@ def make_samples(engine: Engine, prompts: Sequence[str], adapter_tasks: AdapterT
 
 
 def read_prompts(path: Path = PROMPTS) -> list[str]:
-    """The prompts of a JSON-lines file, in its order; DataError where it is none."""
+    """Read the prompts of a JSON-lines file, in order; DataError for a line without a prompt."""
     return _read(path, lambda row: str(row["prompt"]))
 
 
 def read_samples(path: Path) -> list[Sample]:
-    """As `make_samples` gives them; DataError for a line that is no sample."""
+    """Read samples as `make_samples` makes them; DataError for a line that is not a sample."""
     return _read(path, lambda row: Sample(row["prompt"], int(row["seed"]), row["text"], str(row.get("variant", ""))))
 
 
 def read_failures(path: Path) -> list[Failure]:
-    """Lines with input, output, reference and a note; DataError for a line that is none."""
+    """Read lines with input, output, reference and a note; DataError for a line without them."""
     return _read(path, lambda row: Failure(row["input"], row["output"], row["reference"], row.get("note", "")))
 
 
 def _read(path: Path, make: Callable[[dict[str, Any]], T]) -> list[T]:
-    found = []
+    values = []
     for number, row in read_rows(path):
         try:
-            found.append(make(row))
+            values.append(make(row))
         except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{path}, line {number}: {error!r}. Mend or remove it.") from error
-    if not found:
+            raise DataError(f"{path}, line {number}: {error!r}. Correct or remove it.") from error
+    if not values:
         raise DataError(f"{path} holds no lines. Add some.")
-    return found
+    return values
 
 
 COUNT = 3
-_BY_EXAMPLE = ("chrf", "rougeL", "f1", "accuracy")
-"""Metrics that say something of one example; the first that a measure has ranks its answers."""
 
 
 def choose_failures(reports: Sequence[Path], data: Path, *, adapter: bool = True, count: int = COUNT) -> list[Failure]:
-    """The worst answers that `evaluate` kept beside its reports, to the items in `data`, at most one of each task.
+    """Choose the worst answers that `evaluate` kept beside its reports, to the items in `data`, at most one of each task.
 
-    An adapter's own where there are some, else the base's in its plain form. Of answers that are equally bad, the one
-    with the longest reference is taken. Raises DataError where no report is of the files in `data`.
+    They are the finetuned model's where a report has some, else the base's in its plain form. Of equally bad answers the
+    one with the longest reference is chosen. Raises DataError where no report is of the files in `data`.
     """
     worst: dict[str, Failure] = {}
-    for report in reports:
-        told = read_report(report)
-        test_sets = {test_set.name: test_set for test_set in read_test_sets(data, split=told["settings"]["split"])[0]}
-        for row in told["test_sets"]:
-            test_set = test_sets.get(row["name"])
-            if test_set is None or test_set.task in worst or test_set.file.sha256 != row["data"]["sha256"]:
+    for report_path in reports:
+        report = read_report(report_path)
+        test_sets = {test_set.name: test_set for test_set in read_test_sets(data, split=report.settings.split)[0]}
+        for result in report.test_sets:
+            test_set = test_sets.get(result.name)
+            if test_set is None or test_set.task in worst or test_set.file.sha256 != result.data.sha256:
                 continue
-            finetuned = adapter and any("finetuned" in figure["scores"] for figure in row["figures"])
+            finetuned = adapter and any("finetuned" in figure.scores for figure in result.figures)
             system = "finetuned" if finetuned else "base_plain"
-            path = report.parent / "outputs" / f"{test_set.name}.{system}.jsonl"
-            metric = _metric(test_set)
-            if metric is not None and path.is_file():
-                worst[test_set.task] = _worst(test_set, metric, read_outputs(path))
+            path = report_path.parent / "outputs" / f"{test_set.name}.{system}.jsonl"
+            if test_set.kind in ITEM_METRICS and path.is_file():
+                worst[test_set.task] = _worst(test_set, read_outputs(path))
     if not worst:
         raise DataError(f"No report has answers to the items in {data}. Run python -m phi2demo evaluate on them.")
     return list(worst.values())[:count]
 
 
-def _metric(test_set: TestSet) -> Metric | None:
-    found = {metric.name: metric for metric in metrics_for(test_set.kind, [item.references for item in test_set.items])}
-    return next((found[name] for name in _BY_EXAMPLE if name in found), None)
-
-
-def _worst(test_set: TestSet, metric: Metric, outputs: dict[int, str]) -> Failure:
+def _worst(test_set: TestSet, outputs: dict[int, str]) -> Failure:
     items = [item for item in test_set.items if item.index in outputs]
+    metrics = metrics_for(test_set.kind, [item.references for item in items])
+    metric = next(metric for metric in metrics if metric.name == ITEM_METRICS[test_set.kind][0])
     scores = _scores(metric, items, outputs)
-    at = min(range(len(items)), key=lambda at: (scores[at], -len(items[at].references[0]), at))
-    item = items[at]
-    note = f"{test_set.task.replace('_', ' ').capitalize()}, {metric.title} {scores[at]:.1f}: the worst of {len(items)}"
+    worst = min(range(len(items)), key=lambda index: (scores[index], -len(items[index].references[0]), index))
+    item = items[worst]
+    note = (
+        f"{test_set.task.replace('_', ' ').capitalize()}, {metric.title} {scores[worst]:.1f}: the worst of {len(items)}"
+    )
     return Failure(_asked(item, test_set.task), outputs[item.index] or "(nothing)", item.references[0], note)
 
 

@@ -1,4 +1,4 @@
-"""Gather a card's facts from the files of a model and from reports. Loads no weights and writes nothing."""
+"""The facts of a card, gathered from the files of a model and from reports. Loads no weights and writes nothing."""
 
 import json
 from collections.abc import Mapping
@@ -22,10 +22,11 @@ from phi2demo.engine.revisions import (
 from phi2demo.engine.sources import Source
 from phi2demo.engine.weights import count, read_json, read_shapes
 from phi2demo.errors import DataError, SettingsError
-from phi2demo.evaluation.report import read_report
+from phi2demo.evaluation.report import Report
+from phi2demo.evaluation.reports import read_report
 from phi2demo.settings import ASSETS, ModelSettings
 from phi2demo.tasks.declared import read_adapter_tasks
-from phi2demo.training.record import read
+from phi2demo.training.record import read_record
 
 SHIPPED_SET = ASSETS / "evaluation" / "set"
 """The demo's own evaluation data."""
@@ -33,7 +34,7 @@ SHIPPED_SET = ASSETS / "evaluation" / "set"
 
 @dataclass(frozen=True)
 class Inputs:
-    """Which files a card is written from."""
+    """The files that a card is written from."""
 
     model: ModelSettings
     """A base alone, or with an adapter, which the card is then about."""
@@ -54,19 +55,19 @@ class Inputs:
 
 
 def gather(inputs: Inputs) -> Facts:
-    """All that a card says. Raises ModelError for a model that cannot be used, DataError for a file that cannot.
+    """Gather all facts of a card.
 
-    A report that was measured on other weights is refused.
+    Raises ModelError for a model that cannot be used, DataError for a file that cannot be used or a report on other weights.
     """
-    found = plan(inputs.model)
+    model_plan = plan(inputs.model)
     return replace(
-        facts_of(found, name=inputs.name),
-        reports=[_report(path, found) for path in inputs.reports],
-        audit=_audit(inputs.audit, found) if inputs.audit else None,
+        facts_of(model_plan, name=inputs.name),
+        reports=[_report(path, model_plan) for path in inputs.reports],
+        audit=_audit(inputs.audit, model_plan) if inputs.audit else None,
         shipped=frozenset(map(sha256_of, sorted(SHIPPED_SET.glob("*.jsonl")))),
         ablations=tuple(map(_ablation, inputs.ablations)),
         samples=read_samples(inputs.samples) if inputs.samples else (),
-        failures=_failures(inputs, adapter=found.adapter is not None),
+        failures=_failures(inputs, adapter=model_plan.adapter is not None),
         author=inputs.author,
         license=inputs.license,
         region=inputs.region,
@@ -74,43 +75,43 @@ def gather(inputs: Inputs) -> Facts:
     )
 
 
-def facts_of(found: ModelPlan, *, name: str | None = None, recorded: bool = True) -> Facts:
-    """What the model's own files say; without its training records where not `recorded`.
+def facts_of(model_plan: ModelPlan, *, name: str | None = None, recorded: bool = True) -> Facts:
+    """Read the facts that the model's own files hold; without its training records where not `recorded`.
 
-    DataError where a record is malformed.
+    Raises DataError where a record is malformed.
     """
-    folder = found.adapter_folder
-    base_record = read(found.base_folder) if recorded else None
+    folder = model_plan.adapter_folder
+    base_record = read_record(model_plan.base_folder) if recorded else None
     return Facts(
-        model=_model(found, name),
-        record=(read(folder) if recorded else None) if folder else base_record,
+        model=_model(model_plan, name),
+        record=(read_record(folder) if recorded else None) if folder else base_record,
         base_record=base_record if folder else None,
     )
 
 
-def _model(found: ModelPlan, name: str | None) -> ModelFacts:
-    base, adapter = found.base_source, found.adapter_source
+def _model(model_plan: ModelPlan, name: str | None) -> ModelFacts:
+    base, adapter = model_plan.base_source, model_plan.adapter_source
     common: dict[str, Any] = {
-        "model_type": found.config.model_type,
-        "layers": found.layers,
-        "hidden_size": found.hidden_size,
-        "context": found.context,
-        "vocab_size": found.config.vocab_size,
-        "parameters": found.parameters,
+        "model_type": model_plan.config.model_type,
+        "layers": model_plan.layers,
+        "hidden_size": model_plan.hidden_size,
+        "context": model_plan.context,
+        "vocab_size": model_plan.config.vocab_size,
+        "parameters": model_plan.parameters,
         "weights_mb": _megabytes(adapter or base),
     }
-    if adapter is None or found.adapter_config is None:
+    if adapter is None or model_plan.adapter_config is None:
         return ModelFacts(name=name or base.name, base=name or base.name, hub_id=_hub_id(base), **common)
-    declared = found.adapter_config.base
+    declared = model_plan.adapter_config.base
     config = _adapter_config(adapter)
     return ModelFacts(
         name=name or adapter.name,
         base=base.name if declared is None or Path(declared).is_absolute() else declared,
         is_adapter=True,
         adapter_parameters=count(read_shapes(adapter.folder, adapter.files)) if adapter.is_downloaded else None,
-        rank=found.adapter_config.rank,
+        rank=model_plan.adapter_config.rank,
         alpha=config.get("lora_alpha"),
-        targets=tuple(sorted(found.adapter_config.targets)),
+        targets=tuple(sorted(model_plan.adapter_config.targets)),
         adapter_tasks=read_adapter_tasks(adapter.folder),
         hub_id=_hub_id(adapter),
         **common,
@@ -127,40 +128,41 @@ def _megabytes(source: Source) -> float:
     return sum((source.folder / file).stat().st_size for file in source.files) / 1e6
 
 
-def _report(path: Path, found: ModelPlan) -> dict[str, Any]:
+def _report(path: Path, model_plan: ModelPlan) -> Report:
     report = read_report(path)
-    _check_weights(report, path, found)
+    _check_weights(report.model.model_dump(), path, model_plan)
     return report
 
 
-def _audit(path: Path, found: ModelPlan) -> dict[str, Any]:
+def _audit(path: Path, model_plan: ModelPlan) -> dict[str, Any]:
     audit = read_audit(path)
-    _check_weights(audit, path, found)
+    _check_weights(audit.get("model", {}), path, model_plan)
     return audit
 
 
-def _check_weights(told: Mapping[str, Any], path: Path, found: ModelPlan) -> None:
-    """DataError where what was measured are other weights than those found here, or the same with other settings."""
-    model = told.get("model", {})
+def _check_weights(model: Mapping[str, Any], path: Path, model_plan: ModelPlan) -> None:
+    """Raise DataError where other weights than those here were measured, or the same with other settings."""
     hashes = set(model.get("weights_sha256", {}).values())
     revisions = {model.get("base_revision"), model.get("adapter_revision")}
-    adapter = found.adapter_source
-    for source in (found.base_source, adapter):
+    adapter = model_plan.adapter_source
+    for source in (model_plan.base_source, adapter):
         if source is None or not source.is_downloaded:
             continue
         if hashes:
-            known = all(sha256_of(source.folder / file) in hashes for file in source.files)
+            is_same = all(sha256_of(source.folder / file) in hashes for file in source.files)
         else:
             revision = adapter_revision(source) if source is adapter else base_revision(source)
-            known = any(same_adapter(revision, each) is not False for each in revisions)
-        if not known:
-            raise DataError(f"{path} was measured on other weights than {source.name}. Measure again, with this model.")
+            is_same = any(same_adapter(revision, other) is not False for other in revisions)
+        if not is_same:
+            raise DataError(
+                f"{path} was measured on other weights than {source.name}. Evaluate again, with this model."
+            )
     if adapter is not None:
         settings = settings_part(model.get("adapter_revision") or "")
         if settings and settings != settings_fingerprint(_adapter_config(adapter)):
             raise DataError(
                 f"{path} was measured on the weights of {adapter.name} with other settings in adapter_config.json "
-                "(lora_alpha or another). Measure again, with this model."
+                "(lora_alpha or another). Evaluate again, with this model."
             )
 
 
@@ -180,14 +182,14 @@ def _failures(inputs: Inputs, *, adapter: bool) -> list[Failure]:
 
 
 def _ablation(path: Path) -> Mapping[str, Any]:
-    """A JSON list of rows, each an object by column, or an object with `rows` and a `note`."""
+    """Read a JSON list of rows, each an object by column, or an object with `rows` and a `note`."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-        told: dict[str, Any] = {"rows": value} if isinstance(value, list) else value
-        if not told["rows"] or not all(isinstance(row, dict) for row in told["rows"]):
+        ablation: dict[str, Any] = {"rows": value} if isinstance(value, list) else value
+        if not ablation["rows"] or not all(isinstance(row, dict) for row in ablation["rows"]):
             raise TypeError("rows is no list of objects")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f'{path} is no ablation ({error!r}). It should look like [{{"mix": "a", "loss": 3.1}}].'
+            f'{path} is not an ablation ({error!r}). It should look like [{{"mix": "a", "loss": 3.1}}].'
         ) from error
-    return told
+    return ablation

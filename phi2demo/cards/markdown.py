@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 
-from phi2demo.evaluation.report import in_cell
+from phi2demo.evaluation.tables import in_cell
 
 NOT_MEASURED = "Not measured"
 NOT_RECORDED = "Not recorded"

@@ -1,11 +1,14 @@
-"""A card's metadata as the hub reads it: YAML with the results as a model-index."""
+"""Metadata, citations and code snippet of a card; the hub reads the metadata as YAML with a model-index."""
 
 import re
 from typing import TYPE_CHECKING, Any
 
 from phi2demo.cards.facts import Author, Facts, ModelFacts
-from phi2demo.cards.results import SHIPPED, all_test_sets, base_prompt_style, verdict
+from phi2demo.cards.results import SHIPPED, all_test_sets, verdict
 from phi2demo.cards.training import total_grams
+from phi2demo.evaluation.report import Score
+from phi2demo.evaluation.systems import SystemName
+from phi2demo.evaluation.tables import Row, rows_of
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.translation import TranslationOptions
@@ -21,16 +24,16 @@ _TASK_TYPES = {
     "prose": "text-generation",
     "generation": "text-generation",
 }
-"""Of the hub, by the evaluation's tasks."""
+"""The hub's task types, by task."""
 
 
 def make_metadata(facts: Facts) -> "ModelCardData":
-    """Licence, languages, base, tags, data sets on the hub, emissions and results."""
+    """Collect licence, languages, base, tags, data sets on the hub, emissions and results."""
     from huggingface_hub import ModelCardData
 
     model = facts.model
     results = eval_results(facts)
-    hub_ids = [each.hub_id for each in facts.data_sets.values() if each.hub_id]
+    hub_ids = [data_set.hub_id for data_set in facts.data_sets.values() if data_set.hub_id]
     extra: dict[str, Any] = {}
     grams = total_grams(facts)
     if grams is not None and facts.record is not None:
@@ -58,48 +61,48 @@ def make_metadata(facts: Facts) -> "ModelCardData":
 
 
 def eval_results(facts: Facts) -> "list[EvalResult]":
-    """Of the finetuned model; of a bare base in its better form."""
+    """List the results of the finetuned model, or of the better base where no adapter was measured."""
     from huggingface_hub import EvalResult
 
-    found = []
-    for test_set in all_test_sets(facts):
-        name = test_set["name"].partition(".")[2]
-        shipped = test_set["data"]["sha256"] in facts.shipped
-        for figure in test_set["figures"]:
-            system = "finetuned" if "finetuned" in figure["scores"] else base_prompt_style(figure)
-            if system is None:
-                continue
-            found.append(
-                EvalResult(
-                    task_type=_TASK_TYPES[test_set["task"]],
-                    dataset_type=name,
-                    dataset_name=f"{SHIPPED.title}, {name}" if shipped else name,
-                    dataset_split=test_set["data"]["split"],
-                    metric_type=figure["metric"],
-                    metric_name=figure["title"],
-                    metric_value=round(figure["scores"][system]["score"], figure["digits"]),
-                    metric_args=_arguments(figure, system, test_set["n"]),
-                )
+    results = []
+    for row in rows_of(all_test_sets(facts)):
+        test_set, figure = row.test_set, row.figure
+        system = "finetuned" if "finetuned" in figure.scores else figure.better_base
+        if system is None:
+            continue
+        name = test_set.name.partition(".")[2]
+        results.append(
+            EvalResult(
+                task_type=_TASK_TYPES[test_set.task],
+                dataset_type=name,
+                dataset_name=f"{SHIPPED.title}, {name}" if test_set.data.sha256 in facts.shipped else name,
+                dataset_split=test_set.data.split,
+                metric_type=figure.metric,
+                metric_name=figure.title,
+                metric_value=round(figure.scores[system].score, figure.digits),
+                metric_args=_arguments(row, system),
             )
-    return found
+        )
+    return results
 
 
-def _arguments(figure: dict[str, Any], system: str, n: int) -> dict[str, Any]:
-    """What a score means: of which form, on how many examples, its interval, and the base's beside it."""
-    told, digits = figure["scores"], figure["digits"]
-    found: dict[str, Any] = {"system": system, "n": n, **_interval(told[system], digits)}
-    base = base_prompt_style(figure)
+def _arguments(row: Row, system: SystemName) -> dict[str, Any]:
+    """Describe a score: the system, the number of examples, its interval, and the base's score beside it."""
+    scores, digits, base = row.figure.scores, row.figure.digits, row.figure.better_base
+    arguments: dict[str, Any] = {"system": system, "n": row.n, **_interval(scores[system], digits)}
     if system == "finetuned" and base is not None:
-        found["base"] = {"system": base, "value": round(told[base]["score"], digits), **_interval(told[base], digits)}
-        found["against_base"] = verdict(figure)
-    if not figure["higher_is_better"]:
-        found["lower_is_better"] = True
-    return found | {"signature": figure["signature"]}
+        value = round(scores[base].score, digits)
+        arguments["base"] = {"system": base, "value": value, **_interval(scores[base], digits)}
+        arguments["against_base"] = verdict(row.figure, row.n)
+    if not row.figure.higher_is_better:
+        arguments["lower_is_better"] = True
+    return arguments | {"signature": row.figure.signature}
 
 
-def _interval(score: dict[str, Any], digits: int) -> dict[str, float]:
-    """Of 95 %, by bootstrap; nothing where there is none."""
-    return {end: round(score[end], digits) for end in ("low", "high") if score.get(end) is not None}
+def _interval(score: Score, digits: int) -> dict[str, float]:
+    """Give the bootstrap 95 % interval; empty where there is none."""
+    ends = {"low": score.low, "high": score.high}
+    return {name: round(end, digits) for name, end in ends.items() if end is not None}
 
 
 def _tags(facts: Facts) -> list[str]:
@@ -116,7 +119,7 @@ _TEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciic
 
 
 def bibtex(model: ModelFacts, author: Author) -> str:
-    """A @misc entry. A person is given as "Family, Given", several with " and "; any other name is kept whole."""
+    """Write a @misc entry. A person is given as "Family, Given", several with " and "; any other name is kept whole."""
     key = re.sub(r"[^A-Za-z0-9-]", "", model.name.rpartition("/")[2]) or "model"
     fields = []
     if author.name:
@@ -133,7 +136,7 @@ def bibtex(model: ModelFacts, author: Author) -> str:
 
 
 def apa(model: ModelFacts, author: Author) -> str:
-    """As the 7th edition has it for software, in Markdown; without an author the title comes first."""
+    """Write the citation of software in APA style (7th edition), in Markdown; without an author the title comes first."""
     title = f"*{model.name}* [{'LoRA adapter of a language model' if model.is_adapter else 'Language model'}]"
     year = f"({author.year or 'n.d.'})"
     head = f"{_closed(_apa_names(author))} {year}. {title}." if author.name else f"{title}. {year}."
@@ -141,15 +144,15 @@ def apa(model: ModelFacts, author: Author) -> str:
 
 
 def stated_bibtex(body: str) -> str | None:
-    """The first BibTeX entry in a card's code blocks."""
-    found = re.search(r"^(`{3,}|~{3,})[^\n]*\n\s*(@\w+\s*\{.*?)\n?^\1", body, re.S | re.M)
-    return found[2].rstrip() if found else None
+    """Find the first BibTeX entry in a card's code blocks."""
+    match = re.search(r"^(`{3,}|~{3,})[^\n]*\n\s*(@\w+\s*\{.*?)\n?^\1", body, re.S | re.M)
+    return match[2].rstrip() if match else None
 
 
 def stated_apa(body: str) -> str | None:
-    """The paragraph after a card's "APA:"; None where it says that there is none."""
-    found = re.search(r"^\W*APA\W*\n+(?=\S)(.+?)(?:\n\s*\n|\Z)", body, re.S | re.M)
-    text = " ".join(found[1].split()) if found else ""
+    """Find the paragraph after a card's "APA:"; None where it says that there is none."""
+    match = re.search(r"^\W*APA\W*\n+(?=\S)(.+?)(?:\n\s*\n|\Z)", body, re.S | re.M)
+    text = " ".join(match[1].split()) if match else ""
     return None if not text or text.startswith("#") or "More Information Needed" in text else text
 
 
@@ -163,7 +166,7 @@ def _apa_names(author: Author) -> str:
 
 
 def _initials(name: str) -> str:
-    """Example, Ada Mary: Example, A. M."""
+    """Shorten `Example, Ada Mary` to `Example, A. M.`."""
     family, comma, given = name.partition(",")
     return (
         f"{family}, {' '.join(f'{part[0]}.' for part in given.split())}"
@@ -184,7 +187,7 @@ TEXT = "The children are playing in the garden."
 
 
 def snippet(facts: Facts) -> str:
-    """Python, to be run from where the model's path starts; an adapter's tokenizer is its base's, as in the app."""
+    """Write Python that loads the model from the folder where its path starts; an adapter uses its base's tokenizer."""
     note = "  # with peft installed" if facts.model.is_adapter else ""
     name = facts.model.name
     return (
@@ -198,7 +201,7 @@ def snippet(facts: Facts) -> str:
 
 
 def prompt(facts: Facts) -> str:
-    """As the app asks an adapter; for a base in the form of its training text, where that is known."""
+    """Write an example prompt: as in the app for an adapter, as in its training text for a base, where that is known."""
     declared = facts.model.adapter_tasks
     if facts.model.is_adapter:
         if "translation" in declared.tasks:

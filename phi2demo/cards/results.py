@@ -1,6 +1,6 @@
-"""The parts of a card that tell of the evaluation: the report's own table, its summary, and the ablation."""
+"""The parts of a card about the evaluation: tables, summary, slices, ablations, failures, samples and audit."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -8,117 +8,91 @@ from phi2demo.cards.facts import DataSet, Facts, find_data_set
 from phi2demo.cards.markdown import NOT_MEASURED, bullets, number, plain, table
 from phi2demo.data.contamination import CONTAMINATION_LABELS
 from phi2demo.engine.engine import GenerationOptions
-from phi2demo.evaluation.report import SYSTEM_TITLES, contamination_to_markdown, to_markdown
-from phi2demo.evaluation.slices import COMPLEXITIES, CONFIDENCE_QUINTILES, GENRES, LENGTHS
+from phi2demo.evaluation.report import SIGNIFICANT, Figure, Slice, SliceRule, TestSetResult, systems_in
+from phi2demo.evaluation.slices import COMPLEXITIES, CONFIDENCE_QUINTILES, GENRES, LENGTHS, Dimension
+from phi2demo.evaluation.systems import SYSTEM_TITLES
+from phi2demo.evaluation.tables import contamination_to_markdown, results_to_markdown, rows_of, score_cell
 from phi2demo.tasks import TASKS
 
-SIGNIFICANT = 0.05
 EVEN = "no sure difference"
 _BOUNDS = ("max_new_tokens", "time_limit_s", "stop")
-"""Settings of a generation that choose no token."""
+"""Settings of a generation that do not affect which tokens are chosen."""
+_REMOVED_OPTIONS = {"guidance_scale": 1.0}
+"""Options of earlier versions, with the value that had no effect."""
 SHIPPED = DataSet("The demo's own evaluation set", "CC0-1.0", "The phi2demo authors")
 
 
-def all_test_sets(facts: Facts) -> list[dict[str, Any]]:
-    """Of all reports; for a base's card without the figures of an adapter that was finetuned on it."""
-    test_sets: list[dict[str, Any]] = [test_set for report in facts.reports for test_set in report["test_sets"]]
-    if facts.model.is_adapter:
-        return test_sets
-    return [_without_adapter(test_set) for test_set in test_sets]
+def all_test_sets(facts: Facts) -> list[TestSetResult]:
+    """Collect the test sets of all reports; for a base's card without the figures of an adapter that was finetuned on it."""
+    test_sets = [test_set for report in facts.reports for test_set in report.test_sets]
+    return test_sets if facts.model.is_adapter else [test_set.without_adapter() for test_set in test_sets]
 
 
-def _without_adapter(measured: dict[str, Any]) -> dict[str, Any]:
-    """A measure, or a slice of it."""
-    told = {**measured, "figures": [bare for each in measured["figures"] if (bare := _of_base(each))["scores"]]}
-    return told | ({"slices": list(map(_without_adapter, told["slices"]))} if "slices" in told else {})
-
-
-def base_prompt_style(figure: dict[str, Any]) -> str | None:
-    """The base's better form; None where only the finetuned model was measured."""
-    sign = 1 if figure["higher_is_better"] else -1
-    scores = {system: score["score"] for system, score in figure["scores"].items() if system != "finetuned"}
-    return max(scores, key=lambda system: sign * scores[system], default=None)
-
-
-def verdict(figure: dict[str, Any]) -> str | None:
-    """Finetuned against the base's better form: better, worse or no sure difference; None without a base."""
-    if "difference" not in figure:
-        return None
-    gain = figure["difference"]["value"] * (1 if figure["higher_is_better"] else -1)
-    if gain == 0 or figure["difference"]["p"] >= SIGNIFICANT:
-        return EVEN
-    return "better" if gain > 0 else "worse"
-
-
-def _of_base(figure: dict[str, Any]) -> dict[str, Any]:
-    scores = {system: score for system, score in figure["scores"].items() if system != "finetuned"}
-    return {key: value for key, value in figure.items() if key not in ("difference", "base")} | {"scores": scores}
+def verdict(figure: Figure, n: int) -> str | None:
+    """Compare the finetuned model with the better base: better, worse or no sure difference; None without a base."""
+    result = figure.verdict(n)
+    return EVEN if result in ("unclear", "too few") else result
 
 
 def results_table(facts: Facts) -> str:
-    """As the evaluation writes it."""
-    test_sets = all_test_sets(facts)
-    return to_markdown({"test_sets": test_sets}) if test_sets else ""
+    """List every figure of the whole test sets; empty where nothing was measured."""
+    return results_to_markdown(all_test_sets(facts))
 
 
 def contamination_table(facts: Facts) -> str:
-    """What of the test items may have been seen before; empty where it was not looked up."""
+    """List the test items that the model may have seen before; empty where they were not looked up."""
     return contamination_to_markdown(all_test_sets(facts))
 
 
 def testing_table(facts: Facts) -> str:
-    """The files that were measured on."""
+    """List the files of the test sets."""
     rows = {}
     for test_set in all_test_sets(facts):
-        file, name = test_set["data"], test_set["name"].partition(".")[2]
-        known = SHIPPED if file["sha256"] in facts.shipped else find_data_set(name)
-        note = f" ({file['note']})" if file.get("note") else ""
-        rows[file["name"]] = (
-            known.title,
-            f"`{file['name']}`",
-            f"{file['split']}{note}",
-            known.licence,
-            f"`{file['sha256'][:12]}`",
+        file, name = test_set.data, test_set.name.partition(".")[2]
+        data_set = SHIPPED if file.sha256 in facts.shipped else find_data_set(name)
+        note = f" ({file.note})" if file.note else ""
+        rows[file.name] = (
+            data_set.title,
+            f"`{file.name}`",
+            f"{file.split}{note}",
+            data_set.licence,
+            f"`{file.sha256[:12]}`",
         )
     return table(("data", "file", "split", "licence", "SHA-256"), rows.values())
 
 
 def metric_lines(facts: Facts) -> str:
-    """Each metric with its signature: what has to be the same for two scores to be comparable."""
-    found: dict[str, list[str]] = {}
-    for _, figure in _figures(facts):
-        signatures = found.setdefault(figure["title"], [])
-        if figure["signature"] not in signatures:
-            signatures.append(figure["signature"])
-    return bullets(f"{title}: {'; '.join(f'`{each}`' for each in signatures)}" for title, signatures in found.items())
+    """List each metric with its signature, which has to be the same for two scores to be comparable."""
+    signatures: dict[str, dict[str, None]] = {}
+    for row in rows_of(all_test_sets(facts)):
+        signatures.setdefault(row.figure.title, {})[row.figure.signature] = None
+    return bullets(f"{title}: {'; '.join(f'`{text}`' for text in texts)}" for title, texts in signatures.items())
 
 
 def decoding_lines(facts: Facts) -> str:
-    """How the outputs of each task were decoded, where that was measured: what differs from greedy decoding."""
-    plain_settings = asdict(GenerationOptions())
-    found: dict[str, list[str]] = {}
-    for told in all_test_sets(facts):
-        settings = told.get("generation") or {}
+    """List how the outputs of each task were decoded: the settings that differ from greedy decoding."""
+    plain_settings = _REMOVED_OPTIONS | asdict(GenerationOptions())
+    lines: dict[str, dict[str, None]] = {}
+    for test_set in all_test_sets(facts):
+        settings = test_set.generation or {}
         changed = [
             f"{name} {value:g}"
             for name, value in settings.items()
             if name not in _BOUNDS and value != plain_settings.get(name)
         ]
-        written = "num_beams" in settings and not TASKS[told["task"]].labels
-        if not changed and not written:
-            continue
-        said, lines = f"`{', '.join(changed)}`" if changed else "greedy", found.setdefault(told["task"], [])
-        if said not in lines:
-            lines.append(said)
-    return bullets(f"{task.replace('_', ' ')}: {'; '.join(lines)}" for task, lines in found.items())
+        written = "num_beams" in settings and not TASKS[test_set.task].labels
+        if changed or written:
+            line = f"`{', '.join(changed)}`" if changed else "greedy"
+            lines.setdefault(test_set.task, {})[line] = None
+    return bullets(f"{task.replace('_', ' ')}: {'; '.join(texts)}" for task, texts in lines.items())
 
 
 def summary(facts: Facts) -> str:
-    """On how many figures the finetuned model beats its base, and on which it does not."""
-    found: dict[str | None, list[str]] = {"better": [], "worse": [], EVEN: []}
-    for test_set, figure in _figures(facts):
-        found.setdefault(verdict(figure), []).append(f"{test_set['name']} {figure['title']}")
-    better, worse, even = found["better"], found["worse"], found[EVEN]
+    """Count the figures on which the finetuned model beats its base, and name those on which it does not."""
+    names: dict[str | None, list[str]] = {"better": [], "worse": [], EVEN: []}
+    for row in rows_of(all_test_sets(facts)):
+        names.setdefault(verdict(row.figure, row.n), []).append(f"{row.test_set.name} {row.figure.title}")
+    better, worse, even = names["better"], names["worse"], names[EVEN]
     count = len(better) + len(worse) + len(even)
     if not count:
         return ""
@@ -131,34 +105,33 @@ def summary(facts: Facts) -> str:
 
 
 def speed_line(facts: Facts) -> str:
-    """How fast tokens come, as the first report has it that says so."""
-    report = next((each for each in facts.reports if each.get("speed")), None)
-    if report is None:
-        return NOT_MEASURED
-    environment, speed, model = report["environment"], report["speed"], report["model"]
-    return (
-        f"{speed['median_tokens_per_s']:g} tokens per second ({speed['variant']}, one text, greedy, median of "
-        f"{len(speed['tokens_per_s'])}) on {model['device']} in {model['dtype']}, {environment['threads']} threads, "
-        f"{environment['system']}"
-    )
+    """State the tokens per second, from the first report that has them."""
+    for report in facts.reports:
+        if speed := report.speed:
+            return (
+                f"{speed.median_tokens_per_s:g} tokens per second ({speed.variant}, one text, greedy, median of "
+                f"{len(speed.tokens_per_s)}) on {report.model.device} in {report.model.dtype}, "
+                f"{report.environment.threads} threads, {report.environment.system}"
+            )
+    return NOT_MEASURED
 
 
 def environment_lines(facts: Facts) -> str:
-    """Where and when the figures are from: a line for each report that says another thing."""
+    """State where and when the figures were measured, in one line for each different report."""
     lines = []
     for report in facts.reports:
-        environment, settings = report["environment"], report["settings"]
-        versions = ", ".join(f"{name} {version}" for name, version in environment["versions"].items())
+        environment, settings = report.environment, report.settings
+        versions = ", ".join(f"{name} {version}" for name, version in environment.versions.items())
         lines.append(
-            f"Measured on {report['made_at'][:10]} with Python {environment['python']}, {versions}; batches of "
-            f"{settings['batch_size']}, {settings['resamples']:,} resamples, seed {settings['seed']}. "
-            f"{environment.get('note', '')}".strip()
+            f"Measured on {report.made_at[:10]} with Python {environment.python}, {versions}; batches of "
+            f"{settings.batch_size}, {settings.resamples:,} resamples, seed {settings.seed}. "
+            f"{environment.note}".strip()
         )
     return "\n".join(dict.fromkeys(lines))
 
 
 def ablation_tables(facts: Facts) -> str:
-    """The rows of each ablation as they are given, after its note."""
+    """Write the rows of each ablation, after its note."""
     return "\n\n".join(map(_ablation, facts.ablations))
 
 
@@ -170,7 +143,7 @@ def _ablation(ablation: Mapping[str, Any]) -> str:
 
 
 def failures_list(facts: Facts) -> str:
-    """Each with what was asked, what came, what would have been right, and a word on it."""
+    """List each failure with its input, the answer, the right answer, and a note."""
     blocks = []
     for failure in facts.failures:
         lines = [
@@ -184,109 +157,101 @@ def failures_list(facts: Facts) -> str:
 
 
 def samples_list(facts: Facts) -> str:
-    """Every sample with its seed; the prompt stands out."""
+    """List every sample with its seed and its prompt in bold."""
     ended = "(nothing: the text ended there)"
     return "\n".join(
-        f"{at}. (seed {s.seed}) **{plain(s.prompt)}** {plain(s.text or ended)}" for at, s in enumerate(facts.samples, 1)
+        f"{index}. (seed {s.seed}) **{plain(s.prompt)}** {plain(s.text or ended)}"
+        for index, s in enumerate(facts.samples, 1)
     )
 
 
 def systems_line(facts: Facts) -> str:
-    """What the columns of the results are."""
-    found = {system for _, figure in _figures(facts) for system in figure["scores"]}
-    told = {
+    """Explain the columns of the results."""
+    meanings = {
         "finetuned": "the base with this adapter, asked as the app does: by the template, prose to go on with as it is",
         "base_template": "the base, asked by the same template, which it has not seen",
         "base_plain": "the base, asked in the plain form that it was pretrained on",
     }
-    return bullets(f"{title}: {told[system]}" for system, title in SYSTEM_TITLES.items() if system in found)
+    systems = systems_in(all_test_sets(facts))
+    return bullets(f"{SYSTEM_TITLES[system]}: {meanings[system]}" for system in systems)
 
 
-def _figures(facts: Facts) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    for test_set in all_test_sets(facts):
-        for figure in test_set["figures"]:
-            yield test_set, figure
-
-
-_TITLES = {
+_TITLES: dict[Dimension, str] = {
     "length": "text length",
     "genre": "genre",
     "complexity": "complexity",
     "contamination": "contamination",
     "confidence": "mean token probability",
 }
-_NAMES = {
+_NAMES: dict[Dimension, tuple[str, ...]] = {
     "length": LENGTHS,
     "genre": GENRES,
     "complexity": COMPLEXITIES,
     "contamination": CONTAMINATION_LABELS,
     "confidence": CONFIDENCE_QUINTILES,
 }
-"""Of the slices, in their order; others come behind them."""
+"""Names of the slices, in order; others come after them."""
 
 
 def slices_tables(facts: Facts) -> str:
-    """A table for each way to slice: a row for each measure's first metric, a column for each slice.
+    """Make a table for each dimension: a row for the first metric of each test set, a column for each slice.
 
-    Empty text where nothing was sliced.
+    Empty where there are no slices.
     """
-    sliced = [test_set for test_set in all_test_sets(facts) if test_set.get("slices")]
-    parts = [_table(by, title, sliced) for by, title in _TITLES.items()]
-    return "\n\n".join(part for part in parts if part)
+    sliced = [test_set for test_set in all_test_sets(facts) if test_set.slices]
+    tables = [_slices_table(by, title, sliced) for by, title in _TITLES.items()]
+    return "\n\n".join(filter(None, tables))
 
 
 def slicing_lines(facts: Facts) -> str:
-    """What the slices mean, as the reports say it."""
-    told = next((report["slicing"] for report in facts.reports if report.get("slicing")), None)
-    if told is None:
+    """Explain the slices, as the reports do."""
+    slicing = next((report.slicing for report in facts.reports if report.slicing), None)
+    if slicing is None:
         return ""
     lines = []
-    if told.get("length", {}).get("up_to"):
-        ends = "; ".join(_bounds(kind, told["length"]) for kind in told["length"]["up_to"])
-        lines.append(f"Length is in {told['length']['rule']}: {ends}.")
-    if told.get("complexity", {}).get("from"):
-        steps = ", ".join(
-            f"{name} from {least:g}"
-            for name, least in zip(told["complexity"]["names"][1:], told["complexity"]["from"], strict=False)
-        )
-        lines.append(f"Complexity is {told['complexity']['rule']}: {steps}.")
-    if told.get("contamination", {}).get("rule"):
-        lines.append(f"Contamination is {told['contamination']['rule']}.")
-    if told.get("confidence", {}).get("rule"):
-        lines.append(f"How sure the model is, is told by {told['confidence']['rule']}.")
-    if told.get("least_to_rank"):
-        lines.append(f"A slice of fewer than {told['least_to_rank']} examples is shown and not ranked.")
+    if slicing.length and slicing.length.up_to:
+        ends = "; ".join(_bounds(kind, slicing.length) for kind in slicing.length.up_to)
+        lines.append(f"Length is in {slicing.length.rule}: {ends}.")
+    if slicing.complexity and slicing.complexity.lower_bounds:
+        labels = zip(slicing.complexity.names[1:], slicing.complexity.lower_bounds, strict=False)
+        steps = ", ".join(f"{name} from {bound:g}" for name, bound in labels)
+        lines.append(f"Complexity is {slicing.complexity.rule}: {steps}.")
+    if slicing.contamination:
+        lines.append(f"Contamination is {slicing.contamination.rule}.")
+    if slicing.confidence:
+        lines.append(f"How sure the model is, is told by {slicing.confidence.rule}.")
+    lines.append(f"A slice of fewer than {slicing.least_to_rank} examples is shown and not ranked.")
     return " ".join(lines)
 
 
-def _bounds(kind: str, told: dict[str, Any]) -> str:
-    steps = (f"{name} up to {most}" for name, most in zip(told["names"], told["up_to"][kind], strict=False))
-    return f"of {kind} {', '.join(steps)}, then {told['names'][-1]}"
+def _bounds(kind: str, lengths: SliceRule) -> str:
+    steps = (f"{name} up to {bound}" for name, bound in zip(lengths.names, lengths.up_to[kind], strict=False))
+    return f"of {kind} {', '.join(steps)}, then {lengths.names[-1]}"
 
 
-def _table(by: str, title: str, test_sets: Sequence[dict[str, Any]]) -> str:
-    names = {each["name"] for test_set in test_sets for each in test_set["slices"] if each["by"] == by}
+def _slices_table(by: Dimension, title: str, test_sets: Sequence[TestSetResult]) -> str:
+    names = {part.name for test_set in test_sets for part in test_set.slices if part.by == by}
     if not names:
         return ""
-    known = _NAMES[by]
-    head = sorted(names, key=lambda name: (known.index(name) if name in known else len(known), name))
+    order = _NAMES[by]
+    head = sorted(names, key=lambda name: (order.index(name) if name in order else len(order), name))
     rows = []
     for test_set in test_sets:
-        found = {each["name"]: each for each in test_set["slices"] if each["by"] == by and each["figures"]}
-        if found:
-            metric = next(iter(found.values()))["figures"][0]["title"]
-            rows.append((test_set["name"], metric, *(_cell(found.get(name)) for name in head)))
+        slices = {part.name: part for part in test_set.slices if part.by == by and part.figures}
+        if slices:
+            metric = next(iter(slices.values())).figures[0].title
+            rows.append((test_set.name, metric, *(_cell(slices.get(name)) for name in head)))
     return table((f"by {title}", "metric", *head), rows)
 
 
-def _cell(told: dict[str, Any] | None) -> str:
-    """Finetuned against the base's better form, and on how many examples."""
-    if told is None:
+def _cell(part: Slice | None) -> str:
+    """Write the scores of the finetuned model and the better base, and the number of examples."""
+    if part is None:
         return "none"
-    figure = told["figures"][0]
-    systems = [system for system in ("finetuned", base_prompt_style(figure)) if system in figure["scores"]]
-    scores = " against ".join(f"{figure['scores'][system]['score']:.{figure['digits']}f}" for system in systems)
-    return f"{scores} (n {told['n']}{'' if told['enough'] else ', too few'})"
+    figure = part.figures[0]
+    scores = [figure.scores[system] for system in ("finetuned", figure.better_base) if system in figure.scores]
+    texts = " against ".join(score_cell(score, figure.digits).text for score in scores)
+    return f"{texts} (n {part.n}{'' if part.enough else ', too few'})"
 
 
 def audit_summary(facts: Facts) -> str:

@@ -6,7 +6,7 @@ from phi2demo.cards.facts import GAP_SENTENCES, DataSet, Facts
 from phi2demo.cards.markdown import NOT_MEASURED, NOT_RECORDED, bullets, number, table
 from phi2demo.data.corpus import CleaningReport
 from phi2demo.emissions.footprint import total_emissions
-from phi2demo.evaluation.report import in_cell
+from phi2demo.evaluation.tables import in_cell
 from phi2demo.training.record import Record, Stage
 from phi2demo.training.settings import PRESETS, Preset
 

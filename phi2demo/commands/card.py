@@ -1,4 +1,4 @@
-"""card: write a model's card from what was measured. samples: the generations that a card shows."""
+"""The card command, which writes a model's card from what was measured, and the samples command, for its generations."""
 
 import argparse
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_local) -> int:
-    """As `write_card` or `write_samples`; returns 0."""
+    """Run `write_card` or `write_samples`, and return 0."""
     return write_card(argv) if command == "card" else write_samples(argv, load_engine)
 
 
@@ -26,33 +26,33 @@ def write_card(argv: Sequence[str]) -> int:
     from phi2demo.cards.card import make_card
     from phi2demo.cards.gather import Inputs, gather
     from phi2demo.emissions.footprint import check_region
-    from phi2demo.training.record import write
+    from phi2demo.training.record import write_record
 
-    given = _card_parser().parse_args(argv)
-    if given.model is None and given.adapter is None:
+    options = _card_parser().parse_args(argv)
+    if options.model is None and options.adapter is None:
         raise SettingsError("Give --model FOLDER for the card of a base, --adapter FOLDER for that of an adapter.")
     inputs = Inputs(
-        model=shared.model_settings(given, {}),
-        name=given.name,
-        reports=tuple(map(Path, given.report)),
-        audit=_path(given.audit),
-        ablations=tuple(map(Path, given.ablation)),
-        samples=_path(given.samples),
-        failures=_path(given.failures),
-        region=check_region(given.region) if given.region else None,
-        license=given.license,
-        hardware=_hardware(given.hardware),
-        author=_author(given),
+        model=shared.model_settings(options, {}),
+        name=options.name,
+        reports=tuple(map(Path, options.report)),
+        audit=_path(options.audit),
+        ablations=tuple(map(Path, options.ablation)),
+        samples=_path(options.samples),
+        failures=_path(options.failures),
+        region=check_region(options.region) if options.region else None,
+        license=options.license,
+        hardware=_hardware(options.hardware),
+        author=_author(options),
     )
     facts = gather(inputs)
     card = make_card(facts)
-    folder = Path(given.output)
+    folder = Path(options.output)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in {**card.pictures, "README.md": card.text}.items():
             (folder / name).write_text(text, encoding="utf-8")
         if facts.record:
-            write(folder, facts.record)
+            write_record(folder, facts.record)
     except OSError as error:
         raise SettingsError(
             f"Nothing can be written into --output {folder} ({error.strerror}). Give a folder that can be written into."
@@ -62,7 +62,7 @@ def write_card(argv: Sequence[str]) -> int:
 
 
 def write_samples(argv: Sequence[str], load_engine: LoadEngine) -> int:
-    """Go on with each of the prompts, with the seeds 0, 1, 2, ..., a JSON line each."""
+    """Continue each prompt, with the seeds 0, 1, 2, ..., and write a JSON line for each."""
     from phi2demo.cards.examples import PROMPTS, make_samples, read_prompts
     from phi2demo.tasks.declared import read_adapter_tasks
 
@@ -70,10 +70,10 @@ def write_samples(argv: Sequence[str], load_engine: LoadEngine) -> int:
     parser.add_argument("--prompts", metavar="FILE", default=PROMPTS, help="JSON lines with prompt; default: twenty")
     parser.add_argument("--output", metavar="FILE", help="JSON lines; default: standard output")
     shared.add_model_arguments(parser)
-    given = parser.parse_args(argv)
-    prompts = read_prompts(Path(given.prompts))
-    engine = load_engine(shared.model_settings(given))
-    with open_output(given.output) as output:
+    options = parser.parse_args(argv)
+    prompts = read_prompts(Path(options.prompts))
+    engine = load_engine(shared.model_settings(options))
+    with open_output(options.output) as output:
         for sample in make_samples(engine, prompts, read_adapter_tasks(engine.info.adapter_folder)):
             print(sample.to_json(), file=output)
     return 0
@@ -114,24 +114,24 @@ def _card_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _author(given: argparse.Namespace) -> "Author":
+def _author(options: argparse.Namespace) -> "Author":
     from phi2demo.cards.facts import Author
 
     year = datetime.now(UTC).year
-    return Author(given.author, given.contact, year) if given.contact else Author(given.author, year=year)
+    return Author(options.author, options.contact, year) if options.contact else Author(options.author, year=year)
 
 
-def _path(given: str | None) -> Path | None:
-    return None if given is None else Path(given)
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)
 
 
-def _hardware(given: str | None) -> "Hardware | None":
+def _hardware(text: str | None) -> "Hardware | None":
     from phi2demo.emissions.footprint import Hardware
 
-    if given is None:
+    if text is None:
         return None
     try:
-        name, cores, memory_gb = given.rsplit(":", 2)
+        name, cores, memory_gb = text.rsplit(":", 2)
         return Hardware(name, int(cores), float(memory_gb))
     except ValueError:
-        raise SettingsError(f"--hardware {given}: give NAME:CORES:GB, as AMD EPYC:3:4.") from None
+        raise SettingsError(f"--hardware {text}: give NAME:CORES:GB, as AMD EPYC:3:4.") from None

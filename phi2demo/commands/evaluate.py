@@ -1,12 +1,11 @@
-"""evaluate: measure finetuned against base on a folder of data."""
+"""The evaluate command: compares the finetuned model with its base on a folder of data."""
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 from phi2demo.commands import arguments as shared
 from phi2demo.commands.ask import LoadEngine, load_local
@@ -16,81 +15,82 @@ from phi2demo.settings import SHIPPED_SET, launch_from
 
 if TYPE_CHECKING:
     from phi2demo.evaluation.hub_data import HubData
+    from phi2demo.evaluation.report import Report
 
 
 def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_local) -> int:
-    """Evaluate; returns 0. Repeating the command after a kill goes on where it was."""
+    """Evaluate, and return 0. A command that was killed continues when it is repeated."""
     from phi2demo.evaluation.environment import hash_weights
     from phi2demo.evaluation.hub_data import fetch
     from phi2demo.evaluation.processes import joined
     from phi2demo.evaluation.run import EvaluationSettings, assist, evaluate
 
     parser = _parser(command)
-    given = parser.parse_args(argv)
+    options = parser.parse_args(argv)
     settings = EvaluationSettings(
-        data=Path(given.data) if given.data else SHIPPED_SET,
-        output=Path(given.output),
-        split=given.split,
-        limit=given.limit,
-        test_sets=given.test_sets,
-        tasks=given.tasks,
-        systems=given.systems,
-        batch_size=given.batch_size,
-        seed=given.seed,
-        resamples=given.resamples,
-        baselines=given.baselines,
-        contamination=given.contamination,
+        data=Path(options.data) if options.data else SHIPPED_SET,
+        output=Path(options.output),
+        split=options.split,
+        limit=options.limit,
+        test_sets=options.test_sets,
+        tasks=options.tasks,
+        systems=options.systems,
+        batch_size=options.batch_size,
+        seed=options.seed,
+        resamples=options.resamples,
+        baselines=options.baselines,
+        contamination=options.contamination,
     )
-    wanted = _hub_data(given)
-    model = shared.model_settings(given)
-    found = plan(model)
+    hub_data = _hub_data(options)
+    model = shared.model_settings(options)
+    model_plan = plan(model)
     with joined(launch_from()) as processes:
-        if wanted is not None:
+        if hub_data is not None:
             folder = settings.output / "data"
             if processes.first:
-                fetch(wanted, folder, token=model.token)
+                fetch(hub_data, folder, token=model.token)
             processes.wait()
-            settings = replace(settings, data=folder, hub=fetch(wanted, folder))
+            settings = replace(settings, data=folder, hub=fetch(hub_data, folder))
         engine = load_engine(model)
         if not processes.first:
             assist(engine, settings, processes=processes)
             return 0
-        weights = hash_weights((found.base_folder, found.adapter_folder))
+        weights = hash_weights((model_plan.base_folder, model_plan.adapter_folder))
         report = evaluate(engine, settings, weights=weights, processes=processes)
-    print(json.dumps(report, ensure_ascii=False, indent=1) if given.json else _tables(report, slices=given.slices))
+    print(report.to_json().rstrip() if options.json else _tables(report, slices=options.slices))
     print(f"saved in {settings.output}", file=sys.stderr)
     return 0
 
 
-def _tables(report: dict[str, Any], *, slices: bool) -> str:
-    """Every figure, and which items may have been seen before."""
-    from phi2demo.evaluation.report import contamination_to_markdown, to_markdown
+def _tables(report: "Report", *, slices: bool) -> str:
+    """Write the tables of all figures, and of the items that may have been seen before."""
+    from phi2demo.evaluation.tables import contamination_to_markdown, results_to_markdown
 
-    tables = to_markdown(report, slices=slices), contamination_to_markdown(report["test_sets"])
+    tables = results_to_markdown(report.test_sets, slices=slices), contamination_to_markdown(report.test_sets)
     return "\n\n".join(filter(None, tables))
 
 
-def _hub_data(given: argparse.Namespace) -> "HubData | None":
-    """What --data means where it is no folder; SettingsError where it is no id of the hub either."""
+def _hub_data(options: argparse.Namespace) -> "HubData | None":
+    """Read the --hub options where --data is no folder; SettingsError where it is no id of the hub either."""
     from phi2demo.evaluation.hub_data import HubData, is_hub_id
 
-    if given.data is None or Path(given.data).is_dir():
+    if options.data is None or Path(options.data).is_dir():
         for name in ("hub_config", "hub_split", "hub_columns"):
-            if getattr(given, name):
+            if getattr(options, name):
                 raise SettingsError(
                     f"{shared.option(name)} is for a data set of the hub, and --data names none. Give its id with --data, "
-                    f"as owner/name, or leave {shared.option(name)} out."
+                    f"such as owner/name, or leave {shared.option(name)} out."
                 )
         return None
-    if not is_hub_id(given.data):
+    if not is_hub_id(options.data):
         raise SettingsError(
-            f"--data {given.data} is no folder; give one that holds JSON-lines files, or the hub's id of a data set, as "
+            f"--data {options.data} is no folder; give one that holds JSON-lines files, or the hub's id of a data set, as "
             "owner/name."
         )
-    columns = dict(each.split("=", 1) for each in given.hub_columns if "=" in each)
-    if len(columns) < len(given.hub_columns):
+    columns = dict(pair.split("=", 1) for pair in options.hub_columns if "=" in pair)
+    if len(columns) < len(options.hub_columns):
         raise SettingsError("--hub-columns takes field=column,field=column.")
-    return HubData(given.data, given.hub_split or given.split, given.hub_config, columns, given.limit)
+    return HubData(options.data, options.hub_split or options.split, options.hub_config, columns, options.limit)
 
 
 def _parser(command: str) -> shared.Parser:
@@ -115,9 +115,9 @@ def _parser(command: str) -> shared.Parser:
     parser.add_argument("--split", choices=get_args(EvaluationSplit), default="test", help="default: test")
     parser.add_argument("--limit", type=int, metavar="N", help="the first N rows of each set")
     parser.add_argument(
-        "--test-sets", type=_names, default=(), metavar="NAME,NAME", help="as translation.tatoeba.en-de"
+        "--test-sets", type=_names, default=(), metavar="NAME,NAME", help="such as translation.tatoeba.en-de"
     )
-    parser.add_argument("--tasks", type=_names, default=(), metavar="NAME,NAME", help="as translation,prose")
+    parser.add_argument("--tasks", type=_names, default=(), metavar="NAME,NAME", help="such as translation,prose")
     parser.add_argument("--systems", type=_names, default=SYSTEMS, metavar="NAME,NAME", help=f"of {', '.join(SYSTEMS)}")
     parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, metavar="N", help=f"default: {BATCH_SIZE}")
     parser.add_argument("--seed", type=int, default=SEED, metavar="N", help=f"default: {SEED}, sacrebleu's")

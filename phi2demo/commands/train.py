@@ -1,4 +1,4 @@
-"""pretrain and finetune: each field of their settings is an argument."""
+"""The commands pretrain and finetune: each field of their settings is an option, its docstring the help."""
 
 import argparse
 import ast
@@ -15,9 +15,10 @@ from phi2demo.errors import SettingsError
 
 
 def main(command: str, argv: Sequence[str]) -> int:
-    """Train; returns 0. Repeating the command after a kill goes on from the last checkpoint."""
+    """Train; returns 0. Repeating the command after it was killed continues from the last checkpoint."""
     if command == "pretrain":
-        from phi2demo.training.pretrain import PretrainSettings, pretrain
+        from phi2demo.training.pretrain import pretrain
+        from phi2demo.training.settings import PretrainSettings
 
         folder = pretrain(PretrainSettings(**_parse(command, argv, PretrainSettings, pretrain.__doc__)))
     else:
@@ -30,43 +31,42 @@ def main(command: str, argv: Sequence[str]) -> int:
 
 
 def _parse(command: str, argv: Sequence[str], settings: type, description: str | None) -> dict[str, Any]:
-    """The fields that were given."""
+    """Return the fields whose options are given."""
     parser = shared.Parser(command, description=description, argument_default=argparse.SUPPRESS)
-    hints, help_texts = get_type_hints(settings), _docstrings(settings)
+    hints, help_texts = get_type_hints(settings), _field_docstrings(settings)
     for field in fields(settings):
-        _add(parser, field, hints[field.name], help_texts.get(field.name, ""))
-    given = vars(parser.parse_args(argv))
-    return {name: dict(value) if name == "mix" else value for name, value in given.items()}
+        _add_option(parser, field, hints[field.name], help_texts.get(field.name, ""))
+    values = vars(parser.parse_args(argv))
+    return {name: dict(value) if name == "mix" else value for name, value in values.items()}
 
 
-def _add(parser: argparse.ArgumentParser, field: Field[Any], hint: Any, help_text: str) -> None:
-    """One argument, by the type of its field."""
-    names = (shared.option(field.name),)
-    default = "" if field.default in (MISSING, None) else f" (default: {_shown(field.default)})"
+def _add_option(parser: argparse.ArgumentParser, field: Field[Any], hint: Any, help_text: str) -> None:
+    """Add the option of a field, according to its type."""
+    option = shared.option(field.name)
+    default = "" if field.default in (MISSING, None) else f" (default: {_default_text(field.default)})"
     text = f"{help_text}{default}".replace("%", "%%").strip()
     if hint is bool:
-        parser.add_argument(*names, action=argparse.BooleanOptionalAction, help=text)
+        parser.add_argument(option, action=argparse.BooleanOptionalAction, help=text)
     elif get_origin(hint) is Literal:
-        parser.add_argument(*names, choices=get_args(hint), help=text)
+        parser.add_argument(option, choices=get_args(hint), help=text)
     elif isinstance(field.default_factory, type) and issubclass(field.default_factory, Mapping):
         parser.add_argument(
-            *names, action="append", type=_weight, metavar="NAME=WEIGHT", help=f"{text} May be repeated."
+            option, action="append", type=_weight, metavar="NAME=WEIGHT", help=f"{text} May be repeated."
         )
     elif get_origin(hint) is tuple:
-        parser.add_argument(*names, type=_names, metavar="NAME,NAME", help=text)
+        parser.add_argument(option, type=_names, metavar="NAME,NAME", help=text)
     else:
         required = field.default is MISSING and field.default_factory is MISSING
-        parser.add_argument(
-            *names, type=_plain(hint), required=required, metavar=_plain(hint).__name__.upper(), help=text
-        )
+        plain_type = _without_none(hint)
+        parser.add_argument(option, type=plain_type, required=required, metavar=plain_type.__name__.upper(), help=text)
 
 
-def _plain(hint: Any) -> type:
-    """The type in `type | None`."""
+def _without_none(hint: Any) -> type:
+    """Return the type in `type | None`."""
     choices = get_args(hint) if get_origin(hint) is UnionType else (hint,)
-    (plain,) = (choice for choice in choices if choice is not NoneType)
-    assert isinstance(plain, type)
-    return plain
+    (plain_type,) = (choice for choice in choices if choice is not NoneType)
+    assert isinstance(plain_type, type)
+    return plain_type
 
 
 def _weight(text: str) -> tuple[str, float]:
@@ -81,22 +81,22 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def _shown(default: Any) -> str:
+def _default_text(default: Any) -> str:
     if isinstance(default, tuple):
         return ",".join(map(str, default))
     return Path(default).name if isinstance(default, str) and Path(default).is_absolute() else str(default)
 
 
-def _docstrings(settings: type) -> dict[str, str]:
-    """The docstrings under the fields of a dataclass, from its source."""
+def _field_docstrings(settings: type) -> dict[str, str]:
+    """Return the docstrings below the fields of a dataclass, from its source."""
     (definition,) = ast.parse(inspect.getsource(settings)).body
     assert isinstance(definition, ast.ClassDef)
-    found, last = {}, ""
+    docstrings, field_name = {}, ""
     for node in definition.body:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            last = node.target.id
-        elif last and isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-            found[last] = str(node.value.value)
+            field_name = node.target.id
+        elif field_name and isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            docstrings[field_name] = str(node.value.value)
         else:
-            last = ""
-    return found
+            field_name = ""
+    return docstrings

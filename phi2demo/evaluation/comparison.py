@@ -1,4 +1,4 @@
-"""One input answered by several models: what differs between the answers, and how near each is to a good one.
+"""One input answered by several models: the differences between the answers, and the scores of each against a reference.
 
 Knows no page.
 """
@@ -23,19 +23,19 @@ from phi2demo.tasks.result import Result
 Kind = Literal["same", "gone", "new"]
 
 MOST_WORDS = 3000
-"""In longer texts, words that make up more than a hundredth are not looked for on their own: that takes minutes."""
+"""In longer texts, words that make up more than a hundredth of all are not matched alone: that takes minutes."""
 
 _INSIDE = "'’-.,:/"
-"""Signs that belong to a word where they stand within one: isn't, 3.5, well-known."""
+"""Characters that belong to a word where they stand inside one: isn't, 3.5, well-known."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """A run of words that both texts have, that only the first has (gone), or only the second (new)."""
+    """A run of words that both texts have (same), that only the first has (gone), or only the second (new)."""
 
     kind: Kind
     text: str
-    """With the white space before it."""
+    """With the white space before it, as it stands in its text."""
 
 
 @dataclass(frozen=True)
@@ -46,16 +46,16 @@ class _Word:
 
     @property
     def key(self) -> str:
-        """What is compared: an accented letter may be one character or two."""
+        """The normalized text that is compared: an accented letter may be one character or two."""
         return unicodedata.normalize("NFC", self.text)
 
 
 def differences(before: str, after: str) -> tuple[Change, ...]:
-    """From `before` to `after`, by words; white space is not compared.
+    """Compare two texts by words; white space is not compared.
 
-    What is same and new, joined, is `after` to the letter but for white space at its end. A few shared words between
-    longer changes count as changed, as in diff-match-patch's semantic clean-up (Fraser, 2006): else two unlike
-    sentences share their articles.
+    The same and new words, joined, are exactly `after`, except for white space at its end. A few shared words between
+    longer changes count as changed, as in diff-match-patch's semantic clean-up (Fraser, 2006): else two different
+    sentences would share their articles.
     """
     old, new = _words(before), _words(after)
     matcher = SequenceMatcher(
@@ -66,9 +66,10 @@ def differences(before: str, after: str) -> tuple[Change, ...]:
 
 
 def shared(changes: Sequence[Change]) -> float:
-    """Share of the words that both texts have, of all words of both, from 0 to 1; 1 where both are empty."""
+    """Compute the share of words that both texts have, of all words of both, from 0 to 1; 1 where both are empty."""
     words = {
-        kind: sum(len(_words(each.text)) for each in changes if each.kind == kind) for kind in ("same", "gone", "new")
+        kind: sum(len(_words(change.text)) for change in changes if change.kind == kind)
+        for kind in ("same", "gone", "new")
     }
     total = 2 * words["same"] + words["gone"] + words["new"]
     return 2 * words["same"] / total if total else 1.0
@@ -79,16 +80,16 @@ _Run = tuple[list[_Word], list[_Word], bool]
 
 
 def _without_islands(runs: list[_Run]) -> list[_Run]:
-    """Fold shared runs that are no longer than the changes on both sides, until there are none."""
-    at = 1
-    while at < len(runs) - 1:
-        old, new, same = runs[at]
-        if same and _length(new) <= min(_extent(runs[at - 1]), _extent(runs[at + 1])):
-            (old1, new1, _), (old2, new2, _) = runs[at - 1], runs[at + 1]
-            runs[at - 1 : at + 2] = [(old1 + old + old2, new1 + new + new2, False)]
-            at = max(1, at - 2)
+    """Merge shared runs that are no longer than the changes on both sides, until there are none."""
+    index = 1
+    while index < len(runs) - 1:
+        old, new, same = runs[index]
+        if same and _length(new) <= min(_extent(runs[index - 1]), _extent(runs[index + 1])):
+            (old1, new1, _), (old2, new2, _) = runs[index - 1], runs[index + 1]
+            runs[index - 1 : index + 2] = [(old1 + old + old2, new1 + new + new2, False)]
+            index = max(1, index - 2)
         else:
-            at += 1
+            index += 1
     return runs
 
 
@@ -116,15 +117,15 @@ def _joined(words: Sequence[_Word]) -> str:
 
 
 def _words(text: str) -> list[_Word]:
-    """Words, signs and emoji one by one, never cut within what is read as one character."""
+    """Split into words, punctuation marks and emoji, never inside what is read as one character."""
     words: list[_Word] = []
     space = ""
     clusters = list(_clusters(text))
-    for at, cluster in enumerate(clusters):
+    for index, cluster in enumerate(clusters):
         if cluster.isspace():
             space += cluster
             continue
-        following = clusters[at + 1] if at + 1 < len(clusters) else ""
+        following = clusters[index + 1] if index + 1 < len(clusters) else ""
         last = words[-1].text if words and not space else ""
         if _continues(last, cluster, following):
             words[-1] = _Word(last + cluster, words[-1].space)
@@ -135,14 +136,14 @@ def _words(text: str) -> list[_Word]:
 
 
 def _continues(word: str, cluster: str, following: str) -> bool:
-    """Whether a cluster belongs to the word before it."""
+    """Say whether a cluster belongs to the word before it."""
     if not word or not (word[0].isalnum() or word[0] == "_"):
         return False
     return cluster[0].isalnum() or cluster == "_" or (cluster in _INSIDE and following[:1].isalnum())
 
 
 def _clusters(text: str) -> Iterator[str]:
-    """What is read as one character, as near as categories tell: marks, joiners, skin tones, flags stay together."""
+    """Split into what is read as one character, by Unicode categories: marks, joiners, skin tones and flags stay together."""
     cluster = ""
     for character in text:
         if cluster and _attaches(cluster, character):
@@ -170,12 +171,12 @@ def _is_flag_letter(character: str) -> bool:
 
 FORMAT = 2
 Anchor = Variant | Literal["reference"]
-"""What an answer is held against: that of another model, or the good one."""
+"""What an answer is compared with: the answer of another variant, or the reference."""
 
 
 @dataclass(frozen=True)
 class AnswerScore:
-    """How near one answer is to the good one. Higher is better."""
+    """A score of one answer against the reference. Higher is better."""
 
     name: str
     title: str
@@ -187,30 +188,30 @@ class AnswerScore:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The answers to one request, with what they come to."""
+    """The answers to one request, with their scores."""
 
     request: Request
     results: tuple[Result, ...]
     reference: str | None
-    """A good answer, where the person has one."""
+    """A good answer, where the person gave one."""
     scores: dict[Variant, tuple[AnswerScore, ...]]
-    """Against the reference; none where there is no reference."""
+    """Against the reference; empty without one."""
 
     def text_of(self, anchor: Anchor) -> str | None:
-        """An answer, or the good one; None where it is not there."""
+        """Look up an answer or the reference; None where there is none."""
         if anchor == "reference":
             return self.reference
         return next((result.text for result in self.results if result.variant == anchor), None)
 
     def changes(self, variant: Variant, anchor: Anchor) -> tuple[Change, ...]:
-        """From `anchor` to the answer of `variant`, both of which are there."""
+        """Compare the answer of `variant` with `anchor`; both have to exist."""
         before, after = self.text_of(anchor), self.text_of(variant)
         assert before is not None
         assert after is not None
         return differences(before, after)
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON values: what was asked, every answer with its receipt and scores, and what differs between any two."""
+        """Give JSON values: the request, every answer with its receipt and scores, and the differences between any two."""
         variants = [result.variant for result in self.results]
         pairs: list[tuple[Anchor, Variant]] = [*combinations(variants, 2)]
         if self.reference is not None:
@@ -239,19 +240,19 @@ class Comparison:
 
 
 def check_reference(task: str, typed: object) -> str | None:
-    """A good answer as typed, made safe; None where there is none. InputError where it cannot be one of this task."""
+    """Check and clean a reference as typed; None where it is empty. InputError where it cannot be an answer of the task."""
     if typed is None or (isinstance(typed, str) and not typed.strip()):
         return None
     text = clean(check_text(typed, what="good answer"))
     labels = TASKS[task].labels
     if labels and text.lower() not in labels:
-        shown = text if len(text) <= 40 else f"{text[:39]}…"
-        raise InputError(f"The good answer is {shown!r}; for this task it is {' or '.join(labels)}.")
+        shortened = text if len(text) <= 40 else f"{text[:39]}…"
+        raise InputError(f"The good answer is {shortened!r}; for this task it is {' or '.join(labels)}.")
     return text.lower() if labels else text
 
 
 def compare(request: Request, results: Sequence[Result], reference: str | None) -> Comparison:
-    """Hold the answers to `request` against each other and, where there is one, against a checked reference."""
+    """Compare the answers to `request` with each other and, where there is one, with a checked reference."""
     scores: dict[Variant, tuple[AnswerScore, ...]] = {}
     if reference is not None:
         english = request.task != "summarization" or detect_language(reference) in ("en", None)

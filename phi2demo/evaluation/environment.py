@@ -1,4 +1,4 @@
-"""What a figure depends on besides data and settings: the weights, the machine, the versions; and how fast it is."""
+"""Descriptions of what figures depend on besides data and settings: weights, machine, versions, and the speed."""
 
 import os
 import platform
@@ -20,7 +20,7 @@ SPEED_PROMPT = "Once upon a time"
 
 
 def describe_environment() -> dict[str, Any]:
-    """Python, machine, threads and versions, as JSON values."""
+    """Describe Python, machine, threads and versions, as JSON values."""
     import torch
 
     return {
@@ -33,7 +33,7 @@ def describe_environment() -> dict[str, Any]:
 
 
 def package_versions() -> dict[str, str]:
-    """Of this package and those that outputs and scores depend on, as far as they are installed."""
+    """Look up the versions of this package and of those that outputs and scores depend on, as far as they are installed."""
     versions = {"phi2demo": __version__}
     for name in PACKAGES:
         try:
@@ -44,13 +44,13 @@ def package_versions() -> dict[str, str]:
 
 
 def describe_model(engine: Engine) -> dict[str, Any]:
-    """The model as loaded, as JSON values, without the folders of a machine, and without a second adapter: none is asked."""
-    described = asdict(engine.info)
-    return {name: value for name, value in described.items() if name not in ("base_folder", "adapter_folder", "second")}
+    """Describe the model as loaded, as JSON values, without folders and without a second adapter, which is not evaluated."""
+    info = asdict(engine.info)
+    return {name: value for name, value in info.items() if name not in ("base_folder", "adapter_folder", "second")}
 
 
 def hash_weights(folders: Iterable[Path | None]) -> dict[str, str]:
-    """SHA-256 of each safetensors file, by its folder's name and its own."""
+    """Hash each safetensors file with SHA-256; the keys are `folder name/file name`."""
     return {
         f"{folder.name}/{file.name}": sha256_of(file)
         for folder in folders
@@ -60,7 +60,7 @@ def hash_weights(folders: Iterable[Path | None]) -> dict[str, str]:
 
 
 def measure_speed(engine: Engine) -> dict[str, Any]:
-    """Tokens per second of one row, greedy, the reading of a short prompt included: median of five after a warm-up."""
+    """Measure tokens per second of one row with greedy decoding, including a short prompt: the median of five after a warm-up."""
     options = GenerationOptions(max_new_tokens=SPEED_TOKENS)
     rates, tokens = [], []
     for _ in range(SPEED_RUNS + 1):

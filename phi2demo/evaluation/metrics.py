@@ -1,4 +1,4 @@
-"""How good an answer is: BLEU, chrF, ROUGE, accuracy, F1, exact match, bits per character, perplexity. Texts in, numbers out.
+"""Metrics of answers: BLEU, chrF, ROUGE, accuracy, F1, exact match, bits per character, perplexity. Texts in, numbers out.
 
 Every metric turns examples into sufficient statistics and their sums into a score; see `statistics`.
 """
@@ -29,7 +29,7 @@ _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 @dataclass(frozen=True)
 class Metric:
-    """One way to measure answers."""
+    """A metric: from outputs and references to statistics, and from their sums to a score."""
 
     name: str
     title: str
@@ -38,22 +38,22 @@ class Metric:
     """Of outputs and their references."""
     score: ScoreOfSums
     signature: str
-    """Settings and version: what has to be the same for two scores to be comparable."""
+    """Settings and version, which have to be the same for two scores to be comparable."""
     higher_is_better: bool = True
     digits: int = 1
-    """Behind the point, in tables."""
+    """After the decimal point, in tables."""
     of_baselines: bool = True
-    """Whether what is no language model, as xz, has it too."""
+    """Whether a baseline that is no language model has a score too."""
     ratio: bool = False
-    """Of the first number to the second, which is 0 of an item that was not scored."""
+    """Whether the score is the ratio of two sums; the second number of an item that was not scored is 0."""
 
 
 def metrics_for(kind: str, references: References) -> tuple[Metric, ...]:
-    """The metrics of a kind of row; the first is the one that a measure is told by."""
+    """Choose the metrics for a kind of row; the first one stands for the test set."""
     if kind == "translation":
         return _bleu(references), _chrf(references)
     if kind == "summarization":
-        several = any(len(each) > 1 for each in references)
+        several = any(len(texts) > 1 for texts in references)
         rouge = _rouge("best of references" if several else "one reference")
         return rouge + _rouge("first reference", suffix="_first", only_first=True) if several else rouge
     if kind == "sentiment":
@@ -64,9 +64,9 @@ def metrics_for(kind: str, references: References) -> tuple[Metric, ...]:
 
 
 def metrics_of_one(kind: str, reference: str, *, english: bool = True) -> tuple[Metric, ...]:
-    """The metrics of a single answer to a task; `english` says whether ROUGE can read the reference.
+    """Choose the metrics for a single answer; `english` says whether ROUGE can read the reference.
 
-    BLEU takes the n-grams that a short text has, as sacrebleu's sentence_bleu does.
+    BLEU uses the n-grams that a short text has, as sacrebleu's sentence_bleu does.
     """
     references = [[reference]]
     if kind == "translation":
@@ -77,7 +77,7 @@ def metrics_of_one(kind: str, reference: str, *, english: bool = True) -> tuple[
 
 
 def bits_per_character() -> Metric:
-    """Of texts that were scored: each output begins with two numbers, as `bits characters`."""
+    """Score texts by likelihood; each output begins with two numbers, `bits characters`."""
     return Metric(
         "bits_per_character",
         "bits per character",
@@ -91,7 +91,7 @@ def bits_per_character() -> Metric:
 
 
 def perplexity() -> Metric:
-    """Of texts that a model of tokens scored: each output is three numbers, as `bits characters tokens`."""
+    """Score texts by the likelihood of their tokens; each output is three numbers, `bits characters tokens`."""
     return Metric(
         "perplexity",
         "perplexity per token",
@@ -107,11 +107,11 @@ def perplexity() -> Metric:
 
 
 MAX_BITS = 1000
-"""Of a token: from there on a perplexity is beyond what a float holds."""
+"""Bits of a token from which on a perplexity does not fit a float."""
 
 
 def _ratio(sums: Statistics) -> float:
-    """NaN where nothing was scored."""
+    """Divide the sums; NaN where nothing was scored."""
     return float(sums[0] / sums[1]) if sums[1] else math.nan
 
 
@@ -121,19 +121,24 @@ def _numbers(outputs: Sequence[str], *places: int) -> Statistics:
 
 
 def _of_sacrebleu(metric: Any, name: str, title: str, references: References) -> Metric:
-    """A corpus metric of sacrebleu, from its own statistics of sentences."""
+    """Wrap a corpus metric of sacrebleu, with its own statistics of sentences."""
     rows = max(map(len, references))
-    streams = [[each[at] if at < len(each) else None for each in references] for at in range(rows)]
+    streams = _streams(references, rows)
     metric._cache_references(streams)  # sets the number of references, which the signature names
 
     def statistics(outputs: Sequence[str], references: References) -> Statistics:
-        streams = [[each[at] if at < len(each) else None for each in references] for at in range(rows)]
-        return np.array(metric._extract_corpus_statistics(list(outputs), streams), dtype=np.float64)
+        extracted = metric._extract_corpus_statistics(list(outputs), _streams(references, rows))
+        return np.array(extracted, dtype=np.float64)
 
     def score(sums: Any) -> float:
         return float(metric._compute_score_from_stats(sums.tolist()).score)
 
     return Metric(name, title, statistics, score, metric.get_signature().format())
+
+
+def _streams(references: References, count: int) -> list[list[str | None]]:
+    """Turn the references of each example into `count` lists over all examples, as sacrebleu takes them."""
+    return [[texts[index] if index < len(texts) else None for texts in references] for index in range(count)]
 
 
 def _bleu(references: References, *, effective_order: bool = False) -> Metric:
@@ -149,7 +154,7 @@ def _chrf(references: References) -> Metric:
 
 
 def _rouge(which: str, *, suffix: str = "", only_first: bool = False) -> tuple[Metric, ...]:
-    """ROUGE-1, -2 and -L F of rouge-score, in percent, with Porter's stemmer; English only (it drops other letters)."""
+    """Make ROUGE-1, -2 and -L F of rouge-score, in percent, with Porter's stemmer; for English only: it drops other letters."""
     from rouge_score.rouge_scorer import RougeScorer
 
     names = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L"}
@@ -181,19 +186,19 @@ def _accuracy() -> Metric:
 
 
 def _macro_f1() -> Metric:
-    """From the table of wanted and given labels, over those that are either; no answer is a wrong one."""
+    """Average over the labels that occur, from counts of expected and predicted labels; no answer counts as wrong."""
 
     def statistics(outputs: Sequence[str], references: References) -> Statistics:
-        found = np.zeros((len(outputs), len(LABELS), 3))
-        for at, (output, texts) in enumerate(zip(outputs, references, strict=True)):
-            for number, label in enumerate(LABELS):
-                found[at, number] = (output == texts[0] == label, output == label, texts[0] == label)
-        return found.reshape(len(outputs), -1)
+        counts = np.zeros((len(outputs), len(LABELS), 3))
+        for row, (output, texts) in enumerate(zip(outputs, references, strict=True)):
+            for column, label in enumerate(LABELS):
+                counts[row, column] = (output == texts[0] == label, output == label, texts[0] == label)
+        return counts.reshape(len(outputs), -1)
 
     def score(sums: Any) -> float:
-        right, given, wanted = sums.reshape(len(LABELS), 3).T
-        used = given + wanted > 0
-        return float(100 * np.mean(2 * right[used] / (given + wanted)[used])) if used.any() else 0.0
+        right, predicted, expected = sums.reshape(len(LABELS), 3).T
+        used = predicted + expected > 0
+        return float(100 * np.mean(2 * right[used] / (predicted + expected)[used])) if used.any() else 0.0
 
     return Metric("macro_f1", "macro-F1", statistics, score, "mean over labels of F1, in percent")
 
@@ -214,15 +219,15 @@ def _token_f1() -> Metric:
 
 
 def plain_answer(text: str) -> str:
-    """Lower case without punctuation and articles, as the SQuAD v1.1 script has it (Rajpurkar et al., 2016)."""
+    """Lower-case and remove punctuation and articles, as the SQuAD v1.1 script does (Rajpurkar et al., 2016)."""
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
 
 def token_f1(output: str, reference: str) -> float:
-    """F1 of the words that two answers share, of the same script, from 0 to 1."""
-    given, wanted = plain_answer(output).split(), plain_answer(reference).split()
-    shared = (Counter(given) & Counter(wanted)).total()
-    return 2 * shared / (len(given) + len(wanted)) if shared else 0.0
+    """Compute F1 of the words of two answers, as the same script does, from 0 to 1."""
+    words, expected = plain_answer(output).split(), plain_answer(reference).split()
+    shared = (Counter(words) & Counter(expected)).total()
+    return 2 * shared / (len(words) + len(expected)) if shared else 0.0
 
 
 def _mean(values: Sequence[float]) -> Statistics:
@@ -237,7 +242,7 @@ _MINUS = str.maketrans("-", "−")
 
 
 def title_of_test_set(name: str) -> str:
-    """`translation.tatoeba.en-de` as `English to German, tatoeba`."""
+    """Write the name of a test set for people: `English to German, tatoeba` for `translation.tatoeba.en-de`."""
     task, _, rest = name.partition(".")
     if task == "translation" and "." in rest:
         data, _, direction = rest.rpartition(".")
@@ -249,12 +254,12 @@ def title_of_test_set(name: str) -> str:
 
 
 def metric_title(title: str, *, higher_is_better: bool) -> str:
-    """With a word where less is better."""
+    """Add to a metric's title where lower is better."""
     return title if higher_is_better else f"{title} (lower is better)"
 
 
 def number(value: float, digits: int, *, signed: bool = False) -> str:
-    """With a true minus sign; never a minus zero."""
+    """Format a number, with a true minus sign and without a negative zero."""
     text = f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
     if not text.strip("+-0."):
         text = text.strip("+-")

@@ -1,8 +1,8 @@
-"""Answers on disk, a JSON line each, written as they come: what was answered before a kill is not asked again.
+"""Answers on disk, one JSON line each, written as they come, so that a run that was killed asks nothing twice.
 
-The first line says what was asked (a hash of all prompts and options); each further line is one example of a batch.
-A batch counts once all of its lines are there: a torn end is cut off and its batch asked again. Of several processes
-the first writes the file and each other one a part beside it, until they are put together.
+The first line holds a hash of all prompts and options; each further line is one answer. A batch counts only when all of
+its lines are there: an incomplete end is cut off and its batch is asked again. Of several processes the first writes the
+file and each other one writes a part beside it; the parts are joined later.
 """
 
 import glob
@@ -19,42 +19,42 @@ from phi2demo.evaluation.systems import Answer
 
 @dataclass(frozen=True)
 class Output:
-    """One answered example."""
+    """One answer."""
 
     index: int
-    """Of its item."""
+    """Of the item."""
     output: str
     seconds: float
-    """Its share of the batch's."""
+    """Its share of the seconds of its batch."""
     details: dict[str, Any]
 
 
 class OutputFile:
-    """The answers of one form to the items of one measure."""
+    """The answers of one system to the items of one test set."""
 
-    def __init__(self, path: Path, *, asked: str, batches: Sequence[Sequence[int]], part: int = 0) -> None:
-        """Read what there is; `batches` are the indexes of the items that are computed together.
+    def __init__(self, path: Path, *, prompts_hash: str, batches: Sequence[Sequence[int]], part: int = 0) -> None:
+        """Read the answers so far; `batches` are the indexes of the items that are computed together.
 
-        Process 0 puts the file in order at once: whole batches in their order, those in other processes' parts too.
-        Each further process leaves it as it is and writes into a part of its own. Raises SettingsError where a file
-        holds answers to something else, DataError where it is damaged.
+        Process 0 rewrites the file at once: whole batches in their order, including those in the parts of other
+        processes. Each further process leaves the file as it is and writes into its own part. Raises SettingsError where
+        a file holds answers to other prompts or options, DataError where it is damaged.
         """
         self._path, self._batches = path, batches
         self._target = path.with_name(f"{path.name}.part{part}") if part else path
-        self._header = json.dumps({"asked": asked})
+        self._header = json.dumps({"asked": prompts_hash})
         self._first = {batch[0]: batch for batch in batches}
         self._outputs: dict[int, Output] = {}
         parts = sorted(path.parent.glob(f"{glob.escape(path.name)}.part*"))
-        for each in (path, *parts):
-            self._absorb(each)
+        for file in (path, *parts):
+            self._absorb(file)
         if not part:
             self._settle()
-            for each in parts:
-                each.unlink()
+            for file in parts:
+                file.unlink()
 
     @property
     def missing(self) -> Sequence[Sequence[int]]:
-        """The batches that are still to be answered, in order."""
+        """The batches that are not answered yet, in order."""
         return [batch for batch in self._batches if batch[0] not in self._outputs]
 
     @property
@@ -73,8 +73,10 @@ class OutputFile:
             file.write(self._lines(batch))
 
     def _absorb(self, path: Path) -> None:
-        """Take the whole batches of a file that are not known yet; a torn one can only be the last."""
-        lines = path.read_bytes().split(b"\n")[:-1] if path.is_file() else []  # a last line without end is torn
+        """Take over the complete batches of a file; only the last one can be incomplete."""
+        lines = (
+            path.read_bytes().split(b"\n")[:-1] if path.is_file() else []
+        )  # a last line without a line feed is incomplete
         if not lines:
             return
         if lines[0].decode(errors="replace") != self._header:
@@ -82,19 +84,19 @@ class OutputFile:
                 f"{path} holds answers to other questions, of another model or with other options. Give another "
                 "--output, or remove it."
             )
-        found = [self._read(path, line, number) for number, line in enumerate(lines[1:], 2)]
-        at = 0
-        while at < len(found):
-            batch = self._first.get(found[at].index, [])
-            rows = found[at : at + len(batch)]
+        outputs = [self._read(path, line, number) for number, line in enumerate(lines[1:], 2)]
+        start = 0
+        while start < len(outputs):
+            batch = self._first.get(outputs[start].index, [])
+            rows = outputs[start : start + len(batch)]
             if not batch or [output.index for output in rows] != list(batch):
                 break
             for output in rows:
                 self._outputs.setdefault(output.index, output)
-            at += len(batch)
+            start += len(batch)
 
     def _settle(self) -> None:
-        """Write the batches in their order, at once or not at all."""
+        """Write the batches in their order, all at once or not at all."""
         whole = f"{self._header}\n".encode()
         whole += b"".join(self._lines(batch) for batch in self._batches if batch[0] in self._outputs)
         if self._path.is_file() and self._path.read_bytes() == whole:
@@ -115,14 +117,16 @@ class OutputFile:
             value = json.loads(line)
             index, output, seconds = int(value.pop("index")), str(value.pop("output")), float(value.pop("seconds"))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"{path}, line {number}: no answer ({error!r}). Remove the file to ask again.") from error
+            raise DataError(
+                f"{path}, line {number}: this is not an answer ({error!r}). Remove the file to ask again."
+            ) from error
         return Output(index, output, seconds, value)
 
 
 def read_outputs(path: Path) -> dict[int, str]:
-    """What a file of answers says by index of the item, whatever was asked; DataError where it holds no answers.
+    """Read the answers of a file by item index, whatever the prompts were; DataError where it holds no answers.
 
-    A line ends at a line feed alone: an answer may hold any other character that ends a line, as U+2028.
+    Only a line feed ends a line: an answer may hold other line separators, such as U+2028.
     """
     try:
         lines = path.read_bytes().split(b"\n")[1:]
@@ -133,5 +137,5 @@ def read_outputs(path: Path) -> dict[int, str]:
 
 
 def digest(value: Any) -> str:
-    """A hash of a JSON value."""
+    """Hash a JSON value."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()

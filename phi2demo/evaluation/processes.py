@@ -1,4 +1,4 @@
-"""This process among those that a launcher as torchrun started together. Knows nothing of what they compute."""
+"""The processes that a launcher such as torchrun started together, and the lock on an output folder. Knows no model."""
 
 import os
 import socket
@@ -15,27 +15,27 @@ from phi2demo.settings import Launch, keep_one_gpu
 T = TypeVar("T")
 
 LONGEST_WAIT = timedelta(days=7)
-"""For the slowest of the processes: a launcher ends all of them when one fails."""
+"""For the slowest process: a launcher ends all of them when one fails."""
 
 
 @dataclass(frozen=True)
 class Processes:
-    """Which one this is of how many."""
+    """The index of this process and how many there are."""
 
     index: int = 0
     count: int = 1
 
     @property
     def first(self) -> bool:
-        """Whether this is the one that reads what all have written."""
+        """Whether this is the process that reads what all have written."""
         return self.index == 0
 
     def share(self, things: Sequence[T]) -> Sequence[T]:
-        """What this process has to do of what there is to do, given in the same order to all."""
+        """Select the share of this process; all processes pass the same things in the same order."""
         return things[self.index :: self.count]
 
     def wait(self) -> None:
-        """Until all processes are here."""
+        """Wait until all processes have called this."""
         if self.count > 1:
             import torch.distributed
 
@@ -47,16 +47,16 @@ ALONE = Processes()
 
 @contextmanager
 def joined(launch: Launch) -> Iterator[Processes]:
-    """The processes of a launch, which can wait for each other; on GPUs each sees one of its own.
+    """Join the processes of a launch, so that they can wait for each other; with GPUs each process sees one of them.
 
-    To be entered before anything is loaded. They exchange nothing but that they are there, so gloo serves on GPUs too.
+    Enter it before anything is loaded. The processes exchange no data, so gloo is enough on GPUs too.
     """
     if launch.count == 1:
         yield ALONE
         return
     import torch.distributed
 
-    keep_one_gpu(launch, torch.cuda.device_count())  # asked of the driver's library: it does not claim a GPU
+    keep_one_gpu(launch, torch.cuda.device_count())  # the count comes from the driver's library, which claims no GPU
     torch.distributed.init_process_group("gloo", timeout=LONGEST_WAIT)
     try:
         yield Processes(launch.index, launch.count)
@@ -68,21 +68,21 @@ LOCK = ".running"
 
 
 class RunLock:
-    """The claim on a folder while it is held."""
+    """The lock on a folder while it is held."""
 
     def __init__(self, folder: Path, file: IO[str]) -> None:
         self._folder, self._file = folder, file
 
     def share(self) -> None:
-        """Let processes of the same run join; another run is still refused."""
+        """Let processes of the same run join; other runs are still refused."""
         _lock(self._file, self._folder, shared=True)
 
 
 @contextmanager
 def run_lock(folder: Path, *, joining: bool = False) -> Iterator[RunLock]:
-    """Hold the folder, alone or, `joining`, with those of the run that holds and shares it.
+    """Lock a folder, alone or, with `joining`, together with the processes of the run that shares its lock.
 
-    Raises SettingsError where another run holds it, or nothing can be written into it.
+    Raises SettingsError where another run holds the lock, or nothing can be written into the folder.
     """
     path = folder / LOCK
     try:
@@ -105,7 +105,7 @@ def run_lock(folder: Path, *, joining: bool = False) -> Iterator[RunLock]:
 
 
 def _opened(path: Path, folder: Path, *, shared: bool) -> IO[str]:
-    """The file, locked; once more where the run that had it has just ended and taken it away."""
+    """Open and lock the file; try again where the run that held it has just ended and removed it."""
     while True:
         file = path.open("a+", encoding="utf-8")
         try:

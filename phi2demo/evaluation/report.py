@@ -1,438 +1,393 @@
-"""A report read back as values, every field checked: it may be a file that somebody uploaded. Knows no model."""
+"""An evaluation report: the one model that a run builds and writes, and that the page, cards and commands read back.
+
+A report may be a file that a stranger uploaded, so every field is checked and every size is bounded when it is read.
+"""
 
 import json
+import math
 import re
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeVar, get_args
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
 
-from phi2demo.data.contamination import CONTAMINATION_LABELS, IN_TRAINING, IN_VALIDATION
-from phi2demo.engine.engine import ModelInfo
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+from phi2demo.data.test_sets import EvaluationSplit
+from phi2demo.engine.engine import ModelInfo, Variant
 from phi2demo.engine.revisions import same_adapter
-from phi2demo.errors import DataError
-from phi2demo.evaluation.figures import BASES
-from phi2demo.evaluation.metrics import metric_title
-from phi2demo.evaluation.slices import DIMENSIONS, Dimension
-from phi2demo.evaluation.systems import SYSTEMS, SystemName
+from phi2demo.evaluation.slices import LEAST_TO_RANK, Dimension
+from phi2demo.evaluation.systems import BASE_SYSTEMS, SYSTEMS, SystemName
 
-SYSTEM_TITLES = {
-    "finetuned": "finetuned",
-    "base_template": "base, template",
-    "base_plain": "base, plain form",
-}
-TOO_FEW = "too few to rank"
-BASELINE_TITLES = {
-    "first_sentence": "first sentence",
-}
-
-
-def read_report(path: Path) -> dict[str, Any]:
-    """What `evaluate` wrote; DataError where it cannot be read."""
-    try:
-        report: Any = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise _no_report(path, (error.strerror or "it cannot be read").lower()) from error
-    except ValueError as error:
-        raise _no_report(path, "it is not JSON") from error
-    if not isinstance(report, dict) or not isinstance(report.get("test_sets"), list):
-        raise _no_report(path, "it has no list of measures")
-    return report
-
-
-def _no_report(path: Path, why: str) -> DataError:
-    """Without the folders of a machine: the page shows it."""
-    return DataError(
-        f"{path.name} is no report of an evaluation: {why}. Give a report.json of python -m phi2demo evaluate."
-    )
-
-
-def to_markdown(report: dict[str, Any], *, slices: bool = False) -> str:
-    """One row for each measure and metric: n, every form with its 95 % interval, peers, and the difference with its p.
-
-    With `slices` a second table says the same of each slice, where the report has any.
-    """
-    systems = [f for f in SYSTEM_TITLES if any(f in g["scores"] for m in report["test_sets"] for g in m["figures"])]
-    titles = [SYSTEM_TITLES[system] for system in systems]
-    rows = []
-    for test_set in report["test_sets"]:
-        for figure in test_set["figures"]:
-            baselines = (
-                f"{BASELINE_TITLES.get(p, p)} {_estimate(e, figure['digits'])}" for p, e in figure["baselines"].items()
-            )
-            cells = [test_set["name"], _title(figure), f"{test_set['n']:,}", *_scores(figure, systems)]
-            rows.append([*cells, "; ".join(baselines), *_difference(figure)])
-    table = to_table(["test set", "metric", "n", *titles, "baselines", "difference", "p"], rows)
-    sliced = _slice_rows(report, systems) if slices else []
-    if not sliced:
-        return table
-    head = ["test set", "slice", "metric", "n", *titles, "difference", "p"]
-    return f"{table}\n\n{to_table(head, sliced)}"
-
-
-def contamination_to_markdown(test_sets: Sequence[dict[str, Any]]) -> str:
-    """A row for each measure of which items stand in training or validation files, and a line on the others.
-
-    Empty where nothing was looked up.
-    """
-    told = {test_set["name"]: test_set["contamination"] for test_set in test_sets if test_set.get("contamination")}
-    if not told:
-        return ""
-    found = [name for name, each in told.items() if each[IN_TRAINING] or each[IN_VALIDATION]]
-    clean, left = len(told) - len(found), [test_set["name"] for test_set in test_sets if test_set["name"] not in told]
-    says = f"Of {clean} of the {len(told)} measures that were looked up no item stands there."
-    if left:
-        says += f" Not looked up: {', '.join(left)}."
-    head = ["test set", *CONTAMINATION_LABELS, "held by"]
-    rows = [
-        [name, *(f"{told[name][standing]:,}" for standing in CONTAMINATION_LABELS), _holders(told[name]["files"])]
-        for name in found
-    ]
-    return f"{to_table(head, rows)}\n\n{says}" if rows else says
-
-
-def _holders(files: dict[str, int]) -> str:
-    return "; ".join(f"{name} {count:,}" for name, count in files.items())
-
-
-def _slice_rows(report: dict[str, Any], systems: list[str]) -> list[list[str]]:
-    """Of every measure that was sliced; what has too few items is not compared."""
-    return [
-        [test_set["name"], f"{each['by']}: {each['name']}", _title(figure), f"{each['n']:,}"]
-        + _scores(figure, systems)
-        + (_difference(figure) if each["enough"] else [TOO_FEW, ""])
-        for test_set in report["test_sets"]
-        for each in test_set.get("slices", ())
-        for figure in each["figures"]
-    ]
-
-
-def _title(figure: dict[str, Any]) -> str:
-    return metric_title(str(figure["title"]), higher_is_better=figure["higher_is_better"])
-
-
-def _scores(figure: dict[str, Any], systems: list[str]) -> list[str]:
-    return [_estimate(figure["scores"].get(system), figure["digits"]) for system in systems]
-
-
-def _estimate(estimate: dict[str, Any] | None, digits: int) -> str:
-    if estimate is None:
-        return ""
-    score = f"{estimate['score']:.{digits}f}"
-    if estimate["low"] is None:
-        return score
-    return f"{score} ({estimate['low']:.{digits}f} to {estimate['high']:.{digits}f})"
-
-
-def _difference(figure: dict[str, Any]) -> list[str]:
-    """Finetuned less the base's better form, which has a name where there are two."""
-    if "difference" not in figure:
-        return ["", ""]
-    difference, digits = figure["difference"], figure["digits"]
-    return [f"{difference['value']:+.{digits}f} to {SYSTEM_TITLES[figure['base']]}", f"{difference['p']:.3f}"]
-
-
-def to_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown."""
-    lines: tuple[Sequence[str], ...] = (head, ["---"] * len(head), *rows)
-    return "\n".join(f"| {' | '.join(map(in_cell, cells))} |" for cells in lines)
-
-
-def in_cell(text: str) -> str:
-    """As it may stand in a table: one line, without bars."""
-    return " ".join(text.split()).replace("|", "\\|")
-
-
-MAX_TEXT = 300
-"""Characters of a name."""
+FORMAT: Literal[2] = 2
+MAX_TEST_SETS = 1000
+MAX_ENTRIES = 200
+"""Of every other list and object: figures, slices, settings, files."""
 
 _UNWRITABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
-"""Control characters but tabs and line breaks, and halves of surrogate pairs."""
-
-T = TypeVar("T")
+"""Control characters except tabs and line feeds, and halves of surrogate pairs."""
 
 
-class _WrongFieldError(Exception):
-    """A field is not what it should be."""
+def _check_writable(text: str) -> str:
+    if _UNWRITABLE.search(text):
+        raise ValueError("control characters")
+    return text
 
 
-class Fields:
-    """An object of JSON, or what is said to be one; `where` names it in errors."""
-
-    def __init__(self, value: object, where: str) -> None:
-        if not isinstance(value, Mapping):
-            raise _WrongFieldError(f"{where} is no object")
-        self._value, self.where = value, where
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._value
-
-    def text(self, name: str) -> str:
-        """A name, or another short text, of characters that can be written anywhere."""
-        return str(self._of(name, str, lambda found: len(found) <= MAX_TEXT and not _UNWRITABLE.search(found)))
-
-    def count(self, name: str, *, at_most: int = 10**9) -> int:
-        """A whole number from 0 on."""
-        return int(self._of(name, int, lambda found: 0 <= found <= at_most))
-
-    def flag(self, name: str) -> bool:
-        """True or false."""
-        return bool(self._of(name, bool))
-
-    def number(self, name: str) -> float:
-        """Whole or not, neither infinite nor NaN."""
-        return float(self._of(name, (int, float), lambda found: abs(found) <= sys.float_info.max))
-
-    def inner(self, name: str) -> "Fields":
-        """An object within."""
-        return Fields(self._of(name, Mapping), f"{self.where}.{name}")
-
-    def several(self, name: str, *, at_most: int = 100) -> "list[Fields]":
-        """A list of objects within."""
-        found = self._of(name, list, lambda each: len(each) <= at_most)
-        return [Fields(each, f"{self.where}.{name}[{at}]") for at, each in enumerate(found)]
-
-    def optional(self, name: str, read: Callable[[str], T]) -> T | None:
-        """What `read` gives of the field; None where it is missing or null."""
-        return None if self._value.get(name) is None else read(name)
-
-    def _of(self, name: str, kind: Any, fits: Callable[[Any], bool] = lambda _: True) -> Any:
-        found = self._value.get(name)
-        right = isinstance(found, kind) and (kind is bool or not isinstance(found, bool))
-        if found is None:
-            raise _WrongFieldError(f"{self.where}.{name} is missing")
-        if not right or not fits(found):
-            shown = repr(found)
-            raise _WrongFieldError(f"{self.where}.{name} is {shown[:40]}{'…' if len(shown) > 40 else ''}")
-        return found
+def _check_setting(value: Any) -> Any:
+    """A setting of a generation: a number, a flag, a short text or a list of short texts."""
+    texts = value if isinstance(value, list | tuple) else [value] if isinstance(value, str) else []
+    is_number = isinstance(value, int | float) and math.isfinite(value) and abs(value) < 1e15
+    if value is not None and not is_number and not isinstance(value, list | tuple | str):
+        raise ValueError("no setting")
+    if len(texts) > MAX_ENTRIES or any(not isinstance(text, str) or len(text) > 300 for text in texts):
+        raise ValueError("no short texts")
+    for text in texts:
+        _check_writable(text)
+    return value
 
 
-MAX_TEST_SETS = 1000
+Text = Annotated[str, Field(strict=True, max_length=300), AfterValidator(_check_writable)]
+LongText = Annotated[str, Field(strict=True, max_length=5000), AfterValidator(_check_writable)]
+Count = Annotated[int, Field(strict=True, ge=0, le=10**18)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Flag = Annotated[bool, Field(strict=True)]
+Setting = Annotated[Any, AfterValidator(_check_setting)]
+Few = Field(max_length=MAX_ENTRIES)
 
 
-@dataclass(frozen=True)
-class ScoreValue:
-    """A score and its 95 % interval; None where it was not drawn."""
+class Part(BaseModel):
+    """A part of a report. Unknown fields of a file are ignored; fields that were not set are not written."""
 
-    score: float
-    low: float | None
-    high: float | None
+    model_config = ConfigDict(frozen=True, extra="ignore", validate_by_name=True, validate_by_alias=True)
 
 
-@dataclass(frozen=True)
-class DifferenceValue:
-    """Finetuned less base."""
+SIGNIFICANT = 0.05
+"""A difference whose p is below is clear."""
+Verdict = Literal["better", "worse", "unclear", "too few"]
+"""What a difference says about the finetuned model."""
 
-    value: float
-    low: float
-    high: float
-    p: float
+
+class Score(Part):
+    """A score with its bootstrap 95 % interval; None where no interval was computed."""
+
+    score: Number
+    low: Number | None = None
+    high: Number | None = None
+
+
+class Difference(Part):
+    """The finetuned model's score minus the base's, with its 95 % interval."""
+
+    value: Number
+    low: Number
+    high: Number
+    p: Number
+    """Of the paired, two-sided test."""
 
     @property
     def is_clear(self) -> bool:
-        """Whether chance alone would seldom give it: p below 0.05."""
-        return self.p < 0.05
+        """Whether chance alone would seldom give such a difference: p is below SIGNIFICANT."""
+        return self.p < SIGNIFICANT
 
 
-def gain_of(difference: DifferenceValue, *, higher_is_better: bool) -> float:
-    """The difference, positive where finetuning made it better."""
-    return difference.value if higher_is_better else -difference.value
+class Figure(Part):
+    """One metric on one test set or slice: a score of each system, and the finetuned model against the better base."""
 
+    metric: Text
+    title: Text
+    higher_is_better: Flag
+    digits: Annotated[int, Field(strict=True, ge=0, le=6)]
+    """After the decimal point, in tables."""
+    scores: dict[SystemName, Score]
+    base: SystemName | None = None
+    """The base system that the difference is to."""
+    difference: Difference | None = None
+    signature: LongText = ""
+    """Settings and version of the metric; empty in slices."""
+    baselines: Annotated[dict[Text, Score], Few] = Field(default_factory=dict)
 
-@dataclass(frozen=True)
-class FigureValue:
-    """One metric of one measure or slice."""
+    @field_validator("base")
+    @classmethod
+    def _check_base(cls, base: SystemName | None, info: ValidationInfo) -> SystemName | None:
+        if base is not None and (base not in BASE_SYSTEMS or base not in info.data.get("scores", {})):
+            raise ValueError("no base system with a score")
+        return base
 
-    metric: str
-    title: str
-    higher_is_better: bool
-    digits: int
-    scores: dict[SystemName, ScoreValue]
-    base: SystemName | None
-    """The form of the base that the difference is to."""
-    difference: DifferenceValue | None
+    @field_validator("difference")
+    @classmethod
+    def _check_difference(cls, difference: Difference | None, info: ValidationInfo) -> Difference | None:
+        if difference and (info.data.get("base") is None or "finetuned" not in info.data.get("scores", {})):
+            raise ValueError("nothing to compare")
+        return difference
+
+    @property
+    def main_score(self) -> Score | None:
+        """The score of the finetuned model, or of the first base system where only bases were asked."""
+        return next((self.scores[system] for system in SYSTEMS if system in self.scores), None)
+
+    @property
+    def better_base(self) -> SystemName | None:
+        """The base system with the better score; None where no base was asked."""
+        scores = {system: score.score for system, score in self.scores.items()}
+        return better_base(scores, higher_is_better=self.higher_is_better)
 
     @property
     def gain(self) -> float | None:
-        """The difference, positive where finetuning made it better."""
-        return None if self.difference is None else gain_of(self.difference, higher_is_better=self.higher_is_better)
+        """The difference, positive where finetuning improved the score."""
+        if self.difference is None:
+            return None
+        return self.difference.value if self.higher_is_better else -self.difference.value
+
+    def verdict(self, n: int) -> Verdict | None:
+        """What the difference on `n` items says: a resample of a few items proves nothing. None without a difference."""
+        if self.difference is None or self.gain is None:
+            return None
+        if n < LEAST_TO_RANK:
+            return "too few"
+        if not self.difference.is_clear or self.gain == 0:
+            return "unclear"
+        return "better" if self.gain > 0 else "worse"
 
 
-@dataclass(frozen=True)
-class SliceValue:
-    """A part of a measure."""
+def better_base(scores: Mapping[SystemName, float], *, higher_is_better: bool) -> SystemName | None:
+    """The base system with the better score; None where no base was asked."""
+    asked = [system for system in BASE_SYSTEMS if system in scores]
+    sign = 1 if higher_is_better else -1
+    return max(asked, key=lambda system: sign * scores[system], default=None)
+
+
+class Bounds(Part):
+    """The lowest and the highest confidence in the answers of a slice."""
+
+    low: Number
+    high: Number
+
+
+class Slice(Part):
+    """Items of a test set that share a label."""
 
     by: Dimension
-    name: str
-    n: int
-    enough: bool
-    figures: tuple[FigureValue, ...]
-    bounds: tuple[float, float] | None = None
-    """Of the confidence in its answers, where it is of those."""
+    name: Text
+    n: Count
+    enough: Flag
+    """Whether there are enough items to rank models by."""
+    bounds: Bounds | None = None
+    """Of slices by confidence."""
+    figures: Annotated[tuple[Figure, ...], Few]
 
 
-@dataclass(frozen=True)
-class ContaminationValue:
-    """How many items stand in training or validation files beside the measured one."""
+class ContaminationCounts(Part):
+    """How many items stand in training or validation files beside the test file."""
 
-    in_training: int
-    in_validation: int
+    in_training: Count = Field(alias="in training")
+    in_validation: Count = Field(alias="in validation")
     """And in no training file."""
+    in_neither: Count = Field(alias="in neither")
+    files: dict[LongText, Count]
+    """How many items each file holds."""
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether no item stands in such a file."""
+        return not (self.in_training or self.in_validation)
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """In the order of CONTAMINATION_LABELS."""
+        return self.in_training, self.in_validation, self.in_neither
 
 
-@dataclass(frozen=True)
-class TestSetResult:
-    """What was measured on one set."""
+class SourceFile(Part):
+    """The file that the items of a test set are from."""
 
-    name: str
-    task: str
-    n: int
-    figures: tuple[FigureValue, ...]
-    """The first is the one that the measure is told by."""
-    slices: tuple[SliceValue, ...]
-    data_sha256: str
-    contamination: ContaminationValue | None = None
+    name: LongText
+    """Path below the data folder."""
+    sha256: Text
+    split: Text
+    note: LongText = ""
+
+
+class TestSetResult(Part):
+    """All that was measured on one test set."""
+
+    name: Text
+    task: Text
+    data: SourceFile
+    n: Count
+    indexes: tuple[Count, ...] = ()
+    """Of the items, where a live run drew some."""
+    generation: Annotated[dict[Text, Setting], Few] | None = None
+    unanswered: dict[SystemName, Count] = Field(default_factory=dict)
+    contamination: ContaminationCounts | None = None
     """None where it was not looked up."""
-    adapter_strength: float = 1.0
-    """That was asked with; reports did not say it at first."""
+    figures: Annotated[tuple[Figure, ...], Few]
+    """The first one stands for the test set."""
+    slices: Annotated[tuple[Slice, ...], Few] = ()
+    seconds: dict[SystemName, Number] = Field(default_factory=dict)
+    items_per_s: dict[SystemName, Number | None] = Field(default_factory=dict)
+
+    @property
+    def adapter_strength(self) -> Any:
+        """The strength that the adapter was used with: 1 where the report does not say."""
+        return (self.generation or {}).get("adapter_strength", 1.0)
+
+    def without_adapter(self) -> "TestSetResult":
+        """The results of the base alone."""
+        slices = [part.model_copy(update={"figures": _of_base(part.figures)}) for part in self.slices]
+        return self.model_copy(update={"figures": _of_base(self.figures), "slices": tuple(slices)})
 
 
-@dataclass(frozen=True)
-class ReportValue:
-    """A whole report."""
+def _of_base(figures: tuple[Figure, ...]) -> tuple[Figure, ...]:
+    bare = []
+    for figure in figures:
+        if scores := {system: score for system, score in figure.scores.items() if system != "finetuned"}:
+            bare.append(figure.model_copy(update={"scores": scores, "base": None, "difference": None}))
+    return tuple(bare)
 
-    made_at: str
-    base: str
-    base_revision: str
-    adapter: str | None
-    adapter_revision: str | None
-    device: str
-    dtype: str
-    limit: int | None
-    """Rows of each set, where not all were asked."""
-    test_sets: tuple[TestSetResult, ...]
-    note: str = ""
-    """How it was made, where that takes more words."""
+
+class SkippedSet(Part):
+    """A data set that was not measured, and why."""
+
+    name: LongText
+    why: LongText
+
+
+class ModelDescription(Part):
+    """The model that was measured, as loaded."""
+
+    base: Text
+    base_revision: Text
+    adapter: Text | None = None
+    adapter_revision: Text | None = None
+    parameters: Count | None = None
+    layers: Count | None = None
+    hidden_size: Count | None = None
+    context: Count | None = None
+    device: Text
+    dtype: Text
+    lora_rank: Count | None = None
+    warnings: Annotated[tuple[LongText, ...], Few] = ()
+    training: dict[Text, Count] | None = None
+    """Tokens that it was trained on; only earlier reports say it."""
+    weights_sha256: Annotated[dict[LongText, Text], Few] = Field(default_factory=dict)
+
+
+class Environment(Part):
+    """The machine and the versions that figures depend on."""
+
+    python: Text
+    system: Text
+    processors: Count | None = None
+    threads: Count
+    versions: Annotated[dict[Text, Text], Few]
+    processes: Count | None = None
+    note: LongText = ""
+    """How the report was made, where that needs words."""
+
+
+class HubSource(Part):
+    """The data set of the hub that was measured; see `hub_data.HubData`."""
+
+    id: Text
+    split: Text
+    config: Text | None = None
+    columns: Annotated[dict[Text, Text], Few] = Field(default_factory=dict)
+    limit: Count | None = None
+    revision: Text | None = None
+
+
+class RunSettings(Part):
+    """What a run was asked to do."""
+
+    hub: HubSource | None = None
+    split: EvaluationSplit = "test"
+    limit: Count | None = None
+    """Rows of each data set, where not all were used."""
+    test_sets: Annotated[tuple[Text, ...], Field(max_length=MAX_TEST_SETS)] = ()
+    tasks: Annotated[tuple[Text, ...], Few] = ()
+    systems: Annotated[tuple[SystemName, ...], Few]
+    batch_size: Count
+    seed: Annotated[int, Field(strict=True, ge=0)]
+    resamples: Count
+    baselines: Flag = True
+    contamination: Flag = True
+    live: Flag = False
+    """Whether somebody watched the run, on the page."""
+    complete: Flag = True
+    """Whether all items were answered."""
+
+
+class Speed(Part):
+    """Tokens per second of one row with greedy decoding."""
+
+    variant: Variant
+    new_tokens: Annotated[tuple[Count, ...], Few]
+    tokens_per_s: Annotated[tuple[Number, ...], Few]
+    median_tokens_per_s: Number
+
+
+class SliceRule(Part):
+    """How the labels of one dimension were given."""
+
+    rule: LongText
+    names: Annotated[tuple[Text, ...], Few]
+    up_to: dict[Text, tuple[Count, ...]] = Field(default_factory=dict)
+    sentences: tuple[Text, ...] = ()
+    """Kinds of rows to which the bounds for sentences apply."""
+    lower_bounds: tuple[Number, ...] = Field(default=(), alias="from")
+    """Of each label but the first."""
+    formula: LongText = ""
+
+
+class Slicing(Part):
+    """How slices were made."""
+
+    length: SliceRule | None = None
+    genre: SliceRule | None = None
+    complexity: SliceRule | None = None
+    contamination: SliceRule | None = None
+    confidence: SliceRule | None = None
+    least_to_rank: Count
+
+
+class Report(Part):
+    """A whole evaluation report."""
+
+    format: Literal[2] = FORMAT
+    made_at: Text
+    """ISO 8601."""
+    settings: RunSettings
+    slicing: Slicing | None = None
+    test_sets: Annotated[tuple[TestSetResult, ...], Field(max_length=MAX_TEST_SETS)]
+    skipped: Annotated[tuple[SkippedSet, ...], Field(max_length=MAX_TEST_SETS)] = ()
+    model: ModelDescription
+    environment: Environment
+    speed: Speed | None = None
 
     @property
     def systems(self) -> tuple[SystemName, ...]:
-        """Those that any figure has, in their order."""
-        seen = {system for test_set in self.test_sets for figure in test_set.figures for system in figure.scores}
-        return tuple(system for system in SYSTEMS if system in seen)
+        """The systems that any figure has."""
+        return systems_in(self.test_sets)
 
     @property
     def items(self) -> int:
-        """Over all measures."""
+        """The number of items over all test sets."""
         return sum(test_set.n for test_set in self.test_sets)
 
     def is_of(self, info: ModelInfo) -> bool:
-        """Whether it was made of these very weights, with these settings where it says which."""
-        same = same_adapter(info.adapter_revision, self.adapter_revision) is not False
-        return same and self.base_revision == info.base_revision
+        """Whether these weights were measured, with the same adapter settings where the report says which."""
+        same = same_adapter(info.adapter_revision, self.model.adapter_revision) is not False
+        return same and self.model.base_revision == info.base_revision
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON values of what was set, as in the file."""
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+    def to_json(self) -> str:
+        """The text of the file."""
+        return json.dumps(self.as_dict(), ensure_ascii=False, indent=1) + "\n"
 
 
-def load_report(path: Path) -> ReportValue:
-    """The report in a file; DataError where it is none."""
-    try:
-        return as_report(read_report(path), name=path.name)
-    except RecursionError as error:
-        raise DataError(
-            f"{path.name} is nested too deeply to be a report of an evaluation. Give another file."
-        ) from error
-
-
-def as_report(report: object, *, name: str = "The file") -> ReportValue:
-    """A report as `evaluate` gives it, checked; DataError says which field is missing or wrong."""
-    try:
-        found = Fields(report, "report")
-        model, settings = found.inner("model"), found.inner("settings")
-        environment = found.optional("environment", found.inner)
-        return ReportValue(
-            made_at=found.text("made_at"),
-            base=model.text("base"),
-            base_revision=model.text("base_revision"),
-            adapter=model.optional("adapter", model.text),
-            adapter_revision=model.optional("adapter_revision", model.text),
-            device=model.text("device"),
-            dtype=model.text("dtype"),
-            limit=settings.optional("limit", settings.count),
-            test_sets=tuple(_test_set(each) for each in found.several("test_sets", at_most=MAX_TEST_SETS)),
-            note=(environment and environment.optional("note", environment.text)) or "",
-        )
-    except _WrongFieldError as error:
-        raise DataError(
-            f"{name} is no report of an evaluation: {error}. Give a report.json of python -m phi2demo evaluate."
-        ) from error
-
-
-def as_test_sets(test_sets: Sequence[object], *, name: str = "The file") -> tuple[TestSetResult, ...]:
-    """The measures of one or several reports, checked; DataError says which field is missing or wrong."""
-    try:
-        return tuple(_test_set(Fields(each, f"test_sets[{at}]")) for at, each in enumerate(test_sets))
-    except _WrongFieldError as error:
-        raise DataError(f"{name} has a measure that is none of an evaluation: {error}.") from error
-
-
-def _test_set(found: Fields) -> TestSetResult:
-    data, decoding = found.inner("data"), found.optional("generation", found.inner)
-    strength = decoding.optional("adapter_strength", decoding.number) if decoding else None
-    return TestSetResult(
-        name=found.text("name"),
-        task=found.text("task"),
-        n=found.count("n"),
-        figures=tuple(_figure(each) for each in found.several("figures")),
-        slices=tuple(_slice(each) for each in found.optional("slices", found.several) or ()),
-        data_sha256=data.text("sha256"),
-        contamination=_contamination(standing) if (standing := found.optional("contamination", found.inner)) else None,
-        adapter_strength=1.0 if strength is None else strength,
-    )
-
-
-def _contamination(found: Fields) -> ContaminationValue:
-    return ContaminationValue(found.count(IN_TRAINING), found.count(IN_VALIDATION))
-
-
-def _slice(found: Fields) -> SliceValue:
-    by = found.text("by")
-    if by not in DIMENSIONS:
-        raise _WrongFieldError(f"{found.where}.by is {by!r}")
-    figures = tuple(_figure(each) for each in found.several("figures"))
-    bounds = found.optional("bounds", found.inner)
-    return SliceValue(
-        by,
-        found.text("name"),
-        found.count("n"),
-        found.flag("enough"),
-        figures,
-        (bounds.number("low"), bounds.number("high")) if bounds else None,
-    )
-
-
-def _figure(found: Fields) -> FigureValue:
-    scores = found.inner("scores")
-    base = found.optional("base", found.text)
-    difference = found.optional("difference", found.inner)
-    values = {system: _score(scores.inner(system)) for system in SYSTEMS if system in scores}
-    if base is not None and (base not in BASES or base not in values):
-        raise _WrongFieldError(f"{found.where}.base is {base!r}")
-    return FigureValue(
-        metric=found.text("metric"),
-        title=found.text("title"),
-        higher_is_better=found.flag("higher_is_better"),
-        digits=min(found.count("digits"), 6),
-        scores=values,
-        base=base,
-        difference=_difference_value(difference) if difference and base and "finetuned" in values else None,
-    )
-
-
-def _score(found: Fields) -> ScoreValue:
-    return ScoreValue(found.number("score"), found.optional("low", found.number), found.optional("high", found.number))
-
-
-def _difference_value(found: Fields) -> DifferenceValue:
-    return DifferenceValue(found.number("value"), found.number("low"), found.number("high"), found.number("p"))
-
-
-assert set(SYSTEM_TITLES) == set(get_args(SystemName))
+def systems_in(test_sets: Sequence[TestSetResult]) -> tuple[SystemName, ...]:
+    """The systems that any figure of the test sets has, in their fixed order."""
+    present = {system for test_set in test_sets for figure in test_set.figures for system in figure.scores}
+    return tuple(system for system in SYSTEMS if system in present)

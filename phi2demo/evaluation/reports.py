@@ -1,21 +1,21 @@
-"""Reports that lie on disk: which there are, and the items and answers beside them. Knows no model and no page."""
+"""Report files: reading and checking one, listing those of a folder, and the items and answers beside them."""
 
-import csv
 import io
 import json
 import zipfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+
+from pydantic import ValidationError
 
 from phi2demo.data.test_sets import TestSet, read_test_sets
 from phi2demo.engine.engine import ModelInfo
 from phi2demo.errors import DataError
 from phi2demo.evaluation.examples import Example, examples_of
 from phi2demo.evaluation.outputs import read_outputs
-from phi2demo.evaluation.report import ReportValue, TestSetResult, load_report
+from phi2demo.evaluation.report import Report, TestSetResult
 from phi2demo.evaluation.systems import SYSTEMS, SystemName
 from phi2demo.settings import ASSETS
 
@@ -23,58 +23,58 @@ REPORTS_FOLDER = ASSETS / "evaluation"
 SHIPPED_SET = REPORTS_FOLDER / "set"
 """Items that come with the project."""
 SET_REPORT = "set_report/report.json"
-"""Below the shelf: the report on the shipped set, with its answers in `outputs` beside it."""
+"""Below REPORTS_FOLDER: the report on the shipped set, with its answers in `outputs` beside it."""
 
 
 @dataclass(frozen=True)
 class KeptReport:
-    """A report and where it lies."""
+    """A report and its file."""
 
     name: str
-    """Path below the shelf."""
+    """Path below the folder of reports."""
     path: Path
-    report: ReportValue
+    report: Report
 
     @property
     def title(self) -> str:
-        """To choose it by: what was asked, how much, when."""
-        what = "shipped set" if self.name == SET_REPORT else self.path.stem
-        if what == "report":
-            what = "test files"
-        if self.report.limit:
-            what += f", first {self.report.limit:,} of each"
-        return f"{what[0].upper()}{what[1:]}: {self.report.items:,} items, {self.report.made_at[:10]}"
+        """What was measured, on how many items, and when."""
+        data = "shipped set" if self.name == SET_REPORT else self.path.stem
+        if data == "report":
+            data = "test files"
+        if limit := self.report.settings.limit:
+            data += f", first {limit:,} of each"
+        return f"{data[0].upper()}{data[1:]}: {self.report.items:,} items, {self.report.made_at[:10]}"
 
 
 def kept_reports(folder: Path = REPORTS_FOLDER, *, info: ModelInfo | None = None) -> list[KeptReport]:
-    """The reports below a folder, what is no report left out.
+    """List the reports below a folder; other files are left out.
 
-    Those of the loaded weights come first, among them that of the shipped set, then the one of most items.
+    Reports of the loaded weights come first, among them the report on the shipped set, then those with more items.
     """
-    found = []
+    reports = []
     for path in (*sorted(folder.glob("*.json")), folder / SET_REPORT):
         if path.is_file():
             try:
                 report = _load(path, path.stat().st_mtime_ns)
-            except DataError:  # an audit, which lies here too
+            except DataError:  # for example an audit, which is in the same folder
                 continue
-            found.append(KeptReport(path.relative_to(folder).as_posix(), path, report))
+            reports.append(KeptReport(path.relative_to(folder).as_posix(), path, report))
 
     def place(kept: KeptReport) -> tuple[bool, bool, int]:
         return info is not None and not kept.report.is_of(info), kept.name != SET_REPORT, -kept.report.items
 
-    return sorted(found, key=place)
+    return sorted(reports, key=place)
 
 
 def shipped_test_sets(folder: Path = SHIPPED_SET) -> list[TestSet]:
-    """The measures of the shipped set; none where it is not there."""
+    """Read the test sets of the shipped set; none where its folder does not exist."""
     return list(_test_sets(folder)) if folder.is_dir() else []
 
 
 def examples_beside(kept: KeptReport, *, data: Path = SHIPPED_SET) -> list[Example]:
-    """Items with the answers that lie beside a report; none where answers or items are not at hand.
+    """Read the items of `data` with the answers beside a report; none where either is missing.
 
-    Items count only where their file is the one that the report names by its hash.
+    Only test sets whose file has the hash that the report names are used.
     """
     outputs = kept.path.parent / "outputs"
     if not outputs.is_dir() or not data.is_dir():
@@ -82,24 +82,20 @@ def examples_beside(kept: KeptReport, *, data: Path = SHIPPED_SET) -> list[Examp
     test_sets = {test_set.name: test_set for test_set in _test_sets(data)}
     return [
         example
-        for each in kept.report.test_sets
-        if (test_set := test_sets.get(each.name)) and test_set.file.sha256 == each.data_sha256
-        for example in examples_of(test_set, _answers(outputs, each))
+        for result in kept.report.test_sets
+        if (test_set := test_sets.get(result.name)) and test_set.file.sha256 == result.data.sha256
+        for example in examples_of(test_set, _answers(outputs, result))
     ]
 
 
 def _answers(folder: Path, test_set: TestSetResult) -> dict[SystemName, dict[int, str]]:
-    found: dict[SystemName, dict[int, str]] = {}
-    for system in SYSTEMS:
-        path = folder / f"{test_set.name}.{system}.jsonl"
-        if path.is_file():
-            found[system] = read_outputs(path)
-    return found
+    paths = {system: folder / f"{test_set.name}.{system}.jsonl" for system in SYSTEMS}
+    return {system: read_outputs(path) for system, path in paths.items() if path.is_file()}
 
 
 @lru_cache(maxsize=32)
-def _load(path: Path, changed_ns: int) -> ReportValue:
-    return load_report(path)
+def _load(path: Path, changed_ns: int) -> Report:
+    return read_report(path)
 
 
 @lru_cache(maxsize=2)
@@ -107,46 +103,13 @@ def _test_sets(folder: Path) -> Sequence[TestSet]:
     return tuple(read_test_sets(folder)[0])
 
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet would run."""
-
-
-def to_json(report: dict[str, Any]) -> str:
-    """The report as `evaluate` writes it."""
-    return json.dumps(report, ensure_ascii=False, indent=1) + "\n"
-
-
 def to_jsonl(examples: Sequence[Example]) -> str:
-    """An item a line: what was asked, good answers, what each form made of it and its score."""
+    """Write a line for each item: the text, good answers, and the answer of each system with its score."""
     return "".join(json.dumps(example.as_dict(), ensure_ascii=False) + "\n" for example in examples)
 
 
-def to_csv(report: ReportValue) -> str:
-    """A row for each measure and metric, and one for each of its slices; numbers in full."""
-    systems = report.systems
-    head = ["test_set", "slice_by", "slice", "metric", "n", "higher_is_better"]
-    for system in systems:
-        head += [system, f"{system}_low", f"{system}_high"]
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow([*head, "base", "difference", "difference_low", "difference_high", "p"])
-    for test_set in report.test_sets:
-        parts = [("", "", test_set.n, test_set.figures)]
-        parts += [(part.by, part.name, part.n, part.figures) for part in test_set.slices]
-        for by, name, n, figures in parts:
-            for figure in figures:
-                row = [_plain(test_set.name), by, _plain(name), _plain(figure.title), n, figure.higher_is_better]
-                for system in systems:
-                    score = figure.scores.get(system)
-                    row += [score.score, score.low, score.high] if score else [None] * 3
-                difference = figure.difference
-                row += [figure.base, *asdict(difference).values()] if difference else [None] * 5
-                writer.writerow(row)
-    return file.getvalue()
-
-
 def to_zip(files: dict[str, str]) -> bytes:
-    """An archive of texts by name; the same texts give the same bytes."""
+    """Pack texts, by file name, into an archive; the same texts give the same bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, text in files.items():
@@ -154,6 +117,47 @@ def to_zip(files: dict[str, str]) -> bytes:
     return buffer.getvalue()
 
 
-def _plain(text: str) -> str:
-    """A name from a file must not become a formula."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
+def read_report(path: Path) -> Report:
+    """Read a report file. DataError says what is wrong with it, and never names a folder: the page shows the message."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise _no_report(path.name, (error.strerror or "it cannot be read").lower()) from error
+    except ValueError as error:
+        raise _no_report(path.name, "it is not JSON") from error
+    except RecursionError as error:
+        raise _no_report(path.name, "it is nested too deeply") from error
+    return parse_report(value, name=path.name)
+
+
+def parse_report(value: object, *, name: str = "The file") -> Report:
+    """Check the JSON values of a report; DataError names the first field that is missing or wrong."""
+    if not isinstance(value, dict) or not isinstance(value.get("test_sets"), list):
+        raise _no_report(name, "it holds no list named test_sets")
+    if value.get("format") == 1:
+        raise DataError(f"{name} was made by an older version of this program. Run python -m phi2demo evaluate again.")
+    try:
+        return Report.model_validate(value)
+    except ValidationError as error:
+        raise _no_report(name, _describe(error)) from error
+
+
+def _describe(error: ValidationError) -> str:
+    """The first wrong field and its value, as `test_sets[0].figures[1].scores.finetuned.low is 'x'`."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"] if part != "[key]"]
+    field = "".join(parts).removeprefix(".")
+    if first["loc"][-1] == "[key]":
+        return f"{field} is unknown"
+    if first["type"] == "missing" or first["input"] is None:
+        return f"{field} is missing"
+    if first["type"] == "too_long":
+        return f"{field} has too many entries"
+    shown = repr(first["input"])
+    return f"{field} is {shown[:40]}{'…' if len(shown) > 40 else ''}"
+
+
+def _no_report(name: str, why: str) -> DataError:
+    return DataError(
+        f"{name} is not an evaluation report: {why}. Give a report.json that python -m phi2demo evaluate wrote."
+    )

@@ -1,24 +1,33 @@
-"""Measure a model on a folder of data: have every item asked in every form, score the answers, write the report."""
+"""Evaluate a model on a folder of data: ask every item of every system, score the answers, write the report."""
 
-import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from phi2demo.data.contamination import Contamination, Found
 from phi2demo.data.documents import split_sentences
 from phi2demo.data.test_sets import EvaluationSplit, Skipped, TestSet, read_test_sets, select
 from phi2demo.engine.engine import Engine
-from phi2demo.errors import SettingsError
+from phi2demo.errors import DataError, SettingsError
 from phi2demo.evaluation.environment import describe_environment, describe_model, measure_speed, package_versions
-from phi2demo.evaluation.figures import Scored
+from phi2demo.evaluation.figures import Scored, result_of
 from phi2demo.evaluation.hub_data import HubData
 from phi2demo.evaluation.outputs import OutputFile, digest
 from phi2demo.evaluation.processes import ALONE, Processes, run_lock
+from phi2demo.evaluation.report import (
+    FORMAT,
+    Environment,
+    ModelDescription,
+    Report,
+    RunSettings,
+    SkippedSet,
+    Slicing,
+    Speed,
+    TestSetResult,
+)
 from phi2demo.evaluation.slices import describe_slicing
 from phi2demo.evaluation.statistics import RESAMPLES, SEED, Resamples
 from phi2demo.evaluation.systems import SCORED, SYSTEMS, System, SystemName, confidences_in, make_system
@@ -26,22 +35,22 @@ from phi2demo.evaluation.systems import SCORED, SYSTEMS, System, SystemName, con
 
 @dataclass(frozen=True)
 class Job:
-    """One form of one measure, and where its answers are kept."""
+    """One system asked the items of one test set, and the file for its answers."""
 
     test_set: TestSet
     system: System
     name: SystemName
     path: Path
-    asked: str
-    """A hash of all that the answers depend on."""
+    prompts_hash: str
+    """Of all that the answers depend on."""
     batches: Sequence[Sequence[int]]
 
     def open(self, processes: Processes = ALONE) -> OutputFile:
-        """The answers so far: the first process puts them in order, each further one writes into a part of its own."""
-        return OutputFile(self.path, asked=self.asked, batches=self.batches, part=processes.index)
+        """Read the answers so far; see `OutputFile` for what each process writes."""
+        return OutputFile(self.path, prompts_hash=self.prompts_hash, batches=self.batches, part=processes.index)
 
     def cost(self, batch: Sequence[int]) -> int:
-        """Characters that are read for a batch, for the progress."""
+        """Count the characters that the model reads for a batch, for the progress bar."""
         return sum(len(self.system.prompt(self.test_set.items[index])) + 1 for index in batch)
 
 
@@ -54,30 +63,30 @@ def make_jobs(
     seed: int,
     batch_size: int,
 ) -> list[Job]:
-    """Every form that each measure has."""
+    """Make a job for each test set and each of the systems that it has."""
     jobs = []
     for test_set in test_sets:
         for name in names:
             system = make_system(name, engine, test_set, seed=seed)
             if system is not None:
-                asked = _digest(system, name, batch_size=batch_size)
+                prompts_hash = _hash_prompts(system, name, batch_size=batch_size)
                 batches = compose(system, len(test_set.items), size=batch_size)
                 path = output / "outputs" / f"{test_set.name}.{name}.jsonl"
-                jobs.append(Job(test_set, system, name, path, asked, batches))
+                jobs.append(Job(test_set, system, name, path, prompts_hash, batches))
     return jobs
 
 
 def compose(system: System, items: int, *, size: int) -> list[list[int]]:
-    """Indexes of the items that are computed together: neighbours in the length of their prompts, longest first."""
+    """Group the indexes of items into batches of prompts of similar length, longest first."""
     lengths = [len(system.prompt(item)) for item in system.test_set.items]
     order = sorted(range(items), key=lambda index: (-lengths[index], index))
     return [order[start : start + size] for start in range(0, items, size)]
 
 
 def ask(jobs: Sequence[Job], processes: Processes) -> None:
-    """Answer what this process has to of what is missing, with progress and the time left by the characters to read.
+    """Answer this process's share of the missing batches, with a progress bar over the characters to read.
 
-    All processes open the files before any of them writes, so that all see the same missing.
+    All processes open the files before any of them writes, so that all see the same batches missing.
     """
     from tqdm import tqdm
 
@@ -100,13 +109,13 @@ def ask(jobs: Sequence[Job], processes: Processes) -> None:
         for job, file, batch in mine:
             bar.set_description(f"{job.test_set.name} {job.name}", refresh=False)
             started = time.monotonic()
-            job.system.engine.forget()  # else the last digits of scores depend on what else this process has scored
+            job.system.engine.forget()  # else the last digits of scores depend on what this process scored before
             answers = job.system.answer([job.test_set.items[index] for index in batch])
             file.add(batch, answers, time.monotonic() - started)
             bar.update(job.cost(batch))
 
 
-def _digest(system: System, name: SystemName, *, batch_size: int) -> str:
+def _hash_prompts(system: System, name: SystemName, *, batch_size: int) -> str:
     info = system.engine.info
     return digest(
         {
@@ -121,39 +130,38 @@ def _digest(system: System, name: SystemName, *, batch_size: int) -> str:
     )
 
 
-FORMAT = 2
 REPORT = "report.json"
 BATCH_SIZE = 32
 
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """What the `evaluate` command is told."""
+    """The settings of an evaluation."""
 
     data: Path
     """Folder of JSON-lines files."""
     output: Path
-    """Folder for the report and the answers; a run that was killed goes on there."""
+    """Folder for the report and the answers; a run that was killed continues there."""
     hub: HubData | None = None
-    """What was read from the hub into `data`."""
+    """The data set of the hub that was read into `data`."""
     split: EvaluationSplit = "test"
     limit: int | None = None
-    """At most this many rows of each set, from the first on; all where not given."""
+    """At most this many rows of each data set, from the first on; None for all."""
     test_sets: tuple[str, ...] = ()
-    """Names as translation.tatoeba.en-de; all where neither measures nor tasks are given."""
+    """Names such as translation.tatoeba.en-de; all where neither test sets nor tasks are given."""
     tasks: tuple[str, ...] = ()
-    """Tasks, and prose."""
+    """Keys of TASKS, and `prose`."""
     systems: tuple[SystemName, ...] = SYSTEMS
     batch_size: int = BATCH_SIZE
-    """Items that are computed together: beyond 16, more gained nothing on one CPU core."""
+    """Items that are computed together; on one CPU core more than 16 gained nothing."""
     seed: int = SEED
-    """Of the resamples, and of answers where a task samples."""
+    """For the resamples, and for answers of tasks that sample."""
     resamples: int = RESAMPLES
-    """Of the bootstrap."""
+    """For the bootstrap."""
     baselines: bool = True
-    """Also measure what a summary has to beat: the first sentence of its document."""
+    """Also score what a summary has to beat: the first sentence of its document."""
     contamination: bool = True
-    """Also look the items up in the training and validation files of the folder."""
+    """Also look the items up in the training and validation files of the data folder."""
 
     def __post_init__(self) -> None:
         for name, least in (("limit", 1), ("batch_size", 1), ("resamples", 100), ("seed", 0)):
@@ -171,32 +179,39 @@ class EvaluationSettings:
 
 def evaluate(
     engine: Engine, settings: EvaluationSettings, *, weights: Mapping[str, str], processes: Processes = ALONE
-) -> dict[str, Any]:
-    """Ask, score, and write `report.json`; gives the report as JSON values.
+) -> Report:
+    """Ask, score, write `report.json`, and return the report.
 
-    `weights` are the SHA-256 of the weight files, by name. Of several processes the first calls this, each further one
-    `assist`. Raises DataError for files that cannot be used, SettingsError where
-    the output folder is in use or holds answers to something else.
+    `weights` are the SHA-256 hashes of the weight files, by name. Of several processes the first calls this function and
+    each further one `assist`. Raises DataError for files that cannot be used, SettingsError where the output folder is in
+    use or holds answers to other prompts or options.
     """
     plan = _plan(engine, settings)
     with run_lock(settings.output) as lock:
         for job in plan.jobs:
-            job.open()  # puts in order what earlier runs have left, whatever their number of processes
+            job.open()  # joins what earlier runs left, whatever their number of processes
         if processes.count > 1:
             lock.share()
         processes.wait()
         ask(plan.jobs, processes)
         processes.wait()
-        model = describe_model(engine) | {"weights_sha256": dict(weights)}
-        report = _report(engine, settings, plan) | {"model": model}
-        report["environment"] = describe_environment() | {"processes": processes.count}
-        report["speed"] = measure_speed(engine)
+        report = Report(
+            format=FORMAT,
+            made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            settings=_settings(settings),
+            slicing=Slicing.model_validate(describe_slicing()),
+            test_sets=_results(settings, plan),
+            skipped=tuple(SkippedSet(**asdict(skipped)) for skipped in plan.skipped),
+            model=ModelDescription.model_validate(describe_model(engine) | {"weights_sha256": dict(weights)}),
+            environment=Environment(**describe_environment(), processes=processes.count),
+            speed=Speed(**measure_speed(engine)),
+        )
         _write(settings.output / REPORT, report)
     return report
 
 
 def assist(engine: Engine, settings: EvaluationSettings, *, processes: Processes) -> None:
-    """Answer the share of a process that is not the first: it scores and reports nothing."""
+    """Answer the share of a process that is not the first, which scores and reports nothing."""
     plan = _plan(engine, settings)
     processes.wait()
     with run_lock(settings.output, joining=True):
@@ -206,7 +221,7 @@ def assist(engine: Engine, settings: EvaluationSettings, *, processes: Processes
 
 @dataclass(frozen=True)
 class _Plan:
-    """What there is to ask and to report."""
+    """The test sets of a run and its jobs."""
 
     test_sets: Sequence[TestSet]
     skipped: Sequence[Skipped]
@@ -216,6 +231,14 @@ class _Plan:
 def _plan(engine: Engine, settings: EvaluationSettings) -> _Plan:
     test_sets, skipped = read_test_sets(settings.data, split=settings.split, limit=settings.limit)
     test_sets = select(test_sets, names=settings.test_sets, tasks=settings.tasks)
+    for test_set in test_sets:
+        try:
+            result_of(test_set, n=len(test_set.items), figures=())
+        except ValueError as error:
+            raise DataError(
+                f"The name of the file {test_set.file.name!r} cannot stand in a report: it is too long or has control "
+                "characters. Rename the file."
+            ) from error
     names = [
         system for system in SYSTEMS if system in settings.systems and (system != "finetuned" or engine.info.adapter)
     ]
@@ -225,69 +248,63 @@ def _plan(engine: Engine, settings: EvaluationSettings) -> _Plan:
     return _Plan(test_sets, skipped, jobs)
 
 
-def _report(engine: Engine, settings: EvaluationSettings, plan: _Plan) -> dict[str, Any]:
-    """All but what it depends on."""
+def _settings(settings: EvaluationSettings) -> RunSettings:
+    """The settings as a report has them, without the folders of a machine."""
+    return RunSettings.model_validate(
+        {name: value for name, value in asdict(settings).items() if name not in ("data", "output")}
+    )
+
+
+def _results(settings: EvaluationSettings, plan: _Plan) -> tuple[TestSetResult, ...]:
     seen = None
     if settings.contamination:
         print(f"looking the items up in the training and validation files of {settings.data}", file=sys.stderr)
         seen = Contamination(settings.data, plan.test_sets)
-    described = []
+    results = []
     for test_set in plan.test_sets:
         print(f"scoring {test_set.name}", file=sys.stderr)
         jobs = [job for job in plan.jobs if job.test_set is test_set]
-        described.append(_describe(test_set, jobs, seen.of(test_set) if seen else None, settings))
-    return {
-        "format": FORMAT,
-        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "settings": {name: value for name, value in asdict(settings).items() if name not in ("data", "output")},
-        "slicing": describe_slicing(),
-        "test_sets": described,
-        "skipped": [asdict(each) for each in plan.skipped],
-    }
+        results.append(_result(test_set, jobs, seen.of(test_set) if seen else None, settings))
+    return tuple(results)
 
 
-def _describe(
-    test_set: TestSet, jobs: Sequence[Job], found: Found | None, settings: EvaluationSettings
-) -> dict[str, Any]:
+def _result(
+    test_set: TestSet, jobs: Sequence[Job], contamination: Found | None, settings: EvaluationSettings
+) -> TestSetResult:
     outputs = {job.name: job.open().outputs for job in jobs}
-    seconds = {name: sum(output.seconds for output in each) for name, each in outputs.items()}
-    texts = {name: [output.output for output in each] for name, each in outputs.items()}
-    scored = Scored.of(test_set, texts)
-    return {
-        "name": test_set.name,
-        "task": test_set.task,
-        "data": asdict(test_set.file),
-        "n": len(test_set.items),
-        "generation": jobs[0].system.settings if jobs else None,
-        "unanswered": {name: sum("unanswered" in o.details for o in each) for name, each in outputs.items()},
-        "contamination": found and found.as_dict(),
-        "figures": scored.figures(
+    seconds = {name: sum(answer.seconds for answer in answers) for name, answers in outputs.items()}
+    scored = Scored.of(test_set, {name: [answer.output for answer in answers] for name, answers in outputs.items()})
+    return result_of(
+        test_set,
+        n=len(test_set.items),
+        generation=jobs[0].system.settings if jobs else None,
+        unanswered={name: sum("unanswered" in a.details for a in answers) for name, answers in outputs.items()},
+        contamination=contamination and contamination.as_dict(),
+        figures=scored.figures(
             Resamples.draw(len(test_set.items), resamples=settings.resamples, seed=settings.seed),
             baselines=first_sentences(test_set) if settings.baselines else {},
         ),
-        "slices": scored.slices(
+        slices=scored.slices(
             resamples=settings.resamples,
             seed=settings.seed,
-            contamination=found.labels if found else None,
-            confidences=confidences_in({name: [output.details for output in each] for name, each in outputs.items()}),
+            contamination=contamination.labels if contamination else None,
+            confidences=confidences_in({name: [a.details for a in answers] for name, answers in outputs.items()}),
         ),
-        "seconds": {name: round(value, 1) for name, value in seconds.items()},
-        "items_per_s": {
-            name: round(len(test_set.items) / value, 2) if value else None for name, value in seconds.items()
-        },
-    }
+        seconds={name: round(value, 1) for name, value in seconds.items()},
+        items_per_s={name: round(len(test_set.items) / value, 2) if value else None for name, value in seconds.items()},
+    )
 
 
 def first_sentences(test_set: TestSet) -> dict[str, list[str]]:
-    """What a summary has to beat to be worth anything; empty where nothing is summarized."""
+    """Take the first sentence of each document, which a summary has to beat; empty where nothing is summarized."""
     if test_set.kind != "summarization":
         return {}
     documents = (split_sentences(item.row["document"]) for item in test_set.items)
     return {"first_sentence": [next((s.strip() for s in parts if s.strip()), "") for parts in documents]}
 
 
-def _write(path: Path, report: dict[str, Any]) -> None:
+def _write(path: Path, report: Report) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
-    part.write_text(json.dumps(report, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    part.write_text(report.to_json(), encoding="utf-8")
     part.replace(path)

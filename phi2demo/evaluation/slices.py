@@ -1,12 +1,13 @@
-"""Which items of a measure belong together: by length, genre and complexity of the person's text, by whether a model may
-have been trained or chosen on it, and by how sure the model is of its answer. Knows no score.
+"""Slices of a test set: by length, genre and complexity of the input text, by whether a model may have seen it in training,
+and by how confident the model is in its answer. Knows no score.
 
-Lengths and complexities are computed from the text by the same rule for any data; a genre is what the row says of
-itself, or what is known of its data set.
+Lengths and complexities are computed from the text, by the same rule for all data. The genre is given by the row, or
+known for its data set.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal, get_args
 
 from phi2demo.data.contamination import CONTAMINATION_LABELS, IN_NEITHER, ContaminationLabel
@@ -17,21 +18,25 @@ Dimension = Literal["length", "genre", "complexity", "contamination", "confidenc
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
 
 LEAST_TO_RANK = 20
-"""Items. A slice of fewer is shown, and not ranked: its interval is wider than most differences."""
+"""Items. A slice with fewer is shown but not ranked: its interval is wider than most differences."""
 
 LENGTHS = ("short", "medium", "long")
 SENTENCE_WORDS = (8, 20)
-"""A text of a translation or a sentiment is short up to so many words, and medium up to so many."""
+"""The most words of a short and of a medium text to translate or classify."""
 DOCUMENT_WORDS = (60, 120)
-"""The same of what is summarized, asked about, or prose."""
+"""The same for texts to summarize or ask about, and for prose."""
 
 COMPLEXITIES = ("simple", "middling", "complex")
 LIX_BOUNDS = (30.0, 45.0)
-"""A text is middling from the first LIX on, complex from the second."""
+"""A text is middling from the first LIX value on, complex from the second."""
 LONG_WORD = 6
-"""A word of more letters is long."""
+"""A word with more letters is long."""
 
 GENRES = ("news", "story", "dialogue", "encyclopedia", "e-mail", "review")
+MOST_GENRES = 100
+"""Slices by genres that are not in GENRES."""
+LONGEST_GENRE = 100
+"""Characters of a genre's name."""
 GENRE_OF_SET = {
     "african_storybook": "story",
     "african_storybook_en": "story",
@@ -45,24 +50,24 @@ GENRE_OF_SET = {
     "wikipedia2015_first_sentence": "encyclopedia",
     "wikipedia2015_leads": "encyclopedia",
 }
-"""Of data sets that hold one genre and do not say so row by row."""
+"""By data set, for those with one genre that their rows do not give."""
 
 CONFIDENCE_QUINTILES = ("least sure", "less sure", "middling", "surer", "surest")
-"""Of the items, by the confidence of the answers."""
+"""Names of the quintiles of the items by the confidence in the answers."""
 
 _SENTENCE_KINDS = ("translation", "sentiment")
 
 
 @dataclass(frozen=True)
-class Slice:
-    """Items of one measure that share a label."""
+class ItemSlice:
+    """Items of one test set that share a label."""
 
     by: Dimension
     name: str
     indexes: tuple[int, ...]
-    """Of the items, in their order."""
+    """Of the items, in order."""
     bounds: tuple[float, float] | None = None
-    """The least and the greatest confidence of its answers, where it is of those."""
+    """The lowest and the highest confidence, in a slice by confidence."""
 
     @property
     def enough(self) -> bool:
@@ -75,42 +80,44 @@ def slices_of(
     *,
     contamination: Sequence[ContaminationLabel] | None = None,
     confidences: Sequence[float | None] | None = None,
-) -> list[Slice]:
-    """By length, genre, complexity, each from its first label to its last; labels that no item has are left out.
+) -> list[ItemSlice]:
+    """Slice by length, genre and complexity, each from its first label to its last; labels without items are left out.
 
-    With the `contamination` of each item by that too, unless all are clean: their slice would be the measure. With the
-    `confidences` in the answers by fifths of them, an answer without one among the least sure; not of a small measure.
+    With the `contamination` of each item, slice by it too, unless all items are clean. With the `confidences` in the
+    answers, slice by their quintiles too, where the test set is large enough; an answer without a confidence counts as
+    the least sure.
     """
     labels = [labels_of(item, test_set) for item in test_set.items]
     if contamination is not None and set(contamination) - {IN_NEITHER}:
-        for each, standing in zip(labels, contamination, strict=True):
-            each["contamination"] = standing
-    others = sorted({each["genre"] for each in labels if "genre" in each} - set(GENRES))
+        for item_labels, label in zip(labels, contamination, strict=True):
+            item_labels["contamination"] = label
+    others = sorted({by["genre"] for by in labels if "genre" in by} - set(GENRES))[:MOST_GENRES]
     orders: dict[Dimension, tuple[str, ...]] = {
         "length": LENGTHS, "genre": (*GENRES, *others), "complexity": COMPLEXITIES,
         "contamination": CONTAMINATION_LABELS, "confidence": (),
     }  # fmt: skip
-    found = [
-        Slice(by, name, tuple(index for index, each in enumerate(labels) if each.get(by) == name))
+    slices = [
+        ItemSlice(by, name, tuple(index for index, item_labels in enumerate(labels) if item_labels.get(by) == name))
         for by in DIMENSIONS
         for name in orders[by]
     ]
-    return [each for each in (*found, *_quintiles(confidences or ())) if each.indexes]
+    return [part for part in (*slices, *_quintiles(confidences or ())) if part.indexes]
 
 
-def _quintiles(confidences: Sequence[float | None]) -> Iterator[Slice]:
-    """Of about as many items each; nothing where those would be too few to rank, or no answer has a confidence."""
+def _quintiles(confidences: Sequence[float | None]) -> Iterator[ItemSlice]:
+    """Split the items into five parts of about the same size; none where they are too few, or without confidences."""
     if len(confidences) < len(CONFIDENCE_QUINTILES) * LEAST_TO_RANK or all(value is None for value in confidences):
         return
     values = [value or 0.0 for value in confidences]
     order = sorted(range(len(values)), key=lambda index: (values[index], index))
-    for at, name in enumerate(CONFIDENCE_QUINTILES):
-        part = order[at * len(order) // len(CONFIDENCE_QUINTILES) : (at + 1) * len(order) // len(CONFIDENCE_QUINTILES)]
-        yield Slice("confidence", name, tuple(sorted(part)), (values[part[0]], values[part[-1]]))
+    ends = [index * len(order) // len(CONFIDENCE_QUINTILES) for index in range(len(CONFIDENCE_QUINTILES) + 1)]
+    for name, (start, end) in zip(CONFIDENCE_QUINTILES, pairwise(ends), strict=True):
+        part = order[start:end]
+        yield ItemSlice("confidence", name, tuple(sorted(part)), (values[part[0]], values[part[-1]]))
 
 
 def labels_of(item: Item, test_set: TestSet) -> dict[Dimension, str]:
-    """The labels of one item that its text and its set give; without `genre` where none is known."""
+    """Label one item by its text and its data set; without `genre` where it is unknown."""
     text, language = text_of(item.row, test_set.kind), str(item.row.get("source_lang", "en"))
     labels: dict[Dimension, str] = {
         "length": length_of(text, test_set.kind),
@@ -122,23 +129,22 @@ def labels_of(item: Item, test_set: TestSet) -> dict[Dimension, str]:
 
 
 def length_of(text: str, kind: str) -> str:
-    """One of LENGTHS, by words between white space."""
+    """Choose one of LENGTHS, by words between white space."""
     bounds = SENTENCE_WORDS if kind in _SENTENCE_KINDS else DOCUMENT_WORDS
     return LENGTHS[sum(len(text.split()) > bound for bound in bounds)]
 
 
 def complexity_of(text: str, *, language: str = "en") -> str:
-    """One of COMPLEXITIES, by LIX."""
-    found = lix(text, language=language)
-    return COMPLEXITIES[sum(found >= bound for bound in LIX_BOUNDS)]
+    """Choose one of COMPLEXITIES, by LIX."""
+    value = lix(text, language=language)
+    return COMPLEXITIES[sum(value >= bound for bound in LIX_BOUNDS)]
 
 
 def lix(text: str, *, language: str = "en") -> float:
-    """Words per sentence + percentage of words of more than six letters (Björnsson, "Läsbarhet", 1968); 0 for no words.
+    """Compute words per sentence + percentage of words of more than six letters (Björnsson, "Läsbarhet", 1968); 0 for no words.
 
-    It needs neither syllables nor word lists, so it works for every language that separates words by spaces. Words
-    stand between white space, their letters are counted without digits and punctuation, and sentences end where the
-    app ends them.
+    It needs neither syllables nor word lists, so it works for every language that separates words by spaces. Letters are
+    counted without digits and punctuation, and sentences are split as in the app.
     """
     words = text.split()
     if not words:
@@ -149,7 +155,7 @@ def lix(text: str, *, language: str = "en") -> float:
 
 
 def describe_slicing() -> dict[str, Any]:
-    """What the labels mean, as JSON values for a report."""
+    """Explain the labels, as JSON values for a report."""
     words = {"sentences": SENTENCE_WORDS, "documents": DOCUMENT_WORDS}
     return {
         "length": {
@@ -181,12 +187,14 @@ def describe_slicing() -> dict[str, Any]:
 
 def _genre_of(row: Mapping[str, Any], test_set: TestSet) -> str | None:
     genre = row.get("genre")
-    if isinstance(genre, str) and genre.strip():
-        return genre.strip().lower()
+    if isinstance(genre, str):
+        printable = "".join(character if character.isprintable() else " " for character in genre.lower())
+        if words := " ".join(printable.split()):
+            return words[:LONGEST_GENRE]
     return GENRE_OF_SET.get(_set_of(test_set))
 
 
 def _set_of(test_set: TestSet) -> str:
-    """The name of the data set: of `translation.tatoeba.en-de`, `tatoeba`."""
+    """Give the name of the data set: `tatoeba` for `translation.tatoeba.en-de`."""
     name = test_set.name.partition(".")[2]
     return name.rpartition(".")[0] if test_set.kind == "translation" else name

@@ -1,7 +1,7 @@
 """Bootstrap intervals and paired tests over sufficient statistics. Knows no metric, no model, no text.
 
 A score is a function of the sums of numbers that each example contributes (n-gram matches, a right answer, bits), so a
-resample is a sum of rows. The resamples are drawn as sacrebleu draws its own: the same seed gives the same ones.
+resample is a sum of rows. Resamples are drawn as in sacrebleu: the same seed gives the same resamples.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,13 +31,13 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Difference:
-    """One system's score less the other's on the same examples."""
+    """One system's score minus the other's, on the same examples."""
 
     value: float
     low: float
     high: float
     p: float
-    """Of a difference at least as far from zero, either way, if there were none."""
+    """The probability of a difference at least as far from zero in either direction, if the systems were equal."""
 
 
 @dataclass(frozen=True)
@@ -53,61 +53,51 @@ class Drawn:
         return Estimate(self.score, *interval(self.resampled))
 
     def less(self, other: "Drawn") -> Difference:
-        """Paired bootstrap resampling (Koehn, "Statistical Significance Tests for Machine Translation Evaluation", 2004).
+        """Test by paired bootstrap resampling (Koehn, "Statistical Significance Tests for Machine Translation Evaluation", 2004).
 
         Both are drawn by the same resamples. The p-value is two-sided, by shifting the resampled differences to a mean
-        of zero (Noreen, 1989; Riezler and Maxwell, 2005), and counts the sample itself: 1 / (resamples + 1) is the
-        least there is. sacrebleu's, which compares absolute differences with their mean, is at most as large.
+        of zero (Noreen, 1989; Riezler and Maxwell, 2005), and counts the sample itself, so it is at least
+        1 / (resamples + 1). sacrebleu's p-value, which compares absolute differences with their mean, is at most as large.
         """
         value = self.score - other.score
-        drawn = self.resampled - other.resampled
-        drawn = drawn[np.isfinite(drawn)]
-        further = np.abs(drawn - drawn.mean()) >= abs(value)
-        return Difference(value, *interval(drawn), p=(int(further.sum()) + 1) / (len(drawn) + 1))
+        differences = self.resampled - other.resampled
+        differences = differences[np.isfinite(differences)]
+        further = np.abs(differences - differences.mean()) >= abs(value)
+        return Difference(value, *interval(differences), p=(int(further.sum()) + 1) / (len(differences) + 1))
 
 
 @dataclass(frozen=True)
 class Resamples:
-    """Which examples each resample holds, for all systems that answered the same examples."""
+    """The examples of each resample, for all systems that answered the same examples."""
 
     indexes: Sequence[NDArray[np.int64]]
-    """Of each resample."""
+    """One array for each resample."""
 
     @classmethod
     def draw(cls, examples: int, *, resamples: int = RESAMPLES, seed: int = SEED) -> "Resamples":
-        """With replacement (Efron, 1979), from numpy's default generator."""
+        """Draw examples with replacement (Efron, 1979), with numpy's default generator."""
         random = np.random.default_rng(seed)
         return cls(list(random.choice(examples, size=(resamples, examples), replace=True)))
 
-    @classmethod
-    def draw_groups(cls, groups: Sequence[int], *, resamples: int = RESAMPLES, seed: int = SEED) -> "Resamples":
-        """Of examples that are not independent: whole groups of them, with replacement (Field and Welsh, 2007).
-
-        `groups` are those of the examples, as numbers from 0. Where each is its own, it draws as `draw` does.
-        """
-        members = [np.flatnonzero(np.asarray(groups) == group) for group in range(max(groups) + 1)]
-        drawn = cls.draw(len(members), resamples=resamples, seed=seed).indexes
-        return cls([np.concatenate([members[group] for group in chosen]) for chosen in drawn])
-
     def scores(self, statistics: Statistics, score: ScoreOfSums) -> NDArray[np.float64]:
-        """The score of every resample."""
+        """Compute the score of every resample."""
         return np.array([score(statistics[chosen].sum(0)) for chosen in self.indexes])
 
     def drawn(self, statistics: Statistics, score: ScoreOfSums) -> Drawn:
-        """The score of all examples with those of the resamples."""
+        """Compute the score of all examples and of every resample."""
         return Drawn(score(statistics.sum(0)), self.scores(statistics, score))
 
     def estimate(self, statistics: Statistics, score: ScoreOfSums) -> Estimate:
-        """The score of all examples and its percentile interval."""
+        """Compute the score of all examples and its percentile interval."""
         return self.drawn(statistics, score).estimate
 
     def compare(self, ours: Statistics, theirs: Statistics, score: ScoreOfSums) -> Difference:
-        """Our score less theirs, with a paired test."""
+        """Subtract their score from ours, with a paired test."""
         return self.drawn(ours, score).less(self.drawn(theirs, score))
 
 
 def interval(scores: NDArray[np.float64]) -> tuple[float, float]:
-    """From the 1/40th to the 39/40th of sorted scores, as sacrebleu counts them; NaN, of nothing scored, is none."""
+    """Give the 1/40th and the 39/40th of the sorted scores, counted as in sacrebleu; NaN is left out."""
     ordered = np.sort(scores[np.isfinite(scores)])
     cut = len(ordered) // 40
     return float(ordered[cut]), float(ordered[len(ordered) - cut - 1])

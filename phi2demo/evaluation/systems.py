@@ -1,6 +1,5 @@
-"""How an item is asked: the finetuned model by the task's template, its base by the same and in its plain form.
-
-The plain form is the text that the base was pretrained on, up to where the answer begins.
+"""The systems that an evaluation compares: the finetuned model asked by template, its base asked by template, and its base
+asked in the plain form that it was pretrained on, up to where the answer begins.
 """
 
 import math
@@ -33,18 +32,18 @@ _WORD = re.compile(r"\s*\S+|\s+$")
 
 @dataclass(frozen=True)
 class Likelihood:
-    """Of a text under a model."""
+    """The likelihood of a text under a model."""
 
     bits: float
     """Negative log2-probability."""
     tokens: int
-    """That it was scored as."""
+    """The number of tokens of the text."""
 
 
 def text_bits(
     engine: Engine, texts: Sequence[str], *, variant: Variant, adapter_strength: float = 1.0
 ) -> list[Likelihood]:
-    """Of each whole text, the first token given the end of another text.
+    """Compute the likelihood of each whole text; its first token follows the end of another text.
 
     A text longer than the context is cut between words into parts of about half a context. The first part is scored
     from the start, each later one after the part before it, so that every token is scored once and, but for the first
@@ -62,11 +61,11 @@ def text_bits(
     for owner, score in zip(owners, scores, strict=True):
         bits[owner] -= score.total / math.log(2)
         tokens[owner] += len(score.token_ids)
-    return [Likelihood(*each) for each in zip(bits, tokens, strict=True)]
+    return list(map(Likelihood, bits, tokens))
 
 
 def cut(text: str, *, count: Callable[[str], int], limit: int, part: int) -> list[str]:
-    """`text` whole if it has at most `limit` tokens, else in parts of at most `part`; joined, they are `text`."""
+    """Cut `text` into parts of at most `part` tokens where it has more than `limit`; joined, they are `text`."""
     if count(text) <= limit:
         return [text]
     parts = [""]
@@ -91,30 +90,36 @@ def _halved(word: str, count: Callable[[str], int], limit: int) -> list[str]:
 
 SystemName = Literal["finetuned", "base_template", "base_plain"]
 SYSTEMS: tuple[SystemName, ...] = ("finetuned", "base_template", "base_plain")
+BASE_SYSTEMS: tuple[SystemName, ...] = ("base_template", "base_plain")
+SYSTEM_TITLES: dict[SystemName, str] = {
+    "finetuned": "finetuned",
+    "base_template": "base, template",
+    "base_plain": "base, plain form",
+}
 
 TIME_LIMIT_S = 3600.0
-"""No answer is cut short by the clock: figures would differ from run to run."""
+"""So long that the clock cuts no answer: else figures would differ from run to run."""
 SCORED = ("prose", "continuation")
-"""Kinds of which nothing is generated: the text there is is scored."""
+"""Kinds of rows whose text is scored; nothing is generated."""
 TOO_LONG = "does not fit the context"
 """Why there is no answer."""
 SEAM_TOKENS = 4
-"""Text and form may take this many tokens more together than apart."""
+"""Text and prompt may have this many tokens more together than apart."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model made of one item."""
+    """The answer to one item."""
 
     output: str
     """Cleaned; empty where there is none."""
     details: dict[str, Any] = field(default_factory=dict)
-    """JSON values: probabilities, new tokens, confidence, why there is no answer."""
+    """JSON values: probabilities, new tokens, confidence, the reason where there is no answer."""
 
 
 @dataclass(frozen=True)
 class System(ABC):
-    """One way to ask the items of one measure of one model."""
+    """One model, asked the items of one test set in one way."""
 
     name: ClassVar[str] = ""
     engine: Engine
@@ -124,33 +129,33 @@ class System(ABC):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What a report says of how the model was asked, as JSON values."""
+        """The decoding, as JSON values for a report."""
         if self.test_set.kind in SCORED:
             return {"adapter_strength": self.generation.adapter_strength}
         return asdict(self.generation)
 
     @abstractmethod
     def prompt(self, item: Item) -> str:
-        """What the model reads, before a long text is cut."""
+        """Make the prompt, before a long text is cut."""
 
     @abstractmethod
     def answer(self, items: Sequence[Item]) -> list[Answer]:
-        """The answers to items that are computed together."""
+        """Answer items that are computed together."""
 
 
 @dataclass(frozen=True)
 class TemplateSystem(System):
-    """The task as the app asks it: template, cutting of long texts, decoding and clean-up."""
+    """A model asked as in the app: template, cutting of long texts, decoding and clean-up."""
 
     variant: Variant = "finetuned"
 
     def prompt(self, item: Item) -> str:
-        """Of the task."""
+        """Fill the template of the task."""
         read = read_of(item.row, self.test_set.task, self.generation)
         return TASKS[self.test_set.task].prompt(read.text, read.options)
 
     def answer(self, items: Sequence[Item]) -> list[Answer]:
-        """An item that does not fit is left without an answer, as it is in the app."""
+        """Answer as the app does; an item that does not fit the context has no answer."""
         requests = [self._request(item) for item in items]
         try:
             results = [result for (result,) in answer_all(self.engine, requests, at_once=len(requests), listing=False)]
@@ -173,18 +178,18 @@ class TemplateSystem(System):
 
 @dataclass(frozen=True)
 class PlainSystem(System):
-    """The base in the form it was pretrained on: the first line of what follows, or the likelier label."""
+    """The base in the plain form that it was pretrained on: the answer is the first line that follows, or the likelier label."""
 
     def prompt(self, item: Item) -> str:
-        """The pretraining text up to the answer."""
+        """Make the pretraining text, up to the answer."""
         return plain_prompt(item.row, self.test_set.task, self.generation)
 
     def answer(self, items: Sequence[Item]) -> list[Answer]:
-        """Documents are cut at a sentence end where they are too long; what else does not fit has no answer."""
-        prompts = {at: self._fitting(item) for at, item in enumerate(items)}
-        fitting = {at: prompt for at, prompt in prompts.items() if prompt is not None}
-        found = dict(zip(fitting, self._ask(list(fitting.values()), [items[at].row for at in fitting]), strict=True))
-        return [found.get(at, Answer("", {"unanswered": TOO_LONG})) for at in range(len(items))]
+        """Answer each item; a long document is cut at a sentence end, another item that does not fit has no answer."""
+        prompts = {index: prompt for index, item in enumerate(items) if (prompt := self._fitting(item)) is not None}
+        answers = self._ask(list(prompts.values()), [items[index].row for index in prompts])
+        by_index = dict(zip(prompts, answers, strict=True))
+        return [by_index.get(index, Answer("", {"unanswered": TOO_LONG})) for index in range(len(items))]
 
     def _ask(self, texts: Sequence[str], rows: Sequence[Row]) -> list[Answer]:
         task = TASKS[self.test_set.task]
@@ -197,13 +202,13 @@ class PlainSystem(System):
         *_, last = self.engine.stream(prompts, options)
         assert last.completions is not None
         chosen = self._chosen(prompts, rows, last.completions)
-        known = mean_probabilities(self.engine, prompts, chosen)
+        confidences = mean_probabilities(self.engine, prompts, chosen)
         return [
             Answer(
-                task.kept(each.text.strip().partition("\n")[0], self._read(row).options).strip(),
-                {"new_tokens": len(each.token_ids), "confidence": value},
+                task.kept(completion.text.strip().partition("\n")[0], self._read(row).options).strip(),
+                {"new_tokens": len(completion.token_ids), "confidence": confidence},
             )
-            for each, row, value in zip(chosen, rows, known, strict=True)
+            for completion, row, confidence in zip(chosen, rows, confidences, strict=True)
         ]
 
     def _prompt(self, text: str, row: Row) -> Prompt:
@@ -212,17 +217,21 @@ class PlainSystem(System):
     def _chosen(
         self, prompts: Sequence[Prompt], rows: Sequence[Row], completions: Sequence[Completion]
     ) -> list[Completion]:
-        """Among the candidates of each as the app chooses."""
+        """Choose among the candidates of each completion as the app does."""
         task, weight = TASKS[self.test_set.task], self.generation.reverse_weight
-        found = []
-        for prompt, row, completion in zip(prompts, rows, completions, strict=True):
-            read = self._read(row)
-            asked_back = reversible(task, read.text, read.options, "plain", prompt)
-            found.append((asked_back, read.text, read.options, completion))
-        weighed = [(asked, completion) for asked, _, _, completion in found if asked is not None]
-        if weight and len(weighed) == len(found):
+        requests = [self._read(row) for row in rows]
+        reverse_prompts = [
+            reversible(task, request.text, request.options, "plain", prompt)
+            for request, prompt in zip(requests, prompts, strict=True)
+        ]
+        pairs = zip(reverse_prompts, completions, strict=True)
+        weighed = [(reverse, completion) for reverse, completion in pairs if reverse is not None]
+        if weight and len(weighed) == len(completions):
             return [completion for completion, _ in choose(self.engine, weighed, self.generation)]
-        return [preferred(task, text, options, completion) for _, text, options, completion in found]
+        return [
+            preferred(task, request.text, request.options, completion)
+            for request, completion in zip(requests, completions, strict=True)
+        ]
 
     def _label(self, texts: Sequence[str], labels: Sequence[str]) -> list[Answer]:
         prompts = [Prompt(text, "base") for text in texts for _ in labels]
@@ -259,54 +268,55 @@ class PlainSystem(System):
 
 @dataclass(frozen=True)
 class TextSystem(System):
-    """Prose as it is: bits, characters and tokens of each text."""
+    """Prose, scored: bits, characters and tokens of each text."""
 
     variant: Variant = "finetuned"
 
     def prompt(self, item: Item) -> str:
-        """The text itself."""
+        """Give the text itself."""
         return str(item.row["text"])
 
     def answer(self, items: Sequence[Item]) -> list[Answer]:
-        """Each output is `bits characters tokens`."""
+        """Score each text; an output is `bits characters tokens`."""
         texts = [self.prompt(item) for item in items]
-        found = text_bits(self.engine, texts, variant=self.variant, adapter_strength=self.generation.adapter_strength)
-        return [Answer(f"{each.bits!r} {len(text)} {each.tokens}") for each, text in zip(found, texts, strict=True)]
+        scores = text_bits(self.engine, texts, variant=self.variant, adapter_strength=self.generation.adapter_strength)
+        return [Answer(f"{s.bits!r} {len(text)} {s.tokens}") for s, text in zip(scores, texts, strict=True)]
 
 
 @dataclass(frozen=True)
 class ContinuationSystem(System):
-    """Prose as it goes on: bits, characters and tokens of what follows the first sentence, given that sentence."""
+    """Continued prose, scored: bits, characters and tokens of what follows the first sentence, given that sentence."""
 
     variant: Variant = "finetuned"
-    system: PromptStyle = "plain"
+    style: PromptStyle = "plain"
 
     def prompt(self, item: Item) -> str:
-        """The first sentence as a text that begins, which is what the app asks for; or the instruction with it."""
-        return self._prompt(item, self.system)
+        """Give the first sentence alone, as the app does, or within the template."""
+        return self._prompt(item, self.style)
 
     def answer(self, items: Sequence[Item]) -> list[Answer]:
-        """Each output is `bits characters tokens`. A template is followed by a space, whatever stood before the rest.
+        """Score each rest of a text; an output is `bits characters tokens`. After a template the rest begins with a space.
 
-        A rest that is too long is cut at a sentence end, in every form at the same; what else does not fit has no answer.
+        A rest that is too long is cut at a sentence end, at the same one for every system; an item that still does not
+        fit has no answer.
         """
-        rests = {at: rest for at, item in enumerate(items) if (rest := self._fitting(item))}
-        outputs = [f" {rest.strip()}" if self.system == "template" else rest for rest in rests.values()]
-        prompts = [Prompt(self.prompt(items[at]), self.variant) for at in rests]
+        rests = {index: rest for index, item in enumerate(items) if (rest := self._fitting(item))}
+        outputs = [f" {rest.strip()}" if self.style == "template" else rest for rest in rests.values()]
+        prompts = [Prompt(self.prompt(items[index]), self.variant) for index in rests]
         scores = self.engine.score(prompts, outputs, adapter_strength=self.generation.adapter_strength)
-        found = {
-            at: Answer(f"{-score.total / math.log(2)!r} {len(rest.strip())} {len(score.token_ids)}")
-            for (at, rest), score in zip(rests.items(), scores, strict=True)
+        answers = {
+            index: Answer(f"{-score.total / math.log(2)!r} {len(rest.strip())} {len(score.token_ids)}")
+            for (index, rest), score in zip(rests.items(), scores, strict=True)
         }
-        return [found.get(at, Answer("0.0 0 0", {"unanswered": TOO_LONG})) for at in range(len(items))]
+        return [answers.get(index, Answer("0.0 0 0", {"unanswered": TOO_LONG})) for index in range(len(items))]
 
-    def _prompt(self, item: Item, system: PromptStyle) -> str:
-        return TASKS["generation"].prompt(item.row["opening"], GenerationTaskOptions("continue"), system)
+    def _prompt(self, item: Item, style: PromptStyle) -> str:
+        return TASKS["generation"].prompt(item.row["opening"], GenerationTaskOptions("continue"), style)
 
     def _fitting(self, item: Item) -> str | None:
-        """The rest, or as many of its sentences as fit after the longest of all forms' prompts."""
+        """Give the rest, or as many of its sentences as fit after the longest prompt of all styles."""
         rest, count = str(item.row["rest"]), self.engine.count_tokens
-        prompts = [self._prompt(item, system) for system in get_args(PromptStyle)]
+        prompts = [self._prompt(item, style) for style in get_args(PromptStyle)]
         room = self.engine.info.context - 1 - max(map(count, prompts))  # some tokenizers begin each text with a token
         if count(rest) <= room:
             return rest
@@ -316,29 +326,29 @@ class ContinuationSystem(System):
 
 
 def confidences_in(details: Mapping[SystemName, Sequence[Mapping[str, Any]]]) -> list[float | None] | None:
-    """How sure the finetuned model was of each answer, or the base where it alone was asked; None without answers."""
-    asked = next((system for system in SYSTEMS if system in details), None)
-    return None if asked is None else [each.get("confidence") for each in details[asked]]
+    """Collect the finetuned model's confidence in each answer, or the base's where it alone was asked; None without answers."""
+    system = next((system for system in SYSTEMS if system in details), None)
+    return None if system is None else [answer.get("confidence") for answer in details[system]]
 
 
 def make_system(name: SystemName, engine: Engine, test_set: TestSet, *, seed: int) -> System | None:
-    """The form of a name; None where the measure has none of it (prose has no template)."""
+    """Make a system by name; None where the test set has no such system (prose has no template)."""
     generation = generation_of(test_set, engine)
     variant: Variant = "finetuned" if name == "finetuned" else "base"
     if test_set.kind == "prose":
         return None if name == "base_template" else TextSystem(engine, test_set, generation, seed, variant)
     if test_set.kind == "continuation":
-        system: PromptStyle = "template" if name == "base_template" else "plain"
-        return ContinuationSystem(engine, test_set, generation, seed, variant, system)
+        style: PromptStyle = "template" if name == "base_template" else "plain"
+        return ContinuationSystem(engine, test_set, generation, seed, variant, style)
     if name == "base_plain":
         return PlainSystem(engine, test_set, generation, seed)
     return TemplateSystem(engine, test_set, generation, seed, variant)
 
 
 def generation_of(test_set: TestSet, engine: Engine) -> GenerationOptions:
-    """The decoding that the app starts with, with room for 1.5 times the longest reference and 16 tokens more, for all.
+    """Give the app's default decoding, limited for all systems to 1.5 times the longest reference plus 16 tokens.
 
-    A base does not know where an answer to a template ends: without the bound it runs on to the task's own limit.
+    A base does not know where an answer to a template ends: without this bound it runs on to the limit of the task.
     """
     task = "generation" if test_set.kind in SCORED else test_set.task
     shipped = read_adapter_tasks(engine.info.adapter_folder).generation(task)
@@ -350,29 +360,29 @@ def generation_of(test_set: TestSet, engine: Engine) -> GenerationOptions:
 
 
 def asked_of(row: Row, task: str) -> tuple[str, TaskOptions]:
-    """The person's text and the task's options that ask for what a row holds."""
-    asked: dict[str, Callable[[], tuple[str, TaskOptions]]] = {
+    """Give the text and the task's options of a row."""
+    inputs: dict[str, Callable[[], tuple[str, TaskOptions]]] = {
         "translation": lambda: (row["source"], TranslationOptions(row["source_lang"], row["target_lang"])),
         "summarization": lambda: (row["document"], SummaryOptions("sentence")),
         "question_answering": lambda: (row["context"], QuestionOptions(row["question"])),
         "sentiment": lambda: (row["text"], SentimentOptions()),
     }
-    return asked[task]()
+    return inputs[task]()
 
 
 def request_of(row: Row, task: str, generation: GenerationOptions) -> Request:
-    """What asks for what a row holds."""
+    """Make the request of a row."""
     text, options = asked_of(row, task)
     return Request(task, text, options, generation)
 
 
 def read_of(row: Row, task: str, generation: GenerationOptions) -> Request:
-    """The same as the model reads it."""
+    """Make the request of a row, with the text as the model reads it."""
     return TASKS[task].read(request_of(row, task, generation))
 
 
 def plain_prompt(row: Row, task: str, generation: GenerationOptions) -> str:
-    """The plain form's text of a row, up to where its answer begins."""
+    """Write a row in the plain form, up to where its answer begins."""
     read = read_of(row, task, generation)
     return TASKS[task].prompt(read.text, read.options, "plain")
 

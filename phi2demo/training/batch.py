@@ -1,4 +1,4 @@
-"""A batch of token ids, and how it is cut into what one process computes at once. Knows no model."""
+"""A batch of token ids, and how it is divided among processes and into parts of limited size. Knows no model."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,43 +7,44 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     import torch
 
-SPREAD = 1.5
-"""The longest row of a part may be so many times as long as its shortest: the rest would be padding."""
+MAX_LENGTH_RATIO = 1.5
+"""The longest row of a part is at most this many times as long as its shortest, to limit the padding."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Token ids and, for each, the token to be predicted there (-100: none); all of shape (rows, length)."""
+    """Token ids and, for each, the token to predict after it (-100: none); all of shape (rows, length)."""
 
     input_ids: "torch.Tensor"
     labels: "torch.Tensor"
     attention_mask: "torch.Tensor | None" = None
-    """1 for tokens, 0 for padding on the right; None where there is none."""
+    """1 for tokens, 0 for padding on the right; None without padding."""
     weights: "torch.Tensor | None" = None
-    """Of each target in the loss; all the same where None."""
+    """Weight of each target in the loss; None if all are equal."""
 
     @property
     def tokens(self) -> int:
-        """Without padding."""
+        """Number of tokens without padding."""
         return sum(self._lengths)
 
     @property
     def total_weight(self) -> float:
-        """Of all targets: what their summed loss is divided by."""
+        """Sum of the weights of all targets, by which their summed loss is divided."""
         return float((self.labels != -100).sum() if self.weights is None else self.weights.sum())
 
     def share(self, index: int, shares: int) -> "Batch":
-        """Every `shares`-th row from `index`, rows ordered by length: what one process computes."""
+        """Return every `shares`-th row from `index`, with rows ordered by length: the share of one process."""
         return self._rows(self._by_length()[index::shares])
 
-    def parts(self, tokens: int | None) -> list["Batch"]:
-        """Rows of like lengths together, each part of at most `tokens` tokens (or one row), cut to its longest row."""
-        if tokens is None:
+    def parts(self, max_tokens: int | None) -> list["Batch"]:
+        """Group rows of similar length into parts of at most `max_tokens` (or one row), cut to their longest row."""
+        if max_tokens is None:
             return [self]
         parts: list[list[int]] = [[]]
         for row in self._by_length():
             length, shortest = self._lengths[row], self._lengths[(parts[-1] or [row])[0]]
-            if parts[-1] and ((len(parts[-1]) + 1) * length > tokens or length > SPREAD * shortest):
+            too_many_tokens = (len(parts[-1]) + 1) * length > max_tokens
+            if parts[-1] and (too_many_tokens or length > MAX_LENGTH_RATIO * shortest):
                 parts.append([])
             parts[-1].append(row)
         return [self._rows(rows) for rows in parts]
@@ -63,8 +64,8 @@ class Batch:
 
 
 class Batches(Protocol):
-    """Where the loop gets its batches: the same step always gives the same batch."""
+    """Source of the training loop's batches: a step always has the same batch."""
 
-    def at(self, step: int) -> Batch:
-        """The batch of a step, counted from 0."""
+    def batch(self, step: int) -> Batch:
+        """Return the batch of a step, counted from 0."""
         ...

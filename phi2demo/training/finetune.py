@@ -1,4 +1,4 @@
-"""Put a LoRA adapter on a base: corpus -> the app's own prompts -> loss on the outputs -> an adapter's folder."""
+"""Finetune a LoRA adapter on a base: corpus -> the app's own prompts -> loss on the outputs -> folder of the adapter."""
 
 import sys
 import warnings
@@ -10,33 +10,103 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from phi2demo.data.corpus import CleaningReport, Source, Split, read_corpus
+from phi2demo.data.corpus import Source, Split, read_corpus
 from phi2demo.data.languages import LANGUAGES, detect_language
-from phi2demo.emissions.meter import detect_hardware
 from phi2demo.engine.devices import has_bfloat16
 from phi2demo.engine.planning import ModelPlan, plan
 from phi2demo.errors import DataError, SettingsError
 from phi2demo.settings import ModelSettings
 from phi2demo.tasks.declared import FILE, AdapterTasks
-from phi2demo.training import record
-from phi2demo.training.held_out import draw
-from phi2demo.training.instructions import FORMS, KINDS_TAUGHT, NEEDS, REPLAY
-from phi2demo.training.loop import describe, train
+from phi2demo.training.checkpoints import data_hashes, make_output_folder
+from phi2demo.training.instructions import EXAMPLE_MAKERS, FINETUNING_KINDS, REPLAY
+from phi2demo.training.loop import train
 from phi2demo.training.mixture import EMPHASIS, Mixture, task_weights
-from phi2demo.training.record import data_hashes, make_output, versions
-from phi2demo.training.settings import FinetuneSettings, LoopSettings, make_accelerator
+from phi2demo.training.record import Record, make_stage, write_record
+from phi2demo.training.settings import FinetuneSettings, make_accelerator
+from phi2demo.training.validation import HeldOutExamples
 
 if TYPE_CHECKING:
     import torch
     from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+SMALL = 100_000_000
+"""A base of at most this many parameters gets the higher default learning rate."""
 LARGE = 1_000_000_000
-"""Parameters from which a base's frozen weights are held in bfloat16 on a GPU."""
+"""On a GPU, the frozen weights of a base with this many parameters or more are kept in bfloat16."""
+VALIDATION_EXAMPLES = 128
+"""Most held-out examples of each task."""
+
+TEXT_FIELDS = {"summarization": "document", "sentiment": "text", "question_answering": "context"}
+"""By task, the field of a row whose language is detected; translations state their languages."""
+SAMPLED_TEXTS = 200
+"""Most texts of each data set whose language is detected; they are spread evenly over it."""
+MIN_DETECTED_TEXTS = 10
+"""With fewer texts whose language is detected, the languages of a task are unknown."""
+MIN_LANGUAGE_SHARE = 0.05
+"""A language of a smaller share of the texts does not count: it is likely a quotation or a mistake."""
+
+
+def finetune(settings: FinetuneSettings) -> Path:
+    """Train an adapter and save it, with its tokenizer, tasks and log, in `settings.output`; returns that folder.
+
+    Repeating the command after it was killed continues from the last checkpoint.
+    """
+    import torch
+
+    make_output_folder(settings.output)
+    base = plan(ModelSettings(model=settings.model, revision=settings.revision))
+    max_length = _max_length(settings, base)
+    accelerator = make_accelerator(settings.precision, device=settings.device)
+    sources, reports = read_corpus(settings.data)
+    if accelerator.is_main_process:
+        for report in reports:
+            print(report, file=sys.stderr)
+    tokenizer = load_tokenizer(base, settings)
+    make_mixture = partial(
+        _mixture,
+        sources,
+        tokenizer=tokenizer,
+        max_length=max_length,
+        settings=settings,
+        print_missing=accelerator.is_main_process,
+    )
+    training = make_mixture("train", task_weights(settings.mix))
+    held_out = draw_held_out_examples(make_mixture("validation", training.weights))
+    torch.manual_seed(settings.seed)
+    model = adapt(load_base(base, settings, accelerator.device), settings)
+    default_learning_rate = 1e-3 if model.num_parameters() <= SMALL else 2e-4
+    loop = settings.loop(settings.steps or _steps(settings, training), default_learning_rate)
+    validate = partial(held_out.losses, model, accelerator.device, settings.part_tokens)
+    state = train(
+        model,
+        training,
+        loop,
+        settings.output,
+        accelerator,
+        validate=validate if held_out.batches else None,
+        identity=_identity(settings, training),
+        label="finetune",
+    )
+    if accelerator.is_main_process:
+        save(model, tokenizer, _adapter_tasks(training), settings)
+        stage = make_stage(
+            "finetuning",
+            settings,
+            loop,
+            state,
+            accelerator,
+            further_settings={"max_length": max_length, "emphasis": EMPHASIS},
+            weights=training.shares,
+            tasks={task: training.weights[task] for task in training.tasks},
+            cleaning=tuple(reports),
+        )
+        write_record(settings.output, Record((stage,)))
+    return settings.output
 
 
 def load_tokenizer(base: ModelPlan, settings: FinetuneSettings) -> "PreTrainedTokenizerBase":
-    """That of the base; SettingsError where it has no token to end an output with."""
+    """Load the base's tokenizer; SettingsError if it has no token to end an output with."""
     from transformers import AutoTokenizer
 
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(_address(base), revision=base.base_revision)
@@ -46,7 +116,7 @@ def load_tokenizer(base: ModelPlan, settings: FinetuneSettings) -> "PreTrainedTo
 
 
 def load_base(base: ModelPlan, settings: FinetuneSettings, device: "torch.device") -> "PreTrainedModel":
-    """In float32; a large base on a GPU in bfloat16, as its weights stay as they are."""
+    """Load the base in float32, or in bfloat16 if it is large and on a GPU, as its weights are not trained."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -63,7 +133,7 @@ def load_base(base: ModelPlan, settings: FinetuneSettings, device: "torch.device
 
 
 def adapt(model: "PreTrainedModel", settings: FinetuneSettings) -> "PeftModel":
-    """`model` with a LoRA adapter, which changes nothing yet; SettingsError where it has none of the target layers."""
+    """Add a LoRA adapter that changes nothing yet; SettingsError if the model has none of the target layers."""
     from peft import LoraConfig, get_peft_model
 
     config = LoraConfig(
@@ -75,16 +145,16 @@ def adapt(model: "PreTrainedModel", settings: FinetuneSettings) -> "PeftModel":
     )
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # peft asks for a property that transformers renamed
+            warnings.simplefilter("ignore", FutureWarning)  # peft reads a property that transformers renamed
             return get_peft_model(model, config)
     except ValueError as error:
         raise SettingsError(f"--targets {','.join(settings.targets)} does not fit {settings.model}: {error}") from error
 
 
 def save(
-    model: "PeftModel", tokenizer: "PreTrainedTokenizerBase", declared: AdapterTasks, settings: FinetuneSettings
+    model: "PeftModel", tokenizer: "PreTrainedTokenizerBase", adapter_tasks: AdapterTasks, settings: FinetuneSettings
 ) -> None:
-    """`adapter_model.safetensors` in bfloat16, its config, `tasks.json`, and the tokenizer's files."""
+    """Write `adapter_model.safetensors` in bfloat16, its config, `tasks.json` and the tokenizer into the output folder."""
     import torch
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
@@ -98,118 +168,28 @@ def save(
     config.inference_mode = True
     config.save_pretrained(settings.output)
     tokenizer.save_pretrained(settings.output)
-    (settings.output / FILE).write_text(declared.to_json(), encoding="utf-8")
-
-
-def _address(base: ModelPlan) -> str:
-    """Hub id or folder, for `from_pretrained`."""
-    return str(base.base_folder) if base.base_revision is None else base.base
-
-
-SAMPLE = 200
-"""Texts of each data set that are looked at, at most, evenly taken."""
-LEAST_TEXTS = 10
-"""Of which the language could be told, for anything to be said."""
-LEAST_SHARE = 0.05
-"""Of those, in a language, for the task to be taught in it: less is likely a quotation or a mistake."""
-FIELDS = {"summarization": "document", "sentiment": "text", "question_answering": "context"}
-"""By task, which field of a row is the text; a translation says its languages itself."""
+    (settings.output / FILE).write_text(adapter_tasks.to_json(), encoding="utf-8")
 
 
 def text_languages(sources: Sequence[Source], task: str) -> tuple[str, ...]:
-    """Codes of the languages that a task's training texts are in; empty where that cannot be told.
+    """Return the codes of the languages of a task's training texts.
 
-    Also where one of them is none that the app has a name for: a list without it would be wrong.
+    Empty if they cannot be told, or if one of them has no name in the app: a list without it would be wrong.
     """
-    field = FIELDS[task]
-    texts = chain.from_iterable(
-        rows[:: -(-len(rows) // SAMPLE)] for source in sources if (rows := source.rows["train"])
+    field = TEXT_FIELDS[task]
+    sampled_rows = chain.from_iterable(
+        rows[:: -(-len(rows) // SAMPLED_TEXTS)] for source in sources if (rows := source.rows["train"])
     )
-    found = Counter(code for row in texts if (code := detect_language(str(row[field]))))
-    told = [code for code, count in found.items() if count >= LEAST_SHARE * found.total()]
-    if found.total() < LEAST_TEXTS or any(code not in LANGUAGES for code in told):
+    counts = Counter(code for row in sampled_rows if (code := detect_language(str(row[field]))))
+    frequent = [code for code, count in counts.items() if count >= MIN_LANGUAGE_SHARE * counts.total()]
+    if counts.total() < MIN_DETECTED_TEXTS or any(code not in LANGUAGES for code in frequent):
         return ()
-    return tuple(code for code in LANGUAGES if code in told)
+    return tuple(code for code in LANGUAGES if code in frequent)
 
 
-SMALL = 100_000_000
-"""Parameters up to which a base is taught at the higher learning rate."""
-
-
-def finetune(settings: FinetuneSettings) -> Path:
-    """Train an adapter and save it, with tokenizer, declaration and log, in `settings.output`; returns that folder.
-
-    Repeating the command after a kill goes on from the last checkpoint.
-    """
-    import torch
-
-    make_output(settings.output)
-    base = plan(ModelSettings(model=settings.model, revision=settings.revision))
-    max_length = _max_length(settings, base)
-    accelerator = make_accelerator(settings.precision, device=settings.device)
-    sources, reports = read_corpus(settings.data)
-    if accelerator.is_main_process:
-        for report in reports:
-            print(report, file=sys.stderr)
-    tokenizer = load_tokenizer(base, settings)
-    main = accelerator.is_main_process
-    taught = _mixture(sources, "train", tokenizer, max_length, settings, tell=main)
-    held_out = draw(_mixture(sources, "validation", tokenizer, max_length, settings, taught.weights, tell=main))
-    torch.manual_seed(settings.seed)
-    model = adapt(load_base(base, settings, accelerator.device), settings)
-    steps = settings.steps or _steps(settings, taught)
-    loop = settings.loop(steps, 1e-3 if model.num_parameters() <= SMALL else 2e-4)
-    state = train(
-        model,
-        taught,
-        loop,
-        settings.output,
-        accelerator,
-        validate=partial(held_out.losses, model, settings.part_tokens, accelerator.device)
-        if held_out.batches
-        else None,
-        identity=_identity(settings, max_length, taught.sources),
-        label="finetune",
-    )
-    if accelerator.is_main_process:
-        save(model, tokenizer, _adapter_tasks(taught), settings)
-        _write_record(settings, loop, taught, reports, describe(state, accelerator))
-    return settings.output
-
-
-def _adapter_tasks(taught: Mixture) -> AdapterTasks:
-    """Tasks and languages as taught."""
-    training_languages = {
-        task: text_languages([source for source in taught.sources if source.kind == FORMS[task][0]], task)
-        for task in taught.tasks
-        if task in FIELDS
-    }
-    return AdapterTasks(
-        tasks=tuple(task for task in taught.tasks if task != REPLAY),
-        languages=taught.languages or AdapterTasks.languages,
-        modes=("continue",),
-        lengths=("sentence",),
-        training_languages={task: languages for task, languages in training_languages.items() if languages},
-    )
-
-
-def _write_record(
-    settings: FinetuneSettings, loop: LoopSettings, taught: Mixture, reports: list[CleaningReport], told: dict[str, Any]
-) -> None:
-    """`finetuning.json`."""
-    stage = record.make_stage(
-        "finetuning",
-        asdict(settings) | asdict(loop) | {"max_length": taught.max_length, "emphasis": EMPHASIS},
-        told,
-        settings.output / "log.jsonl",
-        hardware=detect_hardware(told["device"], told["processes"]),
-        region=settings.region,
-        versions=versions(),
-        weights=taught.shares,
-        tasks={task: taught.weights[task] for task in taught.tasks},
-        cleaning=tuple(reports),
-    )
-    record.write(settings.output, record.Record((stage,)))
+def _address(base: ModelPlan) -> str:
+    """Return the hub id or folder for `from_pretrained`."""
+    return str(base.base_folder) if base.base_revision is None else base.base
 
 
 def _max_length(settings: FinetuneSettings, base: ModelPlan) -> int:
@@ -225,50 +205,71 @@ def _max_length(settings: FinetuneSettings, base: ModelPlan) -> int:
 def _mixture(
     sources: list[Source],
     split: Split,
+    weights: Mapping[str, float],
+    *,
     tokenizer: "PreTrainedTokenizerBase",
     max_length: int,
     settings: FinetuneSettings,
-    weights: Mapping[str, float] | None = None,
-    *,
-    tell: bool,
+    print_missing: bool,
 ) -> Mixture:
-    """Of the data sets with rows in the split, without the tasks that no row gives an example of; `tell` says which.
+    """Mix the data sets with rows in the split, without the tasks that have no example; `print_missing` names these.
 
-    DataError where no task can be trained on them, or rows of the split give no example of any.
+    Raises DataError if there is no row for any task, or if no row of the split gives an example.
     """
-    weights = task_weights(settings.mix) if weights is None else weights
-    usable = [s for s in sources if s.rows[split] and s.rows["train"] and s.kind in KINDS_TAUGHT]
+    usable = [s for s in sources if s.rows[split] and s.rows["train"] and s.kind in FINETUNING_KINDS]
     mixture = Mixture(usable, weights, tokenizer, max_length, settings.batch_size, settings.seed, split)
     if split == "train" and not mixture.tasks:
-        tasks = ", ".join(f"{task}={weight}" for task, weight in weights.items())
-        raise DataError(f"{settings.data} has no training rows for a task with a weight. The mix is {tasks}.")
-    return _fruitful(mixture, settings, tell=tell)
-
-
-def _fruitful(mixture: Mixture, settings: FinetuneSettings, *, tell: bool) -> Mixture:
-    barren, split = mixture.barren, "training" if mixture.split == "train" else mixture.split
-    why = [
-        f"No {split} row for {task} gives an example of at most {mixture.max_length} tokens; it takes {NEEDS[task]}."
-        for task in barren
+        mix = ", ".join(f"{task}={weight}" for task, weight in weights.items())
+        raise DataError(f"{settings.data} has no training rows for a task with a weight. The mix is {mix}.")
+    missing, split_name = mixture.tasks_without_examples, "training" if split == "train" else split
+    reasons = [
+        f"No {split_name} row for {task} gives an example of at most {max_length} tokens; "
+        f"it takes {EXAMPLE_MAKERS[task].requirement}."
+        for task in missing
     ]
-    if barren and barren == mixture.tasks:
+    if missing and missing == mixture.tasks:
         raise DataError(
-            f"{settings.data}: {' '.join(why)} Give such rows or, where the base reads more, a larger --max-length."
+            f"{settings.data}: {' '.join(reasons)} Give such rows or, where the base reads more, a larger --max-length."
         )
-    for line in why if tell else ():
-        print(f"{line} It is not {'taught' if split == 'training' else 'measured'}.", file=sys.stderr)
-    return replace(mixture, weights={**mixture.weights, **dict.fromkeys(barren, 0.0)})
+    for reason in reasons if print_missing else ():
+        print(f"{reason} It is left out of {split_name}.", file=sys.stderr)
+    return replace(mixture, weights={**weights, **dict.fromkeys(missing, 0.0)})
 
 
-def _steps(settings: FinetuneSettings, taught: Mixture) -> int:
-    kinds = {FORMS[task][0] for task in taught.tasks}
-    rows = sum(len(source.rows["train"]) for source in taught.sources if source.kind in kinds)
+def draw_held_out_examples(mixture: Mixture) -> HeldOutExamples:
+    """Draw held-out examples of every task that has some, weighted as in training."""
+    samples = {task: mixture.sample(task, VALIDATION_EXAMPLES) for task in mixture.tasks}
+    batches = {task: batch for task, batch in samples.items() if batch}
+    return HeldOutExamples(batches, {task: mixture.weights[task] * EMPHASIS.get(task, 1.0) for task in batches})
+
+
+def _steps(settings: FinetuneSettings, training: Mixture) -> int:
+    kinds = {EXAMPLE_MAKERS[task].row_kind for task in training.tasks}
+    rows = sum(len(source.rows["train"]) for source in training.sources if source.kind in kinds)
     return round(rows * (settings.epochs or 0) / settings.batch_size)
 
 
-def _identity(settings: FinetuneSettings, max_length: int, sources: Any) -> dict[str, Any]:
-    """What a resumed run must share with the one it goes on with, besides the loop's settings."""
+def _identity(settings: FinetuneSettings, training: Mixture) -> dict[str, Any]:
+    """Return what must be the same in a resumed run, besides the settings of the loop."""
     names = ("model", "revision", "batch_size", "mix", "rank", "alpha", "targets")
-    rows = {source.name: len(source.rows["train"]) for source in sources}
-    told = {name: getattr(settings, name) for name in names}
-    return told | {"max_length": max_length, "data": rows, "data_files": data_hashes(settings.data)}
+    return {name: value for name, value in asdict(settings).items() if name in names} | {
+        "max_length": training.max_length,
+        "data": {source.name: len(source.rows["train"]) for source in training.sources},
+        "data_files": data_hashes(settings.data),
+    }
+
+
+def _adapter_tasks(training: Mixture) -> AdapterTasks:
+    """Return the tasks and languages that the adapter was trained on."""
+    training_languages = {}
+    for task in training.tasks:
+        if task in TEXT_FIELDS:
+            kind = EXAMPLE_MAKERS[task].row_kind
+            training_languages[task] = text_languages([s for s in training.sources if s.kind == kind], task)
+    return AdapterTasks(
+        tasks=tuple(task for task in training.tasks if task != REPLAY),
+        languages=training.languages or AdapterTasks.languages,
+        modes=("continue",),
+        lengths=("sentence",),
+        training_languages={task: codes for task, codes in training_languages.items() if codes},
+    )

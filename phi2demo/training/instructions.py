@@ -1,7 +1,7 @@
-"""Corpus rows as examples of what the app asks for: the task's own prompt, and the output to learn. Knows no tokens ids.
+"""Turn rows of the corpus into finetuning examples: the prompt that the app would send, and the output to learn.
 
-Prompts come from `TASKS[name].prompt`, so that training and the app cannot drift apart. One more kind of example,
-`REPLAY`, is prose as it is: without some of what it was pretrained on a model would forget it.
+Prompts come from `TASKS[name].prompt`, so that training and the app cannot differ. One more kind of example, `REPLAY`,
+is plain prose: without some of the text that it was pretrained on, a model would forget it. Knows no token ids.
 """
 
 from collections.abc import Callable
@@ -20,131 +20,143 @@ from phi2demo.tasks.summarization import SummaryOptions
 from phi2demo.tasks.task import PromptLimit
 from phi2demo.tasks.translation import TranslationOptions
 
-CONTINUATION_TOKENS = 160
-"""At most, in what a model learns to go on with."""
 REPLAY = "replay"
-"""Where a task stands: texts as they are, which no tab asks for."""
+"""Name, among those of the tasks, for prose that is trained on without a prompt."""
+CONTINUATION_TOKENS = 160
+"""Most tokens in the output of a text generation example."""
 REPLAY_TOKENS = 256
-"""At most, of such a text."""
+"""Most tokens in a replay example."""
 MIN_DOCUMENT_TOKENS = 32
-"""A document that would be cut shorter than this teaches nothing about summaries."""
+"""A document that would have to be cut shorter than this gives no summarization example."""
 MAX_OPENING_SENTENCES = 3
+"""Most sentences in the prompt of a text generation example."""
 _READ_CHARACTERS = 4000
 
 
 @dataclass(frozen=True)
 class Example:
-    """One thing asked and answered."""
+    """A prompt and the output to learn for it."""
 
     prompt: str
-    """All that is read; empty where the output is a whole text."""
+    """Everything before the output; empty where the output is a whole text."""
     output: str
-    """What comes after it, without the end token behind."""
+    """Without the end token."""
     ended: bool = True
-    """Whether the end token stands behind it."""
-    between: str = " "
-    """What stands between the two."""
+    """Whether the end token follows the output."""
+    separator: str = " "
+    """Text between prompt and output."""
 
 
-Form = Callable[[Row, np.random.Generator, PromptLimit], Example | None]
-"""A row as an example, drawn with the generator where there are several; None where it holds none that fits."""
+@dataclass(frozen=True)
+class ExampleMaker:
+    """How the examples of one task are made."""
+
+    row_kind: str
+    """Kind of the rows that they are made of."""
+    make: Callable[[Row, np.random.Generator, PromptLimit], Example | None]
+    """Makes an example of a row, drawn with the generator if there are several; None if the row gives none that fits."""
+    requirement: str
+    """What a row needs to give an example, for messages."""
 
 
-def _example(task: str, text: str, options: TaskOptions, output: str, between: str = " ") -> Example:
-    asked = TASKS[task]
-    form = asked.prompt_style_of("finetuned", options, "template")
-    return Example(asked.prompt(text, options, form), output, between=between)
-
-
-def _translation(row: Row, random: np.random.Generator, budget: PromptLimit) -> Example:
+def _translation(row: Row, random: np.random.Generator, limit: PromptLimit) -> Example:
     ends = [(row["source_lang"], row["source"]), (row["target_lang"], row["target"])]
     (source, text), (target, output) = ends[:: random.choice((1, -1))]
     return _example("translation", text, TranslationOptions(source, target), output)
 
 
-def _summarization(row: Row, random: np.random.Generator, budget: PromptLimit) -> Example | None:
-    """The document is cut at a sentence end where it is too long."""
+def _summarization(row: Row, random: np.random.Generator, limit: PromptLimit) -> Example | None:
+    """Cut a document that is too long at the end of a sentence."""
     options = SummaryOptions("sentence")
-    empty = TASKS["summarization"].prompt("", options)
-    room = budget.tokens - budget.count_tokens(f"{empty} {row['summary']}")
-    if room < MIN_DOCUMENT_TOKENS:
+    empty_prompt = TASKS["summarization"].prompt("", options)
+    document_tokens = limit.tokens - limit.count_tokens(f"{empty_prompt} {row['summary']}")
+    if document_tokens < MIN_DOCUMENT_TOKENS:
         return None
     document = row["document"]
-    if budget.count_tokens(document) > room:
-        document = pack(document, count=budget.count_tokens, limit=room)[0]
+    if limit.count_tokens(document) > document_tokens:
+        document = pack(document, count=limit.count_tokens, limit=document_tokens)[0]
     return _example("summarization", document, options, row["summary"])
 
 
-def _sentiment(row: Row, random: np.random.Generator, budget: PromptLimit) -> Example:
+def _sentiment(row: Row, random: np.random.Generator, limit: PromptLimit) -> Example:
     return _example("sentiment", row["text"], SentimentOptions(), "positive" if int(row["label"]) == 1 else "negative")
 
 
-def _question_answering(row: Row, random: np.random.Generator, budget: PromptLimit) -> Example | None:
+def _question_answering(row: Row, random: np.random.Generator, limit: PromptLimit) -> Example | None:
     if not row["answers"]:
         return None
     options = QuestionOptions(row["question"])
     return _example("question_answering", row["context"], options, row["answers"][0]["text"])
 
 
-def _generation(row: Row, random: np.random.Generator, budget: PromptLimit) -> Example | None:
-    """One to three sentences from the start of the text or of a paragraph; the sentences after them are the output."""
+def _generation(row: Row, random: np.random.Generator, limit: PromptLimit) -> Example | None:
+    """Take one to three sentences from the start of the text or of a paragraph; the next ones are the output."""
     sentences, _ = _sentences(row, random)
-    opening = int(random.integers(1, MAX_OPENING_SENTENCES + 1))
-    output = "".join(_within(sentences[opening:], CONTINUATION_TOKENS, budget)).strip()
+    opening_size = int(random.integers(1, MAX_OPENING_SENTENCES + 1))
+    output = "".join(_first_sentences(sentences[opening_size:], CONTINUATION_TOKENS, limit)).strip()
     if not output:
         return None
-    read = "".join(sentences[:opening])
-    text = read.strip()
-    between = read[len(read.rstrip()) :] or " "
-    return _example("generation", text, GenerationTaskOptions("continue"), output, between)
+    opening = "".join(sentences[:opening_size])
+    separator = opening[len(opening.rstrip()) :] or " "
+    return _example("generation", opening.strip(), GenerationTaskOptions("continue"), output, separator)
 
 
-def _replay(row: Row, random: np.random.Generator, budget: PromptLimit) -> Example | None:
-    """The sentences from the start of the text or of a paragraph."""
-    sentences, whole = _sentences(row, random)
-    kept = _within(sentences, min(REPLAY_TOKENS, budget.tokens - 1), budget)
+def _replay(row: Row, random: np.random.Generator, limit: PromptLimit) -> Example | None:
+    """Take the sentences from the start of the text or of a paragraph."""
+    sentences, complete = _sentences(row, random)
+    kept = _first_sentences(sentences, min(REPLAY_TOKENS, limit.tokens - 1), limit)
     output = "".join(kept).strip()
-    return Example("", output, ended=whole and len(kept) == len(sentences)) if output else None
+    return Example("", output, ended=complete and len(kept) == len(sentences)) if output else None
+
+
+EXAMPLE_MAKERS = {
+    "translation": ExampleMaker("translation", _translation, "a pair that fits with the instruction"),
+    "summarization": ExampleMaker(
+        "summarization",
+        _summarization,
+        f"a summary that leaves room for {MIN_DOCUMENT_TOKENS} tokens of its document",
+    ),
+    "sentiment": ExampleMaker("sentiment", _sentiment, "a review that fits with the instruction"),
+    "question_answering": ExampleMaker(
+        "question_answering",
+        _question_answering,
+        "an answer, and a context that fits with the question and the instruction",
+    ),
+    "generation": ExampleMaker(
+        "prose",
+        _generation,
+        f"a text of two or more sentences, of which one after the first has at most {CONTINUATION_TOKENS} tokens",
+    ),
+    REPLAY: ExampleMaker("prose", _replay, f"a text whose first sentence has at most {REPLAY_TOKENS} tokens"),
+}
+"""How to make the examples of each task; simplification is not a task of the app."""
+
+FINETUNING_KINDS = frozenset(maker.row_kind for maker in EXAMPLE_MAKERS.values())
+"""Kinds of rows that finetuning uses."""
+
+
+def _example(task_name: str, text: str, options: TaskOptions, output: str, separator: str = " ") -> Example:
+    task = TASKS[task_name]
+    style = task.prompt_style_of("finetuned", options, "template")
+    return Example(task.prompt(text, options, style), output, separator=separator)
 
 
 def _sentences(row: Row, random: np.random.Generator) -> tuple[list[str], bool]:
-    """Those from the start of the text or of a paragraph, and whether these are all to its end."""
+    """Return the sentences from the start of the text or of a paragraph, and whether they reach the text's end."""
     paragraphs = row["text"].splitlines()
     first = 0 if random.random() < 0.5 else int(random.integers(len(paragraphs)))
     sentences = split_sentences("\n".join(paragraphs[first:])[:_READ_CHARACTERS])
     if sum(map(len, sentences)) == _READ_CHARACTERS:
-        return sentences[:-1], False  # the last is cut off in its middle
+        return sentences[:-1], False  # the last one is cut off
     return sentences, True
 
 
-def _within(sentences: list[str], limit: int, budget: PromptLimit) -> list[str]:
-    """The first of them, of at most `limit` tokens together."""
+def _first_sentences(sentences: list[str], max_tokens: int, limit: PromptLimit) -> list[str]:
+    """Return as many of the first sentences as have at most `max_tokens` tokens together."""
     kept, tokens = [], 0
     for sentence in sentences:
-        tokens += budget.count_tokens(sentence)
-        if tokens > limit:
+        tokens += limit.count_tokens(sentence)
+        if tokens > max_tokens:
             break
         kept.append(sentence)
     return kept
-
-
-FORMS: dict[str, tuple[str, Form]] = {
-    "translation": ("translation", _translation),
-    "summarization": ("summarization", _summarization),
-    "sentiment": ("sentiment", _sentiment),
-    "question_answering": ("question_answering", _question_answering),
-    "generation": ("prose", _generation),
-    REPLAY: ("prose", _replay),
-}
-"""Task: (kind of row that teaches it, form). Simplification is no task of the app."""
-NEEDS = {
-    "translation": "a pair that fits with the instruction",
-    "summarization": f"a summary that leaves room for {MIN_DOCUMENT_TOKENS} tokens of its document",
-    "sentiment": "a review that fits with the instruction",
-    "question_answering": "an answer, and a context that fits with the question and the instruction",
-    "generation": f"a text of two sentences or more, of which one after the first has at most {CONTINUATION_TOKENS} tokens",
-    REPLAY: f"a text whose first sentence has at most {REPLAY_TOKENS} tokens",
-}
-"""By task, what a row must hold to give an example."""
-KINDS_TAUGHT = frozenset(kind for kind, _ in FORMS.values())
-"""Kinds of rows that finetuning uses."""

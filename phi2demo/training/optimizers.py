@@ -1,6 +1,7 @@
 """The optimizers of the training loop: AdamW, or Muon for the layers' matrices with AdamW for the rest."""
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import torch
@@ -9,40 +10,37 @@ from phi2demo.training.settings import OptimizerName
 
 
 class JoinedOptimizer(torch.optim.Optimizer):
-    """Several optimizers, each over parameters of its own, as one: one list of groups, one state, one step."""
+    """Several optimizers of separate parameters as one, with one list of groups, one state and one step.
+
+    fp16 needs this: accelerate would update the loss scale after the step of each optimizer, not after that of all.
+    """
 
     def __init__(self, parts: Sequence[torch.optim.Optimizer]) -> None:
-        super().__init__([{"params": list(group["params"])} for part in parts for group in part.param_groups], {})
-        self.param_groups = [group for part in parts for group in part.param_groups]
-        self._parts = list(parts)
-        self._share()
+        self._parts = tuple(parts)
+        super().__init__([group for part in parts for group in part.param_groups], {})
+        self.__setstate__({})
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Loading a state replaces groups and state: the parts must go on with the same ones."""
+        """Let the parts share groups and state, which are replaced when a state is loaded."""
         super().__setstate__(state)
-        self._share()
+        groups = iter(self.param_groups)
+        for part in self._parts:
+            part.param_groups, part.state = list(islice(groups, len(part.param_groups))), self.state
 
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """One step of each part."""
+        """Step each part."""
         for part in self._parts:
             part.step()
-
-    def _share(self) -> None:
-        start = 0
-        for part in self._parts:
-            end = start + len(part.param_groups)
-            part.param_groups, part.state = self.param_groups[start:end], self.state
-            start = end
 
 
 def make_optimizer(
     model: torch.nn.Module, name: OptimizerName, *, learning_rate: float, weight_decay: float
 ) -> torch.optim.Optimizer:
-    """Over the parameters of `model` that require gradients; vectors are not decayed.
+    """Make an optimizer of the parameters of `model` that require gradients; vectors are not decayed.
 
-    "muon" is Muon (Jordan et al., 2024: momentum, orthogonalized) for the matrices between the embeddings, its steps
-    scaled to the size of AdamW's (Liu et al., 2025), so that one learning rate serves both; embeddings and vectors get
-    AdamW. Low-rank adapters are trained with "adamw".
+    "muon" is Muon (Jordan et al., 2024: momentum, orthogonalized) for the matrices of the layers, its steps scaled to
+    the size of AdamW's (Liu et al., 2025), so that one learning rate suits both; embeddings and vectors get AdamW.
+    Low-rank adapters are trained with "adamw".
     """
     trained = {path: p for path, p in model.named_parameters() if p.requires_grad}
     outer = {path for path, p in trained.items() if p.ndim != 2 or "embed" in path or "lm_head" in path}

@@ -1,167 +1,178 @@
-"""What a training run tells about itself: `pretraining.json` or `finetuning.json`, whole without any other file.
+"""The record of a training run, `pretraining.json` or `finetuning.json`: complete without any other file.
 
-A base that was trained on from another one has the stages of that one first. The form of earlier versions, one flat
-object with `log.jsonl` and `corpus/` beside it, is read too.
+The record of a base that was trained on from another one begins with the stages of that one. Records of an earlier
+format are read too: one flat object, with `log.jsonl` and `corpus/` beside it. Knows no model.
 """
 
-import hashlib
 import json
 import platform
-import tempfile
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from phi2demo.data.corpus import FILE_NAME, CleaningReport
-from phi2demo.emissions.footprint import WORLD, Emissions, Hardware, estimate
-from phi2demo.engine.sources import find_base
-from phi2demo.errors import DataError, SettingsError
+from pydantic import Field, TypeAdapter
+
+from phi2demo.data.corpus import CleaningReport
+from phi2demo.emissions.footprint import Emissions, Hardware, estimate
+from phi2demo.emissions.meter import detect_hardware
+from phi2demo.errors import DataError
+from phi2demo.training.checkpoints import TrainingState, describe_flaw
 from phi2demo.training.log import read_log
+from phi2demo.training.settings import FinetuneSettings, LoopSettings, PretrainSettings
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 Kind = Literal["pretraining", "finetuning"]
 KINDS: tuple[Kind, ...] = ("pretraining", "finetuning")
 
 CURVE_POINTS = 200
-"""Of the loss curve, at most."""
+"""Most points of a recorded loss curve."""
+PACKAGES = ("torch", "transformers", "peft", "accelerate", "tokenizers")
+"""Packages whose versions are recorded."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """Of the loss curve."""
+    """A point of the loss curve."""
 
     step: int
     tokens: int
-    """Seen so far in this stage."""
+    """Training tokens of this stage so far."""
     loss: float
-    """Training loss in nats per target token, a mean over the steps before."""
+    """Mean training loss of the steps since the point before, in nats per target token."""
     learning_rate: float
     tokens_per_s: float | None = None
 
 
 @dataclass(frozen=True)
 class Validation:
-    """Losses on held-out examples."""
+    """Losses on held-out examples at one step."""
 
     step: int
     losses: dict[str, float]
-    """In nats per target token, by data set or task; "all" is their mean by weight."""
+    """In nats per target token, by data set or task; "all" is their weighted mean."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One training run. What a run did not record is None or empty."""
+    """One training run. What it did not record is None or empty."""
 
     kind: Kind
     settings: dict[str, Any]
-    """As the command was told, with the learning rate that was used; folders by their last names."""
+    """Options of the command and settings of the loop, with the learning rate that was used; folders by name only."""
     steps: int | None
-    tokens: int
+    tokens: Annotated[int, Field(strict=True, ge=0)]
     hours: float
     processes: int | None = None
     hardware: Hardware | None = None
     device: str | None = None
     """cpu, cuda or mps."""
     precision: str | None = None
-    """Of the autocast: bf16, fp16 or no."""
+    """Precision of the autocast: bf16, fp16 or no."""
     versions: dict[str, str] = field(default_factory=dict)
+    """Versions of Python and of the packages used."""
     weights: dict[str, float] = field(default_factory=dict)
-    """Share of the blocks or examples drawn from each data set; they add up to 1."""
+    """Share of the blocks or examples that is drawn from each data set; they add up to 1."""
     tasks: dict[str, float] = field(default_factory=dict)
-    """Share of the examples of each task, in finetuning."""
+    """In finetuning, share of the examples of each task."""
     cleaning: tuple[CleaningReport, ...] = ()
     curve: tuple[Point, ...] = ()
     validations: tuple[Validation, ...] = ()
     emissions: Emissions | None = None
 
-    def as_dict(self) -> dict[str, Any]:
-        """As JSON values."""
-        return asdict(self)
-
     @property
     def tokens_per_s(self) -> float | None:
-        """Over the whole run."""
+        """Mean speed of the whole run."""
         return self.tokens / (3600 * self.hours) if self.hours else None
 
 
 @dataclass(frozen=True)
 class Record:
-    """All the training of one folder's weights, in its order."""
+    """All training of the weights in one folder, in order."""
 
-    stages: tuple[Stage, ...]
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
 
     @property
     def last(self) -> Stage:
-        """The run that made the weights what they are."""
+        """The run that produced the weights."""
         return self.stages[-1]
 
     @property
     def tokens(self) -> int:
-        """Seen in all stages."""
+        """Training tokens of all stages."""
         return sum(stage.tokens for stage in self.stages)
 
     @property
     def hours(self) -> float:
-        """Of all stages."""
+        """Hours of all stages."""
         return sum(stage.hours for stage in self.stages)
 
 
 def make_stage(
     kind: Kind,
-    settings: Mapping[str, Any],
-    told: Mapping[str, Any],
-    log: Path,
+    settings: PretrainSettings | FinetuneSettings,
+    loop: LoopSettings,
+    state: TrainingState,
+    accelerator: "Accelerator",
     *,
-    hardware: Hardware,
-    region: str = WORLD,
-    versions: Mapping[str, str],
+    further_settings: Mapping[str, Any],
     weights: Mapping[str, float],
     tasks: Mapping[str, float] | None = None,
-    cleaning: tuple[CleaningReport, ...] = (),
+    cleaning: tuple[CleaningReport, ...],
 ) -> Stage:
-    """The stage of a run that has ended. `told` is what `loop.describe` gives, `log` its `log.jsonl`."""
-    curve, validations = read_curve(log)
+    """Describe a run that has ended; its loss curve is read from the log in its output folder."""
+    curve, validations = read_curve(settings.output / "log.jsonl")
+    hours, processes, device = state.elapsed_s / 3600, accelerator.num_processes, accelerator.device.type
+    hardware = detect_hardware(device, processes)
     return Stage(
         kind=kind,
-        settings=_without_folders(settings),
+        settings=_without_folders(asdict(settings) | asdict(loop) | dict(further_settings)),
+        steps=state.step,
+        tokens=state.tokens,
+        hours=hours,
+        processes=processes,
         hardware=hardware,
-        versions=dict(versions),
+        device=device,
+        precision=accelerator.mixed_precision,
+        versions={"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
         weights=_shares(weights),
         tasks=_shares(tasks or {}),
         cleaning=cleaning,
         curve=curve,
         validations=validations,
-        emissions=estimate(hardware, told["hours"], region=region),
-        **told,
+        emissions=estimate(hardware, hours, region=settings.region),
     )
 
 
-def write(folder: Path, record: Record) -> Path:
-    """Write the record into the file of its last stage's kind; returns that file."""
+def write_record(folder: Path, record: Record) -> Path:
+    """Write the record into a file named after the kind of its last stage; returns that file."""
     path = folder / f"{record.last.kind}.json"
-    told = {"stages": [stage.as_dict() for stage in record.stages]}
-    path.write_text(json.dumps(told, indent=1, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
+    text = json.dumps(asdict(record), indent=1, ensure_ascii=False, default=str)
+    path.write_text(text + "\n", encoding="utf-8")
     return path
 
 
-def read(folder: Path) -> Record | None:
-    """The record in a folder; None where there is none. DataError where it is malformed."""
+def read_record(folder: Path) -> Record | None:
+    """Read the record in a folder; None if there is none. Raises DataError if it is malformed."""
     for kind in KINDS:
         path = folder / f"{kind}.json"
         if path.is_file():
             try:
-                return _parse(json.loads(path.read_text(encoding="utf-8")), kind, folder)
+                content = json.loads(path.read_text(encoding="utf-8"))
+                return _RECORD.validate_python(content) if "stages" in content else _read_flat(content, kind, folder)
             except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
                 raise DataError(
-                    f"{folder.name}/{path.name} is no training record ({error!r}). Restore it from the training's "
-                    "output folder, or remove it."
+                    f"{folder.name}/{path.name} is no training record ({describe_flaw(error)}). "
+                    "Restore it from the training's output folder, or remove it."
                 ) from error
     return None
 
 
 def read_curve(log: Path) -> tuple[tuple[Point, ...], tuple[Validation, ...]]:
-    """The loss curve in a `log.jsonl`, thinned to `CURVE_POINTS`, and all validations."""
+    """Return the loss curve in a `log.jsonl`, thinned to `CURVE_POINTS`, and all validations."""
     rows = read_log(log)
     points = [
         Point(row["step"], row["tokens"], row["loss"], row["learning_rate"], row.get("tokens_per_s"))
@@ -173,60 +184,42 @@ def read_curve(log: Path) -> tuple[tuple[Point, ...], tuple[Validation, ...]]:
 
 
 def thin(points: list[Point], limit: int = CURVE_POINTS) -> tuple[Point, ...]:
-    """At most `limit` of the points, evenly taken, the first and the last among them."""
+    """Return at most `limit` of the points, evenly spaced, with the first and the last."""
     if len(points) <= limit:
         return tuple(points)
-    return tuple(points[round(at * (len(points) - 1) / (limit - 1))] for at in range(limit))
+    return tuple(points[round(index * (len(points) - 1) / (limit - 1))] for index in range(limit))
 
 
-def _parse(told: dict[str, Any], kind: Kind, folder: Path) -> Record:
-    if "stages" in told:
-        return Record(tuple(_stage(each) for each in told["stages"]))
-    return _parse_flat(told, kind, folder)
+_RECORD = TypeAdapter(Record)
 
 
-def _stage(told: dict[str, Any]) -> Stage:
-    parsed: dict[str, Any] = {
-        "hardware": told["hardware"] and Hardware(**told["hardware"]),
-        "emissions": told["emissions"] and Emissions(**told["emissions"]),
-        "cleaning": tuple(CleaningReport(**each) for each in told["cleaning"]),
-        "curve": tuple(Point(**each) for each in told["curve"]),
-        "validations": tuple(Validation(**each) for each in told["validations"]),
-    }
-    if not isinstance(told["tokens"], int) or told["tokens"] < 0:
-        raise ValueError(f"tokens is {told['tokens']!r}")
-    known = {each.name for each in fields(Stage)}
-    return Stage(**{name: value for name, value in told.items() if name in known} | parsed)
-
-
-def _parse_flat(told: dict[str, Any], kind: Kind, folder: Path) -> Record:
-    """The form without stages; what it does not tell is taken from the files beside it."""
+def _read_flat(content: dict[str, Any], kind: Kind, folder: Path) -> Record:
+    """Read the earlier format without stages; what it lacks is taken from the files beside it."""
     curve, validations = read_curve(folder / "log.jsonl")
-    settings = dict(told["settings"])
+    settings = dict(content["settings"])
     if settings.get("learning_rate") is None and curve:
         settings["learning_rate"] = max(point.learning_rate for point in curve)
     corpus = folder / "corpus"
-    cleaning = told.get("cleaning") or _json(corpus / "cleaning.json") or []
-    streams = _json(corpus / "streams.json") or {}
-    before = read(Path(settings["start"])) if settings.get("start") else None
-    stage = Stage(
-        kind=kind,
-        settings=_without_folders(settings),
-        steps=told.get("steps") or (curve[-1].step if curve else None),
-        tokens=told["tokens"],
-        hours=told["hours"],
-        processes=told.get("processes"),
-        device=told.get("device") or settings.get("device"),
-        precision=told.get("precision"),
-        weights=_shares(streams.get("weights", {})),
-        cleaning=tuple(CleaningReport(**each) for each in cleaning),
-        curve=curve,
-        validations=validations,
-    )
-    return Record((*(before.stages if before else ()), stage))
+    streams = _read_json(corpus / "streams.json") or {}
+    previous = read_record(Path(settings["start"])) if settings.get("start") else None
+    stage = {
+        "kind": kind,
+        "settings": _without_folders(settings),
+        "steps": content.get("steps") or (curve[-1].step if curve else None),
+        "tokens": content["tokens"],
+        "hours": content["hours"],
+        "processes": content.get("processes"),
+        "device": content.get("device") or settings.get("device"),
+        "precision": content.get("precision"),
+        "weights": _shares(streams.get("weights", {})),
+        "cleaning": content.get("cleaning") or _read_json(corpus / "cleaning.json") or [],
+        "curve": curve,
+        "validations": validations,
+    }
+    return _RECORD.validate_python({"stages": (*(previous.stages if previous else ()), stage)})
 
 
-def _json(path: Path) -> Any:
+def _read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
@@ -236,50 +229,10 @@ def _shares(weights: Mapping[str, float]) -> dict[str, float]:
 
 
 def _without_folders(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Folders by their last names: the others are of one machine only. A hub id stays."""
-    told = dict(settings)
+    """Replace paths by their last names, as the folders are those of one machine only; a hub id stays."""
+    kept = dict(settings)
     for name in ("data", "output", "start", "model"):
-        value = told.get(name)
+        value = kept.get(name)
         if value is not None and (name != "model" or Path(value).is_absolute() or Path(value).exists()):
-            told[name] = Path(value).name
-    return {name: str(value) if isinstance(value, Path) else value for name, value in told.items()}
-
-
-def data_hashes(folder: Path) -> dict[str, str]:
-    """SHA-256 of every data file below a folder, by its path there."""
-    return _hashes(folder, (path for path in folder.rglob("*.jsonl*") if FILE_NAME.fullmatch(path.name)))
-
-
-def base_hashes(folder: Path) -> dict[str, str]:
-    """SHA-256 of a base's weights, config and tokenizer."""
-    weights = find_base(str(folder), revision=None, token=None).files
-    return _hashes(folder, (folder / name for name in (*weights, "config.json", "tokenizer.json")))
-
-
-def _hashes(folder: Path, paths: Iterable[Path]) -> dict[str, str]:
-    return {path.relative_to(folder).as_posix(): _sha256_of(path) for path in sorted(paths) if path.is_file()}
-
-
-def _sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-PACKAGES = ("torch", "transformers", "peft", "accelerate", "tokenizers")
-
-
-def versions() -> dict[str, str]:
-    """Of Python and of the packages that train."""
-    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
-
-
-def make_output(folder: Path) -> None:
-    """Make the folder where it is not there; SettingsError where nothing can be written into it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise SettingsError(
-            f"--output {folder} is no folder that can be written into ({error.strerror or error}). Give another one."
-        ) from error
+            kept[name] = Path(value).name
+    return {name: str(value) if isinstance(value, Path) else value for name, value in kept.items()}

@@ -10,8 +10,8 @@ import gradio as gr
 from phi2demo.data.checks import check_choice
 from phi2demo.data.own_pairs import pairs_of
 from phi2demo.engine.loading import EngineLoader
-from phi2demo.evaluation.figures import ItemSample
 from phi2demo.evaluation.live import LiveRun, LiveSettings
+from phi2demo.evaluation.live_samples import ItemSample
 from phi2demo.evaluation.statistics import SEED
 from phi2demo.settings import LONGEST_S
 from phi2demo.tasks.declared import AdapterTasks
@@ -79,7 +79,7 @@ def _steps(run: LiveRun, *, at_most_s: float) -> Iterator[dict[str, Any]]:
             result = run.result() if progress.paused else progress.result
             if result is not None:
                 answers = [example.as_dict() for example in result.examples]
-                yield {"report": result.report, "answers": answers, "complete": not progress.paused}
+                yield {"report": result.report.as_dict(), "answers": answers, "complete": not progress.paused}
             elif time.monotonic() - shown >= FRAME_S:
                 shown = time.monotonic()
                 left = progress.seconds_left

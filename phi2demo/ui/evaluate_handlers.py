@@ -13,7 +13,7 @@ from phi2demo.engine.loading import EngineLoader
 from phi2demo.errors import StoppedError
 from phi2demo.evaluation.live import DurationEstimator, LiveProgress, LiveResult, LiveRun
 from phi2demo.evaluation.metrics import title_of_test_set
-from phi2demo.evaluation.report import SYSTEM_TITLES, as_report
+from phi2demo.evaluation.systems import SYSTEM_TITLES
 from phi2demo.ui import evaluate_reports, figures, markup
 from phi2demo.ui.evaluate_reports import EvaluateReports, shown
 from phi2demo.ui.evaluate_tab import EvaluateTab, Found
@@ -143,7 +143,7 @@ class EvaluateHandlers:
         return self._result(result) | self._tab.run.ended(words, kind, numbers=f"{progress.seconds:.1f} s")
 
     def _result(self, result: LiveResult) -> Updates:
-        found = Found(as_report(result.report), result.examples, result.report)
+        found = Found(result.report, result.examples, live=True)
         return shown(self._tab, found, info=self._loader.engine().info) | self._tab.run.cleared
 
 

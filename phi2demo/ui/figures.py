@@ -1,22 +1,22 @@
 """Figures of an evaluation as escaped HTML: which weights, dots with whiskers, and the table that says the same."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from html import escape
 from itertools import groupby
 
 from phi2demo.cards import svg
 from phi2demo.engine.engine import ModelInfo
 from phi2demo.engine.revisions import short_revision
-from phi2demo.evaluation.figures import PartialFigure
-from phi2demo.evaluation.metrics import metric_title, number, title_of_test_set
-from phi2demo.evaluation.report import SYSTEM_TITLES, FigureValue, ReportValue, ScoreValue, TestSetResult
+from phi2demo.evaluation.metrics import number, title_of_test_set
+from phi2demo.evaluation.report import Figure, Report, Score, TestSetResult
 from phi2demo.evaluation.slices import LEAST_TO_RANK
-from phi2demo.evaluation.systems import SystemName
+from phi2demo.evaluation.systems import SYSTEM_TITLES, SystemName
+from phi2demo.evaluation.tables import Cell, result_columns, rows_of, score_cell
 from phi2demo.ui import markup
 from phi2demo.ui.markup import note
 
 LANE_PX = 15
-"""Between the whiskers of one measure."""
+"""Distance between the whiskers of one test set."""
 _MARKS = {
     "finetuned": svg.element("circle", r=5),
     "base_template": svg.element("path", d="M0-5.5 5.5 0 0 5.5-5.5 0z"),
@@ -33,17 +33,18 @@ NO_REPORT = (
 """The place of the figures while there are none."""
 
 
-def about(report: ReportValue, *, info: ModelInfo | None, live: bool = False) -> str:
-    """When and of which weights, and a warning where others are loaded; `info` is None while they load."""
-    weights = _weights(report.base, report.base_revision, report.adapter, report.adapter_revision)
+def about(report: Report, *, info: ModelInfo | None, live: bool = False) -> str:
+    """Say when and with which weights a report was made, and warn where others are loaded; `info` is None while they load."""
+    model, limit = report.model, report.settings.limit
+    weights = _weights(model.base, model.base_revision, model.adapter, model.adapter_revision)
     asked = f"{len(report.test_sets)} test set{'' if len(report.test_sets) == 1 else 's'}, {report.items:,} items"
-    if report.limit:
-        asked += f" (the first {report.limit:,} of each set)"
+    if limit:
+        asked += f" (the first {limit:,} of each set)"
     day, _, clock = report.made_at.partition("T")
-    parts = [f"Made {day} {clock[:5]}", f"of {weights}", f"on {report.device.upper()}, {report.dtype}", asked]
+    parts = [f"Made {day} {clock[:5]}", f"of {weights}", f"on {model.device.upper()}, {model.dtype}", asked]
     line = f'<p class="facts">{"".join(f"<span>{escape(part)}</span>" for part in parts)}</p>'
-    if report.note:
-        line += note(report.note)
+    if report.environment.note:
+        line += note(report.environment.note)
     if live:
         return line
     if info is None:
@@ -56,8 +57,8 @@ def about(report: ReportValue, *, info: ModelInfo | None, live: bool = False) ->
     return line + note("These figures are of the loaded weights.", "good")
 
 
-def plot(report: ReportValue) -> str:
-    """A row for each measure, told by its first metric: a dot a form, with its 95 % interval."""
+def plot(report: Report) -> str:
+    """Write a row for each test set in its first metric: a dot for each system, with its 95 % interval."""
     rows = [(test_set, test_set.figures[0]) for test_set in report.test_sets if test_set.figures]
     if not rows:
         return ""
@@ -65,55 +66,64 @@ def plot(report: ReportValue) -> str:
     return f'<div class="figures"><h2>{_headline(report)}</h2>{_key(report.systems)}{"".join(panels)}</div>'
 
 
-def so_far(partial: Sequence[PartialFigure]) -> str:
-    """Scores on their way, without intervals."""
-    systems = [system for system in SYSTEM_TITLES if any(system in figure.scores for figure in partial)]
-    names = ["Test set", "Metric", "n", *(SYSTEM_TITLES[system].capitalize() for system in systems)]
-    rows = "".join(
-        f'<tr><th scope="row">{escape(title_of_test_set(figure.test_set))}</th><td>{escape(figure.title)}</td>'
-        + markup.cells(
-            names[2:],
-            (
-                f"{figure.n:,}",
-                *(
-                    number(figure.scores[system], figure.digits) if system in figure.scores else ""
-                    for system in systems
-                ),
-            ),
-        )
-        + "</tr>"
-        for figure in partial
-    )
+def so_far(partial: Sequence[TestSetResult]) -> str:
+    """Write the scores so far, without intervals."""
     return (
         '<div class="figures"><h2>So far</h2></div>'
-        + markup.region(f"<table>{markup.head(names)}<tbody>{rows}</tbody></table>", "Scores so far")
+        + markup.region(f"<table>{_results(partial)}</table>", "Scores so far")
         + note("Over the items that every system has answered. Intervals follow at the end.")
     )
 
 
-def table(report: ReportValue) -> str:
-    """Every figure."""
-    systems = report.systems
-    compared = any(figure.difference for test_set in report.test_sets for figure in test_set.figures)
-    names = ["Test set", "Metric", "n", *(SYSTEM_TITLES[system].capitalize() for system in systems)]
-    names += ["Difference", "p"] if compared else []
-    body = "".join(_rows(test_set, systems, names, compared=compared) for test_set in report.test_sets)
+def table(report: Report) -> str:
+    """Write all figures as a table."""
     words = "Scores with bootstrap 95 % intervals"
-    if compared:
+    if any(figure.difference for test_set in report.test_sets for figure in test_set.figures):
         words += "; the difference is finetuned minus the better of the two base systems, with a paired test"
-    return markup.region(f"<table><caption>{words}.</caption>{markup.head(names)}{body}</table>", "All figures")
+    return markup.region(f"<table><caption>{words}.</caption>{_results(report.test_sets)}</table>", "All figures")
 
 
-def verdict(figure: FigureValue, n: int) -> tuple[str, str]:
-    """Class and words of a difference on so many items: a resample of a few items proves nothing."""
-    if figure.difference is None or figure.gain is None:
+def _results(test_sets: Sequence[TestSetResult]) -> str:
+    """Head and bodies of a table of results, a body for each test set."""
+    columns = result_columns(list(rows_of(test_sets)))
+    names = ["Test set", *(column.title if len(column.title) == 1 else column.title.capitalize() for column in columns)]
+    bodies = []
+    for test_set in test_sets:
+        title = escape(title_of_test_set(test_set.name))
+        first = f'<th scope="rowgroup" rowspan="{len(test_set.figures)}">{title}</th>'
+        lines = []
+        for row in rows_of([test_set]):
+            metric, *numbers = (_cell(column.cell(row)) for column in columns)
+            lines.append(f"<tr>{first}<td>{metric}</td>{markup.cells(names[2:], numbers)}</tr>")
+            first = ""
+        bodies.append(f"<tbody>{''.join(lines)}</tbody>")
+    return markup.head(names) + "".join(bodies)
+
+
+def _cell(cell: Cell) -> str:
+    """The interval and the note stand below the text."""
+    text = escape(cell.text)
+    if cell.verdict:
+        text = f'<span class="{_CLASSES[cell.verdict]}">{text}</span>'
+    return " ".join([text, *(f"<small>{escape(part)}</small>" for part in (cell.interval, cell.note) if part)])
+
+
+_CLASSES = {"better": "better", "worse": "worse", "unclear": "unclear", "too few": "unclear"}
+_VERDICTS = {
+    "better": "better",
+    "worse": "worse",
+    "unclear": "could be chance",
+    "too few": "too few to tell",
+}
+
+
+def verdict(figure: Figure, n: int) -> tuple[str, str]:
+    """Class and words of a difference on `n` items; both empty where nothing was compared."""
+    found = figure.verdict(n)
+    if figure.difference is None or found is None:
         return "", ""
     value = number(figure.difference.value, figure.digits, signed=True)
-    if n < LEAST_TO_RANK:
-        return "unclear", f"{value}, too few to tell"
-    if not figure.difference.is_clear:
-        return "unclear", f"{value}, could be chance"
-    return ("better", f"{value}, better") if figure.gain > 0 else ("worse", f"{value}, worse")
+    return _CLASSES[found], f"{value}, {_VERDICTS[found]}"
 
 
 def _weights(base: str, base_revision: str, adapter: str | None, adapter_revision: str | None) -> str:
@@ -122,14 +132,14 @@ def _weights(base: str, base_revision: str, adapter: str | None, adapter_revisio
     )
 
 
-def _headline(report: ReportValue) -> str:
-    told = [verdict(m.figures[0], m.n)[0] for m in report.test_sets if m.figures and m.figures[0].difference]
-    if not told:
+def _headline(report: Report) -> str:
+    verdicts = [verdict(m.figures[0], m.n)[0] for m in report.test_sets if m.figures and m.figures[0].difference]
+    if not verdicts:
         return "Scores by test set"
     if all(m.n < LEAST_TO_RANK for m in report.test_sets):
         return f"Finetuned and base: fewer than {LEAST_TO_RANK} items per test set, too few to tell which is better"
-    counts = {kind: told.count(kind) for kind in ("better", "worse")}
-    of = f"of {len(told)} test set{'' if len(told) == 1 else 's'}"
+    counts = {kind: verdicts.count(kind) for kind in ("better", "worse")}
+    of = f"of {len(verdicts)} test set{'' if len(verdicts) == 1 else 's'}"
     return f"Finetuned against base: clearly better on {counts['better']}, clearly worse on {counts['worse']} {of}"
 
 
@@ -143,16 +153,16 @@ def _mark_in_key(system: SystemName) -> str:
     return svg.picture(mark, width=14, height=14, class_=system)
 
 
-def _scale_rank(row: tuple[TestSetResult, FigureValue]) -> tuple[bool, str]:
+def _scale_rank(row: tuple[TestSetResult, Figure]) -> tuple[bool, str]:
     return not row[1].higher_is_better, "" if row[1].higher_is_better else row[1].title
 
 
-def _scale_title(row: tuple[TestSetResult, FigureValue]) -> str:
+def _scale_title(row: tuple[TestSetResult, Figure]) -> str:
     """Percentages and points share a scale from 0; what is better when lower has one of its own."""
     return "" if row[1].higher_is_better else f"{row[1].title}, lower is better"
 
 
-def _panel(title: str, rows: Sequence[tuple[TestSetResult, FigureValue]]) -> str:
+def _panel(title: str, rows: Sequence[tuple[TestSetResult, Figure]]) -> str:
     ends = [end for _, figure in rows for score in figure.scores.values() for end in _ends(score)]
     top = nice_top(max((*ends, 0.0)))
     lines = "".join(_line(test_set, figure, top) for test_set, figure in rows)
@@ -166,7 +176,7 @@ def _panel(title: str, rows: Sequence[tuple[TestSetResult, FigureValue]]) -> str
     return f'{heading}<div class="plot">{lines}{axis}</div>'
 
 
-def _line(test_set: TestSetResult, figure: FigureValue, top: float) -> str:
+def _line(test_set: TestSetResult, figure: Figure, top: float) -> str:
     height = LANE_PX * len(figure.scores) + 8
     grid = "".join(svg.line("grid", (f"{x}%", f"{x}%"), (0, height)) for x in (0, 50, 100))
     dots = "".join(
@@ -174,7 +184,7 @@ def _line(test_set: TestSetResult, figure: FigureValue, top: float) -> str:
         for lane, (system, score) in enumerate(figure.scores.items())
     )
     scores = "; ".join(
-        f"{SYSTEM_TITLES[system]} {estimate(score, figure.digits)}" for system, score in figure.scores.items()
+        f"{SYSTEM_TITLES[system]} {score_cell(score, figure.digits)}" for system, score in figure.scores.items()
     )
     kind, words = verdict(figure, test_set.n)
     name = title_of_test_set(test_set.name)
@@ -187,7 +197,7 @@ def _line(test_set: TestSetResult, figure: FigureValue, top: float) -> str:
     )
 
 
-def _dot(system: SystemName, score: ScoreValue, top: float, *, y: float) -> str:
+def _dot(system: SystemName, score: Score, top: float, *, y: float) -> str:
     scale = svg.LinearScale(0, top, 0, 100)
 
     def place(value: float) -> str:
@@ -199,7 +209,7 @@ def _dot(system: SystemName, score: ScoreValue, top: float, *, y: float) -> str:
     return svg.element("g", whisker + mark, class_=system)
 
 
-def _ends(score: ScoreValue) -> tuple[float, float]:
+def _ends(score: Score) -> tuple[float, float]:
     if score.low is None or score.high is None:
         return score.score, score.score
     return score.low, score.high
@@ -209,53 +219,3 @@ def nice_top(highest: float) -> float:
     """The end of a scale from 0: the next of 1, 2, 4, 10, 20, 40, 60, 80, 100, then hundreds."""
     steps = (1.0, 2.0, 4.0, 10.0, 20.0, 40.0, 60.0, 80.0, 100.0)
     return next((step for step in steps if highest <= step), 100.0 * -(-highest // 100))
-
-
-def _rows(test_set: TestSetResult, systems: Sequence[SystemName], names: Sequence[str], *, compared: bool) -> str:
-    """The figures of one measure, a body of the table."""
-    return "<tbody>" + "".join(_cells(test_set, systems, names, compared=compared)) + "</tbody>"
-
-
-def _cells(
-    test_set: TestSetResult, systems: Sequence[SystemName], names: Sequence[str], *, compared: bool
-) -> Iterator[str]:
-    for at, figure in enumerate(test_set.figures):
-        title = metric_title(figure.title, higher_is_better=figure.higher_is_better)
-        first = (
-            f'<th scope="rowgroup" rowspan="{len(test_set.figures)}">{escape(title_of_test_set(test_set.name))}</th>'
-            if at == 0
-            else ""
-        )
-        contents = [f"{test_set.n:,}", *(score_text(figure.scores.get(system), figure.digits) for system in systems)]
-        if compared:
-            contents += _difference(figure, test_set.n)
-        yield f"<tr>{first}<td>{escape(title)}</td>{markup.cells(names[2:], contents)}</tr>"
-
-
-def score_text(score: ScoreValue | None, digits: int) -> str:
-    """What stands in a cell of a table: the interval below the score; empty where there is none."""
-    if score is None:
-        return ""
-    low_high = ""
-    if score.low is not None and score.high is not None:
-        low_high = f"<small>{number(score.low, digits)} to {number(score.high, digits)}</small>"
-    return f"{number(score.score, digits)} {low_high}"
-
-
-def _difference(figure: FigureValue, n: int) -> Iterable[str]:
-    found = figure.difference
-    if found is None or figure.base is None:
-        return "", ""
-    low, high = (number(end, figure.digits, signed=True) for end in (found.low, found.high))
-    kind, _ = verdict(figure, n)
-    value = number(found.value, figure.digits, signed=True)
-    to = escape(SYSTEM_TITLES[figure.base].partition(", ")[2])
-    p = f"{found.p:.3f}" if n >= LEAST_TO_RANK else "too few"
-    return f'<span class="{kind}">{value}</span> <small>{low} to {high}</small><small>to {to}</small>', p
-
-
-def estimate(score: ScoreValue, digits: int) -> str:
-    """A score with its interval in words."""
-    if score.low is None or score.high is None:
-        return number(score.score, digits)
-    return f"{number(score.score, digits)} ({number(score.low, digits)} to {number(score.high, digits)})"

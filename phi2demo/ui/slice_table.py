@@ -1,12 +1,11 @@
-"""What finetuning changed by length, genre, complexity and contamination: a heat table, escaped HTML."""
+"""A table of what finetuning changed by length, genre, complexity and contamination, as escaped HTML."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from html import escape
 
 from phi2demo.data.contamination import CONTAMINATION_LABELS
 from phi2demo.evaluation.metrics import number, title_of_test_set
-from phi2demo.evaluation.report import FigureValue, ReportValue, SliceValue, TestSetResult
+from phi2demo.evaluation.report import Figure, Report, Slice, TestSetResult
 from phi2demo.evaluation.slices import (
     COMPLEXITIES,
     CONFIDENCE_QUINTILES,
@@ -26,10 +25,10 @@ _LABELS: dict[Dimension, tuple[str, ...]] = {
 }  # fmt: skip
 
 
-def heat(report: ReportValue) -> str:
-    """A row for each measure, a column for each label; empty where the report has no slices."""
+def heat(report: Report) -> str:
+    """Write a row for each test set and a column for each label; a note where the report has no slices."""
     test_sets = [
-        replace(test_set, slices=parts)
+        test_set.model_copy(update={"slices": parts})
         for test_set in report.test_sets
         if (parts := tuple(part for part in test_set.slices if part.by in _LABELS))
     ]
@@ -46,7 +45,7 @@ def heat(report: ReportValue) -> str:
 
 
 def _columns(test_sets: Sequence[TestSetResult]) -> list[_Column]:
-    """Labels that some measure has, each dimension from its first label to its last, unknown ones behind."""
+    """Return the labels that some test set has, in the order of their dimension; unknown ones come last."""
     found = {(part.by, part.name) for test_set in test_sets for part in test_set.slices}
 
     def place(column: _Column) -> tuple[int, int, str]:
@@ -58,7 +57,7 @@ def _columns(test_sets: Sequence[TestSetResult]) -> list[_Column]:
 
 
 def _scales(test_sets: Sequence[TestSetResult]) -> dict[bool, float]:
-    """The difference of full colour: of points and percentages one, of what is better when lower another."""
+    """Return the difference of full colour: one for scores where higher is better, another for the others."""
     scales = {True: 1e-9, False: 1e-9}
     for part in (part for test_set in test_sets for part in test_set.slices if part.enough):
         for figure in part.figures[:1]:
@@ -91,7 +90,7 @@ def _row(test_set: TestSetResult, columns: Sequence[_Column], scales: dict[bool,
     return f'<tr><th scope="row">{escape(title_of_test_set(test_set.name))}{metric}</th>{cells}</tr>'
 
 
-def _cell(part: SliceValue | None, column: _Column, scales: dict[bool, float], edge: str) -> str:
+def _cell(part: Slice | None, column: _Column, scales: dict[bool, float], edge: str) -> str:
     label = f'data-label="{escape(column[1])}"'
     if part is None or not part.figures:
         return f'<td class="none {edge}"></td>'
@@ -105,10 +104,10 @@ def _cell(part: SliceValue | None, column: _Column, scales: dict[bool, float], e
     return f'<td class="cell {kind} {edge}" {label} {colour}>{text} {size}</td>'
 
 
-def _shown(figure: FigureValue) -> tuple[str, str, float]:
-    """Text, class and how far from nothing."""
+def _shown(figure: Figure) -> tuple[str, str, float]:
+    """Return text, CSS class and absolute gain."""
     if figure.difference is None or figure.gain is None:
-        score = next(iter(figure.scores.values()), None)
+        score = figure.main_score
         return (number(score.score, figure.digits) if score else ""), "", 0.0
     text = number(figure.difference.value, figure.digits, signed=True)
     if figure.difference.is_clear:
@@ -117,13 +116,11 @@ def _shown(figure: FigureValue) -> tuple[str, str, float]:
 
 
 def _contamination(test_sets: Sequence[TestSetResult]) -> str:
-    """What an empty cell of contamination means."""
-    looked_up = [test_set for test_set in test_sets if test_set.contamination]
+    """Say what an empty cell of contamination means."""
+    looked_up = [test_set.contamination for test_set in test_sets if test_set.contamination]
     if not looked_up:
         return ""
-    clean = sum(
-        not (m.contamination.in_training or m.contamination.in_validation) for m in looked_up if m.contamination
-    )
+    clean = sum(contamination.is_clean for contamination in looked_up)
     words = (
         "Contamination: whether an item, or its reference answer, appears in the files that the model was trained or selected "
         f"on. In {clean} of {len(looked_up)} test sets that were checked, none does."
@@ -147,8 +144,8 @@ def _legend(*, compared: bool, few: bool) -> str:
 _HEADS = ("Test set", "Metric", *(name.capitalize() for name in CONFIDENCE_QUINTILES))
 
 
-def scores(report: ReportValue) -> str:
-    """A row for each measure that was cut so, in its first metric; empty where none was."""
+def scores(report: Report) -> str:
+    """Write scores by confidence, a row for each test set that has them; empty where none has."""
     told = [(test_set, quintiles) for test_set in report.test_sets if (quintiles := _quintiles(test_set))]
     if not told:
         return ""
@@ -165,21 +162,21 @@ def scores(report: ReportValue) -> str:
     )
 
 
-def _quintiles(test_set: TestSetResult) -> dict[str, SliceValue]:
+def _quintiles(test_set: TestSetResult) -> dict[str, Slice]:
     return {part.name: part for part in test_set.slices if part.by == "confidence" and part.figures}
 
 
-def _confidence_row(test_set: TestSetResult, quintiles: dict[str, SliceValue]) -> str:
+def _confidence_row(test_set: TestSetResult, quintiles: dict[str, Slice]) -> str:
     title = escape(test_set.figures[0].title) if test_set.figures else ""
     cells = markup.cells(_HEADS[2:], (_content(quintiles.get(name)) for name in CONFIDENCE_QUINTILES))
     return f'<tr><th scope="row">{escape(title_of_test_set(test_set.name))}</th><td>{title}</td>{cells}</tr>'
 
 
-def _content(part: SliceValue | None) -> str:
-    """Of the finetuned model, or of the base where it alone was asked."""
+def _content(part: Slice | None) -> str:
+    """Write the score of the finetuned model, or of the base where only the base was asked."""
     if part is None:
         return ""
     figure = part.figures[0]
-    score = next(iter(figure.scores.values()), None)
-    bounds = f"<small>to {part.bounds[1]:.0%}</small>" if part.bounds else ""
+    score = figure.main_score
+    bounds = f"<small>to {part.bounds.high:.0%}</small>" if part.bounds else ""
     return f"{number(score.score, figure.digits)} {bounds}" if score else bounds

@@ -1,6 +1,7 @@
 """A report of an evaluation, a training record and facts, at their smallest."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from phi2demo.cards.facts import Author, Facts, ModelFacts
 from phi2demo.data.corpus import CleaningReport
 from phi2demo.emissions.footprint import Hardware, estimate
+from phi2demo.evaluation.reports import parse_report
 from phi2demo.tasks.declared import AdapterTasks
 from phi2demo.training.record import Kind, Point, Record, Stage, Validation
 
@@ -36,13 +38,18 @@ def report(**changes: Any) -> dict[str, Any]:
         one_test_set("sentiment.reviews", figure("accuracy", "accuracy", 50, 60, p=0.02)),
     ]
     told = {
-        "format": 1,
+        "format": 2,
         "made_at": "2026-11-23T10:00:00+00:00",
-        "settings": {"batch_size": 32, "resamples": 1000, "seed": 12345},
-        "model": {"device": "cpu", "dtype": "float32", "weights_sha256": {}},
+        "settings": {"systems": ["finetuned"], "batch_size": 32, "resamples": 1000, "seed": 12345},
+        "model": {"base": "b", "base_revision": "", "device": "cpu", "dtype": "float32", "weights_sha256": {}},
         "environment": {"python": "3.11.7", "system": "Linux", "threads": 2, "versions": {"torch": "2.13"}},
         "test_sets": test_sets,
-        "speed": {"variant": "finetuned", "tokens_per_s": [40.0, 41.0], "median_tokens_per_s": 40.5},
+        "speed": {
+            "variant": "finetuned",
+            "new_tokens": [128, 128],
+            "tokens_per_s": [40.0, 41.0],
+            "median_tokens_per_s": 40.5,
+        },
     }
     return told | changes
 
@@ -154,10 +161,14 @@ ADAPTER = replace(
 AUTHOR = Author("Ada Example", "ada@example.org", 2026)
 
 
+def facts_with(*, reports: Iterable[dict[str, Any]] = (), **facts: Any) -> Facts:
+    return Facts(reports=[parse_report(values) for values in reports], **facts)
+
+
 def base_facts(**changes: Any) -> Facts:
-    return Facts(**{"model": BASE, "record": Record((stage(),)), "author": AUTHOR} | changes)
+    return facts_with(**{"model": BASE, "record": Record((stage(),)), "author": AUTHOR} | changes)
 
 
 def adapter_facts(**changes: Any) -> Facts:
     records = {"record": Record((stage("finetuning", tasks={"translation": 1.0}),)), "base_record": Record((stage(),))}
-    return Facts(**{"model": ADAPTER, "reports": [report()], "author": AUTHOR} | records | changes)
+    return facts_with(**{"model": ADAPTER, "reports": [report()], "author": AUTHOR} | records | changes)

@@ -108,9 +108,10 @@ def test_of_a_model_of_which_nothing_is_known(tmp_path: Path) -> None:
 
 def test_a_data_set_measured_twice_shows_the_larger_run(tmp_path: Path) -> None:
     facts = adapter_facts()
-    small = {**facts.reports[0]}
-    small["test_sets"] = [{**test_set, "n": 48} for test_set in small["test_sets"]]
-    found = essentials(tmp_path, replace(facts, reports=[small, facts.reports[0]]))
+    (report,) = facts.reports
+    test_sets = tuple(test_set.model_copy(update={"n": 48}) for test_set in report.test_sets)
+    small = report.model_copy(update={"test_sets": test_sets})
+    found = essentials(tmp_path, replace(facts, reports=[small, report]))
     assert [figure.n for figure in found.figures] == [1618, 1618]
 
 

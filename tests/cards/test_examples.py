@@ -97,7 +97,7 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
         test_sets.append(told | {"data": {"name": path.name, "sha256": sha256_of(path), "split": "test", "note": ""}})
         rows = [{"index": at, "output": text, "seconds": 1.0} for at, text in enumerate(ANSWERS[name])]
         write_lines(tmp_path / "outputs" / f"{name}.finetuned.jsonl", [{"asked": "x"}, *rows])
-    settings = {"batch_size": 1, "resamples": 100, "seed": 0, "split": "test"}
+    settings = {"systems": ["finetuned"], "batch_size": 1, "resamples": 100, "seed": 0, "split": "test"}
     return write_report(tmp_path / "report.json", test_sets=test_sets, settings=settings), data
 
 

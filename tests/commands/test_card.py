@@ -17,7 +17,7 @@ from phi2demo.engine.sources import find_adapter
 from phi2demo.engine.weights import fingerprint
 from phi2demo.errors import DataError, SettingsError
 from phi2demo.settings import EMBEDDED_ADAPTER, EMBEDDED_MODEL, ModelSettings
-from phi2demo.training.record import Record, read, write
+from phi2demo.training.record import Record, read_record, write_record
 
 from ..cards.reports import AUDIT, stage, write_report
 
@@ -40,12 +40,12 @@ def test_the_card_of_an_adapter(tiny_base: Path, tiny_adapter: Path, tmp_path: P
 
 def test_the_card_of_a_base_with_its_record(tiny_base: Path, tmp_path: Path) -> None:
     base = copy(tiny_base, tmp_path / "base")
-    write(base, Record((stage(),)))
+    write_record(base, Record((stage(),)))
     text = card("--model", base, "--author", "Ada Example", "--region", "Norway", output=tmp_path / "card")
     assert "**Developed by:** Ada Example" in text
     assert "Norway, 30.1 g/kWh" in text
     assert (tmp_path / "card" / "loss.svg").read_text().startswith("<svg ")
-    assert read(tmp_path / "card") == read(base)
+    assert read_record(tmp_path / "card") == read_record(base)
 
 
 def test_figures_are_those_of_the_report(tiny_base: Path, tmp_path: Path) -> None:
@@ -86,13 +86,13 @@ def test_an_audit_is_told_where_it_is_of_these_weights(tiny_base: Path, tmp_path
     with pytest.raises(DataError, match=r"audit\.json was measured on other weights than tiny-base\."):
         card("--model", tiny_base, "--audit", path, output=tmp_path / "card")
     path.write_text("[]")
-    with pytest.raises(DataError, match="is no report of an audit"):
+    with pytest.raises(DataError, match="is not the report of an audit"):
         card("--model", tiny_base, "--audit", path, output=tmp_path / "card")
 
 
 def measured(*folders: Path) -> dict[str, Any]:
     hashes = {path.name: sha256_of(path) for folder in folders for path in folder.glob("*.safetensors")}
-    return {"device": "cpu", "dtype": "float32", "weights_sha256": hashes}
+    return {"base": "b", "base_revision": "", "device": "cpu", "dtype": "float32", "weights_sha256": hashes}
 
 
 def copy(folder: Path, to: Path) -> Path:
@@ -165,7 +165,7 @@ def test_wrong_arguments(arguments: list[str], message: str, tmp_path: Path) -> 
 @pytest.mark.parametrize("text", ["{", "[]", "[1]", '{"note": "no rows"}'])
 def test_a_malformed_ablation(tiny_base: Path, tmp_path: Path, text: str) -> None:
     (tmp_path / "ablation.json").write_text(text)
-    with pytest.raises(DataError, match="is no ablation"):
+    with pytest.raises(DataError, match="is not an ablation"):
         card("--model", tiny_base, "--ablation", tmp_path / "ablation.json", output=tmp_path / "card")
 
 

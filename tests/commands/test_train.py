@@ -7,7 +7,7 @@ from phi2demo.commands import train
 from phi2demo.errors import SettingsError
 from phi2demo.training import finetune as finetuning
 from phi2demo.training import pretrain as pretraining
-from phi2demo.training.settings import FinetuneSettings
+from phi2demo.training.settings import FinetuneSettings, PretrainSettings
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def test_what_is_given_reaches_the_settings(given: list[Any], capsys: pytest.Cap
     )
     assert train.main("pretrain", arguments.split()) == 0
     (settings,) = given
-    assert settings == pretraining.PretrainSettings(
+    assert settings == PretrainSettings(
         Path("d"),
         Path("o"),
         "mini",

@@ -9,7 +9,8 @@ import pytest
 
 from phi2demo.engine.engine import GenerationOptions
 from phi2demo.evaluation.confidence import judged, sureness
-from phi2demo.evaluation.report import ReportValue, as_report
+from phi2demo.evaluation.report import Report
+from phi2demo.evaluation.reports import parse_report
 from phi2demo.evaluation.slices import CONFIDENCE_QUINTILES
 from phi2demo.tasks.confidence import Sureness
 from phi2demo.tasks.receipt import Receipt
@@ -36,8 +37,8 @@ def measured(name: str, n: int, *, scores: tuple[float, ...] = SCORES, metric: s
     return told | {"name": name, "n": n, "figures": [figure], "slices": [*told["slices"], *quintiles]}
 
 
-def report_of(*test_sets: dict[str, Any]) -> ReportValue:
-    return as_report(small() | {"test_sets": list(test_sets)})
+def report_of(*test_sets: dict[str, Any]) -> Report:
+    return parse_report(small() | {"test_sets": list(test_sets)})
 
 
 @pytest.fixture
@@ -120,7 +121,7 @@ def test_nothing_is_told_where_nothing_is_known(receipt: Receipt) -> None:
     assert sureness([REPORT], replace(receipt, variant="base"), 0.1) is None
     assert sureness([REPORT], replace(receipt, task="summarization", options={"length": "sentence"}), 0.1) is None
     assert sureness([REPORT], replace(receipt, options={"source": "en", "target": "fr"}), 0.1) is None
-    assert sureness([as_report(small())], receipt, 0.1) is None
+    assert sureness([parse_report(small())], receipt, 0.1) is None
     assert sureness([], receipt, 0.1) is None
 
 

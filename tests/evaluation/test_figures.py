@@ -1,12 +1,12 @@
 """"""
 
-import json
 from typing import Any
 
 import pytest
 
 from phi2demo.data.test_sets import DataFile, Item, TestSet
 from phi2demo.evaluation.figures import Scored
+from phi2demo.evaluation.report import Score
 from phi2demo.evaluation.slices import LEAST_TO_RANK
 from phi2demo.evaluation.statistics import Resamples
 
@@ -26,30 +26,31 @@ def scored(*outputs: str) -> Scored:
 def test_what_was_not_scored_has_no_part_in_a_figure() -> None:
     outputs = ["7.0 7 2"] * LEAST_TO_RANK + [UNSCORED] * 5
     bits, _ = scored(*outputs).figures(Resamples.draw(len(outputs), resamples=200), baselines={})
-    assert bits["scores"]["finetuned"] == {"score": 1.0, "low": 1.0, "high": 1.0}
-    assert (bits["difference"]["value"], bits["difference"]["low"], bits["difference"]["high"]) == (-1.0, -1.0, -1.0)
+    assert bits.scores["finetuned"] == Score(score=1.0, low=1.0, high=1.0)
+    assert bits.difference is not None
+    assert (bits.difference.value, bits.difference.low, bits.difference.high) == (-1.0, -1.0, -1.0)
 
 
 def test_of_few_scored_among_others_no_difference_is_told() -> None:
     few, all_scored = ["7.0 7 2", UNSCORED, UNSCORED], ["7.0 7 2"] * 3
     drawn = Resamples.draw(3, resamples=200)
-    assert ["difference" in each for each in scored(*few).figures(drawn, baselines={})] == [False, False]
-    assert ["difference" in each for each in scored(*all_scored).figures(drawn, baselines={})] == [True, True]
-    json.dumps(scored(*few).figures(drawn, baselines={}), allow_nan=False)
+    assert [figure.difference is not None for figure in scored(*few).figures(drawn, baselines={})] == [False, False]
+    assert [figure.difference is not None for figure in scored(*all_scored).figures(drawn, baselines={})] == [
+        True,
+        True,
+    ]
 
 
 @pytest.mark.parametrize("bits", ["1100.0", "inf"])
 def test_a_score_beyond_all_numbers_is_no_figure(bits: str) -> None:
     figures = scored(f"{bits} 1 1").figures(Resamples.draw(1, resamples=200), baselines={})
-    assert [each["metric"] for each in figures] == (["bits_per_character"] if bits != "inf" else [])
+    assert [figure.metric for figure in figures] == (["bits_per_character"] if bits != "inf" else [])
 
 
 def test_where_nothing_was_scored_there_is_no_figure() -> None:
-    assert scored(UNSCORED, UNSCORED).figures(Resamples.draw(2, resamples=200), baselines={}) == []
+    assert scored(UNSCORED, UNSCORED).figures(Resamples.draw(2, resamples=200), baselines={}) == ()
 
 
 def test_a_slice_in_which_nothing_was_scored_has_none() -> None:
     slices = scored("7.0 7 2", UNSCORED, "14.0 7 2", UNSCORED).slices(resamples=200, seed=1)
-    found = {each["name"]: len(each["figures"]) for each in slices if each["by"] == "genre"}
-    assert found == {"news": 2, "story": 0}
-    json.dumps(slices, allow_nan=False)
+    assert {part.name: len(part.figures) for part in slices if part.by == "genre"} == {"news": 2, "story": 0}

@@ -68,7 +68,7 @@ def test_rows_become_a_folder_that_is_measured(hub: SimpleNamespace, tmp_path: P
     assert [item.references[0] for item in test_set.items] == ["positive", "negative", "positive"]
     assert fetch(REVIEWS, tmp_path) == found
     assert len(hub.asked) == 1
-    with pytest.raises(SettingsError, match=r"holds rows of owner/reviews.*--output"):
+    with pytest.raises(SettingsError, match=r"holds other rows, of owner/reviews.*--output"):
         fetch(HubData("owner/other"), tmp_path)
 
 

@@ -12,9 +12,10 @@ from phi2demo.data.own_pairs import pairs_of
 from phi2demo.data.test_sets import TestSet
 from phi2demo.engine.engine import Prompt
 from phi2demo.errors import SettingsError, StoppedError
-from phi2demo.evaluation.figures import ItemSample
-from phi2demo.evaluation.live import DurationEstimator, LiveProgress, LiveRun, LiveSettings, draw
-from phi2demo.evaluation.report import as_report
+from phi2demo.evaluation.live import DurationEstimator, LiveProgress, LiveRun, LiveSettings
+from phi2demo.evaluation.live_samples import ItemSample, draw
+from phi2demo.evaluation.reports import parse_report
+from phi2demo.evaluation.systems import SYSTEMS, make_system
 from tests.tasks.scripted import BARE, ScriptedEngine
 
 WORDS = ["apple", "bread", "carrot", "date", "egg", "fish", "grape", "honey"]
@@ -51,7 +52,9 @@ def test_figures_that_must_come_out() -> None:
     assert end.result is not None
     assert not end.stopped
     assert (end.done, end.total) == (16, 16)
-    (test_set,) = as_report(end.result.report).test_sets
+    report = parse_report(end.result.report.as_dict())
+    assert report == end.result.report
+    (test_set,) = report.test_sets
     bleu, chrf = test_set.figures
     assert bleu.scores["finetuned"].score == pytest.approx(100)
     assert bleu.base == "base_plain"
@@ -61,11 +64,11 @@ def test_figures_that_must_come_out() -> None:
     assert [row.output for row in end.result.rows if row.system == "finetuned"][2] == "CARROT IS HERE NOW"
     assert [example.scores["finetuned"] for example in end.result.examples] == [pytest.approx(100)] * 8
     assert {each.by for each in test_set.slices} == {"length", "complexity"}
-    assert end.result.report["settings"]["complete"] is True
+    assert report.settings.complete
 
 
 def test_figures_equal_those_of_the_same_outputs_in_evaluate() -> None:
-    from phi2demo.evaluation.figures import figures_of
+    from phi2demo.evaluation.figures import Scored
     from phi2demo.evaluation.statistics import SEED, Resamples
 
     end = last(list(run_of(ScriptedEngine(planted)).steps()))
@@ -75,15 +78,15 @@ def test_figures_equal_those_of_the_same_outputs_in_evaluate() -> None:
         for system in ("finetuned", "base_plain")
     }
     resamples = Resamples.draw(8, resamples=100, seed=SEED)
-    wanted = figures_of(pairs(8), outputs, baselines={}, resamples=resamples)  # type: ignore[arg-type]
-    assert end.result.report["test_sets"][0]["figures"] == wanted
+    figures = Scored.of(pairs(8), outputs).figures(resamples, baselines={})  # type: ignore[arg-type]
+    assert end.result.report.test_sets[0].figures == figures
 
 
 def test_partial_figures_and_time_left_come_on_the_way() -> None:
     steps = list(run_of(ScriptedEngine(planted), batch_size=2).steps())
     partial = [step for step in steps if step.partial and step.result is None]
     assert partial[0].partial[0].n == 2
-    assert partial[0].partial[0].scores["finetuned"] == pytest.approx(100)
+    assert partial[0].partial[0].figures[0].scores["finetuned"].score == pytest.approx(100)
     assert [step.done for step in steps] == sorted(step.done for step in steps)
     assert all(step.seconds_left is not None for step in partial)
     assert steps[0].rows == () or len(steps[0].rows) == 2
@@ -103,8 +106,8 @@ def test_stop_ends_within_a_second_and_keeps_what_was_done() -> None:
     end = last(steps)
     assert end.stopped
     assert end.result is not None
-    assert end.result.report["test_sets"][0]["n"] == 2
-    assert end.result.report["settings"]["complete"] is False
+    assert end.result.report.test_sets[0].n == 2
+    assert not end.result.report.settings.complete
     assert len(end.result.rows) == 5
     assert engine.running == 0
 
@@ -137,7 +140,7 @@ def test_turns_give_what_one_go_gives() -> None:
     assert turns > 1
     assert end.result is not None
     assert whole.result is not None
-    assert end.result.report["test_sets"][0]["figures"] == whole.result.report["test_sets"][0]["figures"]
+    assert end.result.report.test_sets[0].figures == whole.result.report.test_sets[0].figures
 
 
 def test_an_error_of_the_engine_reaches_the_reader() -> None:
@@ -193,12 +196,25 @@ def test_an_estimate_tries_once_and_is_learned_from() -> None:
     assert learned < seconds
 
 
+def test_systems_are_timed_apart() -> None:
+    durations, engine, test_set = DurationEstimator(), ScriptedEngine(planted), pairs(8)
+    systems = {name: make_system(name, engine, test_set, seed=0) for name in SYSTEMS}
+    finetuned, base, plain = systems.values()
+    assert finetuned is not None
+    assert base is not None
+    durations.add(finetuned, test_set.items, 2.0)
+    assert durations.knows(finetuned)
+    assert not durations.knows(base)
+    assert not durations.knows(plain)
+    assert durations.work(base, test_set.items) > durations.work(finetuned, test_set.items), "a base runs to the limit"
+
+
 def test_a_bare_base_is_asked_alone() -> None:
     end = last(list(run_of(ScriptedEngine(planted, info=BARE), systems=("finetuned", "base_plain")).steps()))
     assert end.result is not None
-    (figure, _) = end.result.report["test_sets"][0]["figures"]
-    assert figure["scores"].keys() == {"base_plain"}
-    assert "difference" not in figure
+    (figure, _) = end.result.report.test_sets[0].figures
+    assert figure.scores.keys() == {"base_plain"}
+    assert figure.difference is None
     with pytest.raises(SettingsError, match="No adapter is loaded"):
         run_of(ScriptedEngine(planted, info=BARE), systems=("finetuned",))
 

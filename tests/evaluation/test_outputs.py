@@ -10,7 +10,7 @@ BATCHES = [[3, 1], [0, 4], [2]]
 
 
 def filled(path: Path, batches: int) -> OutputFile:
-    file = OutputFile(path, asked="this", batches=BATCHES)
+    file = OutputFile(path, prompts_hash="this", batches=BATCHES)
     for batch in BATCHES[:batches]:
         file.add(batch, [Answer(f"answer\u2028{index}", {"new_tokens": index}) for index in batch], 1.0)
     return file
@@ -18,7 +18,7 @@ def filled(path: Path, batches: int) -> OutputFile:
 
 def test_answers_read_back_in_the_order_of_the_items(tmp_path: Path) -> None:
     filled(tmp_path / "x.jsonl", 3)
-    file = OutputFile(tmp_path / "x.jsonl", asked="this", batches=BATCHES)
+    file = OutputFile(tmp_path / "x.jsonl", prompts_hash="this", batches=BATCHES)
     assert file.missing == []
     assert [output.output for output in file.outputs] == [f"answer\u2028{index}" for index in range(5)]
     assert [output.seconds for output in file.outputs] == [0.5, 0.5, 1.0, 0.5, 0.5]
@@ -28,7 +28,7 @@ def test_answers_read_back_in_the_order_of_the_items(tmp_path: Path) -> None:
 @pytest.mark.parametrize("character", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1e", "\r", "\n", "\r\n"])
 def test_answers_with_any_line_break_are_read_without_the_questions(tmp_path: Path, character: str) -> None:
     path = tmp_path / "x.jsonl"
-    file = OutputFile(path, asked="this", batches=[[0, 1]])
+    file = OutputFile(path, prompts_hash="this", batches=[[0, 1]])
     file.add([0, 1], [Answer(f"one{character}two", {}), Answer(character, {})], 1.0)
     assert read_outputs(path) == {0: f"one{character}two", 1: character}
 
@@ -46,7 +46,7 @@ def test_wherever_a_run_is_killed_no_answer_is_lost_or_counted_twice(tmp_path: P
     whole = path.read_bytes()
     for size in range(len(whole) + 1):
         path.write_bytes(whole[:size])
-        file = OutputFile(path, asked="this", batches=BATCHES)
+        file = OutputFile(path, prompts_hash="this", batches=BATCHES)
         lines = max(0, whole[:size].count(b"\n") - 1)
         assert file.missing == BATCHES[(lines >= 2) + (lines >= 4) + (lines >= 5) :]
         for batch in list(file.missing):
@@ -60,22 +60,22 @@ def test_parts_of_other_processes_are_put_in_order(tmp_path: Path) -> None:
     filled(path, 3)
     whole = path.read_bytes()
     path.unlink()
-    OutputFile(path, asked="this", batches=BATCHES)
-    files = [OutputFile(path, asked="this", batches=BATCHES, part=part) for part in range(3)]
+    OutputFile(path, prompts_hash="this", batches=BATCHES)
+    files = [OutputFile(path, prompts_hash="this", batches=BATCHES, part=part) for part in range(3)]
     for file, batch in zip(files, reversed(BATCHES), strict=True):
         assert file.missing == BATCHES
         file.add(batch, [Answer(f"answer\u2028{index}", {"new_tokens": index}) for index in batch], 1.0)
     kept = (tmp_path / "x.jsonl.part2").read_bytes()
-    file = OutputFile(path, asked="this", batches=BATCHES, part=5)
+    file = OutputFile(path, prompts_hash="this", batches=BATCHES, part=5)
     assert file.missing == []
     assert len(list(tmp_path.iterdir())) == 3  # only the first process puts them in order
-    assert OutputFile(path, asked="this", batches=BATCHES).missing == []
+    assert OutputFile(path, prompts_hash="this", batches=BATCHES).missing == []
     assert path.read_bytes() == whole
     assert list(tmp_path.iterdir()) == [path]
     (tmp_path / "x.jsonl.part2").write_bytes(kept)
     (tmp_path / "x.jsonl.part1").write_bytes(kept[:-5])
     (tmp_path / "x.jsonl.part3").write_bytes(b'{"ask')
-    assert len(OutputFile(path, asked="this", batches=BATCHES).outputs) == 5
+    assert len(OutputFile(path, prompts_hash="this", batches=BATCHES).outputs) == 5
     assert path.read_bytes() == whole
     assert list(tmp_path.iterdir()) == [path]
 
@@ -83,7 +83,7 @@ def test_parts_of_other_processes_are_put_in_order(tmp_path: Path) -> None:
 def test_answers_to_other_questions_are_refused(tmp_path: Path) -> None:
     filled(tmp_path / "x.jsonl", 1)
     with pytest.raises(SettingsError, match=r"x\.jsonl holds answers to other questions.*--output"):
-        OutputFile(tmp_path / "x.jsonl", asked="that", batches=BATCHES)
+        OutputFile(tmp_path / "x.jsonl", prompts_hash="that", batches=BATCHES)
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
@@ -92,4 +92,4 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     lines[2] = b"garbage\n"
     (tmp_path / "x.jsonl").write_bytes(b"".join(lines))
     with pytest.raises(DataError, match=r"x\.jsonl, line 3"):
-        OutputFile(tmp_path / "x.jsonl", asked="this", batches=BATCHES)
+        OutputFile(tmp_path / "x.jsonl", prompts_hash="this", batches=BATCHES)

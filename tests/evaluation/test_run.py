@@ -14,10 +14,11 @@ import pytest
 from phi2demo.data.test_sets import read_test_sets
 from phi2demo.errors import DataError, SettingsError
 from phi2demo.evaluation.processes import run_lock
-from phi2demo.evaluation.report import read_report, to_markdown
+from phi2demo.evaluation.reports import read_report
 from phi2demo.evaluation.run import EvaluationSettings, compose, evaluate
 from phi2demo.evaluation.slices import CONFIDENCE_QUINTILES
 from phi2demo.evaluation.systems import make_system
+from phi2demo.evaluation.tables import results_to_markdown
 from tests.data.conftest import pair, review
 from tests.tasks.scripted import BARE, ScriptedEngine
 
@@ -30,7 +31,8 @@ def settings_for(data: Path, **changes: Any) -> EvaluationSettings:
 
 
 def run(data: Path, engine: ScriptedEngine | None = None, **changes: Any) -> dict[str, Any]:
-    return evaluate(engine or ScriptedEngine(), settings_for(data, **changes), weights=WEIGHTS)
+    """The JSON values of the report."""
+    return evaluate(engine or ScriptedEngine(), settings_for(data, **changes), weights=WEIGHTS).as_dict()
 
 
 def figure(report: dict[str, Any], test_set: str, metric: str) -> dict[str, Any]:
@@ -51,7 +53,7 @@ def bare(figure: dict[str, Any]) -> dict[str, Any]:
 
 def test_every_measure_has_its_figures(data: Path) -> None:
     report = run(data)
-    assert read_report(data.parent / "report" / "report.json") == json.loads(json.dumps(report))
+    assert read_report(data.parent / "report" / "report.json").as_dict() == report
     bleu = figure(report, "translation.pairs.en-de", "bleu")
     assert bleu["scores"].keys() == {"finetuned", "base_template", "base_plain"}
     assert bleu["scores"]["finetuned"]["score"] > bleu["scores"]["base_template"]["score"] > 0
@@ -215,7 +217,7 @@ def test_a_bare_base_is_measured_alone(data: Path) -> None:
         for each in test_set["figures"]:
             assert "finetuned" not in each["scores"]
             assert "difference" not in each
-    assert "finetuned" not in to_markdown(report)
+    assert "finetuned" not in results_to_markdown(read_report(data.parent / "report" / "report.json").test_sets)
 
 
 def test_selections(data: Path) -> None:
@@ -225,6 +227,14 @@ def test_selections(data: Path) -> None:
     assert test_set["figures"][0]["scores"].keys() == {"finetuned", "base_plain"}
     with pytest.raises(DataError, match="nothing to measure as 'sentimental'"):
         run(data, tasks=("sentimental",))
+
+
+def test_a_name_that_cannot_stand_in_a_report_is_refused_before_anything_is_asked(data: Path) -> None:
+    (data / "sentiment" / "reviews.test.jsonl").rename(data / "sentiment" / "re\x07views.test.jsonl")
+    engine = ScriptedEngine()
+    with pytest.raises(DataError, match="Rename the file"):
+        run(data, engine)
+    assert not engine.batches
 
 
 @pytest.mark.parametrize(

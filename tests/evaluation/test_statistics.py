@@ -116,26 +116,3 @@ def test_the_same_seed_draws_the_same() -> None:
     one, other = Resamples.draw(30, seed=4), Resamples.draw(30, seed=4)
     assert (np.array(one.indexes) == np.array(other.indexes)).all()
     assert (np.array(one.indexes) != np.array(Resamples.draw(30, seed=5).indexes)).any()
-
-
-def test_groups_are_drawn_whole() -> None:
-    drawn = Resamples.draw_groups([0, 1, 1, 2, 0], resamples=50, seed=3)
-    alone = Resamples.draw(3, resamples=50, seed=3)
-    for chosen, groups in zip(drawn.indexes, alone.indexes, strict=True):
-        expected = [example for group in groups for example in ([0, 4], [1, 2], [3])[group]]
-        assert chosen.tolist() == expected
-    single = Resamples.draw_groups(range(30), seed=4)
-    assert (np.array(single.indexes) == np.array(Resamples.draw(30, seed=4).indexes)).all()
-
-
-def test_examples_that_come_in_copies_tell_no_more_than_one() -> None:
-    values = np.random.default_rng(0).normal(size=100)
-    copies, groups = np.repeat(values, 5), np.repeat(np.arange(100), 5).tolist()
-
-    def width(resamples: Resamples, values: NDArray[np.float64]) -> float:
-        found = resamples.estimate(rows(values), mean)
-        return found.high - found.low
-
-    honest = width(Resamples.draw(100), values)
-    assert width(Resamples.draw_groups(groups), copies) == pytest.approx(honest)
-    assert width(Resamples.draw(500), copies) < honest / 1.8

@@ -17,7 +17,7 @@ from phi2demo.tasks import TASKS
 from phi2demo.tasks.declared import FILE
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.summarization import SummaryOptions
-from phi2demo.training.pretraining_texts import PLAIN_FORMS
+from phi2demo.training.pretraining_texts import DOCUMENT_MAKERS
 from tests.tasks.beams import BeamEngine, about, candidate
 from tests.tasks.scripted import INFO, ScriptedEngine
 
@@ -45,7 +45,7 @@ def measure_of(kind: str, *rows: Row, references: Sequence[str] = ("one two thre
 def test_a_plain_prompt_and_its_answer_are_a_pretraining_text(kind: str) -> None:
     prompt = plain_prompt(ROWS[kind], kind, GenerationOptions())
     assert prompt == END_OF_TEXT + PROMPTS[kind]
-    assert f"{PROMPTS[kind]} {ANSWERS[kind]}" in PLAIN_FORMS[kind](ROWS[kind])
+    assert f"{PROMPTS[kind]} {ANSWERS[kind]}" in DOCUMENT_MAKERS[kind](ROWS[kind])
 
 
 def test_a_turned_translation_is_the_other_pretraining_text() -> None:
@@ -53,7 +53,7 @@ def test_a_turned_translation_is_the_other_pretraining_text() -> None:
     turned = {"source": row["target"], "target": row["source"], "source_lang": "de", "target_lang": "en"}
     prompt = plain_prompt(turned, "translation", GenerationOptions())
     assert prompt == END_OF_TEXT + "German: Hallo.\nEnglish:"
-    assert f"{prompt.removeprefix(END_OF_TEXT)} Hi." == PLAIN_FORMS["translation"](row)[1]
+    assert f"{prompt.removeprefix(END_OF_TEXT)} Hi." == DOCUMENT_MAKERS["translation"](row)[1]
 
 
 @pytest.mark.parametrize("name", ["finetuned", "base_template"])

@@ -1,4 +1,4 @@
-"""A small corpus of every kind of row, made of a few words."""
+"""A small corpus of every kind of row, made from a few words."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,7 +22,7 @@ def write_rows(path: Path, rows: Iterable[Any]) -> Path:
 
 
 class Words:
-    """Sentences that do not repeat."""
+    """Makes sentences that do not repeat."""
 
     def __init__(self, seed: int) -> None:
         self._random = np.random.default_rng(seed)
@@ -50,7 +50,7 @@ class Words:
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with a data set of every kind; only the first says its splits."""
+    """Folder with a data set of every kind; only the first one names its splits."""
     folder = tmp_path_factory.mktemp("corpus")
     words = Words(0)
     for split, size in (("train", 60), ("validation", 12), ("test", 6)):
@@ -68,7 +68,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Sums are then in the same order in this process and in those it starts."""
+    """Let sums have the same order in this process and in those it starts."""
     import torch
 
     threads = torch.get_num_threads()
@@ -79,7 +79,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def fresh_accelerate() -> Iterator[None]:
-    """Accelerate remembers the first precision that a process asks for; a command has a process of its own."""
+    """Forget the precision that accelerate keeps for a whole process; each command has its own process."""
     from accelerate.state import AcceleratorState
 
     AcceleratorState._reset_state(reset_partial_state=True)

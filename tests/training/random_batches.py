@@ -22,7 +22,7 @@ class RandomBatches:
     def __init__(self, before: Callable[[int], None] | None = None) -> None:
         self._before = before
 
-    def at(self, step: int) -> Batch:
+    def batch(self, step: int) -> Batch:
         if self._before:
             self._before(step)
         generator = torch.Generator().manual_seed(step)

@@ -1,5 +1,3 @@
-""""""
-
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -19,12 +17,11 @@ from phi2demo.tasks.declared import AdapterTasks, read_adapter_tasks
 from phi2demo.training.finetune import adapt, load_base, load_tokenizer, save, text_languages
 from phi2demo.training.instructions import REPLAY
 from phi2demo.training.mixture import TASK_WEIGHTS
-from phi2demo.training.record import Stage
-from phi2demo.training.record import read as read_record
+from phi2demo.training.record import Stage, read_record
 from phi2demo.training.settings import FinetuneSettings
 
 from .conftest import write_rows
-from .tiny_runs import STEPS, assert_like, curve, run_finetune, run_process
+from .tiny_runs import STEPS, assert_similar, curve, run_finetune, run_process
 
 TARGETS = {"q_proj", "k_proj", "v_proj", "dense", "fc1", "fc2"}
 
@@ -64,11 +61,17 @@ def test_the_folder_is_complete(adapter: Path, tiny_base: Path) -> None:
     assert {tensor.dtype for tensor in tensors.values()} == {torch.bfloat16}
 
 
-def test_the_folder_says_what_was_trained_on_what(adapter: Path) -> None:
-    declared = read_adapter_tasks(adapter)
-    assert set(declared.tasks) == set(TASK_WEIGHTS) - {REPLAY}
-    assert (declared.languages, declared.modes, declared.lengths) == (("en", "de"), ("continue",), ("sentence",))
-    assert declared.training_languages == dict.fromkeys(("summarization", "sentiment", "question_answering"), ("en",))
+def test_the_folder_records_what_was_trained_on_which_data(adapter: Path) -> None:
+    adapter_tasks = read_adapter_tasks(adapter)
+    assert set(adapter_tasks.tasks) == set(TASK_WEIGHTS) - {REPLAY}
+    assert (adapter_tasks.languages, adapter_tasks.modes, adapter_tasks.lengths) == (
+        ("en", "de"),
+        ("continue",),
+        ("sentence",),
+    )
+    assert adapter_tasks.training_languages == dict.fromkeys(
+        ("summarization", "sentiment", "question_answering"), ("en",)
+    )
     stage = stage_of(adapter)
     assert (stage.kind, stage.steps) == ("finetuning", STEPS)
     assert stage.tokens == curve(adapter)[1]["tokens"]
@@ -91,7 +94,9 @@ def test_peft_loads_the_folder_and_it_changes_the_model(adapter: Path, tiny_base
 
 
 @pytest.mark.slow
-def test_killed_and_resumed_is_as_unbroken(adapter: Path, corpus: Path, tiny_base: Path, tmp_path: Path) -> None:
+def test_a_killed_and_resumed_run_equals_an_unbroken_one(
+    adapter: Path, corpus: Path, tiny_base: Path, tmp_path: Path
+) -> None:
     killed = run_process("finetune", {"data": corpus, "output": tmp_path, "model": str(tiny_base), "kill_at": 10})
     assert killed.returncode == -9, killed.stderr
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["step-00000004", "step-00000008"]
@@ -104,18 +109,18 @@ def test_killed_and_resumed_is_as_unbroken(adapter: Path, corpus: Path, tiny_bas
 @pytest.mark.slow
 def test_two_processes_equal_one(corpus: Path, tiny_base: Path, tmp_path: Path) -> None:
     changes: dict[str, Any] = {"precision": "fp32", "steps": 6, "batch_size": 5}
-    given = {"data": corpus, "output": tmp_path / "two", "model": str(tiny_base)}
-    two = run_process("finetune", given | changes, processes=2)
+    arguments = {"data": corpus, "output": tmp_path / "two", "model": str(tiny_base)}
+    two = run_process("finetune", arguments | changes, processes=2)
     assert two.returncode == 0, two.stderr
     run_finetune(corpus, tmp_path / "one", tiny_base, **changes)
     assert stage_of(tmp_path / "two").processes == 2
-    assert_like(curve(tmp_path / "two"), curve(tmp_path / "one"))
+    assert_similar(curve(tmp_path / "two"), curve(tmp_path / "one"))
 
 
-def test_dropout_of_a_base_is_off_and_activations_may_be_computed_twice(
+def test_the_dropout_of_a_base_is_off_and_gradient_checkpointing_changes_nothing(
     corpus: Path, tiny_base: Path, tmp_path: Path
 ) -> None:
-    """Phi-2's own config has dropout; a resumed run would not repeat it."""
+    """Phi-2's own config has dropout, which a resumed run would not repeat."""
     base = tmp_path / "base"
     base.mkdir()
     for path in tiny_base.iterdir():
@@ -129,7 +134,7 @@ def test_dropout_of_a_base_is_off_and_activations_may_be_computed_twice(
     assert dropout[0]["loss"] == pytest.approx(plain[0]["loss"], rel=1e-5)
 
 
-def test_only_what_was_trained_is_declared(corpus: Path, tiny_base: Path, tmp_path: Path) -> None:
+def test_only_trained_tasks_are_declared(corpus: Path, tiny_base: Path, tmp_path: Path) -> None:
     mix = dict.fromkeys(TASK_WEIGHTS, 0.0) | {"sentiment": 1.0}
     folder = run_finetune(corpus, tmp_path, tiny_base, steps=None, epochs=0.2, mix=mix)
     assert read_adapter_tasks(folder).tasks == ("sentiment",)
@@ -140,9 +145,9 @@ def test_only_what_was_trained_is_declared(corpus: Path, tiny_base: Path, tmp_pa
 
 
 def stage_of(folder: Path) -> Stage:
-    told = read_record(folder)
-    assert told is not None
-    return told.last
+    record = read_record(folder)
+    assert record is not None
+    return record.last
 
 
 @pytest.mark.parametrize(
@@ -152,20 +157,20 @@ def stage_of(folder: Path) -> Stage:
         ({"mix": dict.fromkeys(TASK_WEIGHTS, 0.0)}, "no training rows for a task with a weight"),
     ],
 )
-def test_what_cannot_be_is_refused(
+def test_settings_that_do_not_fit_the_base_or_the_data_are_refused(
     corpus: Path, tiny_base: Path, tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises((SettingsError, DataError), match=message):
         run_finetune(corpus, tmp_path / "adapter", tiny_base, **changes)
 
 
-def test_a_file_is_no_output_whatever_the_base_is(corpus: Path, tmp_path: Path) -> None:
+def test_a_file_as_output_is_refused(corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "adapter").write_text("")
     with pytest.raises(SettingsError, match=r"--output .* is no folder that can be written into"):
         run_finetune(corpus, tmp_path / "adapter", tmp_path / "no-such-base")
 
 
-def test_no_such_base(corpus: Path, tmp_path: Path) -> None:
+def test_a_missing_base_is_refused(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="--model"):
         run_finetune(corpus, tmp_path / "adapter", tmp_path / "no-such-base")
 
@@ -173,7 +178,7 @@ def test_no_such_base(corpus: Path, tmp_path: Path) -> None:
 QUOTES = [{"text": f"A quote of one sentence, number {number}"} for number in range(30)]
 
 
-def test_a_task_without_a_held_out_example_is_not_measured(
+def test_a_task_without_a_held_out_example_is_not_validated(
     tiny_base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tales = [{"text": f"It rained {number} times. Then it was over. They slept."} for number in range(30)]
@@ -182,12 +187,12 @@ def test_a_task_without_a_held_out_example_is_not_measured(
     run_finetune(tmp_path / "data", tmp_path / "adapter", tiny_base, steps=2)
     assert curve(tmp_path / "adapter")[-1]["validation"].keys() == {"all", REPLAY}
     assert (
-        "No validation row for generation gives an example of at most 256 tokens; it takes a text of two sentences or "
-        "more, of which one after the first has at most 160 tokens. It is not measured."
+        "No validation row for generation gives an example of at most 256 tokens; it takes a text of two or more "
+        "sentences, of which one after the first has at most 160 tokens. It is left out of validation."
     ) in capsys.readouterr().err
 
 
-def test_a_task_that_cannot_be_taught_is_not_declared(
+def test_a_task_without_a_training_example_is_not_declared(
     tiny_base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     reviews = [{"text": f"It was good {number} times.", "label": number % 2} for number in range(30)]
@@ -198,7 +203,7 @@ def test_a_task_that_cannot_be_taught_is_not_declared(
     assert "No training row for generation gives an example" in capsys.readouterr().err
 
 
-def test_held_out_rows_that_give_nothing_are_refused_before_the_first_step(tiny_base: Path, tmp_path: Path) -> None:
+def test_held_out_rows_without_examples_are_refused_before_the_first_step(tiny_base: Path, tmp_path: Path) -> None:
     question = {"context": "The cat sleeps.", "question": "Who sleeps?", "answers": [{"text": "the cat"}]}
     write_rows(tmp_path / "data" / "qa.train.jsonl", [question])
     write_rows(tmp_path / "data" / "qa.validation.jsonl", [question | {"context": "The old cat sleeps here. " * 99}])
@@ -209,7 +214,7 @@ def test_held_out_rows_that_give_nothing_are_refused_before_the_first_step(tiny_
     assert not (tmp_path / "adapter" / "log.jsonl").exists()
 
 
-def test_more_data_is_not_the_same_run(tiny_base: Path, tmp_path: Path) -> None:
+def test_a_run_does_not_continue_with_more_data(tiny_base: Path, tmp_path: Path) -> None:
     rows = [{"text": f"It was good {number} times.", "label": number % 2} for number in range(30)]
     data = tmp_path / "data"
     write_rows(data / "reviews.train.jsonl", rows[:20])
@@ -219,7 +224,7 @@ def test_more_data_is_not_the_same_run(tiny_base: Path, tmp_path: Path) -> None:
         run_finetune(data, tmp_path / "adapter", tiny_base, steps=2)
 
 
-def test_as_many_other_rows_are_not_the_same_run(tiny_base: Path, tmp_path: Path) -> None:
+def test_a_run_does_not_continue_with_other_rows(tiny_base: Path, tmp_path: Path) -> None:
     data, folder = tmp_path / "data", tmp_path / "adapter"
     for text in ("good", "bad"):
         rows = [{"text": f"It was {text} {number} times.", "label": number % 2} for number in range(20)]
@@ -229,9 +234,9 @@ def test_as_many_other_rows_are_not_the_same_run(tiny_base: Path, tmp_path: Path
     with pytest.raises(SettingsError, match=r"\(--data\)"):
         run_finetune(data, folder, tiny_base, steps=2)
     (state,) = (folder / "checkpoints").glob("step-*/state.json")
-    told = json.loads(state.read_text())
-    del told["identity"]["data_files"]  # as an earlier version left it
-    state.write_text(json.dumps(told))
+    content = json.loads(state.read_text())
+    del content["identity"]["data_files"]  # earlier versions did not write it
+    state.write_text(json.dumps(content))
     run_finetune(data, folder, tiny_base, steps=2)
 
 
@@ -243,13 +248,13 @@ def settings(tiny_base: Path, tmp_path: Path) -> FinetuneSettings:
     return FinetuneSettings(data=tmp_path, output=tmp_path / "adapter", model=str(tiny_base), steps=1, rank=4)
 
 
-def test_layers_that_the_base_has_not_are_refused(settings: FinetuneSettings) -> None:
+def test_layers_that_the_base_lacks_are_refused(settings: FinetuneSettings) -> None:
     model = load_base(plan(ModelSettings(model=settings.model)), settings, CPU)
     with pytest.raises(SettingsError, match="--targets Wqkv does not fit"):
         adapt(model, replace(settings, targets=("Wqkv",)))
 
 
-def test_a_new_adapter_changes_nothing_and_only_it_is_trained(settings: FinetuneSettings) -> None:
+def test_a_new_adapter_changes_nothing_and_is_trained_alone(settings: FinetuneSettings) -> None:
     model = load_base(plan(ModelSettings(model=settings.model)), settings, CPU)
     ids = torch.arange(2, 9)[None]
     with torch.no_grad():
@@ -259,15 +264,15 @@ def test_a_new_adapter_changes_nothing_and_only_it_is_trained(settings: Finetune
     assert all("lora" in name for name, parameter in adapted.named_parameters() if parameter.requires_grad)
 
 
-def test_transformers_loads_the_folder_by_the_name_of_its_base(
+def test_transformers_finds_the_base_by_its_name_in_the_folder(
     settings: FinetuneSettings, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`--base-name` is relative to where the folder will be used."""
+    """`--base-name` is relative to the place where the folder will be used."""
     settings, base = replace(settings, base_name="assets/model"), plan(ModelSettings(model=settings.model))
-    declared = AdapterTasks(tasks=("sentiment",))
+    adapter_tasks = AdapterTasks(tasks=("sentiment",))
     settings.output.mkdir()
-    save(adapt(load_base(base, settings, CPU), settings), load_tokenizer(base, settings), declared, settings)
-    assert read_adapter_tasks(settings.output) == declared
+    save(adapt(load_base(base, settings, CPU), settings), load_tokenizer(base, settings), adapter_tasks, settings)
+    assert read_adapter_tasks(settings.output) == adapter_tasks
     (tmp_path / "assets").mkdir()
     (tmp_path / "assets" / "model").symlink_to(tiny_base, target_is_directory=True)
     monkeypatch.chdir(tmp_path)
@@ -294,17 +299,17 @@ def reviews(*counted: tuple[str, int]) -> Source:
     [
         (((ENGLISH, 20),), ("en",)),
         (((GERMAN, 500), (ENGLISH, 500)), ("en", "de")),
-        (((ENGLISH, 200), (GERMAN, 199)), ("en", "de")),  # evenly taken, to the last
+        (((ENGLISH, 200), (GERMAN, 199)), ("en", "de")),  # spread evenly, up to the last
         (((ENGLISH, 300), (GERMAN, 3)), ("en",)),  # a quotation, or a mistake
-        (((ENGLISH, 3),), ()),  # too few to tell
-        (((ENGLISH, 20), (POLISH, 20)), ()),  # no language that the app has a name for
-        ((("no", 50),), ()),  # too short to tell
+        (((ENGLISH, 3),), ()),  # too few texts
+        (((ENGLISH, 20), (POLISH, 20)), ()),  # a language without a name in the app
+        ((("no", 50),), ()),  # too short to detect
     ],
 )
-def test_languages_of_the_texts(counted: tuple[tuple[str, int], ...], codes: tuple[str, ...]) -> None:
+def test_the_languages_of_texts_are_detected(counted: tuple[tuple[str, int], ...], codes: tuple[str, ...]) -> None:
     assert text_languages([reviews(*counted)], "sentiment") == codes
 
 
-def test_every_data_set_is_looked_at() -> None:
+def test_the_texts_of_every_data_set_are_sampled() -> None:
     assert text_languages([reviews((ENGLISH, 9000)), reviews((GERMAN, 200))], "sentiment") == ("en", "de")
     assert text_languages([], "sentiment") == ()

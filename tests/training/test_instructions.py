@@ -5,13 +5,13 @@ import pytest
 
 from phi2demo.engine.engine import END_OF_TEXT
 from phi2demo.tasks.task import PromptLimit
-from phi2demo.training.instructions import CONTINUATION_TOKENS, FORMS, REPLAY, REPLAY_TOKENS, Example
+from phi2demo.training.instructions import CONTINUATION_TOKENS, EXAMPLE_MAKERS, REPLAY, REPLAY_TOKENS, Example
 
 WORDS = PromptLimit(lambda text: len(text.split()), 1024)
 
 
-def make(task: str, row: dict[str, Any], *, seed: int = 0, budget: PromptLimit = WORDS) -> Example | None:
-    return FORMS[task][1](row, np.random.default_rng(seed), budget)
+def make(task: str, row: dict[str, Any], *, seed: int = 0, limit: PromptLimit = WORDS) -> Example | None:
+    return EXAMPLE_MAKERS[task].make(row, np.random.default_rng(seed), limit)
 
 
 def test_translation_goes_both_ways() -> None:
@@ -31,7 +31,7 @@ def test_summarization() -> None:
 def test_a_long_document_is_cut_at_a_sentence_end() -> None:
     document = " ".join(f"This is sentence number {n} of it." for n in range(100))
     example = make(
-        "summarization", {"document": document, "summary": "Short."}, budget=PromptLimit(WORDS.count_tokens, 60)
+        "summarization", {"document": document, "summary": "Short."}, limit=PromptLimit(WORDS.count_tokens, 60)
     )
     assert example is not None
     assert len(f"{example.prompt} {example.output}".split()) <= 60
@@ -40,9 +40,9 @@ def test_a_long_document_is_cut_at_a_sentence_end() -> None:
     assert text.endswith("of it.")
 
 
-def test_a_document_that_would_lose_nearly_all_is_left_out() -> None:
+def test_a_document_that_would_be_cut_too_short_is_left_out() -> None:
     row = {"document": "word " * 100, "summary": "Short."}
-    assert make("summarization", row, budget=PromptLimit(WORDS.count_tokens, 30)) is None
+    assert make("summarization", row, limit=PromptLimit(WORDS.count_tokens, 30)) is None
 
 
 @pytest.mark.parametrize(("label", "word"), [(1, "positive"), (0, "negative")])
@@ -52,7 +52,7 @@ def test_sentiment(label: int, word: str) -> None:
     )
 
 
-def test_question_answering_learns_the_first_answer() -> None:
+def test_question_answering_uses_the_first_answer() -> None:
     row = {"context": "Tom sleeps.", "question": "Who sleeps?", "answers": [{"text": "Tom"}, {"text": "he"}]}
     assert make("question_answering", row) == Example(
         "Instruct: Answer the question from the following text.\nTom sleeps.\nQuestion: Who sleeps?\nOutput:", "Tom"
@@ -60,26 +60,26 @@ def test_question_answering_learns_the_first_answer() -> None:
     assert make("question_answering", row | {"answers": []}) is None
 
 
-def test_generation_goes_on_with_the_opening() -> None:
+def test_generation_continues_the_opening() -> None:
     text = "One is here. Two is here. Three is here. Four is here. Five is here."
-    found = {make("generation", {"text": text}, seed=seed) for seed in range(30)}
-    assert found == {Example(f"{END_OF_TEXT}{text[:cut]}", text[cut + 1 :]) for cut in (12, 25, 40)}
+    examples = {make("generation", {"text": text}, seed=seed) for seed in range(30)}
+    assert examples == {Example(f"{END_OF_TEXT}{text[:cut]}", text[cut + 1 :]) for cut in (12, 25, 40)}
 
 
 def test_a_continuation_keeps_the_line_break_before_it() -> None:
     text = "One is here.\nTwo is here. Three is here."
-    found = {make("generation", {"text": text}, seed=seed) for seed in range(30)}
-    assert Example(f"{END_OF_TEXT}One is here.", "Two is here. Three is here.", between="\n") in found
+    examples = {make("generation", {"text": text}, seed=seed) for seed in range(30)}
+    assert Example(f"{END_OF_TEXT}One is here.", "Two is here. Three is here.", separator="\n") in examples
 
 
 def test_generation_may_start_at_any_paragraph() -> None:
     paragraphs = [f"Paragraph {n} begins. It goes on. It goes on and on. It ends." for n in range(4)]
-    found = [make("generation", {"text": "\n".join(paragraphs)}, seed=seed) for seed in range(60)]
-    starts = {example.prompt.split()[1] for example in found if example}
+    examples = [make("generation", {"text": "\n".join(paragraphs)}, seed=seed) for seed in range(60)]
+    starts = {example.prompt.split()[1] for example in examples if example}
     assert starts == {"0", "1", "2", "3"}
 
 
-def test_a_continuation_is_bounded_and_ends_with_a_sentence() -> None:
+def test_a_continuation_is_limited_and_ends_with_a_sentence() -> None:
     text = " ".join(f"This is sentence {n} of the tale." for n in range(200))
     for seed in range(10):
         example = make("generation", {"text": text}, seed=seed)
@@ -88,23 +88,23 @@ def test_a_continuation_is_bounded_and_ends_with_a_sentence() -> None:
         assert example.output.endswith("of the tale.")
 
 
-def test_a_text_without_a_second_sentence_gives_nothing() -> None:
+def test_a_text_without_a_second_sentence_gives_no_example() -> None:
     assert make("generation", {"text": "Only one sentence."}) is None
 
 
-def test_replay_is_the_text_itself_and_its_end() -> None:
+def test_replay_is_the_text_or_its_last_paragraph() -> None:
     text = "One is here. Two is here.\nThree is here."
-    found = {make(REPLAY, {"text": text}, seed=seed) for seed in range(30)}
-    assert found == {Example("", text), Example("", "Three is here.")}
+    examples = {make(REPLAY, {"text": text}, seed=seed) for seed in range(30)}
+    assert examples == {Example("", text), Example("", "Three is here.")}
 
 
-def test_the_replay_of_a_long_text_is_bounded_and_does_not_end() -> None:
+def test_the_replay_of_a_long_text_is_limited_and_has_no_end() -> None:
     text = " ".join(f"This is sentence {n} of the tale." for n in range(1000))
     example = make(REPLAY, {"text": text})
     assert example is not None
     assert text.startswith(example.output)
     assert REPLAY_TOKENS - 7 < len(example.output.split()) <= REPLAY_TOKENS
     assert not example.ended
-    short = make(REPLAY, {"text": text}, budget=PromptLimit(WORDS.count_tokens, 50))
+    short = make(REPLAY, {"text": text}, limit=PromptLimit(WORDS.count_tokens, 50))
     assert short is not None
     assert 42 < len(short.output.split()) < 50

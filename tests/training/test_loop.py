@@ -1,5 +1,3 @@
-""""""
-
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +10,11 @@ from transformers import PhiForCausalLM
 from phi2demo.errors import DataError, SettingsError, StoppedError
 from phi2demo.training.batch import Batch
 from phi2demo.training.checkpoints import TrainingState
-from phi2demo.training.held_out import ProgressCallback
 from phi2demo.training.log import read_log
-from phi2demo.training.loop import batches_from, train
+from phi2demo.training.loop import prefetch, train
 from phi2demo.training.loss import target_loss
 from phi2demo.training.settings import LoopSettings, make_accelerator
+from phi2demo.training.validation import ProgressCallback
 
 from .random_batches import RandomBatches, make_model
 
@@ -39,10 +37,10 @@ def assert_same(model: torch.nn.Module, other: torch.nn.Module) -> None:
         assert torch.equal(a, b), name
 
 
-def test_a_gradient_that_is_no_number_ends_the_run_before_it_spoils_the_weights(tmp_path: Path) -> None:
+def test_a_gradient_that_is_not_finite_ends_the_run_before_a_checkpoint(tmp_path: Path) -> None:
     class Spoiled(RandomBatches):
-        def at(self, step: int) -> Batch:
-            batch = super().at(step)
+        def batch(self, step: int) -> Batch:
+            batch = super().batch(step)
             assert batch.weights is not None
             return replace(batch, weights=batch.weights * torch.nan) if step == 3 else batch
 
@@ -53,7 +51,7 @@ def test_a_gradient_that_is_no_number_ends_the_run_before_it_spoils_the_weights(
     assert all(parameter.isfinite().all() for parameter in model.parameters())
 
 
-def test_parts_change_nothing_but_rounding(tmp_path: Path) -> None:
+def test_parts_change_only_rounding(tmp_path: Path) -> None:
     run(tmp_path / "whole")
     run(tmp_path / "parts", replace(SETTINGS, part_tokens=20))
     whole, parts = losses(tmp_path / "whole"), losses(tmp_path / "parts")
@@ -61,8 +59,8 @@ def test_parts_change_nothing_but_rounding(tmp_path: Path) -> None:
     assert [loss for _, loss in parts] == pytest.approx([loss for _, loss in whole], rel=1e-4)
 
 
-def test_validation_does_not_disturb(tmp_path: Path) -> None:
-    def validate(told: ProgressCallback) -> dict[str, float]:
+def test_validation_does_not_change_training(tmp_path: Path) -> None:
+    def validate(show_progress: ProgressCallback) -> dict[str, float]:
         torch.rand(3)
         return {"all": 1.0}
 
@@ -83,43 +81,43 @@ class Validations:
     def __init__(self, *losses: float) -> None:
         self._losses = list(losses)
 
-    def __call__(self, told: ProgressCallback) -> dict[str, float]:
+    def __call__(self, show_progress: ProgressCallback) -> dict[str, float]:
         return {"all": self._losses.pop(0)}
 
 
 PATIENT = replace(SETTINGS, validate_every=2, patience=2)
 
 
-def test_training_ends_when_the_validation_loss_falls_no_more_and_keeps_its_lowest(tmp_path: Path) -> None:
+def test_training_ends_when_the_validation_loss_stops_falling_and_keeps_the_best_weights(tmp_path: Path) -> None:
     model, state = run(tmp_path / "early", PATIENT, validate=Validations(3.0, 2.0, 2.1, 2.0, 1.0))
     assert (state.step, state.lowest_step, state.lowest_loss) == (8, 4, 2.0)
-    at_lowest: dict[str, torch.Tensor] = {}
+    best_weights: dict[str, torch.Tensor] = {}
 
-    def look(step: int) -> None:
+    def keep_weights(step: int) -> None:
         if step == 4:
-            at_lowest.update({name: p.detach().clone() for name, p in watched.named_parameters()})
+            best_weights.update({name: p.detach().clone() for name, p in watched.named_parameters()})
 
     watched = make_model()
-    train(watched, RandomBatches(look), SETTINGS, tmp_path / "whole", make_accelerator("fp32", device="cpu"))
+    train(watched, RandomBatches(keep_weights), SETTINGS, tmp_path / "whole", make_accelerator("fp32", device="cpu"))
     for name, parameter in model.named_parameters():
-        assert torch.equal(parameter, at_lowest[name])
+        assert torch.equal(parameter, best_weights[name])
 
 
-def test_without_patience_the_last_weights_count(tmp_path: Path) -> None:
+def test_without_patience_the_last_weights_are_kept(tmp_path: Path) -> None:
     model, state = run(tmp_path / "with", validate=Validations(1.0, 2.0, 3.0))
     other, _ = run(tmp_path / "without")
     assert state.step == 12
     assert_same(model, other)
 
 
-def test_a_run_that_ended_early_is_finished(tmp_path: Path) -> None:
+def test_a_run_that_ended_early_is_not_continued(tmp_path: Path) -> None:
     model, _ = run(tmp_path, PATIENT, validate=Validations(2.0, 2.1, 2.2))
     again, state = run(tmp_path, PATIENT, batches=None)
     assert state.step == 6
     assert_same(model, again)
 
 
-def test_early_stopping_is_as_exact_as_the_rest_after_a_kill(tmp_path: Path) -> None:
+def test_early_stopping_is_the_same_after_an_interruption(tmp_path: Path) -> None:
     def interrupt(step: int) -> None:
         if step == 4:
             signal.raise_signal(signal.SIGINT)
@@ -133,20 +131,20 @@ def test_early_stopping_is_as_exact_as_the_rest_after_a_kill(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("step", [4, 12])
-def test_a_stop_while_it_is_measured_is_heeded_and_made_up_for(tmp_path: Path, step: int) -> None:
-    """Planted: the signal comes in the second of three parts, in the middle of the run or after its last step."""
+def test_a_stop_during_a_validation_is_followed_and_the_validation_repeated(tmp_path: Path, step: int) -> None:
+    """The signal comes in the second of three parts, in the middle of the run or after its last step."""
 
     class Parts:
         def __init__(self, *, interrupted: bool = False) -> None:
-            self.measured, self._interrupted = 0, interrupted
+            self.validations, self._interrupted = 0, interrupted
 
-        def __call__(self, told: ProgressCallback) -> dict[str, float]:
+        def __call__(self, show_progress: ProgressCallback) -> dict[str, float]:
             for done in range(3):
-                told(done, 3)
-                if self._interrupted and self.measured == step // 4 - 1 and done == 1:
+                show_progress(done, 3)
+                if self._interrupted and self.validations == step // 4 - 1 and done == 1:
                     signal.raise_signal(signal.SIGINT)
-            told(3, 3)
-            self.measured += 1
+            show_progress(3, 3)
+            self.validations += 1
             return {"all": 1.0}
 
     with pytest.raises(StoppedError, match=rf"Stopped after step {step} of 12"):
@@ -160,15 +158,15 @@ def test_a_stop_while_it_is_measured_is_heeded_and_made_up_for(tmp_path: Path, s
     assert [row["step"] for row in validations[0]] == [4, 8, 12]
 
 
-def test_time_of_loading_does_not_count(tmp_path: Path) -> None:
+def test_the_time_of_loading_is_not_counted(tmp_path: Path) -> None:
     _, state = run(tmp_path)
     rows = read_log(tmp_path / "log.jsonl")
     assert 0 < rows[0]["elapsed_s"] < rows[-1]["elapsed_s"] <= state.elapsed_s
-    assert state.tokens == rows[-1]["tokens"] == sum(RandomBatches().at(step).tokens for step in range(12))
+    assert state.tokens == rows[-1]["tokens"] == sum(RandomBatches().batch(step).tokens for step in range(12))
 
 
 @pytest.mark.parametrize(("number", "dropout"), [(signal.SIGINT, 0.0), (signal.SIGTERM, 0.0), (signal.SIGINT, 0.2)])
-def test_a_signal_saves_and_the_same_command_goes_on(tmp_path: Path, number: signal.Signals, dropout: float) -> None:
+def test_a_signal_saves_and_the_same_command_continues(tmp_path: Path, number: signal.Signals, dropout: float) -> None:
     settings = replace(SETTINGS, dropout=dropout)
 
     def interrupt(step: int) -> None:
@@ -176,7 +174,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(tmp_path: Path, number: sig
             signal.raise_signal(number)
 
     usual = signal.getsignal(number)
-    with pytest.raises(StoppedError, match=r"Stopped after step 7 of 12.*Repeat the same command to go on"):
+    with pytest.raises(StoppedError, match=r"Stopped after step 7 of 12.*Repeat the same command to continue"):
         run(tmp_path / "broken", settings, batches=RandomBatches(interrupt))
     assert signal.getsignal(number) is usual
     model, state = run(tmp_path / "broken", settings)
@@ -186,10 +184,10 @@ def test_a_signal_saves_and_the_same_command_goes_on(tmp_path: Path, number: sig
     assert losses(tmp_path / "broken") == losses(tmp_path / "unbroken")
 
 
-def test_dropout_is_of_training_alone_and_workers_change_nothing(tmp_path: Path) -> None:
-    batch, seen = RandomBatches().at(0), []
+def test_dropout_applies_in_training_only_and_workers_change_nothing(tmp_path: Path) -> None:
+    batch, seen = RandomBatches().batch(0), []
 
-    def validate(told: ProgressCallback) -> dict[str, float]:
+    def validate(show_progress: ProgressCallback) -> dict[str, float]:
         with torch.no_grad():
             seen.append([float(target_loss(model, batch, torch.device("cpu"))) for _ in range(2)])
         return {"all": 1.0}
@@ -204,7 +202,7 @@ def test_dropout_is_of_training_alone_and_workers_change_nothing(tmp_path: Path)
     assert losses(tmp_path / "a") == losses(tmp_path / "b") != losses(tmp_path / "without")
 
 
-def test_a_finished_run_has_nothing_left_to_do(tmp_path: Path) -> None:
+def test_a_finished_run_does_nothing_more(tmp_path: Path) -> None:
     model, _ = run(tmp_path)
     again, state = run(tmp_path, batches=None)
     assert state.step == 12
@@ -240,7 +238,7 @@ def test_two_checkpoints_are_kept_and_a_half_written_one_is_ignored(tmp_path: Pa
 
 
 @pytest.mark.parametrize("file", ["state.json", "model.safetensors", "optimizer.safetensors"])
-def test_a_damaged_checkpoint_is_said_to_be_one(tmp_path: Path, file: str) -> None:
+def test_a_damaged_checkpoint_is_reported(tmp_path: Path, file: str) -> None:
     run(tmp_path)
     path = tmp_path / "checkpoints" / "step-00000012" / file
     path.write_bytes(path.read_bytes()[:-30])
@@ -249,23 +247,22 @@ def test_a_damaged_checkpoint_is_said_to_be_one(tmp_path: Path, file: str) -> No
 
 
 class Numbered:
-    """Batches that hold their step."""
+    """Makes batches that hold their step."""
 
-    def at(self, step: int) -> Batch:
+    def batch(self, step: int) -> Batch:
         return Batch(torch.full((2, 3), step), torch.full((2, 3), step))
 
 
 def test_workers_give_the_same_batches_in_the_same_order() -> None:
     made = {
-        workers: [int(b.input_ids[0, 0]) for b in batches_from(Numbered(), 3, 11, workers=workers)]
-        for workers in (0, 2)
+        workers: [int(b.input_ids[0, 0]) for b in prefetch(Numbered(), 3, 11, workers=workers)] for workers in (0, 2)
     }
     assert made[0] == made[2] == list(range(3, 11))
 
 
-def test_nothing_is_made_before_it_is_asked_for() -> None:
+def test_no_batch_is_made_before_it_is_needed() -> None:
     class Never:
-        def at(self, step: int) -> Batch:
+        def batch(self, step: int) -> Batch:
             raise AssertionError(step)
 
-    batches_from(Never(), 0, 5, workers=0)
+    prefetch(Never(), 0, 5, workers=0)

@@ -7,8 +7,8 @@ from phi2demo.training.loss import target_loss
 from .random_batches import RandomBatches, make_model
 
 
-def test_only_targets_count_and_each_by_its_weight() -> None:
-    model, batch = make_model(), RandomBatches().at(0)
+def test_the_loss_is_the_weighted_sum_of_the_targets() -> None:
+    model, batch = make_model(), RandomBatches().batch(0)
     assert batch.weights is not None
     with torch.no_grad():
         logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
@@ -22,9 +22,8 @@ def test_only_targets_count_and_each_by_its_weight() -> None:
     assert float(loss) == pytest.approx(float(expected), rel=1e-5)
 
 
-def test_labels_of_the_prompt_have_no_effect() -> None:
-    """Planted: what stands in the prompt is read, but never learned."""
-    batch = RandomBatches().at(0)
+def test_the_prompt_is_not_learned() -> None:
+    batch = RandomBatches().batch(0)
     model = make_model()
     target_loss(model, batch, torch.device("cpu")).backward()
     gradient = model.model.layers[0].mlp.fc1.weight.grad.clone()

@@ -9,8 +9,16 @@ from phi2demo.data.corpus import Source, read_corpus
 from phi2demo.engine.engine import END_OF_TEXT
 from phi2demo.errors import DataError, SettingsError
 from phi2demo.training.instructions import REPLAY
-from phi2demo.training.mixture import EMPHASIS, TASK_WEIGHTS, Mixture, Tokens, collate, source_weight, task_weights
-from phi2demo.training.tokenizer import train_tokenizer
+from phi2demo.training.mixture import (
+    EMPHASIS,
+    TASK_WEIGHTS,
+    Mixture,
+    TokenizedExample,
+    collate,
+    source_weight,
+    task_weights,
+)
+from phi2demo.training.token_streams import train_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -27,18 +35,18 @@ def mixture(corpus: Path, tokenizer: "PreTrainedTokenizerFast") -> Mixture:
     return Mixture(sources, task_weights({}), tokenizer, max_length=512, batch_size=8, seed=0)
 
 
-def test_a_batch_follows_from_seed_and_step(mixture: Mixture) -> None:
+def test_a_batch_depends_on_seed_and_step_alone(mixture: Mixture) -> None:
     again = replace(mixture, sources=list(mixture.sources))
     for step in (0, 5):
-        first, second = mixture.at(step), again.at(step)
+        first, second = mixture.batch(step), again.batch(step)
         assert torch.equal(first.input_ids, second.input_ids)
         assert torch.equal(first.labels, second.labels)
-    assert mixture.at(0).input_ids.shape != mixture.at(1).input_ids.shape
-    assert replace(mixture, seed=1).at(0).input_ids.shape != mixture.at(0).input_ids.shape
+    assert mixture.batch(0).input_ids.shape != mixture.batch(1).input_ids.shape
+    assert replace(mixture, seed=1).batch(0).input_ids.shape != mixture.batch(0).input_ids.shape
 
 
 def test_targets_are_the_output_and_its_end(mixture: Mixture, tokenizer: "PreTrainedTokenizerFast") -> None:
-    batch = replace(mixture, weights=task_weights({REPLAY: 0, "generation": 0})).at(0)
+    batch = replace(mixture, weights=task_weights({REPLAY: 0, "generation": 0})).batch(0)
     assert batch.attention_mask is not None
     for ids, labels, mask in zip(batch.input_ids, batch.labels, batch.attention_mask, strict=True):
         prompt, _, output = tokenizer.decode(ids[: int(mask.sum())]).rpartition("Output:")
@@ -50,7 +58,7 @@ def test_targets_are_the_output_and_its_end(mixture: Mixture, tokenizer: "PreTra
 
 
 def test_tasks_are_drawn_by_weight(mixture: Mixture, tokenizer: "PreTrainedTokenizerFast") -> None:
-    drawn = replace(mixture, batch_size=600).at(0)
+    drawn = replace(mixture, batch_size=600).batch(0)
     prompts = [tokenizer.decode(ids) for ids in drawn.input_ids]
     for start, share in (
         ("Instruct: Translate", TASK_WEIGHTS["translation"]),
@@ -63,7 +71,7 @@ def test_tasks_are_drawn_by_weight(mixture: Mixture, tokenizer: "PreTrainedToken
 def test_a_text_to_go_on_with_begins_with_the_end_of_another(
     mixture: Mixture, tokenizer: "PreTrainedTokenizerFast"
 ) -> None:
-    batch = replace(mixture, weights=task_weights(dict.fromkeys(TASK_WEIGHTS, 0.0) | {"generation": 1.0})).at(0)
+    batch = replace(mixture, weights=task_weights(dict.fromkeys(TASK_WEIGHTS, 0.0) | {"generation": 1.0})).batch(0)
     for ids, labels in zip(batch.input_ids, batch.labels, strict=True):
         first = int((labels != -100).nonzero()[0])
         read, written = tokenizer.decode(ids[: first + 1]), tokenizer.decode(labels[labels != -100])
@@ -73,9 +81,9 @@ def test_a_text_to_go_on_with_begins_with_the_end_of_another(
         assert written.endswith(END_OF_TEXT)
 
 
-def test_a_task_weighs_in_the_loss_what_it_does_in_the_rows() -> None:
-    def example(task: str, output: int) -> Tokens:
-        return Tokens(task, list(range(4 + output)), 4)
+def test_a_task_has_the_same_share_of_the_loss_as_of_the_rows() -> None:
+    def example(task: str, output_tokens: int) -> TokenizedExample:
+        return TokenizedExample(task, list(range(4 + output_tokens)), 4)
 
     batch = collate([example("generation", 90), example("translation", 5), example("translation", 15)], pad_id=0)
     assert batch.weights is not None
@@ -98,7 +106,9 @@ def test_replayed_prose_begins_at_an_end_token_and_is_learned_whole(
 
 
 def test_padding_is_on_the_right_and_masked() -> None:
-    batch = collate([Tokens("sentiment", [5, 6, 7], 2), Tokens("sentiment", [5, 6, 8, 9, 7], 2)], pad_id=1)
+    batch = collate(
+        [TokenizedExample("sentiment", [5, 6, 7], 2), TokenizedExample("sentiment", [5, 6, 8, 9, 7], 2)], pad_id=1
+    )
     assert batch.input_ids.tolist() == [[5, 6, 1, 1], [5, 6, 8, 9]]
     assert batch.labels.tolist() == [[-100, 7, -100, -100], [-100, 8, 9, 7]]
     assert batch.attention_mask is not None
@@ -111,7 +121,7 @@ def test_tasks_and_languages(mixture: Mixture) -> None:
     assert replace(mixture, weights=task_weights({"translation": 0})).tasks == tuple(TASK_WEIGHTS)[1:]
 
 
-def test_a_sample_is_the_same_every_time(mixture: Mixture) -> None:
+def test_a_sample_is_always_the_same(mixture: Mixture) -> None:
     first, again = (replace(mixture, split="validation").sample("translation", 6) for _ in range(2))
     assert first is not None
     assert again is not None
@@ -124,35 +134,35 @@ def test_a_sample_has_each_row_once(mixture: Mixture) -> None:
     assert len(drawn.input_ids) == 12
 
 
-def test_a_task_without_an_example_is_barren(mixture: Mixture, tokenizer: "PreTrainedTokenizerFast") -> None:
+def test_a_task_without_an_example_is_named(mixture: Mixture, tokenizer: "PreTrainedTokenizerFast") -> None:
     quotes = Source("quotes", "prose", {"train": ({"text": "One sentence."},), "validation": (), "test": ()})
     short = replace(mixture, sources=[quotes])
     assert short.sample("generation", 3) is None
-    assert (short.tasks, short.barren) == (("generation", REPLAY), ("generation",))
+    assert (short.tasks, short.tasks_without_examples) == (("generation", REPLAY), ("generation",))
 
 
 def test_no_example_is_longer_than_the_limit(mixture: Mixture) -> None:
     short = replace(mixture, max_length=150)
-    assert max(short.at(step).input_ids.shape[1] for step in range(10)) < 150
+    assert max(short.batch(step).input_ids.shape[1] for step in range(10)) < 150
 
 
-def test_rows_that_never_fit_are_an_error(tokenizer: "PreTrainedTokenizerFast") -> None:
+def test_rows_that_never_fit_are_refused(tokenizer: "PreTrainedTokenizerFast") -> None:
     rows = ({"text": "A film that goes on and on.", "label": 1},)
     source = Source("reviews", "sentiment", {"train": rows, "validation": (), "test": ()})
     mixture = Mixture([source], task_weights({}), tokenizer, max_length=8, batch_size=2, seed=0)
     with pytest.raises(DataError, match=r"no example of at most 8 tokens. Give shorter texts"):
-        mixture.at(0)
+        mixture.batch(0)
 
 
 @pytest.mark.parametrize(
     ("mix", "message"),
     [
-        ({"poetry": 1.0}, "'poetry' is no task; give one of translation"),
+        ({"poetry": 1.0}, "there is no task 'poetry'; give one of translation"),
         ({"sentiment": -1.0}, "give a weight from 0"),
         ({"sentiment": float("nan")}, "--mix sentiment=nan: give a weight from 0"),
     ],
 )
-def test_task_weights_refuse(mix: dict[str, float], message: str) -> None:
+def test_invalid_task_weights_are_refused(mix: dict[str, float], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         task_weights(mix)
 

@@ -21,11 +21,11 @@ class Small(torch.nn.Module):
         return torch.nn.functional.cross_entropy(self.lm_head(self.layer(self.embed_tokens(ids)).tanh()), ids)
 
 
-def made(model: Small, name: Any = "muon") -> torch.optim.Optimizer:
+def make(model: Small, name: Any = "muon") -> torch.optim.Optimizer:
     return make_optimizer(model, name, learning_rate=0.02, weight_decay=0.0)
 
 
-def learn(model: Small, optimizer: torch.optim.Optimizer, steps: range) -> float:
+def train(model: Small, optimizer: torch.optim.Optimizer, steps: range) -> float:
     loss = torch.zeros(())
     for step in steps:
         optimizer.zero_grad()
@@ -35,9 +35,9 @@ def learn(model: Small, optimizer: torch.optim.Optimizer, steps: range) -> float
     return float(loss.detach())
 
 
-def test_muon_gets_the_matrices_of_the_layers_and_nothing_else() -> None:
+def test_muon_optimizes_only_the_matrices_of_the_layers() -> None:
     model = Small()
-    optimizer = made(model)
+    optimizer = make(model)
     assert isinstance(optimizer, JoinedOptimizer)
     muon, adamw = optimizer._parts
     assert [p.shape for group in muon.param_groups for p in group["params"]] == [(8, 8)]
@@ -47,33 +47,33 @@ def test_muon_gets_the_matrices_of_the_layers_and_nothing_else() -> None:
 def test_every_parameter_is_in_one_group() -> None:
     model = Small()
     for name in ("muon", "adamw"):
-        grouped = [id(p) for group in made(model, name).param_groups for p in group["params"]]
+        grouped = [id(p) for group in make(model, name).param_groups for p in group["params"]]
         assert sorted(grouped) == sorted(map(id, model.parameters()))
 
 
 @pytest.mark.parametrize("name", ["muon", "adamw"])
-def test_it_learns(name: str) -> None:
+def test_the_loss_falls(name: str) -> None:
     model = Small()
     before = float(model.loss(0).detach())
-    assert learn(model, made(model, name), range(60)) < before / 2
+    assert train(model, make(model, name), range(60)) < before / 2
 
 
-def test_the_learning_rate_of_the_groups_is_the_one_that_counts() -> None:
+def test_the_learning_rate_of_the_groups_is_used() -> None:
     model = Small()
-    optimizer = made(model)
+    optimizer = make(model)
     before = [p.clone() for p in model.parameters()]
     for group in optimizer.param_groups:
         group["lr"] = 0.0
-    learn(model, optimizer, range(3))
+    train(model, optimizer, range(3))
     assert all(map(torch.equal, before, model.parameters()))
 
 
-def test_a_saved_state_goes_on_as_if_unbroken() -> None:
+def test_a_restored_state_continues_as_if_unbroken() -> None:
     unbroken, model = Small(), Small()
-    learn(unbroken, made(unbroken), range(6))
-    first = made(model)
-    learn(model, first, range(3))
-    second = made(model)
+    train(unbroken, make(unbroken), range(6))
+    first = make(model)
+    train(model, first, range(3))
+    second = make(model)
     second.load_state_dict(first.state_dict())
-    learn(model, second, range(3, 6))
+    train(model, second, range(3, 6))
     assert all(map(torch.equal, unbroken.parameters(), model.parameters()))

@@ -1,5 +1,3 @@
-""""""
-
 import json
 import shutil
 from pathlib import Path
@@ -11,12 +9,12 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from phi2demo.errors import ModelError, SettingsError
-from phi2demo.training.pretrain import PretrainSettings, check_start
-from phi2demo.training.record import read as read_record
-from phi2demo.training.settings import PRESETS
+from phi2demo.training.pretrain import check_start
+from phi2demo.training.record import read_record
+from phi2demo.training.settings import PRESETS, PretrainSettings
 
 from .conftest import write_rows
-from .tiny_runs import STEPS, assert_like, curve, run_pretrain, run_process
+from .tiny_runs import STEPS, assert_similar, curve, run_pretrain, run_process
 
 
 @pytest.fixture(scope="module")
@@ -28,19 +26,19 @@ def base(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_loss_falls_and_is_validated(base: Path) -> None:
     rows = curve(base)
     assert [row["step"] for row in rows] == [20, STEPS, STEPS]
-    assert rows[1]["loss"] < rows[0]["loss"] < 6.3  # of an even guess among 512: 6.24
+    assert rows[1]["loss"] < rows[0]["loss"] < 6.3  # the loss of a uniform guess among 512 is 6.24
     assert rows[1]["tokens"] == pytest.approx(12_000, rel=0.05)
     losses = rows[2]["validation"]
     assert losses.keys() > {"all", "tales"}
     assert min(losses.values()) <= losses["all"] <= max(losses.values())
 
 
-def test_a_run_goes_on_from_another_base(base: Path, corpus: Path, tmp_path: Path) -> None:
+def test_a_run_continues_from_another_base(base: Path, corpus: Path, tmp_path: Path) -> None:
     further = run_pretrain(corpus, tmp_path / "further", start=base)
     assert (further / "tokenizer.json").read_bytes() == (base / "tokenizer.json").read_bytes()
-    told = read_record(further)
-    assert told is not None
-    assert [stage.settings["start"] for stage in told.stages] == [None, "base"]
+    record = read_record(further)
+    assert record is not None
+    assert [stage.settings["start"] for stage in record.stages] == [None, "base"]
     first, last = curve(base)[0]["loss"], curve(base)[-1]["validation"]["all"]
     assert curve(further)[0]["loss"] < first
     assert curve(further)[-1]["validation"]["all"] < last
@@ -69,10 +67,10 @@ def test_the_folder_is_a_model_that_transformers_loads(base: Path) -> None:
     assert tokenizer.decode(ids[0]).startswith("The cat")
 
 
-def test_the_folder_says_what_was_trained_on_what(base: Path) -> None:
-    told = read_record(base)
-    assert told is not None
-    (stage,) = told.stages
+def test_the_folder_records_what_was_trained_on_which_data(base: Path) -> None:
+    record = read_record(base)
+    assert record is not None
+    (stage,) = record.stages
     assert (stage.kind, stage.settings["preset"], stage.settings["learning_rate"]) == ("pretraining", "tiny", 3e-3)
     assert stage.tokens == curve(base)[1]["tokens"]
     assert {report.name for report in stage.cleaning} == {"leads", "levels", "pairs", "questions", "reviews", "tales"}
@@ -86,14 +84,14 @@ def test_the_folder_says_what_was_trained_on_what(base: Path) -> None:
     assert (stage.hardware.cores, stage.hardware.gpus) == (1, 0)
 
 
-def test_no_folder_of_this_machine_is_told(base: Path, corpus: Path) -> None:
-    told = (base / "pretraining.json").read_text()
-    assert str(base.parent) not in told
-    assert str(corpus.parent) not in told
+def test_no_folder_of_this_machine_is_recorded(base: Path, corpus: Path) -> None:
+    text = (base / "pretraining.json").read_text()
+    assert str(base.parent) not in text
+    assert str(corpus.parent) not in text
 
 
 @pytest.mark.slow
-def test_killed_and_resumed_is_as_unbroken(base: Path, corpus: Path, tmp_path: Path) -> None:
+def test_a_killed_and_resumed_run_equals_an_unbroken_one(base: Path, corpus: Path, tmp_path: Path) -> None:
     killed = run_process("pretrain", {"data": corpus, "output": tmp_path, "kill_at": 10})
     assert killed.returncode == -9, killed.stderr
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["step-00000004", "step-00000008"]
@@ -109,13 +107,13 @@ def test_two_processes_equal_one(corpus: Path, tmp_path: Path) -> None:
     two = run_process("pretrain", {"data": corpus, "output": tmp_path / "two"} | changes, processes=2)
     assert two.returncode == 0, two.stderr
     run_pretrain(corpus, tmp_path / "one", **changes)
-    told = read_record(tmp_path / "two")
-    assert told is not None
-    assert told.last.processes == 2
-    assert_like(curve(tmp_path / "two"), curve(tmp_path / "one"))
+    record = read_record(tmp_path / "two")
+    assert record is not None
+    assert record.last.processes == 2
+    assert_similar(curve(tmp_path / "two"), curve(tmp_path / "one"))
 
 
-def test_a_file_is_no_output(corpus: Path, tmp_path: Path) -> None:
+def test_a_file_as_output_is_refused(corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "base").write_text("")
     with pytest.raises(SettingsError, match=r"--output .* is no folder that can be written into"):
         run_pretrain(corpus, tmp_path / "base")
@@ -140,12 +138,12 @@ def test_settings_out_of_range(changes: dict[str, Any], message: str) -> None:
         PretrainSettings(**{"data": Path("data"), "output": Path("out")} | changes)
 
 
-def test_other_settings_are_refused_where_a_run_is(base: Path, corpus: Path) -> None:
+def test_a_run_does_not_continue_with_other_settings(base: Path, corpus: Path) -> None:
     with pytest.raises(SettingsError, match=r"\(--seed\)"):
         run_pretrain(corpus, base, seed=1)
 
 
-def test_streams_of_something_else_are_not_gone_on_with(base: Path, corpus: Path, tmp_path: Path) -> None:
+def test_streams_of_other_inputs_are_refused(base: Path, corpus: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     shutil.copytree(corpus, other)
     for name, changes in (("mix", {"mix": {"tales": 2.0}}), ("preset", {"preset": "nano"})):
@@ -160,22 +158,22 @@ def test_streams_of_something_else_are_not_gone_on_with(base: Path, corpus: Path
     assert (base / "pretraining.json").read_bytes() == before
 
 
-def test_streams_that_do_not_say_what_they_were_made_of_are_gone_on_with(base: Path, corpus: Path) -> None:
+def test_streams_of_unknown_inputs_are_used(base: Path, corpus: Path) -> None:
     file = base / "corpus" / "streams.json"
-    told = json.loads(file.read_text())
-    assert told.pop("made_of")["data"] == corpus.name
-    file.write_text(json.dumps(told))
+    content = json.loads(file.read_text())
+    assert content.pop("made_of")["data"] == corpus.name
+    file.write_text(json.dumps(content))
     run_pretrain(corpus, base)
 
 
 TINY = PRESETS["tiny"]
 
 
-def test_a_base_of_the_shape_is_fine(tiny_base: Path) -> None:
+def test_a_base_of_the_same_shape_is_accepted(tiny_base: Path) -> None:
     check_start(tiny_base, TINY)
 
 
-def test_what_is_no_base_is_refused_at_once(tiny_adapter: Path, tiny_base: Path, tmp_path: Path) -> None:
+def test_a_start_that_is_no_base_is_refused(tiny_adapter: Path, tiny_base: Path, tmp_path: Path) -> None:
     for folder in (Path("nope"), Path("/nope"), tiny_base / "config.json"):
         with pytest.raises(SettingsError, match=f"--start {folder} is no folder here; give that of a base"):
             check_start(folder, TINY)
@@ -192,7 +190,9 @@ def test_what_is_no_base_is_refused_at_once(tiny_adapter: Path, tiny_base: Path,
         ({"model_type": "llama"}, "holds a model of type 'llama'; give a base that pretrain made"),
     ],
 )
-def test_another_shape_is_refused(tiny_base: Path, tmp_path: Path, changes: dict[str, object], message: str) -> None:
+def test_another_shape_or_type_is_refused(
+    tiny_base: Path, tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
     other = tmp_path / "other"
     shutil.copytree(tiny_base, other)
     config = json.loads((other / "config.json").read_text())

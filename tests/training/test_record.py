@@ -1,24 +1,22 @@
-""""""
-
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from phi2demo.data.corpus import CleaningReport
 from phi2demo.emissions.footprint import Hardware
-from phi2demo.errors import DataError, SettingsError
+from phi2demo.errors import DataError
 from phi2demo.training import record
-from phi2demo.training.record import base_hashes, data_hashes, make_output
+from phi2demo.training.checkpoints import TrainingState
+from phi2demo.training.settings import FinetuneSettings, make_accelerator
 from tests.cards.reports import stage
 
 from .conftest import write_rows
 
 HARDWARE = Hardware("a CPU", cores=2, memory_gb=1.5)
-TOLD = {"steps": 40, "tokens": 4000, "hours": 0.5, "processes": 1, "device": "cpu", "precision": "bf16"}
-ROWS = [
+LOG_ROWS = [
     {"step": 20, "tokens": 2000, "loss": 5.0, "learning_rate": 0.003, "tokens_per_s": 90.0, "elapsed_s": 22.0},
     {"step": 20, "validation": {"all": 5.1, "tales": 5.2}},
     {"step": 40, "tokens": 4000, "loss": 4.0, "learning_rate": 0.001, "tokens_per_s": 80.0, "elapsed_s": 50.0},
@@ -26,35 +24,39 @@ ROWS = [
 ]
 
 
-def make(folder: Path, **changes: Any) -> record.Stage:
-    log = write_rows(folder / "log.jsonl", ROWS)
-    settings = {"data": Path("/some/where/texts"), "output": folder, "start": None, "learning_rate": 0.003}
-    return record.make_stage(
-        "pretraining",
-        settings | changes,
-        TOLD,
-        log,
-        hardware=HARDWARE,
-        region="France",
-        versions={"torch": "2.13"},
-        weights={"tales": 3.0, "pairs": 1.0, "novels": 0.0},
-        cleaning=(CleaningReport("tales", "prose", {"train": 9}, {"duplicate": 2}),),
-    )
+def make_stage(folder: Path, **changes: Any) -> record.Stage:
+    write_rows(folder / "log.jsonl", LOG_ROWS)
+    settings = FinetuneSettings(**{"data": Path("/some/where/texts"), "output": folder, "steps": 40, **changes})
+    with patch.object(record, "detect_hardware", lambda device, processes: HARDWARE):
+        return record.make_stage(
+            "finetuning",
+            settings,
+            settings.loop(40, default_learning_rate=0.003),
+            TrainingState(step=40, tokens=4000, elapsed_s=1800.0),
+            make_accelerator("fp32", device="cpu"),
+            further_settings={"emphasis": {"generation": 2.0}},
+            weights={"tales": 3.0, "pairs": 1.0, "novels": 0.0},
+            cleaning=(CleaningReport("tales", "prose", {"train": 9}, {"duplicate": 2}),),
+        )
 
 
-def test_what_is_written_is_read_back(tmp_path: Path) -> None:
-    stage = make(tmp_path)
-    written = record.write(tmp_path, record.Record((stage, stage)))
-    assert written.name == "pretraining.json"
+def test_a_written_record_is_read_back(tmp_path: Path) -> None:
+    stage = make_stage(tmp_path, targets=["fc1"])  # JSON has no tuples
+    written = record.write_record(tmp_path, record.Record((stage, stage)))
+    assert written.name == "finetuning.json"
     (tmp_path / "log.jsonl").unlink()
-    assert record.read(tmp_path) == record.Record((stage, stage))
+    assert record.read_record(tmp_path) == record.Record((stage, stage))
 
 
-def test_a_stage_tells_all_of_a_run(tmp_path: Path) -> None:
-    stage = make(tmp_path)
+def test_a_stage_describes_a_run(tmp_path: Path) -> None:
+    stage = make_stage(tmp_path, region="France")
+    assert (stage.steps, stage.tokens, stage.hours, stage.hardware) == (40, 4000, 0.5, HARDWARE)
+    assert (stage.processes, stage.device, stage.precision) == (1, "cpu", "no")
+    assert stage.versions.keys() > {"python", "torch"}
+    assert (stage.settings["learning_rate"], stage.settings["emphasis"]) == (0.003, {"generation": 2.0})
     assert stage.weights == {"tales": 0.75, "pairs": 0.25}
     assert [(point.tokens, point.loss) for point in stage.curve] == [(2000, 5.0), (4000, 4.0)]
-    assert [each.losses["tales"] for each in stage.validations] == [5.2, 4.2]
+    assert [validation.losses["tales"] for validation in stage.validations] == [5.2, 4.2]
     assert stage.emissions is not None
     assert (stage.emissions.region, stage.emissions.hours) == ("France", 0.5)
     assert stage.tokens_per_s == pytest.approx(4000 / 1800)
@@ -62,29 +64,33 @@ def test_a_stage_tells_all_of_a_run(tmp_path: Path) -> None:
     assert (both.tokens, both.hours) == (8000, 1.0)
 
 
-@pytest.mark.parametrize(("model", "told"), [("microsoft/phi-2", "microsoft/phi-2"), ("/a/b/base", "base")])
-def test_folders_are_told_by_their_last_names(tmp_path: Path, model: str, told: str) -> None:
-    settings = make(tmp_path, model=model, start=Path("/some/where/first")).settings
-    assert (settings["data"], settings["output"], settings["start"]) == ("texts", tmp_path.name, "first")
-    assert settings["model"] == told
+@pytest.mark.parametrize(("model", "recorded"), [("microsoft/phi-2", "microsoft/phi-2"), ("/a/b/base", "base")])
+def test_folders_are_recorded_by_their_last_names(tmp_path: Path, model: str, recorded: str) -> None:
+    settings = make_stage(tmp_path, model=model).settings
+    assert (settings["data"], settings["output"], settings["model"]) == ("texts", tmp_path.name, recorded)
 
 
 def write_flat(folder: Path, **settings: Any) -> Path:
-    """As earlier versions wrote it."""
-    write_rows(folder / "log.jsonl", ROWS)
-    given = {"data": "/some/where/texts", "output": str(folder), "learning_rate": None, "device": "cpu"} | settings
-    told = {"settings": given, "tokens": 4000, "hours": 0.5}
-    (folder / "pretraining.json").write_text(json.dumps(told))
+    """Write a record in the earlier format."""
+    write_rows(folder / "log.jsonl", LOG_ROWS)
+    all_settings = {
+        "data": "/some/where/texts",
+        "output": str(folder),
+        "learning_rate": None,
+        "device": "cpu",
+    } | settings
+    content = {"settings": all_settings, "tokens": 4000, "hours": 0.5}
+    (folder / "pretraining.json").write_text(json.dumps(content))
     (folder / "corpus").mkdir()
     (folder / "corpus" / "streams.json").write_text(json.dumps({"weights": {"tales": 1, "pairs": 3}, "tokens": {}}))
     (folder / "corpus" / "cleaning.json").write_text(json.dumps([{"name": "tales", "kind": "prose", "kept": {}}]))
     return folder
 
 
-def test_the_flat_form_is_completed_from_the_files_beside_it(tmp_path: Path) -> None:
-    told = record.read(write_flat(tmp_path))
-    assert told is not None
-    (stage,) = told.stages
+def test_the_flat_format_is_completed_from_the_files_beside_it(tmp_path: Path) -> None:
+    read = record.read_record(write_flat(tmp_path))
+    assert read is not None
+    (stage,) = read.stages
     assert (stage.steps, stage.tokens, stage.hours) == (40, 4000, 0.5)
     assert stage.settings["learning_rate"] == 0.003
     assert stage.settings["data"] == "texts"
@@ -94,33 +100,35 @@ def test_the_flat_form_is_completed_from_the_files_beside_it(tmp_path: Path) -> 
     assert (stage.hardware, stage.emissions, stage.precision) == (None, None, None)
 
 
-def test_a_flat_form_that_went_on_has_the_stages_before(tmp_path: Path) -> None:
+def test_a_flat_record_that_continues_another_has_its_stages(tmp_path: Path) -> None:
     write_flat(tmp_path / "first")
-    told = record.read(write_flat(tmp_path / "second", start=str(tmp_path / "first"), learning_rate=0.5))
-    assert told is not None
-    assert [stage.settings["learning_rate"] for stage in told.stages] == [0.003, 0.5]
-    assert told.last.settings["start"] == "first"
+    read = record.read_record(write_flat(tmp_path / "second", start=str(tmp_path / "first"), learning_rate=0.5))
+    assert read is not None
+    assert [stage.settings["learning_rate"] for stage in read.stages] == [0.003, 0.5]
+    assert read.last.settings["start"] == "first"
 
 
-def test_no_record(tmp_path: Path) -> None:
-    assert record.read(tmp_path) is None
+def test_a_folder_without_a_record(tmp_path: Path) -> None:
+    assert record.read_record(tmp_path) is None
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"settings": {}}', '{"stages": [{"kind": "pretraining"}]}'])
-def test_a_malformed_record(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"settings": {}}', '{"stages": [{"kind": "pretraining"}]}', '{"stages": []}']
+)
+def test_a_malformed_record_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "pretraining.json").write_text(text)
     with pytest.raises(DataError, match=r"pretraining\.json is no training record"):
-        record.read(tmp_path)
+        record.read_record(tmp_path)
 
 
 @pytest.mark.parametrize("tokens", [None, "380", 3.8e8, -5, float("nan")])
-def test_a_record_whose_tokens_are_no_count(tmp_path: Path, tokens: object) -> None:
-    record.write(tmp_path, record.Record((stage(),)))
-    told = json.loads((tmp_path / "pretraining.json").read_text())
-    told["stages"][0]["tokens"] = tokens
-    (tmp_path / "pretraining.json").write_text(json.dumps(told))
-    with pytest.raises(DataError, match=r"pretraining\.json is no training record .*tokens is"):
-        record.read(tmp_path)
+def test_a_record_whose_tokens_are_no_count_is_refused(tmp_path: Path, tokens: object) -> None:
+    record.write_record(tmp_path, record.Record((stage(),)))
+    content = json.loads((tmp_path / "pretraining.json").read_text())
+    content["stages"][0]["tokens"] = tokens
+    (tmp_path / "pretraining.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"pretraining\.json is no training record \(stages\[0\]\.tokens is"):
+        record.read_record(tmp_path)
 
 
 @pytest.mark.parametrize("count", [0, 1, 199, 200, 201, 5000])
@@ -130,29 +138,3 @@ def test_a_thinned_curve_keeps_its_ends(count: int) -> None:
     assert len(thinned) == min(count, record.CURVE_POINTS)
     assert thinned[:1] + thinned[-1:] == tuple(points[:1] + points[-1:])
     assert sorted({point.step for point in thinned}) == [point.step for point in thinned]
-
-
-def test_data_files_are_told_by_their_place_below_the_folder(tmp_path: Path) -> None:
-    for name in ("b/x.train.jsonl", "a.jsonl", "notes.txt"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(name)
-    assert data_hashes(tmp_path) == {
-        name: hashlib.sha256(name.encode()).hexdigest() for name in ("a.jsonl", "b/x.train.jsonl")
-    }
-
-
-def test_a_base_is_told_by_what_it_computes_with(tiny_base: Path) -> None:
-    assert base_hashes(tiny_base).keys() == {"config.json", "model.safetensors", "tokenizer.json"}
-
-
-def test_a_folder_is_made_with_those_above_it_and_stays_empty(tmp_path: Path) -> None:
-    for _ in range(2):
-        make_output(tmp_path / "runs" / "base")
-    assert list((tmp_path / "runs" / "base").iterdir()) == []
-
-
-def test_what_cannot_be_written_into_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    for folder in (tmp_path / "file", tmp_path / "file" / "base", Path("/proc/base"), tmp_path / ("long" * 99)):
-        with pytest.raises(SettingsError, match=r"^--output .* is no folder that can be written into \(.+\)\. Give"):
-            make_output(folder)

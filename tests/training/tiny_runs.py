@@ -1,6 +1,6 @@
-"""Training at its smallest. As a script, a process of its own: `python tiny_runs.py pretrain|finetune JSON`.
+"""The smallest training runs; as a script, `python tiny_runs.py pretrain|finetune JSON` runs one in its own process.
 
-JSON gives the settings to change, and `kill_at`: the step at whose start the process kills itself.
+JSON holds the settings to change, and `kill_at`: the step at whose start the process kills itself.
 """
 
 import json
@@ -16,8 +16,8 @@ import pytest
 from phi2demo.training.checkpoints import Checkpoints, TrainingState
 from phi2demo.training.finetune import finetune
 from phi2demo.training.mixture import Mixture
-from phi2demo.training.pretrain import PhasedBlocks, PretrainSettings, pretrain
-from phi2demo.training.settings import FinetuneSettings
+from phi2demo.training.pretrain import PhasedBlocks, pretrain
+from phi2demo.training.settings import FinetuneSettings, PretrainSettings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STEPS = 24
@@ -33,19 +33,19 @@ def run_pretrain(data: Path, output: Path, **changes: Any) -> Path:
 
 
 def run_finetune(data: Path, output: Path, model: Path, **changes: Any) -> Path:
-    given: dict[str, Any] = {"data": data, "output": output, "model": str(model)}
+    arguments: dict[str, Any] = {"data": data, "output": output, "model": str(model)}
     defaults = {"steps": STEPS, "batch_size": 4, "rank": 4, "part_tokens": 400, "learning_rate": 3e-3}
-    return finetune(FinetuneSettings(**given | defaults | changes))
+    return finetune(FinetuneSettings(**arguments | defaults | changes))
 
 
 def curve(folder: Path) -> list[dict[str, Any]]:
-    """The log without what depends on the clock."""
+    """Return the log without what depends on the clock."""
     rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     return [{k: v for k, v in row.items() if k not in ("tokens_per_s", "elapsed_s")} for row in rows]
 
 
-def assert_like(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> None:
-    """The same curve but for rounding."""
+def assert_similar(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> None:
+    """Check that two curves are the same except for rounding."""
     assert len(ours) == len(theirs) == 2
     for a, b in zip(ours, theirs, strict=True):
         assert (a["step"], a.get("tokens")) == (b["step"], b.get("tokens"))
@@ -71,14 +71,14 @@ def _save_at_few_steps() -> None:
 
 
 def _kill_at(batches: Any, kill_at: int) -> None:
-    at = batches.at
+    batch = batches.batch
 
-    def at_or_die(self: Any, step: int) -> Any:
+    def batch_or_die(self: Any, step: int) -> Any:
         if step == kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
-        return at(self, step)
+        return batch(self, step)
 
-    batches.at = at_or_die
+    batches.batch = batch_or_die
 
 
 def main() -> None:
