@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import gradio as gr
 
 from phi2demo.engine.engine import Variant
+from phi2demo.tasks.declared import VariantTasks
 from phi2demo.tasks.request import Request
 from phi2demo.ui.run import Run
 
@@ -66,6 +67,11 @@ class AnswersTab(Protocol):
     @property
     def run(self) -> Run:
         """The run of the tab."""
+        ...
+
+    @property
+    def variant_tasks(self) -> VariantTasks:
+        """What the models that answer there were finetuned for."""
         ...
 
     @property

@@ -8,8 +8,8 @@ import gradio as gr
 
 from phi2demo.evaluation.comparison import Comparison, check_reference, compare
 from phi2demo.tasks import TASKS
-from phi2demo.tasks.request import Request
 from phi2demo.tasks.result import Result
+from phi2demo.tasks.task import CheckedRequest
 from phi2demo.ui import differences, markup
 from phi2demo.ui.compare_tab import NOTHING, CompareTab
 from phi2demo.ui.handlers import AnswerHandlers, connect_answers
@@ -44,9 +44,10 @@ class CompareHandlers(AnswerHandlers[CompareTab]):
             updates[column.marked] = gr.HTML(content, visible=bool(content))
         return updates
 
-    def _check(self, asked: Request, values: Mapping[Any, Any]) -> None:
-        super()._check(asked, values)
-        check_reference(asked.task, values[self._tab.reference])
+    def _checked(self, values: Mapping[Any, Any]) -> CheckedRequest:
+        checked = super()._checked(values)
+        check_reference(checked.task.name, values[self._tab.reference])
+        return checked
 
     def _cleared(self) -> Updates:
         tab = self._tab
@@ -56,13 +57,10 @@ class CompareHandlers(AnswerHandlers[CompareTab]):
             updates |= {html: gr.HTML("", visible=False) for html in (column.bars, column.score)}
         return updates | {tab.comparison: None, tab.after: gr.Row(visible=False), tab.written: ""}
 
-    def _noted(self, asked: Request, results: tuple[Result, ...]) -> tuple[Result, ...]:
-        return super()._noted(asked, self._tab.declared.noted(asked, results))
-
-    def _done(self, asked: Request, results: tuple[Result, ...], values: Mapping[Any, Any]) -> Updates:
+    def _done(self, checked: CheckedRequest, results: tuple[Result, ...], values: Mapping[Any, Any]) -> Updates:
         tab = self._tab
-        comparison = compare(asked, results, check_reference(asked.task, values[tab.reference]))
-        updates = super()._done(asked, results, values)
+        comparison = compare(checked.request, results, check_reference(checked.task.name, values[tab.reference]))
+        updates = super()._done(checked, results, values)
         updates |= self.mark(values[tab.marks], comparison)
         for result in results:
             column = tab.columns[result.variant]

@@ -63,7 +63,8 @@ class CompareTab:
     upload: Any
     examples: Any
     samples: list[Sample]
-    declared: VariantTasks
+    variant_tasks: VariantTasks
+    """What the models that answer here were finetuned for."""
 
     @property
     def text(self) -> Any:

@@ -14,11 +14,13 @@ from phi2demo.data.checks import check_choice
 from phi2demo.engine.engine import RANGES, SWITCHES, GenerationOptions
 from phi2demo.engine.loading import EngineLoader
 from phi2demo.errors import Phi2DemoError, SettingsError
+from phi2demo.evaluation.confidence import ConfidenceBands
 from phi2demo.evaluation.reports import REPORTS_FOLDER
 from phi2demo.settings import LONGEST_S
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.declared import AdapterTasks, VariantTasks
 from phi2demo.tasks.request import PromptStyle, TaskOptions
+from phi2demo.tasks.run import Assistant
 from phi2demo.tasks.task import AnyTask
 from phi2demo.ui.options import check_time_limit
 
@@ -55,7 +57,7 @@ _PARAMETERS = {
 _FIELDS = {
     "probabilities": "the probability of each label",
     "mean_probability": "the mean probability of the tokens of the answer, or the probability of the label",
-    "sureness": "the score that answers with a similar probability have on a test set, where that was measured",
+    "confidence_band": "the score that answers with a similar probability have on a test set, where that was measured",
     "withheld": "an answer that was withheld because the text does not support it",
     "alternatives": "the candidates that each part of the answer was chosen from; missing where num_beams is 1",
 }
@@ -105,6 +107,11 @@ class Endpoint:
         A request may take `longest_s` seconds.
         """
         self._loader, self._declared, self._reports, self._longest_s = loader, declared, reports, longest_s
+
+    def _assistant(self) -> Assistant:
+        """Waits for the weights; NotReadyError where that takes too long."""
+        engine = self._loader.engine(timeout_s=LOADING_TIMEOUT_S)
+        return Assistant(engine, self._declared, ConfidenceBands(engine.info, self._reports))
 
 
 def task_of_command(command: object, adapter_tasks: AdapterTasks) -> AnyTask:

@@ -16,7 +16,7 @@ from phi2demo.explain.request import OF, ExplainRequest, as_output
 from phi2demo.settings import LONGEST_S
 from phi2demo.tasks.declared import VariantTasks
 from phi2demo.tasks.request import PromptStyle, Request, TaskOptions
-from phi2demo.tasks.run import run
+from phi2demo.tasks.run import Assistant, check
 from phi2demo.tasks.task import AnyTask
 from phi2demo.ui.endpoint import (
     FRAME_S,
@@ -121,14 +121,12 @@ def _answered(
     """Ask the model first, and return the request to explain its answer."""
     check_choice("of", of, OF)
     variant = cast(Variant, "finetuned" if of == "difference" else of)
-    asked = task.check(
-        Request(task.name, text, options, greedy, variants=(variant,), base_prompt_style=base_prompt_style)
-    )
+    checked = check(Request(task.name, text, options, greedy, variants=(variant,), base_prompt_style=base_prompt_style))
     shown = time.monotonic()
-    with closing(run(engine, asked)) as steps:
+    with closing(Assistant(engine).run(checked)) as steps:
         for progress in steps:
             if progress.results is not None:
-                return ExplainRequest.from_result(engine, asked, progress.results[0], of=of, **settings)
+                return ExplainRequest.from_result(engine, checked.request, progress.results[0], of=of, **settings)
             if time.monotonic() - shown >= FRAME_S:
                 shown = time.monotonic()
                 yield {"stage": "Answering", "calls": 0, "estimate": None, "seconds": round(progress.seconds, 1)}

@@ -13,8 +13,7 @@ import gradio as gr
 from phi2demo.engine.loading import EngineLoader
 from phi2demo.errors import Phi2DemoError, StoppedError
 from phi2demo.explain.attribution import Attribution
-from phi2demo.explain.estimate import ExplainProgress, Partial
-from phi2demo.explain.job import explain
+from phi2demo.explain.job import ExplainProgress, Partial, explain
 from phi2demo.explain.scoring_plan import output_tokens
 from phi2demo.explain.shapley import warm_up
 from phi2demo.settings import LONGEST_S

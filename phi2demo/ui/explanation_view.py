@@ -6,7 +6,8 @@ from html import escape
 
 from phi2demo.explain import export
 from phi2demo.explain.attribution import Attribution, Curve, OutputToken, Trust
-from phi2demo.explain.estimate import Estimate, Partial
+from phi2demo.explain.estimate import Estimate
+from phi2demo.explain.job import Partial
 from phi2demo.ui.markup import note
 
 EMPTY = (

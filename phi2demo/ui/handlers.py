@@ -13,18 +13,15 @@ import gradio as gr
 
 from phi2demo.data.checks import MAX_CHARACTERS
 from phi2demo.data.documents import count_words
-from phi2demo.engine.engine import VARIANTS
+from phi2demo.engine.engine import VARIANTS, Engine
 from phi2demo.engine.loading import EngineLoader
 from phi2demo.errors import Phi2DemoError
-from phi2demo.evaluation.confidence import judged
+from phi2demo.evaluation.confidence import ConfidenceBands
 from phi2demo.settings import LONGEST_S
-from phi2demo.tasks import TASKS
-from phi2demo.tasks.declared import VariantTasks
 from phi2demo.tasks.receipt import Receipt
-from phi2demo.tasks.request import Request
 from phi2demo.tasks.result import Progress, Result
-from phi2demo.tasks.run import SETTINGS_UNKNOWN, replay, run, task_named
-from phi2demo.tasks.token_budget import TokenBudget, token_budget_for
+from phi2demo.tasks.run import SETTINGS_UNKNOWN, Assistant, check, task_named
+from phi2demo.tasks.task import CheckedRequest, TokenBudget, token_budget_for
 from phi2demo.tasks.translation import TranslationOptions
 from phi2demo.ui import markup
 from phi2demo.ui.alternatives import alternatives
@@ -58,12 +55,11 @@ class AnswerHandlers(ABC, Generic[Tab]):
         yield from self._tab.run.steps(partial(self._answer, values), request)
 
     def _answer(self, values: Mapping[Any, Any], cancel: Event) -> Generator[Updates, None, None]:
-        asked = self._tab.read(values)
-        self._check(asked, values)
+        checked = self._checked(values)
         engine = yield from self._tab.run.wait_for_weights(self._loader, cancel)
         yield self._cleared()
-        with closing(run(engine, asked, cancel=cancel)) as steps:
-            yield from self._show(asked, steps, values)
+        with closing(self._assistant(engine).run(checked, cancel=cancel)) as steps:
+            yield from self._show(checked, steps, values)
 
     def replay_of(self, column: AnswerColumn) -> Callable[[str, gr.Request], Iterator[Updates]]:
         """Return the handler that answers a column's receipt again and says whether the text is the same."""
@@ -119,25 +115,25 @@ class AnswerHandlers(ABC, Generic[Tab]):
             }
         return updates
 
-    def _check(self, asked: Request, values: Mapping[Any, Any]) -> None:
-        """Check a request before it waits for the weights."""
-        task_named(asked.task).check(asked)
+    def _checked(self, values: Mapping[Any, Any]) -> CheckedRequest:
+        """The request that the values ask for; refused here, before any model is asked, where it cannot be answered."""
+        return check(self._tab.read(values))
 
-    def _show(self, asked: Request, steps: Iterator[Progress], values: Mapping[Any, Any]) -> Iterator[Updates]:
+    def _assistant(self, engine: Engine) -> Assistant:
+        bands = ConfidenceBands(engine.info, self._reports) if self._reports else None
+        return Assistant(engine, self._tab.variant_tasks, bands)
+
+    def _show(self, checked: CheckedRequest, steps: Iterator[Progress], values: Mapping[Any, Any]) -> Iterator[Updates]:
         shown = 0.0
         for progress in steps:
             if progress.results is not None:
-                yield self._done(asked, self._noted(asked, progress.results), values)
+                yield self._done(checked, progress.results, values)
             elif time.monotonic() - shown >= FRAME_S:
                 shown = time.monotonic()
                 texts = {self._tab.columns[variant].text: text for variant, text in progress.texts.items()}
                 yield {self._tab.run.status: markup.running(progress), **texts}
 
-    def _noted(self, asked: Request, results: tuple[Result, ...]) -> tuple[Result, ...]:
-        """With what an evaluation of these weights says of answers that they are as unsure of."""
-        return judged(results, self._loader.engine().info, reports_folder=self._reports) if self._reports else results
-
-    def _done(self, asked: Request, results: tuple[Result, ...], values: Mapping[Any, Any]) -> Updates:
+    def _done(self, checked: CheckedRequest, results: tuple[Result, ...], values: Mapping[Any, Any]) -> Updates:
         stopped = any(result.receipt.stop_reason == "stopped" for result in results)
         updates = self._tab.run.ended("Stopped" if stopped else "Done", "stopped" if stopped else "done")
         for result in results:
@@ -146,15 +142,13 @@ class AnswerHandlers(ABC, Generic[Tab]):
                 column.text: result.text,
                 column.bars: markup.bars(result.probabilities),
                 column.facts: markup.facts(result),
-                column.alternatives: alternatives(
-                    result.alternatives, partial(TASKS[asked.task].remark, TASKS[asked.task].read(asked).text)
-                ),
+                column.alternatives: alternatives(result.alternatives, partial(checked.task.remark, checked.read.text)),
                 column.details: markup.details(result),
                 column.receipt: result.receipt.to_json(),
                 column.replayed: "",
                 column.after: gr.Column(visible=True),
                 column.why: gr.Button(interactive=bool(result.text.strip())),
-                column.answered: Answered(asked, result),
+                column.answered: Answered(checked.request, result),
             }
         return updates
 
@@ -162,7 +156,8 @@ class AnswerHandlers(ABC, Generic[Tab]):
         receipt = Receipt.from_json(receipt_json)
         yield {replay_run.status: markup.status("Replaying", "running"), **replay_run.busy()}
         shown_at = 0.0
-        with closing(replay(self._loader.engine(), receipt, cancel=cancel, longest_s=self._longest_s)) as steps:
+        assistant = self._assistant(self._loader.engine())
+        with closing(assistant.replay(receipt, cancel=cancel, longest_s=self._longest_s)) as steps:
             for progress in steps:
                 if cancel.is_set():
                     yield replay_run.ended("Stopped before it was complete.", "stopped")
@@ -203,9 +198,6 @@ class TabHandlers(AnswerHandlers[TaskTab]):
         ask = self._tab.ask
         visible = "base" in VARIANTS[variant] and chooses_prompt_style(ask.task, ask.adapter_tasks)
         return {**columns, ask.base_prompt_style: gr.Radio(visible=visible)}
-
-    def _noted(self, asked: Request, results: tuple[Result, ...]) -> tuple[Result, ...]:
-        return super()._noted(asked, VariantTasks(self._tab.ask.adapter_tasks).noted(asked, results))
 
 
 def _other_side(answered: Answered | None, text: str, source: str, target: str) -> str:

@@ -7,7 +7,7 @@ from typing import Literal
 from phi2demo.tasks.receipt import Receipt
 from phi2demo.tasks.request import PROMPT_STYLES
 from phi2demo.tasks.result import Progress, Result
-from phi2demo.tasks.token_budget import TokenBudget
+from phi2demo.tasks.task import TokenBudget
 
 Kind = Literal["idle", "waiting", "running", "done", "stopped", "error"]
 
@@ -62,7 +62,8 @@ def facts(result: Result) -> str:
     elif (strength := receipt.generation.get("adapter_strength", 1.0)) != 1:
         how = [f"adapter strength {strength:g}"]
     notes = "".join(f"<li>{escape(note)}</li>" for note in result.notes)
-    sure = f'<span title="{escape(result.sureness.measured)}">{result.sureness.word}</span>' if result.sureness else ""
+    band = result.confidence_band
+    sure = f'<span title="{escape(band.measured)}">{band.word}</span>' if band else ""
     return f'<p class="facts">{sure}{_separated(parts)}{_separated(how)}</p>' + (
         f'<ul class="notes">{notes}</ul>' if notes else ""
     )
@@ -84,7 +85,7 @@ def details(result: Result) -> str:
     receipt = result.receipt
     rows = [
         *([] if result.mean_probability is None else [("Mean token probability", f"{result.mean_probability:.0%}")]),
-        *([("On a test set", result.sureness.measured)] if result.sureness else []),
+        *([("On a test set", result.confidence_band.measured)] if result.confidence_band else []),
         ("Base", f"{receipt.base} {receipt.base_revision}"),
         ("Adapter", _adapter(receipt)),
         ("Device", f"{receipt.device}, {receipt.dtype}"),

@@ -8,7 +8,7 @@ import gradio as gr
 
 from phi2demo.engine.engine import VARIANTS, Variant
 from phi2demo.settings import LONGEST_S
-from phi2demo.tasks.declared import AdapterTasks
+from phi2demo.tasks.declared import AdapterTasks, VariantTasks
 from phi2demo.tasks.request import Request
 from phi2demo.tasks.task import AnyTask
 from phi2demo.ui.answer_column import AnswerColumn, answer_column
@@ -48,6 +48,11 @@ class TaskTab:
     swap: Any
     examples: Any
     samples: list[Example]
+
+    @property
+    def variant_tasks(self) -> VariantTasks:
+        """What the models that answer here were finetuned for."""
+        return VariantTasks(self.ask.adapter_tasks)
 
     @property
     def text(self) -> Any:

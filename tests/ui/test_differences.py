@@ -7,7 +7,7 @@ from phi2demo.engine.engine import GenerationOptions, Variant
 from phi2demo.evaluation.comparison import Comparison, check_reference, compare
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.request import Request
-from phi2demo.tasks.run import answer
+from phi2demo.tasks.run import Assistant, check
 from phi2demo.tasks.sentiment import SentimentOptions
 from phi2demo.tasks.translation import TranslationOptions
 from phi2demo.ui import differences
@@ -26,7 +26,7 @@ GAP = '<span class="gap"> </span>'
 def compared(base: str, finetuned: str, reference: str | None = None, *, task: str = "generation") -> Comparison:
     said = {"base": base, "finetuned": finetuned}
     request = Request(task, "a text", OPTIONS[task], GenerationOptions(), variants=("base", "finetuned"), seed=1)
-    results = answer(ScriptedEngine(lambda prompt: said[prompt.variant]), request)
+    results = Assistant(ScriptedEngine(lambda prompt: said[prompt.variant])).answer(check(request))
     return compare(request, results, check_reference(task, reference))
 
 

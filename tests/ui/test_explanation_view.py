@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from phi2demo.explain.attribution import Attribution, Curve, OutputToken, Trust
-from phi2demo.explain.estimate import Estimate, Partial
+from phi2demo.explain.estimate import Estimate
+from phi2demo.explain.job import Partial
 from phi2demo.explain.request import ExplainRequest
 from phi2demo.explain.units import Unit
 from phi2demo.tasks.generation import GenerationTaskOptions

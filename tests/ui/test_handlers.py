@@ -17,6 +17,7 @@ from phi2demo.errors import SettingsError
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.candidates import Ranked
 from phi2demo.tasks.declared import AdapterTasks
+from phi2demo.tasks.run import check
 from phi2demo.ui.handlers import TabHandlers
 from phi2demo.ui.options import option_inputs
 from phi2demo.ui.sessions import Sessions
@@ -274,7 +275,7 @@ def test_replay_says_whether_the_text_is_the_same(tab_of: Callable[[str], Built]
     assert "&lt;b&gt;" in said
     old = json.dumps(json.loads(page[column.receipt]) | {"adapter_revision": engine.info.adapter_revision})
     engine.info = dataclasses.replace(engine.info, adapter_revision=f"{engine.info.adapter_revision}-11111111")
-    assert "does not tell the settings of its adapter" in [*replay(old, PAGE)][-1][column.replayed]
+    assert "does not record the settings of its adapter" in [*replay(old, PAGE)][-1][column.replayed]
     assert "not a receipt" in [*replay("[]", PAGE)][-1][column.replayed]
 
 
@@ -301,7 +302,7 @@ def test_what_was_weighed_stands_under_the_answer(tab_of: Callable[[str], Built]
     assert column.alternatives in column.shown()
     answered = page[column.answered]
     results = (dataclasses.replace(answered.result, alternatives=pieces),)
-    shown = handlers._done(answered.asked, results, {})
+    shown = handlers._done(check(answered.asked), results, {})
     assert "Bonjour." in shown[column.alternatives]
     assert "Salut." in shown[column.alternatives]
 
