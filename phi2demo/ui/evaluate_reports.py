@@ -1,4 +1,4 @@
-"""Reports and single items on the Evaluate tab, a person's own files into it, figures out of it. Asks no model."""
+"""Handlers of reports, examples, uploads and downloads on the Evaluate tab. They ask no model."""
 
 import base64
 from collections.abc import Callable, Sequence
@@ -28,13 +28,13 @@ from phi2demo.ui.markup import note
 from phi2demo.ui.run import NOTHING, Updates
 
 PAGE = 5
-"""Items that are shown at once."""
+"""The number of examples shown at once."""
 LONGEST = 900
-"""Characters of a text, beyond which it is folded."""
+"""A text with more characters is folded."""
 
 
 def cards(examples: Sequence[Example], *, base: SystemName | None) -> str:
-    """The items in the order given."""
+    """Write the examples in their order."""
     if not examples:
         return note("No item of this test set was answered by every system.")
     intro = note("Marked: words of an answer that differ from the reference.")
@@ -68,14 +68,14 @@ def _answer(example: Example, system: SystemName) -> str:
 
 
 def differing(text: str, references: Sequence[str]) -> str:
-    """`text`, escaped; words that the nearest reference does not have there are in `<mark>`."""
+    """Escape a text, with the words that differ from the nearest reference in `<mark>`."""
     nearest = max((differences(reference, text) for reference in references), key=shared)
     kept = (change for change in nearest if change.kind != "gone")
     return "".join(_marked(change.text) if change.kind == "new" else escape(change.text) for change in kept)
 
 
 def _marked(text: str) -> str:
-    """White space before the words shows no mark."""
+    """Mark words, but not the white space before them."""
     core = text.lstrip()
     return f"{text[: len(text) - len(core)]}<mark>{escape(core)}</mark>"
 
@@ -91,7 +91,7 @@ def _row(name: str, content: str, *, kind: str = "") -> str:
 
 
 MAX_REPORT_BYTES = 4 * 1024 * 1024
-"""Of a report that is opened from a file: some ten times the largest that ships."""
+"""The largest report file that is opened; some ten times the largest that ships."""
 
 
 class EvaluateReports:
@@ -101,7 +101,7 @@ class EvaluateReports:
         self._tab, self._loader, self._reports_folder = tab, loader, reports_folder
 
     def opened(self, found: Found | None) -> Updates:
-        """The reports there are, and the first of the loaded weights unless something is shown already."""
+        """List the reports, and show the first of the loaded weights unless one is shown already."""
         loading: Updates = {self._tab.timer: gr.Timer(active=self._loader.status.state == "loading")}
         kept = self._kept()
         if found is not None or not kept:
@@ -110,12 +110,12 @@ class EvaluateReports:
         return loading | {self._tab.report: chooser} | self._show(self._read(kept[0]))
 
     def choose(self, name: str | None) -> Updates:
-        """Another report of the list."""
+        """Show another report of the list."""
         kept = next((each for each in self._kept() if each.name == name), None)
         return {self._tab.run.status: markup.status("", "idle")} | self._show(self._read(kept)) if kept else NOTHING
 
     def open_report(self, path: str | None) -> Updates:
-        """A report of one's own."""
+        """Show the report in an uploaded file."""
         tab = self._tab
         if path is None:
             return NOTHING
@@ -128,7 +128,7 @@ class EvaluateReports:
         return {tab.run.status: done, tab.report: gr.Dropdown(value=None), **reset, **self._show(found)}
 
     def open_pairs(self, path: str | None) -> Updates:
-        """A file of pairs into the box."""
+        """Put an uploaded file of pairs into the box."""
         live = self._tab.live
         if path is None:
             return NOTHING
@@ -140,13 +140,13 @@ class EvaluateReports:
         return {live.pairs: text, self._tab.run.status: markup.status(f"Read {Path(path).name}", "done"), **reset}
 
     def tick(self, found: Found | None) -> Updates:
-        """Say of which weights the figures are, as soon as it is known."""
+        """Say which weights the figures are of, as soon as it is known."""
         if self._loader.status.state == "loading":
             return {self._tab.timer: gr.skip()}
         return {self._tab.timer: gr.Timer(active=False), **self._about(found)}
 
     def switch(self, source: str) -> Updates:
-        """What is set for figures from there."""
+        """Show the inputs of a source."""
         groups = {group: gr.Column(visible=name == source) for name, group in self._tab.groups.items()}
         asking = {column: gr.Column(visible=source != "report") for column in self._tab.asking}
         return {
@@ -156,7 +156,7 @@ class EvaluateReports:
         }
 
     def own_task(self, task: str) -> Updates:
-        """The fields of pairs for a task."""
+        """Show the fields of the pairs of a task."""
         live = self._tab.live
         return {
             live.languages: gr.Row(visible=task == "translation"),
@@ -164,15 +164,15 @@ class EvaluateReports:
         }
 
     def template_of(self, *, as_json: bool) -> Callable[[str], str]:
-        """The handler that writes a file of pairs to fill in."""
+        """Return the handler that writes a template for pairs."""
         return lambda task: own_pairs.template(task, as_json=as_json)
 
     def examples(self, found: Found | None, test_set: str | None, order: Order, count: int) -> Updates:
-        """`count` single items of a measure in an order."""
+        """Show `count` examples of a test set in an order."""
         return _items(self._tab, found, test_set, order, count) if found else NOTHING
 
     def download_of(self, ending: str) -> Callable[[Found | None], str]:
-        """The handler that writes the figures in a format; an archive in base64."""
+        """Return the handler that writes the figures in a format; an archive is in base64."""
 
         def write(found: Found | None) -> str:
             if found is None:
@@ -206,13 +206,13 @@ class EvaluateReports:
 
 
 def files_of(found: Found) -> dict[str, str]:
-    """All there is to download, by name."""
+    """Return the files to download, by name."""
     files = {"table.csv": to_csv(found.report), "report.json": found.report.to_json()}
     return files | ({"answers.jsonl": reports.to_jsonl(found.examples)} if found.examples else {})
 
 
 def shown(tab: EvaluateTab, found: Found, *, info: ModelInfo | None) -> dict[Any, Any]:
-    """The components that show figures."""
+    """Return the updates that show a report."""
     test_sets = list(dict.fromkeys(example.test_set for example in found.examples))
     first = test_sets[0] if test_sets else None
     choices = [(title_of_test_set(name), name) for name in test_sets]
@@ -231,7 +231,7 @@ def shown(tab: EvaluateTab, found: Found, *, info: ModelInfo | None) -> dict[Any
 
 
 def _load_own(path: Path) -> Report:
-    """InputError where the file is too large to be read, DataError where it is no report."""
+    """Read a report; InputError where the file is too large, DataError where it is no report."""
     size = path.stat().st_size
     if size > MAX_REPORT_BYTES:
         raise InputError(
@@ -252,6 +252,6 @@ def _items(tab: EvaluateTab, found: Found, test_set: str | None, order: Order, c
 
 
 def _base(report: Report, test_set: str | None) -> SystemName | None:
-    """The form of the base that this measure's first difference is to."""
+    """Return the base system that the first difference of a test set is taken from."""
     figures_of = [each.figures for each in report.test_sets if each.name == test_set]
     return figures_of[0][0].base if figures_of and figures_of[0] else None

@@ -1,4 +1,4 @@
-"""The Evaluate tab: which figures on the left, the figures on the right."""
+"""The Evaluate tab: the choice of figures on the left, the figures on the right."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -28,14 +28,14 @@ from phi2demo.ui.sessions import Sessions
 ID = "evaluate"
 """Of the tab."""
 SOURCES = {"report": "A report", "run": "Run now", "own": "Your own pairs"}
-"""What the figures are from."""
+"""Where figures come from."""
 TICK_S = 2.0
 _ORDERS = [("Worst", "worst"), ("Best", "best"), ("Biggest change", "change")]
 
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """The figures that are shown, and what they were made from."""
+    """The report that is shown, with its examples and its JSON document."""
 
     report: Report
     examples: tuple[Example, ...] = ()
@@ -45,7 +45,7 @@ class Found:
 
 @dataclass(frozen=True)
 class ExampleInputs:
-    """What is set to look at single items."""
+    """The components of the list of examples."""
 
     box: Any
     test_set: Any
@@ -53,7 +53,7 @@ class ExampleInputs:
     list: Any
     more: Any
     count: Any
-    """How many are shown."""
+    """The number of examples that are shown."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,9 @@ class EvaluateTab:
 
     source: Any
     groups: dict[str, Any]
-    """By source: shown while it is the one chosen."""
+    """By source: shown while the source is selected."""
     asking: Any
-    """What only a run needs."""
+    """The columns that only a live run needs."""
     report: Any
     upload: Any
     live: LiveInputs
@@ -72,24 +72,24 @@ class EvaluateTab:
     about: Any
     plot: Any
     after: Any
-    """Shown once there are figures: all that follows."""
+    """Everything below, shown once there are figures."""
     table: Any
     slices: Any
     examples: ExampleInputs
     downloads: dict[str, Any]
     """Buttons, by the ending of the file."""
     download: Any
-    """What is downloaded, out of sight."""
+    """The hidden text of a download."""
     found: Any
     running: Any
-    """The run that is being taken on in turns."""
+    """The live run that waits for its next turn."""
     turn: Any
-    """Its turn, out of sight: when it changes the next one begins."""
+    """A hidden number; when it changes, the next turn begins."""
     timer: Any
-    """Runs until it is known which weights answer."""
+    """Ticks until the weights are loaded."""
 
     def shown(self) -> list[Any]:
-        """What figures fill."""
+        """Return the components that figures update."""
         examples = self.examples
         choice = [examples.box, examples.test_set, examples.order, examples.list, examples.more, examples.count]
         return [self.about, self.plot, self.after, self.table, self.slices, *choice, self.found]

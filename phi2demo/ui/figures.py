@@ -16,7 +16,7 @@ from phi2demo.ui import markup
 from phi2demo.ui.markup import note
 
 LANE_PX = 15
-"""Between the whiskers of one measure."""
+"""Distance between the whiskers of one test set."""
 _MARKS = {
     "finetuned": svg.element("circle", r=5),
     "base_template": svg.element("path", d="M0-5.5 5.5 0 0 5.5-5.5 0z"),
@@ -34,7 +34,7 @@ NO_REPORT = (
 
 
 def about(report: Report, *, info: ModelInfo | None, live: bool = False) -> str:
-    """When and of which weights, and a warning where others are loaded; `info` is None while they load."""
+    """Say when and with which weights a report was made, and warn where others are loaded; `info` is None while they load."""
     model, limit = report.model, report.settings.limit
     weights = _weights(model.base, model.base_revision, model.adapter, model.adapter_revision)
     asked = f"{len(report.test_sets)} test set{'' if len(report.test_sets) == 1 else 's'}, {report.items:,} items"
@@ -58,7 +58,7 @@ def about(report: Report, *, info: ModelInfo | None, live: bool = False) -> str:
 
 
 def plot(report: Report) -> str:
-    """A row for each measure, told by its first metric: a dot a form, with its 95 % interval."""
+    """Write a row for each test set in its first metric: a dot for each system, with its 95 % interval."""
     rows = [(test_set, test_set.figures[0]) for test_set in report.test_sets if test_set.figures]
     if not rows:
         return ""
@@ -67,7 +67,7 @@ def plot(report: Report) -> str:
 
 
 def so_far(partial: Sequence[TestSetResult]) -> str:
-    """Scores on their way, without intervals."""
+    """Write the scores so far, without intervals."""
     return (
         '<div class="figures"><h2>So far</h2></div>'
         + markup.region(f"<table>{_results(partial)}</table>", "Scores so far")
@@ -76,7 +76,7 @@ def so_far(partial: Sequence[TestSetResult]) -> str:
 
 
 def table(report: Report) -> str:
-    """Every figure."""
+    """Write all figures as a table."""
     words = "Scores with bootstrap 95 % intervals"
     if any(figure.difference for test_set in report.test_sets for figure in test_set.figures):
         words += "; the difference is finetuned minus the better of the two base systems, with a paired test"
@@ -119,11 +119,11 @@ _VERDICTS = {
 
 def verdict(figure: Figure, n: int) -> tuple[str, str]:
     """Class and words of a difference on `n` items; both empty where nothing was compared."""
-    result = figure.verdict(n)
-    if figure.difference is None or result is None:
+    found = figure.verdict(n)
+    if figure.difference is None or found is None:
         return "", ""
     value = number(figure.difference.value, figure.digits, signed=True)
-    return _CLASSES[result], f"{value}, {_VERDICTS[result]}"
+    return _CLASSES[found], f"{value}, {_VERDICTS[found]}"
 
 
 def _weights(base: str, base_revision: str, adapter: str | None, adapter_revision: str | None) -> str:
@@ -133,13 +133,13 @@ def _weights(base: str, base_revision: str, adapter: str | None, adapter_revisio
 
 
 def _headline(report: Report) -> str:
-    told = [verdict(m.figures[0], m.n)[0] for m in report.test_sets if m.figures and m.figures[0].difference]
-    if not told:
+    verdicts = [verdict(m.figures[0], m.n)[0] for m in report.test_sets if m.figures and m.figures[0].difference]
+    if not verdicts:
         return "Scores by test set"
     if all(m.n < LEAST_TO_RANK for m in report.test_sets):
         return f"Finetuned and base: fewer than {LEAST_TO_RANK} items per test set, too few to tell which is better"
-    counts = {kind: told.count(kind) for kind in ("better", "worse")}
-    of = f"of {len(told)} test set{'' if len(told) == 1 else 's'}"
+    counts = {kind: verdicts.count(kind) for kind in ("better", "worse")}
+    of = f"of {len(verdicts)} test set{'' if len(verdicts) == 1 else 's'}"
     return f"Finetuned against base: clearly better on {counts['better']}, clearly worse on {counts['worse']} {of}"
 
 

@@ -1,4 +1,4 @@
-"""What finetuning changed by length, genre, complexity and contamination: a heat table, escaped HTML."""
+"""A table of what finetuning changed by length, genre, complexity and contamination, as escaped HTML."""
 
 from collections.abc import Sequence
 from html import escape
@@ -26,7 +26,7 @@ _LABELS: dict[Dimension, tuple[str, ...]] = {
 
 
 def heat(report: Report) -> str:
-    """A row for each measure, a column for each label; empty where the report has no slices."""
+    """Write a row for each test set and a column for each label; a note where the report has no slices."""
     test_sets = [
         test_set.model_copy(update={"slices": parts})
         for test_set in report.test_sets
@@ -45,7 +45,7 @@ def heat(report: Report) -> str:
 
 
 def _columns(test_sets: Sequence[TestSetResult]) -> list[_Column]:
-    """Labels that some measure has, each dimension from its first label to its last, unknown ones behind."""
+    """Return the labels that some test set has, in the order of their dimension; unknown ones come last."""
     found = {(part.by, part.name) for test_set in test_sets for part in test_set.slices}
 
     def place(column: _Column) -> tuple[int, int, str]:
@@ -57,7 +57,7 @@ def _columns(test_sets: Sequence[TestSetResult]) -> list[_Column]:
 
 
 def _scales(test_sets: Sequence[TestSetResult]) -> dict[bool, float]:
-    """The difference of full colour: of points and percentages one, of what is better when lower another."""
+    """Return the difference of full colour: one for scores where higher is better, another for the others."""
     scales = {True: 1e-9, False: 1e-9}
     for part in (part for test_set in test_sets for part in test_set.slices if part.enough):
         for figure in part.figures[:1]:
@@ -105,7 +105,7 @@ def _cell(part: Slice | None, column: _Column, scales: dict[bool, float], edge: 
 
 
 def _shown(figure: Figure) -> tuple[str, str, float]:
-    """Text, class and how far from nothing."""
+    """Return text, CSS class and absolute gain."""
     if figure.difference is None or figure.gain is None:
         score = figure.main_score
         return (number(score.score, figure.digits) if score else ""), "", 0.0
@@ -116,7 +116,7 @@ def _shown(figure: Figure) -> tuple[str, str, float]:
 
 
 def _contamination(test_sets: Sequence[TestSetResult]) -> str:
-    """What an empty cell of contamination means."""
+    """Say what an empty cell of contamination means."""
     looked_up = [test_set.contamination for test_set in test_sets if test_set.contamination]
     if not looked_up:
         return ""
@@ -145,7 +145,7 @@ _HEADS = ("Test set", "Metric", *(name.capitalize() for name in CONFIDENCE_QUINT
 
 
 def scores(report: Report) -> str:
-    """A row for each measure that was cut so, in its first metric; empty where none was."""
+    """Write scores by confidence, a row for each test set that has them; empty where none has."""
     told = [(test_set, quintiles) for test_set in report.test_sets if (quintiles := _quintiles(test_set))]
     if not told:
         return ""
@@ -173,7 +173,7 @@ def _confidence_row(test_set: TestSetResult, quintiles: dict[str, Slice]) -> str
 
 
 def _content(part: Slice | None) -> str:
-    """Of the finetuned model, or of the base where it alone was asked."""
+    """Write the score of the finetuned model, or of the base where only the base was asked."""
     if part is None:
         return ""
     figure = part.figures[0]
