@@ -66,7 +66,7 @@ def write_samples(argv: Sequence[str], load_engine: LoadEngine) -> int:
     from phi2demo.cards.examples import PROMPTS, make_samples, read_prompts
     from phi2demo.tasks.declared import read_adapter_tasks
 
-    parser = shared.Parser("samples", description="Sampled generations for a card, with seeds, unpicked.")
+    parser = shared.Parser("samples", description="Sample generations for a card, with seeds; all of them are written.")
     parser.add_argument("--prompts", metavar="FILE", default=PROMPTS, help="JSON lines with prompt; default: twenty")
     parser.add_argument("--output", metavar="FILE", help="JSON lines; default: standard output")
     shared.add_model_arguments(parser)

@@ -58,7 +58,9 @@ REPORT = report_of(measured("translation.x.en-de", 400), measured("translation.x
         *((0.61, "sure", 41.0), (0.9, "sure", 70.0), (1.0, "sure", 70.0)),
     ],
 )
-def test_the_fifth_of_an_answer_says_it(receipt: Receipt, probability: float, word: Any, score: float) -> None:
+def test_the_quintile_of_an_answer_gives_the_word(
+    receipt: Receipt, probability: float, word: Any, score: float
+) -> None:
     assert sureness([REPORT], receipt, probability) == Sureness(
         word,
         f"On the test set, answers with a similar probability score {score} in BLEU; all answers score 30.0 "
@@ -116,7 +118,7 @@ def test_an_answer_that_measured_weights_are_unsure_of_has_a_note(tmp_path: Path
     assert judged((result,), engine.info, reports_folder=tmp_path / "none") == (result,)
 
 
-def test_nothing_is_told_where_nothing_is_known(receipt: Receipt) -> None:
+def test_without_measurements_there_is_no_word(receipt: Receipt) -> None:
     assert sureness([REPORT], receipt, None) is None
     assert sureness([REPORT], replace(receipt, variant="base"), 0.1) is None
     assert sureness([REPORT], replace(receipt, task="summarization", options={"length": "sentence"}), 0.1) is None
