@@ -3,8 +3,8 @@
 import sys
 from functools import partial
 
-from phi2demo.commands.edge import guard
+from phi2demo.commands.exit_codes import exit_code_of
 from phi2demo.commands.serve import serve
 
 if __name__ == "__main__":
-    sys.exit(guard(partial(serve, sys.argv[1:])))
+    sys.exit(exit_code_of(partial(serve, sys.argv[1:])))

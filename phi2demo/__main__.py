@@ -6,7 +6,7 @@ from functools import partial
 from importlib import import_module
 
 from phi2demo import __version__
-from phi2demo.commands.edge import guard
+from phi2demo.commands.exit_codes import exit_code_of
 from phi2demo.errors import SettingsError
 
 COMMANDS = {
@@ -53,4 +53,4 @@ def _help() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(guard(partial(main, sys.argv[1:])))
+    sys.exit(exit_code_of(partial(main, sys.argv[1:])))

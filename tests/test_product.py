@@ -159,9 +159,9 @@ def test_it_is_told_where_the_model_is_unsure_and_what_that_was_worth(client: An
         client.predict(text, source="en", target="de", api_name="/translate")
         for text in ("My sister is reading a book.", "The committee postponed the vote on the new budget until spring.")
     )
-    assert (right["sureness"]["word"], right["notes"]) == ("sure", [])
-    assert wrong["sureness"]["word"] == "unsure"
-    assert wrong["notes"] == [f"The model is unsure of this. {wrong['sureness']['measured']}."]
+    assert (right["confidence_band"]["word"], right["notes"]) == ("sure", [])
+    assert wrong["confidence_band"]["word"] == "unsure"
+    assert wrong["notes"] == [f"The model is unsure of this. {wrong['confidence_band']['measured']}."]
     assert wrong["mean_probability"] < right["mean_probability"]
 
 

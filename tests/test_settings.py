@@ -44,7 +44,7 @@ def test_every_variable_is_read() -> None:
     assert ServerSettings().credentials is None
 
 
-def test_the_host_on_a_space_is_open_unless_said() -> None:
+def test_the_host_on_a_space_is_open_by_default() -> None:
     assert server_settings_from({"SPACE_ID": "x/y"}).host == "0.0.0.0"
     assert server_settings_from({"SPACE_ID": "x/y", "PHI2DEMO_HOST": "127.0.0.1"}).host == "127.0.0.1"
 

@@ -14,7 +14,7 @@ from phi2demo.tasks import TASKS
 from phi2demo.tasks.declared import read_variant_tasks
 from phi2demo.tasks.request import Request
 from phi2demo.tasks.result import Result
-from phi2demo.tasks.run import answer
+from phi2demo.tasks.run import Assistant, check
 
 FOLDER = ASSETS / "examples"
 
@@ -50,7 +50,7 @@ def asked(engine: Engine, entry: dict[str, Any], *, seed: int = 0) -> tuple[Requ
         seed=seed,
         base_prompt_style=declared.base_prompt_style,
     )
-    return request, declared.noted(request, answer(engine, request))
+    return request, Assistant(engine, declared).answer(check(request))
 
 
 @pytest.mark.parametrize(("task", "entry"), list(of_tasks()))

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from phi2demo.audit import counterfactual, gender, memorization, robustness, toxicity
 from phi2demo.audit.context import AuditContext, AuditSettings
 from phi2demo.audit.report import ProbeResult, Report, compare, read_audit, summarize
-from phi2demo.data.test_sets import sha256_of
+from phi2demo.data.files import sha256_of, write_atomically
 from phi2demo.engine.engine import Engine
 from phi2demo.errors import SettingsError
 from phi2demo.evaluation.environment import describe_environment, describe_model, package_versions
@@ -68,7 +68,7 @@ def audit(engine: Engine, settings: AuditSettings, *, weights: Mapping[str, str]
         report["summary"] = summarize(report)
         if path.is_file():
             _archive(path)
-        _write(path, report)
+        write_atomically(path, json.dumps(report, ensure_ascii=False, indent=1) + "\n")
         return report
 
 
@@ -91,7 +91,7 @@ def _run_or_resume(context: AuditContext, name: str) -> dict[str, Any]:
             result: dict[str, Any] = kept["result"]
             return result
     result = json.loads(json.dumps(PROBES[name](context).as_dict()))
-    _write(path, {"inputs": inputs, "result": result})
+    write_atomically(path, json.dumps({"inputs": inputs, "result": result}, ensure_ascii=False, indent=1) + "\n")
     return result
 
 
@@ -129,10 +129,3 @@ def _show_progress(batches: Sequence[T], title: str) -> Iterable[T]:
 
     interval_s = 0.2 if sys.stderr.isatty() else 20.0
     return tqdm(batches, desc=title, file=sys.stderr, mininterval=interval_s)  # type: ignore[no-any-return]
-
-
-def _write(path: Path, values: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(values, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    part.replace(path)

@@ -19,7 +19,7 @@ from phi2demo.evaluation.systems import asked_of
 from phi2demo.settings import ASSETS
 from phi2demo.tasks.declared import AdapterTasks
 from phi2demo.tasks.request import Request
-from phi2demo.tasks.run import answer_all
+from phi2demo.tasks.run import Assistant, check
 
 PROMPTS = ASSETS / "examples" / "card_prompts.jsonl"
 """Twenty, written for the cards."""
@@ -62,7 +62,8 @@ def make_samples(engine: Engine, prompts: Sequence[str], adapter_tasks: AdapterT
     variant: Variant = "base" if engine.info.adapter is None else "finetuned"
     options = adapter_tasks.default_options("generation")
     requests = [Request("generation", text, options, chosen, (variant,), seed) for seed, text in enumerate(prompts)]
-    for request, (result,) in zip(requests, answer_all(engine, requests), strict=True):
+    answers = Assistant(engine).answer_all(map(check, requests))
+    for request, (result,) in zip(requests, answers, strict=True):
         yield Sample(request.text, request.seed or 0, result.text, variant)
 
 

@@ -1,4 +1,4 @@
-"""Arguments that several commands share, and what they become. An argument that is not given leaves the environment's."""
+"""Command-line arguments that several commands share, and the settings they become. They override the environment."""
 
 import argparse
 from collections.abc import Mapping
@@ -26,69 +26,71 @@ from phi2demo.tasks.summarization import LENGTHS, SummaryOptions
 from phi2demo.tasks.task import AnyTask
 
 _MODEL_HELP = {
-    "model": "folder or hub id of the base; default: the one that the adapter names, or the embedded one",
+    "model": "folder or hub id of the base model; default: the one that the adapter names, or the embedded one",
     "adapter": "folder or hub id of a LoRA adapter",
-    "revision": "commit, tag or branch of the base on the hub",
-    "adapter_revision": "the same of the adapter",
+    "revision": "commit, tag or branch of the base model on the hub",
+    "adapter_revision": "commit, tag or branch of the adapter on the hub",
 }
-_SECOND_HELP = {
-    "second_adapter": "another LoRA adapter on the same base, to compare with",
+_SECOND_ADAPTER_HELP = {
+    "second_adapter": "another LoRA adapter for the same base, to compare with",
     "second_adapter_revision": "its commit, tag or branch on the hub",
 }
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, as every other error."""
+    """An argument parser that raises SettingsError, so that wrong arguments end in one line like any other error."""
 
     def __init__(self, command: str, **arguments: Any) -> None:
         super().__init__(prog=f"python -m phi2demo {command}".strip(), allow_abbrev=False, **arguments)
 
     def error(self, message: str) -> NoReturn:
-        """Raises SettingsError instead of leaving."""
+        """Raise SettingsError instead of exiting."""
         raise SettingsError(f"{message}. See {self.prog} --help.")
 
 
 def option(name: str) -> str:
-    """The argument of a field: `max_new_tokens` is given with --max-new-tokens."""
+    """Return the argument of a field: `max_new_tokens` is set by --max-new-tokens."""
     return "--" + name.replace("_", "-")
 
 
 def add_model_arguments(parser: argparse.ArgumentParser, *, second: bool = False) -> None:
-    """Which weights answer; `second` where a command can ask a second adapter."""
+    """Add the arguments that choose the model; `second` adds a second adapter."""
     group = parser.add_argument_group("model")
-    for name, help_text in (_MODEL_HELP | (_SECOND_HELP if second else {})).items():
+    for name, help_text in (_MODEL_HELP | (_SECOND_ADAPTER_HELP if second else {})).items():
         group.add_argument(option(name), help=help_text)
-    group.add_argument("--device", choices=get_args(Device), help="an explicit choice never falls back")
+    group.add_argument(
+        "--device", choices=get_args(Device), help="an explicit choice never falls back to another device"
+    )
     group.add_argument("--dtype", choices=get_args(Dtype))
 
 
 def model_settings(arguments: argparse.Namespace, environment: Mapping[str, str] | None = None) -> ModelSettings:
     """Settings from the arguments, else from the environment; no second adapter where the command takes none."""
     with_second = hasattr(arguments, "second_adapter")
-    names = (*_MODEL_HELP, *(_SECOND_HELP if with_second else ()), "device", "dtype")
+    names = (*_MODEL_HELP, *(_SECOND_ADAPTER_HELP if with_second else ()), "device", "dtype")
     overrides = {name: getattr(arguments, name) for name in names}
     return model_settings_from(environment, overrides, with_second=with_second)
 
 
 def check_second(option: str, settings: ModelSettings) -> None:
-    """SettingsError where what `option` asks needs a second adapter, and none is given."""
+    """Raise SettingsError where `option` needs a second adapter and none is given."""
     if settings.second_adapter is None:
-        raise SettingsError(f"{option} asks a second adapter, and none is given; add --second-adapter.")
+        raise SettingsError(f"{option} needs a second adapter, and none is given; add --second-adapter.")
 
 
 def add_server_arguments(parser: argparse.ArgumentParser) -> None:
-    """How the page is served."""
+    """Add the arguments for serving the page."""
     group = parser.add_argument_group("page")
     group.add_argument("--host", help=f"address to serve at; default: {ServerSettings.host}, on a Space 0.0.0.0")
-    group.add_argument("--port", type=int, help=f"0 is any free one; default: {ServerSettings.port}")
-    group.add_argument("--share", action="store_true", default=None, help="through a public link, for three days")
-    group.add_argument("--auth", metavar="USER:PASSWORD", help="asked of every visitor")
-    group.add_argument("--public", action="store_true", default=None, help="share without a password")
+    group.add_argument("--port", type=int, help=f"0 for any free port; default: {ServerSettings.port}")
+    group.add_argument("--share", action="store_true", default=None, help="create a public link, valid for three days")
+    group.add_argument("--auth", metavar="USER:PASSWORD", help="login that every visitor has to enter")
+    group.add_argument("--public", action="store_true", default=None, help="allow a public link without a password")
     group.add_argument(
         "--time-limit",
         type=int,
         metavar="SECONDS",
-        help=f"of one request at most; default: {SERVED_LONGEST_S} where others are served, else {LONGEST_S}",
+        help=f"longest time of one request; default: {SERVED_LONGEST_S} where others are served, else {LONGEST_S}",
     )
 
 
@@ -107,11 +109,8 @@ def add_generation_arguments(
     recases: bool = False,
     labels: bool = False,
 ) -> None:
-    """How tokens are chosen and when to stop; the defaults are the task's, unless an adapter says otherwise.
-
-    Where a task only chooses among `labels`, no tokens are.
-    """
-    group = parser.add_argument_group("generation", "The defaults are those of an adapter that declares none.")
+    """Add the arguments for generation; a task with `labels` generates no tokens and gets only the adapter strength."""
+    group = parser.add_argument_group("generation", "An adapter may declare other defaults.")
     for name, (low, high) in RANGES.items():
         if labels and name != "adapter_strength":
             continue
@@ -128,54 +127,58 @@ def add_generation_arguments(
         group.add_argument(
             "--sentence-case",
             action=argparse.BooleanOptionalAction,
-            help="read a text in capitals, or without any, as sentences are written; default: as typed",
+            help="convert a text in all capitals, or without any, to normal sentences; default: as typed",
         )
     if not labels:
-        group.add_argument("--stop", action="append", metavar="TEXT", help="ends the output before it; may be repeated")
+        group.add_argument(
+            "--stop", action="append", metavar="TEXT", help="text before which the output ends; may be repeated"
+        )
 
 
 def generation_options(arguments: argparse.Namespace, defaults: GenerationOptions) -> GenerationOptions:
-    """The task's options with those that were given; SettingsError where one is out of range."""
+    """Return the defaults with the options from arguments; SettingsError where one is out of range."""
     names = (*RANGES, *SWITCHES)
-    given = {name: getattr(arguments, name) for name in names if getattr(arguments, name, None) is not None}
+    changes = {name: getattr(arguments, name) for name in names if getattr(arguments, name, None) is not None}
     stop = tuple(getattr(arguments, "stop", None) or defaults.stop)
-    return replace(defaults, stop=stop, **given)
+    return replace(defaults, stop=stop, **changes)
 
 
 def add_task_arguments(parser: argparse.ArgumentParser, task: AnyTask) -> None:
-    """What only this task asks for."""
+    """Add the arguments that only this task has."""
     match task.name:
         case "generation":
-            parser.add_argument("--mode", choices=MODES, help="default: what the model was finetuned for")
+            parser.add_argument("--mode", choices=MODES, help="default: the mode that the model was finetuned for")
         case "summarization":
             parser.add_argument("--length", choices=LENGTHS, default="sentence", help="default: sentence")
         case "translation":
             languages = ", ".join(f"{code} {name}" for code, name in LANGUAGES.items())
             parser.add_argument("--from", dest="source", choices=LANGUAGES, metavar="CODE", help=languages)
-            parser.add_argument("--to", dest="target", choices=LANGUAGES, metavar="CODE", help="another of them")
+            parser.add_argument(
+                "--to", dest="target", choices=LANGUAGES, metavar="CODE", help="another of these languages"
+            )
         case "question_answering":
-            parser.add_argument("--question", required=True, help="what is asked about the text")
+            parser.add_argument("--question", required=True, help="question about the text")
 
 
 def add_base_prompt_style(parser: argparse.ArgumentParser) -> None:
-    """How the base is asked."""
+    """Add the argument for the prompt style of the base."""
     parser.add_argument(
         "--base-prompt-style",
         choices=PROMPT_STYLES,
-        help="how the base is asked: plain, a text to go on with, or template, with the instruction; "
-        "default: plain where its folder records that it was pretrained so",
+        help="prompt style of the base: plain, a text to continue, or template, with the instruction; "
+        "default: plain where its training record says that it was pretrained on it",
     )
 
 
-def task_options(given: argparse.Namespace, task: AnyTask, adapter_tasks: AdapterTasks) -> TaskOptions:
-    """As given, and as the adapter declares where nothing is given."""
+def task_options(arguments: argparse.Namespace, task: AnyTask, adapter_tasks: AdapterTasks) -> TaskOptions:
+    """Return the task's options from arguments, then from what the adapter declares."""
     match task.name:
         case "generation":
-            return GenerationTaskOptions(given.mode or adapter_tasks.modes[0])
+            return GenerationTaskOptions(arguments.mode or adapter_tasks.modes[0])
         case "summarization":
-            return SummaryOptions(given.length)
+            return SummaryOptions(arguments.length)
         case "translation":
-            return adapter_tasks.directions(given.source, given.target)
+            return adapter_tasks.directions(arguments.source, arguments.target)
         case "question_answering":
-            return QuestionOptions(given.question)
+            return QuestionOptions(arguments.question)
     return task.options_type()

@@ -5,50 +5,30 @@ import json
 import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TextIO
 
 from phi2demo.commands import arguments as shared
 from phi2demo.commands.arguments import add_base_prompt_style, add_task_arguments, task_options
-from phi2demo.commands.items import PIPE, one_line, open_output, read_lines, read_text
-from phi2demo.engine.engine import VARIANTS, Engine
+from phi2demo.commands.input_output import PIPE, one_line, open_output, read_lines, read_text
+from phi2demo.engine.engine import VARIANTS, Engine, Variant
 from phi2demo.errors import InputError, SettingsError
-from phi2demo.evaluation.confidence import judged
+from phi2demo.evaluation.confidence import ConfidenceBands
 from phi2demo.settings import ModelSettings
 from phi2demo.tasks import TASKS
-from phi2demo.tasks.declared import AdapterTasks, VariantTasks, read_variant_tasks
+from phi2demo.tasks.declared import AdapterTasks, read_variant_tasks
 from phi2demo.tasks.request import Request
 from phi2demo.tasks.result import Progress, Result
-from phi2demo.tasks.run import answer_all, run
-from phi2demo.tasks.task import AnyTask
+from phi2demo.tasks.run import Assistant, check
+from phi2demo.tasks.task import AnyTask, CheckedRequest
 
 
-@dataclass(frozen=True)
-class Asking:
-    """One call of a command: all that its items have in common."""
-
-    engine: Engine
-    request: Request
-    """Without its text."""
-    declared: VariantTasks
-    as_json: bool
-
-    def about(self, text: str) -> Generator[Progress]:
-        """The answer to one item."""
-        return run(self.engine, replace(self.request, text=text))
-
-    def noted(self, results: tuple[Result, ...]) -> tuple[Result, ...]:
-        """With what an adapter was not finetuned for, and what was measured of answers as unsure as these."""
-        return judged(self.declared.noted(self.request, results), self.engine.info)
-
-
-def answer_text(asking: Asking, text: str, output: TextIO) -> None:
+def answer_text(assistant: Assistant, checked: CheckedRequest, output: TextIO, *, as_json: bool) -> None:
     """Write the answer to one text, as it comes where someone is watching."""
-    stream = output.isatty() and not asking.as_json and len(asking.request.variants) == 1
-    steps = asking.about(text)
-    found = _stream(steps, output) if stream else finish(steps, show=sys.stderr.isatty())
-    results = asking.noted(found)
-    if asking.as_json:
+    stream = output.isatty() and not as_json and len(checked.request.variants) == 1
+    steps = assistant.run(checked)
+    results = _stream(steps, output) if stream else finish(steps, show=sys.stderr.isatty())
+    if as_json:
         values = [result.as_dict() for result in results]
         print(json.dumps(values if len(values) > 1 else values[0], ensure_ascii=False, indent=2), file=output)
         return
@@ -59,36 +39,44 @@ def answer_text(asking: Asking, text: str, output: TextIO) -> None:
         print(f"note: {note}", file=sys.stderr)
 
 
-def answer_lines(asking: Asking, lines: Sequence[str], output: TextIO) -> None:
-    """Write an answer a line (a line for each model with both), in order; a blank line is answered by a blank one."""
+def answer_lines(
+    assistant: Assistant,
+    lines: Sequence[CheckedRequest | None],
+    variants: Sequence[Variant],
+    output: TextIO,
+    *,
+    as_json: bool,
+) -> None:
+    """Write an answer a line (a line for each model with several), in order; None, a blank line, gets a blank one."""
     from tqdm import tqdm
 
-    requests = [replace(asking.request, text=line) for line in lines if line.strip()]
+    requests = [checked for checked in lines if checked]
     interval_s = 0.1 if sys.stderr.isatty() else 10.0
-    bar = tqdm(lines, desc=asking.request.task, unit="line", file=sys.stderr, mininterval=interval_s)
-    with closing(answer_all(asking.engine, requests)) as answers:
-        for number, line in enumerate(bar, 1):
-            if not line.strip():
-                print("\n".join(_blank(asking)), file=output)
+    name = requests[0].task.name if requests else None
+    bar = tqdm(lines, desc=name, unit="line", file=sys.stderr, mininterval=interval_s)
+    with closing(assistant.answer_all(requests)) as answers:
+        for number, checked in enumerate(bar, 1):
+            if checked is None:
+                print("\n".join(_blank(variants, as_json=as_json)), file=output)
                 continue
-            with told_where(number):
-                results = asking.noted(next(answers))
+            with naming_line(number):
+                results = next(answers)
             for result in results:
-                if asking.as_json:
+                if as_json:
                     print(json.dumps(result.as_dict(), ensure_ascii=False), file=output)
                 else:
                     print(_labelled(result, one_line(result.text), results), file=output)
             output.flush()
-            for note in _notes(results) if not asking.as_json else ():
+            for note in _notes(results) if not as_json else ():
                 bar.write(f"note: line {number}: {note}", file=sys.stderr)
 
 
-def _blank(asking: Asking) -> list[str]:
-    """What stands for a blank line: as many lines as an answer would have."""
-    if not asking.as_json:
-        return [""] * len(asking.request.variants)
+def _blank(variants: Sequence[Variant], *, as_json: bool) -> list[str]:
+    """The answer to a blank line: as many lines as any answer has."""
+    if not as_json:
+        return [""] * len(variants)
     blank: dict[str, Any] = {"text": "", "notes": [], "facts": [], "receipt": None}
-    return [json.dumps({**blank, "variant": variant}) for variant in asking.request.variants]
+    return [json.dumps({**blank, "variant": variant}) for variant in variants]
 
 
 def finish(steps: Generator[Progress], *, show: bool) -> tuple[Result, ...]:
@@ -109,8 +97,8 @@ def finish(steps: Generator[Progress], *, show: bool) -> tuple[Result, ...]:
 
 
 @contextmanager
-def told_where(number: int | None) -> Iterator[None]:
-    """Say in an InputError which line it is about."""
+def naming_line(number: int | None) -> Iterator[None]:
+    """Put the number of the line, where there is one, into the message of an InputError."""
     try:
         yield
     except InputError as error:
@@ -149,58 +137,59 @@ def load_local(settings: ModelSettings) -> Engine:
     """The engine in this process; ModelError where the model cannot be used."""
     from phi2demo.engine.planning import plan
 
-    found = plan(settings)  # before torch is imported, which takes seconds
+    planned = plan(settings)  # before torch is imported, which takes seconds
     from phi2demo.engine.local import LocalEngine
 
-    return LocalEngine.load(found)
+    return LocalEngine.load(planned)
 
 
 def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_local) -> int:
     """Answer; returns 0. Arguments and texts are checked before the model is loaded."""
     task = next(task for task in TASKS.values() if task.command == command)
-    given = _parser(task).parse_args(argv)
-    settings = shared.model_settings(given)
+    arguments = _parser(task).parse_args(argv)
+    settings = shared.model_settings(arguments)
     request = Request(
         task.name,
         "",
-        task_options(given, task, AdapterTasks()),
-        shared.generation_options(given, task.generation),
-        VARIANTS[given.variant or "finetuned"],
-        given.seed,
+        task_options(arguments, task, AdapterTasks()),
+        shared.generation_options(arguments, task.generation),
+        VARIANTS[arguments.variant or "finetuned"],
+        arguments.seed,
     )
     if "second" in request.variants:
-        shared.check_second(f"--variant {given.variant}", settings)
-    texts = _read(given)
-    for number, text in enumerate(texts, 1):
-        if given.input is None or text.strip():
-            with told_where(number if given.input else None):
-                task.check(replace(request, text=text))
+        shared.check_second(f"--variant {arguments.variant}", settings)
+    lines: list[CheckedRequest | None] = []
+    for number, text in enumerate(_read(arguments), 1):
+        is_blank = arguments.input is not None and not text.strip()
+        with naming_line(number if arguments.input else None):
+            lines.append(None if is_blank else check(replace(request, text=text)))
     engine = load_engine(settings)
-    declared = read_variant_tasks(engine.info)
-    variants = request.variants if given.variant else engine.info.variants[:1]
-    adapter_tasks = declared.of(variants)
-    request = replace(
-        request,
-        options=adapter_tasks.adapt(task_options(given, task, adapter_tasks)),
-        generation=shared.generation_options(given, adapter_tasks.generation(task.name)),
-        variants=variants,
-        base_prompt_style=declared.prompt_style(given.base_prompt_style),
-    )
-    asking = Asking(engine, request, declared, as_json=given.json)
-    with open_output(given.output) as output:
-        if given.input is None:
-            answer_text(asking, texts[0], output)
+    variant_tasks = read_variant_tasks(engine.info)
+    variants = request.variants if arguments.variant else engine.info.variants[:1]
+    adapter_tasks = variant_tasks.of(variants)
+    settings_of_model: dict[str, Any] = {
+        "options": adapter_tasks.adapt(task_options(arguments, task, adapter_tasks)),
+        "generation": shared.generation_options(arguments, adapter_tasks.generation(task.name)),
+        "variants": variants,
+        "base_prompt_style": variant_tasks.prompt_style(arguments.base_prompt_style),
+    }
+    requests = [checked and checked.with_settings(**settings_of_model) for checked in lines]
+    assistant = Assistant(engine, variant_tasks, ConfidenceBands(engine.info))
+    with open_output(arguments.output) as output:
+        if arguments.input is None:
+            assert requests[0] is not None
+            answer_text(assistant, requests[0], output, as_json=arguments.json)
         else:
-            answer_lines(asking, texts, output)
+            answer_lines(assistant, requests, variants, output, as_json=arguments.json)
     return 0
 
 
-def _read(given: argparse.Namespace) -> list[str]:
-    if (given.text is None) == (given.input is None):
+def _read(arguments: argparse.Namespace) -> list[str]:
+    if (arguments.text is None) == (arguments.input is None):
         raise SettingsError("Give a text, or --input FILE with one item a line; - is standard input.")
-    if given.input is not None:
-        return read_lines(given.input)
-    return [read_text(PIPE) if given.text == PIPE else given.text]
+    if arguments.input is not None:
+        return read_lines(arguments.input)
+    return [read_text(PIPE) if arguments.text == PIPE else arguments.text]
 
 
 def _parser(task: AnyTask) -> shared.Parser:

@@ -25,31 +25,29 @@ Comparison = explaining.Comparison | generating.Comparison
 
 def main(command: str, argv: Sequence[str]) -> int:
     """Run a comparison; return 0. A line for each text or batch goes to standard error."""
-    given = _parser(command).parse_args(argv)
-    if not 1 <= given.texts <= len(explaining.EXAMPLES):
-        raise SettingsError(f"--texts {given.texts}: give a number from 1 to {len(explaining.EXAMPLES)}.")
-    if given.shape and (given.model or given.adapter):
+    args = _parser(command).parse_args(argv)
+    if not 1 <= args.texts <= len(explaining.EXAMPLES):
+        raise SettingsError(f"--texts {args.texts}: give a number from 1 to {len(explaining.EXAMPLES)}.")
+    if args.shape and (args.model or args.adapter):
         raise SettingsError("--shape makes random weights: leave --model and --adapter out.")
-    if given.shape and given.comparison != "explain":
+    if args.shape and args.comparison != "explain":
         raise SettingsError(
-            f"--shape is for explain alone: random weights have no tokenizer to {given.comparison} with."
+            f"--shape is for explain alone: random weights have no tokenizer to {args.comparison} with."
         )
-    limit_threads(given.threads)
-    result = _compare(_load(given), given)
-    print(json.dumps(result.as_dict(), ensure_ascii=False, indent=2) if given.json else _table(result))
+    limit_threads(args.threads)
+    result = _compare(_load(args), args)
+    print(json.dumps(result.as_dict(), ensure_ascii=False, indent=2) if args.json else _table(result))
     return 0
 
 
-def _compare(loaded: "LoadedModel", given: argparse.Namespace) -> Comparison:
+def _compare(loaded: "LoadedModel", args: argparse.Namespace) -> Comparison:
     from phi2demo.engine.local import LocalEngine
 
-    engine, repeats = LocalEngine(loaded), given.repeats
+    engine, repeats = LocalEngine(loaded), args.repeats
     result: Comparison
-    if given.comparison == "explain":
-        examples = explaining.EXAMPLES[: given.texts]
-        result = explaining.compare(
-            loaded, engine, examples, max_evals=given.max_evals, repeats=repeats, report=_report
-        )
+    if args.comparison == "explain":
+        examples = explaining.EXAMPLES[: args.texts]
+        result = explaining.compare(loaded, engine, examples, max_evals=args.max_evals, repeats=repeats, report=_report)
     else:
         result = generating.compare(loaded, engine, generating.make_batches(), repeats=repeats, report=_report)
     return replace(result, machine=describe_machine(loaded.info.device, loaded.info.dtype))
@@ -60,7 +58,7 @@ def _report(line: str) -> None:
 
 
 def _parser(command: str) -> shared.Parser:
-    described = "; ".join(f"{comparison}: {what}" for comparison, what in COMPARISONS.items())
+    described = "; ".join(f"{comparison}: {sides}" for comparison, sides in COMPARISONS.items())
     parser = shared.Parser(command, description=f"Time both sides in one run. {described}.")
     parser.add_argument("comparison", choices=COMPARISONS)
     parser.add_argument("--json", action="store_true", help="one object with all numbers")
@@ -85,14 +83,14 @@ def _parser(command: str) -> shared.Parser:
     return parser
 
 
-def _load(given: argparse.Namespace) -> "LoadedModel":
+def _load(args: argparse.Namespace) -> "LoadedModel":
     """Load in float32 unless another format is asked for: in a narrower one the two sides round differently."""
-    settings = shared.model_settings(given)
+    settings = shared.model_settings(args)
     dtype = "float32" if settings.dtype == "auto" else settings.dtype
-    if given.shape:
+    if args.shape:
         from phi2demo.engine.devices import Placement, choose_device
 
-        return make_random(given.shape, Placement(choose_device(settings.device), dtype))
+        return make_random(args.shape, Placement(choose_device(settings.device), dtype))
     from phi2demo.engine.loading import load
     from phi2demo.engine.planning import plan
 

@@ -1,4 +1,4 @@
-"""explain: which words of a text made the model write its output, or a part of it, and how far to believe that."""
+"""explain: which words of a text made the model write its output, or a part of it, and how reliable that is."""
 
 import argparse
 import json
@@ -10,8 +10,8 @@ from dataclasses import replace
 from phi2demo.commands import arguments as shared
 from phi2demo.commands.arguments import add_base_prompt_style, add_task_arguments, task_options
 from phi2demo.commands.ask import LoadEngine, finish, load_local
-from phi2demo.commands.items import PIPE, open_output, read_text
-from phi2demo.engine.engine import Engine, GenerationOptions, Variant
+from phi2demo.commands.input_output import PIPE, open_output, read_text
+from phi2demo.engine.engine import Engine, GenerationOptions
 from phi2demo.errors import SettingsError
 from phi2demo.explain import export
 from phi2demo.explain.attribution import Attribution
@@ -20,75 +20,69 @@ from phi2demo.explain.request import EVALS, METHODS, OF, UNITS, VALUES, ExplainR
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.declared import AdapterTasks, read_variant_tasks
 from phi2demo.tasks.request import Request
-from phi2demo.tasks.run import run
+from phi2demo.tasks.run import Assistant, check
 from phi2demo.tasks.task import AnyTask
 
 BAR = 24
-"""Characters of the longest bar."""
+"""Characters in the longest bar."""
 STRONGEST = 15
 """Units listed."""
 _COMMANDS = {task.command: task for task in TASKS.values()}
-_SETTINGS = ("method", "units", "value", "mask", "max_evals", "seed", "instead", "trust")
-"""Arguments that are fields of an ExplainRequest."""
+_FIELDS = ("method", "units", "value", "mask", "max_evals", "seed", "instead", "trust")
+"""Arguments that are fields of an ExplainRequest under the same name."""
 
 
 def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_local) -> int:
-    """Explain; returns 0. Arguments and text are checked before the model is loaded."""
+    """Explain; return 0. Arguments and text are checked before the model is loaded."""
     task = _task_in(command, argv)
-    given = _parser(command, task).parse_args(argv)
-    settings = shared.model_settings(given)
-    if given.of == "second":
+    args = _parser(command, task).parse_args(argv)
+    settings = shared.model_settings(args)
+    if args.of == "second":
         shared.check_second("--of second", settings)
-    text = _text(given)
-    options = task_options(given, task, AdapterTasks())
-    chosen = {name: value for name in _SETTINGS if (value := getattr(given, name)) is not None}
-    chosen["target"] = _span(given.span)
-    asked = task.check(Request(task.name, text, options, _greedy(given, task.generation)))
-    trial = as_output("?" if given.output is None else given.output)
-    ExplainRequest(task.name, text, options, (trial,), of=given.of or "finetuned", **chosen)
+    text = _text(args)
+    fields = {name: value for name in _FIELDS if (value := getattr(args, name)) is not None}
+    fields["target"] = _span(args.span)
+    options = task_options(args, task, AdapterTasks())
+    checked = check(Request(task.name, text, options, _greedy(args, task.generation)))
+    output = None if args.output is None else as_output(args.output)
+    ExplainRequest(task.name, text, options, (output or " ?",), of=args.of or "finetuned", **fields)
     engine = load_engine(settings)
-    of = given.of or engine.info.variants[0]
-    declared = read_variant_tasks(engine.info)
-    adapter_tasks = declared.asked_of(of)
-    prompt_style = declared.prompt_style(given.base_prompt_style)
-    asked = replace(
-        asked,
-        options=adapter_tasks.adapt(task_options(given, task, adapter_tasks)),
-        generation=_greedy(given, adapter_tasks.generation(task.name)),
-        base_prompt_style=prompt_style,
+    fields["of"] = of = args.of or engine.info.variants[0]
+    variant_tasks = read_variant_tasks(engine.info)
+    adapter_tasks = variant_tasks.asked_of(of)
+    checked = checked.with_settings(
+        options=adapter_tasks.adapt(task_options(args, task, adapter_tasks)),
+        generation=_greedy(args, adapter_tasks.generation(task.name)),
+        variants=("finetuned" if of == "difference" else of,),
+        base_prompt_style=variant_tasks.prompt_style(args.base_prompt_style),
     )
-    if given.output is not None:
-        chosen |= {"base_prompt_style": prompt_style, "adapter_strength": asked.generation.adapter_strength}
-        chosen["sentence_case"] = asked.generation.sentence_case
-        request = ExplainRequest(task.name, text, asked.options, (as_output(given.output),), of=of, **chosen)
+    if output is None:
+        (result,) = finish(Assistant(engine).run(checked), show=sys.stderr.isatty())
+        explain_request = ExplainRequest.from_result(engine, checked.request, result, **fields)
     else:
-        variant: Variant = "finetuned" if of == "difference" else of
-        request = _answered(engine, replace(asked, variants=(variant,)), of=of, **chosen)
-    attribution = _finish(engine, request, show=sys.stderr.isatty())
-    for path, content in ((given.html, export.page), (given.csv, export.to_csv)):
+        fields["base_prompt_style"] = checked.request.base_prompt_style
+        fields["adapter_strength"] = checked.request.generation.adapter_strength
+        fields["sentence_case"] = checked.request.generation.sentence_case
+        explain_request = ExplainRequest(task.name, text, checked.request.options, (output,), **fields)
+    attribution = _finish(engine, explain_request, show=sys.stderr.isatty())
+    for path, render in ((args.html, export.page), (args.csv, export.to_csv)):
         if path is not None:
             with open_output(path) as file:
-                file.write(content(attribution))
-    if given.json:
+                file.write(render(attribution))
+    if args.json:
         print(json.dumps(attribution.as_dict(), ensure_ascii=False, indent=2))
-    elif PIPE not in (given.html, given.csv):
+    elif PIPE not in (args.html, args.csv):
         print("\n".join(_lines(attribution)))
     return 0
 
 
-def _greedy(given: argparse.Namespace, defaults: GenerationOptions) -> GenerationOptions:
-    """As given; nothing is sampled unless a person says so."""
-    return shared.generation_options(given, replace(defaults, temperature=0.0))
-
-
-def _answered(engine: Engine, asked: Request, **settings: object) -> ExplainRequest:
-    """A request to explain what the model answers."""
-    (result,) = finish(run(engine, asked), show=sys.stderr.isatty())
-    return ExplainRequest.from_result(engine, asked, result, **settings)
+def _greedy(args: argparse.Namespace, defaults: GenerationOptions) -> GenerationOptions:
+    """Return the generation options; tokens are sampled only where a temperature is given."""
+    return shared.generation_options(args, replace(defaults, temperature=0.0))
 
 
 def _finish(engine: Engine, request: ExplainRequest, *, show: bool) -> Attribution:
-    """The attribution, with a progress bar of prompts scored where `show` is set."""
+    """Run an explanation to its end; show a progress bar of the prompts scored where `show` is set."""
     from tqdm import tqdm
 
     attribution = None
@@ -97,13 +91,13 @@ def _finish(engine: Engine, request: ExplainRequest, *, show: bool) -> Attributi
         tqdm(disable=not show, file=sys.stderr, leave=False, unit="prompt") as bar,
     ):
         for step in steps:
-            if step.estimate and bar.total is None:
-                estimate = step.estimate
-                bar.write(
-                    f"at most {estimate.calls:,} prompts, about {estimate.seconds:.0f} s, "
-                    f"for {estimate.units} {estimate.kind}",
-                    file=sys.stderr,
-                ) if show else None
+            if (estimate := step.estimate) and bar.total is None:
+                if show:
+                    bar.write(
+                        f"at most {estimate.calls:,} prompts, about {estimate.seconds:.0f} s, "
+                        f"for {estimate.units} {estimate.kind}",
+                        file=sys.stderr,
+                    )
                 bar.total = estimate.calls
             bar.n = step.calls
             bar.set_description(step.stage, refresh=False)
@@ -114,14 +108,14 @@ def _finish(engine: Engine, request: ExplainRequest, *, show: bool) -> Attributi
 
 
 def _lines(attribution: Attribution) -> list[str]:
-    """For people: question, strongest units with bars, trust, notes."""
+    """Return the lines of the report: question, strongest units with bars, trust figures, notes."""
     totals = attribution.totals
-    longest = max(float(abs(totals).max()), 1e-9)
+    scale = export.strongest(totals)
     listed = attribution.ranked[:STRONGEST]
     rows = [
-        f"{totals[at]:+9.2f} {('█' if totals[at] >= 0 else '░') * round(abs(totals[at]) / longest * BAR):<{BAR}} "
-        f"{export.shown(attribution.units[at].text, longest=60)}"
-        for at in listed
+        f"{totals[index]:+9.2f} {('█' if totals[index] >= 0 else '░') * round(abs(totals[index]) / scale * BAR):<{BAR}} "
+        f"{export.shown(attribution.units[index].text, longest=60)}"
+        for index in listed
     ]
     if len(totals) > len(listed):
         rows.append(f"{'':9} and {len(totals) - len(listed)} weaker {attribution.kind}")
@@ -137,16 +131,16 @@ def _lines(attribution: Attribution) -> list[str]:
     ]
 
 
-def _text(given: argparse.Namespace) -> str:
-    if (given.text is None) == (given.file is None):
+def _text(args: argparse.Namespace) -> str:
+    if (args.text is None) == (args.file is None):
         raise SettingsError("Give a text, or --file FILE with one; - is standard input.")
-    if given.file is not None:
-        return read_text(given.file).removesuffix("\n")
-    return read_text(PIPE) if given.text == PIPE else str(given.text)
+    if args.file is not None:
+        return read_text(args.file).removesuffix("\n")
+    return read_text(PIPE) if args.text == PIPE else str(args.text)
 
 
 def _span(text: str | None) -> tuple[int, int] | None:
-    """`3:5` as (3, 5), and `3` as (3, 4)."""
+    """Read `3:5` as (3, 5), and `3` as (3, 4)."""
     if text is None:
         return None
     first, colon, last = text.partition(":")
@@ -158,21 +152,21 @@ def _span(text: str | None) -> tuple[int, int] | None:
 
 
 def _task_in(command: str, argv: Sequence[str]) -> AnyTask:
-    """The task that is named, before the arguments that only it has can be read."""
+    """Return the task that is named; which other arguments there are depends on it."""
     parser = shared.Parser(command, add_help=False)
     parser.add_argument("--task", choices=_COMMANDS, default="generate")
     return _COMMANDS[parser.parse_known_args(argv)[0].task]
 
 
 def _parser(command: str, task: AnyTask) -> shared.Parser:
-    parser = shared.Parser(command, description="Say which parts of a text made the model write its output.")
+    parser = shared.Parser(command, description="Find which parts of a text made the model write its output.")
     parser.add_argument("text", nargs="?", metavar="TEXT", help="the text; - reads standard input")
     parser.add_argument("--file", metavar="FILE", help="read the text from a file in UTF-8; - is standard input")
     parser.add_argument(
         "--task",
         choices=_COMMANDS,
         default="generate",
-        help="its own arguments are in the help with --task; default: generate",
+        help="--help with --task also lists the options of that task; default: generate",
     )
     parser.add_argument(
         "--output", metavar="TEXT", help="the output to explain; default: what the model answers, greedily"
@@ -181,21 +175,23 @@ def _parser(command: str, task: AnyTask) -> shared.Parser:
     parser.add_argument(
         "--target", dest="span", metavar="3:5", help="output tokens to explain, counted from 0; default: all"
     )
-    parser.add_argument("--instead", metavar="TEXT", help="why the target and not this?")
+    parser.add_argument("--instead", metavar="TEXT", help="explain how much likelier the target is than this text")
     parser.add_argument(
         "--method", choices=METHODS, help="default: auto, exact where there are few units, else partition"
     )
-    parser.add_argument("--units", choices=UNITS, help="default: the finest whose estimate is under ten seconds")
+    parser.add_argument("--units", choices=UNITS, help="default: the finest whose estimate is below ten seconds")
     parser.add_argument("--value", choices=VALUES, help="default: log-probability")
-    parser.add_argument("--mask", metavar="TEXT", help="what stands for hidden units; default: nothing")
+    parser.add_argument(
+        "--mask", metavar="TEXT", help="the text that replaces hidden units; default: none, they are dropped"
+    )
     parser.add_argument("--max-evals", type=int, metavar="N", help=f"{EVALS[0]} to {EVALS[1]}; default: 500")
     parser.add_argument(
         "--no-trust", dest="trust", action="store_false", default=None, help="skip curves and agreement: faster"
     )
     parser.add_argument("--seed", type=int, help="default: 0")
     parser.add_argument("--json", action="store_true", help="everything, as JSON")
-    parser.add_argument("--html", metavar="FILE", help="write one standalone page")
-    parser.add_argument("--csv", metavar="FILE", help="write a row a unit")
+    parser.add_argument("--html", metavar="FILE", help="write one standalone HTML page")
+    parser.add_argument("--csv", metavar="FILE", help="write one row for each unit")
     add_base_prompt_style(parser)
     add_task_arguments(parser, task)
     shared.add_generation_arguments(

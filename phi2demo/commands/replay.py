@@ -8,11 +8,13 @@ from typing import Any
 
 from phi2demo.commands import arguments as shared
 from phi2demo.commands.ask import LoadEngine, finish, load_local
-from phi2demo.commands.items import read_text
+from phi2demo.commands.input_output import read_text
+from phi2demo.evaluation.confidence import ConfidenceBands
 from phi2demo.settings import ModelSettings
+from phi2demo.tasks.declared import read_variant_tasks
 from phi2demo.tasks.receipt import Receipt
 from phi2demo.tasks.result import Result
-from phi2demo.tasks.run import SETTINGS_UNKNOWN, replay, request_of, task_named
+from phi2demo.tasks.run import SETTINGS_UNKNOWN, Assistant, check, request_of
 
 DIFFERS = 1
 
@@ -25,20 +27,21 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
     )
     parser.add_argument("--json", action="store_true", help="the answer with its own receipt; of several a list")
     shared.add_model_arguments(parser, second=True)
-    given = parser.parse_args(argv)
-    receipts = [Receipt.from_json(each) for each in _receipts_in(read_text(given.receipt))]
+    arguments = parser.parse_args(argv)
+    receipts = [Receipt.from_json(text) for text in _receipts_in(read_text(arguments.receipt))]
     for receipt in receipts:
-        task_named(receipt.task).check(request_of(receipt))
-    engine = load_engine(_settings(shared.model_settings(given), receipts[0]))
-    told = []
+        check(request_of(receipt))
+    engine = load_engine(_settings(shared.model_settings(arguments), receipts[0]))
+    assistant = Assistant(engine, read_variant_tasks(engine.info), ConfidenceBands(engine.info))
+    answers = []
     for receipt in receipts:
-        (result,) = finish(replay(engine, receipt), show=sys.stderr.isatty())
-        told.append({"same": result.text == receipt.output, **result.as_dict()})
-        if not given.json:
+        (result,) = finish(assistant.replay(receipt), show=sys.stderr.isatty())
+        answers.append({"same": result.text == receipt.output, **result.as_dict()})
+        if not arguments.json:
             _tell(result, receipt)
-    if given.json:
-        print(json.dumps(told if len(told) > 1 else told[0], ensure_ascii=False, indent=2))
-    return 0 if all(each["same"] for each in told) else DIFFERS
+    if arguments.json:
+        print(json.dumps(answers if len(answers) > 1 else answers[0], ensure_ascii=False, indent=2))
+    return 0 if all(text["same"] for text in answers) else DIFFERS
 
 
 def _tell(result: Result, receipt: Receipt) -> None:

@@ -1,4 +1,4 @@
-"""serve: show the page. The page is up before the weights are."""
+"""The command `serve`: starts the page, and loads the weights while the page is already up."""
 
 import threading
 from collections.abc import Sequence
@@ -22,34 +22,43 @@ if TYPE_CHECKING:
     from phi2demo.ui.description import ModelDescription
 
 HASHED_BYTES = 100_000_000
-"""Weights of a folder up to this size are hashed in well under a second."""
+"""Weights up to this size are hashed in well under a second."""
 
 
 def main(command: str, argv: Sequence[str]) -> int:
-    """As `serve`."""
+    """Run `serve`."""
     return serve(argv)
 
 
 def serve(argv: Sequence[str]) -> int:
-    """Show the page until Ctrl+C. Arguments win over the environment; ModelError where there is no such model."""
-    parser = shared.Parser("serve", description="Show the page.")
+    """Serve the page until Ctrl+C and return 0; arguments override the environment.
+
+    Raises ModelError for a model that cannot be found, SettingsError for settings or an address that cannot be used.
+    """
+    parser = shared.Parser("serve", description="Start the page.")
     shared.add_server_arguments(parser)
     shared.add_model_arguments(parser, second=True)
-    given = parser.parse_args(argv)
-    server = shared.server_settings(given)
-    found = plan(shared.model_settings(given))
-    adapter_tasks = read_adapter_tasks(found.adapter_folder)
-    second = read_adapter_tasks(found.second_source.folder) if found.second_source else None
+    arguments = parser.parse_args(argv)
+    server = shared.server_settings(arguments)
+    model_plan = plan(shared.model_settings(arguments))
+    adapter_tasks = read_adapter_tasks(model_plan.adapter_folder)
+    second = read_adapter_tasks(model_plan.second_source.folder) if model_plan.second_source else None
 
     from phi2demo.cards.model_cards import ModelCards
     from phi2demo.ui.page import build_demo, launch
 
     meter = Meter()
-    loader = EngineLoader(lambda: MeteredEngine(_load(found), meter.computing))
-    model_cards = ModelCards.of_plan(found)
+    loader = EngineLoader(lambda: MeteredEngine(_load(model_plan), meter.computing))
+    model_cards = ModelCards.of_plan(model_plan)
     longest_s = server.longest_s
     demo = build_demo(
-        loader, describe(found), adapter_tasks, model_cards=model_cards, meter=meter, second=second, longest_s=longest_s
+        loader,
+        describe(model_plan),
+        adapter_tasks,
+        model_cards=model_cards,
+        meter=meter,
+        second=second,
+        longest_s=longest_s,
     )
     loader.start()
     try:
@@ -61,37 +70,37 @@ def serve(argv: Sequence[str]) -> int:
     return 0
 
 
-def describe(found: ModelPlan) -> "ModelDescription":
-    """What the page says of the model before its weights are there."""
+def describe(model_plan: ModelPlan) -> "ModelDescription":
+    """Describe the model for the page, before its weights are loaded."""
     from phi2demo.ui.description import ModelDescription
 
-    base, adapter = found.base_source, found.adapter_source
+    base, adapter = model_plan.base_source, model_plan.adapter_source
     return ModelDescription(
-        base=found.base,
-        adapter=found.adapter,
-        parameters=found.parameters,
-        device=found.device,
-        dtype=found.dtype,
-        context=found.context,
-        is_embedded=found.base_folder.resolve() == defaults.EMBEDDED_MODEL.resolve(),
-        second=found.second,
+        base=model_plan.base,
+        adapter=model_plan.adapter,
+        parameters=model_plan.parameters,
+        device=model_plan.device,
+        dtype=model_plan.dtype,
+        context=model_plan.context,
+        is_embedded=model_plan.base_folder.resolve() == defaults.EMBEDDED_MODEL.resolve(),
+        second=model_plan.second,
         base_revision=base_revision(base) if _is_quick(base) else None,
         adapter_revision=adapter_revision(adapter) if adapter and _is_quick(adapter) else None,
-        base_prompt_style=best_prompt_style(found.base_folder),
+        base_prompt_style=best_prompt_style(model_plan.base_folder),
     )
 
 
 def _is_quick(source: Source) -> bool:
-    """Whether its weights are known by a commit, or small enough to be hashed before the page is up."""
+    """Return whether the weights are identified by a commit, or small enough to hash before the page is up."""
     if source.revision is not None:
         return True
     return sum((source.folder / file).stat().st_size for file in source.files) <= HASHED_BYTES
 
 
-def _load(found: ModelPlan) -> Engine:
+def _load(model_plan: ModelPlan) -> Engine:
     from phi2demo.engine.local import LocalEngine
 
-    engine = LocalEngine.load(found)
+    engine = LocalEngine.load(model_plan)
     warm_up = "The first text whose language is detected takes seconds."
     threading.Thread(target=detect_language, args=(warm_up,), name="read language tables", daemon=True).start()
     return engine

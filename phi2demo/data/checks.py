@@ -1,7 +1,9 @@
-"""Refuse what nothing can be done with, before anything reads it: texts, choices, models. Knows no task."""
+"""Refuse texts, choices and values of files that cannot be used, before anything reads them. Knows no task."""
 
 import re
 from collections.abc import Iterable
+
+from pydantic import ValidationError
 
 from phi2demo.data.cleaning import clean
 from phi2demo.errors import InputError, SettingsError
@@ -10,6 +12,17 @@ MAX_CHARACTERS = 1_000_000
 """A text longer than this is refused before anything reads it: a million characters are about 350 pages."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def first_problem(error: ValidationError) -> str:
+    """What is wrong with the first field that pydantic refuses: its name, and its value where it has one."""
+    problem = error.errors(include_url=False)[0]
+    name = ".".join(map(str, problem["loc"]))
+    if problem["type"] == "missing":
+        return f"the field {name} is missing"
+    if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        return f"the field {name} is unknown"
+    return f"{name or 'it'} is {problem['input']!r:.100} ({problem['msg'].lower()})"
 
 
 def check_choice(name: str, value: object, choices: Iterable[str]) -> None:

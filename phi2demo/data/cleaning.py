@@ -16,6 +16,8 @@ _SPACE_OR_INVISIBLE = regex.compile(r"(?V1)[\s\p{Default_Ignorable_Code_Point}\p
 """White space, and what has no width of its own: soft hyphens, joiners, direction marks, control characters."""
 _CHARACTER = regex.compile(r"[\x20-\x7e]+(?![^\x00-\x7f])|\X")
 """A run of ASCII, or one character as a person sees it: letter with marks (Unicode's extended grapheme cluster)."""
+_GRAPHEME = regex.compile(r"\p{RI}{2}[\p{GCB=Extend}\p{GCB=ZWJ}\p{GCB=SpacingMark}]*+|\X")
+r"""What `\X` matches; flags come first, as `\X` takes time by the square of a run of them."""
 _KINDS = ("<wide>", "<narrow>", "<font>")
 """Tags of Unicode's decompositions: full-width and half-width forms, and letters of mathematics."""
 _SAME_LOOK = {
@@ -73,6 +75,14 @@ def clean_aligned(text: str, *, keep_layout: bool = False) -> CleanedText:
     return CleanedText(text, cleaned, tuple(0 if place == first else place for place in edges))
 
 
+def characters(text: str) -> list[str]:
+    """`text` cut into characters as a person sees them: a letter with its marks, an emoji with its modifiers, a flag.
+
+    They are Unicode's extended grapheme clusters (UAX 29).
+    """
+    return _GRAPHEME.findall(text)  # type: ignore[no-any-return]
+
+
 def looks_changed(text: str) -> bool:
     """Whether a person could see what cleaning changes in the characters of `text`: spaces and hidden marks are not seen."""
     return _VISIBLY_OTHER.search(text) is not None
@@ -99,7 +109,7 @@ def _laid_out(match: "regex.Match[str]") -> str:
         return _spaced(match)
     if match.end() == len(match.string):
         return "\n" * len(lines)
-    return "\n" * len(lines) + "".join("\t" if each == "\t" else " " for each in last if each.isspace())
+    return "\n" * len(lines) + "".join("\t" if character == "\t" else " " for character in last if character.isspace())
 
 
 def _composed(match: "regex.Match[str]") -> str:

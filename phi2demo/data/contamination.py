@@ -1,4 +1,4 @@
-"""Which items of a measure stand in the files that a model is trained and chosen on. Knows no model.
+"""Find the items of a test set that stand in the files that a model is trained and chosen on. Knows no model.
 
 The person's text is looked up, and a reference translation or summary; case and punctuation do not count. A text stands
 in files where they hold at least 70 % of its runs of eight words, as Chowdhery et al., "PaLM: Scaling Language Modeling
@@ -56,11 +56,11 @@ class Grams:
         """The number of each run that is within one text, and its place among `words`."""
         size = max(0, len(words) - GRAM + 1)
         keys, whole = np.zeros(size, dtype=np.uint64), np.ones(size, dtype=bool)
-        for at in range(GRAM if size else 0):
-            own = words[at : at + size]
-            whole &= own != _END
+        for place in range(GRAM if size else 0):
+            words_at_place = words[place : place + size]
+            whole &= words_at_place != _END
             keys *= _FACTOR
-            keys += self._values[own]
+            keys += self._values[words_at_place]
         places = np.flatnonzero(whole).astype(np.uint32)
         return keys[places], places
 
@@ -113,11 +113,11 @@ class TextIndex:
 
     def __init__(self, texts: Iterable[str]) -> None:
         numbers: defaultdict[str, int] = defaultdict(count(_END + 1).__next__)
-        found = array("I", [_END])
+        numbers_of_words = array("I", [_END])
         for text in texts:
-            found.extend(map(numbers.__getitem__, words_of(text)))
-            found.append(_END)
-        words = np.frombuffer(found, dtype=np.uint32)
+            numbers_of_words.extend(map(numbers.__getitem__, words_of(text)))
+            numbers_of_words.append(_END)
+        words = np.frombuffer(numbers_of_words, dtype=np.uint32)
         self._grams = Grams(dict(numbers))
         keys, places = self._grams.keys(words)
         order = np.argsort(keys, kind="stable")
@@ -158,7 +158,7 @@ _Part = tuple[str, str]
 
 @dataclass(frozen=True)
 class Found:
-    """Where the items of one measure stand."""
+    """Where the items of one test set stand."""
 
     labels: tuple[ContaminationLabel, ...]
     """Of each item; training counts before validation."""
@@ -171,7 +171,7 @@ class Found:
 
 
 class Contamination:
-    """Looks the items of measures up in the training and validation files below a folder."""
+    """Looks the items of test sets up in the training and validation files below a folder."""
 
     def __init__(self, folder: Path, test_sets: Sequence[TestSet]) -> None:
         """Reads every such file once; DataError for one that cannot be read."""
@@ -183,7 +183,7 @@ class Contamination:
                 self._read(path, path.relative_to(folder).as_posix(), match["split"])
 
     def of(self, test_set: TestSet) -> Found | None:
-        """Of a measure that was given; the rows that it is made of do not count. None where there are no others."""
+        """Return where the items of a test set stand, its own file left out; None where there is no other file."""
         parts = {part: held for part, held in self._held.items() if part != (test_set.file.name, test_set.file.split)}
         if not parts:
             return None
@@ -200,7 +200,7 @@ class Contamination:
         )
         counts = {part: sum(self._sought.stand(items, [held])) for part, held in parts.items()}
         files: dict[str, int] = {}
-        for (name, _), held_count in sorted(counts.items(), key=lambda each: -each[1]):
+        for (name, _), held_count in sorted(counts.items(), key=lambda pair: -pair[1]):
             if held_count:
                 files[name] = files.get(name, 0) + held_count
         return Found(labels, files)
@@ -208,14 +208,14 @@ class Contamination:
     def _read(self, path: Path, name: str, split: str | None) -> None:
         """A file without a split in its name is read as `training.corpus` splits it."""
         for _, row in read_rows(path):
-            own = split or split_of(row)
-            if own in _LABEL_OF_SPLIT:
-                part = self._held.setdefault((name, own), _Held(self._sought))
+            own_split = split or split_of(row)
+            if own_split in _LABEL_OF_SPLIT:
+                part = self._held.setdefault((name, own_split), _Held(self._sought))
                 for text in _texts_of_row(row):
                     part.read(words_of(text))
-        for own in _LABEL_OF_SPLIT:
-            if (name, own) in self._held:
-                self._held[name, own].compare()
+        for own_split in _LABEL_OF_SPLIT:
+            if (name, own_split) in self._held:
+                self._held[name, own_split].compare()
 
 
 class _Sought:
@@ -275,12 +275,12 @@ class _Held:
 
 def _texts(test_set: TestSet) -> list[list[str]]:
     """What is looked up of each item, as words between single spaces."""
-    found = []
+    texts_of_items = []
     for item in test_set.items:
         references = item.references if test_set.kind in _REFERENCES else ()
         texts = (" ".join(words_of(text)) for text in (text_of(item.row, test_set.kind), *references))
-        found.append([words for words in texts if words])
-    return found
+        texts_of_items.append([words for words in texts if words])
+    return texts_of_items
 
 
 def _texts_of_row(row: Row) -> Iterator[str]:

@@ -157,12 +157,12 @@ def read_corpus(folder: Path) -> tuple[list[Source], list[CleaningReport]]:
         )
     sets = [_read_set(name, parts) for name, parts in files.items()]
     held_out = _HeldOut()
-    for each in sets:
+    for data_set in sets:
         for split in ("validation", "test"):
-            for line in each.lines[split]:
+            for line in data_set.lines[split]:
                 if not line.flaw:
-                    held_out.add(line.row, each.kind)
-    cleaned = [_cleaned(each, held_out) for each in sets]
+                    held_out.add(line.row, data_set.kind)
+    cleaned = [_cleaned(data_set, held_out) for data_set in sets]
     return [source for source, _ in cleaned], [report for _, report in cleaned]
 
 
@@ -175,8 +175,8 @@ def _read_set(name: str, parts: list[tuple[Split | None, Path]]) -> _Set:
     splits = _read_splits(parts)
     kind = _kind(name, splits, parts[0][1])
     for lines in splits.values():
-        for at, line in enumerate(lines):
-            lines[at] = _judge(line, kind)  # in its place, lest every text be held twice
+        for place, line in enumerate(lines):
+            lines[place] = _judge(line, kind)  # in its place, lest every text be held twice
     return _Set(name, kind, splits, _first_unusable(splits))
 
 
@@ -225,19 +225,19 @@ def _first_unusable(splits: dict[Split, list[_Line]]) -> str:
     """File, line and why; empty where all can be used. DataError where none of a file can."""
     lines = _by_number(splits)
     usable = {line.path for line in lines if not line.flaw}
-    found = [(line, line.flaw) for line in lines if line.flaw]
-    for line, flaw in found:
+    flawed = [(line, line.flaw) for line in lines if line.flaw]
+    for line, flaw in flawed:
         if line.path not in usable:
             raise DataError(f"{line}: {flaw.why}. No row of this file can be used; mend its rows, or remove it.")
-    return next((f"line {line.number} of {line.path.name}: {flaw.why}" for line, flaw in found), "")
+    return next((f"line {line.number} of {line.path.name}: {flaw.why}" for line, flaw in flawed), "")
 
 
 def kind_of(row: Row, path: Path) -> str:
     """The first kind whose fields a row has; DataError, which names the file, where there is none."""
     if kind := _kind_by_fields(row):
         return kind
-    wanted = "; ".join(f"{kind}: {', '.join(sorted(fields))}" for kind, fields in KINDS.items())
-    raise DataError(f"{path}: rows with the fields {sorted(row)} are of no known kind. Known are {wanted}.")
+    known = "; ".join(f"{kind}: {', '.join(sorted(fields))}" for kind, fields in KINDS.items())
+    raise DataError(f"{path}: rows with the fields {sorted(row)} are of no known kind. Known are {known}.")
 
 
 def _kind_by_fields(row: Row) -> str | None:

@@ -89,12 +89,12 @@ def balance(text: str, *, parts: int, min_words: int) -> list[str]:
     """At most `parts` runs of consecutive sentences of about the same length, none planned under `min_words`."""
     sentences = [s for s in split_sentences(text) if s.strip()]
     words = [len(sentence.split()) for sentence in sentences]
-    wanted = max(1, min(parts, len(sentences), sum(words) // max(1, min_words)))
-    share = sum(words) / wanted
+    count = max(1, min(parts, len(sentences), sum(words) // max(1, min_words)))
+    share = sum(words) / count
     groups: list[str] = [""]
     seen = 0.0
     for sentence, length in zip(sentences, words, strict=True):
-        if groups[-1] and seen + length / 2 > share * len(groups) and len(groups) < wanted:
+        if groups[-1] and seen + length / 2 > share * len(groups) and len(groups) < count:
             groups.append("")
         groups[-1] += sentence
         seen += length

@@ -84,11 +84,11 @@ def detect_foreign(text: str, known: Container[str]) -> str | None:
     if not is_long and 1 < len(words) <= NAME_WORDS and text != text.upper() and all(w[0].isupper() for w in words):
         return None
     likeliest_has, known_have = LONG_TEXT if is_long else SHORT_TEXT
-    found = _confidences(text, LEAST_LETTERS)
-    code = max(found, key=found.__getitem__, default="")
-    if not code or code in known or found[code] < likeliest_has:
+    confidences = _confidences(text, LEAST_LETTERS)
+    code = max(confidences, key=confidences.__getitem__, default="")
+    if not code or code in known or confidences[code] < likeliest_has:
         return None
-    return code if all(value <= known_have for other, value in found.items() if other in known) else None
+    return code if all(value <= known_have for other, value in confidences.items() if other in known) else None
 
 
 def foreign_script(text: str) -> str | None:
@@ -101,8 +101,8 @@ def foreign_script(text: str) -> str | None:
     if scripts.total() <= 2 * scripts["LATIN"]:
         return None
     del scripts["LATIN"]
-    found = "HIRAGANA" if "HIRAGANA" in scripts else scripts.most_common(1)[0][0]
-    return _SCRIPTS.get(found, found.capitalize())
+    script = "HIRAGANA" if "HIRAGANA" in scripts else scripts.most_common(1)[0][0]
+    return _SCRIPTS.get(script, script.capitalize())
 
 
 def _likeliest(confidences: dict[str, float]) -> str | None:
@@ -116,11 +116,11 @@ def _confidences(text: str, min_letters: int) -> dict[str, float]:
     if _letters(sample) < min_letters:
         return {}
     try:
-        found = _detector().compute_language_confidence_values(sample)
+        confidences = _detector().compute_language_confidence_values(sample)
     except Exception:  # a remark on the text is not worth a failed request, whatever went wrong
         _log.warning("the language of a text could not be detected", exc_info=True)
         return {}
-    return {each.language.iso_code_639_1.name.lower(): each.value for each in found}
+    return {confidence.language.iso_code_639_1.name.lower(): confidence.value for confidence in confidences}
 
 
 def _letters(text: str) -> int:

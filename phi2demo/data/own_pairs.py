@@ -1,6 +1,6 @@
-"""A person's own pairs as a measure: pasted or uploaded CSV or JSON lines, or rows of a program. Knows no model.
+"""Read a person's own pairs as a test set: pasted or uploaded CSV or JSON lines, or rows of a program. Knows no model.
 
-What cannot be used is an InputError with the number of its line; the first few are said together.
+Lines that cannot be used raise one InputError that names the first few by their numbers.
 """
 
 import csv
@@ -9,7 +9,9 @@ import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, create_model
 
 from phi2demo.data.checks import check_choice, check_text
 from phi2demo.data.corpus import clean_row
@@ -50,6 +52,17 @@ _SAMPLES: dict[str, tuple[tuple[str, ...], ...]] = {
 }
 
 
+_Text = Annotated[str, Field(min_length=1, max_length=MAX_FIELD)]
+_Label = Annotated[
+    Literal["positive", "1", "negative", "0"],
+    BeforeValidator(lambda label: label.strip().lower() if isinstance(label, str) else label),
+]
+_ROWS: dict[str, type[BaseModel]] = {
+    task: create_model(task, **{name: _Label if name == "label" else _Text for name in names})  # type: ignore[call-overload]
+    for task, names in FIELDS.items()
+}
+
+
 @dataclass(frozen=True)
 class _Line:
     """A row as it was found, with its place in words."""
@@ -72,7 +85,7 @@ def template(task: str, *, as_json: bool = False) -> str:
 
 
 def read_pairs(text: str, *, task: str, source: str = "en", target: str = "de") -> TestSet:
-    """Pasted CSV (a first line with the names of the columns) or JSON lines as a measure.
+    """Read pasted CSV (a first line with the names of the columns) or JSON lines as a test set.
 
     Raises InputError with the numbers of the lines that cannot be used, SettingsError for an unknown task or language.
     """
@@ -91,7 +104,7 @@ def read_pairs(text: str, *, task: str, source: str = "en", target: str = "de") 
 
 
 def pairs_of(rows: object, *, task: str, source: str = "en", target: str = "de") -> TestSet:
-    """Rows that a program gives, objects with the same fields, as a measure; raises as `read_pairs`."""
+    """Read rows of a program, objects with the same fields, as a test set; raises as `read_pairs`."""
     check_choice("task", task, TASKS_WITH_PAIRS)
     if not isinstance(rows, list) or not rows:
         raise InputError(f"The rows are {type(rows).__name__}; give a list of objects, at least one.")
@@ -119,11 +132,11 @@ def _test_set(lines: Iterator[_Line | str], task: str, source: str, target: str)
             raise InputError(
                 f"There are more than {MAX_ROWS} pairs; give at most {MAX_ROWS}, and the rest in another run."
             )
-        found = line if isinstance(line, str) else _item(line, len(items), task, languages)
-        if isinstance(found, str):
-            wrong.append(found)
+        item = line if isinstance(line, str) else _item(line, len(items), task, languages)
+        if isinstance(item, str):
+            wrong.append(item)
         else:
-            items.append(found)
+            items.append(item)
     if wrong:
         raise InputError(_said(wrong))
     if not items:
@@ -135,28 +148,32 @@ def _test_set(lines: Iterator[_Line | str], task: str, source: str, target: str)
 
 def _item(line: _Line, index: int, task: str, languages: Row) -> Item | str:
     """The item, or what is wrong with its line."""
-    row: Row = {}
-    for name in FIELDS[task]:
-        value = _value(line.fields, name)
-        if value is None or value == "":
-            return f"{line.place}: {name} is missing"
-        if not isinstance(value, str):
-            wanted = "positive or 1, or negative or 0" if name == "label" else "a text"
-            return f"{line.place}: {name} is {_short(value)}; give {wanted}"
-        if len(value) > MAX_FIELD:
-            return f"{line.place}: {name} has {len(value):,} characters; at most {MAX_FIELD:,} are read"
-        try:
-            row[name] = check_text(value, what=name)
-        except InputError as error:
-            return f"{line.place}: {str(error).removesuffix('.')}"
+    try:
+        values = {name: _value(line.fields, name) for name in FIELDS[task]}
+        row: Row = _ROWS[task].model_validate(values, strict=True).model_dump()
+        for name in FIELDS[task]:
+            check_text(values[name], what=name)
+    except ValidationError as error:
+        return f"{line.place}: {_problem(error)}"
+    except InputError as error:
+        return f"{line.place}: {str(error).removesuffix('.')}"
     if task == "sentiment":
-        if row["label"].strip().lower() not in _LABELS:
-            return f"{line.place}: label is {_short(row['label'])}; give positive or 1, or negative or 0"
-        row["label"] = _LABELS[row["label"].strip().lower()]
+        row["label"] = _LABELS[row["label"]]
     if task == "question_answering":
         row["answers"] = [{"text": row.pop("answer")}]
     row = clean_row(row | languages, _KINDS[task])
     return Item(index, row, (_reference(row, task),))
+
+
+def _problem(error: ValidationError) -> str:
+    """What is wrong with the first field that cannot be used."""
+    problem = error.errors(include_url=False)[0]
+    name, value = problem["loc"][0], problem["input"]
+    if value is None or value == "":
+        return f"{name} is missing"
+    if problem["type"] == "string_too_long":
+        return f"{name} has {len(value):,} characters; at most {MAX_FIELD:,} are read"
+    return f"{name} is {_short(value)}; give {'positive or 1, or negative or 0' if name == 'label' else 'a text'}"
 
 
 def _value(fields: Mapping[str, Any], name: str) -> Any:

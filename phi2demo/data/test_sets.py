@@ -1,10 +1,9 @@
-"""A folder of JSON-lines files as measures: what is asked of a model, and what a good answer is. Knows no model.
+"""Read a folder of JSON-lines files as test sets: inputs for a model with reference answers. Knows no model.
 
 Files, kinds of rows and splits are those of `training.corpus`, but every row counts here: texts are normalized, none is
 left out. A file that cannot be used is a DataError with file, line and what to do.
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from phi2demo.data.cleaning import clean
 from phi2demo.data.corpus import FILE_NAME, KINDS, clean_row, is_well_formed, kind_of
 from phi2demo.data.corpus import split_of as split_by_title
 from phi2demo.data.documents import split_sentences
+from phi2demo.data.files import sha256_of
 from phi2demo.data.languages import LANGUAGES
 from phi2demo.data.rows import Row, read_rows, too_large
 from phi2demo.errors import DataError
@@ -42,7 +42,7 @@ class Item:
     """One row to answer."""
 
     index: int
-    """Place in its measure: with the measure's name, the item's name."""
+    """Place in its test set; together with the name of the set it names the item."""
     row: Row
     """Normalized; of a translation, `source` is what is asked and `target` what is wanted."""
     references: tuple[str, ...]
@@ -51,7 +51,7 @@ class Item:
 
 @dataclass(frozen=True)
 class DataFile:
-    """Where the items of a measure are from."""
+    """The file that the items of a test set are from."""
 
     name: str
     """Path below the data folder."""
@@ -89,7 +89,7 @@ class Skipped:
 def read_test_sets(
     folder: Path, *, split: EvaluationSplit = "test", limit: int | None = None
 ) -> tuple[list[TestSet], list[Skipped]]:
-    """Every measure that the JSON-lines files below `folder` give, of at most their first `limit` rows each.
+    """Read the test sets below `folder`, of at most the first `limit` rows of each file.
 
     A set without a test file is measured on its validation file; a file without a split in its name on the part that
     `training.corpus` splits off. Raises DataError where there is nothing to measure, or a file cannot be used.
@@ -105,11 +105,11 @@ def read_test_sets(
     test_sets: list[TestSet] = []
     skipped: list[Skipped] = []
     for name, files in sets.items():
-        found = _choose(files, split)
-        if isinstance(found, str):
-            skipped.append(Skipped(name, found))
+        choice = _choose(files, split)
+        if isinstance(choice, str):
+            skipped.append(Skipped(name, choice))
             continue
-        path, used, note = found
+        path, used, note = choice
         rows = list(_rows(path, only=used if None in files and path == files[None] else None, limit=limit))
         if not rows:
             raise DataError(f"{path} holds no rows of the {used} split. Add some, or remove it.")
@@ -126,19 +126,13 @@ def select(test_sets: Sequence[TestSet], *, names: Sequence[str] = (), tasks: Se
     """Those of the given names or tasks, all where neither is given; DataError for a name that none has."""
     known_tasks = sorted({test_set.task for test_set in test_sets})
     known_names = [test_set.name for test_set in test_sets]
-    for given, known in ((names, known_names), (tasks, known_tasks)):
-        for each in given:
-            if each not in known:
+    for chosen, known in ((names, known_names), (tasks, known_tasks)):
+        for name in chosen:
+            if name not in known:
                 raise DataError(
-                    f"There is nothing to measure as {each!r} in this folder; known are {', '.join(known)}."
+                    f"There is nothing to measure as {name!r} in this folder; known are {', '.join(known)}."
                 )
     return [m for m in test_sets if not (names or tasks) or m.name in names or m.task in tasks]
-
-
-def sha256_of(path: Path) -> str:
-    """Of the file's bytes, as 64 hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _choose(files: dict[str | None, Path], split: EvaluationSplit) -> tuple[Path, str, str] | str:

@@ -26,11 +26,11 @@ def listed_words(text: str, *, language: str = "en") -> Iterator[str]:
         _WORD_LISTS[language] = _word_list(language)
     words, phrases = _WORD_LISTS[language]
     tokens = re.findall(r"\w+", text.casefold())
-    for at, token in enumerate(tokens):
+    for place, token in enumerate(tokens):
         if token in words:
             yield token
         for phrase in phrases.get(token, ()):
-            if tuple(tokens[at : at + len(phrase)]) == phrase:
+            if tuple(tokens[place : place + len(phrase)]) == phrase:
                 yield " ".join(phrase)
 
 

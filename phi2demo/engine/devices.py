@@ -70,7 +70,7 @@ def choose_placement(device: Device, dtype: Dtype, demand: MemoryDemand) -> Plac
 
 
 def choose_device(device: Device) -> str:
-    """Return cuda, mps or cpu. Raises ModelError where the one that is asked for is missing, without any fallback."""
+    """Return cuda, mps or cpu. Raises ModelError where a requested one is missing, without any fallback."""
     import torch
 
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}

@@ -29,8 +29,8 @@ Output = str | tuple[int, ...]
 """An output to be scored: a text, or token ids as they were generated."""
 
 END_OF_TEXT = "<|endoftext|>"
-"""Phi's token for the end of a text. At the beginning of a prompt it stands for the token with which a model's own texts
-begin. Anywhere else in a prompt, this and all other special tokens are read as ordinary characters."""
+"""Phi's token for the end of a text. At the beginning of a prompt it is replaced by the token with which a model's own
+texts begin. Anywhere else in a prompt, this and all other special tokens are read as ordinary characters."""
 
 MAX_SEED = 2**32 - 1
 

@@ -44,7 +44,7 @@ class Job:
     seeds: list[int]
     """Of each row."""
     max_new_tokens: int
-    """As asked for, or what the context has left."""
+    """The requested number, or the tokens that still fit into the context."""
     end_ids: frozenset[int]
     watch: Watch
 

@@ -1,6 +1,6 @@
 """A Phi that runs over packs of tokens and computes no more than the requested probabilities need.
 
-Besides shared prefixes: what the first layer makes of a token before attention depends on the token alone and is kept
+Shared prefixes are computed once. What the first layer computes before attention depends on the token alone and is cached
 in a table, and the last layer is run for keys, values and tails only.
 """
 
@@ -18,7 +18,7 @@ from phi2demo.engine.packing import Group, Pack, PrefixTree, make_pack
 from phi2demo.engine.phi_weights import PhiWeights, apply_rotary
 
 TABLE_TOKENS = 1024
-"""Tokens in the first layer's table, after which it begins anew."""
+"""Most tokens in the first layer's table, after which it is emptied."""
 
 FIRST_SLOTS = 1024
 """Of a new store on a GPU; it doubles up to its limit. A CPU has all at once: it is the first use that takes memory."""
@@ -177,7 +177,7 @@ class _Placed:
 
 
 class _FirstLayerTable:
-    """What the first layer makes of a token before it attends."""
+    """Caches what the first layer computes of each token before attention."""
 
     def __init__(self, weights: PhiWeights) -> None:
         self._weights = weights

@@ -1,4 +1,4 @@
-"""The weights of a loaded Phi as its finetuned or its base rows see them, copied into the form that multiplies fastest."""
+"""Copies of the weights of a loaded Phi, with or without its adapter, in the layout that multiplies fastest."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Layer:
 
     norm: Norm
     keys_values: Linear
-    """To keys, then values, of all heads. Numbers of a key or query that are turned together are neighbours."""
+    """To keys, then values, of all heads. Numbers of a key or query that are rotated together are neighbours."""
     queries: Linear
     """To queries of all heads."""
     attended: Linear
@@ -101,7 +101,7 @@ def copied_bytes(model: nn.Module, dtype: torch.dtype) -> int:
 
 
 def apply_rotary(heads: torch.Tensor, rotary: torch.Tensor) -> None:
-    """Partial rotary embedding (Su et al., 2021), in place, of (..., heads, width) whose turned numbers are neighbours.
+    """Partial rotary embedding (Su et al., 2021), in place, of (..., heads, width) whose rotated numbers are neighbours.
 
     `rotary` has a complex number for each pair, (..., 1, pairs).
     """
@@ -120,7 +120,7 @@ def rotary_table(model: nn.Module) -> torch.Tensor:
 
 
 class WeightCopies:
-    """Copies of the weights of one model, made when they are first asked for and memory has room for them."""
+    """Copies of the weights of one model, made at the first request if they fit into memory."""
 
     def __init__(self, model: nn.Module, *, base: str, free: Callable[[], int]) -> None:
         """`base` names what no adapter touches; `free` says how many bytes there are."""
@@ -154,9 +154,9 @@ def _read_layer(layer: Any, adapter: str | None, dtype: torch.dtype, activation:
 
 
 def _paired(attention: Any, projection: Any) -> torch.Tensor:
-    """Outputs of a projection to heads in the order that puts next to each other what is turned together.
+    """Return the order of a projection's outputs that makes neighbours of numbers that are rotated together.
 
-    Rotary embedding turns the first half of the rotated numbers against the second; as neighbours they are one
+    Rotary embedding rotates the first half of the numbers against the second; as neighbours they are one
     complex number, and queries and keys in the same order multiply to the same.
     """
     order = torch.arange(projection.out_features).view(-1, attention.head_dim)

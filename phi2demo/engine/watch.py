@@ -27,7 +27,7 @@ _LOOP = re.compile(
     rb"|(?P<f>.{6,19}?)(?P=f){4}|(?P<g>.{20,39}?)(?P=g){3}|(?P<h>.{40,%d}?)(?P=h){2}" % LONGEST_UNIT,
     re.DOTALL,
 )
-"""A loop: at least 30 bytes in which a unit of up to 19 bytes stands five times, of up to 39 four times, of more three times.
+"""A loop: at least 30 bytes in which a unit of up to 19 bytes occurs five times, of up to 39 four, of more three times.
 
 Bytes are those of UTF-8, so that a Chinese character counts as much as three letters. Of 300,000 texts that people wrote,
 8 contain such a passage ("Bang! bang! bang! bang! bang! b").

@@ -11,7 +11,7 @@ from itertools import combinations
 from typing import Any, Literal
 
 from phi2demo.data.checks import check_text
-from phi2demo.data.cleaning import clean
+from phi2demo.data.cleaning import characters, clean
 from phi2demo.data.languages import detect_language
 from phi2demo.engine.engine import Variant
 from phi2demo.errors import InputError
@@ -120,12 +120,12 @@ def _words(text: str) -> list[_Word]:
     """Split into words, punctuation marks and emoji, never inside what is read as one character."""
     words: list[_Word] = []
     space = ""
-    clusters = list(_clusters(text))
-    for index, cluster in enumerate(clusters):
+    clusters = characters(text)
+    for place, cluster in enumerate(clusters):
         if cluster.isspace():
             space += cluster
             continue
-        following = clusters[index + 1] if index + 1 < len(clusters) else ""
+        following = clusters[place + 1] if place + 1 < len(clusters) else ""
         last = words[-1].text if words and not space else ""
         if _continues(last, cluster, following):
             words[-1] = _Word(last + cluster, words[-1].space)
@@ -140,33 +140,6 @@ def _continues(word: str, cluster: str, following: str) -> bool:
     if not word or not (word[0].isalnum() or word[0] == "_"):
         return False
     return cluster[0].isalnum() or cluster == "_" or (cluster in _INSIDE and following[:1].isalnum())
-
-
-def _clusters(text: str) -> Iterator[str]:
-    """Split into what is read as one character, by Unicode categories: marks, joiners, skin tones and flags stay together."""
-    cluster = ""
-    for character in text:
-        if cluster and _attaches(cluster, character):
-            cluster += character
-        else:
-            if cluster:
-                yield cluster
-            cluster = character
-    if cluster:
-        yield cluster
-
-
-def _attaches(cluster: str, character: str) -> bool:
-    if cluster.isspace():
-        return False
-    flag = _is_flag_letter(character) and len(cluster) == 1 and _is_flag_letter(cluster)
-    joined = cluster[-1] == "\u200d" and not character.isspace()
-    tone = "\U0001f3fb" <= character <= "\U0001f3ff"
-    return flag or joined or tone or unicodedata.category(character) in ("Mn", "Mc", "Me", "Cf")
-
-
-def _is_flag_letter(character: str) -> bool:
-    return "\U0001f1e6" <= character <= "\U0001f1ff"
 
 
 FORMAT = 2

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from phi2demo import __version__
-from phi2demo.data.test_sets import sha256_of
+from phi2demo.data.files import sha256_of
 from phi2demo.engine.engine import Engine, GenerationOptions, Prompt
 
 PACKAGES = ("torch", "transformers", "peft", "tokenizers", "sacrebleu", "rouge-score", "numpy")

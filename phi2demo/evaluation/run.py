@@ -9,6 +9,7 @@ from pathlib import Path
 
 from phi2demo.data.contamination import Contamination, Found
 from phi2demo.data.documents import split_sentences
+from phi2demo.data.files import write_atomically
 from phi2demo.data.test_sets import EvaluationSplit, Skipped, TestSet, read_test_sets, select
 from phi2demo.engine.engine import Engine
 from phi2demo.errors import DataError, SettingsError
@@ -206,7 +207,7 @@ def evaluate(
             environment=Environment(**describe_environment(), processes=processes.count),
             speed=Speed(**measure_speed(engine)),
         )
-        _write(settings.output / REPORT, report)
+        write_atomically(settings.output / REPORT, report.to_json())
     return report
 
 
@@ -301,10 +302,3 @@ def first_sentences(test_set: TestSet) -> dict[str, list[str]]:
         return {}
     documents = (split_sentences(item.row["document"]) for item in test_set.items)
     return {"first_sentence": [next((s.strip() for s in parts if s.strip()), "") for parts in documents]}
-
-
-def _write(path: Path, report: Report) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(report.to_json(), encoding="utf-8")
-    part.replace(path)

@@ -22,7 +22,7 @@ from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.question_answering import QuestionOptions
 from phi2demo.tasks.request import PromptStyle, Request, TaskOptions
 from phi2demo.tasks.result import Result
-from phi2demo.tasks.run import answer_all
+from phi2demo.tasks.run import Assistant, check
 from phi2demo.tasks.sentiment import SentimentOptions
 from phi2demo.tasks.summarization import SummaryOptions
 from phi2demo.tasks.translation import TranslationOptions
@@ -158,14 +158,18 @@ class TemplateSystem(System):
         """Answer as the app does; an item that does not fit the context has no answer."""
         requests = [self._request(item) for item in items]
         try:
-            results = [result for (result,) in answer_all(self.engine, requests, at_once=len(requests), listing=False)]
+            results = self._assistant.answer(*map(check, requests))
         except InputError:
             return [self._alone(request) for request in requests]
         return [_answer(result) for result in results]
 
+    @property
+    def _assistant(self) -> Assistant:
+        return Assistant(self.engine, lists_alternatives=False)
+
     def _alone(self, request: Request) -> Answer:
         try:
-            ((result,),) = answer_all(self.engine, [request], listing=False)
+            (result,) = self._assistant.answer(check(request))
         except InputError as error:
             return Answer("", {"unanswered": str(error)})
         return _answer(result)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from phi2demo.data.contamination import CONTAMINATION_LABELS
+from phi2demo.data.files import csv_text
 from phi2demo.evaluation.metrics import metric_title, number
 from phi2demo.evaluation.report import Figure, Report, Score, Slice, TestSetResult, Verdict, systems_in
 from phi2demo.evaluation.systems import SYSTEM_TITLES, SystemName
@@ -176,10 +177,6 @@ def in_cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet would run."""
-
-
 def to_csv(report: Report) -> str:
     """A line for each test set and metric, followed by one for each slice; numbers in full."""
     head = ["test_set", "slice_by", "slice", "metric", "n", "higher_is_better"]
@@ -192,7 +189,7 @@ def to_csv(report: Report) -> str:
         for row in (*rows_of([test_set]), *slice_rows_of([test_set])):
             figure, difference = row.figure, row.figure.difference
             by, name = (row.slice.by, row.slice.name) if row.slice else ("", "")
-            line = [_plain(test_set.name), by, _plain(name), _plain(figure.title), row.n, figure.higher_is_better]
+            line = [csv_text(test_set.name), by, csv_text(name), csv_text(figure.title), row.n, figure.higher_is_better]
             for system in report.systems:
                 score = figure.scores.get(system)
                 line += [score.score, score.low, score.high] if score else [None] * 3
@@ -203,8 +200,3 @@ def to_csv(report: Report) -> str:
             )
             writer.writerow(line)
     return file.getvalue()
-
-
-def _plain(text: str) -> str:
-    """A name from a file must not become a formula."""
-    return f"'{text}" if text.startswith(_FORMULA) else text

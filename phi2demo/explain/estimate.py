@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from phi2demo.errors import InputError
-from phi2demo.explain.attribution import Attribution
 from phi2demo.explain.faithfulness import curve_calls
 from phi2demo.explain.request import MAX_EXACT_UNITS, ExplainRequest, Method
 from phi2demo.explain.scoring_plan import UnitsByKind
@@ -20,7 +19,7 @@ TRIAL_MASKS = 24
 COMPARISON_EVALS = 200
 """Masked texts for the other method, whose agreement is measured."""
 MAX_PERMUTED_UNITS = 10
-"""Up to so many units a few hundred evaluations hold enough random orders to come near exact Shapley values. Owen values
+"""Up to this number of units, a few hundred evaluations hold enough random orders to come near exact Shapley values. Owen values
 over a tree do not come near them with any number of evaluations: the tree rules out most subsets."""
 
 _COARSER: dict[UnitKind, tuple[UnitKind, ...]] = {
@@ -43,39 +42,6 @@ class Estimate:
     calls: int
     """The most prompts to score; masked texts that were scored before are not scored again."""
     seconds: float
-
-
-@dataclass(frozen=True, eq=False)
-class Partial:
-    """The values so far; credit that is not measured down to single units yet is split evenly between them."""
-
-    units: tuple[Unit, ...]
-    totals: Values
-    """(units,): for the whole target."""
-
-
-@dataclass(frozen=True, eq=False)
-class ExplainProgress:
-    """One step of a running explanation. The last one holds the attribution."""
-
-    stage: str
-    """What is done, in words: "Measuring how fast this machine is", "Checking"."""
-    calls: int
-    """Prompts scored so far."""
-    seconds: float
-    estimate: Estimate | None = None
-    """Present from the second step on."""
-    partial: Partial | None = None
-    attribution: Attribution | None = None
-
-    @property
-    def share(self) -> float:
-        """The share of the estimated calls that are done, from 0 to 1."""
-        if self.attribution is not None:
-            return 1.0
-        if self.estimate is None:
-            return 0.0
-        return min(1.0, self.calls / self.estimate.calls) if self.estimate.calls else 1.0
 
 
 @dataclass(frozen=True)

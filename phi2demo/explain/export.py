@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from phi2demo.data.files import csv_text
 from phi2demo.explain.attribution import Attribution, Curve, OutputToken
 from phi2demo.explain.request import METHODS, VALUES
 from phi2demo.explain.units import Unit, Values
@@ -26,11 +27,11 @@ def question(attribution: Attribution) -> str:
     """Return the question that the explanation answers, in one line."""
     request, output = attribution.request, shown(attribution.output)
     if request.of == "difference":
-        what = f"What did finetuning change about how likely “{output}” is"
+        sentence = f"What did finetuning change about how likely “{output}” is"
     else:
         model = "second adapter" if request.of == "second" else f"{request.of} model"
-        what = f"Which {attribution.kind} made the {model} write “{output}”"
-    return f"{what} rather than “{shown(request.instead)}”?" if request.instead else f"{what}?"
+        sentence = f"Which {attribution.kind} made the {model} write “{output}”"
+    return f"{sentence} rather than “{shown(request.instead)}”?" if request.instead else f"{sentence}?"
 
 
 def settings(attribution: Attribution) -> str:
@@ -246,13 +247,8 @@ def to_csv(attribution: Attribution) -> str:
     names = [f"{'not ' if token.side == 'contrast' else ''}{index}: {token.text}" for index, token in enumerate(tokens)]
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["rank", "unit", "start", "end", "value", *map(_cell, names)])
+    writer.writerow(["rank", "unit", "start", "end", "value", *map(csv_text, names)])
     for index, (unit, row) in enumerate(zip(units, attribution.values, strict=True)):
         numbers = (f"{value:.6g}" for value in (totals[index], *row))
-        writer.writerow([ranks[index], _cell(unit.text), unit.start, unit.end, *numbers])
+        writer.writerow([ranks[index], csv_text(unit.text), unit.start, unit.end, *numbers])
     return buffer.getvalue()
-
-
-def _cell(text: str) -> str:
-    """Return a text in a form that no spreadsheet takes for a formula (OWASP, CSV injection)."""
-    return f"'{text}" if text.lstrip()[:1] in ("=", "+", "-", "@") and text.strip() else text

@@ -5,7 +5,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Generator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,18 +13,11 @@ from phi2demo.engine.engine import Engine
 from phi2demo.errors import SettingsError, StoppedError
 from phi2demo.explain import faithfulness, lime, shapley
 from phi2demo.explain.attribution import Attribution, Trust
-from phi2demo.explain.estimate import (
-    COMPARISON_EVALS,
-    ExplainProgress,
-    ExplanationPlan,
-    Partial,
-    make_plan,
-    time_trial,
-)
+from phi2demo.explain.estimate import COMPARISON_EVALS, Estimate, ExplanationPlan, make_plan, time_trial
 from phi2demo.explain.request import ExplainRequest, Method
 from phi2demo.explain.scoring_plan import make_scoring_plan, units_by_kind
 from phi2demo.explain.tree import owen_values
-from phi2demo.explain.units import UnitValues
+from phi2demo.explain.units import Unit, UnitValues, Values
 from phi2demo.explain.value_function import ScoreCache, ValueFunction
 
 HEARTBEAT_S = 0.1
@@ -32,6 +25,40 @@ HEARTBEAT_S = 0.1
 JOIN_S = 0.5
 """The time to wait for a stopped explanation to end. While shap is imported it ends later, but scores nothing more."""
 PARTIAL_EVERY_S = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Partial:
+    """The values so far; credit that is not measured down to single units yet is split evenly between them."""
+
+    units: tuple[Unit, ...]
+    totals: Values
+    """(units,): for the whole target."""
+
+
+@dataclass(frozen=True, eq=False)
+class ExplainProgress:
+    """One step of a running explanation. The last one holds the attribution."""
+
+    stage: str
+    """What is done, in words: "Measuring how fast this machine is", "Checking"."""
+    calls: int
+    """Prompts scored so far."""
+    seconds: float
+    estimate: Estimate | None = None
+    """Present from the second step on."""
+    partial: Partial | None = None
+    attribution: Attribution | None = None
+
+    @property
+    def share(self) -> float:
+        """The share of the estimated calls that are done, from 0 to 1."""
+        if self.attribution is not None:
+            return 1.0
+        if self.estimate is None:
+            return 0.0
+        return min(1.0, self.calls / self.estimate.calls) if self.estimate.calls else 1.0
+
 
 ProgressCallback = Callable[[ExplainProgress | BaseException], None]
 

@@ -4,7 +4,6 @@ Joined, the units of a text are the text as typed. Knows no model and no method 
 """
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -13,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from phi2demo.data.cleaning import clean
+from phi2demo.data.cleaning import characters, clean
 from phi2demo.data.documents import split_sentences
 
 UnitKind = Literal["tokens", "words", "sentences", "paragraphs"]
@@ -22,7 +21,6 @@ _WORD = re.compile(r"\s*(?:[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]|[^\s\u3040-
 """A word with the white space before it; in Chinese and Japanese, which write no spaces, a single character."""
 _BLANK_LINE = re.compile(r"\n[^\S\n]*\n\s*")
 _LINE = re.compile(r"\n\s*")
-_JOINER = "\u200d"
 
 
 Mask = NDArray[np.bool_]
@@ -106,12 +104,13 @@ def _spans(text: str, ends: Iterable[int]) -> list[tuple[int, int]]:
     White space alone is joined to the unit after it, at the end of the text to the last unit.
     """
     spans: list[tuple[int, int]] = []
+    between_characters = set(accumulate(map(len, characters(text))))
     start = previous_end = 0
     blank = True
     for end in (*ends, len(text)):
         blank = blank and not clean(text[previous_end:end])
         previous_end = end
-        if end <= start or blank or not _is_character_boundary(text, end, start):
+        if end <= start or blank or end not in between_characters:
             continue
         spans.append((start, end))
         start, blank = end, True
@@ -119,31 +118,3 @@ def _spans(text: str, ends: Iterable[int]) -> list[tuple[int, int]]:
         first = spans.pop()[0] if spans else 0
         spans.append((first, len(text)))
     return spans
-
-
-def _is_character_boundary(text: str, index: int, start: int) -> bool:
-    """Whether a visible character ends before `index`: a letter with its marks, an emoji with its modifiers, a flag.
-
-    A character begins at `start`, which is before `index`. These are the common cases of Unicode's extended grapheme
-    clusters (UAX 29).
-    """
-    if index <= 0 or index >= len(text):
-        return True
-    before, after = text[index - 1], text[index]
-    if unicodedata.category(after) in ("Mn", "Me", "Mc") or after == _JOINER or before == _JOINER:
-        return False
-    if "\U0001f3fb" <= after <= "\U0001f3ff":  # skin tones
-        return False
-    return not (_is_flag_letter(after) and _count_flag_letters(text, start, index) % 2)
-
-
-def _is_flag_letter(character: str) -> bool:
-    return "\U0001f1e6" <= character <= "\U0001f1ff"
-
-
-def _count_flag_letters(text: str, start: int, end: int) -> int:
-    """Count the flag letters in a row just before `end`, down to `start`."""
-    count = 0
-    while count < end - start and _is_flag_letter(text[end - 1 - count]):
-        count += 1
-    return count

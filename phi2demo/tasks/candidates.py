@@ -19,11 +19,11 @@ WHOLE = ("end", "stop string")
 
 def by_text(candidates: Sequence[Candidate], shown: Callable[[str], str]) -> dict[str, Candidate]:
     """Those that came to their end, by what is shown of them, where that is anything; of equal ones the likeliest."""
-    found: dict[str, Candidate] = {}
-    for each in candidates:
-        if each.stop_reason in WHOLE and (text := shown(each.text)):
-            found.setdefault(text, each)
-    return found
+    candidates_by_text: dict[str, Candidate] = {}
+    for candidate in candidates:
+        if candidate.stop_reason in WHOLE and (text := shown(candidate.text)):
+            candidates_by_text.setdefault(text, candidate)
+    return candidates_by_text
 
 
 @dataclass(frozen=True)
@@ -41,16 +41,19 @@ class Choice:
         Of none where there are not two, or where the answer itself was cut short.
         """
         outputs = by_text(completion.candidates, lambda output: task.clean(task.kept(output, options)))
-        chosen = any(each.token_ids == completion.token_ids for each in outputs.values())
+        chosen = any(candidate.token_ids == completion.token_ids for candidate in outputs.values())
         return cls(prompt, outputs if chosen and len(outputs) > 1 else {}, completion)
 
     def listed(self, totals: Sequence[float]) -> tuple[Alternative, ...]:
         """With the log-probabilities of the outputs: the chosen one first, then the likeliest."""
-        found = [
-            Alternative(each, text, total) for (text, each), total in zip(self.outputs.items(), totals, strict=True)
+        alternatives = [
+            Alternative(candidate, text, total)
+            for (text, candidate), total in zip(self.outputs.items(), totals, strict=True)
         ]
-        found.sort(key=lambda each: (each.candidate.token_ids != self.chosen.token_ids, -each.log_probability))
-        return tuple(found)
+        alternatives.sort(
+            key=lambda other: (other.candidate.token_ids != self.chosen.token_ids, -other.log_probability)
+        )
+        return tuple(alternatives)
 
 
 def list_outputs(
@@ -61,7 +64,7 @@ def list_outputs(
     Nothing where there is no choice, or it does not fit the context. Raises StoppedError within a second of `cancel`.
     """
     prompts = [choice.prompt for choice in choices for _ in choice.outputs]
-    outputs: list[Output] = [each.token_ids for choice in choices for each in choice.outputs.values()]
+    outputs: list[Output] = [candidate.token_ids for choice in choices for candidate in choice.outputs.values()]
     if not prompts:
         return [() for _ in choices]
     try:
@@ -69,7 +72,11 @@ def list_outputs(
     except InputError:  # a long text with a long answer: it was answered, so it is no error of the person's
         if len(choices) == 1:
             return [()]
-        return [found for each in choices for found in list_outputs(engine, [each], options, cancel=cancel)]
+        return [
+            alternatives
+            for choice in choices
+            for alternatives in list_outputs(engine, [choice], options, cancel=cancel)
+        ]
     return [choice.listed([next(scores).total for _ in choice.outputs]) for choice in choices]
 
 
@@ -122,7 +129,7 @@ def preferred(task: AnyTask, text: str, options: TaskOptions, completion: Comple
 def reversible(
     task: AnyTask, text: str, options: TaskOptions, prompt_style: PromptStyle, prompt: Prompt
 ) -> Reversible | None:
-    """How the text of a prompt is asked back by the same weights in the same form; None where the task cannot be."""
+    """Return how the same variant is asked to translate back, in the same prompt style; None where the task has no way back."""
     reverse = task.reverse(options)
     if reverse is None:
         return None
@@ -133,16 +140,16 @@ def reversible(
 
 def choose(
     engine: Engine,
-    found: Sequence[tuple[Reversible, Completion]],
+    answers: Sequence[tuple[Reversible, Completion]],
     options: GenerationOptions,
     *,
     cancel: Event | None = None,
 ) -> list[tuple[Completion, tuple[Ranked, ...]]]:
     """Of each completion the best of its candidates in its place, and all of them as `rank` gives them."""
-    asked = [(text, completion.candidates) for text, completion in found]
+    asked = [(text, completion.candidates) for text, completion in answers]
     return [
         (_put(completion, ranked[0].candidate), ranked) if ranked else (completion, ())
-        for (_, completion), ranked in zip(found, rank(engine, asked, options, cancel=cancel), strict=True)
+        for (_, completion), ranked in zip(answers, rank(engine, asked, options, cancel=cancel), strict=True)
     ]
 
 
@@ -159,7 +166,7 @@ def rank(
     half a sentence cannot be turned back. Of the options, `reverse_weight` and `adapter_strength` count. Raises
     StoppedError within a second of `cancel`.
     """
-    candidate_sets = [_CandidateSet.of(*each) for each in asked]
+    candidate_sets = [_CandidateSet.of(*pair) for pair in asked]
     rows = [row for candidate_set in candidate_sets for row in candidate_set.rows()]
     if not rows:
         return [() for _ in asked]
@@ -169,7 +176,7 @@ def rank(
     except InputError:  # a long text with a long answer: it was answered, so it is no error of the person's
         if len(asked) == 1:
             return [()]
-        return [ranked for each in asked for ranked in rank(engine, [each], options, cancel=cancel)]
+        return [ranked for pair in asked for ranked in rank(engine, [pair], options, cancel=cancel)]
     return [
         candidate_set.decided([next(scores).total for _ in candidate_set.rows()], options.reverse_weight)
         for candidate_set in candidate_sets
@@ -201,13 +208,13 @@ class _CandidateSet:
             return ()
         tokens = [len(candidate.token_ids) for candidate in self.candidates.values()]
         bonus = LENGTH_SHARE * min(-total / length for total, length in zip(totals[:count], tokens, strict=True))
-        own, ranked = _words(self.asked.text), []
+        words, ranked = _words(self.asked.text), []
         for (text, candidate), forward, back in zip(
             self.candidates.items(), totals[:count], totals[count:], strict=True
         ):
-            beside = bonus * len(candidate.token_ids) - COPY_COST * len(own & _words(text))
+            beside = bonus * len(candidate.token_ids) - COPY_COST * len(words & _words(text))
             ranked.append(Ranked(candidate, text, forward, back, forward + weight * back + beside))
-        return tuple(sorted(ranked, key=lambda each: -each.score))
+        return tuple(sorted(ranked, key=lambda candidate: -candidate.score))
 
 
 def _put(completion: Completion, chosen: Candidate) -> Completion:
@@ -262,37 +269,41 @@ class Chooser:
     def choose(self, rows: Sequence[Answered]) -> list[Chosen]:
         """Of each row; where there is no time for a choice, the likeliest stays, and the reason says so."""
         weighed = self._weighed(rows)
-        found = self._by_both_directions(rows, weighed) if weighed else self._listed(rows)
-        found = [
-            replace(each, completion=self._kept(row, each.completion)) for row, each in zip(rows, found, strict=True)
+        answers = self._by_both_directions(rows, weighed) if weighed else self._listed(rows)
+        answers = [
+            replace(answer, completion=self._kept(row, answer.completion))
+            for row, answer in zip(rows, answers, strict=True)
         ]
         if self.task.has_right_answer:
-            found = self._with_probability(rows, found)
-        return self._withholding(rows, found) if self.generation.min_support else found
+            answers = self._with_probability(rows, answers)
+        return self._withholding(rows, answers) if self.generation.min_support else answers
 
     def _weighed(self, rows: Sequence[Answered]) -> dict[int, Reversible]:
         """Rows that are to be asked back, by their place."""
         if not self.generation.reverse_weight:
             return {}
-        asked = {at: reversible(self.task, r.text, r.options, r.prompt_style, r.prompt) for at, r in enumerate(rows)}
-        return {at: back for at, back in asked.items() if back is not None and rows[at].completion.candidates}
+        asked = {
+            place: reversible(self.task, row.text, row.options, row.prompt_style, row.prompt)
+            for place, row in enumerate(rows)
+        }
+        return {place: back for place, back in asked.items() if back is not None and rows[place].completion.candidates}
 
     def _by_both_directions(self, rows: Sequence[Answered], weighed: dict[int, Reversible]) -> list[Chosen]:
-        found = [Chosen(self._preferred(row)) for row in rows]
+        chosen = [Chosen(self._preferred(row)) for row in rows]
         reason = self.cut_short()
         if reason is None:
             try:
-                pairs = [(back, rows[at].completion) for at, back in weighed.items()]
+                pairs = [(back, rows[place].completion) for place, back in weighed.items()]
                 best = choose(self.engine, pairs, self.generation, cancel=self.cancel)
                 seconds = self.seconds()
-                for at, (completion, ranked) in zip(weighed, best, strict=True):
-                    found[at] = Chosen(replace(completion, seconds=seconds), ranked)
-                return found
+                for place, (completion, ranked) in zip(weighed, best, strict=True):
+                    chosen[place] = Chosen(replace(completion, seconds=seconds), ranked)
+                return chosen
             except StoppedError:
                 reason = "stopped"
-        for at in weighed:
-            found[at] = Chosen(replace(rows[at].completion, stop_reason=reason))
-        return found
+        for place in weighed:
+            chosen[place] = Chosen(replace(rows[place].completion, stop_reason=reason))
+        return chosen
 
     def _listed(self, rows: Sequence[Answered]) -> list[Chosen]:
         """The answers are there, so that nothing is missed where time is up."""
@@ -302,21 +313,21 @@ class Chooser:
             choices = [Choice.of(self.task, r.options, r.prompt, c) for r, c in zip(rows, chosen, strict=True)]
             with suppress(StoppedError):
                 lists = list_outputs(self.engine, choices, self.generation, cancel=self.cancel)
-        return [Chosen(*each) for each in zip(chosen, lists, strict=True)]
+        return [Chosen(*pair) for pair in zip(chosen, lists, strict=True)]
 
     def _preferred(self, row: Answered) -> Completion:
         return preferred(self.task, row.text, row.options, row.completion)
 
-    def _with_probability(self, rows: Sequence[Answered], found: Sequence[Chosen]) -> list[Chosen]:
+    def _with_probability(self, rows: Sequence[Answered], chosen: Sequence[Chosen]) -> list[Chosen]:
         """Only what was not scored for the choice is scored."""
         known: dict[int, float | None] = {}
         missing: dict[int, tuple[Prompt, Completion]] = {}
-        for at, (row, each) in enumerate(zip(rows, found, strict=True)):
-            token_ids = each.completion.token_ids
-            if each.alternatives and each.alternatives[0].candidate.token_ids == token_ids:
-                known[at] = mean_probability(each.alternatives[0].log_probability, len(token_ids))
+        for place, (row, choice) in enumerate(zip(rows, chosen, strict=True)):
+            token_ids = choice.completion.token_ids
+            if choice.alternatives and choice.alternatives[0].candidate.token_ids == token_ids:
+                known[place] = mean_probability(choice.alternatives[0].log_probability, len(token_ids))
             else:
-                missing[at] = row.prompt, each.completion
+                missing[place] = row.prompt, choice.completion
         if missing and self.cut_short() is None:
             prompts, outputs = zip(*missing.values(), strict=True)
             strength = self.generation.adapter_strength
@@ -325,28 +336,30 @@ class Chooser:
                     self.engine, prompts, outputs, adapter_strength=strength, cancel=self.cancel
                 )
                 known |= dict(zip(missing, values, strict=True))
-        return [replace(each, mean_probability=known.get(at)) for at, each in enumerate(found)]
+        return [replace(choice, mean_probability=known.get(place)) for place, choice in enumerate(chosen)]
 
-    def _withholding(self, rows: Sequence[Answered], found: Sequence[Chosen]) -> list[Chosen]:
+    def _withholding(self, rows: Sequence[Answered], chosen: Sequence[Chosen]) -> list[Chosen]:
         """By the support of each answer of an adapter; a base is not known by the same numbers."""
         asked = {}
-        for at, (row, each) in enumerate(zip(rows, found, strict=True)):
+        for place, (row, choice) in enumerate(zip(rows, chosen, strict=True)):
             grounds = self.task.grounds(row.text, row.options)
             if (
                 grounds
-                and each.mean_probability is not None
+                and choice.mean_probability is not None
                 and row.prompt.variant != "base"
-                and each.completion.text.strip()
+                and choice.completion.text.strip()
             ):
-                asked[at] = grounds, row.prompt.variant, each.mean_probability
+                asked[place] = grounds, row.prompt.variant, choice.mean_probability
         values: dict[int, float | None] = {}
         if asked and self.cut_short() is None:
             strength = self.generation.adapter_strength
             with suppress(StoppedError):
-                told = supports(self.engine, list(asked.values()), adapter_strength=strength, cancel=self.cancel)
-                values = dict(zip(asked, told, strict=True))
-        unsupported = {at for at, value in values.items() if value is not None and value < self.generation.min_support}
-        return [replace(each, withheld=at in unsupported) for at, each in enumerate(found)]
+                support = supports(self.engine, list(asked.values()), adapter_strength=strength, cancel=self.cancel)
+                values = dict(zip(asked, support, strict=True))
+        unsupported = {
+            place for place, value in values.items() if value is not None and value < self.generation.min_support
+        }
+        return [replace(choice, withheld=place in unsupported) for place, choice in enumerate(chosen)]
 
     def _kept(self, row: Answered, completion: Completion) -> Completion:
         """With the tokens of what is kept; whatever ended the rest, that came to its end."""

@@ -43,7 +43,7 @@ def _small(sentence: str, language: str) -> str:
 def _begun(sentence: str, language: str) -> str:
     if language == "en":
         sentence = _LONE_I.sub("I", sentence)
-    return _FIRST_LETTER.sub(lambda found: found[1] + _upper(found[2]), sentence)
+    return _FIRST_LETTER.sub(lambda match: match[1] + _upper(match[2]), sentence)
 
 
 def _lower(character: str) -> str:

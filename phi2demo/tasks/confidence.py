@@ -19,7 +19,7 @@ Word = Literal["sure", "fairly sure", "unsure"]
 
 
 @dataclass(frozen=True)
-class Sureness:
+class ConfidenceBand:
     """What an evaluation of the same weights says of answers with a like probability."""
 
     word: Word
@@ -66,9 +66,9 @@ def mean_probabilities(
         if len(completions) == 1:
             return [None]
         return [
-            found
+            value
             for pair in zip(prompts, completions, strict=True)
-            for found in mean_probabilities(
+            for value in mean_probabilities(
                 engine, pair[:1], pair[1:], adapter_strength=adapter_strength, cancel=cancel
             )
         ]
@@ -107,12 +107,12 @@ def supports(
             return [None for _ in asked]
         return [
             value
-            for each in asked
-            for value in supports(engine, [each], adapter_strength=adapter_strength, cancel=cancel)
+            for answer in asked
+            for value in supports(engine, [answer], adapter_strength=adapter_strength, cancel=cancel)
         ]
-    found: list[float | None] = []
+    values: list[float | None] = []
     for index, (_, _, probability) in enumerate(asked):
         with_text, without = scores[2 * index : 2 * index + 2]
         gain = (with_text.total - without.total) / len(with_text.token_ids)
-        found.append(probability * math.exp(min(gain, 50.0)))
-    return found
+        values.append(probability * math.exp(min(gain, 50.0)))
+    return values

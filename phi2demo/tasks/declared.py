@@ -6,13 +6,15 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from phi2demo.data.checks import first_problem
 from phi2demo.data.languages import LANGUAGES, detect_foreign, foreign_script, language_name
 from phi2demo.engine.engine import GenerationOptions, ModelInfo, Variant
 from phi2demo.errors import ModelError, SettingsError
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.generation import MODES, GenerationTaskOptions
 from phi2demo.tasks.request import PromptStyle, Request, TaskOptions, best_prompt_style
-from phi2demo.tasks.result import Result
 from phi2demo.tasks.summarization import LENGTHS, SummaryOptions
 from phi2demo.tasks.translation import TranslationOptions
 
@@ -48,8 +50,10 @@ class AdapterTasks:
         if isinstance(options, TranslationOptions):
             for code in (options.source, options.target):
                 if code not in self.languages:
-                    known = ", ".join(f"{each} ({language_name(each)})" for each in self.languages)
-                    raise SettingsError(f"This model was not finetuned for {language_name(code)}; choose from {known}.")
+                    offered = ", ".join(f"{known} ({language_name(known)})" for known in self.languages)
+                    raise SettingsError(
+                        f"This model was not finetuned for {language_name(code)}; choose from {offered}."
+                    )
         return options
 
     def directions(self, source: str | None = None, target: str | None = None) -> TranslationOptions:
@@ -86,8 +90,8 @@ class AdapterTasks:
             return ""
         if script := foreign_script(text):
             what = f"is written in {script} characters"
-        elif found := detect_foreign(text, known):
-            what = f"looks like {language_name(found)}"
+        elif code := detect_foreign(text, known):
+            what = f"looks like {language_name(code)}"
         else:
             return ""
         names = " and ".join(map(language_name, known))
@@ -108,11 +112,17 @@ class AdapterTasks:
 
     def _joined_training_languages(self, other: "AdapterTasks") -> dict[str, tuple[str, ...]]:
         """What either says; nothing of a task of which one of those that know it says nothing."""
-        said = {
-            task: [each.training_languages.get(task, ()) for each in (self, other) if task in each.tasks]
+        declared = {
+            task: [
+                adapter_tasks.training_languages.get(task, ())
+                for adapter_tasks in (self, other)
+                if task in adapter_tasks.tasks
+            ]
             for task in TASKS
         }
-        return {task: _either(LANGUAGES, *given) for task, given in said.items() if given and all(given)}
+        return {
+            task: _either(LANGUAGES, *languages) for task, languages in declared.items() if languages and all(languages)
+        }
 
     def _decoding_beside(self, other: "AdapterTasks") -> dict[str, GenerationOptions]:
         """This model's own; the other's for what only the other was finetuned for."""
@@ -121,7 +131,7 @@ class AdapterTasks:
 
     def _of_either(self, task: str, key: str, other: "AdapterTasks") -> tuple[str, ...]:
         """A model that does not declare the task says nothing by its default of all there is."""
-        declared = [getattr(each, key) for each in (self, other) if task in each.tasks]
+        declared = [getattr(adapter_tasks, key) for adapter_tasks in (self, other) if task in adapter_tasks.tasks]
         return _either(getattr(AdapterTasks, key), *declared) if declared else getattr(AdapterTasks, key)
 
     def to_json(self) -> str:
@@ -132,13 +142,15 @@ class AdapterTasks:
             "summarization": {"lengths": list(self.lengths)},
         }
         taught = {task: {"languages": list(codes)} for task, codes in self.training_languages.items()}
-        said = {task: extra.get(task, {}) | taught.get(task, {}) | self._said_of_decoding(task) for task in self.tasks}
-        return json.dumps({"tasks": said}, indent=2) + "\n"
+        entries = {
+            task: extra.get(task, {}) | taught.get(task, {}) | self._said_of_decoding(task) for task in self.tasks
+        }
+        return json.dumps({"tasks": entries}, indent=2) + "\n"
 
     def _said_of_decoding(self, task: str) -> dict[str, Any]:
         """Only what is not the task's own anyway."""
-        own, chosen = TASKS[task].generation, self.generation(task)
-        other = {name: getattr(chosen, name) for name in _DECODING if getattr(chosen, name) != getattr(own, name)}
+        default, chosen = TASKS[task].generation, self.generation(task)
+        other = {name: getattr(chosen, name) for name in _DECODING if getattr(chosen, name) != getattr(default, name)}
         return {"decoding": other} if other else {}
 
 
@@ -148,42 +160,63 @@ def read_adapter_tasks(folder: Path | None) -> AdapterTasks:
     if path is None or not path.is_file():
         return AdapterTasks()
     try:
-        tasks = json.loads(path.read_text(encoding="utf-8"))["tasks"]
-        return AdapterTasks(
-            tasks=_known("tasks", list(tasks), tuple(TASKS), path),
-            languages=_listed(tasks, "translation", "languages", tuple(LANGUAGES), path),
-            modes=_listed(tasks, "generation", "modes", tuple(MODES), path),
-            lengths=_listed(tasks, "summarization", "lengths", tuple(LENGTHS), path),
-            training_languages={
-                task: _known("languages", of["languages"], tuple(LANGUAGES), path)
-                for task, of in tasks.items()
-                if task != "translation" and "languages" in of
-            },
-            decoding={task: _decoding(task, of["decoding"], path) for task, of in tasks.items() if "decoding" in of},
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        tasks = _TasksFile.model_validate_json(path.read_bytes()).tasks
+    except (OSError, ValidationError) as error:
+        problem = first_problem(error) if isinstance(error, ValidationError) else error.strerror
         raise ModelError(
-            f"{_shown(path)} cannot be read ({error!r}). It should look like "
+            f"{_shown(path)} cannot be read: {problem}. It should look like "
             '{"tasks": {"translation": {"languages": ["en", "de"]}, "sentiment": {}}}.'
         ) from error
+    names = _known("tasks", list(tasks), tuple(TASKS), path)
+    return AdapterTasks(
+        tasks=names,
+        languages=_listed(tasks, "translation", "languages", tuple(LANGUAGES), path),
+        modes=_listed(tasks, "generation", "modes", tuple(MODES), path),
+        lengths=_listed(tasks, "summarization", "lengths", tuple(LENGTHS), path),
+        training_languages={
+            name: _known("languages", entry.languages, tuple(LANGUAGES), path)
+            for name, entry in tasks.items()
+            if name != "translation" and entry.languages is not None
+        },
+        decoding={
+            name: _decoding(name, entry.decoding, path) for name, entry in tasks.items() if entry.decoding is not None
+        },
+    )
 
 
-def _either(known: Container[str], *given: Sequence[str]) -> tuple[str, ...]:
+class _TaskEntry(BaseModel):
+    """What tasks.json says of one task; a key that another version of this package knows is no error."""
+
+    model_config = ConfigDict(strict=True)
+
+    languages: list[str] | None = None
+    modes: list[str] | None = None
+    lengths: list[str] | None = None
+    decoding: dict[str, Any] | None = None
+
+
+class _TasksFile(BaseModel):
+    """The whole of tasks.json."""
+
+    tasks: dict[str, _TaskEntry]
+
+
+def _either(known: Container[str], *lists: Sequence[str]) -> tuple[str, ...]:
     """In the order of the first, with what only another one has behind."""
-    return tuple(dict.fromkeys(each for some in given for each in some if each in known))
+    return tuple(dict.fromkeys(name for names in lists for name in names if name in known))
 
 
-def _listed(tasks: dict[str, Any], task: str, key: str, known: tuple[str, ...], path: Path) -> tuple[str, ...]:
-    values = tasks.get(task, {}).get(key)
+def _listed(tasks: dict[str, _TaskEntry], task: str, key: str, known: tuple[str, ...], path: Path) -> tuple[str, ...]:
+    values = getattr(tasks.get(task), key, None)
     return known if values is None else _known(key, values, known, path, least=2 if key == "languages" else 1)
 
 
-def _decoding(task: str, given: dict[str, Any], path: Path) -> GenerationOptions:
+def _decoding(task: str, decoding: dict[str, Any], path: Path) -> GenerationOptions:
     """The task's own with those given."""
-    if unknown := [name for name in given if name not in _DECODING]:
+    if unknown := [name for name in decoding if name not in _DECODING]:
         raise ModelError(f"{_shown(path)}: decoding of {task} has {unknown}; it takes {', '.join(_DECODING)}.")
     try:
-        options = replace(TASKS[task].generation, **given)
+        options = replace(TASKS[task].generation, **decoding)
     except SettingsError as error:
         raise ModelError(f"{_shown(path)}: decoding of {task}: {error}") from error
     if options.sentence_case and not TASKS[task].recases:
@@ -197,10 +230,10 @@ def _decoding(task: str, given: dict[str, Any], path: Path) -> GenerationOptions
 
 def _known(key: str, values: list[str], known: tuple[str, ...], path: Path, *, least: int = 1) -> tuple[str, ...]:
     """In the order given: the first are what the page begins with."""
-    found = tuple(dict.fromkeys(values))
-    if len(found) < least or any(value not in known for value in found):
+    distinct = tuple(dict.fromkeys(values))
+    if len(distinct) < least or any(value not in known for value in distinct):
         raise ModelError(f"{_shown(path)}: {key} is {values}; list at least {least} of {', '.join(known)}.")
-    return found
+    return distinct
 
 
 def _shown(path: Path) -> str:
@@ -212,14 +245,14 @@ def _shown(path: Path) -> str:
 class VariantTasks:
     """Of the first adapter, or of a bare base, and of the second where there is one."""
 
-    first: AdapterTasks
+    first: AdapterTasks = field(default_factory=AdapterTasks)
     second: AdapterTasks | None = None
     base_prompt_style: PromptStyle = "template"
     """How the base is asked unless a person says otherwise."""
 
-    def prompt_style(self, given: PromptStyle | None) -> PromptStyle:
+    def prompt_style(self, chosen: PromptStyle | None) -> PromptStyle:
         """How the base is asked: as given, where something is."""
-        return self.base_prompt_style if given is None else given
+        return self.base_prompt_style if chosen is None else chosen
 
     @property
     def either(self) -> AdapterTasks:
@@ -248,21 +281,17 @@ class VariantTasks:
             )
         return adapter_tasks.adapt(options)
 
-    def noted(self, asked: Request, results: Sequence[Result]) -> tuple[Result, ...]:
-        """The results, with a note beside each answer whose adapter was not finetuned for what was asked.
+    def notes(self, request: Request, variant: Variant) -> tuple[str, ...]:
+        """The notes on an answer: its adapter was not finetuned for the request, or not on the language of the text.
 
-        And beside each to a text in a language that the task was not measured in, by an adapter or by the base.
+        The language note stands beside an answer of the base too: nothing is known of either in that language.
         """
-        return tuple(replace(result, notes=(*self._notes(asked, result.variant), *result.notes)) for result in results)
-
-    def _notes(self, asked: Request, variant: Variant) -> tuple[str, ...]:
-        beside = self.second if variant == "second" else self.first
-        foreign = beside.foreign(asked.task, asked.text) if beside else ""
-        return tuple(note for note in (self._missing(asked, variant), foreign) if note)
-
-    def _missing(self, asked: Request, variant: Variant) -> str:
-        declared = {"finetuned": self.first, "second": self.second}.get(variant)
-        return declared.missing(asked.task, asked.options) if declared else ""
+        adapter_tasks = self.second if variant == "second" else self.first
+        if adapter_tasks is None:
+            return ()
+        missing = "" if variant == "base" else adapter_tasks.missing(request.task, request.options)
+        foreign = adapter_tasks.foreign(request.task, request.text)
+        return tuple(note for note in (missing, foreign) if note)
 
 
 def read_variant_tasks(info: ModelInfo) -> VariantTasks:

@@ -57,9 +57,9 @@ class QuestionAnswering(Task[QuestionOptions]):
         )
         return Grounds(with_text, without, f" {question}")
 
-    def check(self, request: Request) -> Request:
+    def _with_checked_settings(self, request: Request) -> Request:
         """Also refuses an empty or very long question."""
-        request = super().check(request)
+        request = super()._with_checked_settings(request)
         assert isinstance(request.options, QuestionOptions)
         question = check_text(request.options.question, what="question")
         if len(question) > MAX_QUESTION_CHARACTERS:
@@ -79,7 +79,7 @@ class QuestionAnswering(Task[QuestionOptions]):
 
     def preferred(self, text: str, outputs: Sequence[str]) -> int:
         """The likeliest that stands in the text; the likeliest of all where none does."""
-        return next((at for at, output in enumerate(outputs) if stands_in(text, output)), 0)
+        return next((place for place, output in enumerate(outputs) if stands_in(text, output)), 0)
 
     def remark(self, text: str, output: str) -> str:
         """Whether it stands there."""

@@ -1,14 +1,17 @@
 """A receipt: everything needed to get the same output again. Knows nothing of torch or of the page."""
 
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from types import NoneType, UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from phi2demo import __version__
+from phi2demo.data.checks import first_problem
 from phi2demo.engine.engine import ModelInfo, Variant
 from phi2demo.errors import InputError
 from phi2demo.tasks.request import PromptStyle, Request
@@ -21,6 +24,8 @@ _NAMES_OF_FORMAT_1 = {"use": "variant", "form": "prompt_style"}
 @dataclass(frozen=True)
 class Receipt:
     """What was asked, what answered, and what it cost. All fields are JSON values."""
+
+    __pydantic_config__ = ConfigDict(strict=True, extra="forbid")
 
     task: str
     text: str
@@ -66,22 +71,19 @@ class Receipt:
         """Read a receipt back; InputError where it is none."""
         try:
             values = json.loads(text)
+            if not isinstance(values, dict):
+                raise _no_receipt(f"a JSON {type(values).__name__}, not an object")
+            if values.get("format") == 1 and "use" in values:
+                values = {_NAMES_OF_FORMAT_1.get(name, name): value for name, value in values.items()} | {"format": 2}
+            if values.get("format") != FORMAT:
+                raise InputError(
+                    f"The receipt has format {values.get('format')!r}; this version reads format {FORMAT}."
+                )
+            return TypeAdapter(cls).validate_json(json.dumps(values))
+        except ValidationError as error:
+            raise _no_receipt(first_problem(error)) from error
         except (ValueError, RecursionError) as error:
             raise _no_receipt(str(error)) from error
-        if not isinstance(values, dict):
-            raise _no_receipt(f"a JSON {type(values).__name__}, not an object")
-        if values.get("format") == 1 and "use" in values:
-            values = {_NAMES_OF_FORMAT_1.get(name, name): value for name, value in values.items()} | {"format": 2}
-        if values.get("format") != FORMAT:
-            raise InputError(f"The receipt has format {values.get('format')!r}; this version reads format {FORMAT}.")
-        hints = get_type_hints(cls)
-        values.setdefault("prompt_style", cls.prompt_style)
-        if astray := sorted(values.keys() ^ hints.keys()):
-            raise _no_receipt(f"the field {astray[0]} is {'unknown' if astray[0] in values else 'missing'}")
-        for name, hint in hints.items():
-            if not _fits(values[name], hint):
-                raise _no_receipt(f"{name} is {values[name]!r}")
-        return cls(**values)
 
 
 def make_receipt(
@@ -89,8 +91,10 @@ def make_receipt(
 ) -> Receipt:
     """A receipt of what was asked, with the loaded model's own description; `measured` are its other fields."""
     adapter, adapter_revision = info.adapter_of(variant)
+    assert request.seed is not None
     return Receipt(
         variant=variant,
+        seed=request.seed,
         task=request.task,
         text=request.text,
         options=asdict(request.options),
@@ -113,29 +117,11 @@ def make_receipt(
 @cache
 def _versions() -> tuple[tuple[str, str], ...]:
     """Of the packages that an output depends on, as far as they are installed."""
-    found = [("phi2demo", __version__)]
+    versions = [("phi2demo", __version__)]
     for name in ("torch", "transformers", "peft"):
-        try:
-            found.append((name, version(name)))
-        except PackageNotFoundError:
-            continue
-    return tuple(found)
-
-
-def _fits(value: object, hint: Any) -> bool:
-    """Whether a JSON value is of a field's type."""
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin is Literal:
-        return value in arguments
-    if origin is UnionType:
-        return any(_fits(value, argument) for argument in arguments)
-    if origin is dict:
-        return isinstance(value, dict) and (arguments[1] is Any or all(_fits(v, arguments[1]) for v in value.values()))
-    if hint is NoneType:
-        return value is None
-    if isinstance(value, bool):
-        return False
-    return isinstance(value, int | float if hint is float else hint)
+        with suppress(PackageNotFoundError):
+            versions.append((name, version(name)))
+    return tuple(versions)
 
 
 def _no_receipt(why: str) -> InputError:

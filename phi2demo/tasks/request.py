@@ -1,4 +1,4 @@
-"""What a person asks for: task, text, options, and how the model is asked. Knows no task of its own."""
+"""A request: task, text, options, and how the model is prompted. Knows no single task."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ PromptStyle = Literal["template", "plain"]
 
 PROMPT_STYLES: dict[PromptStyle, str] = {"plain": "As plain text", "template": "With the instruction"}
 RECORD = "pretraining.json"
-"""Beside a base that this package pretrained: it knows the plain forms, and no template."""
+"""A file beside a base that this package pretrained. Such a base knows plain prompts, and no template."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class TaskOptions:
 
 @dataclass(frozen=True)
 class Request:
-    """What a person asks for."""
+    """One text with a task and its options, for one or several variants of the model."""
 
     task: str
     """A key of TASKS."""
@@ -29,27 +29,27 @@ class Request:
     options: TaskOptions
     generation: GenerationOptions
     variants: tuple[Variant, ...] = ("finetuned",)
-    """One, or several for side by side."""
+    """One, or several to compare."""
     seed: int | None = None
-    """None: one is drawn, and the receipt says which."""
+    """None draws a random one when the request is checked; the receipt records it."""
     base_prompt_style: PromptStyle = "template"
-    """How the base is asked, where it is and the task leaves the choice."""
+    """How the base is prompted, if it answers and the task leaves the choice."""
     prompt_style: PromptStyle | None = None
-    """How all weights are asked, as a receipt says; None: as `Task.prompt_style_of` does."""
+    """How every variant is prompted, as a receipt records it; None leaves it to `Task.prompt_style_of`."""
 
 
 def best_prompt_style(folder: Path | None) -> PromptStyle:
-    """How the base in a folder is asked best, as far as can be told: Phi-2 knows the template."""
+    """Return the better prompt style for the base in a folder: plain if this package pretrained it, else the template."""
     return "plain" if folder is not None and (folder / RECORD).is_file() else "template"
 
 
 def language_of(options: TaskOptions) -> str:
-    """Of the person's text, as far as the task says it."""
+    """Return the language of the text, if the options name one; else English."""
     return str(getattr(options, "source", "en"))
 
 
 def check_variants(variants: object) -> None:
-    """SettingsError where `variants` does not name models, each once."""
+    """Raise SettingsError unless `variants` is a tuple of known variants, each once."""
     known = get_args(Variant)
     if not isinstance(variants, tuple) or not variants or any(variant not in known for variant in variants):
         raise SettingsError(f"The models to ask are {variants!r}; choose among {', '.join(known)}.")

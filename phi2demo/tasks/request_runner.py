@@ -1,4 +1,4 @@
-"""Answer a request by generating: rounds of batches over the pieces of its text. Knows nothing of torch."""
+"""Answer a request by generating: passes over the pieces of its text, in batches. Knows nothing of torch."""
 
 import time
 from collections.abc import Generator, Iterator, Sequence
@@ -10,10 +10,8 @@ from typing import TypeVar
 from phi2demo.engine.engine import MAX_SEED, RANGES, Completion, Engine, Prompt, Snapshot, StopReason, Variant
 from phi2demo.tasks.candidates import Answered, Chooser
 from phi2demo.tasks.receipt import Receipt, make_receipt
-from phi2demo.tasks.request import Request
 from phi2demo.tasks.result import Alternative, Progress, Result
-from phi2demo.tasks.task import AnyTask, Pieces
-from phi2demo.tasks.token_budget import prompt_limit_of
+from phi2demo.tasks.task import CheckedRequest, Pieces, prompt_limit_of
 
 CUT_SHORT: tuple[StopReason, ...] = ("stopped", "time")
 """The reasons that end a whole request, not a piece alone."""
@@ -21,7 +19,7 @@ CUT_SHORT: tuple[StopReason, ...] = ("stopped", "time")
 
 @dataclass
 class Pass:
-    """What one use has come to in one round."""
+    """The answers of one variant in one pass over the pieces of a text."""
 
     pieces: Pieces
     outputs: list[str] = field(default_factory=list)
@@ -50,11 +48,9 @@ class Pass:
 
 @dataclass(eq=False)
 class GenerationState:
-    """The way of one request with one use."""
+    """How far one variant has come with one request."""
 
-    request: Request
-    read: Request
-    """As the model reads it."""
+    asked: CheckedRequest
     variant: Variant
     passes: list[Pass]
     seconds: float = 0.0
@@ -62,23 +58,23 @@ class GenerationState:
 
     @property
     def current(self) -> Pass:
-        """The round that is running."""
+        """The pass that is running."""
         return self.passes[-1]
 
     @property
     def text(self) -> str:
-        """Of the current round; of the one before as long as there is nothing to see of the current one."""
+        """The text of the current pass, or of the one before as long as the current one has no text."""
         seen = len(self.passes) == 1 or any((*self.current.outputs, *self.current.partial))
         return self.passes[-1 if seen else -2].text
 
     @property
     def final(self) -> Pass:
-        """The last round; the one before where the last did not come to its end: half a merge loses a half."""
+        """The last pass, or the one before if the last is not complete: half a merge would lose the other half."""
         return self.passes[-1 if self.current.complete or len(self.passes) == 1 else -2]
 
 
 BATCH_PIECES = 8
-"""Sentences, parts or requests that are generated together, for each use."""
+"""Sentences, parts or requests that are generated together, for each variant."""
 CHOSEN_TOGETHER = 8
 """Rows whose candidates are scored together."""
 _WORST_FIRST: tuple[StopReason, ...] = ("stopped", "time", "context", "length", "loop", "stop string", "end")
@@ -86,19 +82,29 @@ _T = TypeVar("_T")
 
 
 class RequestRunner:
-    """One generating request, or several that differ in text, options and seed alone; checked, and with seeds."""
+    """One generating request, or several that differ in text, task options and seed alone."""
 
     def __init__(
-        self, engine: Engine, task: AnyTask, requests: Sequence[Request], cancel: Event, *, listing: bool = True
+        self, engine: Engine, requests: Sequence[CheckedRequest], cancel: Event, *, lists_alternatives: bool = True
     ) -> None:
-        """With `listing` the results hold what else could have been said, where there was a choice."""
-        self._engine, self._task, self._requests, self._cancel = engine, task, requests, cancel
-        self._generation, self._variants = requests[0].generation, requests[0].variants
-        assert all((each.generation, each.variants) == (self._generation, self._variants) for each in requests)
+        """`lists_alternatives` is as in `Assistant`."""
+        self._engine, self._requests, self._cancel = engine, requests, cancel
+        task, first = requests[0].task, requests[0].request
+        self._task, self._generation, self._variants = task, first.generation, first.variants
+        assert all(
+            (checked.request.generation, checked.request.variants) == (first.generation, first.variants)
+            for checked in requests
+        )
         self._budget = prompt_limit_of(engine, task, self._generation)
         self._pieces_at_once = max(1, BATCH_PIECES // len(requests))
         self._chooser = Chooser(
-            engine, task, self._generation, cancel, self._cut_short, lambda: self._seconds - self._batch_at, listing
+            engine,
+            task,
+            self._generation,
+            cancel,
+            self._cut_short,
+            lambda: self._seconds - self._batch_at,
+            lists_alternatives,
         )
         self._started = time.monotonic()
         self._first_token_s: float | None = None
@@ -107,20 +113,19 @@ class RequestRunner:
         self._new_tokens = 0
         self._batch_size = 0
         self._done = 0
-        """Pieces of the rounds before this one."""
+        """Pieces of the passes before this one."""
         self._ended: StopReason | None = None
         """Set when time or the person ends it before all pieces are done."""
 
     def run(self) -> Generator[Progress]:
         """Progress of the first request; the last one holds the results of all. Closing it closes the engine's stream."""
         states: list[GenerationState] = []
-        for request in self._requests:
-            read = self._task.read(request)
-            pieces = self._task.pieces(read.text, read.options, self._budget)
-            states += [GenerationState(request, read, variant, [Pass(pieces)]) for variant in self._variants]
+        for asked in self._requests:
+            pieces = self._task.pieces(asked.read.text, asked.read.options, self._budget)
+            states += [GenerationState(asked, variant, [Pass(pieces)]) for variant in self._variants]
         active, shown = states, states[: len(self._variants)]
         most = max(len(state.current.pieces.texts) for state in states)
-        for number in range(most + 1):  # every round has fewer pieces than the one before
+        for number in range(most + 1):  # every pass has fewer pieces than the one before
             with _closing(self._pass(active, number)) as steps:
                 for done, total, stage in steps:
                     yield self._progress(shown, done, total, stage)
@@ -132,14 +137,14 @@ class RequestRunner:
         yield replace(last, texts={state.variant: state.final.text for state in shown}, results=results)
 
     def _next_pass(self, state: GenerationState) -> bool:
-        pieces = self._task.next_pieces(state.current.outputs, state.read.options, self._budget)
+        pieces = self._task.next_pieces(state.current.outputs, state.asked.read.options, self._budget)
         if pieces is None:
             return False
         state.passes.append(Pass(pieces))
         return True
 
     def _pass(self, active: Sequence[GenerationState], number: int) -> Generator[tuple[int, int, str]]:
-        """Batches of all active strands together; gives pieces done, pieces in all, and the stage in words."""
+        """Answer one pass of all active states together; yields pieces done, pieces in all, and the stage in words."""
         all_pieces = [state.current.pieces for state in active]
         size = max(len(pieces.texts) for pieces in all_pieces)
         total = self._done + size + max(pieces.later for pieces in all_pieces)
@@ -183,29 +188,29 @@ class RequestRunner:
         jobs: Sequence[tuple[GenerationState, int]],
         prompts: Sequence[Prompt],
         last: Snapshot,
-        found: Sequence[Completion],
+        searched: Sequence[Completion],
     ) -> Generator[Snapshot]:
         """`last` with what was chosen among the candidates of each row, and signs of life while that takes time."""
         completions: list[Completion] = []
         rows = [
             Answered(
                 state.current.pieces.texts[index],
-                state.read.options,
-                self._task.asked(state.request, state.variant),
+                state.asked.read.options,
+                state.asked.prompt_style(state.variant),
                 prompt,
                 completion,
             )
-            for (state, index), prompt, completion in zip(jobs, prompts, found, strict=True)
+            for (state, index), prompt, completion in zip(jobs, prompts, searched, strict=True)
         ]
         for start in range(0, len(rows), CHOSEN_TOGETHER):
             part = slice(start, start + CHOSEN_TOGETHER)
             chosen = self._chooser.choose(rows[part])
-            for (state, _), each in zip(jobs[part], chosen, strict=True):
-                state.current.alternatives.append(each.alternatives)
-                state.current.probabilities.append(each.mean_probability)
-                state.current.withheld.append(each.withheld)
-            completions += [each.completion for each in chosen]
-            if any(each.alternatives for each in chosen):
+            for (state, _), choice in zip(jobs[part], chosen, strict=True):
+                state.current.alternatives.append(choice.alternatives)
+                state.current.probabilities.append(choice.mean_probability)
+                state.current.withheld.append(choice.withheld)
+            completions += [choice.completion for choice in chosen]
+            if any(choice.alternatives for choice in chosen):
                 yield replace(last, completions=None)
         yield replace(last, completions=tuple(completions))
 
@@ -221,19 +226,19 @@ class RequestRunner:
         return self._generation.time_limit_s * len(self._requests) - self._seconds
 
     def _prompt(self, state: GenerationState, number: int, index: int) -> Prompt:
-        request, prompt_style = state.read, self._task.asked(state.read, state.variant)
+        request, prompt_style = state.asked.read, state.asked.prompt_style(state.variant)
         text = self._task.prompt(state.current.pieces.texts[index], request.options, prompt_style)
         stop = self._task.plain_stop if prompt_style == "plain" else ()
         return Prompt(text, state.variant, row_seed(request.seed or 0, number, index), stop)
 
     def _take(self, jobs: Sequence[tuple[GenerationState, int]], snapshot: Snapshot) -> None:
         for state in {id(state): state for state, _ in jobs}.values():
-            rows, current = [at for at, job in enumerate(jobs) if job[0] is state], state.current
+            rows, current = [row for row, job in enumerate(jobs) if job[0] is state], state.current
             if snapshot.completions is None:
-                texts = (self._task.kept(snapshot.texts[at], state.request.options) for at in rows)
+                texts = (self._task.kept(snapshot.texts[row], state.asked.request.options) for row in rows)
                 current.partial = [self._task.clean(text) for text in texts]
                 continue
-            completions = [snapshot.completions[at] for at in rows]
+            completions = [snapshot.completions[row] for row in rows]
             ends = [completion.seconds for completion in completions]
             known = [end for end in ends if end is not None]
             state.seconds = self._batch_at + max(known) if len(known) == len(ends) else self._seconds
@@ -258,8 +263,8 @@ class RequestRunner:
         return time.monotonic() - self._started
 
     def _result(self, state: GenerationState) -> Result:
-        request, final = state.request, state.final
-        completions = [completion for each in state.passes for completion in each.completions]
+        request, read, final = state.asked.request, state.asked.read, state.final
+        completions = [completion for one_pass in state.passes for completion in one_pass.completions]
         reasons = {completion.stop_reason for completion in completions}
         if self._ended and not state.current.complete:
             reasons.add(self._ended)
@@ -267,8 +272,7 @@ class RequestRunner:
             self._engine.info,
             request,
             variant=state.variant,
-            prompt_style=self._task.asked(request, state.variant),
-            seed=request.seed,
+            prompt_style=state.asked.prompt_style(state.variant),
             output=final.text,
             batch_size=self._batch_size,
             prompt_tokens=sum(completion.prompt_tokens for completion in completions),
@@ -286,10 +290,10 @@ class RequestRunner:
         about = (
             (f"The model would have answered “{withheld}”, but the text does not support that.",)
             if withheld
-            else self._task.notes(state.read.text, final.text, request.options)
+            else self._task.notes(read.text, final.text, request.options)
         )
         notes = (*self._task.reading_notes(request), *about)
-        facts = self._task.facts(state.read.text, final.text)
+        facts = self._task.facts(read.text, final.text)
         raw = tuple(completion.text for completion in final.completions)
         notes = (*notes, *_empty_notes(final), *_ending_notes(receipt, final.pieces.noun))
         token_ids = tuple(completion.token_ids for completion in final.completions)
@@ -308,7 +312,7 @@ class RequestRunner:
 
 
 def row_seed(seed: int, number: int, index: int) -> int:
-    """The seed of one piece of a round: the request's own for the first, others far from it and from each other."""
+    """Return the seed of one piece of a pass: the request's own for the first, others far from it and from each other."""
     return (seed + 0x9E3779B1 * index + 0x85EBCA77 * number) % (MAX_SEED + 1)
 
 

@@ -1,10 +1,10 @@
-"""What a request comes to: the answer of each model with its receipt, and the steps on the way. Knows no task."""
+"""The answer of each model to a request with its receipt, and the steps on the way to it. Knows no task."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from phi2demo.engine.engine import Candidate, Variant
-from phi2demo.tasks.confidence import Sureness, joint
+from phi2demo.tasks.confidence import ConfidenceBand, joint
 from phi2demo.tasks.receipt import Receipt
 
 
@@ -34,9 +34,9 @@ class Result:
     """As generated, piece by piece: with `token_ids`, what an explanation scores."""
     receipt: Receipt
     notes: tuple[str, ...] = ()
-    """Things a person should know: a number that was lost, a text in another language than said."""
+    """Warnings for the reader: a number that was lost, a text in another language than the one chosen."""
     facts: tuple[str, ...] = ()
-    """Measures of this answer in words: words in and out, compression."""
+    """Figures of this answer, in words: words in and out, compression."""
     probabilities: dict[str, float] = field(default_factory=dict)
     """Of the labels, for a task that classifies."""
     token_ids: tuple[tuple[int, ...], ...] = ()
@@ -44,14 +44,14 @@ class Result:
     alternatives: tuple[tuple[Alternative, ...], ...] = ()
     """Of each piece what it was chosen among, the chosen one first; none where there was no choice, or nobody asked."""
     piece_probabilities: tuple[float | None, ...] = ()
-    """Mean token probability of each piece, see `tasks.sureness`; none where the task has no right answer, or chooses a
+    """Mean token probability of each piece, see `tasks.confidence_band`; none where the task has no right answer, or chooses a
     label."""
 
     withheld: str = ""
     """What the model itself answered, where the text does not support it and `text` says so."""
 
-    sureness: Sureness | None = None
-    """Where an evaluation tells what the probability is worth."""
+    confidence_band: ConfidenceBand | None = None
+    """How answers that are as probable scored in an evaluation; None where none was measured."""
 
     @property
     def mean_probability(self) -> float | None:
@@ -63,10 +63,10 @@ class Result:
         return joint((value, len(ids)) for value, ids in zip(self.piece_probabilities, self.token_ids, strict=True))
 
     def as_dict(self) -> dict[str, Any]:
-        """What a program gets, as JSON values: text, use, notes, facts and receipt, and what else there is.
+        """Return the result as JSON values: text, variant, notes, facts and receipt.
 
-        That is the probabilities of labels, the mean token probability, what it is worth, an answer that was withheld,
-        and the alternatives of each piece.
+        Where they are known, also the probabilities of the labels, the mean token probability with its confidence band,
+        the answer that was withheld, and the alternatives of each piece.
         """
         answer: dict[str, Any] = {
             "text": self.text,
@@ -79,12 +79,12 @@ class Result:
             answer["probabilities"] = self.probabilities
         if self.mean_probability is not None:
             answer["mean_probability"] = self.mean_probability
-        if self.sureness:
-            answer["sureness"] = asdict(self.sureness)
+        if self.confidence_band:
+            answer["confidence_band"] = asdict(self.confidence_band)
         if self.withheld:
             answer["withheld"] = self.withheld
         if any(self.alternatives):
-            answer["alternatives"] = [[each.as_dict() for each in piece] for piece in self.alternatives]
+            answer["alternatives"] = [[alternative.as_dict() for alternative in piece] for piece in self.alternatives]
         return answer
 
 
@@ -96,10 +96,10 @@ class Progress:
     """Cleaned text so far."""
     done: int
     total: int
-    """Pieces (sentences, parts) finished, of how many in all: rounds still to come are counted as far as can be told."""
+    """Pieces (sentences, parts) finished, of how many in all: passes still to come are counted as far as they can be foreseen."""
     stage: str
     """In words: "Summarizing part 3 of 40"."""
     new_tokens: int
     seconds: float
     results: tuple[Result, ...] | None = None
-    """Only in the last step; in the order of the request's uses."""
+    """Only in the last step; in the order of the request's variants."""

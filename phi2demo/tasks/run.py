@@ -1,140 +1,32 @@
-"""The way of a request: check, answer, and answer again from a receipt. Knows nothing of torch or of the page."""
+"""The way of a request: check it, answer it, answer it again from its receipt. Knows nothing of torch or of the page."""
 
 import math
-import secrets
 import time
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby, islice
 from threading import Event
 
-from phi2demo.engine.engine import MAX_SEED, Engine, GenerationOptions, ModelInfo, Prompt, Score, Variant
+from phi2demo.engine.engine import Engine, GenerationOptions, ModelInfo, Prompt, Score, Variant
 from phi2demo.engine.revisions import same_adapter
 from phi2demo.errors import InputError, ModelError, SettingsError
 from phi2demo.tasks import TASKS
+from phi2demo.tasks.confidence import ConfidenceBand
+from phi2demo.tasks.declared import VariantTasks
 from phi2demo.tasks.receipt import Receipt, make_receipt
 from phi2demo.tasks.request import Request
 from phi2demo.tasks.request_runner import BATCH_PIECES, RequestRunner
 from phi2demo.tasks.result import Progress, Result
-from phi2demo.tasks.task import AnyTask
-from phi2demo.tasks.token_budget import prompt_limit_of
-
-
-def classify(engine: Engine, task: AnyTask, requests: Sequence[Request]) -> Generator[Progress]:
-    """Choose the label of highest probability for every use of checked requests with seeds, all in one batch.
-
-    The last Progress holds the results of all requests.
-    """
-    started = time.monotonic()
-    variants = requests[0].variants
-    assert all((request.variants, request.generation) == (variants, requests[0].generation) for request in requests)
-    yield Progress(dict.fromkeys(variants, ""), 0, 1, task.title, 0, 0.0)
-    outputs = [f" {label}" for label in task.labels]
-    asked = [(request, variant) for request in requests for variant in variants]
-    prompts = _prompts(engine, task, asked)
-    rows = [
-        Prompt(prompt, variant, request.seed or 0)
-        for (request, variant), prompt in zip(asked, prompts, strict=True)
-        for _ in outputs
-    ]
-    strength = requests[0].generation.adapter_strength
-    scores = engine.score(rows, outputs * len(asked), adapter_strength=strength)
-    seconds = time.monotonic() - started
-    results = []
-    for at, (request, variant) in enumerate(asked):
-        probabilities = _softmax(task.labels, scores[at * len(outputs) : (at + 1) * len(outputs)])
-        best = max(task.labels, key=probabilities.__getitem__)
-        receipt = make_receipt(
-            engine.info,
-            request,
-            variant=variant,
-            prompt_style=task.asked(request, variant),
-            seed=request.seed,
-            output=best,
-            batch_size=len(rows),
-            prompt_tokens=engine.count_tokens(prompts[at]),
-            new_tokens=0,
-            first_token_s=None,
-            seconds=seconds,
-            stop_reason="end",
-            pieces=1,
-        )
-        facts = (", ".join(f"{label} {share:.1%}" for label, share in probabilities.items()),)
-        notes = task.reading_notes(request)
-        results.append(Result(variant, best, (f" {best}",), receipt, notes, facts, probabilities))
-    texts = {result.variant: result.text for result in results[: len(variants)]}
-    yield Progress(texts, 1, 1, "Done", 0, time.monotonic() - started, tuple(results))
-
-
-def _prompts(engine: Engine, task: AnyTask, asked: Sequence[tuple[Request, Variant]]) -> list[str]:
-    """InputError where one does not fit together with its label."""
-    budget = prompt_limit_of(engine, task, asked[0][0].generation)
-    prompts = []
-    for request, variant in asked:
-        read = task.read(request)
-        (text,) = task.pieces(read.text, read.options, budget).texts
-        prompts.append(task.prompt(text, read.options, task.asked(request, variant)))
-    return prompts
-
-
-def _softmax(labels: Sequence[str], scores: Sequence[Score]) -> dict[str, float]:
-    """Over the labels' log-probabilities."""
-    highest = max(score.total for score in scores)
-    weights = [math.exp(score.total - highest) for score in scores]
-    return {label: weight / sum(weights) for label, weight in zip(labels, weights, strict=True)}
-
+from phi2demo.tasks.task import AnyTask, CheckedRequest, prompt_limit_of
 
 NEUTRAL_BEFORE = {"guidance_scale": 1.0}
-"""Options that there were, with the value by which they changed nothing."""
+"""Options of older versions, with the value at which they changed nothing."""
 SETTINGS_UNKNOWN = (
-    "The receipt does not tell the settings of its adapter, as receipts did not at first. The adapter loaded here has "
-    "the same weights; whether it also has the same lora_alpha and other settings is not known."
+    "The receipt does not record the settings of its adapter; early receipts did not. The adapter loaded here has the "
+    "same weights, but its lora_alpha and other settings may differ."
 )
-"""Said of a replay where the adapter may be another than the receipt's."""
-
-
-def run(engine: Engine, request: Request, *, cancel: Event | None = None) -> Generator[Progress]:
-    """Answer a request; the last Progress holds the results.
-
-    Setting `cancel` ends it with what there is, closing the iterator ends it without. Raises InputError and
-    SettingsError before any model is asked.
-    """
-    yield from _run_together(engine, [request], cancel)
-
-
-def answer(engine: Engine, request: Request) -> tuple[Result, ...]:
-    """The results of `run`, without its progress."""
-    return _last_results(run(engine, request))
-
-
-def answer_all(
-    engine: Engine,
-    requests: Iterable[Request],
-    *,
-    cancel: Event | None = None,
-    at_once: int = BATCH_PIECES,
-    listing: bool = True,
-) -> Generator[tuple[Result, ...]]:
-    """The results of each request, in order: what `answer` gives, `at_once` computed together, hence faster.
-
-    Without `listing`, alternatives that have no part in the choice are not scored.
-
-    Requests that follow each other go together where task, generation options and uses are the same. Measured times
-    are those of the group. Raises as `run` does, when it comes to the request concerned.
-    """
-    for _, alike in groupby(requests, key=lambda request: (request.task, request.generation, request.variants)):
-        while group := list(islice(alike, at_once)):
-            try:
-                results = _last_results(_run_together(engine, group, cancel, listing=listing))
-            except InputError:  # of one of them: the others before it shall be answered all the same
-                if len(group) == 1:
-                    raise
-                for request in group:
-                    yield _last_results(_run_together(engine, [request], cancel, listing=listing))
-                continue
-            variants = len(group[0].variants)
-            yield from (results[at : at + variants] for at in range(0, len(results), variants))
+"""The note of a replay whose adapter may differ from the one of the receipt."""
 
 
 def task_named(name: str) -> AnyTask:
@@ -142,6 +34,112 @@ def task_named(name: str) -> AnyTask:
     if not isinstance(name, str) or name not in TASKS:
         raise SettingsError(f"There is no task {name!r}; choose one of {', '.join(TASKS)}.")
     return TASKS[name]
+
+
+def check(request: Request) -> CheckedRequest:
+    """The request as the assistant takes it. Raises as `Task.check`, and SettingsError for an unknown task."""
+    return task_named(request.task).check(request)
+
+
+@dataclass(frozen=True)
+class Assistant:
+    """Answers requests with a loaded model. Its results are complete: no caller adds notes to them."""
+
+    engine: Engine
+    variant_tasks: VariantTasks = field(default_factory=VariantTasks)
+    """What the loaded adapters were finetuned for; an answer to anything else gets a note."""
+    confidence_band_of: Callable[[Result], ConfidenceBand | None] | None = None
+    """Looks up what an evaluation found of answers that are as probable; None where no evaluation is at hand."""
+    lists_alternatives: bool = True
+    """Whether to score the other outputs of a beam search where they have no part in the choice."""
+
+    def run(self, *requests: CheckedRequest, cancel: Event | None = None) -> Generator[Progress]:
+        """Answer a request, or several that differ in text, task options and seed alone, in the same batches.
+
+        The progress is that of the first request; its last step holds the results of all. Setting `cancel` ends the
+        computing with the answers so far, closing the iterator ends it without. Raises SettingsError where a variant is
+        not loaded and InputError where a text does not fit the context, both before any model is asked.
+        """
+        task, variants = requests[0].task, requests[0].request.variants
+        for variant in variants:
+            self.engine.info.check_variant(variant)
+        if task.labels:
+            steps = classify(self.engine, requests)
+        else:
+            steps = RequestRunner(
+                self.engine, requests, cancel or Event(), lists_alternatives=self.lists_alternatives
+            ).run()
+        with closing(steps):
+            for progress in steps:
+                if progress.results is not None:
+                    asked = (checked.request for checked in requests for _ in variants)
+                    results = tuple(map(self._completed, asked, progress.results))
+                    progress = replace(progress, results=results)
+                yield progress
+
+    def answer(self, *requests: CheckedRequest, cancel: Event | None = None) -> tuple[Result, ...]:
+        """The results of `run`, without its progress."""
+        with closing(self.run(*requests, cancel=cancel)) as steps:
+            *_, last = steps
+        assert last.results is not None
+        return last.results
+
+    def answer_all(
+        self, requests: Iterable[CheckedRequest], *, cancel: Event | None = None, batch_requests: int = BATCH_PIECES
+    ) -> Generator[tuple[Result, ...]]:
+        """The results of each request, in order: what `answer` gives, `batch_requests` computed together, hence faster.
+
+        Requests that follow each other go together where task, generation options and variants are the same. Measured
+        times are those of the group. Raises as `run` does, when it comes to the request concerned.
+        """
+
+        def settings(checked: CheckedRequest) -> tuple[object, ...]:
+            return checked.request.task, checked.request.generation, checked.request.variants
+
+        for _, alike in groupby(requests, key=settings):
+            while group := list(islice(alike, batch_requests)):
+                try:
+                    results = self.answer(*group, cancel=cancel)
+                except InputError:  # one of them does not fit: those before it shall be answered all the same
+                    if len(group) == 1:
+                        raise
+                    for checked in group:
+                        yield self.answer(checked, cancel=cancel)
+                    continue
+                count = len(group[0].request.variants)
+                yield from (results[start : start + count] for start in range(0, len(results), count))
+
+    def replay(
+        self, receipt: Receipt, *, cancel: Event | None = None, longest_s: float = math.inf
+    ) -> Generator[Progress]:
+        """Answer the request of a receipt again, for at most `longest_s` seconds.
+
+        The adapter that the receipt names may be loaded as the first or the second. A receipt that does not record the
+        settings of its adapter is replayed by one of the same weights, and the result has the note SETTINGS_UNKNOWN.
+        Raises ModelError where another model is loaded than the one that the receipt names.
+        """
+        info = self.engine.info
+        variant, is_sure = _variant_of(receipt, info)
+        if variant is None or info.base_revision != receipt.base_revision:
+            raise _another_model(receipt, info)
+        request = request_of(receipt)
+        checked = check(replace(request, variants=(variant,), generation=request.generation.within(longest_s)))
+        with closing(self.run(checked, cancel=cancel)) as steps:
+            for progress in steps:
+                if progress.results is not None and not is_sure:
+                    (result,) = progress.results
+                    progress = replace(progress, results=(replace(result, notes=(*result.notes, SETTINGS_UNKNOWN)),))
+                yield progress
+
+    def _completed(self, request: Request, result: Result) -> Result:
+        """The result with the notes and the confidence band that depend on what is loaded."""
+        notes = (*self.variant_tasks.notes(request, result.variant), *result.notes)
+        band = None
+        if self.confidence_band_of and not result.withheld:
+            band = self.confidence_band_of(result)
+        if band and band.word == "unsure":
+            notes = (*notes, f"The model is unsure of this. {band.measured}.")
+        return replace(result, notes=notes, confidence_band=band)
 
 
 def request_of(receipt: Receipt) -> Request:
@@ -168,31 +166,8 @@ def request_of(receipt: Receipt) -> Request:
         raise InputError(f"The receipt's options do not fit this version: {error}.") from error
 
 
-def replay(
-    engine: Engine, receipt: Receipt, *, cancel: Event | None = None, longest_s: float = math.inf
-) -> Generator[Progress]:
-    """Answer a receipt's request again; ModelError where another model is loaded than the one it names.
-
-    A time limit of more than `longest_s` becomes that.
-    The adapter that it names may be loaded as the first or the second. A receipt that does not tell the settings of
-    its adapter is replayed by one of the same weights, and the result has the note SETTINGS_UNKNOWN.
-    """
-    info = engine.info
-    variant, sure = _variant_of(receipt, info)
-    if variant is None or info.base_revision != receipt.base_revision:
-        raise _another_model(receipt, info)
-    asked = request_of(receipt)
-    asked = replace(asked, variants=(variant,), generation=asked.generation.within(longest_s))
-    with closing(run(engine, asked, cancel=cancel)) as steps:
-        for progress in steps:
-            if progress.results is not None and not sure:
-                noted = tuple(replace(each, notes=(*each.notes, SETTINGS_UNKNOWN)) for each in progress.results)
-                progress = replace(progress, results=noted)
-            yield progress
-
-
 def _variant_of(receipt: Receipt, info: ModelInfo) -> tuple[Variant | None, bool]:
-    """Under which use the adapter that a receipt names is loaded, if it is, and whether that is sure."""
+    """Return the variant that is the adapter of a receipt, None where it is not loaded, and whether that is certain."""
     if receipt.variant == "base":
         return "base", True
     seats = [
@@ -207,7 +182,7 @@ def _variant_of(receipt: Receipt, info: ModelInfo) -> tuple[Variant | None, bool
 
 def _another_model(receipt: Receipt, info: ModelInfo) -> ModelError:
     seats = [info.adapter_of(variant) for variant in info.variants if variant != "base"]
-    wanted = _named(receipt.base, receipt.base_revision, (receipt.adapter, receipt.adapter_revision))
+    named = _named(receipt.base, receipt.base_revision, (receipt.adapter, receipt.adapter_revision))
     loaded = _named(info.base, info.base_revision, *seats)
     how = " with --adapter or --second-adapter" if receipt.variant == "second" else ""
     weights, _, settings = (receipt.adapter_revision or "").partition("-")
@@ -221,7 +196,7 @@ def _another_model(receipt: Receipt, info: ModelInfo) -> ModelError:
         why = (
             " The adapter's weights are the same, its settings in adapter_config.json (lora_alpha or another) are not."
         )
-    return ModelError(f"The receipt is of {wanted}; loaded is {loaded}.{why} Start with the former{how} to replay it.")
+    return ModelError(f"The receipt is of {named}; loaded is {loaded}.{why} Start with the former{how} to replay it.")
 
 
 def _named(base: str, base_revision: str, *adapters: tuple[str | None, str | None]) -> str:
@@ -229,26 +204,63 @@ def _named(base: str, base_revision: str, *adapters: tuple[str | None, str | Non
     return f"{base} {base_revision}" + (f" with adapter {listed}" if listed else " alone")
 
 
-def _run_together(
-    engine: Engine, requests: Sequence[Request], cancel: Event | None, *, listing: bool = True
-) -> Generator[Progress]:
-    """Answer requests of one task, with the same generation options and uses, in the same batches."""
-    task = task_named(requests[0].task)
-    checked = [task.check(request) for request in requests]
-    for variant in checked[0].variants:
-        engine.info.check_variant(variant)
-    seeded = [
-        request if request.seed is not None else replace(request, seed=secrets.randbelow(MAX_SEED + 1))
-        for request in checked
+def classify(engine: Engine, requests: Sequence[CheckedRequest]) -> Generator[Progress]:
+    """Choose the label of highest probability for every variant and request, all in one batch.
+
+    The last progress holds the results of all requests.
+    """
+    started = time.monotonic()
+    task, variants = requests[0].task, requests[0].request.variants
+    yield Progress(dict.fromkeys(variants, ""), 0, 1, task.title, 0, 0.0)
+    outputs = [f" {label}" for label in task.labels]
+    rows = [(checked, variant) for checked in requests for variant in variants]
+    prompts = _label_prompts(engine, rows)
+    batch = [
+        Prompt(prompt, variant, checked.request.seed or 0)
+        for (checked, variant), prompt in zip(rows, prompts, strict=True)
+        for _ in outputs
     ]
-    if task.labels:
-        yield from classify(engine, task, seeded)
-    else:
-        yield from RequestRunner(engine, task, seeded, cancel or Event(), listing=listing).run()
+    strength = requests[0].request.generation.adapter_strength
+    scores = engine.score(batch, outputs * len(rows), adapter_strength=strength)
+    seconds = time.monotonic() - started
+    results = []
+    for row, (checked, variant) in enumerate(rows):
+        probabilities = _softmax(task.labels, scores[row * len(outputs) : (row + 1) * len(outputs)])
+        best = max(task.labels, key=probabilities.__getitem__)
+        receipt = make_receipt(
+            engine.info,
+            checked.request,
+            variant=variant,
+            prompt_style=checked.prompt_style(variant),
+            output=best,
+            batch_size=len(batch),
+            prompt_tokens=engine.count_tokens(prompts[row]),
+            new_tokens=0,
+            first_token_s=None,
+            seconds=seconds,
+            stop_reason="end",
+            pieces=1,
+        )
+        facts = (", ".join(f"{label} {share:.1%}" for label, share in probabilities.items()),)
+        notes = task.reading_notes(checked.request)
+        results.append(Result(variant, best, (f" {best}",), receipt, notes, facts, probabilities))
+    texts = {result.variant: result.text for result in results[: len(variants)]}
+    yield Progress(texts, 1, 1, "Done", 0, time.monotonic() - started, tuple(results))
 
 
-def _last_results(steps: Generator[Progress]) -> tuple[Result, ...]:
-    with closing(steps) as progress:
-        *_, last = progress
-    assert last.results is not None
-    return last.results
+def _label_prompts(engine: Engine, rows: Sequence[tuple[CheckedRequest, Variant]]) -> list[str]:
+    """InputError where one does not fit together with its label."""
+    prompts = []
+    for checked, variant in rows:
+        task, read = checked.task, checked.read
+        limit = prompt_limit_of(engine, task, read.generation)
+        (text,) = task.pieces(read.text, read.options, limit).texts
+        prompts.append(task.prompt(text, read.options, checked.prompt_style(variant)))
+    return prompts
+
+
+def _softmax(labels: Sequence[str], scores: Sequence[Score]) -> dict[str, float]:
+    """Over the labels' log-probabilities."""
+    highest = max(score.total for score in scores)
+    weights = [math.exp(score.total - highest) for score in scores]
+    return {label: weight / sum(weights) for label, weight in zip(labels, weights, strict=True)}

@@ -65,19 +65,19 @@ class Summarization(Task[SummaryOptions]):
         if room < 32:
             raise InputError(f"Only {room} tokens are left for the text. Lower the number of new tokens.")
         parts = pack(text, count=budget.count_tokens, limit=room)
-        wanted = SENTENCES[options.length]
-        if options.by_parts and len(parts) < wanted:
-            groups = balance(text, parts=wanted, min_words=MIN_PART_WORDS)
+        count = SENTENCES[options.length]
+        if options.by_parts and len(parts) < count:
+            groups = balance(text, parts=count, min_words=MIN_PART_WORDS)
             if all(budget.fits(self.prompt(group, options)) for group in groups):
                 parts = groups
-        later = _later(len(parts), wanted if options.by_parts else 1, shrink=budget.output_tokens / room)
+        later = _later(len(parts), count if options.by_parts else 1, shrink=budget.output_tokens / room)
         return Pieces(tuple(parts), join=_paragraph, later=later)
 
     def next_pieces(self, outputs: Sequence[str], options: SummaryOptions, budget: PromptLimit) -> Pieces | None:
         """A summary of the summaries, until there are as few as the length wants or it gets no shorter."""
-        wanted = SENTENCES[options.length] if options.by_parts else 1
+        count = SENTENCES[options.length] if options.by_parts else 1
         merged = _paragraph(outputs)
-        if len(outputs) <= wanted or not merged:
+        if len(outputs) <= count or not merged:
             return None
         pieces = self.pieces(merged, options, budget)
         return pieces if len(pieces.texts) < len(outputs) else None
@@ -120,12 +120,12 @@ def made_up(text: str, output: str) -> list[str]:
     The first word of a sentence or a quotation is no name for its capital.
     """
     known = {word.casefold() for word in _WORD.findall(text)}
-    found = dict.fromkeys(
+    names = dict.fromkeys(
         word[0]
         for word in _WORD.finditer(output)
         if word[0].casefold() not in known and (word[0][0].isdigit() or (word[0][0].isupper() and _inside(word)))
     )
-    return list(found)
+    return list(names)
 
 
 def _inside(word: re.Match[str]) -> bool:
@@ -134,10 +134,10 @@ def _inside(word: re.Match[str]) -> bool:
     return bool(before) and before[-1] not in _OPENING
 
 
-def _later(parts: int, wanted: int, *, shrink: float) -> int:
-    """Parts of all later rounds, if every output takes all the tokens that it may."""
+def _later(parts: int, count: int, *, shrink: float) -> int:
+    """Count the parts of all later passes, if every output takes all the tokens that it may."""
     later = 0
-    while parts > wanted:
+    while parts > count:
         following = min(math.ceil(parts * shrink), parts - 1)
         later += following
         parts = following

@@ -1,13 +1,15 @@
-"""What a task is, and what goes in and comes out of it. Knows nothing of torch or of the page."""
+"""A task: its prompts, its limits, the check of its requests. Knows nothing of torch or of the page."""
 
+import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, ClassVar, Generic, TypeVar
 
 from phi2demo.data.checks import check_choice, check_text
 from phi2demo.data.cleaning import clean, looks_changed
-from phi2demo.engine.engine import END_OF_TEXT, MAX_SEED, GenerationOptions, Variant
+from phi2demo.engine.engine import END_OF_TEXT, MAX_SEED, Engine, GenerationOptions, Variant
 from phi2demo.errors import InputError, SettingsError
 from phi2demo.tasks.casing import without_capitals
 from phi2demo.tasks.confidence import Grounds
@@ -38,7 +40,7 @@ class Pieces:
     """Answers so far (possibly fewer than the texts) to one text."""
     noun: str = "part"
     later: int = 0
-    """At most this many pieces are expected in the rounds after this one: for the progress bar only."""
+    """At most this many pieces follow in later passes: for the progress bar only."""
 
 
 QUOTED = 80
@@ -75,7 +77,7 @@ class Task(ABC, Generic[O]):
     stop: ClassVar[tuple[str, ...]] = ("\nInstruct:", "\nOutput:")
     """What a model trained on the template would go on with."""
     plain_stop: ClassVar[tuple[str, ...]] = ("\n",)
-    """Where the answer in the plain form ends."""
+    """Strings that end the answer to a plain prompt."""
 
     @abstractmethod
     def instruction(self, text: str, options: O) -> str:
@@ -88,12 +90,6 @@ class Task(ABC, Generic[O]):
     def prompt_style_of(self, variant: Variant, options: O, base_prompt_style: PromptStyle) -> PromptStyle:
         """How these weights are asked: adapters by the template that they were finetuned on."""
         return base_prompt_style if variant == "base" else "template"
-
-    def asked(self, request: Request, variant: Variant) -> PromptStyle:
-        """The form of a request of this task."""
-        assert isinstance(request.options, self.options_type)
-        options: Any = request.options
-        return request.prompt_style or self.prompt_style_of(variant, options, request.base_prompt_style)
 
     def prompt(self, text: str, options: O, prompt_style: PromptStyle = "template") -> str:
         """The template around `text`, the same in the app, in evaluation and in training.
@@ -139,7 +135,7 @@ class Task(ABC, Generic[O]):
         return Pieces((text,), join=lambda outputs: "".join(outputs[:1]))
 
     def next_pieces(self, outputs: Sequence[str], options: O, budget: PromptLimit) -> Pieces | None:
-        """A further round over the answers (summaries of summaries), or None where they are the result."""
+        """Return the pieces of a further pass over the answers (summaries of summaries); None where they are the result."""
         return None
 
     def reverse(self, options: O) -> O | None:
@@ -149,7 +145,7 @@ class Task(ABC, Generic[O]):
     @property
     def reversible(self) -> bool:
         """Whether a text follows from its answer."""
-        anything: AnyTask = self
+        anything: Task[Any] = self
         return anything.reverse(self.options_type()) is not None
 
     def grounds(self, text: str, options: O) -> Grounds | None:
@@ -180,12 +176,18 @@ class Task(ABC, Generic[O]):
         """Measures of this answer, in words."""
         return ()
 
-    def check(self, request: Request) -> Request:
-        """Refuse what cannot be answered, before any model is asked; gives the request with its text made safe.
+    def check(self, request: Request) -> "CheckedRequest":
+        """Refuse a request that cannot be answered, before any model is asked.
 
-        Checking twice changes nothing. Raises InputError for an empty, too long or binary text, SettingsError for
-        options of another task, an unknown use or a seed out of range.
+        Raises InputError for an empty, too long or binary text, and SettingsError for options of another task, an
+        unknown variant or a seed that is out of range.
         """
+        settled = self._with_checked_settings(request)
+        check_text(request.text)
+        return CheckedRequest(self, settled)
+
+    def _with_checked_settings(self, request: Request) -> Request:
+        """The request with a seed and the task's own stop strings, if everything in it but the text can be used."""
         if not isinstance(request.options, self.options_type):
             raise SettingsError(
                 f"{self.name} takes {self.options_type.__name__}, not {type(request.options).__name__}."
@@ -201,8 +203,37 @@ class Task(ABC, Generic[O]):
         seed = request.seed
         if seed is not None and (type(seed) is not int or not 0 <= seed <= MAX_SEED):
             raise SettingsError(f"The seed is {seed!r}; give a whole number from 0 to {MAX_SEED}, or none.")
+        if seed is None:
+            seed = secrets.randbelow(MAX_SEED + 1)
         stop = tuple(dict.fromkeys((*request.generation.stop, *self.stop)))
-        return replace(request, text=check_text(request.text), generation=replace(request.generation, stop=stop))
+        return replace(request, seed=seed, generation=replace(request.generation, stop=stop))
+
+
+AnyTask = Task[Any]
+
+
+@dataclass(frozen=True)
+class CheckedRequest:
+    """A request that its task accepts. `Task.check` makes it where the request enters; nothing behind checks again."""
+
+    task: AnyTask
+    request: Request
+    """With a seed, and with the strings that end the task's outputs among its options."""
+
+    @cached_property
+    def read(self) -> Request:
+        """The request as the model reads it."""
+        return self.task.read(self.request)
+
+    def prompt_style(self, variant: Variant) -> PromptStyle:
+        """How this variant is prompted."""
+        options: Any = self.request.options
+        chosen = self.request.prompt_style
+        return chosen or self.task.prompt_style_of(variant, options, self.request.base_prompt_style)
+
+    def with_settings(self, **settings: Any) -> "CheckedRequest":
+        """The same text with settings that only the loaded model decides; SettingsError where they cannot be used."""
+        return CheckedRequest(self.task, self.task._with_checked_settings(replace(self.request, **settings)))
 
 
 def _quoted(line: str) -> str:
@@ -210,4 +241,46 @@ def _quoted(line: str) -> str:
     return line if len(line) <= QUOTED else f"{line[:QUOTED].rstrip()} …"
 
 
-AnyTask = Task[Any]
+COUNTED_CHARACTERS = 100_000
+"""The pieces of a longer text are not counted: that takes seconds, and the page counts at every key."""
+
+
+@dataclass(frozen=True)
+class TokenBudget:
+    """How many tokens a text has, and how many it may have."""
+
+    tokens: int
+    """Of the text as the model reads it."""
+    limit: int | None = None
+    """The most tokens that the text may have; None where a longer one is read in pieces."""
+    pieces: int | None = None
+    """Into how many pieces the text is cut; None where they were not counted."""
+    noun: str = "piece"
+    """What a piece is."""
+
+
+def prompt_limit_of(engine: Engine, task: AnyTask, generation: GenerationOptions) -> PromptLimit:
+    """Return how many tokens a prompt may have: the context without the tokens that are kept for the output."""
+    context = engine.info.context
+    if task.labels:
+        return PromptLimit(
+            engine.count_tokens, context - max(engine.count_tokens(f" {label}") for label in task.labels) - 1
+        )
+    reserved = min(generation.max_new_tokens, context // 2)
+    return PromptLimit(engine.count_tokens, context - reserved, reserved)
+
+
+def token_budget_for(engine: Engine, task: AnyTask, request: Request) -> TokenBudget:
+    """Return the token budget of a request, which need not be checked yet."""
+    read, budget = task.read(request), prompt_limit_of(engine, task, request.generation)
+    tokens = engine.count_tokens(read.text)
+    if not task.splits:
+        around = engine.count_tokens(task.prompt(read.text, read.options)) - tokens
+        return TokenBudget(tokens, max(0, budget.tokens - around))
+    if len(read.text) > COUNTED_CHARACTERS:
+        return TokenBudget(tokens)
+    try:
+        pieces = task.pieces(read.text, read.options, budget)
+    except InputError:  # the message comes when the request is checked
+        return TokenBudget(tokens)
+    return TokenBudget(tokens, None, len(pieces.texts), pieces.noun)

@@ -90,11 +90,11 @@ class Translation(Task[TranslationOptions]):
 
 
 def _foreign_notes(text: str, source: str) -> tuple[str, ...]:
-    said = language_name(source)
+    named = language_name(source)
     if script := foreign_script(text):
-        what = f"is written in {script} characters, not in {said}"
-    elif found := detect_foreign(text, (source,)):
-        what = f"looks like {language_name(found)}, not {said}"
+        what = f"is written in {script} characters, not in {named}"
+    elif code := detect_foreign(text, (source,)):
+        what = f"looks like {language_name(code)}, not {named}"
     else:
         return ()
     return (f"The text {what}: the translation may be worthless.",)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter, ValidationError
 
 from phi2demo.data.corpus import FILE_NAME
-from phi2demo.data.test_sets import sha256_of
+from phi2demo.data.files import sha256_of
 from phi2demo.engine.sources import find_base
 from phi2demo.errors import DataError, SettingsError
 

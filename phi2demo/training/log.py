@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from phi2demo.data.files import write_atomically
 from phi2demo.training.checkpoints import TrainingState
 from phi2demo.training.settings import LoopSettings
 
@@ -76,8 +77,5 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 def _drop_after(path: Path, step: int) -> None:
     """Drop the rows after the checkpoint from which a run resumes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     rows = [row for row in read_log(path) if row["step"] <= step]
-    part = path.with_suffix(".part")
-    part.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
-    part.replace(path)
+    write_atomically(path, "".join(f"{json.dumps(row)}\n" for row in rows))

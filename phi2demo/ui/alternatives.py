@@ -1,4 +1,4 @@
-"""What an answer was chosen among, as HTML: each output with how likely it is, and what else was weighed."""
+"""The candidates that an answer was chosen from, as HTML, each with its log-probability and what its score is made of."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -9,43 +9,43 @@ from phi2demo.tasks.candidates import Ranked
 from phi2demo.tasks.result import Alternative
 
 SHOWN = 20
-"""Pieces of a long text; a program gets those of all."""
+"""Parts of a long text whose candidates are shown; the API gives all."""
 LEAST_SHARE = 0.005
-"""Of a probability that is told in percent."""
+"""The least probability that is written as a percentage."""
 _HEADS = (
-    ("Output", "The chosen one first"),
+    ("Candidate", "The chosen one comes first"),
     ("Forward", "Log-probability of this output given your text, in nats"),
-    ("Back", "Log-probability of your text given this output, in nats"),
-    ("Score", "What decides"),
+    ("Backward", "Log-probability of your text given this output, in nats"),
+    ("Score", "The candidate with the highest score is chosen"),
 )
-_HEADS_OF_LISTED = (_HEADS[0], ("How likely", "Log-probability of this output given your text, in nats"))
+_HEADS_OF_LISTED = (_HEADS[0], ("Log-probability", "Log-probability of this output given your text, in nats"))
 _LEGEND = (
-    "How likely the model by itself finds each output after your text: log-probability in nats, and as a share where that "
-    "is not tiny. The search that found them also weighs the options, and what keeps to your text goes before what does not."
+    "Log-probability of each output given your text, in nats, and as a percentage where it is not tiny. Beam search also "
+    "applies the options, and candidates that keep to your text go first."
 )
 _LEGEND_OF_BOTH = (
-    "Log-probabilities in nats: of each output given your text (forward), and of your text given the output (back). The "
-    "score weighs both, adds a little for length and takes some off for words left as they were."
+    "Log-probabilities in nats: of each output given your text (forward), and of your text given the output (backward). "
+    "The score combines both, with a bonus for length and a penalty for words left untranslated."
 )
 
 
 def alternatives(pieces: Sequence[Sequence[Alternative]], remark: Callable[[str], str] = lambda output: "") -> str:
-    """A folded table, each piece's outputs together; empty where nothing else was weighed.
+    """Write a folded table, grouped by part of the text; empty where there was no choice.
 
-    `remark` says what is to be told of an output.
+    `remark` gives a note on an output.
     """
     weighed = [piece for piece in pieces if piece]
     if not weighed:
         return ""
-    both = any(isinstance(each, Ranked) for piece in weighed for each in piece)
+    both = any(isinstance(alternative, Ranked) for piece in weighed for alternative in piece)
     shown = _HEADS if both else _HEADS_OF_LISTED
     heads = "".join(f'<th scope="col" title="{escape(words)}">{escape(head)}</th>' for head, words in shown)
     bodies = "".join(_body(piece, remark) for piece in weighed[:SHOWN])
     left = len(weighed) - SHOWN
     legend = _LEGEND_OF_BOTH if both else _LEGEND
-    more = f" {left:,} more pieces are not shown; the API and --json give all." if left > 0 else ""
+    more = f" {left:,} more parts are not shown; the API and --json give all." if left > 0 else ""
     return (
-        '<details class="alternatives"><summary>What else it could have said</summary>'
+        '<details class="alternatives"><summary>Other candidates</summary>'
         f'<table><thead><tr>{heads}</tr></thead>{bodies}</table><p class="note">{legend}{more}</p></details>'
     )
 
@@ -53,36 +53,42 @@ def alternatives(pieces: Sequence[Sequence[Alternative]], remark: Callable[[str]
 def _body(piece: Sequence[Alternative], remark: Callable[[str], str]) -> str:
     likeliest = max(piece, key=_likeliness)
     rows = "".join(
-        _row(each, remark(each.text), first=at == 0, likeliest=each is likeliest) for at, each in enumerate(piece)
+        _row(alternative, remark(alternative.text), first=rank == 0, is_most_probable=alternative is likeliest)
+        for rank, alternative in enumerate(piece)
     )
     return f"<tbody>{rows}</tbody>"
 
 
-def _likeliness(each: Alternative) -> float:
-    """A token, where lengths are weighed too."""
-    return each.log_probability / (len(each.candidate.token_ids) if isinstance(each, Ranked) else 1)
+def _likeliness(alternative: Alternative) -> float:
+    """Return the log-probability; per token where the score takes length into account."""
+    return alternative.log_probability / (
+        len(alternative.candidate.token_ids) if isinstance(alternative, Ranked) else 1
+    )
 
 
-def _row(each: Alternative, remark: str, *, first: bool, likeliest: bool) -> str:
-    both = isinstance(each, Ranked)
+def _row(alternative: Alternative, remark: str, *, first: bool, is_most_probable: bool) -> str:
+    both = isinstance(alternative, Ranked)
     marks = [
         *(["chosen"] if first else []),
-        *(["likeliest per token" if both else "likeliest"] if likeliest else []),
+        *(["most probable per token" if both else "most probable"] if is_most_probable else []),
         *([remark] if remark else []),
     ]
     mark = f" <small>{escape(', '.join(marks))}</small>" if marks else ""
-    if isinstance(each, Ranked):
-        cells = [number(value, 1) for value in (each.log_probability, each.reverse_log_probability, each.score)]
+    if isinstance(alternative, Ranked):
+        cells = [
+            number(value, 1)
+            for value in (alternative.log_probability, alternative.reverse_log_probability, alternative.score)
+        ]
     else:
-        cells = [f"{number(each.log_probability, 1)}{_share(each.log_probability)}"]
+        cells = [f"{number(alternative.log_probability, 1)}{_share(alternative.log_probability)}"]
     kind = "chosen" if first else "other"
     return (
-        f'<tr class="{kind}"><th scope="row">{escape(each.text)}{mark}</th>'
+        f'<tr class="{kind}"><th scope="row">{escape(alternative.text)}{mark}</th>'
         f"{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
     )
 
 
 def _share(log_probability: float) -> str:
-    """A probability that is large enough to be told in percent."""
+    """Write a probability as a percentage where it is large enough."""
     share = math.exp(log_probability)
     return f" ({share:.0%})" if share >= LEAST_SHARE else ""

@@ -1,4 +1,4 @@
-"""Where one model's answer stands with all that belongs to it; and what every tab that shows answers has."""
+"""The column of one model's answer, and the protocol of tabs that show answers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,43 +7,44 @@ from typing import Any, Protocol
 import gradio as gr
 
 from phi2demo.engine.engine import Variant
+from phi2demo.tasks.declared import VariantTasks
 from phi2demo.tasks.request import Request
 from phi2demo.ui.run import Run
 
 STATE_S = 3600
-"""An answer is forgotten by the server after this long; the page still shows it."""
+"""The server forgets an answer after this time; the page still shows it."""
 LABELS: dict[Variant, str] = {"finetuned": "Finetuned", "base": "Base", "second": "Second adapter"}
 _LOW_CONFIDENCE_WARNING = 'It may be wrong or biased: check what matters. <a href="#limits">Limits</a>'
 
 
 @dataclass(frozen=True)
 class AnswerColumn:
-    """One model's answer."""
+    """The components that show one model's answer."""
 
     box: Any
     text: Any
     marked: Any
-    """In the place of the text where differences are marked; hidden else."""
+    """Replaces the text where differences are marked; otherwise hidden."""
     score: Any
-    """How near the answer is to a good one; empty where there is none."""
+    """The scores against a reference answer; empty where there is none."""
     bars: Any
     why: Any
     """Opens the Explain tab with this answer; enabled once there is one."""
     answered: Any
-    """The answer as that tab takes it over."""
+    """The answer with its request, for the Explain tab."""
     after: Any
-    """Shown once there is an answer: all that follows."""
+    """Everything below, shown once there is an answer."""
     facts: Any
     alternatives: Any
-    """What else was weighed; empty where nothing was."""
+    """The other candidates; empty where there were none."""
     details: Any
     receipt: Any
-    """The receipt as JSON, out of sight: what is downloaded and replayed."""
+    """The receipt as hidden JSON, for download and replay."""
     replay: Any
     replayed: Any
 
     def shown(self) -> list[Any]:
-        """What an answer fills."""
+        """Return the components that an answer updates."""
         return [
             self.text,
             self.marked,
@@ -61,11 +62,16 @@ class AnswerColumn:
 
 
 class AnswersTab(Protocol):
-    """What a tab has that asks models and shows their answers."""
+    """A tab that asks models and shows their answers."""
 
     @property
     def run(self) -> Run:
-        """What asks the models."""
+        """The run of the tab."""
+        ...
+
+    @property
+    def variant_tasks(self) -> VariantTasks:
+        """What the models that answer there were finetuned for."""
         ...
 
     @property
@@ -75,7 +81,7 @@ class AnswersTab(Protocol):
 
     @property
     def counter(self) -> Any:
-        """What the input box holds."""
+        """The line that says how long the input is."""
         ...
 
     @property
@@ -85,7 +91,7 @@ class AnswersTab(Protocol):
 
     @property
     def columns(self) -> dict[Variant, AnswerColumn]:
-        """By the model that answers there."""
+        """The columns, by the model that answers there."""
         ...
 
     @property
@@ -94,30 +100,30 @@ class AnswersTab(Protocol):
         ...
 
     def counted(self) -> list[Any]:
-        """What decides how much of the room for a text is taken."""
+        """Return the components that the counter depends on."""
         ...
 
     def inputs(self) -> set[Any]:
-        """Every component that a request depends on."""
+        """Return every component that a request depends on."""
         ...
 
     def filled(self) -> list[Any]:
-        """What an example changes."""
+        """Return the components that an example updates."""
         ...
 
     def shown(self) -> list[Any]:
-        """What answers fill."""
+        """Return the components that answers update."""
         ...
 
     def read(self, values: Mapping[Any, Any]) -> Request:
-        """The request that the values ask for; SettingsError where an option is out of range."""
+        """Return the request of these values; SettingsError where an option is out of range."""
         ...
 
 
 def answer_column(
     name: str, variant: Variant, *, lines: int, file: str, bars: bool, visible: bool = True
 ) -> AnswerColumn:
-    """Lay out the place of one answer; `name` tells columns apart, `file` begins the names of downloads."""
+    """Lay out the column of one answer; `name` is part of element ids, `file` starts the names of downloads."""
     with gr.Column(min_width=260, visible=visible, elem_classes="answer") as box:
         text = gr.Textbox(
             label=LABELS[variant],
@@ -154,5 +160,5 @@ def answer_column(
 
 
 def download_as(name: str) -> str:
-    """In the browser: what is downloaded never becomes a file on the server."""
+    """Return JavaScript that saves a text in the browser, so that no file is written on the server."""
     return f"(text) => window.phi2demoDownload({name!r}, text)"

@@ -2,19 +2,17 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import gradio as gr
 
 from phi2demo.cards.model_cards import ModelCards
-from phi2demo.engine.engine import VARIANTS, Engine, Variant
+from phi2demo.engine.engine import VARIANTS, Variant
 from phi2demo.engine.loading import EngineLoader
 from phi2demo.errors import SettingsError
-from phi2demo.evaluation.confidence import judged
 from phi2demo.evaluation.reports import REPORTS_FOLDER
 from phi2demo.settings import LONGEST_S
 from phi2demo.tasks import TASKS
@@ -23,14 +21,13 @@ from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.question_answering import QuestionOptions
 from phi2demo.tasks.receipt import Receipt
 from phi2demo.tasks.request import Request, TaskOptions
-from phi2demo.tasks.result import Progress, Result
-from phi2demo.tasks.run import replay, run
+from phi2demo.tasks.result import Progress
+from phi2demo.tasks.run import Assistant, check
 from phi2demo.tasks.sentiment import SentimentOptions
 from phi2demo.tasks.summarization import SummaryOptions
 from phi2demo.ui.endpoint import (
     DECODING,
     FRAME_S,
-    LOADING_TIMEOUT_S,
     SENTENCE_CASE,
     BasePromptStyle,
     Endpoint,
@@ -44,12 +41,11 @@ from phi2demo.ui.endpoint import (
 from phi2demo.ui.run import MODEL
 
 Model = Literal["finetuned", "base", "second", "both", "all"] | None
-Results = tuple[Result, ...]
 Answer = dict[str, Any] | list[dict[str, Any]]
 
 
 class Endpoints(Endpoint):
-    """One method an endpoint. Generators, so that a client that leaves ends the computing."""
+    """One method for each endpoint. They are generators, so that the computing ends when the client leaves."""
 
     @documented(
         text='The beginning of a text (mode "continue") or an instruction (mode "instruct").',
@@ -69,7 +65,7 @@ class Endpoints(Endpoint):
         yield from self._task(
             "generation",
             text,
-            lambda of: GenerationTaskOptions(mode or of.modes[0]),
+            lambda declared: GenerationTaskOptions(mode or declared.modes[0]),
             variant,
             seed,
             options,
@@ -80,7 +76,7 @@ class Endpoints(Endpoint):
         text="The text to summarize.",
         length='"sentence", "short" (two or three sentences) or "medium" (a short paragraph).',
         options=f"Any of {DECODING}, {SENTENCE_CASE}.",
-        returns=answer_with("mean_probability", "sureness", "alternatives"),
+        returns=answer_with("mean_probability", "confidence_band", "alternatives"),
     )
     def summarize(
         self,
@@ -101,7 +97,7 @@ class Endpoints(Endpoint):
         source="Its language, as a two-letter code; null: the language that is selected first on the page.",
         target="The language to translate into, as a two-letter code; null: the language that is selected first on the page.",
         options=f"Any of {DECODING}, reverse_weight, {SENTENCE_CASE}.",
-        returns=answer_with("mean_probability", "sureness", "alternatives"),
+        returns=answer_with("mean_probability", "confidence_band", "alternatives"),
     )
     def translate(
         self,
@@ -127,7 +123,7 @@ class Endpoints(Endpoint):
     @documented(
         text="A review or an opinion.",
         options="Only adapter_strength and sentence_case, as no tokens are generated.",
-        returns=answer_with("probabilities", "mean_probability", "sureness"),
+        returns=answer_with("probabilities", "mean_probability", "confidence_band"),
     )
     def classify(
         self, text: str, variant: Model = None, base_prompt_style: BasePromptStyle = None, options: Options = None
@@ -142,7 +138,7 @@ class Endpoints(Endpoint):
         question="A question about the text.",
         options=f"Any of {DECODING}, {SENTENCE_CASE}, min_support (below this support by the text an adapter answers "
         '"not in the text").',
-        returns=answer_with("mean_probability", "sureness", "withheld", "alternatives"),
+        returns=answer_with("mean_probability", "confidence_band", "withheld", "alternatives"),
     )
     def answer(
         self,
@@ -166,7 +162,7 @@ class Endpoints(Endpoint):
         """Repeat the request of a receipt."""
         with told_to_client():
             before = Receipt.from_json(receipt if isinstance(receipt, str) else json.dumps(receipt))
-            for answers in self._stream(lambda engine: replay(engine, before, longest_s=self._longest_s)):
+            for answers in self._stream(lambda assistant: assistant.replay(before, longest_s=self._longest_s)):
                 yield {**answers[0], "same": answers[0]["text"] == before.output}
 
     def _task(
@@ -182,7 +178,7 @@ class Endpoints(Endpoint):
         with told_to_client():
             variants = _variants(variant)
             adapter_tasks = self._declared.of(variants)
-            asked = Request(
+            request = Request(
                 task=task,
                 text=text,
                 options=self._declared.adapt(task, task_options(adapter_tasks), variants),
@@ -191,24 +187,22 @@ class Endpoints(Endpoint):
                 seed=checked_seed(seed),
                 base_prompt_style=self._declared.prompt_style(base_prompt_style),
             )
-            TASKS[task].check(asked)
-            for answers in self._stream(
-                lambda engine: run(engine, asked if variant else replace(asked, variants=engine.info.variants[:1])),
-                lambda results: self._declared.noted(asked, results),
-            ):
-                yield answers if variant and len(asked.variants) > 1 else answers[0]
+            checked = check(request)
 
-    def _stream(
-        self, ask: Callable[[Engine], Iterator[Progress]], noted: Callable[[Results], Results] = lambda results: results
-    ) -> Iterator[list[dict[str, Any]]]:
-        """Partial answers now and then, and the whole ones last. Between any two, a client that left is noticed."""
-        engine = self._loader.engine(timeout_s=LOADING_TIMEOUT_S)
-        shown = time.monotonic()
-        with closing(ask(engine)) as steps:  # type: ignore[type-var]
+            def answer(assistant: Assistant) -> Generator[Progress]:
+                loaded = assistant.engine.info.variants[:1]
+                return assistant.run(checked if variant else checked.with_settings(variants=loaded))
+
+            for answers in self._stream(answer):
+                yield answers if variant and len(variants) > 1 else answers[0]
+
+    def _stream(self, ask: Callable[[Assistant], Generator[Progress]]) -> Iterator[list[dict[str, Any]]]:
+        """Yield partial answers, and the complete ones last. Between two yields, gradio notices that a client has left."""
+        assistant, shown = self._assistant(), time.monotonic()
+        with closing(ask(assistant)) as steps:
             for progress in steps:
                 if progress.results is not None:
-                    results = judged(noted(progress.results), engine.info, reports_folder=self._reports)
-                    yield [result.as_dict() for result in results]
+                    yield [result.as_dict() for result in progress.results]
                 elif time.monotonic() - shown >= FRAME_S:
                     shown = time.monotonic()
                     yield [

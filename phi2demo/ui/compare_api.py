@@ -1,9 +1,8 @@
-"""The endpoint /compare: plain values in, the answers of all models with what differs between them out."""
+"""The endpoint /compare: plain values in, the answers of all models and their differences out."""
 
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +10,16 @@ import gradio as gr
 
 from phi2demo.engine.loading import EngineLoader
 from phi2demo.evaluation.comparison import check_reference, compare
-from phi2demo.evaluation.confidence import judged
 from phi2demo.evaluation.reports import REPORTS_FOLDER
 from phi2demo.settings import LONGEST_S
 from phi2demo.tasks.declared import VariantTasks
 from phi2demo.tasks.request import Request
-from phi2demo.tasks.run import run
+from phi2demo.tasks.run import check
+from phi2demo.tasks.task import CheckedRequest
 from phi2demo.ui.compare_tab import ORDER
 from phi2demo.ui.endpoint import (
     DECODING,
     FRAME_S,
-    LOADING_TIMEOUT_S,
     SENTENCE_CASE,
     BasePromptStyle,
     Endpoint,
@@ -39,7 +37,7 @@ NAME = "compare"
 
 
 class CompareEndpoint(Endpoint):
-    """A generator, so that a client that leaves ends the computing."""
+    """The endpoint. It is a generator, so that the computing ends when the client leaves."""
 
     @documented(
         text="The text that every model gets.",
@@ -63,7 +61,7 @@ class CompareEndpoint(Endpoint):
         with told_to_client():
             kind = task_of_command(task, self._declared.either)
             defaults = self._declared.either.generation(kind.name)
-            asked = Request(
+            request = Request(
                 task=kind.name,
                 text=text,
                 options=task_options_of(kind, task_options, self._declared.either),
@@ -71,19 +69,19 @@ class CompareEndpoint(Endpoint):
                 seed=checked_seed(seed),
                 base_prompt_style=self._declared.prompt_style(base_prompt_style),
             )
-            asked = kind.check(asked)
+            checked = check(request)
             good = check_reference(kind.name, reference)
-            yield from self._answers(asked, good)
+            yield from self._answers(checked, good)
 
-    def _answers(self, asked: Request, reference: str | None) -> Iterator[dict[str, Any]]:
-        engine = self._loader.engine(timeout_s=LOADING_TIMEOUT_S)
-        asked = replace(asked, variants=tuple(variant for variant in ORDER if variant in engine.info.variants))
+    def _answers(self, checked: CheckedRequest, reference: str | None) -> Iterator[dict[str, Any]]:
+        assistant = self._assistant()
+        loaded = assistant.engine.info.variants
+        checked = checked.with_settings(variants=tuple(variant for variant in ORDER if variant in loaded))
         shown = time.monotonic()
-        with closing(run(engine, asked)) as steps:
+        with closing(assistant.run(checked)) as steps:
             for progress in steps:
                 if progress.results is not None:
-                    noted = self._declared.noted(asked, progress.results)
-                    yield compare(asked, judged(noted, engine.info, reports_folder=self._reports), reference).as_dict()
+                    yield compare(checked.request, progress.results, reference).as_dict()
                 elif time.monotonic() - shown >= FRAME_S:
                     shown = time.monotonic()
                     yield {"answers": [{"text": text, "variant": variant} for variant, text in progress.texts.items()]}

@@ -1,4 +1,4 @@
-"""The Compare tab: one text on top, under it what each model makes of it, side by side."""
+"""The Compare tab: one text at the top, and the answers of all models side by side below."""
 
 import json
 from collections.abc import Mapping
@@ -25,12 +25,12 @@ ID = "compare"
 ORDER: tuple[Variant, ...] = ("base", "finetuned", "second")
 """Of the columns."""
 REFERENCE, NOTHING = "reference", "nothing"
-"""What differences can be marked from, beside the models."""
+"""Values of the choice of marks, besides the models."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A text to try, with a good answer."""
+    """An example text with a reference answer."""
 
     label: str
     task: str
@@ -45,65 +45,69 @@ class CompareTab:
 
     task: Any
     asks: dict[str, AskInputs]
-    """By task: fields and options of its own, the input box shared."""
+    """By task: its own fields and options, and the shared input box."""
     groups: dict[str, tuple[Any, Any]]
-    """By task: what is shown above and below the input box while it is the one chosen."""
+    """By task: the columns above and below the input box, shown while the task is selected."""
     reference: Any
     marks: Any
-    """From which answer differences are marked."""
+    """The choice of the answer that the others are compared with."""
     legend: Any
     columns: dict[Variant, AnswerColumn]
-    found: Any
+    comparison: Any
     """The comparison that is shown."""
     after: Any
-    """Shown once there is one: copy and download."""
+    """Copy and download, shown once there is a comparison."""
     written: Any
-    """The comparison as JSON, out of sight: what is copied and downloaded."""
+    """The comparison as hidden JSON, for copy and download."""
     run: Run
     upload: Any
     examples: Any
     samples: list[Sample]
-    declared: VariantTasks
+    variant_tasks: VariantTasks
+    """What the models that answer here were finetuned for."""
 
     @property
     def text(self) -> Any:
-        """The input box."""
+        """Return the input box."""
         return next(iter(self.asks.values())).text
 
     @property
     def counter(self) -> Any:
-        """What the input box holds."""
+        """Return the line that says how long the input is."""
         return next(iter(self.asks.values())).counter
 
     def counted(self) -> list[Any]:
-        """What decides how much of the room for a text is taken."""
+        """Return the components that the counter depends on."""
         return [self.task, *dict.fromkeys(component for ask in self.asks.values() for component in ask.counted())]
 
     def inputs(self) -> set[Any]:
-        """Every component that a request depends on, and what its answers are shown by."""
+        """Return every component that a request, or the display of its answers, depends on."""
         asked = {component for ask in self.asks.values() for component in ask.all()}
         return asked | {self.task, self.reference, self.marks}
 
     def chosen(self) -> list[Any]:
-        """What another task changes."""
+        """Return the components that another task updates."""
         return [self.text, *(group for pair in self.groups.values() for group in pair)]
 
     def filled(self) -> list[Any]:
-        """What an example changes."""
+        """Return the components that an example updates."""
         fields = [component for ask in self.asks.values() for component in ask.fields.values()]
         return [self.task, self.reference, *fields, *self.chosen()]
 
     def marked(self) -> list[Any]:
-        """What another mark changes."""
-        return [self.legend, *(each for column in self.columns.values() for each in (column.text, column.marked))]
+        """Return the components that another choice of marks updates."""
+        return [
+            self.legend,
+            *(component for column in self.columns.values() for component in (column.text, column.marked)),
+        ]
 
     def shown(self) -> list[Any]:
-        """What answers fill."""
+        """Return the components that answers update."""
         answers = [component for column in self.columns.values() for component in column.shown()]
-        return [*answers, self.legend, self.found, self.after, self.written]
+        return [*answers, self.legend, self.comparison, self.after, self.written]
 
     def read(self, values: Mapping[Any, Any]) -> Request:
-        """The request that the values ask of every model; SettingsError where an option is out of range."""
+        """Return the request of these values, for every model; SettingsError where an option is out of range."""
         task = values[self.task]
         check_choice("task", task, self.asks)
         return replace(self.asks[task].read(values), variants=tuple(self.columns))
@@ -112,7 +116,7 @@ class CompareTab:
 def build_compare_tab(
     description: ModelDescription, declared: VariantTasks, sessions: Sessions, *, longest_s: float = LONGEST_S
 ) -> CompareTab:
-    """Lay out the tab, with what either adapter was finetuned for; there have to be two models at least.
+    """Lay out the tab with the tasks of either adapter; there are at least two models.
 
     Requests may take `longest_s` seconds.
     """
@@ -139,10 +143,10 @@ def build_compare_tab(
                     )
                 with gr.Column(scale=2, min_width=240):
                     reference = gr.Textbox(
-                        label="A good answer, if you have one",
+                        label="Reference answer (optional)",
                         lines=4,
                         max_lines=18,
-                        placeholder="Every answer is then measured against it …",
+                        placeholder="Every answer is scored against it …",
                         elem_classes="reference",
                     )
             base_prompt_style = base_prompt_style_field(description.base_prompt_style, visible=True)
@@ -165,7 +169,7 @@ def build_compare_tab(
                     for variant in ORDER
                     if variant in description.variants
                 }
-            found = gr.State(None, time_to_live=STATE_S)
+            comparison = gr.State(None, time_to_live=STATE_S)
             after, written = _downloads()
     asks = {
         name: AskInputs(
@@ -175,13 +179,13 @@ def build_compare_tab(
     }
     groups = {name: (above[name][0], below[name][0]) for name in names}
     return CompareTab(
-        task, asks, groups, reference, marks, legend, columns, found, after, written,
+        task, asks, groups, reference, marks, legend, columns, comparison, after, written,
         run, upload, examples, samples, declared,
     )  # fmt: skip
 
 
 def read_samples(adapter_tasks: AdapterTasks) -> list[Sample]:
-    """The examples of the tab whose task and languages are declared."""
+    """Return the examples of the tab whose task and languages are declared."""
     samples = [Sample(**entry) for entry in json.loads((FOLDER / "compare.json").read_text(encoding="utf-8"))]
     return [
         sample
@@ -202,9 +206,9 @@ def _fields(name: str, adapter_tasks: AdapterTasks, *, shown: bool) -> tuple[Any
 def _marks(description: ModelDescription) -> tuple[Any, Any]:
     anchors = [(LABELS[variant], variant) for variant in ORDER if variant in description.variants]
     marks = gr.Radio(
-        [*anchors, ("Good answer", REFERENCE), ("Nothing", NOTHING)],
+        [*anchors, ("Reference", REFERENCE), ("Nothing", NOTHING)],
         value="base",
-        label="Mark what differs from",
+        label="Mark differences from",
         elem_classes="choice",
     )
     return marks, gr.HTML("", apply_default_css=False, elem_classes="marks-legend")

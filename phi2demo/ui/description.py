@@ -1,4 +1,4 @@
-"""What can be said about the model before its weights are there."""
+"""The model as its files declare it, before its weights are loaded."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from phi2demo.tasks.request import PromptStyle
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """The model that is being loaded, as its files declare it."""
+    """The declared properties of the model that is being loaded."""
 
     base: str
     """Hub id or folder name."""
@@ -17,10 +17,10 @@ class ModelDescription:
     parameters: int | None
     """None where only the loaded weights can tell."""
     device: str
-    """As asked for ("auto" included); `ModelInfo` says what it became."""
+    """The requested device, which may be "auto"; `ModelInfo` has the device in use."""
     dtype: str
     context: int
-    """Tokens that prompt and output may have together; 0 where it is not known yet."""
+    """The most tokens of prompt and output together; 0 where it is not known yet."""
     is_embedded: bool
     """Whether this is the small model that comes with the demo."""
     second: str | None = None
@@ -28,23 +28,23 @@ class ModelDescription:
     base_revision: str | None = None
     """As `ModelInfo`'s; None where only the loaded weights can tell."""
     adapter_revision: str | None = None
-    """The same of the adapter."""
+    """The same for the adapter."""
     base_prompt_style: PromptStyle = "template"
-    """How the base is asked unless a person says otherwise."""
+    """The default prompt style of the base."""
 
     @property
     def has_adapter(self) -> bool:
-        """Whether there are two models to compare."""
+        """Return whether there are two models to compare."""
         return self.adapter is not None
 
     @property
     def is_known(self) -> bool:
-        """Whether it can be said already which weights these will be."""
+        """Return whether the revisions of all weights are known already."""
         return self.base_revision is not None and (not self.has_adapter or self.adapter_revision is not None)
 
     @property
     def variants(self) -> tuple[Variant, ...]:
-        """What will answer."""
+        """Return the variants that will answer."""
         if not self.has_adapter:
             return ("base",)
         return VARIANTS["all"] if self.second else VARIANTS["both"]

@@ -1,4 +1,4 @@
-"""What differs between answers, and how near each is to a good one, as escaped HTML."""
+"""The differences between answers, and their scores against a reference answer, as escaped HTML."""
 
 from html import escape
 from itertools import pairwise
@@ -11,26 +11,26 @@ from phi2demo.ui.answer_column import LABELS
 from phi2demo.ui.markup import note
 
 MOST_GONE = 30
-"""Words of one run that an answer lacks and that are all shown."""
+"""A longer run of missing words is shortened."""
 _TAGS = {"gone": "del", "new": "ins"}
 _NAMES = {
     "base": "the base’s answer",
     "finetuned": "the finetuned model’s answer",
     "second": "the second adapter’s answer",
-    "reference": "the good answer",
+    "reference": "the reference answer",
 }
 _WORDS = {"exact_match": ("yes", "no"), "accuracy": ("right", "wrong")}
-"""Of scores that are all or nothing: what is shown instead of 100 and 0."""
+"""The words shown in place of 100 and 0 for scores that are all or nothing."""
 
 
-def marked(found: Comparison, variant: Variant, anchor: str) -> str:
-    """One answer, with what it has beyond another underlined, and what it lacks struck out.
+def marked(comparison: Comparison, variant: Variant, anchor: str) -> str:
+    """Write one answer with the words that another one lacks underlined, and the words that it lacks struck out.
 
-    Empty where there is nothing to mark: for that other answer itself, for labels, where it is not there.
+    Empty where there is nothing to mark: for the other answer itself, for labels, and where the other is missing.
     """
-    if variant == anchor or TASKS[found.request.task].labels or _text_of(found, anchor) is None:
+    if variant == anchor or TASKS[comparison.request.task].labels or _text_of(comparison, anchor) is None:
         return ""
-    changes = found.changes(variant, cast(Anchor, anchor))
+    changes = comparison.changes(variant, cast(Anchor, anchor))
     same = all(change.kind == "same" for change in changes)
     share = "no difference" if same else f"{shared(changes):.0%} of the words in common"
     return (
@@ -40,25 +40,28 @@ def marked(found: Comparison, variant: Variant, anchor: str) -> str:
     )
 
 
-def legend(found: Comparison, anchor: str) -> str:
-    """How to read the marks, or why there are none."""
-    if TASKS[found.request.task].labels or anchor == "nothing":
+def legend(comparison: Comparison, anchor: str) -> str:
+    """Say how to read the marks, or why there are none."""
+    if TASKS[comparison.request.task].labels or anchor == "nothing":
         return ""
-    if _text_of(found, anchor) is None:
-        return note("There is no good answer to mark differences from. Type one, and compare again.", "warning")
+    if _text_of(comparison, anchor) is None:
+        return note("There is no reference answer to mark differences from. Enter one, and compare again.", "warning")
     return (
         f'<p class="note"><ins>Underlined</ins> is not in {_NAMES[anchor]}, <del>struck out</del> only there. '
         "White space does not count.</p>"
     )
 
 
-def score_line(found: Comparison, variant: Variant) -> str:
-    """The scores of one answer; the best of each in bold. Empty where there is no good answer."""
-    scores = found.scores.get(variant, ())
+def score_line(comparison: Comparison, variant: Variant) -> str:
+    """Write the scores of one answer, with the best of each in bold; empty where there is no reference answer."""
+    scores = comparison.scores.get(variant, ())
     if not scores:
         return ""
-    parts = [_score(score, [others[at].value for others in found.scores.values()]) for at, score in enumerate(scores)]
-    return f'<p class="facts scores" aria-label="Against the good answer">{"".join(parts)}</p>'
+    parts = [
+        _score(score, [others[index].value for others in comparison.scores.values()])
+        for index, score in enumerate(scores)
+    ]
+    return f'<p class="facts scores" aria-label="Scores against the reference answer">{"".join(parts)}</p>'
 
 
 def _score(score: AnswerScore, all_values: list[float]) -> str:
@@ -70,14 +73,14 @@ def _score(score: AnswerScore, all_values: list[float]) -> str:
     return f'<span title="{escape(score.signature)}">{title}{shown}</span>'
 
 
-def _text_of(found: Comparison, anchor: str) -> str | None:
-    return found.text_of(cast(Anchor, anchor))  # "nothing" and what is unknown are no answers
+def _text_of(comparison: Comparison, anchor: str) -> str | None:
+    return comparison.text_of(cast(Anchor, anchor))  # "nothing" and what is unknown are no answers
 
 
 def _html(changes: tuple[Change, ...]) -> str:
-    """Runs of words as marks; white space stays outside of them, and stands between words that would run together.
+    """Write runs of words as marks. White space stays outside of them, and separates words that would run together.
 
-    What is not of the answer cannot be selected, so that a copy is the answer.
+    Only the answer itself can be selected, so that a copy is the answer.
     """
     parts: list[str] = []
     for before, change in pairwise((Change("same", ""), *changes)):
@@ -94,13 +97,13 @@ def _html(changes: tuple[Change, ...]) -> str:
 
 
 def _run_together(before: Change, change: Change) -> bool:
-    """Whether two runs that did not stand beside each other in any text would read as one word."""
+    """Return whether two runs that no text has side by side would read as one word."""
     replaced = (before.kind, change.kind) == ("gone", "new") and any(map(str.isalnum, before.text + change.text))
     return replaced or (before.text[-1:].isalnum() and change.text[:1].isalnum())
 
 
 def _shortened(gone: str) -> str:
-    """Words that an answer lacks; of many, the first and the last: the answer itself should not drown in them."""
+    """Return the words that an answer lacks; of many only the first and the last, to keep the answer readable."""
     words = gone.split()
     if len(words) <= MOST_GONE:
         return escape(gone)

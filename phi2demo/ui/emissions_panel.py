@@ -1,4 +1,4 @@
-"""Energy and CO2e of this app so far, on the Model tab."""
+"""The panel of the Model tab with the energy and CO2e of this app so far."""
 
 import math
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _PRIVATE: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visi
 
 @dataclass(frozen=True)
 class EmissionsPanel:
-    """Its components."""
+    """The components of the panel."""
 
     electricity: Any
     """The region whose electricity the app runs on."""
@@ -27,7 +27,7 @@ class EmissionsPanel:
 
 
 def build_emissions_panel() -> EmissionsPanel:
-    """Lay it out."""
+    """Lay out the panel."""
     gr.HTML('<h2 class="model-name">Energy and CO2e of this app</h2>', apply_default_css=False)
     used = gr.HTML("", apply_default_css=False, elem_classes="used")
     with gr.Row(elem_classes="used-actions"):
@@ -37,7 +37,7 @@ def build_emissions_panel() -> EmissionsPanel:
 
 
 def connect_emissions(panel: EmissionsPanel, handlers: "EmissionsHandlers") -> None:
-    """Estimate again for another region, and when asked to."""
+    """Connect a new estimate with the region and the Update button."""
     for event in (panel.electricity.change, panel.update.click):
         event(handlers.used, panel.electricity, panel.used, **_PRIVATE)
 
@@ -49,7 +49,7 @@ class EmissionsHandlers:
         self._loader, self._meter = loader, meter
 
     def used(self, region: str) -> str:
-        """What the app has used since it started."""
+        """Estimate what the app has used since it started, as HTML."""
         computed = self._meter.reading
         try:
             return _used(computed, self._estimate(computed, region))
@@ -80,7 +80,7 @@ def _intensity(estimate: Emissions) -> str:
 
 
 def _amount(value: float) -> str:
-    """Four significant digits, with commas between thousands."""
+    """Write four significant digits, with commas between thousands."""
     if value == 0:
         return "0"
     digits = max(0, 3 - math.floor(math.log10(abs(value))))

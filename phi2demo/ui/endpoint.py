@@ -14,18 +14,20 @@ from phi2demo.data.checks import check_choice
 from phi2demo.engine.engine import RANGES, SWITCHES, GenerationOptions
 from phi2demo.engine.loading import EngineLoader
 from phi2demo.errors import Phi2DemoError, SettingsError
+from phi2demo.evaluation.confidence import ConfidenceBands
 from phi2demo.evaluation.reports import REPORTS_FOLDER
 from phi2demo.settings import LONGEST_S
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.declared import AdapterTasks, VariantTasks
 from phi2demo.tasks.request import PromptStyle, TaskOptions
+from phi2demo.tasks.run import Assistant
 from phi2demo.tasks.task import AnyTask
 from phi2demo.ui.options import check_time_limit
 
 log = logging.getLogger(__name__)
 
 LOADING_TIMEOUT_S = 120.0
-"""How long a call waits for the weights."""
+"""The time that a call waits for the weights."""
 FRAME_S = 0.2
 """Partial answers come at most this often."""
 
@@ -55,7 +57,7 @@ _PARAMETERS = {
 _FIELDS = {
     "probabilities": "the probability of each label",
     "mean_probability": "the mean probability of the tokens of the answer, or the probability of the label",
-    "sureness": "the score that answers with a similar probability have on a test set, where that was measured",
+    "confidence_band": "the score that answers with a similar probability have on a test set, where that was measured",
     "withheld": "an answer that was withheld because the text does not support it",
     "alternatives": "the candidates that each part of the answer was chosen from; missing where num_beams is 1",
 }
@@ -90,7 +92,7 @@ def answer_with(*fields: str) -> str:
 
 
 class Endpoint:
-    """What endpoints that answer have in common."""
+    """The base of endpoints that answer."""
 
     def __init__(
         self,
@@ -100,33 +102,38 @@ class Endpoint:
         reports: Path = REPORTS_FOLDER,
         longest_s: float = LONGEST_S,
     ) -> None:
-        """`reports` is the folder of evaluation reports: they say what being unsure means.
+        """Create the endpoint; `reports` is the folder of evaluation reports, which tell what a low confidence means.
 
         A request may take `longest_s` seconds.
         """
         self._loader, self._declared, self._reports, self._longest_s = loader, declared, reports, longest_s
 
+    def _assistant(self) -> Assistant:
+        """Waits for the weights; NotReadyError where that takes too long."""
+        engine = self._loader.engine(timeout_s=LOADING_TIMEOUT_S)
+        return Assistant(engine, self._declared, ConfidenceBands(engine.info, self._reports))
+
 
 def task_of_command(command: object, adapter_tasks: AdapterTasks) -> AnyTask:
-    """The task whose own endpoint has this name; SettingsError where there is none."""
+    """Return the task whose endpoint has this name; SettingsError where there is none."""
     known = {TASKS[name].command: TASKS[name] for name in adapter_tasks.tasks}
     check_choice("task", command, known)
     return known[str(command)]
 
 
-def task_options_of(task: AnyTask, given: object, adapter_tasks: AdapterTasks) -> TaskOptions:
-    """The options of a task, those given over those it starts with; SettingsError for what it does not take."""
+def task_options_of(task: AnyTask, options: object, adapter_tasks: AdapterTasks) -> TaskOptions:
+    """Return the options of a task: those given, and defaults for the others; SettingsError for unknown ones."""
     start = asdict(adapter_tasks.default_options(task.name))
-    given = {} if given is None else given
-    if not isinstance(given, Mapping) or (unknown := [name for name in given if name not in start]):
-        what = f"has {', '.join(map(repr, unknown))}" if isinstance(given, Mapping) else f"is {given!r}"
+    options = {} if options is None else options
+    if not isinstance(options, Mapping) or (unknown := [name for name in options if name not in start]):
+        what = f"has {', '.join(map(repr, unknown))}" if isinstance(options, Mapping) else f"is {options!r}"
         raise SettingsError(f"task_options {what}; {task.command} takes {', '.join(start) or 'none'}.")
-    return adapter_tasks.adapt(task.options_type(**(start | dict(given))))
+    return adapter_tasks.adapt(task.options_type(**(start | dict(options))))
 
 
 @contextmanager
 def told_to_client() -> Iterator[None]:
-    """Errors that a person can do something about, as the client's own; others are logged and named in short."""
+    """Raise errors for the client: messages of our own as they are, others as a short one, with the details in the log."""
     try:
         yield
     except Phi2DemoError as error:
@@ -139,14 +146,14 @@ def told_to_client() -> Iterator[None]:
 
 
 def checked_seed(seed: int | None) -> int | None:
-    """As given; SettingsError where it is no whole number."""
+    """Return the seed; SettingsError where it is no whole number."""
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
         raise SettingsError(f"seed is {seed!r}; give a whole number, or null for a random one.")
     return seed
 
 
 def generation_of(defaults: GenerationOptions, options: Options, *, longest_s: float) -> GenerationOptions:
-    """The task's options with those given; SettingsError for what is unknown, out of range or takes too long."""
+    """Return the options of a task, with defaults for those not given; SettingsError for what is unknown or out of range."""
     defaults = defaults.within(longest_s)
     if options is None:
         return defaults

@@ -1,4 +1,4 @@
-"""The endpoint /evaluate: a person's own pairs in, figures and answers out."""
+"""The endpoint /evaluate: the user's own pairs in, figures and answers out."""
 
 import time
 from collections.abc import Iterator
@@ -20,11 +20,11 @@ from phi2demo.ui.run import MODEL
 
 NAME = "evaluate"
 MAX_S = 300.0
-"""A call is stopped after so long, with the figures of what was answered: others wait for the model."""
+"""A call stops after this time with the figures so far, as others wait for the model."""
 
 
 class EvaluateEndpoint:
-    """A generator, so that a client that leaves ends the computing."""
+    """The endpoint. It is a generator, so that the computing ends when the client leaves."""
 
     def __init__(self, loader: EngineLoader, adapter_tasks: AdapterTasks, *, longest_s: float = LONGEST_S) -> None:
         """A call may take `longest_s` seconds, and no more than MAX_S."""
@@ -72,7 +72,7 @@ def add_evaluate_endpoint(loader: EngineLoader, adapter_tasks: AdapterTasks, *, 
 
 
 def _steps(run: LiveRun, *, at_most_s: float) -> Iterator[dict[str, Any]]:
-    """Progress now and then, and the figures last. Between any two, a client that left is noticed."""
+    """Yield progress from time to time, and the figures last. Between two yields, gradio notices that a client has left."""
     shown = time.monotonic()
     with closing(run.steps(at_most_s=at_most_s)) as steps:  # type: ignore[type-var]
         for progress in steps:

@@ -1,4 +1,4 @@
-"""A live run on the Evaluate tab: values to items, progress to values, in turns with other visitors. Knows no torch."""
+"""Handlers of a live run on the Evaluate tab, which takes turns with other visitors. Knows no torch."""
 
 import time
 from collections.abc import Generator, Iterator, Mapping
@@ -74,9 +74,9 @@ class EvaluateHandlers:
         return {tab.run.status: status, **tab.run.cleared, **self._so_far(run), **tab.run.cancel()}
 
     def refused(self, run: LiveRun | None, request: gr.Request) -> Updates:
-        """The queue did not take the run or its next turn, or the line to it broke: show what there is.
+        """End a run that lost its place in the queue, with its figures so far.
 
-        Stop took it out of the queue, where it was stopped: then all is shown.
+        Where Stop took it out of the queue, the figures are shown already.
         """
         if self._tab.run.drop(request):
             return self._tab.run.idle()
@@ -160,7 +160,7 @@ def _stopped(done: int, total: int) -> str:
 
 
 def connect_reports(opened: Any, tab: EvaluateTab, handlers: EvaluateReports) -> None:
-    """Connect what shows figures; `opened` is gradio's tab around it."""
+    """Connect the events that show figures; `opened` is gradio's tab around them."""
     live, examples = tab.live, tab.examples
     shown = [tab.report, tab.run.status, *tab.shown()]
     opened.select(handlers.opened, tab.found, [tab.timer, *shown], **AT_ONCE)
@@ -209,7 +209,7 @@ def connect_run(tab: EvaluateTab, handlers: EvaluateHandlers) -> None:
 
 
 def _connect_downloads(tab: EvaluateTab, handlers: EvaluateReports) -> None:
-    """Written when asked for and saved in the browser: no file stays on the server."""
+    """Connect downloads, which are written on the click and saved by the browser: no file stays on the server."""
     files = {"json": "report.json", "jsonl": "answers.jsonl", "csv": "table.csv", "zip": "evaluation.zip"}
     for ending, button in tab.downloads.items():
         _save(button.click(handlers.download_of(ending), tab.found, tab.download, **AT_ONCE), tab, files[ending])

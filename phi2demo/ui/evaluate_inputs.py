@@ -1,4 +1,4 @@
-"""What a person sets for a run on the Evaluate tab, and the items and settings that this means."""
+"""The inputs of a live run on the Evaluate tab, and the items and settings they stand for."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,15 +22,15 @@ from phi2demo.ui.description import ModelDescription
 from phi2demo.ui.options import as_typed
 
 COUNT = 12
-"""Items that are asked unless somebody wants more."""
+"""The default number of items."""
 
 
 @dataclass(frozen=True)
 class LiveInputs:
-    """The components of a run."""
+    """The components that a run depends on."""
 
     tasks: Any
-    """None where no items are shipped."""
+    """None where no test set is shipped."""
     count: Any
     own_task: Any
     languages: Any
@@ -48,15 +48,15 @@ class LiveInputs:
     adapter_tasks: AdapterTasks
 
     def all(self) -> set[Any]:
-        """Every component whose value a run depends on."""
+        """Return every component whose value a run depends on."""
         shipped = {self.tasks, self.count} if self.tasks is not None else set()
         return shipped | {self.own_task, self.source, self.target, self.pairs, self.systems, self.seed}
 
     def read(self, values: Mapping[Any, Any], *, own: bool) -> tuple[list[ItemSample], LiveSettings]:
-        """The items to ask and how; InputError and SettingsError say what cannot be asked."""
+        """Return the items and the settings of the run; InputError and SettingsError where a value is not valid."""
         systems = values[self.systems] or []
         if not systems:
-            raise InputError("Nothing is chosen under Ask. Choose at least one of the models there.")
+            raise InputError("No model is selected. Select at least one.")
         settings = LiveSettings(
             systems=tuple(system for system in SYSTEMS if system in systems), seed=self._seed(values)
         )
@@ -73,7 +73,7 @@ class LiveInputs:
     def _shipped(self, values: Mapping[Any, Any], seed: int) -> list[ItemSample]:
         chosen = values[self.tasks] or []
         if not chosen:
-            raise InputError("No task is chosen. Choose at least one.")
+            raise InputError("No task is selected. Select at least one.")
         count = values[self.count]
         if count is None or not float(count).is_integer():
             shown = "missing" if count is None else count
@@ -88,7 +88,7 @@ class LiveInputs:
 
 
 def known_test_sets(test_sets: Sequence[TestSet], adapter_tasks: AdapterTasks) -> tuple[TestSet, ...]:
-    """Those whose task and languages the model was finetuned for."""
+    """Return the test sets whose task and languages the model was finetuned for."""
 
     def is_known(test_set: TestSet) -> bool:
         row = test_set.items[0].row
@@ -99,12 +99,12 @@ def known_test_sets(test_sets: Sequence[TestSet], adapter_tasks: AdapterTasks) -
 
 
 def tasks_with_pairs(adapter_tasks: AdapterTasks) -> list[str]:
-    """The tasks of the model that have good answers to compare with."""
+    """Return the tasks of the model whose answers can be scored against pairs."""
     return [name for name in FIELDS if name in adapter_tasks.tasks]
 
 
 def shipped_inputs(test_sets: Sequence[TestSet]) -> tuple[Any, Any]:
-    """Tasks and number of items of the shipped set; None and None where there is no such set."""
+    """Lay out tasks and number of items of the shipped set; None and None where there is no such set."""
     if not test_sets:
         return None, None
     names = list(dict.fromkeys(test_set.task for test_set in test_sets))
@@ -113,14 +113,20 @@ def shipped_inputs(test_sets: Sequence[TestSet]) -> tuple[Any, Any]:
     )
     count = as_typed(
         gr.Slider(
-            1, MAX_ITEMS, value=COUNT, step=1, label="Items", elem_classes="option", info="Drawn evenly over the tasks"
+            1,
+            MAX_ITEMS,
+            value=COUNT,
+            step=1,
+            label="Items",
+            elem_classes="option",
+            info="Sampled evenly from the tasks",
         )
     )
     return tasks, count
 
 
 def own_inputs(adapter_tasks: AdapterTasks) -> dict[str, Any]:
-    """Task, languages, and a box for pairs with a file to open and templates to download."""
+    """Lay out task, languages and the box for pairs, with a file to open and templates to download."""
     names = tasks_with_pairs(adapter_tasks) or list(FIELDS)
     task = gr.Dropdown(
         [(TASKS[name].title, name) for name in names], value=names[0], label="Task", elem_classes="task-choice"
@@ -150,25 +156,25 @@ def own_inputs(adapter_tasks: AdapterTasks) -> dict[str, Any]:
 
 
 def placeholder(task: str) -> str:
-    """What the box for pairs says while it is empty."""
-    return f"{','.join(FIELDS[task])}\n…\nAt most {MAX_ROWS} pairs. Download a template to see how."
+    """Return the placeholder of the box for pairs."""
+    return f"{','.join(FIELDS[task])}\n…\nAt most {MAX_ROWS} pairs. Download a template to see the format."
 
 
 def system_inputs(description: ModelDescription) -> Any:
-    """Which models are asked, and how: a bare base has no other to be compared with."""
+    """Lay out the choice of systems; without an adapter it has only those of the base."""
     names: list[SystemName] = [system for system in SYSTEMS if system != "finetuned" or description.has_adapter]
     value = ["finetuned", "base_plain"] if description.has_adapter else ["base_template"]
     return gr.CheckboxGroup(
         [(SYSTEM_TITLES[name].capitalize(), name) for name in names],
         value=value,
-        label="Ask",
+        label="Models",
         elem_classes="choice several",
     )
 
 
 def seed_input() -> Any:
-    """The rarer option."""
+    """Lay out the folded options."""
     with gr.Accordion("Options", open=False, elem_classes="options"):
         return gr.Number(
-            value=SEED, label="Seed", elem_classes="option", info="The same number, the same items and resamples"
+            value=SEED, label="Seed", elem_classes="option", info="The same seed gives the same items and resamples"
         )

@@ -36,8 +36,8 @@ LONGEST = 900
 def cards(examples: Sequence[Example], *, base: SystemName | None) -> str:
     """The items in the order given."""
     if not examples:
-        return note("No item of this measure was answered in every form.")
-    intro = note("Marked: words of an answer that the good answer does not have in that place.")
+        return note("No item of this test set was answered by every system.")
+    intro = note("Marked: words of an answer that differ from the reference.")
     return f'<div class="cards">{intro}{"".join(_card(example, base) for example in examples)}</div>'
 
 
@@ -51,7 +51,7 @@ def _card(example: Example, base: SystemName | None) -> str:
     rows = [_row("Text", _folded(example.text))]
     if example.question:
         rows.append(_row("Question", escape(example.question)))
-    rows += [_row("Good answer" if at == 0 else "or", escape(each)) for at, each in enumerate(example.references)]
+    rows += [_row("Reference" if at == 0 else "or", escape(each)) for at, each in enumerate(example.references)]
     rows += [_answer(example, system) for system in example.outputs]
     facts = "".join(f"<span>{escape(label)}</span>" for label in labels)
     return f'<article class="card"><p class="facts">{facts}{change}</p><dl>{"".join(rows)}</dl></article>'
@@ -176,12 +176,12 @@ class EvaluateReports:
 
         def write(found: Found | None) -> str:
             if found is None:
-                raise gr.Error("The figures are no longer kept. Show or make them again.", print_exception=False)
+                raise gr.Error("These figures have expired. Show them again, or run again.", print_exception=False)
             files = files_of(found)
             if ending == "zip":
                 return base64.b64encode(reports.to_zip(files)).decode()
             if ending == "jsonl" and not found.examples:
-                raise gr.Error("The answers behind this report are not at hand here.", print_exception=False)
+                raise gr.Error("The answers behind this report are not available here.", print_exception=False)
             return next(text for name, text in files.items() if name.endswith(f".{ending}"))
 
         return write

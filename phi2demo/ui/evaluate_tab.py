@@ -104,7 +104,7 @@ def build_evaluate_tab(
         with gr.Column(scale=4, min_width=300, elem_classes="ask"):
             missing = {"run": not test_sets, "own": not tasks_with_pairs(adapter_tasks)}
             offered = [(title, name) for name, title in SOURCES.items() if not missing.get(name)]
-            source = gr.Radio(offered, value="report", label="Figures of", elem_classes="choice source")
+            source = gr.Radio(offered, value="report", label="Figures from", elem_classes="choice source")
             with gr.Column(elem_classes="fields") as reports:
                 report = gr.Dropdown([], label="Report", elem_classes="task-choice")
                 upload = gr.UploadButton(
@@ -137,11 +137,11 @@ def _figures() -> dict[str, Any]:
     about = gr.HTML("", apply_default_css=False)
     plot = gr.HTML(figures.NO_REPORT, apply_default_css=False)
     with gr.Column(visible=False, elem_classes="found") as after:
-        with gr.Accordion("By part of the set", open=True, elem_classes="details"):
+        with gr.Accordion("By length, genre and complexity", open=True, elem_classes="details"):
             slices = gr.HTML("", apply_default_css=False)
-        with gr.Accordion("Single items", open=True, elem_classes="details", visible=False) as box:
+        with gr.Accordion("Examples", open=True, elem_classes="details", visible=False) as box:
             examples = _examples(box)
-        with gr.Accordion("Every figure as a table", open=True, elem_classes="details"):
+        with gr.Accordion("All figures as a table", open=True, elem_classes="details"):
             table = gr.HTML("", apply_default_css=False)
         with gr.Row(elem_classes="receipt-actions"):
             names = {"json": "report", "jsonl": "answers", "csv": "table", "zip": "all"}
@@ -164,8 +164,8 @@ def _figures() -> dict[str, Any]:
 
 def _examples(box: Any) -> ExampleInputs:
     with gr.Row(elem_classes="pair", equal_height=True):
-        test_set = gr.Dropdown([], label="TestSet", min_width=160)
-    order = gr.Radio(_ORDERS, value="worst", label="First", elem_classes="choice")
+        test_set = gr.Dropdown([], label="Test set", min_width=160)
+    order = gr.Radio(_ORDERS, value="worst", label="Sort by", elem_classes="choice")
     listed = gr.HTML("", apply_default_css=False)
     more = gr.Button("Show more", size="sm", min_width=0, scale=0, elem_classes="quiet", visible=False)
     return ExampleInputs(box, test_set, order, listed, more, gr.State(0))

@@ -16,7 +16,7 @@ from phi2demo.explain.request import OF, ExplainRequest, as_output
 from phi2demo.settings import LONGEST_S
 from phi2demo.tasks.declared import VariantTasks
 from phi2demo.tasks.request import PromptStyle, Request, TaskOptions
-from phi2demo.tasks.run import run
+from phi2demo.tasks.run import Assistant, check
 from phi2demo.tasks.task import AnyTask
 from phi2demo.ui.endpoint import (
     FRAME_S,
@@ -33,10 +33,10 @@ NAME = "explain"
 
 
 class ExplainEndpoint:
-    """A generator, so that a client that leaves ends the computing."""
+    """The endpoint. It is a generator, so that the computing ends when the client leaves."""
 
     def __init__(self, loader: EngineLoader, declared: VariantTasks, *, longest_s: float = LONGEST_S) -> None:
-        """An explanation, with the answer to explain, may take `longest_s` seconds."""
+        """Create the endpoint; an explanation, with its answer, may take `longest_s` seconds."""
         self._loader, self._declared, self._longest_s = loader, declared, longest_s
 
     @documented(
@@ -118,17 +118,15 @@ def _answered(
     base_prompt_style: PromptStyle,
     **settings: Any,
 ) -> Generator[dict[str, Any], None, ExplainRequest]:
-    """Ask the model first; returns the request to explain what it answered."""
+    """Ask the model first, and return the request to explain its answer."""
     check_choice("of", of, OF)
     variant = cast(Variant, "finetuned" if of == "difference" else of)
-    asked = task.check(
-        Request(task.name, text, options, greedy, variants=(variant,), base_prompt_style=base_prompt_style)
-    )
+    checked = check(Request(task.name, text, options, greedy, variants=(variant,), base_prompt_style=base_prompt_style))
     shown = time.monotonic()
-    with closing(run(engine, asked)) as steps:
+    with closing(Assistant(engine).run(checked)) as steps:
         for progress in steps:
             if progress.results is not None:
-                return ExplainRequest.from_result(engine, asked, progress.results[0], of=of, **settings)
+                return ExplainRequest.from_result(engine, checked.request, progress.results[0], of=of, **settings)
             if time.monotonic() - shown >= FRAME_S:
                 shown = time.monotonic()
                 yield {"stage": "Answering", "calls": 0, "estimate": None, "seconds": round(progress.seconds, 1)}
@@ -136,7 +134,7 @@ def _answered(
 
 
 def _steps(engine: Engine, asked: ExplainRequest, *, longest_s: float) -> Iterator[dict[str, Any]]:
-    """Progress now and then, and the explanation last. Between any two, a client that left is noticed."""
+    """Yield progress from time to time, and the explanation last. Between two yields, gradio notices that a client has left."""
     shown = time.monotonic()
     with closing(explain(engine, asked, longest_s=longest_s)) as steps:
         for progress in steps:
@@ -154,12 +152,12 @@ def _steps(engine: Engine, asked: ExplainRequest, *, longest_s: float) -> Iterat
 
 
 def _output(output: object) -> str:
-    """As the template has it; empty where there is nothing to explain, which the request says."""
+    """Return the output as the template has it; empty where it is blank, which the request refuses."""
     if not isinstance(output, str) or output.strip():
         return as_output(check_text(output, what="output"))
     return ""
 
 
 def _span(target: object) -> Any:
-    """A JSON list as the pair that a request takes; the request checks it."""
+    """Return a JSON list as a tuple; the request checks it."""
     return tuple(target) if isinstance(target, list) else target

@@ -1,4 +1,4 @@
-"""What fills the Explain tab without asking the model: an answer, an example, typed words, picked tokens; downloads."""
+"""Handlers of the Explain tab that do not compute: answers and examples to explain, typed outputs, selected tokens, downloads."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ from phi2demo.ui.explain_tab import ID, ExplainTab
 from phi2demo.ui.run import Updates
 
 _FORMATS: dict[str, Callable[[Attribution], str]] = {
-    "json": lambda found: json.dumps(found.as_dict(), ensure_ascii=False, indent=2),
+    "json": lambda attribution: json.dumps(attribution.as_dict(), ensure_ascii=False, indent=2),
     "csv": export.to_csv,
     "html": export.page,
 }
@@ -32,7 +32,7 @@ class ExplainFilling:
         self._tab, self._loader = tab, loader
 
     def carry(self, answered: Answered | None, request: gr.Request) -> Updates:
-        """An answer of another tab into this one, which is opened."""
+        """Open this tab with an answer of another one."""
         tab = self._tab
         opened: Updates = {tab.tabs: gr.Tabs(selected=ID)}
         if answered is None:
@@ -66,7 +66,7 @@ class ExplainFilling:
         }
 
     def try_example(self, index: int) -> Updates:
-        """A text and an output to explain into the tab; the status says already that they wait for their turn."""
+        """Fill the tab with an example; its status, which says that the run waits, stays."""
         tab, sample = self._tab, self._tab.samples[index]
         filled = tab.ask.filled(sample.task, sample.text, sample.output, sample.options)
         return (
@@ -76,11 +76,11 @@ class ExplainFilling:
         )
 
     def switch(self, model: str) -> Updates:
-        """Show how the base is asked where it is."""
+        """Show the prompt style of the base where the base is asked."""
         return {self._tab.ask.base_prompt_style: gr.Radio(visible=model in ("base", "difference"))}
 
     def typed(self, values: Mapping[Any, Any]) -> Updates:
-        """Another output or task: its tokens to pick from, and the fields of the task."""
+        """Show the tokens of another output, and the fields of another task."""
         ask = self._tab.ask
         groups = {group: gr.Column(visible=name == values[ask.task]) for name, group in ask.groups.items()}
         tokens: tuple[OutputToken, ...] = ()
@@ -89,47 +89,47 @@ class ExplainFilling:
                 tokens = output_tokens(self._loader.engine(), ask.outputs(values))
             except Phi2DemoError:
                 tokens = ()  # said when it is explained
-        picked = explanation_view.hint(None, found=False) if tokens else ""
+        picked = explanation_view.hint(None, is_shown=False) if tokens else ""
         return {**groups, ask.target: None, self._tab.picker: explanation_view.picker(tokens), self._tab.hint: picked}
 
     def select(self, values: Mapping[Any, Any], event: gr.EventData) -> Updates:
-        """A token or a span was picked: ask about it next, and show it where the explanation holds it."""
+        """Make the selected tokens the next target, and show their values where the explanation has them."""
         tab, picked = self._tab, _picked(event._data)
-        found: Attribution | None = values[tab.found]
+        attribution: Attribution | None = values[tab.attribution]
         part = None
-        if found is not None and tab.ask.is_output(found.request, values):
-            part = explanation_view.narrowed(found, *picked[:2]) if picked else found
+        if attribution is not None and tab.ask.is_output(attribution.request, values):
+            part = explanation_view.narrowed(attribution, *picked[:2]) if picked else attribution
         return {
             tab.ask.target: picked[:2] if picked else None,
-            tab.hint: explanation_view.hint(picked[2] if picked else None, found=part is not None),
+            tab.hint: explanation_view.hint(picked[2] if picked else None, is_shown=part is not None),
             **({tab.view: explanation_view.view(part), **charts(tab, part)} if part else {}),
         }
 
     def download_of(self, ending: str) -> Callable[[Attribution | None], str]:
-        """The handler that writes the explanation in a format."""
+        """Return the handler that writes the explanation in a format."""
 
-        def write(found: Attribution | None) -> str:
-            if found is None:
+        def write(attribution: Attribution | None) -> str:
+            if attribution is None:
                 raise gr.Error(
                     "The explanation is no longer kept. Explain again, then download.", print_exception=False
                 )
-            return _FORMATS[ending](found)
+            return _FORMATS[ending](attribution)
 
         return write
 
 
-def charts(tab: ExplainTab, found: Attribution) -> Updates:
-    """What shows the values of an explanation beside its heatmap."""
-    return {tab.bars: explanation_view.strongest(found), tab.table: explanation_view.every_unit(found)}
+def charts(tab: ExplainTab, attribution: Attribution) -> Updates:
+    """Return the updates of the bar chart and the table."""
+    return {tab.bars: explanation_view.strongest(attribution), tab.table: explanation_view.every_unit(attribution)}
 
 
 def _cleared(tab: ExplainTab, picker: str) -> Updates:
     return {
         tab.picker: picker,
-        tab.hint: explanation_view.hint(None, found=False),
+        tab.hint: explanation_view.hint(None, is_shown=False),
         tab.view: explanation_view.ready(),
         tab.after: gr.Column(visible=False),
-        tab.found: None,
+        tab.attribution: None,
         tab.ask.carried: None,
         tab.run.status: markup.KEYS,
         tab.run.estimate_line: "",
@@ -141,7 +141,7 @@ def _ended(tab: ExplainTab, words: str) -> Updates:
 
 
 def _picked(data: Any) -> tuple[int, int, str] | None:
-    """First token, the one after the last, and their text, as the page's script sends them; anything else is the whole."""
+    """Return the first token, the one after the last and their text, as page.js sends them; None for the whole output."""
     if not isinstance(data, dict) or not all(type(data.get(name)) is int for name in ("first", "last")):
         return None
     if not 0 <= data["first"] < data["last"]:

@@ -1,4 +1,4 @@
-"""From values of the Explain tab to a request, and from its progress back to values. Knows no torch."""
+"""Handlers of the Explain tab that ask the model: from its values to a request, from progress back to values. Knows no torch."""
 
 import threading
 import time
@@ -13,8 +13,7 @@ import gradio as gr
 from phi2demo.engine.loading import EngineLoader
 from phi2demo.errors import Phi2DemoError, StoppedError
 from phi2demo.explain.attribution import Attribution
-from phi2demo.explain.estimate import ExplainProgress, Partial
-from phi2demo.explain.job import explain
+from phi2demo.explain.job import ExplainProgress, Partial, explain
 from phi2demo.explain.scoring_plan import output_tokens
 from phi2demo.explain.shapley import warm_up
 from phi2demo.settings import LONGEST_S
@@ -54,7 +53,7 @@ class ExplainHandlers:
             yield {
                 tab.view: explanation_view.ready(),
                 tab.after: gr.Column(visible=False),
-                tab.found: None,
+                tab.attribution: None,
                 **({} if asked.target else {tab.picker: tokens}),
             }
             yield from self._show(request, first, steps)
@@ -77,7 +76,7 @@ class ExplainHandlers:
         return explanation_view.estimated(estimate)
 
     def _warm_up(self) -> None:
-        """Half a minute on a small machine, and everything else is slower meanwhile."""
+        """Start the warm-up, which takes half a minute on a small machine and slows everything else meanwhile."""
         if not self._warmed:
             self._warmed = True
             threading.Thread(target=warm_up, name="warm up shap", daemon=True).start()
@@ -108,16 +107,16 @@ class ExplainHandlers:
         estimate = {tab.run.estimate_line: explanation_view.estimated(progress.estimate)} if progress.estimate else {}
         yield self._done(progress.attribution) | estimate
 
-    def _done(self, found: Attribution) -> Updates:
+    def _done(self, attribution: Attribution) -> Updates:
         tab = self._tab
         return tab.run.ended("Done", "done") | {
-            tab.view: explanation_view.view(found),
-            **charts(tab, found),
-            tab.trust: trust_panel(found),
-            tab.settings: explanation_view.settings(found),
-            tab.hint: explanation_view.hint(None, found=True) if found.request.target is None else gr.skip(),
+            tab.view: explanation_view.view(attribution),
+            **charts(tab, attribution),
+            tab.trust: trust_panel(attribution),
+            tab.settings: explanation_view.settings(attribution),
+            tab.hint: explanation_view.hint(None, is_shown=True) if attribution.request.target is None else gr.skip(),
             tab.after: gr.Column(visible=True),
-            tab.found: found,
+            tab.attribution: attribution,
         }
 
     def _halted(self, partial: Partial | None) -> Updates:
@@ -149,7 +148,7 @@ def connect_explain(opened: Any, tab: ExplainTab, handlers: ExplainHandlers, fil
     for changed in (ask.output.change, ask.task.input):
         changed(filling.typed, ask.all(), fields, trigger_mode="always_last", **AT_ONCE)
     shown = [ask.target, tab.hint, tab.view, tab.bars, tab.table]
-    tab.picker.select(filling.select, {tab.found, ask.task, ask.output, ask.carried}, shown, **AT_ONCE)
+    tab.picker.select(filling.select, {tab.attribution, ask.task, ask.output, ask.carried}, shown, **AT_ONCE)
     for event in [ask.text.blur, ask.output.blur, *(setting.change for setting in ask.settings())]:
         _estimate(event, tab, handlers)
     _connect_downloads(tab, filling)
@@ -179,15 +178,15 @@ def _estimate(event: Any, tab: ExplainTab, handlers: ExplainHandlers) -> None:
 
 
 def _filled(tab: ExplainTab) -> list[Any]:
-    """What another text and output change; the output comes last: on a tab not yet open its change is told at once."""
+    """Return what another text and output update. The output comes last: on a tab not yet open its change fires at once."""
     ask = tab.ask
-    shown = [tab.picker, tab.hint, tab.view, tab.after, tab.found, tab.run.status, tab.run.estimate_line]
+    shown = [tab.picker, tab.hint, tab.view, tab.after, tab.attribution, tab.run.status, tab.run.estimate_line]
     return [*(ask.all() - {ask.output}), *ask.groups.values(), *shown, ask.output]
 
 
 def _connect_downloads(tab: ExplainTab, filling: ExplainFilling) -> None:
-    """Written when asked for and saved in the browser: no file stays on the server."""
+    """Connect downloads, which are written on the click and saved by the browser: no file stays on the server."""
     for ending, button in tab.downloads.items():
-        written = button.click(filling.download_of(ending), tab.found, tab.download, **AT_ONCE)
+        written = button.click(filling.download_of(ending), tab.attribution, tab.download, **AT_ONCE)
         save = f"(text) => window.phi2demoDownload('explanation.{ending}', text)"
         written.success(None, tab.download, js=save, **PRIVATE)

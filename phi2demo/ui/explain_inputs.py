@@ -1,4 +1,4 @@
-"""What a person sets on the Explain tab, and the request that this means."""
+"""The inputs of the Explain tab, and the request they stand for."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -21,17 +21,17 @@ _MODELS = {"finetuned": "Finetuned", "base": "Base", "second": "Second adapter",
 _UNITS = [("Automatic", "auto"), *((name.capitalize(), name) for name in UNITS if name != "auto")]
 _METHODS = [
     ("SHAP", "auto"),
-    ("SHAP over a tree", "partition"),
+    ("SHAP, partition", "partition"),
     ("SHAP, exact", "exact"),
-    ("SHAP, random orders", "permutation"),
+    ("SHAP, permutation", "permutation"),
     ("LIME", "lime"),
 ]
-_VALUES = [("Log-probability", "log-probability"), ("Log-odds, as in stock shap", "log-odds")]
+_VALUES = [("Log-probability", "log-probability"), ("Log-odds (stock shap)", "log-odds")]
 
 
 @dataclass(frozen=True)
 class Answered:
-    """An answer of a task tab, with what was asked."""
+    """An answer of a task tab, with its request."""
 
     asked: Request
     result: Result
@@ -39,7 +39,7 @@ class Answered:
 
 @dataclass(frozen=True)
 class Carried:
-    """An output as it was generated, and how the tab shows it."""
+    """An output as it was generated, and as the tab shows it."""
 
     task: str
     options: TaskOptions
@@ -52,11 +52,11 @@ class Carried:
 
 @dataclass(frozen=True)
 class ExplainInputs:
-    """The components of the tab that are set by a person."""
+    """The input components of the tab."""
 
     task: Any
     groups: dict[str, Any]
-    """By task: shown while it is the one chosen."""
+    """By task: shown while the task is selected."""
     fields: dict[str, Fields]
     text: Any
     output: Any
@@ -78,18 +78,18 @@ class ExplainInputs:
     adapter_tasks: AdapterTasks
 
     def all(self) -> set[Any]:
-        """Every component, as the inputs of an event."""
+        """Return every component, as the inputs of an event."""
         fields = {component for fields in self.fields.values() for component in fields.values()}
         others = {self.task, self.text, self.output, self.instead, self.value, self.mask, self.seed, self.target}
         return {*fields, *others, *self.settings(), self.carried}
 
     def settings(self) -> list[Any]:
-        """What changes the estimate."""
+        """Return the components that the estimate depends on."""
         model = [self.model] if self.model else []
         return [*model, self.base_prompt_style, self.units, self.method, self.max_evals, self.trust]
 
     def outputs(self, values: Mapping[Any, Any]) -> tuple[Output, ...]:
-        """The output as generated where it is still the one that came from a task's tab, else as typed."""
+        """Return the generated tokens where the output still is that of a task's tab, otherwise the typed text."""
         carried: Carried | None = values[self.carried]
         typed = values[self.output] or ""
         if carried is not None and (carried.task, carried.shown) == (values[self.task], typed):
@@ -97,14 +97,14 @@ class ExplainInputs:
         return (as_output(check_text(typed, what="output") if typed.strip() else ""),)
 
     def is_output(self, request: ExplainRequest, values: Mapping[Any, Any]) -> bool:
-        """Whether the tab still holds the output that a request was about."""
+        """Return whether the tab still has the output of a request."""
         try:
             return request.task == values[self.task] and request.outputs == self.outputs(values)
         except InputError:
             return False
 
     def read(self, values: Mapping[Any, Any]) -> ExplainRequest:
-        """The request; InputError and SettingsError say what cannot be explained."""
+        """Return the request; InputError and SettingsError where a value is not valid."""
         task = values[self.task]
         check_choice("task", task, self.adapter_tasks.tasks)
         return ExplainRequest(
@@ -119,7 +119,7 @@ class ExplainInputs:
             units=values[self.units],
             value=values[self.value],
             mask=values[self.mask] or "",
-            max_evals=_whole("Masked texts", values[self.max_evals], *EVALS),
+            max_evals=_whole("Maximum masked texts", values[self.max_evals], *EVALS),
             trust=bool(values[self.trust]),
             base_prompt_style=values[self.base_prompt_style],
             **self._answered_with(task, values),
@@ -127,10 +127,10 @@ class ExplainInputs:
         )
 
     def _answered_with(self, task: str, values: Mapping[Any, Any]) -> dict[str, Any]:
-        """Of the answer that was carried here; of what was typed, that which the task is asked with."""
+        """Return adapter strength and sentence case: of the answer that was taken over, else what the adapter declares."""
         carried: Carried | None = values[self.carried]
-        found = carried if carried is not None and carried.task == task else self.adapter_tasks.generation(task)
-        return {"adapter_strength": found.adapter_strength, "sentence_case": found.sentence_case}
+        decoding = carried if carried is not None and carried.task == task else self.adapter_tasks.generation(task)
+        return {"adapter_strength": decoding.adapter_strength, "sentence_case": decoding.sentence_case}
 
     def _options(self, task: str, values: Mapping[Any, Any]) -> TaskOptions:
         carried: Carried | None = values[self.carried]
@@ -141,16 +141,18 @@ class ExplainInputs:
         return self.adapter_tasks.adapt(replace(start, **chosen))
 
     def filled(self, task: str, text: str, output: str, options: TaskOptions | Mapping[str, Any]) -> dict[Any, Any]:
-        """Values of the components for this text and output."""
-        given = options if isinstance(options, Mapping) else asdict(options)
-        chosen = {component: given[name] for name, component in self.fields[task].items() if name in given}
+        """Return the updates that fill in a text and an output."""
+        option_values = options if isinstance(options, Mapping) else asdict(options)
+        chosen = {
+            component: option_values[name] for name, component in self.fields[task].items() if name in option_values
+        }
         shown = {group: gr.Column(visible=name == task) for name, group in self.groups.items()}
         filled = {self.task: task, self.text: text, self.output: output, self.instead: "", self.target: None}
         return filled | shown | chosen
 
 
 def explain_inputs(description: ModelDescription, adapter_tasks: AdapterTasks) -> ExplainInputs:
-    """Lay out what is asked; the rarer options are a panel of their own, see `rare_inputs`."""
+    """Lay out the inputs; `rare_inputs` lays out the folded options."""
     names = adapter_tasks.tasks
     task = gr.Dropdown(
         [(TASKS[name].title, name) for name in names], value=names[0], label="Task", elem_classes="task-choice"
@@ -161,7 +163,7 @@ def explain_inputs(description: ModelDescription, adapter_tasks: AdapterTasks) -
             fields[name] = fields_above(TASKS[name], adapter_tasks, with_swap=False)[0]
             fields[name] |= fields_below(TASKS[name], adapter_tasks)
     text = gr.Textbox(
-        label="Text that the model read",
+        label="Input text",
         lines=4,
         max_lines=14,
         placeholder="Type or paste a text …",
@@ -171,7 +173,7 @@ def explain_inputs(description: ModelDescription, adapter_tasks: AdapterTasks) -
         label="Output to explain",
         lines=2,
         max_lines=8,
-        placeholder="What the model wrote, or what you wonder whether it would write …",
+        placeholder="What the model wrote, or another output to test …",
         elem_classes="explained-output",
     )
     model = None
@@ -180,12 +182,12 @@ def explain_inputs(description: ModelDescription, adapter_tasks: AdapterTasks) -
         model = gr.Radio(offered, value="finetuned", label="Model", elem_classes="choice")
     base_prompt_style = base_prompt_style_field(description.base_prompt_style, visible=model is None)
     with gr.Row(elem_classes="pair", equal_height=True):
-        units = gr.Dropdown(_UNITS, value="auto", label="Hide one by one", min_width=120)
+        units = gr.Dropdown(_UNITS, value="auto", label="Units", min_width=120)
         method = gr.Dropdown(_METHODS, value="auto", label="Method", min_width=120)
     instead = gr.Textbox(
-        label="Instead of (optional)",
+        label="Contrast (optional)",
         max_lines=2,
-        placeholder="Why this output and not …?",
+        placeholder="Explain this output rather than …",
     )
     return ExplainInputs(
         task,
@@ -204,25 +206,25 @@ def explain_inputs(description: ModelDescription, adapter_tasks: AdapterTasks) -
 
 
 def _rare() -> dict[str, Any]:
-    """Made here, shown where `rare_inputs` renders them."""
+    """Create the folded components; `rare_inputs` renders them."""
     return {
         "value": gr.Radio(
             _VALUES, value="log-probability", label="Value", elem_classes="option", render=False,
             info="Log-probabilities of the output's tokens add up; log-odds do not",
         ),
         "mask": gr.Textbox(
-            label="Hidden parts become", placeholder="nothing", max_lines=1, elem_classes="option", render=False,
-            info="A text that stands where a part is hidden",
+            label="Mask text", placeholder="empty: drop hidden parts", max_lines=1, elem_classes="option", render=False,
+            info="Replaces each hidden part",
         ),
         "max_evals": gr.Number(
-            value=500, label="Masked texts at most", elem_classes="option", render=False,
-            info="More take longer and measure finer",
+            value=500, label="Maximum masked texts", elem_classes="option", render=False,
+            info="More take longer and give more precise values",
         ),
         "seed": gr.Number(
-            value=0, label="Seed", elem_classes="option", render=False, info="The same number, the same explanation"
+            value=0, label="Seed", elem_classes="option", render=False, info="The same seed gives the same explanation"
         ),
         "trust": gr.Checkbox(
-            value=True, label="Measure how far to believe it", elem_classes="option", render=False,
+            value=True, label="Check this explanation", elem_classes="option", render=False,
             info="Deletion, insertion, and agreement with the other method",
         ),
         "carried": gr.State(None, render=False),
@@ -243,7 +245,7 @@ def rare_inputs(inputs: ExplainInputs) -> None:
 
 
 def _whole(name: str, value: float | None, low: int, high: int) -> int:
-    """JavaScript knows one kind of number: 5.0 is 5."""
+    """Return a whole number; 5.0 counts as one, as JavaScript has only one kind of number."""
     if value is None or not float(value).is_integer() or not low <= value <= high:
         raise SettingsError(f"{name}: {value}; give a whole number from {low:,} to {high:,}.")
     return int(value)

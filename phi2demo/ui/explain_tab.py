@@ -1,4 +1,4 @@
-"""The Explain tab: text, output and question on the left, the explanation on the right."""
+"""The Explain tab: text, output and settings on the left, the explanation on the right."""
 
 import json
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ _PICK = "window.phi2demoPick(element, trigger)"
 
 @dataclass(frozen=True)
 class Sample:
-    """A text and an output to try."""
+    """An example text with an output."""
 
     label: str
     task: str
@@ -37,7 +37,7 @@ class ExplainTab:
     """The components of the tab."""
 
     tabs: Any
-    """All tabs of the page: where this one is opened."""
+    """All tabs of the page, to open this one."""
     ask: ExplainInputs
     run: Run
     samples: list[Sample]
@@ -46,7 +46,7 @@ class ExplainTab:
     hint: Any
     view: Any
     after: Any
-    """Shown once there is an explanation: all that follows."""
+    """Everything below, shown once there is an explanation."""
     bars: Any
     table: Any
     trust: Any
@@ -54,12 +54,12 @@ class ExplainTab:
     downloads: dict[str, Any]
     """Buttons, by the ending of the file."""
     download: Any
-    """What is downloaded, out of sight."""
-    found: Any
+    """The hidden text of a download."""
+    attribution: Any
     """The explanation that is shown."""
 
     def shown(self) -> list[Any]:
-        """What an explanation fills."""
+        """Return the components that an explanation updates."""
         return [
             self.picker,
             self.hint,
@@ -69,7 +69,7 @@ class ExplainTab:
             self.table,
             self.trust,
             self.settings,
-            self.found,
+            self.attribution,
         ]
 
 
@@ -104,15 +104,15 @@ def build_explain_tab(
                         for ending in ("json", "csv", "html")
                     }
             download = gr.Textbox(visible="hidden", label="Explanation to download", elem_id="explain-download")
-            found = gr.State(None, time_to_live=STATE_S)
+            attribution = gr.State(None, time_to_live=STATE_S)
     return ExplainTab(
         tabs, ask, run, samples, examples, picker, hint, view,
-        after, bars, table, trust, settings, downloads, download, found,
+        after, bars, table, trust, settings, downloads, download, attribution,
     )  # fmt: skip
 
 
 def read_samples(adapter_tasks: AdapterTasks) -> list[Sample]:
-    """The examples of the tab whose task and languages are declared."""
+    """Return the examples of the tab whose task and languages are declared."""
     samples = [Sample(**entry) for entry in json.loads((FOLDER / "explain.json").read_text(encoding="utf-8"))]
     return [sample for sample in samples if sample.task in adapter_tasks.tasks and _is_known(sample, adapter_tasks)]
 

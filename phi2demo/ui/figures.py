@@ -37,7 +37,7 @@ def about(report: Report, *, info: ModelInfo | None, live: bool = False) -> str:
     """When and of which weights, and a warning where others are loaded; `info` is None while they load."""
     model, limit = report.model, report.settings.limit
     weights = _weights(model.base, model.base_revision, model.adapter, model.adapter_revision)
-    asked = f"{len(report.test_sets)} measure{'' if len(report.test_sets) == 1 else 's'}, {report.items:,} items"
+    asked = f"{len(report.test_sets)} test set{'' if len(report.test_sets) == 1 else 's'}, {report.items:,} items"
     if limit:
         asked += f" (the first {limit:,} of each set)"
     day, _, clock = report.made_at.partition("T")
@@ -48,11 +48,13 @@ def about(report: Report, *, info: ModelInfo | None, live: bool = False) -> str:
     if live:
         return line
     if info is None:
-        return line + note("The weights are still loading: whether the figures are of them shows when they are there.")
+        return line + note(
+            "The weights are still loading; this line then says whether the figures are of the same weights."
+        )
     if not report.is_of(info):
         loaded = _weights(info.base, info.base_revision, info.adapter, info.adapter_revision)
-        return line + note(f"These figures are of other weights than those that answer here: {loaded}.", "warning")
-    return line + note("These are the weights that answer here.", "good")
+        return line + note(f"These figures are of other weights than the loaded ones: {loaded}.", "warning")
+    return line + note("These figures are of the loaded weights.", "good")
 
 
 def plot(report: Report) -> str:
@@ -69,7 +71,7 @@ def so_far(partial: Sequence[TestSetResult]) -> str:
     return (
         '<div class="figures"><h2>So far</h2></div>'
         + markup.region(f"<table>{_results(partial)}</table>", "Scores so far")
-        + note("Of the items that were answered in every form. Intervals come at the end.")
+        + note("Over the items that every system has answered. Intervals follow at the end.")
     )
 
 
@@ -77,7 +79,7 @@ def table(report: Report) -> str:
     """Every figure."""
     words = "Scores with bootstrap 95 % intervals"
     if any(figure.difference for test_set in report.test_sets for figure in test_set.figures):
-        words += "; the difference is finetuned less the base’s better form, with a paired test"
+        words += "; the difference is finetuned minus the better of the two base systems, with a paired test"
     return markup.region(f"<table><caption>{words}.</caption>{_results(report.test_sets)}</table>", "All figures")
 
 
@@ -117,11 +119,11 @@ _VERDICTS = {
 
 def verdict(figure: Figure, n: int) -> tuple[str, str]:
     """Class and words of a difference on `n` items; both empty where nothing was compared."""
-    found = figure.verdict(n)
-    if figure.difference is None or found is None:
+    result = figure.verdict(n)
+    if figure.difference is None or result is None:
         return "", ""
     value = number(figure.difference.value, figure.digits, signed=True)
-    return _CLASSES[found], f"{value}, {_VERDICTS[found]}"
+    return _CLASSES[result], f"{value}, {_VERDICTS[result]}"
 
 
 def _weights(base: str, base_revision: str, adapter: str | None, adapter_revision: str | None) -> str:
@@ -133,11 +135,11 @@ def _weights(base: str, base_revision: str, adapter: str | None, adapter_revisio
 def _headline(report: Report) -> str:
     told = [verdict(m.figures[0], m.n)[0] for m in report.test_sets if m.figures and m.figures[0].difference]
     if not told:
-        return "Scores by measure"
+        return "Scores by test set"
     if all(m.n < LEAST_TO_RANK for m in report.test_sets):
-        return f"Finetuned and base: under {LEAST_TO_RANK} items a measure, too few to tell which is better"
+        return f"Finetuned and base: fewer than {LEAST_TO_RANK} items per test set, too few to tell which is better"
     counts = {kind: told.count(kind) for kind in ("better", "worse")}
-    of = f"of {len(told)} measure{'' if len(told) == 1 else 's'}"
+    of = f"of {len(told)} test set{'' if len(told) == 1 else 's'}"
     return f"Finetuned against base: clearly better on {counts['better']}, clearly worse on {counts['worse']} {of}"
 
 

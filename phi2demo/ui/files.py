@@ -1,4 +1,4 @@
-"""Read a person's file as plain text. Knows nothing of the page."""
+"""Uploaded files as plain text. Knows nothing of the page."""
 
 import re
 import zipfile
@@ -31,7 +31,7 @@ _BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe
 
 
 def read_document(path: str | Path) -> str:
-    """The text of a .txt, .md, .pdf or .docx file; InputError where it holds none that can be read."""
+    """Read the text of a .txt, .md, .pdf or .docx file; InputError where it has none that can be read."""
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
@@ -48,7 +48,7 @@ def read_document(path: str | Path) -> str:
 
 
 def read_table(path: str | Path, *, max_bytes: int) -> str:
-    """The text of a .csv, .tsv, .jsonl, .json or .txt file; InputError where it is none or too large."""
+    """Read the text of a .csv, .tsv, .jsonl, .json or .txt file; InputError where it is another kind or too large."""
     path = Path(path)
     if path.suffix.lower() not in TABLE_SUFFIXES:
         raise InputError(f"{path.name} is not one of {', '.join(TABLE_SUFFIXES)}. Save the table in one of these.")
@@ -103,7 +103,7 @@ def _read_pdf(path: Path) -> str:
 
 
 def _bounded(texts: Iterable[str], name: str) -> Iterator[str]:
-    """The same, stopped where it is too much to be read anyway."""
+    """Yield the texts; InputError once they are longer than what can be read."""
     length = 0
     for text in texts:
         length += len(text)
@@ -113,7 +113,7 @@ def _bounded(texts: Iterable[str], name: str) -> Iterator[str]:
 
 
 def unwrap(text: str) -> str:
-    """Join the lines of a printed page to paragraphs: a line that nearly fills the page goes on in the next."""
+    """Join the lines of a printed page to paragraphs: a line that nearly fills the page continues in the next."""
     lines = [" ".join(line.split()) for line in text.splitlines()]
     full = 0.7 * max((len(line) for line in lines), default=0)
     joined = ""
@@ -146,7 +146,7 @@ def _read_docx(path: Path) -> str:
 
 
 def _parts(document: Any) -> Iterator[str]:
-    """Paragraphs and cells with what ends them. A merged cell is read once: `row.cells` has it for every column it spans."""
+    """Yield paragraphs and cells. A merged cell is read once: `row.cells` repeats it for every column that it spans."""
     from docx.table import Table, _Cell
 
     for block in document.iter_inner_content():
@@ -154,6 +154,6 @@ def _parts(document: Any) -> Iterator[str]:
             yield f"{block.text}\n"
             continue
         for row in block.rows:
-            for at, cell in enumerate(row._tr.tc_lst):
-                yield ("\t" if at else "") + _Cell(cell, block).text
+            for column, cell in enumerate(row._tr.tc_lst):
+                yield ("\t" if column else "") + _Cell(cell, block).text
             yield "\n"

@@ -1,4 +1,4 @@
-"""From the values of a page to a request, and from its progress back to values. Knows no prompt text and no torch."""
+"""Handlers of tabs that answer: from their values to a request, from its progress back to values. Knows no torch."""
 
 import time
 from abc import ABC, abstractmethod
@@ -13,18 +13,15 @@ import gradio as gr
 
 from phi2demo.data.checks import MAX_CHARACTERS
 from phi2demo.data.documents import count_words
-from phi2demo.engine.engine import VARIANTS
+from phi2demo.engine.engine import VARIANTS, Engine
 from phi2demo.engine.loading import EngineLoader
 from phi2demo.errors import Phi2DemoError
-from phi2demo.evaluation.confidence import judged
+from phi2demo.evaluation.confidence import ConfidenceBands
 from phi2demo.settings import LONGEST_S
-from phi2demo.tasks import TASKS
-from phi2demo.tasks.declared import VariantTasks
 from phi2demo.tasks.receipt import Receipt
-from phi2demo.tasks.request import Request
 from phi2demo.tasks.result import Progress, Result
-from phi2demo.tasks.run import SETTINGS_UNKNOWN, replay, run, task_named
-from phi2demo.tasks.token_budget import TokenBudget, token_budget_for
+from phi2demo.tasks.run import SETTINGS_UNKNOWN, Assistant, check, task_named
+from phi2demo.tasks.task import CheckedRequest, TokenBudget, token_budget_for
 from phi2demo.tasks.translation import TranslationOptions
 from phi2demo.ui import markup
 from phi2demo.ui.alternatives import alternatives
@@ -58,12 +55,11 @@ class AnswerHandlers(ABC, Generic[Tab]):
         yield from self._tab.run.steps(partial(self._answer, values), request)
 
     def _answer(self, values: Mapping[Any, Any], cancel: Event) -> Generator[Updates, None, None]:
-        asked = self._tab.read(values)
-        self._check(asked, values)
+        checked = self._checked(values)
         engine = yield from self._tab.run.wait_for_weights(self._loader, cancel)
         yield self._cleared()
-        with closing(run(engine, asked, cancel=cancel)) as steps:
-            yield from self._show(asked, steps, values)
+        with closing(self._assistant(engine).run(checked, cancel=cancel)) as steps:
+            yield from self._show(checked, steps, values)
 
     def replay_of(self, column: AnswerColumn) -> Callable[[str, gr.Request], Iterator[Updates]]:
         """Return the handler that answers a column's receipt again and says whether the text is the same."""
@@ -75,7 +71,7 @@ class AnswerHandlers(ABC, Generic[Tab]):
         return handle
 
     def count(self, values: Mapping[Any, Any]) -> str:
-        """What the input box holds, in words and, once there is a tokenizer, in tokens."""
+        """Count the input in words and, once the model is loaded, in tokens."""
         text = values[self._tab.text] or ""
         if len(text) > MAX_CHARACTERS:
             return markup.note(f"{len(text):,} characters; at most {MAX_CHARACTERS:,} are read.", "warning")
@@ -91,7 +87,7 @@ class AnswerHandlers(ABC, Generic[Tab]):
         return token_budget_for(self._loader.engine(), task_named(asked.task), asked)
 
     def open_file(self, path: str | None) -> Iterator[Updates]:
-        """The text of a file into the input box. Gradio deletes the copy: another visitor's same file is the same one."""
+        """Put the text of a file into the input box. Gradio deletes its copy, which visitors with the same file share."""
         tab = self._tab
         if path is None:
             return
@@ -105,7 +101,7 @@ class AnswerHandlers(ABC, Generic[Tab]):
 
     @abstractmethod
     def try_example(self, index: int) -> Updates:
-        """An example into the tab."""
+        """Fill the tab with an example."""
 
     def _cleared(self) -> Updates:
         reading = markup.status("Reading your text", "running")
@@ -119,25 +115,25 @@ class AnswerHandlers(ABC, Generic[Tab]):
             }
         return updates
 
-    def _check(self, asked: Request, values: Mapping[Any, Any]) -> None:
-        """Refuse what cannot be answered, before any model is asked."""
-        task_named(asked.task).check(asked)
+    def _checked(self, values: Mapping[Any, Any]) -> CheckedRequest:
+        """The request that the values ask for; refused here, before any model is asked, where it cannot be answered."""
+        return check(self._tab.read(values))
 
-    def _show(self, asked: Request, steps: Iterator[Progress], values: Mapping[Any, Any]) -> Iterator[Updates]:
+    def _assistant(self, engine: Engine) -> Assistant:
+        bands = ConfidenceBands(engine.info, self._reports) if self._reports else None
+        return Assistant(engine, self._tab.variant_tasks, bands)
+
+    def _show(self, checked: CheckedRequest, steps: Iterator[Progress], values: Mapping[Any, Any]) -> Iterator[Updates]:
         shown = 0.0
         for progress in steps:
             if progress.results is not None:
-                yield self._done(asked, self._noted(asked, progress.results), values)
+                yield self._done(checked, progress.results, values)
             elif time.monotonic() - shown >= FRAME_S:
                 shown = time.monotonic()
                 texts = {self._tab.columns[variant].text: text for variant, text in progress.texts.items()}
                 yield {self._tab.run.status: markup.running(progress), **texts}
 
-    def _noted(self, asked: Request, results: tuple[Result, ...]) -> tuple[Result, ...]:
-        """With what an evaluation of these weights says of answers that they are as unsure of."""
-        return judged(results, self._loader.engine().info, reports_folder=self._reports) if self._reports else results
-
-    def _done(self, asked: Request, results: tuple[Result, ...], values: Mapping[Any, Any]) -> Updates:
+    def _done(self, checked: CheckedRequest, results: tuple[Result, ...], values: Mapping[Any, Any]) -> Updates:
         stopped = any(result.receipt.stop_reason == "stopped" for result in results)
         updates = self._tab.run.ended("Stopped" if stopped else "Done", "stopped" if stopped else "done")
         for result in results:
@@ -146,15 +142,13 @@ class AnswerHandlers(ABC, Generic[Tab]):
                 column.text: result.text,
                 column.bars: markup.bars(result.probabilities),
                 column.facts: markup.facts(result),
-                column.alternatives: alternatives(
-                    result.alternatives, partial(TASKS[asked.task].remark, TASKS[asked.task].read(asked).text)
-                ),
+                column.alternatives: alternatives(result.alternatives, partial(checked.task.remark, checked.read.text)),
                 column.details: markup.details(result),
                 column.receipt: result.receipt.to_json(),
                 column.replayed: "",
                 column.after: gr.Column(visible=True),
                 column.why: gr.Button(interactive=bool(result.text.strip())),
-                column.answered: Answered(asked, result),
+                column.answered: Answered(checked.request, result),
             }
         return updates
 
@@ -162,7 +156,8 @@ class AnswerHandlers(ABC, Generic[Tab]):
         receipt = Receipt.from_json(receipt_json)
         yield {replay_run.status: markup.status("Replaying", "running"), **replay_run.busy()}
         shown_at = 0.0
-        with closing(replay(self._loader.engine(), receipt, cancel=cancel, longest_s=self._longest_s)) as steps:
+        assistant = self._assistant(self._loader.engine())
+        with closing(assistant.replay(receipt, cancel=cancel, longest_s=self._longest_s)) as steps:
             for progress in steps:
                 if cancel.is_set():
                     yield replay_run.ended("Stopped before it was complete.", "stopped")
@@ -179,14 +174,14 @@ class TabHandlers(AnswerHandlers[TaskTab]):
     """The handlers of a task's own tab."""
 
     def try_example(self, index: int) -> Updates:
-        """An example's text and options into the tab."""
+        """Fill the tab with the text and options of an example."""
         sample = self._tab.samples[index]
         fields = self._tab.ask.fields
         known = {fields[name]: value for name, value in sample.options.items() if name in fields}
         return {self._tab.ask.text: sample.text, **known}
 
     def swap(self, values: Mapping[Any, Any]) -> Updates:
-        """The languages the other way round, and with them the text for its translation, where that is shown, or back."""
+        """Swap the languages, and the text for its translation where that is shown, or back."""
         ask = self._tab.ask
         source, target = ask.fields["source"], ask.fields["target"]
         box = (values[ask.text] or "", values[source], values[target])
@@ -196,7 +191,7 @@ class TabHandlers(AnswerHandlers[TaskTab]):
         return {source: box[2], target: box[1], **({ask.text: text} if text else {})}
 
     def switch(self, variant: str) -> Updates:
-        """Show the columns of the models that are to answer, and how the base is asked where it is one of them."""
+        """Show the columns of the chosen models, and the prompt style of the base where it is one of them."""
         columns = {
             column.box: gr.Column(visible=name in VARIANTS[variant]) for name, column in self._tab.columns.items()
         }
@@ -204,12 +199,9 @@ class TabHandlers(AnswerHandlers[TaskTab]):
         visible = "base" in VARIANTS[variant] and chooses_prompt_style(ask.task, ask.adapter_tasks)
         return {**columns, ask.base_prompt_style: gr.Radio(visible=visible)}
 
-    def _noted(self, asked: Request, results: tuple[Result, ...]) -> tuple[Result, ...]:
-        return super()._noted(asked, VariantTasks(self._tab.ask.adapter_tasks).noted(asked, results))
-
 
 def _other_side(answered: Answered | None, text: str, source: str, target: str) -> str:
-    """The other text of a translation that has this one on one side, in these languages; empty where it has not."""
+    """Return the other side of a translation that has this text on one side; empty where it has not."""
     if answered is None or not isinstance(answered.asked.options, TranslationOptions):
         return ""
     asked, options, translated = answered.asked.text, answered.asked.options, answered.result.text

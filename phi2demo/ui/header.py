@@ -1,4 +1,4 @@
-"""The top of the page: what this is, which model answers, how far the loading is, and its limits."""
+"""The top of the page: what it is, which model answers, whether it is loaded, and its limits."""
 
 from collections.abc import Sequence
 from html import escape
@@ -42,11 +42,11 @@ def build_header(
 
 
 def identity_of(loader: EngineLoader, description: ModelDescription) -> str:
-    """Which model answers, as loaded; before that, as declared, with how long the loading has taken."""
+    """Say which model answers: as loaded or, before that, as declared, with the time that loading has taken."""
     status = loader.status
     if status.state == "ready":
         info = loader.engine().info
-        return chips(_of_info(info)) + "".join(note(each, "warning") for each in info.warnings) + _LOADED
+        return chips(_of_info(info)) + "".join(note(warning, "warning") for warning in info.warnings) + _LOADED
     return chips(_of_description(description)) + _loading(status)
 
 
@@ -57,7 +57,7 @@ def _of_info(info: ModelInfo) -> list[str]:
         adapter if info.adapter else "base only",
         f"second adapter {info.second.name}, LoRA rank {info.second.rank}" if info.second else "",
         f"{_device(info.device)}, {info.dtype}",
-        f"reads {info.context:,} tokens",
+        f"context {info.context:,} tokens",
     ]
 
 
@@ -68,13 +68,13 @@ def _of_description(description: ModelDescription) -> list[str]:
         f"adapter {description.adapter}" if description.adapter else "base only",
         f"second adapter {description.second}" if description.second else "",
         "" if description.device == "auto" else _device(description.device),
-        f"reads {description.context:,} tokens" if description.context else "",
+        f"context {description.context:,} tokens" if description.context else "",
     ]
 
 
 def _loading(status: LoadStatus) -> str:
     if status.state == "failed":
-        return f'<div class="loading failed" role="alert"><strong>No model answers.</strong> {escape(status.message)}</div>'
+        return f'<div class="loading failed" role="alert"><strong>No model is loaded.</strong> {escape(status.message)}</div>'
     return (
         '<div class="loading"><span>Loading the weights; you can type already.</span> '
         f'<span class="numbers" aria-hidden="true">{status.seconds:.0f} s</span></div>'
@@ -93,7 +93,7 @@ def _lead(description: ModelDescription) -> str:
 
 
 def limits_panel(description: ModelDescription, adapter_tasks: AdapterTasks, *, audit: str) -> str:
-    """What a person should know before they believe an answer, folded to one line; `audit` is what `audit_of` says."""
+    """Write the limits of the model, folded to one line; `audit` is what `audit_of` returns."""
     items = [
         "<strong>It may be wrong.</strong> It makes up names, numbers and events, and sounds sure of them. "
         "Check what matters.",
@@ -116,30 +116,30 @@ def limits_panel(description: ModelDescription, adapter_tasks: AdapterTasks, *, 
 
 
 def audit_of(description: ModelDescription, path: Path = SHIPPED_AUDIT) -> str:
-    """The summary of the audit of these weights with its date, or that there is none and how to make one; in HTML."""
+    """Write the summary of the audit of these weights, or how to make one; as HTML."""
     try:
-        found = (
+        summary = (
             read_summary(description.base_revision, description.adapter_revision, path)
             if description.is_known
             else None
         )
     except DataError as error:
         return escape(str(error))
-    if found is None:
-        return f"This model was not audited for bias, memorization and robustness. To do so: <code>{COMMAND}</code>"
-    listed = "".join(f"<li>{escape(sentence)}</li>" for sentence in found.sentences)
-    return f"Probed on {escape(found.made_at[:10])}; to do so again: <code>{COMMAND}</code><ul>{listed}</ul>"
+    if summary is None:
+        return f"This model was not audited for bias, memorization and robustness. To audit it: <code>{COMMAND}</code>"
+    listed = "".join(f"<li>{escape(sentence)}</li>" for sentence in summary.sentences)
+    return f"Audited on {escape(summary.made_at[:10])}; to repeat it: <code>{COMMAND}</code><ul>{listed}</ul>"
 
 
 def _languages(description: ModelDescription, adapter_tasks: AdapterTasks) -> str:
     names = [LANGUAGES[code] for code in adapter_tasks.languages]
     if description.has_adapter:
-        return f"It was trained on {_listed(names)}. Other languages come out badly." + _taught(adapter_tasks)
-    return "A base such as Phi-2 was trained mostly on English. Other languages come out worse, some badly."
+        return f"It was trained on {_listed(names)}. It is poor at other languages." + _taught(adapter_tasks)
+    return "A base such as Phi-2 was trained mostly on English. It is worse at other languages, and poor at some."
 
 
 def _taught(adapter_tasks: AdapterTasks) -> str:
-    """In which languages the texts were that tasks were finetuned on, where that is said."""
+    """Say which languages each task was finetuned on, where that is declared."""
     tasks: dict[tuple[str, ...], list[str]] = {}
     for task, codes in adapter_tasks.training_languages.items():
         tasks.setdefault(codes, []).append(TASKS[task].title)
@@ -164,7 +164,7 @@ def _context(context: int) -> str:
 
 
 def count(parameters: int) -> str:
-    """28_400_000 as 28 M."""
+    """Write 28_400_000 as 28 M."""
     for size, unit in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
         if parameters >= size:
             return f"{parameters / size:.3g} {unit}"

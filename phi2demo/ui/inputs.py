@@ -1,4 +1,4 @@
-"""What a person fills in on a tab: the text with its counter, the options of a task, and texts to try."""
+"""The inputs of a tab: the text with its counter, the options of a task, and examples."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -28,13 +28,13 @@ class Example:
     """One text with the options of its task."""
 
     label: str
-    """What the page shows to choose it by."""
+    """The text of its button."""
     text: str
     options: dict[str, str]
 
 
 def read_examples(task: str, adapter_tasks: AdapterTasks) -> list[Example]:
-    """The examples of a task whose languages, modes and lengths are declared."""
+    """Return the examples of a task whose languages and modes are declared."""
     path = FOLDER / f"{task}.json"
     if not path.is_file():
         return []
@@ -54,7 +54,7 @@ def _is_declared(example: Example, adapter_tasks: AdapterTasks) -> bool:
 
 @dataclass(frozen=True)
 class AskInputs:
-    """What a person sets on a tab."""
+    """The inputs of a tab that become a request."""
 
     text: Any
     counter: Any
@@ -67,17 +67,17 @@ class AskInputs:
     task: AnyTask
 
     def all(self) -> set[Any]:
-        """Every component, as the inputs of an event."""
+        """Return every component, as the inputs of an event."""
         variant = {self.variant} if self.variant else set()
         return {self.text, *self.fields.values(), *variant, self.base_prompt_style, *self.options.all()}
 
     def counted(self) -> list[Any]:
-        """What decides how much of the room for a text is taken."""
+        """Return the components that the counter depends on."""
         kept = self.options.components.get("max_new_tokens")
         return [self.text, *self.fields.values(), *([kept] if kept else [])]
 
     def read(self, values: Mapping[Any, Any]) -> Request:
-        """The request that the values ask for; SettingsError where an option is out of range."""
+        """Return the request of these values; SettingsError where an option is out of range."""
         generation, seed = self.options.read(values)
         chosen = {name: values[component] for name, component in self.fields.items()}
         options = replace(self.adapter_tasks.default_options(self.task.name), **chosen)
@@ -96,7 +96,7 @@ class AskInputs:
 
 
 def input_box(label: str, placeholder: str, *, with_files: bool = True, lines: int = 7) -> tuple[Any, Any, Any]:
-    """The box for a person's text, what counts it, and the button that opens a file, if there is to be one."""
+    """Lay out the input box, its counter, and the button that opens a file, if wanted."""
     text = gr.Textbox(
         label=label,
         lines=lines,
@@ -121,7 +121,7 @@ def input_box(label: str, placeholder: str, *, with_files: bool = True, lines: i
 
 
 def examples_to_try(samples: Sequence[tuple[str, str]]) -> Any:
-    """Labels with their texts as buttons; None where there are none."""
+    """Lay out examples as buttons, from pairs of label and text; None where there are none."""
     if not samples:
         return None
     return gr.Dataset(

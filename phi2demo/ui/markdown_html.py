@@ -1,4 +1,4 @@
-"""Markdown of a card as HTML in which nothing of the card runs or is fetched. Knows no card.
+"""Markdown of a card as safe HTML, which runs no code and fetches nothing. Knows no card.
 
 Raw HTML is left out and its text kept; links lead to the web, to mail or to the text itself; pictures are those that
 the caller hands over, as data in an <img>, where an SVG runs no script and fetches nothing.
@@ -18,17 +18,17 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 PREFIX = "card-"
-"""Before the ids of headings, so that they meet no other id of the page."""
+"""Prefix of the ids of headings, so that they differ from all other ids of the page."""
 COPY = '<button type="button" class="copy">Copy</button>'
 """Copies the text of the <pre> or paragraph beside it; assets/page.js does it."""
 
 FindPicture = Callable[[str], tuple[str, bytes] | None]
-"""From a path as the card has it to media type and bytes."""
+"""Maps a path in the card to media type and bytes; None for an unknown one."""
 
 
 @dataclass
 class Rendered:
-    """A text as HTML, with its headings of the second level."""
+    """A text as HTML, with its second-level headings."""
 
     html: str
     sections: list[tuple[str, str]] = field(default_factory=list)
@@ -36,7 +36,7 @@ class Rendered:
 
 
 def render(text: str, *, find_picture: FindPicture = lambda name: None, home: str = "") -> Rendered:
-    """The HTML of a Markdown text; relative links start from `home`, and without one they are text."""
+    """Render a Markdown text; relative links start from `home`, and become text without it."""
     parser = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
     parser.validateLink = lambda url: True  # type: ignore[method-assign]  # judged below, where it also is told
     tokens = parser.parse(text)
@@ -51,21 +51,21 @@ def render(text: str, *, find_picture: FindPicture = lambda name: None, home: st
 
 
 def code(text: str) -> str:
-    """A block of code that can be copied."""
+    """Write a block of code with a Copy button."""
     return f'<div class="code">{COPY}<pre tabindex="0"><code>{escape(text)}</code></pre></div>\n'
 
 
 def _mend_blocks(tokens: list[Token]) -> list[tuple[str, str]]:
-    """Headings one level down, below that of the page, with ids; returns those of the second level of the text."""
+    """Move headings one level down, give them ids, and return those of the second level."""
     sections: list[tuple[str, str]] = []
     used: set[str] = set()
-    for at, token in enumerate(tokens):
+    for index, token in enumerate(tokens):
         if token.type not in ("heading_open", "heading_close"):
             continue
         level = int(token.tag[1])
         token.tag = f"h{min(level + 1, 6)}"
         if token.type == "heading_open":
-            title = "".join(child.content for child in tokens[at + 1].children or () if child.type != "html_inline")
+            title = "".join(child.content for child in tokens[index + 1].children or () if child.type != "html_inline")
             token.attrs["id"] = _unused(PREFIX + slug(title), used)
             if level == 2:
                 sections.append((str(token.attrs["id"]), title))
@@ -73,9 +73,9 @@ def _mend_blocks(tokens: list[Token]) -> list[tuple[str, str]]:
 
 
 def _label_cells(tokens: Sequence[Token]) -> None:
-    """Every table with a number and its cells with the names of their columns, for where the screen is too narrow for those.
+    """Number tables, and label their cells with the names of their columns, which narrow screens show in place of the head.
 
-    A head without a name is a cell: a reader's program would announce it as one.
+    A head without a name becomes a plain cell, as screen readers would announce it.
     """
     names: list[str] = []
     column = tables = 0
@@ -98,22 +98,19 @@ def _label_cells(tokens: Sequence[Token]) -> None:
 
 
 def slug(title: str) -> str:
-    """As the hub and GitHub make them."""
+    """Return the id of a heading, as the hub and GitHub make it."""
     return re.sub(r"[^\w\- ]", "", title.strip().lower()).replace(" ", "-")
 
 
 def _unused(name: str, used: set[str]) -> str:
-    found = (
-        name
-        if name not in used
-        else next(f"{name}-{at}" for at in range(1, len(used) + 2) if f"{name}-{at}" not in used)
-    )
-    used.add(found)
-    return found
+    candidates = (name, *(f"{name}-{number}" for number in range(1, len(used) + 2)))
+    unused = next(candidate for candidate in candidates if candidate not in used)
+    used.add(unused)
+    return unused
 
 
 def _mend_inline(tokens: Sequence[Token], find_picture: FindPicture, home: str) -> list[Token]:
-    """Without links that lead nowhere good and pictures that are not the card's own."""
+    """Return tokens without unsafe links, and with pictures only of the card itself."""
     mended: list[Token] = []
     open_links: list[bool] = []
     for token in tokens:
@@ -137,7 +134,7 @@ def _mend_inline(tokens: Sequence[Token], find_picture: FindPicture, home: str) 
 
 
 def link(address: str, home: str) -> str | None:
-    """Where a link may lead: the web, mail, a heading, or a file beside the text on the web; None for all else."""
+    """Return the safe address of a link: the web, mail, a heading, or a file beside the text on the web; else None."""
     if address.startswith("#"):
         return f"#{PREFIX}{address[1:].lower()}"
     if re.match(r"(https?://|mailto:)[^\s\x00-\x1f]+\Z", address, re.I):
@@ -147,13 +144,13 @@ def link(address: str, home: str) -> str | None:
 
 
 def _picture(source: str, find_picture: FindPicture) -> str:
-    """The picture as data; empty where it is not one of the card's own."""
-    found = find_picture(unquote(source)) if not re.match(r"[a-z][a-z0-9+.-]*:|//", source, re.I) else None
-    return f"data:{found[0]};base64,{b64encode(found[1]).decode()}" if found else ""
+    """Return the picture as a data address; empty where it is not part of the card."""
+    picture = find_picture(unquote(source)) if not re.match(r"[a-z][a-z0-9+.-]*:|//", source, re.I) else None
+    return f"data:{picture[0]};base64,{b64encode(picture[1]).decode()}" if picture else ""
 
 
 class _Text(HTMLParser):
-    """The text of raw HTML."""
+    """A parser that collects the text of raw HTML."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -171,35 +168,35 @@ class _Text(HTMLParser):
             self.parts.append(data)
 
 
-def _html_block(renderer: Any, tokens: Sequence[Token], at: int, options: Any, env: Any) -> str:
+def _html_block(renderer: Any, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
     reader = _Text()
-    reader.feed(tokens[at].content)
+    reader.feed(tokens[index].content)
     text = " ".join("".join(reader.parts).split())
     return f"<p>{escape(text)}</p>\n" if text else ""
 
 
-def _html_inline(renderer: Any, tokens: Sequence[Token], at: int, options: Any, env: Any) -> str:
-    return "<br>" if re.fullmatch(r"<br\s*/?>", tokens[at].content, re.I) else ""
+def _html_inline(renderer: Any, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+    return "<br>" if re.fullmatch(r"<br\s*/?>", tokens[index].content, re.I) else ""
 
 
-def _image(renderer: Any, tokens: Sequence[Token], at: int, options: Any, env: Any) -> str:
-    token = tokens[at]
+def _image(renderer: Any, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+    token = tokens[index]
     title = escape(renderer.renderInlineAsText(token.children or [], options, env), quote=True)
     if token.meta["picture"]:
         return f'<img src="{token.meta["picture"]}" alt="{title}">'
     return f'<span class="no-picture">Picture, not shown here: {title or "without a description"}</span>'
 
 
-def _fence(renderer: Any, tokens: Sequence[Token], at: int, options: Any, env: Any) -> str:
-    return code(tokens[at].content.rstrip("\n"))
+def _fence(renderer: Any, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+    return code(tokens[index].content.rstrip("\n"))
 
 
-def _table_open(renderer: Any, tokens: Sequence[Token], at: int, options: Any, env: Any) -> str:
-    label = f"Table {tokens[at].meta['number']}"
+def _table_open(renderer: Any, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+    label = f"Table {tokens[index].meta['number']}"
     return f'<div class="scroll stacks" role="region" aria-label="{label}" tabindex="0"><table>\n'
 
 
-def _table_close(renderer: Any, tokens: Sequence[Token], at: int, options: Any, env: Any) -> str:
+def _table_close(renderer: Any, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
     return "</table></div>\n"
 
 

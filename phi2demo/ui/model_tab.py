@@ -1,4 +1,4 @@
-"""The Model tab: the essentials of what is loaded, energy and CO2e, and the whole card."""
+"""The Model tab: the essentials of the loaded model, energy and CO2e, and the whole card."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -24,18 +24,18 @@ python app.py --adapter FOLDER_OR_HUB_ID"""
 WRITE_CARD = "python -m phi2demo card --adapter FOLDER --report REPORT.json --output FOLDER"
 
 
-def essentials_html(found: Essentials, notes: Sequence[str] = ()) -> str:
-    """All of them, in sections."""
+def essentials_html(essentials: Essentials, notes: Sequence[str] = ()) -> str:
+    """Write the essentials in sections."""
     noted = "".join(f"<li>{escape(note)}</li>" for note in notes)
     return (
-        f'<h2 class="model-name">{escape(found.name)}</h2><p>{escape(found.what)}</p>'
+        f'<h2 class="model-name">{escape(essentials.name)}</h2><p>{escape(essentials.what)}</p>'
         + (f'<ul class="notes">{noted}</ul>' if noted else "")
         + '<div class="essentials">'
-        + _section("What it is", _definitions(found.shape))
-        + _section("Carbon", _definitions(found.carbon))
-        + _section("Results", _figures(found.figures), wide=True)
-        + _section("Trained on", _sources(found.sources), wide=True)
-        + _section("Cite it", _citation(found), wide=True)
+        + _section("What it is", _definitions(essentials.shape))
+        + _section("Carbon", _definitions(essentials.carbon))
+        + _section("Results", _figures(essentials.figures), wide=True)
+        + _section("Trained on", _sources(essentials.sources), wide=True)
+        + _section("Cite it", _citation(essentials), wide=True)
         + _section("Show your own", _own(), wide=True)
         + _section("Glossary", _glossary(), wide=True)
         + "</div>"
@@ -55,9 +55,9 @@ def _definitions(rows: Iterable[tuple[str, str]]) -> str:
 
 
 def _figures(figures: Sequence[Figure]) -> str:
-    """A row for each data set, its first metric."""
+    """Write a row for each data set, with its first metric."""
     if not figures:
-        return "<p>Not measured: its card has no results in its front matter.</p>"
+        return "<p>Not measured: the front matter of its card has no results.</p>"
     head = ["Task", "Data", "Metric", "Score", "Base", "Against the base", "n"]
     rows = [
         [
@@ -86,7 +86,7 @@ def _sources(sources: Sequence[Source]) -> str:
     if not sources:
         return "<p>Not recorded: the model's folder holds no training record, and its card names no data.</p>"
     rows = [[source.title, source.licence, source.attribution, source.note] for source in sources]
-    return _table("Training data", ["Texts", "Licence", "By", "What they are"], rows, words=4)
+    return _table("Training data", ["Texts", "Licence", "Source", "Description"], rows, words=4)
 
 
 def _table(label: str, names: Sequence[str], rows: Iterable[Sequence[str]], *, words: int) -> str:
@@ -97,11 +97,15 @@ def _table(label: str, names: Sequence[str], rows: Iterable[Sequence[str]], *, w
     )
 
 
-def _citation(found: Essentials) -> str:
-    source = "As its card says." if found.cited_by_card else "Made from the model's name: its card does not say how."
+def _citation(essentials: Essentials) -> str:
+    source = (
+        "As its card says."
+        if essentials.cited_by_card
+        else "Derived from the model's name, as its card gives no citation."
+    )
     return (
-        f"<p>{source}</p><h4>BibTeX</h4>{code(found.bibtex)}"
-        f'<h4>APA</h4><div class="code">{COPY}<div class="cited">{render(found.apa).html}</div></div>'
+        f"<p>{source}</p><h4>BibTeX</h4>{code(essentials.bibtex)}"
+        f'<h4>APA</h4><div class="code">{COPY}<div class="cited">{render(essentials.apa).html}</div></div>'
     )
 
 
@@ -130,23 +134,23 @@ Updates = dict[Any, Any]
 
 @dataclass(frozen=True)
 class ModelTab:
-    """Its components."""
+    """The components of the tab."""
 
     variant: Any
-    """Whose card; one choice only for a bare base."""
+    """The choice of a model; hidden where there is only the base."""
     essentials: Any
     emissions: EmissionsPanel
     card: Any
     save: Any
     markdown: Any
-    """The card as it is, out of sight: what is downloaded."""
+    """The card as hidden Markdown, for the download."""
 
 
 def build_model_tab(opened: Any, model_cards: ModelCards, loader: EngineLoader, meter: Meter) -> ModelTab:
     """Lay out the tab and connect it; `opened` is gradio's tab around it. Cards are read when it is first opened."""
     with gr.Column(elem_classes="model"):
         variant = gr.Radio(
-            [(LABELS[each], each) for each in model_cards.variants],
+            [(LABELS[offered], offered) for offered in model_cards.variants],
             value=model_cards.variants[0],
             label="Model",
             elem_classes="choice",
@@ -172,29 +176,29 @@ def build_model_tab(opened: Any, model_cards: ModelCards, loader: EngineLoader, 
 
 
 class ModelHandlers:
-    """From the choice of a model to what is shown of it."""
+    """The handlers of the tab."""
 
     def __init__(self, tab: ModelTab, model_cards: ModelCards, using: EmissionsHandlers) -> None:
         self._tab, self._model_cards, self._using = tab, model_cards, using
 
     def show(self, variant: str, region: str) -> Updates:
-        """The essentials, the card and what the app has used; an error in the place of the essentials."""
+        """Show the essentials, the card and the energy used; an error takes the place of the essentials."""
         tab = self._tab
         used = {tab.emissions.used: self._using.used(region)}
         try:
             card = self._model_cards.card(variant)
-            found = essentials_of(card)
+            essentials = essentials_of(card)
         except Phi2DemoError as error:
             return used | {tab.essentials: markup.status(str(error), "error"), tab.card: "", tab.markdown: ""}
         return used | {
-            tab.essentials: essentials_html(found, card.notes),
+            tab.essentials: essentials_html(essentials, card.notes),
             tab.card: card_html(card),
             tab.markdown: card.text,
         }
 
 
 def card_html(card: ShownCard) -> str:
-    """A card as HTML in which nothing of it runs, with a list of its sections before it."""
+    """Write a card as safe HTML, with a list of its sections."""
 
     def find(name: str) -> tuple[str, bytes] | None:
         picture = card.picture(name)

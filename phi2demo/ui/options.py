@@ -1,4 +1,4 @@
-"""How tokens are chosen: the folded options of a tab. Ranges are the engine's own."""
+"""The folded options of a tab, and the fields of a task. What has no control here keeps the value that the adapter declares."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -18,53 +18,47 @@ from phi2demo.tasks.summarization import LENGTHS
 from phi2demo.tasks.task import AnyTask
 
 _SLIDERS = {
-    "temperature": ("Temperature", "0 takes the likeliest token, higher is more surprising", 0.05),
-    "top_p": ("Top-p", "The likeliest tokens that share this probability", 0.01),
-    "repetition_penalty": ("Repetition penalty", "Above 1, words already used become less likely", 0.05),
-    "copy_bias": ("Copying", "Above 0: rather words that your text has", 0.25),
-    "adapter_strength": ("Strength of the finetuning", "0 is the base, 1 as it was finetuned, between: a blend", 0.05),
+    "temperature": ("Temperature", "0 always takes the most probable token; higher values vary more", 0.05),
+    "top_p": ("Top-p", "Sample from the most probable tokens that together have this probability", 0.01),
+    "repetition_penalty": ("Repetition penalty", "Above 1, words already used become less probable", 0.05),
+    "adapter_strength": ("Adapter strength", "0 is the base model, 1 the finetuned one; between, a blend", 0.05),
 }
 _NUMBERS = {
-    "max_new_tokens": ("New tokens at most", "About ¾ of a word each"),
-    "top_k": ("Top-k", "Of so many tokens, 0 is all"),
-    "no_repeat_ngram_size": ("No repeats of", "Runs of so many tokens stand once in the output; 0 allows all"),
-    "num_beams": ("Beams", "Above 1: slower, no streaming"),
-    "reverse_weight": ("Weight of translating back", "Of the beams' outputs, rather one that gives your text back"),
-    "min_support": ("Support needed", "Below this support by your text it answers “not in the text”; 0 answers always"),
-    "time_limit_s": ("Time limit in seconds", "It ends with what there is"),
+    "max_new_tokens": ("Maximum new tokens", "A token is about ¾ of a word"),
+    "top_k": ("Top-k", "Sample from this many of the most probable tokens; 0 for all"),
+    "no_repeat_ngram_size": ("No-repeat n-gram size", "A run of this many tokens appears only once; 0 allows repeats"),
+    "num_beams": ("Beams", "Above 1: beam search, which is slower and does not stream"),
+    "min_support": (
+        "Minimum support",
+        "An answer with less support in your text becomes “not in the text”; 0 for never",
+    ),
+    "time_limit_s": ("Time limit in seconds", "Generation then stops and keeps its text"),
 }
-_CHECKBOXES = {
-    "sentence_case": ("Read capitals as sentences", "A text in capitals, or without any, as sentences are written"),
-}
-_ONLY_IN = {
-    "num_beams": ("summarization", "translation", "question_answering"),
-    "copy_bias": ("summarization", "question_answering"),
-}
-"""Tasks that offer an option, where not all do."""
-_LABELS = {name: words[0] for name, words in {**_SLIDERS, **_NUMBERS, **_CHECKBOXES}.items()}
+_TASKS_WITH_BEAMS = ("summarization", "translation", "question_answering")
+_LABELS = {name: words[0] for name, words in {**_SLIDERS, **_NUMBERS}.items()}
 _NAME = re.compile(rf"\b(?:{'|'.join(_LABELS)})\b")
 
 
 @dataclass(frozen=True)
 class OptionInputs:
-    """The components of one tab, by option; a task that only chooses a label has no seed."""
+    """The components of one tab by option; a task that only chooses a label has no seed."""
 
     components: dict[str, Any]
     seed: Any
     defaults: GenerationOptions
     longest_s: float = LONGEST_S
-    """What a request may take at most."""
+    """The most time that a request may take."""
 
     def all(self) -> set[Any]:
-        """Every component, as the inputs of an event."""
+        """Return every component, as the inputs of an event."""
         return {*self.components.values(), *({self.seed} if self.seed else ())}
 
     def read(self, values: Mapping[Any, Any]) -> tuple[GenerationOptions, int | None]:
-        """Options and seed; an emptied box is the default. SettingsError where a value is out of range."""
-        given = {name: values[component] for name, component in self.components.items()}
-        given = {name: _whole(name, value) for name, value in given.items() if value is not None}
+        """Return options and seed; an empty box means the default. SettingsError where a value is out of range."""
+        entered = {name: values[component] for name, component in self.components.items()}
+        entered = {name: _whole(name, value) for name, value in entered.items() if value is not None}
         try:
-            options = check_time_limit(replace(self.defaults, **given), self.longest_s)
+            options = check_time_limit(replace(self.defaults, **entered), self.longest_s)
         except SettingsError as error:
             raise SettingsError(_by_label(str(error))) from error
         return options, _seed(values[self.seed]) if self.seed else None
@@ -73,11 +67,11 @@ class OptionInputs:
 def option_inputs(
     task: AnyTask, defaults: GenerationOptions, *, has_adapter: bool, longest_s: float = LONGEST_S
 ) -> OptionInputs:
-    """Lay out the options of a task in a folded panel; they start with `defaults`, of at most `longest_s` seconds."""
+    """Lay out the options of a task in a folded panel, starting with `defaults`, with a time limit of at most `longest_s`."""
     defaults = defaults.within(longest_s)
     components: dict[str, Any] = {}
     seed = None
-    with gr.Accordion("Options", open=False, elem_classes="options"):
+    with gr.Accordion("Options", open=False, elem_classes="options", visible=has_adapter or not task.labels):
         for name, (label, info, step) in _SLIDERS.items():
             if not _offered(name, task, has_adapter):
                 continue
@@ -94,21 +88,18 @@ def option_inputs(
                     elem_classes="option",
                 )
             )
-        for name, (label, info) in _CHECKBOXES.items():
-            if _offered(name, task, has_adapter):
-                components[name] = gr.Checkbox(getattr(defaults, name), label=label, info=info, elem_classes="option")
         if not task.labels:
             with gr.Row(elem_classes="option-grid"):
                 for name, (label, info) in _NUMBERS.items():
                     if _offered(name, task, has_adapter):
                         if name == "time_limit_s":
-                            info = f"{info}; {longest_s:,.0f} at most"
+                            info = f"{info}; at most {longest_s:,.0f}"
                         components[name] = gr.Number(
                             value=getattr(defaults, name), label=label, info=info, elem_classes="option"
                         )
                 seed = gr.Textbox(
                     label="Seed",
-                    info="The same number, the same text",
+                    info="The same seed gives the same text",
                     placeholder="random",
                     max_lines=1,
                     elem_classes="option",
@@ -117,19 +108,19 @@ def option_inputs(
 
 
 def check_time_limit(options: GenerationOptions, longest_s: float) -> GenerationOptions:
-    """As given; SettingsError where a request would take longer than one may."""
+    """Return the options; SettingsError where their time limit is above `longest_s` seconds."""
     if options.time_limit_s > longest_s:
         raise SettingsError(
             f"time_limit_s is {options.time_limit_s:g}; one request may take at most {longest_s:g} seconds here. "
-            "Give that or less."
+            "Set that or less."
         )
     return options
 
 
 def as_typed(slider: Any) -> Any:
-    """The slider, its value as it was typed: gradio refuses one out of range itself, before anybody can say which it is.
+    """Let a slider pass on what was typed: gradio refuses a value out of range without naming the slider.
 
-    Not a class of its own: gradio writes a file of types beside the module of every class of components.
+    This is no subclass, as gradio writes a file of types beside the module of every class of components.
     """
     slider.preprocess = lambda value: value
     return slider
@@ -138,22 +129,20 @@ def as_typed(slider: Any) -> Any:
 def _offered(name: str, task: AnyTask, has_adapter: bool) -> bool:
     if name == "adapter_strength":
         return has_adapter
-    if name == "sentence_case":
-        return task.recases
     if task.labels:
         return False
     if name == "min_support":
         return bool(task.no_answer)
-    return task.reversible if name == "reverse_weight" else task.name in _ONLY_IN.get(name, (task.name,))
+    return name != "num_beams" or task.name in _TASKS_WITH_BEAMS
 
 
 def _by_label(message: str) -> str:
-    """What the engine says of an option, with the name by which the page shows it."""
+    """Put the labels of the page in the place of option names in an error message."""
     return _NAME.sub(lambda name: f"“{_LABELS[name[0]]}”", message)
 
 
 def _seed(typed: str | None) -> int | None:
-    """Empty is a random one."""
+    """Return the seed; None for a random one where nothing was typed."""
     if not typed or not typed.strip():
         return None
     if not typed.strip().isdecimal():
@@ -164,7 +153,7 @@ def _seed(typed: str | None) -> int | None:
 
 
 def _whole(name: str, value: float) -> float:
-    """JavaScript knows one kind of number: 5.0 is 5 where whole numbers are asked for."""
+    """Turn 5.0 into 5 where an option is a whole number: JavaScript has only one kind of number."""
     whole = name in RANGES and isinstance(RANGES[name][0], int)
     return int(value) if whole and float(value).is_integer() else value
 
@@ -174,7 +163,7 @@ Fields = dict[str, Any]
 
 
 def fields_above(task: AnyTask, adapter_tasks: AdapterTasks, *, with_swap: bool = True) -> tuple[Fields, Any]:
-    """What stands above the input box, and the button that swaps languages where there is one."""
+    """Lay out the fields above the input box, and the button that swaps languages; None where there is no such button."""
     if task.name != "translation":
         return {}, None
     choices = [(LANGUAGES[code], code) for code in adapter_tasks.languages]
@@ -189,7 +178,7 @@ def fields_above(task: AnyTask, adapter_tasks: AdapterTasks, *, with_swap: bool 
 
 
 def fields_below(task: AnyTask, adapter_tasks: AdapterTasks) -> Fields:
-    """What stands below the input box."""
+    """Lay out the fields below the input box."""
     lay_out: dict[str, Callable[[AdapterTasks], Fields]] = {
         "generation": _mode,
         "summarization": _length,
@@ -199,15 +188,15 @@ def fields_below(task: AnyTask, adapter_tasks: AdapterTasks) -> Fields:
 
 
 def chooses_prompt_style(task: AnyTask, adapter_tasks: AdapterTasks) -> bool:
-    """Whether how the base is asked can be chosen: a text to go on with is given as it is."""
+    """Return whether the prompt style of the base can be chosen: a text to continue has no template."""
     return task.name != "generation" or "instruct" in adapter_tasks.modes
 
 
 def base_prompt_style_field(start: PromptStyle, *, visible: bool) -> Any:
-    """How the base is asked, shown where it is."""
-    labels = PROMPT_STYLES | ({"plain": "As it was pretrained"} if start == "plain" else {})
+    """Lay out the choice of prompt style for the base."""
+    labels = PROMPT_STYLES | ({"plain": "As in pretraining"} if start == "plain" else {})
     choices = [(label, prompt_style) for prompt_style, label in labels.items()]
-    return gr.Radio(choices, value=start, label="Ask the base", elem_classes="choice", visible=visible)
+    return gr.Radio(choices, value=start, label="Prompt of the base", elem_classes="choice", visible=visible)
 
 
 def _mode(adapter_tasks: AdapterTasks) -> Fields:

@@ -40,9 +40,9 @@ from phi2demo.ui.task_tab import build_task_tab
 from phi2demo.ui.theme import SCRIPT, STYLES, build_theme
 
 UPLOADS_KEPT_S = 300
-"""An uploaded file is read at once, or after those before it in the queue."""
+"""An uploaded file is read within seconds, or after the files before it in the queue."""
 UPLOADS_CHECKED_S = 60
-"""How often gradio deletes those that were kept so long."""
+"""How often gradio deletes uploads of that age."""
 
 
 def build_demo(
@@ -56,7 +56,7 @@ def build_demo(
     reports: Path = REPORTS_FOLDER,
     longest_s: float = LONGEST_S,
 ) -> gr.Blocks:
-    """Lay out the page: a header, a tab a task, and the API. Loads nothing itself.
+    """Lay out the page: a header, a tab for each task, and the API. Loads nothing itself.
 
     `adapter_tasks` is the first adapter's, `second` the second's: it widens what can be compared, and gets no tab of its own.
     The Model tab shows the cards of `model_cards` and is left out without one; `meter` times what the engine computes.
@@ -85,8 +85,8 @@ def build_demo(
             handlers = ExplainHandlers(explaining, loader, longest_s=longest_s)
             filling = ExplainFilling(explaining, loader)
             connect_explain(opened, explaining, handlers, filling)
-            for each in answering:
-                connect_why(each, explaining, handlers, filling)
+            for answers_tab in answering:
+                connect_why(answers_tab, explaining, handlers, filling)
             with gr.Tab("Evaluate", id=EVALUATE, elem_id=f"tab-{EVALUATE}") as opened:
                 evaluating = build_evaluate_tab(
                     description, adapter_tasks, sessions, shipped=shipped_test_sets(reports / "set")

@@ -1,4 +1,4 @@
-"""Which requests wait or run, by page and tab, so that Stop and a closed page reach them."""
+"""The requests that wait or run, by page and tab, so that Stop and a closed page reach them."""
 
 import threading
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ class _Asked:
 
     @property
     def is_over(self) -> bool:
-        """Whether it was stopped while it waited: nothing will come of it."""
+        """Return whether it was stopped while it waited, so that it will never run."""
         return self.cancel.is_set() and not self.runs
 
 
@@ -36,7 +36,7 @@ class Sessions:
 
     @contextmanager
     def running(self, page: str, tab: str) -> Iterator[threading.Event]:
-        """The event of a request while it runs; set from the start where it was stopped while it waited."""
+        """Give the cancel event of a request while it runs; it is set already where the request was stopped while it waited."""
         with self._lock:
             asked = self._asked.setdefault((page, tab), _Asked())
             asked.runs = True
@@ -67,13 +67,13 @@ class Sessions:
             return True
 
     def present(self, page: str, tab: str) -> bool:
-        """Whether something of this tab waits or runs, or ends because it was stopped; not what was dropped."""
+        """Return whether a request of this tab waits, runs or is ending; False once it was dropped."""
         with self._lock:
             asked = self._asked.get((page, tab))
             return asked is not None and not asked.is_over
 
     def drop(self, page: str, tab: str) -> bool:
-        """Stop and forget a request that never got its turn; whether it was stopped while it waited."""
+        """Stop and forget a request; True where it was stopped while it waited."""
         with self._lock:
             asked = self._asked.pop((page, tab), None)
             if asked is None:

@@ -38,7 +38,7 @@ def heat(report: Report) -> str:
     compared = any(figure.difference for m in test_sets for s in m.slices for figure in s.figures[:1])
     scales = _scales(test_sets)
     rows = "".join(_row(test_set, columns, scales) for test_set in test_sets)
-    says = "Finetuned less base by part of the set, in the measure’s first metric" if compared else "Scores by part"
+    says = "Finetuned minus base for each part of a test set, in its first metric" if compared else "Scores by part"
     inner = f"<table><caption>{says}.</caption><thead>{_head(columns)}</thead><tbody>{rows}</tbody></table>"
     legend = _legend(compared=compared, few=any(not s.enough for m in test_sets for s in m.slices))
     return f'<div class="explanation slices">{region(inner, "Slices")}{legend}{_contamination(test_sets)}</div>'
@@ -75,7 +75,7 @@ def _head(columns: Sequence[_Column]) -> str:
     names = "".join(
         f'<th scope="col" class="{_edge(columns, at)}">{escape(name)}</th>' for at, (_, name) in enumerate(columns)
     )
-    return f'<tr><td></td>{groups}</tr><tr><th scope="col">Measure</th>{names}</tr>'
+    return f'<tr><td></td>{groups}</tr><tr><th scope="col">Test set</th>{names}</tr>'
 
 
 def _edge(columns: Sequence[_Column], at: int) -> str:
@@ -122,8 +122,8 @@ def _contamination(test_sets: Sequence[TestSetResult]) -> str:
         return ""
     clean = sum(contamination.is_clean for contamination in looked_up)
     words = (
-        "Contamination: whether an item, or a good answer to it, stands in the files that the model was trained or chosen "
-        f"on. Of {clean} of {len(looked_up)} sets that were looked up no item does."
+        "Contamination: whether an item, or its reference answer, appears in the files that the model was trained or selected "
+        f"on. In {clean} of {len(looked_up)} test sets that were checked, none does."
     )
     return note(words)
 
@@ -141,7 +141,7 @@ def _legend(*, compared: bool, few: bool) -> str:
     return scale + note(words.strip())
 
 
-_HEADS = ("TestSet", "Metric", *(name.capitalize() for name in CONFIDENCE_QUINTILES))
+_HEADS = ("Test set", "Metric", *(name.capitalize() for name in CONFIDENCE_QUINTILES))
 
 
 def scores(report: Report) -> str:
@@ -151,13 +151,13 @@ def scores(report: Report) -> str:
         return ""
     rows = "".join(_confidence_row(test_set, quintiles) for test_set, quintiles in told)
     return (
-        '<div class="figures below"><h2>Does it know where it is wrong?</h2></div>'
+        '<div class="figures below"><h2>Scores by confidence</h2></div>'
         + markup.region(
             f"<table>{markup.head(_HEADS)}<tbody>{rows}</tbody></table>", "Scores by mean token probability"
         )
         + note(
-            "Each set in fifths by the mean token probability of the answers, or the probability of the label, which ends as "
-            "said below the score."
+            "Each test set is split into quintiles by the mean token probability of the answers, or the probability of the "
+            "label. The small figure is the upper bound of the quintile."
         )
     )
 

@@ -1,4 +1,4 @@
-"""One tab: what is asked on the left, what is answered on the right. The same function for every task."""
+"""The tab of a task: input on the left, answers on the right. One function lays out every task."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import gradio as gr
 
 from phi2demo.engine.engine import VARIANTS, Variant
 from phi2demo.settings import LONGEST_S
-from phi2demo.tasks.declared import AdapterTasks
+from phi2demo.tasks.declared import AdapterTasks, VariantTasks
 from phi2demo.tasks.request import Request
 from phi2demo.tasks.task import AnyTask
 from phi2demo.ui.answer_column import AnswerColumn, answer_column
@@ -50,33 +50,38 @@ class TaskTab:
     samples: list[Example]
 
     @property
+    def variant_tasks(self) -> VariantTasks:
+        """What the models that answer here were finetuned for."""
+        return VariantTasks(self.ask.adapter_tasks)
+
+    @property
     def text(self) -> Any:
-        """The input box."""
+        """Return the input box."""
         return self.ask.text
 
     @property
     def counter(self) -> Any:
-        """What the input box holds."""
+        """Return the line that says how long the input is."""
         return self.ask.counter
 
     def counted(self) -> list[Any]:
-        """What decides how much of the room for a text is taken."""
+        """Return the components that the counter depends on."""
         return self.ask.counted()
 
     def inputs(self) -> set[Any]:
-        """Every component that a request depends on."""
+        """Return every component that a request depends on."""
         return self.ask.all()
 
     def filled(self) -> list[Any]:
-        """What an example changes."""
+        """Return the components that an example updates."""
         return [self.ask.text, *self.ask.fields.values()]
 
     def shown(self) -> list[Any]:
-        """What answers fill."""
+        """Return the components that answers update."""
         return [component for column in self.columns.values() for component in column.shown()]
 
     def read(self, values: Mapping[Any, Any]) -> Request:
-        """The request that the values ask for; SettingsError where an option is out of range."""
+        """Return the request of these values; SettingsError where an option is out of range."""
         return self.ask.read(values)
 
 
@@ -120,7 +125,7 @@ def build_task_tab(
 def _switch(description: ModelDescription) -> Any:
     if not description.has_adapter:
         return None
-    return gr.Radio(_VARIANT_LABELS, value="finetuned", label="Answer with", elem_classes="choice")
+    return gr.Radio(_VARIANT_LABELS, value="finetuned", label="Model", elem_classes="choice")
 
 
 def _columns(task: AnyTask, description: ModelDescription) -> dict[Variant, AnswerColumn]:

@@ -1,4 +1,4 @@
-"""The look of the page: one accent, one family, three sizes. The rest is in assets/style.css."""
+"""The theme of the page: one accent, one type family, three sizes. The rest is in assets/style.css."""
 
 from typing import Any
 
@@ -89,7 +89,7 @@ _ONCE = {
 
 
 def build_theme() -> Any:
-    """The theme, for `launch`."""
+    """Return the theme, for `launch`."""
     theme = gr.themes.Base(font=_FONT, font_mono=_MONO, spacing_size="md", radius_size="md", text_size="md")
     values = _ONCE | _FIRST_PAINT
     for name, value in _BOTH.items():

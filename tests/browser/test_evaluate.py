@@ -71,7 +71,7 @@ def test_on_the_real_app_a_report_a_live_run_and_stop(new_page: Any, product: Se
     page = new_page(product.url, ready=False)
     page.wait_for_selector(".loading:empty", state="attached", timeout=60_000)
     open_evaluate(page, "A report")
-    until(lambda: "weights that answer here" in seen(page, ".answers .note").first.inner_text())
+    until(lambda: "of the loaded weights" in seen(page, ".answers .note").first.inner_text())
     shown = json.loads((REPORTS_FOLDER / "set_report" / "report.json").read_text(encoding="utf-8"))
     assert seen(page, ".plot-row[class='plot-row']").count() == len(shown["test_sets"])
     assert "Finetuned against base" in seen(page, ".figures h2").first.inner_text()
@@ -126,7 +126,7 @@ def test_own_pairs_bad_and_good(page: Any, tmp_path: Path) -> None:
     name, answers = download(page, "Download answers")
     assert (name, len(answers.decode().splitlines())) == ("answers.jsonl", 3)
     _, table = download(page, "Download table")
-    assert table.startswith(b"measure,")
+    assert table.startswith(b"test_set,")
     assert json.loads(download(page, "Download report")[1])["settings"]["live"] is True
 
 
@@ -203,4 +203,4 @@ def test_a_bare_base_has_one_column(new_page: Any) -> None:
         run(page)
         until(lambda: status(page).startswith("Done"), timeout_s=30)
         assert seen(page, "th:has-text('Difference')").count() == 0
-        assert "Scores by measure" in seen(page, ".figures h2").first.inner_text()
+        assert "Scores by test set" in seen(page, ".figures h2").first.inner_text()

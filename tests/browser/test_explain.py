@@ -144,7 +144,7 @@ def test_stop_ends_it_within_a_second_and_keeps_the_part(new_page: Any, slow_add
     assert seen(page, ".status progress").count() == 1
     seen(page, "button.stop").click()
     assert until(lambda: status(page) == "Stopped") < 1.0
-    assert "as far as it came" in seen(page, ".view h2").inner_text()
+    assert "partial result" in seen(page, ".view h2").inner_text()
     assert seen(page, "button.stop").is_disabled()
 
 

@@ -89,7 +89,7 @@ def test_a_replay_waits_for_its_turn_and_can_be_stopped_there(new_page: Any, add
     seen(second, "button.stop").click()
     assert until(lambda: "Stopped before it began" in status(second)) < 1.0
     until(lambda: seen(second, "button.run").is_enabled())
-    until(lambda: second.locator(".replayed").first.inner_text() == "")
+    until(lambda: "Stopped before it began" in replayed.inner_text())
     seen(first, "button.stop").click()
     until(lambda: "Stopped" in status(first))
 
@@ -127,17 +127,17 @@ def test_side_by_side_shows_both(page: Any) -> None:
 
 def test_how_the_base_is_asked_is_chosen_and_carried_to_why(page: Any) -> None:
     open_tab(page, "Translate")
-    assert seen(page, ".choice:has-text('Ask the base')").count() == 0
+    assert seen(page, ".choice:has-text('Prompt of the base')").count() == 0
     seen(page, "label:has-text('Side by side')").click()
-    seen(page, ".choice:has-text('Ask the base') label:has-text('As plain text')").click()
+    seen(page, ".choice:has-text('Prompt of the base') label:has-text('As plain text')").click()
     ask(page, "The train leaves.")
     until(lambda: status(page) == "Done")
     facts = seen(page, ".facts").all_inner_texts()
     assert [text.endswith("asked as plain text") for text in facts] == [False, True]
     seen(page, "button:has-text('Why these words?')").nth(1).click()
-    chosen = ".choice:has-text('Ask the base') label:has-text('As plain text') input:checked"
+    chosen = ".choice:has-text('Prompt of the base') label:has-text('As plain text') input:checked"
     until(lambda: page.get_by_role("tab", name="Explain", exact=True).get_attribute("aria-selected") == "true")
-    until(lambda: seen(page, ".choice:has-text('Ask the base')").count() == 1)
+    until(lambda: seen(page, ".choice:has-text('Prompt of the base')").count() == 1)
     assert page.locator(f".explain {chosen}").count() == 1
 
 
@@ -208,7 +208,7 @@ def test_what_was_typed_and_the_open_tab_outlive_a_reload(page: Any) -> None:
 def test_an_answer_brought_to_explain_is_not_mixed_with_what_was_kept(page: Any) -> None:
     open_tab(page, "Explain")
     seen(page, ".input-text textarea").fill("An older text.")
-    page.get_by_label("Instead of").fill("An older answer.")
+    page.get_by_label("Contrast").fill("An older answer.")
     open_tab(page, "Generate")
     page.reload()
     ask(page, "A short text.")
@@ -217,7 +217,7 @@ def test_an_answer_brought_to_explain_is_not_mixed_with_what_was_kept(page: Any)
     seen(page, ".picker").wait_for()
     page.wait_for_timeout(1000)  # what was kept is put back a moment after its box is there
     assert seen(page, ".input-text textarea").input_value() == "A short text."
-    assert page.get_by_label("Instead of").input_value() == ""
+    assert page.get_by_label("Contrast").input_value() == ""
 
 
 def test_an_example_fills_the_tab_and_runs(page: Any) -> None:
@@ -348,7 +348,7 @@ def test_the_counter_follows_the_text_and_what_is_kept_for_the_output(page: Any)
     seen(page, ".input-text textarea").fill("word " * 700)
     until(lambda: "too long" not in counted() and "700 of" in counted())
     seen(page, ".options > button").click()
-    seen(page, "label:has-text('New tokens at most') input").fill("400")
+    seen(page, "label:has-text('Maximum new tokens') input").fill("400")
     until(lambda: "too long" in counted())
 
 

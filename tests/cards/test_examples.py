@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from phi2demo.cards.examples import Sample, choose_failures, make_samples, read_failures, read_prompts, read_samples
-from phi2demo.data.test_sets import sha256_of
+from phi2demo.data.files import sha256_of
 from phi2demo.engine.local import LocalEngine
 from phi2demo.engine.planning import plan
 from phi2demo.errors import DataError

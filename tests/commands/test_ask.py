@@ -239,7 +239,7 @@ def test_a_bad_line_is_named(loader: Loader, say: Ask, tmp_path: Path) -> None:
         say("generate", "--input", str(source))
     assert loader.asked == []
     source.write_bytes(b"good\n\xff\xfe\n")
-    with pytest.raises(InputError, match="is no text in UTF-8"):
+    with pytest.raises(InputError, match="is not UTF-8 text"):
         say("generate", "--input", str(source))
 
 
@@ -412,7 +412,7 @@ def test_what_each_adapter_was_finetuned_for_counts_for_its_own_answer(
 
 @pytest.mark.parametrize("variant", ["second", "all"])
 def test_a_second_adapter_that_is_not_given_is_said_before_loading(loader: Loader, say: Ask, variant: str) -> None:
-    with pytest.raises(SettingsError, match=f"--variant {variant} asks a second adapter, and none is given"):
+    with pytest.raises(SettingsError, match=f"--variant {variant} needs a second adapter, and none is given"):
         say("generate", "hi", "--variant", variant)
     assert loader.asked == []
 

@@ -9,7 +9,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from phi2demo.commands.card import main
-from phi2demo.data.test_sets import sha256_of
+from phi2demo.data.files import sha256_of
 from phi2demo.engine.local import LocalEngine
 from phi2demo.engine.planning import plan
 from phi2demo.engine.revisions import adapter_revision
@@ -176,5 +176,5 @@ def test_a_folder_of_items_needs_a_report(tiny_base: Path, tmp_path: Path) -> No
 
 def test_an_output_that_is_no_folder_is_refused(tiny_base: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(SettingsError, match=r"Nothing can be written into --output .*file \(File exists\)\. Give a"):
+    with pytest.raises(SettingsError, match=r"--output .*file cannot be written into \(File exists\)\. Give a"):
         card("--model", tiny_base, output=tmp_path / "file")

@@ -82,10 +82,10 @@ def test_each_task_is_explained_as_it_answers(say: Say, engine: PlantedEngine) -
     assert answered["options"] == {"question": "What?"}
 
 
-def test_the_base_is_asked_as_said(say: Say) -> None:
+def test_the_base_gets_the_prompt_style_asked_for(say: Say) -> None:
     engine = PlantedEngine(rewards({"train": 2.0}))
-    given = ("the train", "--output", "yes", "--units", "words", "--no-trust", "--task", "summarize")
-    value = json.loads(say(*given, "--of", "difference", "--base-prompt-style", "plain", "--json", engine=engine))
+    arguments = ("the train", "--output", "yes", "--units", "words", "--no-trust", "--task", "summarize")
+    value = json.loads(say(*arguments, "--of", "difference", "--base-prompt-style", "plain", "--json", engine=engine))
     assert value["base_prompt_style"] == "plain"
     texts = {
         variant: [prompt.text for prompt, _ in engine.scored if prompt.variant == variant]
@@ -94,10 +94,12 @@ def test_the_base_is_asked_as_said(say: Say) -> None:
     assert all(text.startswith("Instruct: ") for text in texts["finetuned"])
     assert "<|endoftext|>the train\n\nIn short:" in texts["base"]
     assert not any("Instruct: " in text for text in texts["base"])
-    assert "the base asked as plain text" in say(*given, "--of", "base", "--base-prompt-style", "plain", engine=engine)
+    assert "the base asked as plain text" in say(
+        *arguments, "--of", "base", "--base-prompt-style", "plain", engine=engine
+    )
 
 
-def test_what_finetuning_changed_and_a_bare_base(say: Say) -> None:
+def test_a_difference_and_a_base_without_adapter(say: Say) -> None:
     def learned(token: str, text: str, prompt: Prompt) -> float:
         return -3.0 + (2.0 if prompt.variant == "finetuned" and "train" in text else 0.0)
 
@@ -146,25 +148,25 @@ def test_too_many_units_are_refused(say: Say, monkeypatch: pytest.MonkeyPatch) -
         say("the quiet train", "--units", "words", "--output", "yes")
 
 
-def test_the_second_adapter_is_asked(say: Say) -> None:
+def test_the_second_adapter_is_explained(say: Say) -> None:
     def learned(token: str, text: str, prompt: Prompt) -> float:
         return -3.0 + (2.0 if prompt.variant == "second" and "train" in text else 0.0)
 
-    with pytest.raises(SettingsError, match="--of second asks a second adapter, and none is given"):
+    with pytest.raises(SettingsError, match="--of second needs a second adapter, and none is given"):
         say("the train", "--of", "second")
     info = replace(BARE, adapter="a", adapter_revision="1", second=AdapterInfo("b", "2", 4))
-    asked = ["the train", "--of", "second", "--second-adapter", "b", "--units", "words", "--no-trust"]
-    value = json.loads(say(*asked, "--json", engine=PlantedEngine(learned, info=info)))
+    arguments = ["the train", "--of", "second", "--second-adapter", "b", "--units", "words", "--no-trust"]
+    value = json.loads(say(*arguments, "--json", engine=PlantedEngine(learned, info=info)))
     assert (value["of"], value["model"]["adapter"], value["model"]["adapter_revision"]) == ("second", "b", "2")
     assert [round(unit["value"] / len(value["tokens"]), 6) for unit in value["units"]["items"]] == [0.0, 2.0]
-    assert "made the second adapter write" in say(*asked, engine=PlantedEngine(learned, info=info))
+    assert "made the second adapter write" in say(*arguments, engine=PlantedEngine(learned, info=info))
 
 
-def test_the_second_adapter_is_asked_what_it_was_finetuned_for(say: Say, tmp_path: Path) -> None:
+def test_the_second_adapter_is_asked_only_for_its_own_languages(say: Say, tmp_path: Path) -> None:
     (tmp_path / "tasks.json").write_text('{"tasks": {"translation": {"languages": ["en", "fr"]}}}')
     info = replace(BARE, adapter="a", adapter_revision="1", second=AdapterInfo("b", "2", 4, tmp_path))
     engine = PlantedEngine(lambda token, text, prompt: -1.0, info=info)
-    asked = ["the train", "--task", "translate", "--of", "second", "--second-adapter", "b", "--no-trust", "--to"]
+    arguments = ["the train", "--task", "translate", "--of", "second", "--second-adapter", "b", "--no-trust", "--to"]
     with pytest.raises(SettingsError, match=r"not finetuned for German; choose from en \(English\), fr \(French\)"):
-        say(*asked, "de", engine=engine)
-    assert "made the second adapter write" in say(*asked, "fr", engine=engine)
+        say(*arguments, "de", engine=engine)
+    assert "made the second adapter write" in say(*arguments, "fr", engine=engine)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from phi2demo.__main__ import COMMANDS, main
-from phi2demo.commands.edge import FAILED, INTERRUPTED, PIPE_CLOSED, guard
+from phi2demo.commands.exit_codes import FAILED, INTERRUPTED, PIPE_CLOSED, exit_code_of
 from phi2demo.errors import InputError, SettingsError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,20 +21,20 @@ def command(*arguments: str, code: str | None = None) -> subprocess.CompletedPro
 
 def test_help_is_quick_and_names_every_command() -> None:
     before = os.times()
-    done = command("--help")
+    process = command("--help")
     after = os.times()
     used_s = after.children_user + after.children_system - before.children_user - before.children_system
     assert used_s < 1.0  # of the processor: what the machine does besides does not count
-    assert (done.returncode, done.stderr) == (0, "")
-    assert all(f"  {name} " in done.stdout for name in COMMANDS)
-    assert command().stdout == done.stdout
+    assert (process.returncode, process.stderr) == (0, "")
+    assert all(f"  {name} " in process.stdout for name in COMMANDS)
+    assert command().stdout == process.stdout
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as left:
+    with pytest.raises(SystemExit) as exit_info:
         main([name, "--help"])
-    assert left.value.code == 0
+    assert exit_info.value.code == 0
     assert f"usage: python -m phi2demo {name}" in capsys.readouterr().out
 
 
@@ -59,42 +59,43 @@ def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -
     ids=" ".join,
 )
 def test_an_error_is_one_line_and_exits_with_2(arguments: list[str]) -> None:
-    done = command(*arguments)
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert done.stderr.startswith("error: ")
-    assert done.stderr.count("\n") == 1, done.stderr
+    process = command(*arguments)
+    assert process.returncode == 2
+    assert process.stdout == ""
+    assert process.stderr.startswith("error: ")
+    assert process.stderr.count("\n") == 1, process.stderr
 
 
 def test_app_answers_as_serve_does() -> None:
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "app.py", "--share"], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
     )
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert done.stderr.startswith("error: --share puts this page on the internet")
+    assert (process.returncode, process.stderr.count("\n")) == (2, 1)
+    assert process.stderr.startswith("error: --share puts this page on the internet")
 
 
-def test_guard_gives_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors_become_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     def fail(error: BaseException) -> int:
         raise error
 
-    assert guard(lambda: 1) == 1
-    assert guard(lambda: fail(SettingsError("two\nlines"))) == FAILED
+    assert exit_code_of(lambda: 1) == 1
+    assert exit_code_of(lambda: fail(SettingsError("two\nlines"))) == FAILED
     assert capsys.readouterr().err == "error: two lines\n"
-    assert guard(lambda: fail(InputError("é"))) == FAILED
-    assert guard(lambda: fail(KeyboardInterrupt())) == INTERRUPTED
+    assert exit_code_of(lambda: fail(InputError("é"))) == FAILED
+    assert exit_code_of(lambda: fail(KeyboardInterrupt())) == INTERRUPTED
     capsys.readouterr()
-    assert guard(lambda: fail(PermissionError(13, "Permission denied", "runs/report"))) == FAILED
-    told = "error: runs/report cannot be read or written (Permission denied); check that it is there and has room.\n"
-    assert capsys.readouterr().err == told
+    assert exit_code_of(lambda: fail(PermissionError(13, "Permission denied", "runs/report"))) == FAILED
+    message = capsys.readouterr().err
+    assert message.startswith("error: runs/report cannot be read or written (Permission denied); check that ")
+    assert message.count("\n") == 1
     with pytest.raises(ZeroDivisionError):
-        guard(lambda: fail(ZeroDivisionError()))
+        exit_code_of(lambda: fail(ZeroDivisionError()))
 
 
 PRINTING = """
 import sys
-from phi2demo.commands.edge import guard
-sys.exit(guard(lambda: [print("x" * 9000) for _ in range(999)] and 0))
+from phi2demo.commands.exit_codes import exit_code_of
+sys.exit(exit_code_of(lambda: [print("x" * 9000) for _ in range(999)] and 0))
 """
 
 
@@ -110,15 +111,15 @@ def test_a_closed_pipe_is_quiet() -> None:
 
 @pytest.mark.parametrize("times", [1, 999])
 def test_standard_output_without_room_is_one_line(times: int, tmp_path: Path) -> None:
-    """Be it noticed at the end, or while the command still writes."""
+    """Whether it fails at the end or while the command still writes."""
     limited = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
     with (tmp_path / "out.txt").open("w") as file:
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-c", limited + PRINTING.replace("999", str(times))],
             cwd=ROOT, stdout=file, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
         )  # fmt: skip
-    assert done.returncode == FAILED
-    assert done.stderr == (
+    assert process.returncode == FAILED
+    assert process.stderr == (
         "error: A file, or standard output, cannot be read or written (File too large); "
-        "check that it is there and has room.\n"
+        "check that it exists and that the disk has space.\n"
     )

@@ -85,7 +85,7 @@ def test_the_page_is_built_around_the_model(page: Page, tiny_base: Path, tiny_ad
     assert page.also["model_cards"].variants == ("finetuned", "base")
     *_, last = engine.stream([Prompt("a")], GenerationOptions())
     assert last.completions
-    assert page.also["meter"].computed.calls == 1
+    assert page.also["meter"].reading.calls == 1
 
 
 @pytest.mark.filterwarnings("ignore")

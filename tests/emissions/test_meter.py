@@ -34,7 +34,7 @@ def test_only_computing_is_counted(clocks: Clocks) -> None:
     assert meter.reading == MeterReading(1, 2, 7)
 
 
-def test_what_runs_at_the_same_time_shares_it(clocks: Clocks) -> None:
+def test_overlapping_contexts_count_their_time_once(clocks: Clocks) -> None:
     meter = Meter()
     with meter.computing():
         clocks.run(1, 1)

@@ -56,8 +56,8 @@ class Hub:
     def files(self, repo_id: str) -> list[tuple[str, int]]:
         """Names with sizes."""
         root = self.repositories[repo_id]
-        found = [path for path in root.rglob("*") if path.is_file()]
-        return [(path.relative_to(root).as_posix(), path.stat().st_size) for path in found]
+        paths = [path for path in root.rglob("*") if path.is_file()]
+        return [(path.relative_to(root).as_posix(), path.stat().st_size) for path in paths]
 
     def downloaded(self) -> set[str]:
         parts = [path.split("/", 5) for method, path, _ in self.requests if method == "GET"]

@@ -25,11 +25,11 @@ def machine(
     patch: pytest.MonkeyPatch, *, cuda: dict[str, int] | None = None, capability: tuple[int, int] = (8, 0)
 ) -> None:
     """CUDA devices with their free bytes."""
-    there = cuda or {}
-    patch.setattr(torch.cuda, "is_available", lambda: bool(there))
-    patch.setattr(torch.cuda, "device_count", lambda: len(there))
+    free_bytes = cuda or {}
+    patch.setattr(torch.cuda, "is_available", lambda: bool(free_bytes))
+    patch.setattr(torch.cuda, "device_count", lambda: len(free_bytes))
     patch.setattr(torch.cuda, "get_device_capability", lambda index: capability)
-    patch.setattr(torch.cuda, "mem_get_info", lambda index: (there[f"cuda:{index}"], 0))
+    patch.setattr(torch.cuda, "mem_get_info", lambda index: (free_bytes[f"cuda:{index}"], 0))
     patch.setattr(torch.backends.mps, "is_available", lambda: False)
 
 
@@ -43,11 +43,11 @@ def test_auto_takes_cuda_then_mps_then_cpu(monkeypatch: pytest.MonkeyPatch) -> N
     assert choose_device("auto") == "mps"
 
 
-@pytest.mark.parametrize("wanted", ["cuda", "mps"])
-def test_a_device_asked_for_never_falls_back(monkeypatch: pytest.MonkeyPatch, wanted: Any) -> None:
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_a_requested_device_never_falls_back(monkeypatch: pytest.MonkeyPatch, device: Any) -> None:
     machine(monkeypatch)
-    with pytest.raises(ModelError, match=rf"--device {wanted}: this machine has no {wanted.upper()}.*--device cpu"):
-        choose_device(wanted)
+    with pytest.raises(ModelError, match=rf"--device {device}: this machine has no {device.upper()}.*--device cpu"):
+        choose_device(device)
 
 
 @pytest.mark.parametrize(
@@ -94,12 +94,12 @@ def test_bfloat16_is_read_from_the_cpu_flags(tmp_path: Path, text: str, expected
     assert cpu_has_bfloat16(tmp_path / "absent") is False
 
 
-def test_what_fits_one_gpu_goes_to_the_freest(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_fits_one_gpu_goes_to_the_freest(monkeypatch: pytest.MonkeyPatch) -> None:
     machine(monkeypatch, cuda={"cuda:0": 4 * GB, "cuda:1": 8 * GB})
     assert choose_placement("auto", "auto", PHI_2) == Placement("cuda:1", "bfloat16")
 
 
-def test_what_fits_no_single_gpu_is_spread(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_fits_no_single_gpu_is_spread(monkeypatch: pytest.MonkeyPatch) -> None:
     machine(monkeypatch, cuda={"cuda:0": 5 * GB, "cuda:1": 5 * GB})
     assert choose_placement("cuda", "auto", PHI_2) == Placement("cuda", "bfloat16", spread=True)
 

@@ -11,7 +11,7 @@ WHOLE = [name for name, (low, _) in RANGES.items() if isinstance(low, int)]
 
 
 @pytest.mark.parametrize("name", RANGES)
-def test_bounds_are_allowed_and_what_lies_beyond_is_not(name: str) -> None:
+def test_bounds_are_allowed_and_values_beyond_are_not(name: str) -> None:
     low, high = RANGES[name]
     for value in (low, high):
         assert getattr(GenerationOptions(**{name: value}), name) == value
@@ -22,7 +22,7 @@ def test_bounds_are_allowed_and_what_lies_beyond_is_not(name: str) -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, "1", None, True, False, [1], 1j])
 @pytest.mark.parametrize("name", RANGES)
-def test_what_is_no_number_is_refused(name: str, value: Any) -> None:
+def test_values_other_than_numbers_are_refused(name: str, value: Any) -> None:
     with pytest.raises(SettingsError, match=f"^{name} is .*; give a"):
         GenerationOptions(**{name: value})
 
@@ -83,7 +83,7 @@ def test_uses_follow_from_the_adapter() -> None:
     assert [three.adapter_of(variant) for variant in three.variants] == [("a", "1"), ("a", "1"), ("c", "2")]
 
 
-def test_a_use_that_is_not_loaded_is_refused() -> None:
+def test_a_variant_that_is_not_loaded_is_refused() -> None:
     bare = ModelInfo("b", "r", None, None, None, 1, 1, 1, 1, "cpu", "float32")
     bare.check_variant("base")
     with pytest.raises(SettingsError, match=r"no finetuned model here.*start with --adapter"):

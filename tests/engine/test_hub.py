@@ -22,13 +22,18 @@ def test_plan_brings_the_small_files_and_load_the_weights(hub: Any, base: Path) 
     (base / "onnx").mkdir()
     (base / "onnx" / "config.json").write_text("{}")
     commit = hub.add("someone/tiny", base)
-    made = plan(settings(model="someone/tiny"))
-    assert (made.base, made.base_revision, made.adapter) == ("someone/tiny", commit, None)
-    assert (made.layers, made.hidden_size, made.context, made.parameters) == (2, 64, 256, 133_120)
-    assert made.base_source.missing_bytes == (base / "model.safetensors").stat().st_size
+    model_plan = plan(settings(model="someone/tiny"))
+    assert (model_plan.base, model_plan.base_revision, model_plan.adapter) == ("someone/tiny", commit, None)
+    assert (model_plan.layers, model_plan.hidden_size, model_plan.context, model_plan.parameters) == (
+        2,
+        64,
+        256,
+        133_120,
+    )
+    assert model_plan.base_source.missing_bytes == (base / "model.safetensors").stat().st_size
     small = {"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"}
     assert hub.downloaded() == small
-    loaded = load(made)
+    loaded = load(model_plan)
     assert hub.downloaded() == small | {"model.safetensors"}
     assert (loaded.info.base, loaded.info.base_revision) == ("someone/tiny", commit)
     assert plan(settings(model="someone/tiny")).base_source.missing_bytes == 0
@@ -38,13 +43,13 @@ def test_an_adapter_brings_its_base(hub: Any, base: Path, adapter: Path, edit: A
     commit = hub.add("someone/tiny", base)
     edit(adapter / "adapter_config.json", base_model_name_or_path="someone/tiny", revision=commit)
     adapter_commit = hub.add("someone/tuned", adapter)
-    made = plan(settings(adapter="someone/tuned"))
-    assert (made.base, made.adapter, made.lora_rank) == ("someone/tiny", "someone/tuned", 4)
-    assert (made.base_revision, made.adapter_revision) == (commit, adapter_commit)
-    assert made.adapter_folder is not None
-    assert (made.adapter_folder / "README.md").is_file()
+    model_plan = plan(settings(adapter="someone/tuned"))
+    assert (model_plan.base, model_plan.adapter, model_plan.lora_rank) == ("someone/tiny", "someone/tuned", 4)
+    assert (model_plan.base_revision, model_plan.adapter_revision) == (commit, adapter_commit)
+    assert model_plan.adapter_folder is not None
+    assert (model_plan.adapter_folder / "README.md").is_file()
     assert any(path.endswith(f"/someone/tiny/revision/{commit}") for _, path, _ in hub.requests)
-    assert load(made).info.adapter_revision == adapter_commit
+    assert load(model_plan).info.adapter_revision == adapter_commit
 
 
 def test_targets_are_checked_before_the_weights_are_here(hub: Any, base: Path, adapter: Path, edit: Any) -> None:
@@ -55,16 +60,16 @@ def test_targets_are_checked_before_the_weights_are_here(hub: Any, base: Path, a
     assert "adapter_model.safetensors" not in hub.downloaded()
 
 
-def test_what_is_cached_works_without_the_hub(
+def test_a_cached_model_works_without_the_hub(
     hub: Any, base: Path, unplug: Callable[[], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     commit = hub.add("someone/tiny", base)
     load(plan(settings(model="someone/tiny")))
     unplug()
-    made = plan(settings(model="someone/tiny"))
+    model_plan = plan(settings(model="someone/tiny"))
     assert "the hub cannot be reached" in caplog.text
-    assert (made.base_revision, made.base_source.missing_bytes) == (commit, 0)
-    assert load(made).info.base_revision == commit
+    assert (model_plan.base_revision, model_plan.base_source.missing_bytes) == (commit, 0)
+    assert load(model_plan).info.base_revision == commit
 
 
 @pytest.mark.parametrize("status", [500, 503, 429])
@@ -87,7 +92,7 @@ def test_a_cache_without_weights_is_refused(hub: Any, base: Path, unplug: Callab
         plan(settings(model="someone/tiny"))
 
 
-def test_nothing_listening_is_said_at_once(hub: Any, unplug: Callable[[], None]) -> None:
+def test_a_closed_port_is_reported_at_once(hub: Any, unplug: Callable[[], None]) -> None:
     unplug()
     with pytest.raises(
         ModelError,
@@ -114,12 +119,12 @@ def test_a_silent_hub_is_given_up_within_15_seconds() -> None:
     assert time.monotonic() - start < 15
 
 
-def test_a_stuck_request_is_given_up(hub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stuck_request_is_abandoned(hub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from phi2demo.engine import hub as hub_module
 
     monkeypatch.setattr(hub_module, "REACH_S", 0.2)
     monkeypatch.setattr(hub_module, "_listing", lambda *_: time.sleep(2))
-    with pytest.raises(ModelError, match=r"cannot be reached for it \(no answer within 0\.2 s\)"):
+    with pytest.raises(ModelError, match=r"cannot be reached \(no answer within 0\.2 s\)"):
         plan(settings(model="microsoft/phi-2"))
 
 
@@ -177,8 +182,8 @@ def test_the_token_is_sent(hub: Any, base: Path) -> None:
 
 def test_the_token_is_not_shown(hub: Any, base: Path) -> None:
     hub.add("someone/tiny", base)
-    made = plan(settings(model="someone/tiny", token="hf_secret"))
-    assert "hf_secret" not in f"{made!r}"
+    model_plan = plan(settings(model="someone/tiny", token="hf_secret"))
+    assert "hf_secret" not in f"{model_plan!r}"
 
 
 def test_a_repository_of_pickles_is_refused(hub: Any, base: Path) -> None:
@@ -199,20 +204,20 @@ def test_repositories_of_the_wrong_kind_are_refused(hub: Any, base: Path, adapte
         plan(settings(adapter="someone/tiny"))
 
 
-def test_a_full_disk_is_said_before_the_download(hub: Any, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_before_the_download(hub: Any, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from phi2demo.engine import loading
 
     hub.add("someone/tiny", base)
-    made = plan(settings(model="someone/tiny"))
+    model_plan = plan(settings(model="someone/tiny"))
     monkeypatch.setattr(loading, "_free_disk_bytes", lambda folder: 1000)
-    with pytest.raises(ModelError, match=r"someone/tiny takes 0\.0 GB of disk and only 0\.0 GB.*HF_HOME"):
-        load(made)
+    with pytest.raises(ModelError, match=r"someone/tiny needs 0\.0 GB of disk, but only 0\.0 GB.*HF_HOME"):
+        load(model_plan)
     assert "model.safetensors" not in hub.downloaded()
 
 
 def test_a_download_that_breaks_off_is_a_clear_error(hub: Any, base: Path) -> None:
     hub.add("someone/tiny", base)
-    made = plan(settings(model="someone/tiny"))
+    model_plan = plan(settings(model="someone/tiny"))
     hub.refusal = (403, "")
     with pytest.raises(ModelError, match=r"weights of someone/tiny could not be downloaded.*Start again"):
-        load(made)
+        load(model_plan)

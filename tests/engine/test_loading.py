@@ -28,8 +28,8 @@ COPY = "base_model.model.lm_head.base_layer.weight"
 
 
 def loaded(**values: Any) -> LoadedModel:
-    given = {key: str(value) if isinstance(value, Path) else value for key, value in values.items()}
-    return load(plan(ModelSettings(**{"device": "cpu"} | given)))
+    arguments = {key: str(value) if isinstance(value, Path) else value for key, value in values.items()}
+    return load(plan(ModelSettings(**{"device": "cpu"} | arguments)))
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def logits(model: Any, text_ids: list[int], **options: Any) -> torch.Tensor:
         return model(input_ids=torch.tensor([text_ids]), **options).logits[0]
 
 
-def test_what_is_loaded_is_said(pair: LoadedModel, tiny_base: Path, tiny_adapter: Path) -> None:
+def test_the_info_describes_the_loaded_model(pair: LoadedModel, tiny_base: Path, tiny_adapter: Path) -> None:
     info = pair.info
     assert (info.base, info.base_revision) == ("tiny-base", fingerprint(tiny_base, ("model.safetensors",)))
     declared = json.loads((tiny_adapter / "adapter_config.json").read_text(encoding="utf-8"))
@@ -137,8 +137,8 @@ def test_an_adapter_of_the_output_layer_is_as_peft_has_it(headed: Path, base: Pa
 
 def test_a_copy_of_the_base_in_fewer_digits_leaves_it_as_it_is(headed: Path, base: Path) -> None:
     change(headed, lambda weights: {key: tensor.bfloat16() for key, tensor in weights.items()})
-    own = loaded(adapter=headed).model.get_base_model().model.embed_tokens.weight
-    assert torch.equal(own, load_file(base / "model.safetensors")["model.embed_tokens.weight"])
+    embedding = loaded(adapter=headed).model.get_base_model().model.embed_tokens.weight
+    assert torch.equal(embedding, load_file(base / "model.safetensors")["model.embed_tokens.weight"])
 
 
 def test_a_copy_of_another_base_is_refused(headed: Path) -> None:
@@ -153,7 +153,7 @@ def test_an_adapter_that_changes_nothing_is_pointed_out(
     adapter: Path, edit: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert loaded(adapter=adapter).info.warnings == ()
-    change(adapter, lambda weights: {key: each * (".lora_B." not in key) for key, each in weights.items()})
+    change(adapter, lambda weights: {key: weight * (".lora_B." not in key) for key, weight in weights.items()})
     (warning,) = loaded(adapter=adapter).info.warnings
     assert warning.startswith("Adapter adapter changes nothing: the products of its matrices are zero")
     assert warning in caplog.text
@@ -191,23 +191,23 @@ def test_a_sharded_base_is_loaded(base: Path) -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
-def test_cuda_asked_for_without_cuda_is_refused(tiny_base: Path) -> None:
+def test_requesting_cuda_without_cuda_is_refused(tiny_base: Path) -> None:
     with pytest.raises(ModelError, match="--device cuda: this machine has no CUDA device"):
         loaded(model=tiny_base, device="cuda")
 
 
-def test_too_little_memory_is_said_before_loading(tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_memory_is_reported_before_loading(tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "free_memory", lambda: 500_000)
     with pytest.raises(ModelError, match="Too little memory on cpu"):
         loaded(model=tiny_base)
 
 
 def test_files_that_change_after_the_plan_are_noticed(base: Path) -> None:
-    made = plan(ModelSettings(model=str(base), device="cpu"))
+    model_plan = plan(ModelSettings(model=str(base), device="cpu"))
     weights = base / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(ModelError, match="damaged or cut short"):
-        load(made)
+        load(model_plan)
 
 
 def test_an_adapter_and_a_declaration_that_differ_are_refused(adapter: Path, edit: Any) -> None:
@@ -235,11 +235,11 @@ def test_a_tokenizer_larger_than_the_model_is_refused(base: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(base)
     tokenizer.add_tokens([f"<{number}>" for number in range(512)])
     tokenizer.save_pretrained(base)
-    with pytest.raises(ModelError, match=r"tokenizer has \d+ tokens, but base knows only 512"):
+    with pytest.raises(ModelError, match=r"tokenizer has \d+ tokens, but base only has 512"):
         loaded(model=base)
 
 
-def test_the_end_token_stands_in_for_padding(base: Path, edit: Any) -> None:
+def test_the_end_token_is_used_for_padding(base: Path, edit: Any) -> None:
     edit(base / "tokenizer_config.json", pad_token=None)
     edit(base / "generation_config.json", eos_token_id=[0, 7])
     model = loaded(model=base)
@@ -253,7 +253,7 @@ def test_a_broken_tokenizer_is_a_clear_error(base: Path, content: str) -> None:
         loaded(model=base)
 
 
-def test_what_transformers_refuses_is_a_clear_error(base: Path, edit: Any) -> None:
+def test_an_error_of_transformers_becomes_a_clear_message(base: Path, edit: Any) -> None:
     edit(base / "config.json", hidden_act="no such function")
     with pytest.raises(ModelError, match=r"base with no adapter could not be loaded: .*no such function.*Check that"):
         loaded(model=base)
@@ -280,7 +280,7 @@ def test_another_architecture_that_lacks_weights_is_refused(gpt: Path) -> None:
         loaded(model=gpt)
 
 
-def test_the_snippet_of_the_card_works_on_what_is_shipped(
+def test_the_snippet_of_the_card_works_with_the_shipped_model(
     tiny_base: Path, tiny_adapter: Path, pair: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An adapter that names assets/model opens from the repository's root, and by us from anywhere."""
@@ -345,11 +345,11 @@ def test_a_failure_reaches_everyone_who_asks(error: Exception, message: str) -> 
 
     loader = EngineLoader(load).start()
     for _ in range(2):
-        with pytest.raises(ModelError) as told:
+        with pytest.raises(ModelError) as caught:
             loader.engine(timeout_s=5)
-        assert not isinstance(told.value, NotReadyError)
-        assert str(told.value) == message
-        assert told.value.__cause__ is error
+        assert not isinstance(caught.value, NotReadyError)
+        assert str(caught.value) == message
+        assert caught.value.__cause__ is error
     assert (loader.status.state, loader.status.message) == ("failed", message)
 
 

@@ -34,20 +34,20 @@ def engine(request: pytest.FixtureRequest, tiny_base: Path, tiny_adapter: Path) 
 
 def made_for(writer: str, adapter: Path) -> LocalEngine:
     """Writes with its own decoder, as it would by itself, or with transformers."""
-    made = LocalEngine.load(plan(ModelSettings(adapter=str(adapter), device="cpu")))
-    assert made._generator._decodable
-    made._generator._decodable = writer == "decoder"
-    return made
+    local_engine = LocalEngine.load(plan(ModelSettings(adapter=str(adapter), device="cpu")))
+    assert local_engine._generator._decodable
+    local_engine._generator._decodable = writer == "decoder"
+    return local_engine
 
 
 @pytest.fixture(scope="module", params=["decoder", "transformers"])
 def endless(request: pytest.FixtureRequest, tiny_base: Path, tiny_adapter: Path) -> LocalEngine:
     """The same model, which never ends by itself."""
-    made = made_for(request.param, tiny_adapter)
-    made._end_ids = frozenset({511})
+    local_engine = made_for(request.param, tiny_adapter)
+    local_engine._end_ids = frozenset({511})
     with torch.no_grad():
-        made._model.get_base_model().lm_head.bias[511] = -1e9
-    return made
+        local_engine._model.get_base_model().lm_head.bias[511] = -1e9
+    return local_engine
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def texts(engine: LocalEngine, prompts: list[Prompt], options: GenerationOptions
 
 
 @pytest.mark.parametrize("options", [GREEDY, SAMPLED])
-def test_a_pair_gives_what_two_single_runs_give(engine: LocalEngine, options: GenerationOptions) -> None:
+def test_a_pair_gives_the_same_texts_as_two_single_runs(engine: LocalEngine, options: GenerationOptions) -> None:
     for seed, text in enumerate(TEXTS):
         rows = [Prompt(text, "finetuned", seed), Prompt(text, "base", seed)]
         pair = texts(engine, rows, options)
@@ -74,7 +74,7 @@ def test_a_pair_gives_what_two_single_runs_give(engine: LocalEngine, options: Ge
         assert pair[0] != pair[1], "the adapter of this fixture changes the output"
 
 
-def test_a_row_of_a_padded_batch_gives_what_it_gives_alone(engine: LocalEngine) -> None:
+def test_a_row_gives_the_same_text_in_a_padded_batch_and_alone(engine: LocalEngine) -> None:
     rows = [Prompt(text, "finetuned", 7) for text in TEXTS]
     assert texts(engine, rows, SAMPLED) == [texts(engine, [row], SAMPLED)[0] for row in rows]
 
@@ -94,7 +94,7 @@ def test_a_prompt_that_begins_a_text_is_read_after_the_token_that_ends_one(engin
     assert score.total == pytest.approx(float(expected), abs=1e-4)
 
 
-def test_a_special_token_that_is_typed_is_characters_wherever_it_stands(engine: LocalEngine) -> None:
+def test_a_typed_special_token_is_read_as_characters(engine: LocalEngine) -> None:
     end = engine._tokenizer.eos_token_id
     typed = f"Hello. {END_OF_TEXT} World."
     assert end not in engine._encode([Prompt(typed)])[0]["input_ids"][0].tolist()
@@ -105,38 +105,38 @@ def test_a_special_token_that_is_typed_is_characters_wherever_it_stands(engine: 
 
 
 @pytest.mark.parametrize(
-    ("own", "adds", "expected"),
+    ("own_token", "adds", "expected"),
     [("<s>", False, ["<s>"]), ("<s>", True, ["<s>"]), (None, False, [])],
     ids=["its own token", "set by the tokenizer", "none"],
 )
 def test_a_model_of_another_vocabulary_begins_a_text_with_its_own_token(
-    own: str | None, adds: bool, expected: list[str]
+    own_token: str | None, adds: bool, expected: list[str]
 ) -> None:
     vocabulary = {"<s>": 0, "a": 1, "b": 2, "?": 3}
     words = Tokenizer(WordLevel(vocabulary, unk_token="?"))
     words.pre_tokenizer = WhitespaceSplit()
     if adds:
         words.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, bos_token=own, unk_token="?")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, bos_token=own_token, unk_token="?")
     (ids,) = TextEncoder(tokenizer).encode_prompts([f"{END_OF_TEXT}a b"])
     assert tokenizer.convert_ids_to_tokens(ids) == [*expected, "a", "b"]
 
 
-def test_a_seed_decides_what_is_sampled(engine: LocalEngine) -> None:
-    once, again, other = (texts(engine, [Prompt(TEXTS[0], seed=seed)], SAMPLED) for seed in (1, 1, 2))
+def test_the_seed_determines_the_sampled_text(engine: LocalEngine) -> None:
+    once, again, different = (texts(engine, [Prompt(TEXTS[0], seed=seed)], SAMPLED) for seed in (1, 1, 2))
     assert once == again
-    assert once != other
+    assert once != different
 
 
 def test_samples_follow_the_softmax(engine: LocalEngine) -> None:
-    one = GenerationOptions(max_new_tokens=1, temperature=1.0)
+    one_token = GenerationOptions(max_new_tokens=1, temperature=1.0)
     ids = engine._tokenizer(TEXTS[0], return_tensors="pt").input_ids
     with torch.inference_mode():
         expected = engine._model(ids).logits[0, -1].softmax(-1)
     drawn = torch.zeros_like(expected)
     for start in range(0, 2000, 250):
         rows = [Prompt(TEXTS[0], seed=start + offset) for offset in range(250)]
-        for completion in last(engine.stream(rows, one)).completions or ():
+        for completion in last(engine.stream(rows, one_token)).completions or ():
             drawn[completion.token_ids[0]] += 1 / 2000
     likeliest = int(expected.argmax())
     assert drawn[likeliest] == pytest.approx(float(expected[likeliest]), abs=0.04)
@@ -161,7 +161,7 @@ def test_text_comes_as_it_is_made(endless: LocalEngine) -> None:
     assert all(later.startswith(earlier.rstrip("\ufffd")) for earlier, later in itertools.pairwise(seen))
 
 
-def test_new_tokens_are_limited_and_said(endless: LocalEngine) -> None:
+def test_max_new_tokens_ends_a_row_with_that_reason(endless: LocalEngine) -> None:
     completion = (last(endless.stream([Prompt(TEXTS[0])], GREEDY)).completions or ())[0]
     assert len(completion.token_ids) == 12
     assert completion.stop_reason == "length"
@@ -182,7 +182,7 @@ def test_a_row_says_when_it_ended_itself(engine: LocalEngine, beams: int) -> Non
         assert sorted(range(3), key=lengths.__getitem__) == sorted(range(3), key=lambda row: seconds[row] or 0)
 
 
-def test_a_full_context_is_said(endless: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_context_ends_a_row_with_that_reason(endless: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("phi2demo.engine.watch.find_loop_end", lambda text: None)  # a small random model repeats itself
     prompt = "The train leaves. " * 20
     options = GenerationOptions(max_new_tokens=2000)
@@ -206,12 +206,12 @@ def test_a_stop_string_ends_a_row_and_is_not_shown(endless: LocalEngine) -> None
 
 
 @pytest.mark.parametrize("beams", [1, 3])
-def test_a_row_has_stop_strings_of_its_own(endless: LocalEngine, beams: int) -> None:
+def test_each_row_has_its_own_stop_strings(endless: LocalEngine, beams: int) -> None:
     options = GenerationOptions(max_new_tokens=12, num_beams=beams)
-    whole, other = texts(endless, [Prompt(text) for text in TEXTS[:2]], options)
+    whole, different = texts(endless, [Prompt(text) for text in TEXTS[:2]], options)
     stop = whole[4:7]
     completions = last(endless.stream([Prompt(TEXTS[0], stop=(stop,)), Prompt(TEXTS[1])], options)).completions or ()
-    assert [completion.text for completion in completions] == [whole[: whole.index(stop)], other]
+    assert [completion.text for completion in completions] == [whole[: whole.index(stop)], different]
     assert [completion.stop_reason for completion in completions] == ["stop string", "length"]
     assert stop in endless.tokens(completions[0].token_ids).text
     assert stop not in endless.tokens(completions[0].token_ids[:-1]).text
@@ -245,7 +245,7 @@ def slow_down(owner: Any, name: str, monkeypatch: pytest.MonkeyPatch, *, seconds
     monkeypatch.setattr(owner, name, delayed)
 
 
-def test_cancelling_ends_it_within_a_second_with_what_there_is(
+def test_cancelling_ends_it_within_a_second_and_keeps_the_text_so_far(
     endless: LocalEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow(endless, monkeypatch, seconds=0.05)
@@ -315,7 +315,7 @@ def test_an_error_while_generating_reaches_the_reader_and_the_next_request_works
     assert texts(engine, pair, GREEDY) == before
 
 
-def test_four_threads_with_different_switches_get_what_each_gets_alone(engine: LocalEngine) -> None:
+def test_four_threads_with_different_variants_get_the_same_texts_as_alone(engine: LocalEngine) -> None:
     jobs = [
         [Prompt(TEXTS[0], "finetuned", 1)],
         [Prompt(TEXTS[0], "base", 1)],
@@ -354,16 +354,16 @@ def test_beams_give_as_many_candidates_as_there_are(engine: LocalEngine) -> None
     for prompt, completion in zip(rows, snapshot.completions or (), strict=True):
         assert len(completion.candidates) == 4
         assert completion.candidates[0].text == completion.text
-        assert len({each.token_ids for each in completion.candidates}) == 4
-        outputs = [each.token_ids for each in completion.candidates]
+        assert len({generated.token_ids for generated in completion.candidates}) == 4
+        outputs = [generated.token_ids for generated in completion.candidates]
         scores = engine.score([prompt] * 4, outputs)
         means = [score.total / len(score.token_ids) for score in scores]
         assert means == sorted(means, reverse=True)
-    assert all(not each.candidates for each in last(engine.stream(rows, GREEDY)).completions or ())
+    assert all(not generated.candidates for generated in last(engine.stream(rows, GREEDY)).completions or ())
 
 
 @pytest.mark.parametrize("variants", [("finetuned", "base"), ("finetuned",)])
-def test_beams_give_what_transformers_gives(engine: LocalEngine, variants: tuple[str, ...]) -> None:
+def test_beams_give_the_same_texts_as_transformers(engine: LocalEngine, variants: tuple[str, ...]) -> None:
     options = GenerationOptions(max_new_tokens=12, num_beams=3)
     rows = [Prompt(TEXTS[0], variant) for variant in variants]  # type: ignore[arg-type]
     seen = list(engine.stream(rows, options))
@@ -397,7 +397,7 @@ def test_scores_equal_a_plain_forward_pass(engine: LocalEngine) -> None:
         with torch.inference_mode():
             names = {"adapter_names": ["default" if row.variant == "finetuned" else "__base__"]}
             logits = engine._model(input_ids=ids, **names).logits[0].log_softmax(-1)
-        expected = [float(logits[len(prompt_ids) - 1 + at, token]) for at, token in enumerate(output_ids)]
+        expected = [float(logits[len(prompt_ids) - 1 + position, token]) for position, token in enumerate(output_ids)]
         assert list(score.log_probabilities) == pytest.approx(expected, abs=1e-5)
         assert score.total == pytest.approx(sum(expected), abs=1e-4)
 

@@ -38,8 +38,8 @@ def test_every_query_sees_its_own_past() -> None:
     for group in pack.groups:
         visible = group.visible.reshape(-1, group.visible.shape[-1])
         keys = np.repeat(group.keys, group.queries.shape[1], axis=0)
-        for number, at in zip(group.numbers, group.real, strict=True):
-            seen[int(number)] = keys[at][visible[at]].tolist()
+        for number, position in zip(group.numbers, group.real, strict=True):
+            seen[int(number)] = keys[position][visible[position]].tolist()
     # packed as 1 2 | 3 4 | 7 8 | 9
     assert seen == {0: [0], 1: [0, 1], 2: [0, 2], 3: [0, 2, 3], 4: [0, 1, 4], 5: [0, 1, 4, 5], 6: [0, 2, 3, 6]}
 

@@ -35,27 +35,42 @@ def narrow_base(base: Path, edit: Any) -> Path:
 
 
 def test_an_adapter_decides_the_base(base: Path, adapter: Path) -> None:
-    made = planned(adapter=adapter)
-    assert (made.base, made.base_folder, made.base_revision) == ("base", base, None)
-    assert (made.adapter, made.adapter_folder, made.adapter_revision, made.lora_rank) == ("adapter", adapter, None, 4)
-    assert (made.layers, made.hidden_size, made.context, made.parameters) == (2, 64, 256, 133_120)
+    model_plan = planned(adapter=adapter)
+    assert (model_plan.base, model_plan.base_folder, model_plan.base_revision) == ("base", base, None)
+    assert (model_plan.adapter, model_plan.adapter_folder, model_plan.adapter_revision, model_plan.lora_rank) == (
+        "adapter",
+        adapter,
+        None,
+        4,
+    )
+    assert (model_plan.layers, model_plan.hidden_size, model_plan.context, model_plan.parameters) == (
+        2,
+        64,
+        256,
+        133_120,
+    )
 
 
 def test_a_model_alone_is_bare(base: Path) -> None:
-    made = planned(model=base)
-    assert (made.base, made.adapter, made.adapter_folder, made.lora_rank) == ("base", None, None, None)
+    model_plan = planned(model=base)
+    assert (model_plan.base, model_plan.adapter, model_plan.adapter_folder, model_plan.lora_rank) == (
+        "base",
+        None,
+        None,
+        None,
+    )
 
 
 def test_nothing_given_is_the_embedded_pair(base: Path, adapter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(defaults, "EMBEDDED_MODEL", base)
     monkeypatch.setattr(defaults, "EMBEDDED_ADAPTER", adapter)
-    made = planned()
-    assert (made.base_folder, made.adapter_folder) == (base, adapter)
+    model_plan = planned()
+    assert (model_plan.base_folder, model_plan.adapter_folder) == (base, adapter)
 
 
-def test_a_missing_embedded_model_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_embedded_model_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(defaults, "EMBEDDED_MODEL", tmp_path / "absent")
-    with pytest.raises(ModelError, match=r"embedded model is not in assets/model.*--model"):
+    with pytest.raises(ModelError, match=r"embedded model is missing in assets/model.*--model"):
         planned()
 
 
@@ -143,8 +158,8 @@ def test_a_plan_for_folders_needs_no_torch_and_no_second(base: Path, adapter: Pa
 
 
 def test_no_secret_and_no_folder_is_shown(base: Path) -> None:
-    made = plan(ModelSettings(model=str(base), token="hf_secret"))
-    assert repr(made) == "ModelPlan(base='base', adapter=None, second=None, device='auto', dtype='auto')"
+    model_plan = plan(ModelSettings(model=str(base), token="hf_secret"))
+    assert repr(model_plan) == "ModelPlan(base='base', adapter=None, second=None, device='auto', dtype='auto')"
 
 
 def config(folder: Path, **values: Any) -> Path:
@@ -162,17 +177,17 @@ def test_shapes_are_those_of_the_model(tmp_path: Path, changes: dict[str, Any]) 
     from transformers import PhiConfig, PhiForCausalLM
 
     model = PhiForCausalLM(PhiConfig(**SMALL, **changes, pad_token_id=0))
-    found = read_config(config(tmp_path, model_type="phi", **SMALL, **changes), name="m")
-    assert found.shapes == {name: tuple(tensor.shape) for name, tensor in model.named_parameters()}
-    assert found.parameters == sum(tensor.numel() for tensor in model.parameters())
+    base_config = read_config(config(tmp_path, model_type="phi", **SMALL, **changes), name="m")
+    assert base_config.shapes == {name: tuple(tensor.shape) for name, tensor in model.named_parameters()}
+    assert base_config.parameters == sum(tensor.numel() for tensor in model.parameters())
 
 
 def test_phi_2_is_known_from_its_config(tmp_path: Path) -> None:
     values = {"vocab_size": 51200, "hidden_size": 2560, "intermediate_size": 10240, "num_hidden_layers": 32}
-    found = read_config(config(tmp_path, model_type="phi", **values), name="m")
-    assert (found.layers, found.hidden_size, found.context) == (32, 2560, 2048)
-    assert found.parameters == 2_779_683_840
-    assert found.cache_numbers == 2 * 32 * 2560 * 2048
+    base_config = read_config(config(tmp_path, model_type="phi", **values), name="m")
+    assert (base_config.layers, base_config.hidden_size, base_config.context) == (32, 2560, 2048)
+    assert base_config.parameters == 2_779_683_840
+    assert base_config.cache_numbers == 2 * 32 * 2560 * 2048
 
 
 @pytest.mark.parametrize(
@@ -200,11 +215,13 @@ def test_code_from_a_repository_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("model_type", [None, "mine", "t5", "clip"])
-def test_a_type_that_writes_no_text_is_refused(tmp_path: Path, model_type: str | None) -> None:
-    with pytest.raises(ModelError, match=f"model_type {model_type!r}, which is no text generator"):
+def test_a_model_that_generates_no_text_is_refused(tmp_path: Path, model_type: str | None) -> None:
+    with pytest.raises(ModelError, match=f"model_type {model_type!r}, which is not a text generator"):
         read_config(config(tmp_path, model_type=model_type), name="m")
 
 
 def test_another_known_type_is_read_as_far_as_it_says(tmp_path: Path) -> None:
-    found = read_config(config(tmp_path, model_type="gpt2", n_layer=2, n_embd=32, n_positions=64, n_head=2), name="m")
-    assert (found.layers, found.hidden_size, found.context, found.shapes) == (2, 32, 64, None)
+    base_config = read_config(
+        config(tmp_path, model_type="gpt2", n_layer=2, n_embd=32, n_positions=64, n_head=2), name="m"
+    )
+    assert (base_config.layers, base_config.hidden_size, base_config.context, base_config.shapes) == (2, 32, 64, None)

@@ -38,7 +38,7 @@ def revision_of(folder: Path) -> str:
         {"alpha_pattern": {"q_proj": 1, "fc1": 2}}, {"alpha_pattern": {"fc1": 2, "q_proj": 1}},
     ],
 )  # fmt: skip
-def test_what_changes_the_computing_changes_the_fingerprint(changes: dict[str, Any]) -> None:
+def test_settings_that_change_the_output_change_the_fingerprint(changes: dict[str, Any]) -> None:
     assert settings_fingerprint(CONFIG | changes) != settings_fingerprint(CONFIG)
 
 
@@ -57,7 +57,7 @@ def test_patterns_of_another_order_may_compute_another_thing() -> None:
         {"layers_to_transform": None}, {"megatron_core": "megatron.core"}, {"qalora_group_size": 16},
     ],
 )  # fmt: skip
-def test_what_changes_nothing_leaves_it(changes: dict[str, Any]) -> None:
+def test_settings_without_effect_do_not_change_the_fingerprint(changes: dict[str, Any]) -> None:
     assert settings_fingerprint(CONFIG | changes) == settings_fingerprint(CONFIG)
 
 
@@ -75,18 +75,18 @@ def test_every_setting_of_peft_left_as_it_is_counts_nothing() -> None:
 def test_equal_weights_that_answer_otherwise_have_another_revision(adapter: Path, tmp_path: Path, edit: Any) -> None:
     config = adapter / "adapter_config.json"
     options = GenerationOptions(max_new_tokens=12)
-    found = []
+    revisions_read = []
     for changes in ({}, {"inference_mode": False, "lora_dropout": 0.5}, {"lora_alpha": 64}, {"use_rslora": True}):
         edit(config, **{"lora_alpha": 8, **changes})
         engine = LocalEngine.load(plan(ModelSettings(adapter=str(adapter), device="cpu")))
         *_, last = engine.stream([Prompt("The train leaves", "finetuned")], options)
         assert last.completions is not None
         (score,) = engine.score([Prompt("The train leaves", "finetuned")], [" at eight"])
-        found.append((engine.info.adapter_revision, last.completions[0].text, round(score.total, 4)))
+        revisions_read.append((engine.info.adapter_revision, last.completions[0].text, round(score.total, 4)))
         assert engine.info.adapter_revision == revision_of(adapter)
-    assert found[0] == found[1]
-    assert len({score for *_, score in found}) == len({revision for revision, *_ in found}) == 3
-    weights = {revision.partition("-")[0] for revision, *_ in found if revision}
+    assert revisions_read[0] == revisions_read[1]
+    assert len({score for *_, score in revisions_read}) == len({revision for revision, *_ in revisions_read}) == 3
+    weights = {revision.partition("-")[0] for revision, *_ in revisions_read if revision}
     assert len(weights) == 1
 
 

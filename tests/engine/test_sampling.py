@@ -24,15 +24,15 @@ def test_a_run_of_tokens_is_not_repeated() -> None:
     assert scores.count(1.0) == VOCABULARY - 1
 
 
-def test_a_run_that_stands_in_the_prompt_alone_may_be_written() -> None:
+def test_an_ngram_of_the_prompt_alone_may_be_generated() -> None:
     scores = scores_after([5, 6], GenerationOptions(no_repeat_ngram_size=3))
     assert scores == [1.0] * VOCABULARY
 
 
 def test_only_tokens_of_the_output_are_penalized() -> None:
     scores = scores_after([1], GenerationOptions(repetition_penalty=2.0))
-    assert [at for at, score in enumerate(scores) if score != 1.0] == [1]
+    assert [token for token, score in enumerate(scores) if score != 1.0] == [1]
 
 
-def test_nothing_is_changed_where_nothing_is_asked() -> None:
+def test_default_options_need_no_processors() -> None:
     assert len(make_logits_processors(GenerationOptions(), [0], prompt_length=5, vocabulary=vocabulary)) == 0

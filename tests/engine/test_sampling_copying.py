@@ -27,20 +27,20 @@ def engine(request: pytest.FixtureRequest, tiny_adapter: Path) -> LocalEngine:
 def biased(prompts: list[list[int]], scores: list[list[float]]) -> torch.Tensor:
     vocabulary = Vocabulary(torch.tensor([END, COMMON, 99]), PAD)
     ids: Any = torch.tensor(prompts)
-    given: Any = torch.tensor(scores)
-    return CopyBias(2.0, 3, vocabulary)(ids, given)
+    logits: Any = torch.tensor(scores)
+    return CopyBias(2.0, 3, vocabulary)(ids, logits)
 
 
-def test_what_stands_in_the_prompt_or_in_any_text_is_likelier_by_the_nats() -> None:
+def test_tokens_of_the_prompt_and_common_tokens_get_the_bias() -> None:
     """Not what stands in the output alone, nor padding, nor a common token that the model has no score for."""
-    found = biased([[PAD, 5, 2, 3], [5, 6, 5, 3]], [[0.0] * 7, [0.5] * 7])
-    assert found.exp().sum(-1).tolist() == pytest.approx([1.0, 1.0])
-    above = (found - found[:, 3:4]).tolist()
+    biased_values = biased([[PAD, 5, 2, 3], [5, 6, 5, 3]], [[0.0] * 7, [0.5] * 7])
+    assert biased_values.exp().sum(-1).tolist() == pytest.approx([1.0, 1.0])
+    above = (biased_values - biased_values[:, 3:4]).tolist()
     assert above[0] == pytest.approx([2.0, 0.0, 2.0, 0.0, 2.0, 2.0, 0.0])
     assert above[1] == pytest.approx([2.0, 0.0, 0.0, 0.0, 2.0, 2.0, 2.0])
 
 
-def test_what_any_text_needs(engine: LocalEngine) -> None:
+def test_tokens_that_every_text_needs(engine: LocalEngine) -> None:
     tokenizer = engine._tokenizer
     vocabulary = engine._generator._vocabulary()
     assert vocabulary is engine._generator._vocabulary(), "found once"
@@ -56,10 +56,10 @@ def test_a_great_bias_leaves_nothing_else(engine: LocalEngine, beams: int) -> No
     common = set(engine._generator._vocabulary().common.tolist())
     free = last(engine.stream(ROWS, GenerationOptions(max_new_tokens=12))).completions or ()
     bound = last(engine.stream(ROWS, options)).completions or ()
-    for row, one, other in zip(ROWS, free, bound, strict=True):
-        own = common | set(engine._encoder.encode_prompts([row.text])[0])
-        assert not set(one.token_ids) <= own, "this model says other things by itself"
-        assert set(other.token_ids) <= own
+    for row, free_completion, bound_completion in zip(ROWS, free, bound, strict=True):
+        allowed = common | set(engine._encoder.encode_prompts([row.text])[0])
+        assert not set(free_completion.token_ids) <= allowed, "this model says other things by itself"
+        assert set(bound_completion.token_ids) <= allowed
 
 
 @pytest.mark.parametrize(

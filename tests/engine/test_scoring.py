@@ -45,7 +45,7 @@ def reference(engine: LocalEngine) -> Reference:
             with torch.inference_mode():
                 logits = engine._model(input_ids=ids, adapter_names=[row.adapter]).logits[0].double().log_softmax(-1)
             start = len(row.prompt_ids) - 1
-            seen[row] = [float(logits[start + at, token]) for at, token in enumerate(row.output_ids)]
+            seen[row] = [float(logits[start + position, token]) for position, token in enumerate(row.output_ids)]
         return seen[row]
 
     return compute
@@ -86,16 +86,16 @@ def test_a_second_call_that_reads_kept_prefixes_gives_the_same(engine: LocalEngi
     check(engine._scorer.score(second, cancel=None), second, reference)
 
 
-def test_a_store_that_grows_keeps_what_it_holds(engine: LocalEngine, reference: Reference) -> None:
-    made = scorer_for(engine._model, engine._forward)
+def test_a_store_keeps_its_content_when_it_grows(engine: LocalEngine, reference: Reference) -> None:
+    scorer = scorer_for(engine._model, engine._forward)
     first, second = rows_of(11, count=6), rows_of(11, count=30)
-    made.score(first, cancel=None)
-    packed = made.packed()
-    for each in packed:  # on a CPU a store has its full size from the start
-        each._store = [store[: len(each._tree)].clone() for store in each._store]
-    small = [len(each._store[0]) for each in packed]
-    check(made.score(second, cancel=None), second, reference)
-    assert all(len(each._store[0]) > size for each, size in zip(packed, small, strict=True))
+    scorer.score(first, cancel=None)
+    packed = scorer.packed()
+    for packed_phi in packed:  # on a CPU a store has its full size from the start
+        packed_phi._store = [store[: len(packed_phi._tree)].clone() for store in packed_phi._store]
+    small = [len(packed_phi._store[0]) for packed_phi in packed]
+    check(scorer.score(second, cancel=None), second, reference)
+    assert all(len(packed_phi._store[0]) > size for packed_phi, size in zip(packed, small, strict=True))
 
 
 @given(st.data())
@@ -116,8 +116,8 @@ def test_any_rows_score_as_each_alone(engine: LocalEngine, reference: Reference,
 def test_more_than_fits_a_pass_is_scored_in_several(
     engine: LocalEngine, reference: Reference, monkeypatch: pytest.MonkeyPatch, tokens: int
 ) -> None:
-    made = scorer_for(engine._model, engine._forward)
-    monkeypatch.setattr(made, "_limits", lambda: PassLimits(tokens=tokens, keys=60, logits=3))
+    scorer = scorer_for(engine._model, engine._forward)
+    monkeypatch.setattr(scorer, "_limits", lambda: PassLimits(tokens=tokens, keys=60, logits=3))
     passes: list[int] = []
     hidden = phi.PackedPhi.hidden
 
@@ -127,25 +127,25 @@ def test_more_than_fits_a_pass_is_scored_in_several(
 
     monkeypatch.setattr(phi.PackedPhi, "hidden", counted)
     rows = rows_of(20, count=16)
-    check(made.score(rows, cancel=None), rows, reference)
+    check(scorer.score(rows, cancel=None), rows, reference)
     assert len(passes) > 2
 
 
 def test_a_full_store_begins_anew(engine: LocalEngine, reference: Reference, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(phi, "FIRST_SLOTS", 8)
     monkeypatch.setattr(phi, "TABLE_TOKENS", 30)
-    made = scorer_for(engine._model, engine._forward)
-    monkeypatch.setattr(made, "_limits", lambda: PassLimits(tokens=40, keys=400, logits=100))
-    packed = made._phi("default", 1.0)
+    scorer = scorer_for(engine._model, engine._forward)
+    monkeypatch.setattr(scorer, "_limits", lambda: PassLimits(tokens=40, keys=400, logits=100))
+    packed = scorer._phi("default", 1.0)
     assert packed is not None
     packed._slots = 120
     for seed in range(30, 36):
         rows = [replace(row, adapter="default") for row in rows_of(seed, count=12)]
-        check(made.score(rows, cancel=None), rows, reference)
+        check(scorer.score(rows, cancel=None), rows, reference)
         assert len(packed._tree) <= 120
 
 
-def test_what_was_forgotten_is_computed_anew(engine: LocalEngine, reference: Reference) -> None:
+def test_forgotten_prefixes_are_computed_again(engine: LocalEngine, reference: Reference) -> None:
     rows = rows_of(90, count=8)
     engine._scorer.score(rows, cancel=None)
     engine.forget()
@@ -169,7 +169,7 @@ def test_equal_rows_are_computed_once(engine: LocalEngine, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("seed", [40, 41])
-def test_what_cannot_be_packed_is_scored_in_plain_batches(
+def test_models_that_cannot_be_packed_are_scored_in_plain_batches(
     engine: LocalEngine, reference: Reference, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     monkeypatch.setattr(engine._scorer, "_packable", False)
@@ -182,10 +182,10 @@ def test_what_cannot_be_packed_is_scored_in_plain_batches(
 def test_without_memory_for_copies_rows_are_scored_in_plain_batches(
     engine: LocalEngine, reference: Reference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = scorer_for(engine._model, engine._forward, free=1000)
+    scorer = scorer_for(engine._model, engine._forward, free=1000)
     monkeypatch.setattr(scoring, "score_packed", None)
     rows = rows_of(50, count=4)
-    check(made.score(rows, cancel=None), rows, reference)
+    check(scorer.score(rows, cancel=None), rows, reference)
 
 
 @pytest.mark.parametrize(
@@ -212,8 +212,8 @@ def test_other_shapes_of_phi(change: dict[str, object]) -> None:
     def forward(*, adapters: list[str], **inputs: torch.Tensor) -> torch.Tensor:
         return model(**inputs).logits
 
-    made = scorer_for(model, forward)
-    assert made._packable == (
+    scorer = scorer_for(model, forward)
+    assert scorer._packable == (
         change.keys() <= {"intermediate_size", "num_key_value_heads", "hidden_act", "rope_parameters"}
     )
     chance = random.Random(1)
@@ -222,10 +222,13 @@ def test_other_shapes_of_phi(change: dict[str, object]) -> None:
         for n in range(1, 12)
     ]
     with torch.inference_mode():
-        scores = made.score(rows, cancel=None)
+        scores = scorer.score(rows, cancel=None)
         for row, score in zip(rows, scores, strict=True):
             logits = model(torch.tensor([row.prompt_ids + row.output_ids])).logits[0].double().log_softmax(-1)
-            expected = [float(logits[len(row.prompt_ids) - 1 + at, token]) for at, token in enumerate(row.output_ids)]
+            expected = [
+                float(logits[len(row.prompt_ids) - 1 + position, token])
+                for position, token in enumerate(row.output_ids)
+            ]
             assert list(score.log_probabilities) == pytest.approx(expected, abs=1e-5)
 
 
@@ -233,15 +236,15 @@ def test_a_torch_without_the_private_operators_scores_the_same(
     engine: LocalEngine, reference: Reference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.ops, "mkldnn", SimpleNamespace())
-    made = scorer_for(engine._model, engine._forward)
+    scorer = scorer_for(engine._model, engine._forward)
     rows = rows_of(80, count=12)
-    check(made.score(rows, cancel=None), rows, reference)
-    assert made.packed(), "packed all the same"
+    check(scorer.score(rows, cancel=None), rows, reference)
+    assert scorer.packed(), "packed all the same"
 
 
 def test_stop_is_heard_within_a_second(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = scorer_for(engine._model, engine._forward)
-    monkeypatch.setattr(made, "_limits", lambda: PassLimits(tokens=30, keys=100, logits=10))
+    scorer = scorer_for(engine._model, engine._forward)
+    monkeypatch.setattr(scorer, "_limits", lambda: PassLimits(tokens=30, keys=100, logits=10))
     rows = rows_of(70, count=40)
     expected = engine._scorer.score(rows, cancel=None)
     attend = phi.PackedPhi._attend
@@ -257,11 +260,11 @@ def test_stop_is_heard_within_a_second(engine: LocalEngine, monkeypatch: pytest.
         timer.start()
         started = time.monotonic()
         with torch.inference_mode(), pytest.raises(StoppedError):
-            made.score(rows, cancel=cancel)
+            scorer.score(rows, cancel=cancel)
         assert time.monotonic() - started < 1.7
         timer.join()
     with torch.inference_mode():
-        again = made.score(rows, cancel=threading.Event())
+        again = scorer.score(rows, cancel=threading.Event())
     assert [score.total for score in again] == pytest.approx([score.total for score in expected], abs=1e-4)
 
 

@@ -29,8 +29,8 @@ def make_model(**config: Any) -> PeftModel:
     """Its outputs end now and then."""
     torch.manual_seed(0)
     shape = {"vocab_size": 48, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3}
-    given = {"num_attention_heads": 4, "max_position_embeddings": 128, "initializer_range": 0.35}
-    base = PhiForCausalLM(PhiConfig(**shape | given | config, bos_token_id=END, eos_token_id=END, pad_token_id=PAD))
+    arguments = {"num_attention_heads": 4, "max_position_embeddings": 128, "initializer_range": 0.35}
+    base = PhiForCausalLM(PhiConfig(**shape | arguments | config, bos_token_id=END, eos_token_id=END, pad_token_id=PAD))
     model = get_peft_model(base.eval(), LoraConfig(r=4, target_modules=["q_proj", "k_proj", "v_proj", "dense", "fc1"]))
     with torch.no_grad():
         base.lm_head.bias[END] += 2.0
@@ -91,8 +91,8 @@ def watch_for(options: GenerationOptions, rows: int, *, halt_at: int | None = No
     )
 
 
-def tokens(found: Sequence[Completion]) -> list[list[int]]:
-    return [list(completion.token_ids) for completion in found]
+def tokens(results: Sequence[Completion]) -> list[list[int]]:
+    return [list(completion.token_ids) for completion in results]
 
 
 def completions(
@@ -111,11 +111,11 @@ def completions(
         logits = decoder.read(ids)
         if options.num_beams > 1:
             outputs = beam_search(decoder, logits, ids, process, watch, ends, beams=options.num_beams)
-            found = watch.finish(outputs)
+            results = watch.finish(outputs)
         else:
             greedy(decoder, logits, ids, process, watch, ends)
-            found = watch.finish(None)
-    return found.completions or ()
+            results = watch.finish(None)
+    return results.completions or ()
 
 
 def theirs(
@@ -137,11 +137,11 @@ def all_of_theirs(
     """So many outputs of each row, best first."""
     outputs = []
     for row, adapter in enumerate(adapters):
-        own = ids[row][mask[row].bool()][None]
-        given: dict[str, Any] = {
-            "attention_mask": torch.ones_like(own),
+        prompt = ids[row][mask[row].bool()][None]
+        arguments: dict[str, Any] = {
+            "attention_mask": torch.ones_like(prompt),
             "logits_processor": make_logits_processors(
-                options, [row], prompt_length=own.shape[1], vocabulary=vocabulary
+                options, [row], prompt_length=prompt.shape[1], vocabulary=vocabulary
             ),
             "max_new_tokens": options.max_new_tokens,
             "num_beams": options.num_beams,
@@ -152,11 +152,11 @@ def all_of_theirs(
         with torch.inference_mode():
             if adapter is None:
                 with model.disable_adapter():
-                    made = model.generate(own, **given)
+                    generated = model.generate(prompt, **arguments)
             else:
-                made = model.generate(own, **given)
-        found = made[:, own.shape[1] :].tolist()
-        outputs.append([tokens[: tokens.index(END) + 1] if END in tokens else tokens for tokens in found])
+                generated = model.generate(prompt, **arguments)
+        results = generated[:, prompt.shape[1] :].tolist()
+        outputs.append([tokens[: tokens.index(END) + 1] if END in tokens else tokens for tokens in results])
     return outputs
 
 
@@ -178,7 +178,7 @@ LENGTHS = (5, 12, 1, 7, 7, 12, 3, 9)
     ],
 )
 @pytest.mark.parametrize("seed", range(3))
-def test_every_row_of_a_mixed_batch_is_what_transformers_writes_alone(
+def test_every_row_of_a_mixed_batch_equals_transformers_alone(
     model: PeftModel, options: GenerationOptions, seed: int
 ) -> None:
     ids, mask = make_prompts(LENGTHS, seed)
@@ -189,16 +189,16 @@ def test_every_row_of_a_mixed_batch_is_what_transformers_writes_alone(
 
 
 @pytest.mark.parametrize("beams", [2, 5])
-def test_the_candidates_of_a_row_are_what_transformers_returns_alone(model: PeftModel, beams: int) -> None:
+def test_the_candidates_of_a_row_equal_those_of_transformers_alone(model: PeftModel, beams: int) -> None:
     ids, mask = make_prompts(LENGTHS, 4)
     options = GenerationOptions(max_new_tokens=20, num_beams=beams)
     expected = all_of_theirs(model, ids, mask, options, ADAPTERS, count=beams)
-    found = completions(model, ids, mask, options, ADAPTERS)
-    assert [[list(each.token_ids) for each in row.candidates] for row in found] == expected
-    for row in found:
+    results = completions(model, ids, mask, options, ADAPTERS)
+    assert [[list(candidate.token_ids) for candidate in row.candidates] for row in results] == expected
+    for row in results:
         first = row.candidates[0]
         assert (row.text, row.token_ids, row.stop_reason) == (first.text, first.token_ids, first.stop_reason)
-    assert {each.stop_reason for row in found for each in row.candidates} == {"end", "length"}
+    assert {candidate.stop_reason for row in results for candidate in row.candidates} == {"end", "length"}
 
 
 def test_logits_are_those_of_transformers_token_by_token(model: PeftModel) -> None:
@@ -208,16 +208,18 @@ def test_logits_are_those_of_transformers_token_by_token(model: PeftModel) -> No
     cache = DynamicCache()
     with torch.inference_mode():
         decoder = decoder_for(model, (1 - mask).sum(1), ["default"] * 3)
-        found = [decoder.read(chunk) for chunk in (ids[:, :4], ids[:, 4:])][-1]
+        results = [decoder.read(chunk) for chunk in (ids[:, :4], ids[:, 4:])][-1]
         name = "cache" if "cache" in inspect.signature(base_of(model).forward).parameters else "past_key_values"
-        given: dict[str, Any] = {name: cache, "use_cache": True, "logits_to_keep": 1}
-        expected = model(input_ids=ids, attention_mask=mask, position_ids=positions, **given).logits[:, -1]
-        assert torch.allclose(found, expected, atol=1e-4)
+        arguments: dict[str, Any] = {name: cache, "use_cache": True, "logits_to_keep": 1}
+        expected = model(input_ids=ids, attention_mask=mask, position_ids=positions, **arguments).logits[:, -1]
+        assert torch.allclose(results, expected, atol=1e-4)
         for step in range(90):  # beyond the room that is made at first
             mask = torch.cat([mask, torch.ones(3, 1, dtype=torch.long)], dim=1)
-            at = (mask.sum(1) - 1)[:, None]
+            last_position = (mask.sum(1) - 1)[:, None]
             token = more[:, step : step + 1]
-            expected = model(input_ids=token, attention_mask=mask, position_ids=at, **given).logits[:, -1]
+            expected = model(input_ids=token, attention_mask=mask, position_ids=last_position, **arguments).logits[
+                :, -1
+            ]
             assert torch.allclose(decoder.read(token), expected, atol=1e-4)
 
 
@@ -227,11 +229,11 @@ def test_decoders_of_the_same_weights_are_read_together_as_each_alone(model: Pef
     prompts = [make_prompts(lengths, 7) for lengths in ((9, 4), (3,))]
 
     def fresh() -> list[PhiDecoder]:
-        made = []
+        generated = []
         for ids, mask in prompts:
-            made.append(PhiDecoder(weights, base_of(model).config, rotary_table(model), (1 - mask).sum(1)))
-            made[-1].read(ids)
-        return made
+            generated.append(PhiDecoder(weights, base_of(model).config, rotary_table(model), (1 - mask).sum(1)))
+            generated[-1].read(ids)
+        return generated
 
     token = torch.tensor([[5], [6], [7]])
     with torch.inference_mode():
@@ -247,9 +249,9 @@ def test_kept_and_swapped_rows_go_on_as_themselves(model: PeftModel) -> None:
     with torch.inference_mode():
 
         def fresh() -> MixedDecoder:
-            made = decoder_for(model, (1 - mask).sum(1), ["default", None, "default"])
-            made.read(ids)
-            return made
+            generated = decoder_for(model, (1 - mask).sum(1), ["default", None, "default"])
+            generated.read(ids)
+            return generated
 
         plain = fresh()
         first, second = plain.read(token), plain.read(token)
@@ -271,21 +273,21 @@ def test_kept_and_swapped_rows_go_on_as_themselves(model: PeftModel) -> None:
 
 
 @pytest.mark.parametrize("beams", [1, 4])
-def test_what_is_stopped_keeps_what_there_is(model: PeftModel, beams: int) -> None:
+def test_a_stopped_beam_search_has_no_outputs(model: PeftModel, beams: int) -> None:
     ids, mask = make_prompts((4, 6), 5)
     options = GenerationOptions(max_new_tokens=60, num_beams=beams)
     with torch.no_grad():
         bias = base_of(model).lm_head.bias
-        before = bias[END].item()
+        original_bias = bias[END].item()
         bias[END] = -1e9
-    found = tokens(completions(model, ids, mask, options, ["default", "default"], halt_at=7))
+    results = tokens(completions(model, ids, mask, options, ["default", "default"], halt_at=7))
     with torch.no_grad():
-        bias[END] = before
-    assert [len(tokens) for tokens in found] == [8, 8]
+        bias[END] = original_bias
+    assert [len(tokens) for tokens in results] == [8, 8]
     assert all(not row.candidates for row in completions(model, ids, mask, options, ["default"] * 2, halt_at=2))
 
 
-def test_what_ended_before_the_rest_was_stopped_is_whole() -> None:
+def test_rows_that_ended_before_the_stop_are_complete() -> None:
     watch = watch_for(GenerationOptions(num_beams=2), 2, halt_at=1)
     step = torch.zeros(4, 1, dtype=torch.long)
     assert not watch(step, step.float()).any()  # type: ignore[arg-type]

@@ -6,12 +6,12 @@ from phi2demo.engine.sources import Source, find_adapter, find_base, resolve_bas
 from phi2demo.errors import ModelError
 
 
-def base_at(given: object) -> Source:
-    return find_base(str(given), revision=None, token=None)
+def base_at(address: object) -> Source:
+    return find_base(str(address), revision=None, token=None)
 
 
-def adapter_at(given: object) -> Source:
-    return find_adapter(str(given), revision=None, token=None)
+def adapter_at(address: object) -> Source:
+    return find_adapter(str(address), revision=None, token=None)
 
 
 def test_a_folder_is_named_by_its_last_part(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,7 +21,7 @@ def test_a_folder_is_named_by_its_last_part(base: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(
-    "given",
+    "address",
     [
         "./absent",
         "/absent/model",
@@ -35,12 +35,12 @@ def test_a_folder_is_named_by_its_last_part(base: Path, monkeypatch: pytest.Monk
         "x" * 300,
     ],
 )
-def test_what_is_neither_folder_nor_hub_id_is_refused(given: str) -> None:
+def test_an_address_that_is_neither_folder_nor_hub_id_is_refused(address: str) -> None:
     with pytest.raises(ModelError, match=r"neither a folder on this machine nor a hub id.*check the path") as caught:
-        base_at(given)
-    assert f"--model {given}" in str(caught.value)
+        base_at(address)
+    assert f"--model {address}" in str(caught.value)
     with pytest.raises(ModelError, match=r"--adapter .* is neither a folder on this machine nor a hub id"):
-        adapter_at(given)
+        adapter_at(address)
 
 
 def test_a_file_is_refused(base: Path) -> None:
@@ -63,7 +63,7 @@ def test_a_folder_without_weights_is_refused(base: Path) -> None:
         base_at(base)
 
 
-def test_base_and_adapter_are_told_apart(base: Path, adapter: Path) -> None:
+def test_base_and_adapter_are_distinguished(base: Path, adapter: Path) -> None:
     with pytest.raises(ModelError, match="is an adapter, not a base: give it with --adapter"):
         base_at(adapter)
     with pytest.raises(ModelError, match=r"is a base model, not an adapter.*give it with --model"):
@@ -73,7 +73,7 @@ def test_base_and_adapter_are_told_apart(base: Path, adapter: Path) -> None:
         base_at(adapter)
 
 
-def test_a_folder_that_is_no_adapter_is_refused(tmp_path: Path, adapter: Path) -> None:
+def test_a_folder_without_adapter_is_refused(tmp_path: Path, adapter: Path) -> None:
     with pytest.raises(ModelError, match=r"has no adapter_config\.json, so it is no PEFT adapter"):
         adapter_at(tmp_path)
     (adapter / "adapter_model.safetensors").rename(adapter / "adapter_model.bin")

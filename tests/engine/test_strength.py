@@ -31,9 +31,9 @@ WAYS = [
 
 @pytest.fixture(params=["decoder", "transformers"])
 def engine(request: pytest.FixtureRequest, tiny_adapter: Path) -> LocalEngine:
-    made = made_for(request.param, tiny_adapter)
-    made._scorer._packable = request.param == "decoder"
-    return made
+    computed = made_for(request.param, tiny_adapter)
+    computed._scorer._packable = request.param == "decoder"
+    return computed
 
 
 def weakened(adapter: Path, folder: Path, strength: float) -> LocalEngine:
@@ -49,19 +49,19 @@ def totals(engine: LocalEngine, prompts: list[Prompt] = PROMPTS, **settings: Any
     return [score.total for score in engine.score(prompts, OUTPUTS, **settings)]
 
 
-def at(strength: float, options: GenerationOptions) -> GenerationOptions:
+def with_strength(strength: float, options: GenerationOptions) -> GenerationOptions:
     values = {name: getattr(options, name) for name in ("max_new_tokens", "temperature", "num_beams")}
     return GenerationOptions(**values, adapter_strength=strength)
 
 
 @pytest.mark.parametrize("strength", [0.5, 1.5])
-def test_it_is_what_an_adapter_of_that_scale_would_be(
+def test_a_strength_equals_an_adapter_with_that_scale(
     engine: LocalEngine, tiny_adapter: Path, tmp_path: Path, strength: float
 ) -> None:
-    other = weakened(tiny_adapter, tmp_path / "weakened", strength)
-    assert totals(engine, adapter_strength=strength) == pytest.approx(totals(other), abs=1e-4)
+    weakened_engine = weakened(tiny_adapter, tmp_path / "weakened", strength)
+    assert totals(engine, adapter_strength=strength) == pytest.approx(totals(weakened_engine), abs=1e-4)
     for options in WAYS:
-        assert texts(engine, PROMPTS, at(strength, options)) == texts(other, PROMPTS, options)
+        assert texts(engine, PROMPTS, with_strength(strength, options)) == texts(weakened_engine, PROMPTS, options)
 
 
 def test_at_0_it_is_the_base_and_at_1_as_it_was_finetuned(engine: LocalEngine) -> None:
@@ -71,30 +71,30 @@ def test_at_0_it_is_the_base_and_at_1_as_it_was_finetuned(engine: LocalEngine) -
     full, half = totals(engine), totals(engine, adapter_strength=0.5)
     assert [abs(a - b) > 0.1 for a, b in zip(full, half, strict=True)] == [True, False, True], "the base stays as it is"
     for options in WAYS:
-        assert texts(engine, PROMPTS, at(0.0, options)) == texts(engine, based, options)
-        assert texts(engine, PROMPTS, at(0.5, options)) != texts(engine, PROMPTS, options)
+        assert texts(engine, PROMPTS, with_strength(0.0, options)) == texts(engine, based, options)
+        assert texts(engine, PROMPTS, with_strength(0.5, options)) != texts(engine, PROMPTS, options)
 
 
 def test_nothing_of_it_stays_behind(engine: LocalEngine) -> None:
-    before = [dict(each.scaling) for each in _lora(engine)]
+    scalings = [dict(lora_module.scaling) for lora_module in _lora(engine)]
     stream = engine.stream(PROMPTS, GenerationOptions(max_new_tokens=200, adapter_strength=0.25))
     next(stream)
     stream.close()
     engine.score(PROMPTS, OUTPUTS, adapter_strength=0.25)
-    assert [each.scaling for each in _lora(engine)] == before
+    assert [lora_module.scaling for lora_module in _lora(engine)] == scalings
 
 
 def test_an_error_leaves_the_adapter_as_it_was(engine: LocalEngine) -> None:
-    before = [dict(each.scaling) for each in _lora(engine)]
+    scalings = [dict(lora_module.scaling) for lora_module in _lora(engine)]
 
     def fail() -> None:
         with scaled_adapters(engine._model, 0.5):
-            assert [each.scaling for each in _lora(engine)] != before
+            assert [lora_module.scaling for lora_module in _lora(engine)] != scalings
             raise RuntimeError("planted")
 
     with pytest.raises(RuntimeError, match="planted"):
         fail()
-    assert [each.scaling for each in _lora(engine)] == before
+    assert [lora_module.scaling for lora_module in _lora(engine)] == scalings
 
 
 def test_a_second_adapter_is_weakened_too(tiny_adapter: Path, tiny_second: Path) -> None:
@@ -115,8 +115,8 @@ def test_an_adapter_of_the_embedding_is_weakened_too(tiny_base: Path, tmp_path: 
     AutoTokenizer.from_pretrained(tiny_base).save_pretrained(untied)
     adapter = make_adapter(untied, tmp_path / "adapter", seed=3, rank=2, targets=("fc1", "embed_tokens"))
     engine = engine_of(adapter=adapter, device="cpu")
-    other = weakened(adapter, tmp_path / "weakened", 0.5)
-    assert totals(engine, adapter_strength=0.5) == pytest.approx(totals(other), abs=1e-4)
+    weakened_engine = weakened(adapter, tmp_path / "weakened", 0.5)
+    assert totals(engine, adapter_strength=0.5) == pytest.approx(totals(weakened_engine), abs=1e-4)
 
 
 def test_weights_that_an_adapter_replaces_are_blended_too(tiny_base: Path, tmp_path: Path) -> None:
@@ -126,17 +126,17 @@ def test_weights_that_an_adapter_replaces_are_blended_too(tiny_base: Path, tmp_p
     path = adapter / "adapter_model.safetensors"
     save_file({key: tensor + 0.1 * (".fc2." in key) for key, tensor in load_file(path).items()}, path)
     engine = engine_of(adapter=adapter, device="cpu")
-    other = weakened(adapter, tmp_path / "weakened", 0.5)
-    for own, base in _replaced_parameters(other._model):
-        own.data = (own.data + base.data) / 2
+    weakened_engine = weakened(adapter, tmp_path / "weakened", 0.5)
+    for parameter, base in _replaced_parameters(weakened_engine._model):
+        parameter.data = (parameter.data + base.data) / 2
     based = [Prompt(prompt.text, "base", prompt.seed) for prompt in PROMPTS]
     full = totals(engine)
     assert totals(engine, adapter_strength=0.0) == pytest.approx(totals(engine, based), abs=1e-5)
-    assert totals(engine, adapter_strength=0.5) == pytest.approx(totals(other), abs=1e-4)
+    assert totals(engine, adapter_strength=0.5) == pytest.approx(totals(weakened_engine), abs=1e-4)
     assert totals(engine) == full != pytest.approx(totals(engine, based), abs=0.1)
     for options in WAYS:
-        assert texts(engine, PROMPTS, at(0.0, options)) == texts(engine, based, options)
-        assert texts(engine, PROMPTS, at(0.5, options)) == texts(other, PROMPTS, options)
+        assert texts(engine, PROMPTS, with_strength(0.0, options)) == texts(engine, based, options)
+        assert texts(engine, PROMPTS, with_strength(0.5, options)) == texts(weakened_engine, PROMPTS, options)
 
 
 def test_of_many_strengths_few_copies_are_kept(tiny_adapter: Path) -> None:
@@ -149,20 +149,25 @@ def test_of_many_strengths_few_copies_are_kept(tiny_adapter: Path) -> None:
     assert len(engine._scorer.packed()) == MAX_CACHED + 1
 
 
-def test_what_is_kept_is_made_once() -> None:
-    made: list[float] = []
+def test_a_cached_value_is_made_once() -> None:
+    computed: list[float] = []
     kept: dict[float, str] = {}
     for strength in (1.0, 0.5, 1.0, 0.25, 1.0, 0.5):
-        assert get_or_make(kept, strength, lambda at=strength: made.append(at) or f"{at}") == f"{strength}"  # type: ignore[misc,func-returns-value]
-    assert made == [1.0, 0.5, 0.25, 0.5], "the one that was asked longest ago goes"
+
+        def make(strength: float = strength) -> str:
+            computed.append(strength)
+            return f"{strength}"
+
+        assert get_or_make(kept, strength, make) == f"{strength}"
+    assert computed == [1.0, 0.5, 0.25, 0.5], "the strength that was used longest ago is dropped"
 
 
-def test_what_could_not_be_made_is_tried_again() -> None:
+def test_a_value_that_could_not_be_made_is_tried_again() -> None:
     kept: dict[float, str | None] = {}
-    found = iter([None, "made"])
-    assert [get_or_make(kept, 1.0, lambda: next(found)) for _ in range(3)] == [None, "made", "made"]
+    values = iter([None, "made"])
+    assert [get_or_make(kept, 1.0, lambda: next(values)) for _ in range(3)] == [None, "made", "made"]
 
 
 def _lora(engine: LocalEngine) -> list[Any]:
-    found: list[nn.Module] = [module for module in engine._model.modules() if hasattr(module, "scaling")]
-    return [module for module in found if isinstance(module.scaling, dict)]
+    scaled_modules: list[nn.Module] = [module for module in engine._model.modules() if hasattr(module, "scaling")]
+    return [module for module in scaled_modules if isinstance(module.scaling, dict)]

@@ -84,14 +84,14 @@ def test_no_special_token_can_be_typed(name: str, around: str) -> None:
     begins = tokenizer.encode("")
     for typed in TYPED:
         text = around.format(typed)
-        found = encoder.encode(text)
-        assert not set(found.ids) & special.keys() - unknown, (typed, found)
+        encoded = encoder.encode(text)
+        assert not set(encoded.ids) & special.keys() - unknown, (typed, encoded)
         (prompt,) = encoder.encode_prompts([text])
         found_special = [token for token in prompt if token in special.keys() - unknown]
         begun = text.startswith(END_OF_TEXT) and name != "llama-3"  # whose tokenizer begins every text itself
         assert len(found_special) == len(begins) + begun, "only what begins or ends each text"
-        assert encoder.encode_all([text]) == [list(found.ids)]
-        covered = {place for span in found.spans for place in range(*span)}
+        assert encoder.encode_all([text]) == [list(encoded.ids)]
+        covered = {place for span in encoded.spans for place in range(*span)}
         assert {place for place, character in enumerate(text) if not character.isspace()} <= covered
 
 
@@ -109,7 +109,7 @@ def test_all_other_texts_are_read_as_ever(name: str, text: str) -> None:
     assert encoder.count(text) == len(expected["input_ids"])
 
 
-def test_special_is_what_ends_texts_and_turns_and_not_what_is_text() -> None:
+def test_tokens_that_end_texts_and_turns_are_special_and_text_is_not() -> None:
     assert set(special_tokens(phi()).values()) == {END_OF_TEXT}
     assert set(special_tokens(chatml()).values()) == {END_OF_TEXT, "<|im_start|>", "<|im_end|>", "[TURN]"}
     bold = chatml().convert_tokens_to_ids("<b>")

@@ -49,7 +49,7 @@ def texts(engine: LocalEngine, prompts: list[Prompt], options: GenerationOptions
     return [completion.text for completion in last.completions or ()]
 
 
-def test_what_is_loaded_is_said(both: LocalEngine, tiny_second: Path) -> None:
+def test_the_info_describes_the_loaded_model(both: LocalEngine, tiny_second: Path) -> None:
     second = both.info.second
     assert second is not None
     assert (second.name, second.rank, second.folder) == ("tiny-second", 3, tiny_second)
@@ -87,18 +87,18 @@ def test_scores_are_those_of_each_alone(
     monkeypatch.setattr(both._scorer, "_packable", packed)
     outputs = [" at eight", " another one.", " they stayed."]
     cases = [(text, variant, output) for (text, output) in zip(TEXTS, outputs, strict=True) for variant in VARIANTS]
-    found = both.score([Prompt(text, variant) for text, variant, _ in cases], [output for *_, output in cases])
-    for (text, variant, output), score in zip(cases, found, strict=True):
+    scored = both.score([Prompt(text, variant) for text, variant, _ in cases], [output for *_, output in cases])
+    for (text, variant, output), score in zip(cases, scored, strict=True):
         ids = both._tokenizer.encode(text) + both._tokenizer.encode(output)
         with torch.inference_mode():  # plain PEFT with one adapter, or with none
             peft = alone[variant]._model
             names = None if variant != "base" else ["__base__"]
             logits = peft(input_ids=torch.tensor([ids]), adapter_names=names).logits[0].double().log_softmax(-1)
         start = len(ids) - len(score.token_ids) - 1
-        expected = [float(logits[start + at, token]) for at, token in enumerate(score.token_ids)]
+        expected = [float(logits[start + position, token]) for position, token in enumerate(score.token_ids)]
         assert list(score.log_probabilities) == pytest.approx(expected, abs=1e-5)
-    for one, other in itertools.combinations(found[:3], 2):
-        assert abs(one.total - other.total) > 0.1
+    for score, other_score in itertools.combinations(scored[:3], 2):
+        assert abs(score.total - other_score.total) > 0.1
 
 
 def test_an_adapter_that_changes_the_embedding_is_not_scored_with_the_others(tiny_base: Path, tmp_path: Path) -> None:
@@ -107,15 +107,15 @@ def test_an_adapter_that_changes_the_embedding_is_not_scored_with_the_others(tin
     untied = tmp_path / "untied"
     PhiForCausalLM(PhiConfig.from_pretrained(tiny_base, tie_word_embeddings=False)).save_pretrained(untied)
     AutoTokenizer.from_pretrained(tiny_base).save_pretrained(untied)
-    one = make_adapter(untied, tmp_path / "one", seed=3, rank=2, targets=("fc1", "embed_tokens"))
-    two = make_adapter(untied, tmp_path / "two", seed=4, rank=2, targets=("fc2", "embed_tokens"))
-    engine = engine_of(adapter=one, second_adapter=two, device="cpu")
+    first_adapter = make_adapter(untied, tmp_path / "one", seed=3, rank=2, targets=("fc1", "embed_tokens"))
+    second_adapter = make_adapter(untied, tmp_path / "two", seed=4, rank=2, targets=("fc2", "embed_tokens"))
+    engine = engine_of(adapter=first_adapter, second_adapter=second_adapter, device="cpu")
     prompts, outputs = [Prompt(TEXTS[0], variant) for variant in VARIANTS], [" at eight"] * 3
     packed = engine.score(prompts, outputs)
     assert len(engine._scorer.packed()) == len(VARIANTS)
     engine._scorer._packable = False
-    for one_way, other in zip(packed, engine.score(prompts, outputs), strict=True):
-        assert list(one_way.log_probabilities) == pytest.approx(list(other.log_probabilities), abs=1e-5)
+    for packed_score, padded_score in zip(packed, engine.score(prompts, outputs), strict=True):
+        assert list(packed_score.log_probabilities) == pytest.approx(list(padded_score.log_probabilities), abs=1e-5)
     assert len({round(score.total, 3) for score in packed}) == 3
 
 
@@ -125,8 +125,8 @@ def test_a_second_adapter_of_other_numbers_takes_the_bases(tiny_adapter: Path, t
 
 
 def test_without_a_second_adapter_nothing_is_compared(base: Path, adapter: Path) -> None:
-    made = plan(ModelSettings(adapter=str(adapter)))
-    assert (made.second, made.second_source, len(made.adapters)) == (None, None, 1)
+    model_plan = plan(ModelSettings(adapter=str(adapter)))
+    assert (model_plan.second, model_plan.second_source, len(model_plan.adapters)) == (None, None, 1)
     assert plan(ModelSettings(model=str(base))).adapters == ()
 
 
@@ -167,20 +167,22 @@ def test_a_second_adapter_of_like_shapes_on_other_weights_is_refused(
     """Shapes fit, so that only the weights of the base that it names tell."""
     import shutil
 
-    other = Path(shutil.copytree(base, base.parent / "other"))
-    edit(second / "adapter_config.json", base_model_name_or_path=str(other))
-    made = plan(ModelSettings(adapter=str(adapter), second_adapter=str(second)))
-    assert made.second == "second", "a copy of the same base is the same base"
-    weights = load_file(other / "model.safetensors")
+    other_base = Path(shutil.copytree(base, base.parent / "other"))
+    edit(second / "adapter_config.json", base_model_name_or_path=str(other_base))
+    model_plan = plan(ModelSettings(adapter=str(adapter), second_adapter=str(second)))
+    assert model_plan.second == "second", "a copy of the same base is the same base"
+    weights = load_file(other_base / "model.safetensors")
     name = next(iter(weights))
-    save_file(weights | {name: weights[name] + 1}, other / "model.safetensors", metadata={"format": "pt"})
+    save_file(weights | {name: weights[name] + 1}, other_base / "model.safetensors", metadata={"format": "pt"})
     refused(r"second was made for another base than base: it names other", adapter=adapter, second_adapter=second)
     chosen = plan(ModelSettings(model=str(base), adapter=str(adapter), second_adapter=str(second)))
     assert chosen.second == "second", "who gives --model has decided"
 
 
 @pytest.mark.parametrize("named", ["/somewhere/else/base", "microsoft/phi-2", None])
-def test_a_base_that_is_not_here_is_judged_by_shapes(second: Path, adapter: Path, edit: Any, named: str | None) -> None:
+def test_a_base_that_is_not_on_this_machine_is_compared_by_shapes(
+    second: Path, adapter: Path, edit: Any, named: str | None
+) -> None:
     edit(second / "adapter_config.json", base_model_name_or_path=named)
     assert plan(ModelSettings(adapter=str(adapter), second_adapter=str(second))).second == "second"
 
@@ -189,7 +191,7 @@ def test_the_first_adapter_again_is_refused(adapter: Path) -> None:
     refused("--second-adapter adapter is the first adapter again", adapter=adapter, second_adapter=adapter)
 
 
-def test_what_is_no_adapter_is_refused(adapter: Path, base: Path) -> None:
+def test_a_second_adapter_that_is_no_adapter_is_refused(adapter: Path, base: Path) -> None:
     refused("base is a base model, not an adapter", adapter=adapter, second_adapter=base)
     refused(
         "--second-adapter /nowhere/at/all is neither a folder on this machine",
@@ -206,12 +208,12 @@ def test_a_second_adapter_on_another_architecture_is_checked(base: Path, adapter
     config = GPT2Config(vocab_size=512, n_embd=32, n_layer=1, n_head=2, n_positions=64, eos_token_id=0, bos_token_id=0)
     GPT2LMHeadModel(config).save_pretrained(gpt)
     AutoTokenizer.from_pretrained(base).save_pretrained(gpt)
-    one, two = (
+    first_adapter, second_adapter = (
         make_adapter(gpt, tmp_path / name, seed=seed, rank=2, targets=("c_attn",), fan_in_fan_out=True)
         for seed, name in enumerate(("one", "two"))
     )
-    engine = engine_of(adapter=one, second_adapter=two, device="cpu")
+    engine = engine_of(adapter=first_adapter, second_adapter=second_adapter, device="cpu")
     scores = engine.score([Prompt("The train", variant) for variant in VARIANTS], [" leaves"] * 3)
     assert len({round(score.total, 4) for score in scores}) == 3
     with pytest.raises(ModelError, match="adapter was made for another base than gpt"):
-        engine_of(model=gpt, adapter=one, second_adapter=adapter, device="cpu")
+        engine_of(model=gpt, adapter=first_adapter, second_adapter=adapter, device="cpu")

@@ -20,8 +20,8 @@ END = TOKENIZER.eos_token_id
 
 
 def ids_of(text: str) -> list[int]:
-    found: list[int] = TOKENIZER.encode(text)
-    return found
+    encoded_ids: list[int] = TOKENIZER.encode(text)
+    return encoded_ids
 
 
 def watch_of(ids: Sequence[int], *, beams: int = 1, limit: int | None = None) -> tuple[Watch, list[Snapshot]]:
@@ -102,9 +102,9 @@ def test_the_best_of_beams_is_one_that_does_not_repeat_itself() -> None:
     last = watch.finish([[loop, fine]])
     assert last.completions is not None
     completion = last.completions[0]
-    assert [each.stop_reason for each in completion.candidates] == ["loop", "end"]
-    taken = preferred(TASKS["translation"], "今日は", TranslationOptions("en", "de"), completion)
-    assert taken.text.strip() == "Das Wetter ist gut."
+    assert [candidate.stop_reason for candidate in completion.candidates] == ["loop", "end"]
+    best = preferred(TASKS["translation"], "今日は", TranslationOptions("en", "de"), completion)
+    assert best.text.strip() == "Das Wetter ist gut."
 
 
 def test_nor_does_one_that_is_cut_before_a_stop_string() -> None:
@@ -127,7 +127,7 @@ def test_nor_does_one_that_is_cut_before_a_stop_string() -> None:
         "今日は" * 12,
     ],
 )
-def test_what_goes_on_and_on_is_a_loop(text: str) -> None:
+def test_an_endless_repetition_is_a_loop(text: str) -> None:
     end = find_loop_end(text)
     assert end is not None
     assert end <= len(text)
@@ -150,7 +150,7 @@ def test_what_goes_on_and_on_is_a_loop(text: str) -> None:
         "The man went into the house and sat down at the table. " * 2,
     ],
 )
-def test_what_people_write_is_none(text: str) -> None:
+def test_texts_by_people_are_no_loops(text: str) -> None:
     assert find_loop_end(text) is None
 
 

@@ -52,7 +52,7 @@ def test_a_damaged_file_is_refused(tmp_path: Path, header: object, data: bytes) 
 
 
 @pytest.mark.parametrize("content", [b"", b"abc", b"\xff" * 8, struct.pack("<Q", 5) + b"nojso" + b"x" * 20])
-def test_what_is_no_safetensors_file_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_a_file_in_another_format_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "model.safetensors").write_bytes(content)
     with pytest.raises(ModelError, match="damaged or cut short"):
         read_shapes(tmp_path, ("model.safetensors",))
@@ -124,7 +124,7 @@ def test_the_fingerprint_is_the_hash_of_the_files_in_order(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("content", [b"{", b"[1]", b"\xff\xfe"])
-def test_json_that_is_no_object_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_json_other_than_an_object_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "config.json").write_bytes(content)
     with pytest.raises(ModelError, match=r"config\.json of m"):
         read_json(tmp_path / "config.json", name="m")

@@ -21,7 +21,7 @@ from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.question_answering import QuestionOptions
 from phi2demo.tasks.receipt import Receipt
 from phi2demo.tasks.request import Request, TaskOptions
-from phi2demo.tasks.run import answer
+from phi2demo.tasks.run import Assistant, check
 from phi2demo.tasks.sentiment import SentimentOptions
 from phi2demo.tasks.summarization import SummaryOptions
 from phi2demo.tasks.translation import TranslationOptions
@@ -41,7 +41,7 @@ SAID = {"base": "The train leaves.", "finetuned": "Der Zug fährt um acht.", "se
 def compared(task: str, said: dict[str, str], reference: str | None, text: str = "a text") -> Comparison:
     engine = ScriptedEngine(lambda prompt: said[prompt.variant], info=THREE)
     request = Request(task, text, OPTIONS[task], GenerationOptions(), variants=("base", "finetuned", "second"), seed=1)
-    return compare(request, answer(engine, request), check_reference(task, reference))
+    return compare(request, Assistant(engine).answer(check(request)), check_reference(task, reference))
 
 
 def values(found: Comparison, variant: Any) -> dict[str, float]:

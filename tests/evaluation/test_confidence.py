@@ -1,21 +1,24 @@
 """How sure a model is of an answer, by the fifths of what was measured."""
 
 import json
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from phi2demo.engine.engine import GenerationOptions
-from phi2demo.evaluation.confidence import judged, sureness
+from phi2demo.engine.engine import GenerationOptions, Output, Prompt, Score
+from phi2demo.evaluation.confidence import ConfidenceBands, confidence_band
 from phi2demo.evaluation.report import Report
 from phi2demo.evaluation.reports import parse_report
 from phi2demo.evaluation.slices import CONFIDENCE_QUINTILES
-from phi2demo.tasks.confidence import Sureness
+from phi2demo.tasks.confidence import ConfidenceBand
+from phi2demo.tasks.question_answering import QuestionOptions
 from phi2demo.tasks.receipt import Receipt
 from phi2demo.tasks.request import Request
-from phi2demo.tasks.run import answer
+from phi2demo.tasks.run import Assistant, check
 from phi2demo.tasks.translation import TranslationOptions
 from tests.evaluation.test_report import small
 from tests.tasks.scripted import ScriptedEngine
@@ -43,9 +46,8 @@ def report_of(*test_sets: dict[str, Any]) -> Report:
 
 @pytest.fixture
 def receipt() -> Receipt:
-    return answer(
-        ScriptedEngine(), Request("translation", "A cat.", TranslationOptions("en", "de"), GenerationOptions())
-    )[0].receipt
+    request = Request("translation", "A cat.", TranslationOptions("en", "de"), GenerationOptions())
+    return Assistant(ScriptedEngine()).answer(check(request))[0].receipt
 
 
 REPORT = report_of(measured("translation.x.en-de", 400), measured("translation.x.de-en", 900, scores=(0.0,) * 5))
@@ -61,7 +63,7 @@ REPORT = report_of(measured("translation.x.en-de", 400), measured("translation.x
 def test_the_quintile_of_an_answer_gives_the_word(
     receipt: Receipt, probability: float, word: Any, score: float
 ) -> None:
-    assert sureness([REPORT], receipt, probability) == Sureness(
+    assert confidence_band([REPORT], receipt, probability) == ConfidenceBand(
         word,
         f"On the test set, answers with a similar probability score {score} in BLEU; all answers score 30.0 "
         "(English to German, x)",
@@ -81,65 +83,91 @@ def test_a_word_is_true_of_how_many_answers_were_right(
     receipt: Receipt, metric: str, right: tuple[float, ...], words: list[str]
 ) -> None:
     report = report_of(measured("translation.x.en-de", 400, scores=right, metric=metric))
-    found = [sureness([report], receipt, at / 5 + 0.1) for at in range(5)]
+    found = [confidence_band([report], receipt, at / 5 + 0.1) for at in range(5)]
     assert [each and each.word for each in found] == words
 
 
 def test_the_largest_set_of_the_same_languages_says_it(receipt: Receipt) -> None:
     larger = report_of(measured("translation.y.en-de", 500, scores=(99.0,) * 5))
     for reports in ([REPORT, larger], [larger, REPORT]):
-        found = sureness(reports, receipt, 0.4)
+        found = confidence_band(reports, receipt, 0.4)
         assert found is not None
         assert "score 99.0 in BLEU; all answers score 30.0 (English to German, y)" in found.measured
 
 
+class Uncertain(ScriptedEngine):
+    """Gives every token of an answer the same probability."""
+
+    probability = 0.1
+
+    def score(self, prompts: Sequence[Prompt], outputs: Sequence[Output], **settings: Any) -> list[Score]:
+        return [Score(tuple(output), (math.log(self.probability),) * len(output)) for output in outputs]  # type: ignore[arg-type]
+
+
 def test_an_answer_that_measured_weights_are_unsure_of_has_a_note(tmp_path: Path) -> None:
-    engine = ScriptedEngine()
-    results = answer(engine, Request("translation", "One.", TranslationOptions("en", "de"), GenerationOptions()))
-    assert results[0].mean_probability is not None
-    (result,) = (replace(results[0], piece_probabilities=(0.1,), notes=("another",)),)
+    engine = Uncertain(lambda prompt: " Eins.")
+    request = check(Request("translation", "One.", TranslationOptions("en", "de"), GenerationOptions()))
     report = small() | {"test_sets": [measured("translation.x.en-de", 400)]}
     report["model"] |= {
         "base_revision": engine.info.base_revision,
         "adapter_revision": engine.info.adapter_revision,
     }
     (tmp_path / "report.json").write_text(json.dumps(report), encoding="utf-8")
-    (unsure,) = judged((result,), engine.info, reports_folder=tmp_path)
-    assert unsure.sureness is not None
-    assert unsure.notes == ("another", f"The model is unsure of this. {unsure.sureness.measured}.")
-    (sure,) = judged((replace(result, piece_probabilities=(0.9,)),), engine.info, reports_folder=tmp_path)
-    assert (sure.sureness and sure.sureness.word, sure.notes) == ("sure", ("another",))
-    assert sure.as_dict()["sureness"]["word"] == "sure"
-    withheld = replace(result, withheld="Rome")
-    assert judged((withheld,), engine.info, reports_folder=tmp_path) == (withheld,)
+    assistant = Assistant(engine, confidence_band_of=ConfidenceBands(engine.info, tmp_path))
+    (unsure,) = assistant.answer(request)
+    assert unsure.confidence_band is not None
+    assert unsure.notes == (f"The model is unsure of this. {unsure.confidence_band.measured}.",)
+    *_, replayed = assistant.replay(unsure.receipt)
+    assert replayed.results is not None
+    assert (replayed.results[0].confidence_band, replayed.results[0].notes) == (unsure.confidence_band, unsure.notes)
+    engine.probability = 0.9
+    (sure,) = assistant.answer(request)
+    assert (sure.confidence_band and sure.confidence_band.word, sure.notes) == ("sure", ())
+    assert sure.as_dict()["confidence_band"]["word"] == "sure"
+    (base,) = assistant.answer(request.with_settings(variants=("base",)))
+    assert (base.confidence_band, base.notes) == (None, ())
     report["model"] |= {"base_revision": "cccccccccccc"}
     (tmp_path / "report.json").write_text(json.dumps(report), encoding="utf-8")
-    assert judged((result,), engine.info, reports_folder=tmp_path) == (result,)
-    assert judged((result,), engine.info, reports_folder=tmp_path / "none") == (result,)
+    engine.probability = 0.1
+    for folder in (tmp_path, tmp_path / "none"):
+        (unmeasured,) = Assistant(engine, confidence_band_of=ConfidenceBands(engine.info, folder)).answer(request)
+        assert (unmeasured.confidence_band, unmeasured.notes) == (None, ())
+
+
+def test_a_withheld_answer_has_no_confidence_band() -> None:
+    band = ConfidenceBand("unsure", "Measured")
+    request = Request(
+        "question_answering", "Anna is in Rome.", QuestionOptions("Where?"), GenerationOptions(min_support=9.0)
+    )
+    for generation, expected in ((request.generation, None), (GenerationOptions(), band)):
+        checked = check(replace(request, generation=generation))
+        (result,) = Assistant(Uncertain(), confidence_band_of=lambda _: band).answer(checked)
+        assert bool(result.withheld) is (expected is None)
+        assert result.confidence_band == expected
 
 
 def test_without_measurements_there_is_no_word(receipt: Receipt) -> None:
-    assert sureness([REPORT], receipt, None) is None
-    assert sureness([REPORT], replace(receipt, variant="base"), 0.1) is None
-    assert sureness([REPORT], replace(receipt, task="summarization", options={"length": "sentence"}), 0.1) is None
-    assert sureness([REPORT], replace(receipt, options={"source": "en", "target": "fr"}), 0.1) is None
-    assert sureness([parse_report(small())], receipt, 0.1) is None
-    assert sureness([], receipt, 0.1) is None
+    assert (
+        confidence_band([REPORT], replace(receipt, task="summarization", options={"length": "sentence"}), 0.1) is None
+    )
+    assert confidence_band([REPORT], replace(receipt, options={"source": "en", "target": "fr"}), 0.1) is None
+    assert confidence_band([parse_report(small())], receipt, 0.1) is None
+    assert confidence_band([], receipt, 0.1) is None
 
 
 def test_another_strength_of_the_finetuning_is_another_model(receipt: Receipt) -> None:
     weaker = replace(receipt, generation=receipt.generation | {"adapter_strength": 0.5})
-    assert sureness([REPORT], weaker, 0.1) is None
+    assert confidence_band([REPORT], weaker, 0.1) is None
     half = measured("translation.x.en-de", 400) | {"generation": {"adapter_strength": 0.5}}
-    assert sureness([report_of(half)], weaker, 0.1) is not None
-    assert sureness([report_of(half)], receipt, 0.1) is None
+    assert confidence_band([report_of(half)], weaker, 0.1) is not None
+    assert confidence_band([report_of(half)], receipt, 0.1) is None
     none = measured("translation.x.en-de", 400) | {"generation": {"adapter_strength": 0.0}}
-    assert sureness([report_of(none)], receipt, 0.1) is None
+    assert confidence_band([report_of(none)], receipt, 0.1) is None
 
 
 def test_other_tasks_need_no_languages(receipt: Receipt) -> None:
     answers = report_of(measured("question_answering.q", 400) | {"task": "question_answering"})
     asked = replace(receipt, task="question_answering", options={"question": "Who?"})
-    found = sureness([REPORT, answers], asked, 0.2)
+    found = confidence_band([REPORT, answers], asked, 0.2)
     assert found is not None
     assert "score 12.0 in BLEU" in found.measured

@@ -16,21 +16,21 @@ from tests.tasks.scripted import INFO, ScriptedEngine, body
 _WORD = re.compile(r"\s*\S+|\s+$")
 
 LogProbability = Callable[[str, str, Prompt], float]
-"""Of an output token (its word), given the text with hidden units, and the prompt."""
+"""From an output token (its word), the text with hidden units, and the prompt."""
 
 
 def rewards(weights: dict[str, float]) -> LogProbability:
-    """Additive: each of these words in the text adds its weight to every output token."""
+    """Return an additive model: each of these words in the text adds its weight to every output token."""
 
     def log_probability(token: str, text: str, prompt: Prompt) -> float:
-        there = set(re.findall(r"\w+", text))
-        return -8.0 + sum(weight for word, weight in weights.items() if word in there)
+        present = set(re.findall(r"\w+", text))
+        return -8.0 + sum(weight for word, weight in weights.items() if word in present)
 
     return log_probability
 
 
 class PlantedEngine(ScriptedEngine):
-    """Words with the white space before them are tokens."""
+    """Its tokens are words with the white space before them."""
 
     def __init__(self, log_probability: LogProbability, *, info: ModelInfo = INFO) -> None:
         super().__init__(info=info)
@@ -42,7 +42,7 @@ class PlantedEngine(ScriptedEngine):
 
     def tokens(self, text: str | Sequence[int]) -> Tokens:
         if not isinstance(text, str):
-            known = {at: word for word, at in self._words.items()}
+            known = {token: word for word, token in self._words.items()}
             text = "".join(known[token] for token in text)
         matches = list(_WORD.finditer(text))
         ids = tuple(self._words.setdefault(match[0], len(self._words)) for match in matches)
@@ -74,19 +74,19 @@ class PlantedEngine(ScriptedEngine):
 
 
 def asked(text: str, output: str = " yes", **settings: object) -> ExplainRequest:
-    """About a continuation, in words."""
+    """Request the explanation of a continuation, in words."""
     fields: dict[str, object] = {"units": "words", "max_evals": 300} | settings
     options = GenerationTaskOptions("continue")
     return ExplainRequest("generation", text, options, (output,), **fields)  # type: ignore[arg-type]
 
 
-def explained(engine: PlantedEngine, request: ExplainRequest, **others: object) -> Attribution:
-    """The end of an explanation."""
-    *_, last = explain(engine, request, **others)  # type: ignore[arg-type]
+def explained(engine: PlantedEngine, request: ExplainRequest, **arguments: object) -> Attribution:
+    """Explain, and return the attribution."""
+    *_, last = explain(engine, request, **arguments)  # type: ignore[arg-type]
     assert last.attribution is not None
     return last.attribution
 
 
 def by_unit(attribution: Attribution) -> dict[str, float]:
-    """Totals by the word of the unit."""
+    """Return the totals by the word of the unit."""
     return {unit.text.strip(): float(total) for unit, total in zip(attribution.units, attribution.totals, strict=True)}

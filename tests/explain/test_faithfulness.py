@@ -9,10 +9,10 @@ WEIGHTS = np.array([4.0, 3.0, 2.0, 1.0, 0.0, -1.0, 0.5, 0.2])
 
 class Additive:
     def __init__(self, weights: NDArray[np.float64]) -> None:
-        self.weights, self.asked = weights, set[bytes]()
+        self.weights, self.masks = weights, set[bytes]()
 
     def __call__(self, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
-        self.asked |= {mask.tobytes() for mask in masks}
+        self.masks |= {mask.tobytes() for mask in masks}
         return np.asarray((masks @ self.weights)[:, None])
 
 
@@ -38,17 +38,17 @@ def test_the_wrong_order_is_worse_than_chance() -> None:
 
 @pytest.mark.parametrize("units", [2, 5, 30])
 def test_calls_are_counted_beforehand(units: int) -> None:
-    value_function = Additive(np.arange(float(units)))
-    curves(value_function, value_function.weights, seed=0)
-    assert len(value_function.asked) <= curve_calls(units)
+    score = Additive(np.arange(float(units)))
+    curves(score, score.weights, seed=0)
+    assert len(score.masks) <= curve_calls(units)
     if units == 30:
-        assert len(value_function.asked) > 0.9 * curve_calls(units)
+        assert len(score.masks) > 0.9 * curve_calls(units)
         assert curve_calls(units) == 2 * (ORDERINGS + 1) * 9 + 2
     assert step_sizes(units)[0] == 0
     assert step_sizes(units)[-1] == units
 
 
-def test_a_text_without_effect_has_areas_all_the_same() -> None:
+def test_a_text_without_effect_still_has_areas() -> None:
     deletion, _ = curves(Additive(np.zeros(4)), np.zeros(4), seed=0)
     assert (deletion.area, deletion.random_area) == (0, 0)
 
@@ -64,10 +64,10 @@ def test_a_text_without_effect_has_areas_all_the_same() -> None:
         ([1, 2], [1, 2], None),
     ],
 )
-def test_agreement_is_spearman_s(first: list[float], second: list[float], expected: float | None) -> None:
+def test_agreement_is_spearmans_correlation(first: list[float], second: list[float], expected: float | None) -> None:
     from scipy.stats import spearmanr
 
-    found = agreement(np.array(first, dtype=float), np.array(second, dtype=float))
-    assert found == (pytest.approx(expected) if expected is not None else None)
+    correlation = agreement(np.array(first, dtype=float), np.array(second, dtype=float))
+    assert correlation == (pytest.approx(expected) if expected is not None else None)
     if expected is not None:
-        assert found == pytest.approx(spearmanr(first, second).statistic)
+        assert correlation == pytest.approx(spearmanr(first, second).statistic)

@@ -1,5 +1,3 @@
-""""""
-
 import threading
 import time
 from collections.abc import Sequence
@@ -26,7 +24,7 @@ from phi2demo.settings import ModelSettings
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.request import Request
-from phi2demo.tasks.run import answer
+from phi2demo.tasks.run import Assistant, check
 from phi2demo.tasks.translation import TranslationOptions
 from tests.explain.planted import PlantedEngine, asked, by_unit, explained, rewards
 from tests.tasks.scripted import INFO
@@ -49,7 +47,7 @@ def engine() -> PlantedEngine:
 @pytest.mark.parametrize("method", METHODS)
 def test_planted_words_are_ranked_first(engine: PlantedEngine, method: Method) -> None:
     attribution = explained(engine, asked(TEXT, method=method))
-    names = [attribution.units[at].text.strip() for at in attribution.ranked]
+    names = [attribution.units[index].text.strip() for index in attribution.ranked]
     assert names[:3] == ["train", "eight", "quiet"]
     totals = by_unit(attribution)
     assert totals["quiet"] < 0 < totals["eight"]
@@ -74,11 +72,11 @@ def test_a_contrast_flips_its_sign_when_the_sides_swap() -> None:
         return -1.0 if (token == "warm") == ("sun" in text.split()) else -3.0
 
     engine = PlantedEngine(taste)
-    this = explained(engine, asked("we see the sun", " warm", instead="cold"))
-    is_contrast = explained(engine, asked("we see the sun", " cold", instead="warm"))
-    np.testing.assert_allclose(this.totals, -is_contrast.totals, atol=1e-12)
-    assert by_unit(this)["sun"] == pytest.approx(4)
-    assert [(token.text, token.side) for token in this.tokens] == [(" warm", "output"), (" cold", "contrast")]
+    warm_not_cold = explained(engine, asked("we see the sun", " warm", instead="cold"))
+    cold_not_warm = explained(engine, asked("we see the sun", " cold", instead="warm"))
+    np.testing.assert_allclose(warm_not_cold.totals, -cold_not_warm.totals, atol=1e-12)
+    assert by_unit(warm_not_cold)["sun"] == pytest.approx(4)
+    assert [(token.text, token.side) for token in warm_not_cold.tokens] == [(" warm", "output"), (" cold", "contrast")]
 
 
 def test_a_contrast_replaces_the_target_after_what_stands_before_it(engine: PlantedEngine) -> None:
@@ -90,14 +88,16 @@ def test_a_contrast_replaces_the_target_after_what_stands_before_it(engine: Plan
 
 def test_what_finetuning_changed_is_the_difference() -> None:
     def learned(token: str, text: str, prompt: Prompt) -> float:
-        there = set(text.split())
-        return -9.0 + 2.0 * ("train" in there) + (3.0 if prompt.variant == "finetuned" else 0.0) * ("eight" in there)
+        present = set(text.split())
+        return (
+            -9.0 + 2.0 * ("train" in present) + (3.0 if prompt.variant == "finetuned" else 0.0) * ("eight" in present)
+        )
 
     engine = PlantedEngine(learned)
-    each = {of: by_unit(explained(engine, asked(TEXT, of=of))) for of in ("finetuned", "base", "difference")}
-    assert (each["finetuned"]["train"], each["base"]["train"]) == (pytest.approx(2), pytest.approx(2))
-    assert each["difference"]["train"] == pytest.approx(0, abs=1e-9)
-    assert each["difference"]["eight"] == pytest.approx(3)
+    totals = {of: by_unit(explained(engine, asked(TEXT, of=of))) for of in ("finetuned", "base", "difference")}
+    assert (totals["finetuned"]["train"], totals["base"]["train"]) == (pytest.approx(2), pytest.approx(2))
+    assert totals["difference"]["train"] == pytest.approx(0, abs=1e-9)
+    assert totals["difference"]["eight"] == pytest.approx(3)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -112,14 +112,14 @@ def test_tokens_sum_to_the_whole_output(tiny_base: Path, tiny_adapter: Path, met
     whole = last.attribution
     assert whole is not None
     parts = np.zeros(len(whole.units))
-    for at in range(len(whole.tokens)):
+    for token in range(len(whole.tokens)):
         one = ExplainRequest(
             "generation", text, GenerationTaskOptions(), (output,), units="words", method=method, trust=False,
-            target=(at, at + 1),
+            target=(token, token + 1),
         )  # fmt: skip
         *_, last = explain(engine, one, cache=cache)
         assert last.attribution is not None
-        np.testing.assert_allclose(last.attribution.totals, whole.values[:, at], atol=1e-4)
+        np.testing.assert_allclose(last.attribution.totals, whole.values[:, token], atol=1e-4)
         parts += last.attribution.totals
     np.testing.assert_allclose(parts, whole.totals, atol=1e-4)
     if method != "lime":
@@ -127,21 +127,23 @@ def test_tokens_sum_to_the_whole_output(tiny_base: Path, tiny_adapter: Path, met
         assert whole.totals.sum() == pytest.approx(effect, abs=1e-4)
 
 
-def test_what_is_explained_is_what_the_model_says(tiny_base: Path, tiny_adapter: Path) -> None:
+def test_the_values_are_those_of_the_output_that_the_model_wrote(tiny_base: Path, tiny_adapter: Path) -> None:
     engine = LocalEngine.load(plan(ModelSettings(adapter=str(tiny_adapter), device="cpu", dtype="float32")))
     request = Request(
         "translation", "The cat sleeps. It rained.", TranslationOptions(), GenerationOptions(max_new_tokens=6), seed=1
     )
-    (result,) = answer(engine, request)
+    (result,) = Assistant(engine).answer(check(request))
     *_, last = explain(engine, ExplainRequest.from_result(engine, request, result, units="words", max_evals=40))
     attribution = last.attribution
     assert attribution is not None
     assert attribution.output == "".join(result.raw)
     assert "".join(unit.text for unit in attribution.units) == request.text
-    first = [at for at, token in enumerate(attribution.tokens) if token.piece == 0]
+    first = [index for index, token in enumerate(attribution.tokens) if token.piece == 0]
     assert np.abs(attribution.values[3:, first]).max() < 1e-9, "the second sentence has no part in the first output"
     assert np.abs(attribution.values[:3, first]).max() > 1e-3
-    prompts = [Prompt(TASKS["translation"].prompt(each, request.options)) for each in ("The cat sleeps.", "It rained.")]
+    prompts = [
+        Prompt(TASKS["translation"].prompt(sentence, request.options)) for sentence in ("The cat sleeps.", "It rained.")
+    ]
     scores = engine.score(prompts, [result.token_ids[0], result.token_ids[1]])
     ends = sum(len(ids) for ids in result.token_ids) - len(attribution.tokens)
     assert ends in (0, 1, 2)
@@ -150,7 +152,7 @@ def test_what_is_explained_is_what_the_model_says(tiny_base: Path, tiny_adapter:
     np.testing.assert_allclose(attribution.full_values, np.concatenate(kept), atol=1e-4)
 
 
-def test_steps_tell_an_estimate_then_calls_then_partial_values(engine: PlantedEngine) -> None:
+def test_steps_hold_an_estimate_then_calls_then_partial_values(engine: PlantedEngine) -> None:
     engine.seconds_a_batch = 0.15
     steps = list(explain(engine, asked(f"{TEXT} and {TEXT}", max_evals=200, method="partition")))
     estimate = next(step.estimate for step in steps if step.estimate)
@@ -187,7 +189,7 @@ def test_stop_ends_within_a_second(engine: PlantedEngine, how: str, method: Meth
     _wait_for_end()
 
 
-def test_it_takes_no_longer_than_it_may(engine: PlantedEngine) -> None:
+def test_it_ends_at_its_time_limit(engine: PlantedEngine) -> None:
     engine.seconds_a_batch = 60.0
     started = time.monotonic()
     with pytest.raises(SettingsError, match=r"longer than the 1 seconds .* Allow fewer masked texts"):
@@ -217,18 +219,18 @@ class LetterEngine(PlantedEngine):
     def tokens(self, text: str | Sequence[int]) -> Tokens:
         if not isinstance(text, str):
             text = "".join(map(chr, text))
-        return Tokens(text, tuple(map(ord, text)), tuple((at, at + 1) for at in range(len(text))))
+        return Tokens(text, tuple(map(ord, text)), tuple((start, start + 1) for start in range(len(text))))
 
 
 @pytest.mark.parametrize(("text", "units"), [("great", 5), ("😀!", 2), ("a", 1)])
 @pytest.mark.parametrize("kind", ["auto", "tokens"])
-def test_a_single_word_is_explained_and_what_that_takes_is_told(text: str, units: int, kind: UnitKind) -> None:
+def test_a_single_word_is_explained_and_estimated(text: str, units: int, kind: UnitKind) -> None:
     engine = LetterEngine(rewards({}))
     steps = list(explain(engine, asked(text, " yes", units=kind)))
     assert all(0.0 <= step.share <= 1.0 for step in steps)
-    found = steps[-1].attribution
-    assert found is not None
-    assert len(found.units) == units
+    attribution = steps[-1].attribution
+    assert attribution is not None
+    assert len(attribution.units) == units
     estimate = steps[-1].estimate
     assert estimate is not None
     assert estimate.units == units
@@ -236,7 +238,7 @@ def test_a_single_word_is_explained_and_what_that_takes_is_told(text: str, units
     assert len({prompt.text for prompt, _ in engine.scored}) <= estimate.calls + 2, "and those of the trial"
 
 
-def test_one_word_has_the_whole_credit_and_that_is_said(engine: PlantedEngine) -> None:
+def test_one_word_has_the_whole_credit_and_a_note_says_so(engine: PlantedEngine) -> None:
     for method in METHODS:
         attribution = explained(engine, asked("train", method=method))
         assert by_unit(attribution) == {"train": pytest.approx(3)}
@@ -281,7 +283,7 @@ def test_too_many_units_are_refused_before_a_tree_is_made(
 
 
 @pytest.mark.parametrize(("units", "kind"), [("auto", "sentences"), ("sentences", "sentences"), ("paragraphs",) * 2])
-def test_units_that_are_too_many_are_passed_over(
+def test_kinds_with_too_many_units_are_skipped(
     engine: PlantedEngine, monkeypatch: pytest.MonkeyPatch, units: str, kind: str
 ) -> None:
     monkeypatch.setattr(scoring_plan, "MAX_UNITS", 6)
@@ -299,7 +301,7 @@ def test_units_that_are_too_many_are_passed_over(
 
 
 @pytest.mark.slow
-def test_as_many_units_as_can_be_told_apart_are_told_apart_in_bearable_time() -> None:
+def test_the_most_units_are_explained_within_a_minute() -> None:
     engine = PlantedEngine(rewards({"the": 1.0}), info=replace(INFO, context=100_000))
     text = "the " + "1 " * (scoring_plan.MAX_UNITS - 1)
     started = time.process_time()
@@ -307,10 +309,10 @@ def test_as_many_units_as_can_be_told_apart_are_told_apart_in_bearable_time() ->
     assert time.process_time() - started < 60
 
 
-def test_words_are_taken_where_there_are_too_many_tokens() -> None:
+def test_words_are_chosen_where_there_are_too_many_tokens() -> None:
     class Letters(PlantedEngine):
         def tokens(self, text: str | Sequence[int]) -> Tokens:
-            spans = tuple((at, at + 1) for at in range(len(text)))
+            spans = tuple((start, start + 1) for start in range(len(text)))
             if isinstance(text, str):
                 return Tokens(text, tuple(map(ord, text)), spans)
             return Tokens("".join(map(chr, text)), tuple(text), spans)
@@ -337,11 +339,11 @@ def test_units_are_coarser_where_the_model_is_slow() -> None:
     assert estimate.kind == "sentences"
 
 
-def test_little_budget_is_said(engine: PlantedEngine) -> None:
+def test_a_note_says_that_the_evaluations_were_too_few(engine: PlantedEngine) -> None:
     def odd(token: str, text: str, prompt: Prompt) -> float:
         return -float(len(text.split()) % 3) - len(text) / 100
 
-    attribution = explained(PlantedEngine(odd), asked(" ".join(f"w{at}" for at in range(40)), max_evals=60))
+    attribution = explained(PlantedEngine(odd), asked(" ".join(f"w{number}" for number in range(40)), max_evals=60))
     assert attribution.trust.opened is not None
     assert attribution.trust.split_evenly is not None
     assert 0 < attribution.trust.opened < 1
@@ -381,6 +383,6 @@ def test_the_same_seed_gives_the_same_values(engine: PlantedEngine) -> None:
     ],
 )
 def test_the_method_is_as_exact_as_the_budget_allows(words: int, max_evals: int, method: str) -> None:
-    text = " ".join(f"w{at}" for at in range(words))
-    found = explained(PlantedEngine(rewards({"w1": 1.0})), asked(text, max_evals=max_evals, trust=False))
-    assert found.request.method == method
+    text = " ".join(f"w{number}" for number in range(words))
+    attribution = explained(PlantedEngine(rewards({"w1": 1.0})), asked(text, max_evals=max_evals, trust=False))
+    assert attribution.request.method == method

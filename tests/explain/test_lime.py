@@ -13,13 +13,13 @@ def test_values_are_those_of_lime_on_the_same_samples(units: int, samples: int) 
     outcomes = np.random.default_rng(0).normal(size=(samples, 2)) + masks[:, :2]
     distances = pairwise_distances(masks.astype(float), masks[:1].astype(float), metric="cosine").ravel() * 100
     theirs = LimeBase(lambda distance: np.sqrt(np.exp(-(distance**2) / KERNEL_WIDTH**2)))
-    found = fit(masks, outcomes)
+    fitted = fit(masks, outcomes)
     for column in range(2):
         _, values, score, _ = theirs.explain_instance_with_data(
             masks.astype(float), outcomes, distances, column, num_features=units, feature_selection="none"
         )
         expected = np.array([value for _, value in sorted(values)])
-        np.testing.assert_allclose(found.values[:, column], expected, atol=1e-9)
+        np.testing.assert_allclose(fitted.values[:, column], expected, atol=1e-9)
         assert fit(masks, outcomes[:, [column]]).fit == pytest.approx(score)
 
 
@@ -40,17 +40,17 @@ def test_nearer_texts_weigh_more() -> None:
     assert weights[-1] == 1
 
 
-def test_weights_of_an_additive_game_are_found_and_the_error_says_how_well() -> None:
+def test_weights_of_an_additive_function_are_found_and_the_error_says_how_well() -> None:
     truth = np.array([3.0, -2.0, 0.5, 0.0, 1.0])
     random = np.random.default_rng(5)
-    found = lime_values(
+    fitted = lime_values(
         lambda masks: (masks @ truth + random.normal(size=len(masks)))[:, None], 5, samples=2000, seed=0
     )
-    errors = np.abs(found.values[:, 0] - truth)
+    errors = np.abs(fitted.values[:, 0] - truth)
     assert errors.max() < 0.25
-    assert (errors < 4 * found.standard_error).all()
-    assert found.standard_error.max() < 0.1
-    assert 0.6 < found.fit < 0.9
+    assert (errors < 4 * fitted.standard_error).all()
+    assert fitted.standard_error.max() < 0.1
+    assert 0.6 < fitted.fit < 0.9
     exact = lime_values(lambda masks: (masks @ truth)[:, None], 5, samples=2000, seed=0)
     assert exact.fit > 0.99
     assert exact.standard_error.max() < 0.01

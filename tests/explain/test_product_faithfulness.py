@@ -17,7 +17,7 @@ from phi2demo.explain.value_function import ScoreCache
 from phi2demo.settings import ModelSettings
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.request import Request
-from phi2demo.tasks.run import answer
+from phi2demo.tasks.run import Assistant, check
 
 TEXTS = {
     "translation": (
@@ -63,7 +63,7 @@ FEW = 10
 
 @dataclass(frozen=True)
 class Figures:
-    """Of one text."""
+    """The figures of one text."""
 
     task: str
     deletion: float
@@ -83,19 +83,21 @@ def figures(engine: Engine) -> Iterator[Figures]:
         generation = replace(task.generation, temperature=0.0, max_new_tokens=min(24, task.generation.max_new_tokens))
         for text in texts:
             request = Request(name, text, task.options_type(), generation, seed=0)
-            (result,) = answer(engine, request)
-            asked = ExplainRequest.from_result(engine, request, result, units="words")
+            (result,) = Assistant(engine).answer(check(request))
+            explain_request = ExplainRequest.from_result(engine, request, result, units="words")
             cache = ScoreCache()
-            found = explained(engine, asked, cache)
-            assert found.trust.deletion is not None
+            attribution = explained(engine, explain_request, cache)
+            assert attribution.trust.deletion is not None
             to_exact: dict[str, float | None] = {}
-            if len(found.units) <= FEW:
-                exact = explained(engine, replace(asked, method="exact", trust=False), cache)
-                others: dict[Method, Attribution] = {"auto": found}
+            if len(attribution.units) <= FEW:
+                exact = explained(engine, replace(explain_request, method="exact", trust=False), cache)
+                attributions: dict[Method, Attribution] = {"auto": attribution}
                 for method in ("partition", "permutation", "lime"):
-                    others[method] = explained(engine, replace(asked, method=method, trust=False), cache)  # type: ignore[index, arg-type]
-                to_exact = {method: agreement(each.totals, exact.totals) for method, each in others.items()}
-            yield Figures(name, found.trust.deletion.area, found.trust.deletion.random_area, to_exact)
+                    attributions[method] = explained(
+                        engine, replace(explain_request, method=method, trust=False), cache
+                    )  # type: ignore[index, arg-type]
+                to_exact = {method: agreement(other.totals, exact.totals) for method, other in attributions.items()}
+            yield Figures(name, attribution.trust.deletion.area, attribution.trust.deletion.random_area, to_exact)
 
 
 def explained(engine: Engine, request: ExplainRequest, cache: ScoreCache) -> Attribution:
@@ -110,7 +112,7 @@ def test_deletion_beats_chance_and_values_come_near_exact_ones(engine: Engine) -
     better = [row.deletion < row.chance for row in rows]
     compared = [row.to_exact for row in rows if row.to_exact]
     means = {
-        method: statistics.mean(value for each in compared if (value := each[method]) is not None)
+        method: statistics.mean(value for correlations in compared if (value := correlations[method]) is not None)
         for method in ("auto", "partition", "permutation", "lime")
     }
     print(json.dumps({"texts": len(rows), "better": sum(better), "compared": len(compared), **means}))
@@ -121,8 +123,13 @@ def test_deletion_beats_chance_and_values_come_near_exact_ones(engine: Engine) -
     assert len(compared) >= 15
     assert means["auto"] >= 0.9
     assert means["permutation"] >= 0.9
-    first = [each for name in TEXTS for row in [r for r in rows if r.task == name][:5] if (each := row.to_exact)]
-    near = statistics.mean(value for each in first if (value := each["partition"]) is not None)
+    first = [
+        correlations
+        for name in TEXTS
+        for row in [r for r in rows if r.task == name][:5]
+        if (correlations := row.to_exact)
+    ]
+    near = statistics.mean(value for correlations in first if (value := correlations["partition"]) is not None)
     assert near >= 0.8, (
         "Owen values are another solution of the game: near, not the same (0.796 over all that are compared)"
     )

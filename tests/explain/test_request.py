@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from phi2demo.explain.job import explain
 from phi2demo.explain.request import ExplainRequest, as_output
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.request import Request
-from phi2demo.tasks.run import answer
+from phi2demo.tasks.run import Assistant, check
 from phi2demo.tasks.summarization import SummaryOptions
 from phi2demo.tasks.translation import TranslationOptions
 from tests.explain.planted import PlantedEngine, asked, rewards
@@ -67,7 +68,7 @@ def test_what_does_not_fit_the_model_is_refused_before_or_as_it_starts(engine: P
         list(explain(engine, asked(**({"text": "a train", "output": " yes no"} | change))))
 
 
-def test_a_bare_base_cannot_be_asked_what_finetuning_changed() -> None:
+def test_a_base_without_adapter_has_no_difference_to_explain() -> None:
     bare = PlantedEngine(rewards({}), info=BARE)
     for of in ("finetuned", "difference"):
         with pytest.raises(SettingsError, match="no adapter is loaded"):
@@ -75,7 +76,7 @@ def test_a_bare_base_cannot_be_asked_what_finetuning_changed() -> None:
     assert list(explain(bare, asked("a train", of="base")))
 
 
-def test_a_document_in_rounds_is_refused_and_sentences_need_an_output_each(engine: PlantedEngine) -> None:
+def test_a_document_in_passes_is_refused_and_sentences_need_an_output_each(engine: PlantedEngine) -> None:
     long = ExplainRequest("summarization", "A sentence is here. " * 100, SummaryOptions(), (" short",))
     with pytest.raises(InputError, match="in one go, and this model reads at most 256"):
         next(explain(engine, long))
@@ -89,12 +90,10 @@ def test_a_document_in_rounds_is_refused_and_sentences_need_an_output_each(engin
 
 def test_a_result_is_explained_by_the_tokens_that_were_generated(engine: PlantedEngine) -> None:
     request = Request("generation", "a train", GenerationTaskOptions(), GenerationOptions(max_new_tokens=9), seed=1)
-    (result,) = answer(engine, request)
+    (result,) = Assistant(engine).answer(check(request))
     engine.tokens(result.raw[0] + " <end>")
     ids = engine.tokens(result.raw[0]).ids
     cut = engine.tokens(" and on").ids
-    from dataclasses import replace
-
     made = ExplainRequest.from_result(engine, request, replace(result, token_ids=((*ids, *cut),)), method="lime")
     assert made.outputs == (ids,), "what stood after the stop string is not explained"
     assert (made.text, made.of, made.method, made.adapter_strength) == ("a train", "finetuned", "lime", 1)

@@ -15,11 +15,11 @@ def brute_force(value_function: Table, units: int) -> NDArray[np.float64]:
     """Shapley's formula, subset by subset."""
     values = np.zeros((units, value_function.rows.shape[1]))
     for unit in range(units):
-        others = [at for at in range(units) if at != unit]
+        others = [other for other in range(units) if other != unit]
         for size in range(units):
             weight = factorial(size) * factorial(units - size - 1) / factorial(units)
             for subset in combinations(others, size):
-                without = sum(1 << at for at in subset)
+                without = sum(1 << member for member in subset)
                 values[unit] += weight * (value_function.rows[without | 1 << unit] - value_function.rows[without])
     return values
 
@@ -27,32 +27,34 @@ def brute_force(value_function: Table, units: int) -> NDArray[np.float64]:
 @pytest.mark.parametrize("units", range(2, 9))
 def test_exact_values_are_those_of_brute_force(units: int) -> None:
     value_function = Table(units, columns=1 + units % 3, seed=units)
-    found = exact_values(value_function, units, seed=0)
-    np.testing.assert_allclose(found.values, brute_force(value_function, units), atol=1e-6)
-    assert value_function.asked == 2**units
+    result = exact_values(value_function, units, seed=0)
+    np.testing.assert_allclose(result.values, brute_force(value_function, units), atol=1e-6)
+    assert value_function.scored == 2**units
 
 
 def test_permutations_come_near_and_their_error_says_how_near() -> None:
     value_function = Table(6, columns=2)
     exact = brute_force(value_function, 6).sum(1)
-    found = permutation_values(value_function, 6, max_evals=13 * 400, seed=0)
-    assert found.standard_error is not None
-    errors = np.abs(found.values.sum(1) - exact) / found.standard_error
+    result = permutation_values(value_function, 6, max_evals=13 * 400, seed=0)
+    assert result.standard_error is not None
+    errors = np.abs(result.values.sum(1) - exact) / result.standard_error
     assert errors.max() < 4
     assert 0.3 < errors.mean() < 1.6, "a standard error, not a bound"
     few = permutation_values(value_function, 6, max_evals=13 * 25, seed=0)
     assert few.standard_error is not None
-    assert 2.5 < (few.standard_error / found.standard_error).mean() < 6
+    assert 2.5 < (few.standard_error / result.standard_error).mean() < 6
     assert permutation_values(value_function, 6, max_evals=16, seed=0).standard_error is None
 
 
-def test_owen_values_of_an_additive_game_are_its_weights() -> None:
+def test_owen_values_of_an_additive_function_are_its_weights() -> None:
     weights = np.arange(8.0)[:, None] - 3
-    found = partition_values(lambda masks: masks @ weights, linkage(split("word " * 8, "words")), max_evals=500, seed=0)
-    np.testing.assert_allclose(found.values, weights, atol=1e-12)
+    result = partition_values(
+        lambda masks: masks @ weights, linkage(split("word " * 8, "words")), max_evals=500, seed=0
+    )
+    np.testing.assert_allclose(result.values, weights, atol=1e-12)
 
 
-def test_a_seed_decides_and_numpy_s_own_generator_is_left_alone() -> None:
+def test_a_seed_decides_and_numpys_global_generator_is_restored() -> None:
     np.random.seed(7)
     expected = np.random.rand(3)
     np.random.seed(7)

@@ -1,5 +1,3 @@
-""""""
-
 import re
 import time
 import unicodedata
@@ -44,12 +42,12 @@ def units(engine: LocalEngine, text: str, kind: UnitKind) -> tuple[Unit, ...]:
 @example(text=f"a{FAMILY}b e\u0301.")
 @settings(deadline=None, max_examples=60)
 def test_units_are_the_text_as_typed(engine: LocalEngine, kind: UnitKind, text: str) -> None:
-    found = units(engine, text, kind)
-    assert "".join(unit.text for unit in found) == text
-    assert [unit.text for unit in found] == [text[unit.start : unit.end] for unit in found]
-    assert [unit.end for unit in found[:-1]] == [unit.start for unit in found[1:]]
-    assert len(found) == 1 or all(unit.text.strip() for unit in found)
-    for unit in found[1:]:
+    parts = units(engine, text, kind)
+    assert "".join(unit.text for unit in parts) == text
+    assert [unit.text for unit in parts] == [text[unit.start : unit.end] for unit in parts]
+    assert [unit.end for unit in parts[:-1]] == [unit.start for unit in parts[1:]]
+    assert len(parts) == 1 or all(unit.text.strip() for unit in parts)
+    for unit in parts[1:]:
         first = unit.text[0]
         assert not unicodedata.category(first).startswith("M"), "a mark is not torn from its letter"
         assert "\u200d" not in (first, text[unit.start - 1]), "a joined emoji is one character"
@@ -73,16 +71,16 @@ def test_units_of_a_kind(engine: LocalEngine, kind: UnitKind, text: str, expecte
 
 def test_tokens_of_one_character_are_one_unit(engine: LocalEngine) -> None:
     text = f"The train {FAMILY} 🇩🇪🇫🇷"
-    found = [unit.text for unit in units(engine, text, "tokens")]
-    assert engine.count_tokens(text) > len(found)
-    assert [unit for unit in found if not re.match(r"[\s\w]+$", unit)] == [f" {FAMILY}", " 🇩🇪", "🇫🇷"]
+    parts = [unit.text for unit in units(engine, text, "tokens")]
+    assert engine.count_tokens(text) > len(parts)
+    assert [unit for unit in parts if not re.match(r"[\s\w]+$", unit)] == [f" {FAMILY}", " 🇩🇪", "🇫🇷"]
 
 
 @pytest.mark.parametrize("run", [" ", "\U0001f1e9\U0001f1ea", "\u0301"])
-def test_a_long_run_of_what_is_not_parted_takes_no_square_of_its_length(run: str) -> None:
+def test_a_long_run_that_cannot_be_split_takes_linear_time(run: str) -> None:
     text = f"a{run * 300_000}b"
     started = time.process_time()
-    units = split(text, "tokens", tokens=[(at, at + 1) for at in range(len(text))])
+    units = split(text, "tokens", tokens=[(start, start + 1) for start in range(len(text))])
     assert time.process_time() - started < 10
     assert "".join(unit.text for unit in units) == text
     assert len(units) == (300_002 if len(run) == 2 else 2)

@@ -1,5 +1,3 @@
-""""""
-
 from dataclasses import replace
 from threading import Event
 from typing import get_args
@@ -68,7 +66,7 @@ def test_hidden_units_are_dropped_or_replaced(
     assert value_function_of(engine, asked(TEXT, mask=replacement)).masked(mask(bits)) == expected
 
 
-def test_a_masked_text_is_asked_for_in_the_task_s_own_prompt(engine: PlantedEngine) -> None:
+def test_a_masked_text_is_scored_in_the_prompt_of_its_task(engine: PlantedEngine) -> None:
     request = asked("one two three")
     value_function_of(engine, request)(np.array([mask("101"), mask("111")]))
     assert [prompt.text for prompt, _ in engine.scored] == [
@@ -94,10 +92,8 @@ def test_each_prompt_is_scored_once_also_by_the_next_explanation(engine: Planted
     assert again.calls == 1
 
 
-def test_more_prompts_than_are_remembered_are_scored_all_the_same(
-    engine: PlantedEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    masks = np.array([mask(f"{at:06b}") for at in range(64)])
+def test_more_prompts_than_the_cache_holds_are_scored(engine: PlantedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    masks = np.array([mask(f"{bits:06b}") for bits in range(64)])
     expected = value_function_of(engine, asked(TEXT))(masks)
     monkeypatch.setattr("phi2demo.explain.value_function.CACHE_ROWS", 8)
     monkeypatch.setattr("phi2demo.explain.value_function.MASKS_AT_ONCE", 24)
@@ -120,7 +116,7 @@ def test_a_certain_token_has_finite_odds() -> None:
     assert np.isfinite(value_function_of(engine, asked("one two", value="log-odds"))(np.array([mask("11")]))).all()
 
 
-def test_pieces_are_asked_for_one_by_one(engine: PlantedEngine) -> None:
+def test_pieces_are_scored_one_by_one(engine: PlantedEngine) -> None:
     text = "I take the train. We leave at eight."
     options = TranslationOptions("en", "de")
     value_function = value_function_of(
@@ -133,7 +129,7 @@ def test_pieces_are_asked_for_one_by_one(engine: PlantedEngine) -> None:
     assert value_function.calls == 4
 
 
-def test_a_stopped_game_asks_no_more(engine: PlantedEngine) -> None:
+def test_nothing_is_scored_once_cancelled(engine: PlantedEngine) -> None:
     value_function = value_function_of(engine, asked("one two"))
     value_function._cancel.set()
     with pytest.raises(StoppedError):
@@ -141,16 +137,16 @@ def test_a_stopped_game_asks_no_more(engine: PlantedEngine) -> None:
     assert engine.scored == []
 
 
-def test_a_game_that_is_stopped_makes_no_more_prompts(engine: PlantedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_prompts_are_made_once_cancelled(engine: PlantedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("phi2demo.explain.value_function.MASKS_AT_ONCE", 4)
     value_function = value_function_of(engine, asked(TEXT))
     value_function._report = value_function._cancel.set
     with pytest.raises(StoppedError):
-        value_function(np.array([mask(f"{at:06b}") for at in range(64)]))
+        value_function(np.array([mask(f"{bits:06b}") for bits in range(64)]))
     assert value_function.calls == 4
 
 
-def test_what_was_scored_at_one_strength_is_not_taken_for_another(engine: PlantedEngine) -> None:
+def test_scores_at_one_strength_are_not_used_for_another(engine: PlantedEngine) -> None:
     cache, whole = ScoreCache(), mask("111111")[None]
     of_both = replace(asked(TEXT), of="difference")
     for strength in (1.0, 0.5, 1.0):

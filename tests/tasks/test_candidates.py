@@ -11,7 +11,7 @@ from phi2demo.errors import InputError
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.request import Request
 from phi2demo.tasks.result import Result
-from phi2demo.tasks.run import answer, answer_all
+from phi2demo.tasks.run import Assistant, check
 from phi2demo.tasks.summarization import SummaryOptions
 from tests.tasks.beams import BeamEngine, candidate
 
@@ -31,7 +31,7 @@ def listed(result: Result) -> list[tuple[str, float]]:
 
 def test_the_chosen_one_is_first_and_equal_ones_are_told_once() -> None:
     engine = BeamEngine({TEXT: FOUND}, LIKES)
-    (result,) = answer(engine, REQUEST)
+    (result,) = Assistant(engine).answer(check(REQUEST))
     assert result.text == TRUE, "Rome does not stand in the text"
     assert listed(result) == [(TRUE, -2.0), (MADE_UP, -1.0)], "what was cut short is no answer"
     assert engine.strengths == [0.5]
@@ -43,7 +43,7 @@ def test_the_chosen_one_is_first_and_equal_ones_are_told_once() -> None:
 @pytest.mark.parametrize("found", [FOUND[1:], FOUND[:1], [CUT, CUT], [CUT, candidate(TRUE)]])
 def test_where_there_is_no_choice_nothing_is_listed(found: list[Candidate]) -> None:
     engine = BeamEngine({TEXT: found}, LIKES)
-    (result,) = answer(engine, REQUEST)
+    (result,) = Assistant(engine).answer(check(REQUEST))
     assert result.alternatives == ((),)
     assert len(engine.scored) == 1, "the answer itself, for the confidence in it"
     assert "alternatives" not in result.as_dict()
@@ -51,7 +51,7 @@ def test_where_there_is_no_choice_nothing_is_listed(found: list[Candidate]) -> N
 
 def test_what_nobody_asks_for_is_not_scored() -> None:
     engine = BeamEngine({TEXT: FOUND}, LIKES)
-    ((result,),) = answer_all(engine, [REQUEST], listing=False)
+    ((result,),) = Assistant(engine, lists_alternatives=False).answer_all(map(check, [REQUEST]))
     assert (result.text, result.alternatives) == (TRUE, ((),))
     assert [output for _, output in engine.scored] == [candidate(TRUE).token_ids]
 
@@ -59,7 +59,7 @@ def test_what_nobody_asks_for_is_not_scored() -> None:
 def test_an_answer_that_is_there_is_not_lost_where_time_is_up() -> None:
     engine, cancel = BeamEngine({TEXT: FOUND}, LIKES), Event()
     engine.on_score = cancel.set
-    ((result,),) = answer_all(engine, [REQUEST], cancel=cancel)
+    ((result,),) = Assistant(engine).answer_all(map(check, [REQUEST]), cancel=cancel)
     assert (result.text, result.alternatives, result.receipt.stop_reason) == (TRUE, ((),), "end")
 
 
@@ -72,7 +72,9 @@ def test_a_text_that_does_not_fit_with_its_outputs_keeps_no_other_from_being_lis
 
     other = TEXT.replace("Anna", "Berta")
     engine = Small({TEXT: FOUND, other: FOUND}, LIKES)
-    results = [result for (result,) in answer_all(engine, [REQUEST, replace(REQUEST, text=other)])]
+    results = [
+        result for (result,) in Assistant(engine).answer_all(map(check, [REQUEST, replace(REQUEST, text=other)]))
+    ]
     assert [len(result.alternatives[0]) for result in results] == [2, 0]
 
 

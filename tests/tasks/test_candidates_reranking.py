@@ -11,7 +11,7 @@ from phi2demo.tasks.candidates import COPY_COST, LENGTH_SHARE, Ranked, Reversibl
 from phi2demo.tasks.receipt import Receipt
 from phi2demo.tasks.request import PromptStyle, Request
 from phi2demo.tasks.result import Result
-from phi2demo.tasks.run import answer, replay, run
+from phi2demo.tasks.run import Assistant, check
 from phi2demo.tasks.summarization import SummaryOptions
 from phi2demo.tasks.translation import TranslationOptions
 from tests.tasks.beams import BeamEngine, candidate
@@ -169,12 +169,12 @@ def test_other_tasks_have_no_way_back() -> None:
     wrong = Request("summarization", TEXT, SummaryOptions(), BEAMS)
     with pytest.raises(SettingsError, match="summarization cannot be asked the other way round"):
         task.check(wrong)
-    assert TASK.check(request()).generation.reverse_weight == 0.3
+    assert TASK.check(request()).request.generation.reverse_weight == 0.3
     assert [name for name, task in TASKS.items() if task.reversible] == ["translation"]
 
 
 def test_an_answer_is_the_chosen_one_with_all_that_was_weighed() -> None:
-    (result,) = answer(BeamEngine({TEXT: [LIKELY, FAITHFUL, COPIED]}, LIKES), request())
+    (result,) = Assistant(BeamEngine({TEXT: [LIKELY, FAITHFUL, COPIED]}, LIKES)).answer(check(request()))
     assert result.text == "Der Hund schläft."
     assert (result.raw, result.token_ids) == ((FAITHFUL.text,), (FAITHFUL.token_ids,))
     assert result.receipt.output == "Der Hund schläft."
@@ -189,7 +189,7 @@ def test_an_answer_is_the_chosen_one_with_all_that_was_weighed() -> None:
 @pytest.mark.parametrize("changes", [{"reverse_weight": 0.0}, {"num_beams": 1}])
 def test_without_a_weight_or_beams_nothing_is_weighed(changes: dict[str, object]) -> None:
     engine = BeamEngine({TEXT: [LIKELY, FAITHFUL]}, LIKES)
-    (result,) = answer(engine, request(generation=replace(BEAMS, **changes)))
+    (result,) = Assistant(engine).answer(check(request(generation=replace(BEAMS, **changes))))
     assert result.text == ("Er schläft." if "reverse_weight" in changes else TEXT.upper())
     assert not any(isinstance(each, Ranked) for piece in result.alternatives for each in piece)
     told = [each.text for piece in result.alternatives for each in piece]
@@ -200,7 +200,7 @@ def test_a_greedy_answer_that_was_complete_when_it_was_stopped_is_complete() -> 
     """It is not weighed, so nothing is missed."""
     engine, cancel = BeamEngine({}), Event()
     engine.on_snapshot = lambda: cancel.set() if engine.snapshots == len(TEXT.split()) else None
-    *_, last = run(engine, request(generation=replace(BEAMS, num_beams=1)), cancel=cancel)
+    *_, last = Assistant(engine).run(check(request(generation=replace(BEAMS, num_beams=1))), cancel=cancel)
     (result,) = last.results or ()
     assert cancel.is_set()
     assert (result.text, result.receipt.stop_reason) == (TEXT.upper(), "end")
@@ -211,7 +211,9 @@ def test_every_sentence_of_every_model_chooses_for_itself() -> None:
     endings = {TEXT: [LIKELY, FAITHFUL], other: [candidate("Regen."), candidate("Es regnet.")]}
     likes = LIKES | {"Regen.": -1.0, "Es regnet.": -1.5, ("Regen.", other): -9.0, ("Es regnet.", other): -1.0}
     engine = BeamEngine(endings, likes)
-    for result in answer(engine, request(f"{TEXT} {other}\n\n{other}", variants=("finetuned", "base"))):
+    for result in Assistant(engine).answer(
+        check(request(f"{TEXT} {other}\n\n{other}", variants=("finetuned", "base")))
+    ):
         assert result.text == "Der Hund schläft. Es regnet.\n\nEs regnet."
         assert [piece[0].text for piece in result.alternatives] == ["Der Hund schläft.", "Es regnet.", "Es regnet."]
     variants = [prompt.variant for prompt, output in engine.scored if isinstance(output, str)]
@@ -219,7 +221,7 @@ def test_every_sentence_of_every_model_chooses_for_itself() -> None:
 
 
 def results_of(engine: BeamEngine, cancel: Event, **changes: object) -> Result:
-    *_, last = run(engine, request(f"{TEXT}\n{TEXT}", **changes), cancel=cancel)
+    *_, last = Assistant(engine).run(check(request(f"{TEXT}\n{TEXT}", **changes)), cancel=cancel)
     (result,) = last.results or ()
     return result
 
@@ -249,10 +251,10 @@ def test_time_that_is_over_while_it_chooses_is_said(monkeypatch: pytest.MonkeyPa
 @pytest.mark.usefixtures("one_by_one")
 def test_choosing_gives_signs_of_life_and_leaves_the_text_to_be_seen() -> None:
     engine = BeamEngine({TEXT: [LIKELY, FAITHFUL]}, LIKES)
-    steps = run(engine, request(f"{TEXT}\n{TEXT}"))
+    steps = Assistant(engine).run(check(request(f"{TEXT}\n{TEXT}")))
     seen = [len(engine.scored) for progress in steps if progress.results is None]
     assert {4, 8} <= set(seen)
-    closed = run(engine, request(f"{TEXT}\n{TEXT}"))
+    closed = Assistant(engine).run(check(request(f"{TEXT}\n{TEXT}")))
     engine.scored.clear()
     while not engine.scored:
         next(closed)
@@ -262,12 +264,12 @@ def test_choosing_gives_signs_of_life_and_leaves_the_text_to_be_seen() -> None:
 
 def test_a_receipt_from_before_there_was_a_way_back_replays_without_it() -> None:
     engine = BeamEngine({TEXT: [LIKELY, FAITHFUL]}, LIKES)
-    old = answer(engine, request(generation=replace(BEAMS, reverse_weight=0.0)))[0].receipt
+    old = Assistant(engine).answer(check(request(generation=replace(BEAMS, reverse_weight=0.0))))[0].receipt
     del old.generation["reverse_weight"]
-    *_, last = replay(engine, Receipt.from_json(old.to_json()))
+    *_, last = Assistant(engine).replay(Receipt.from_json(old.to_json()))
     assert (last.results or ())[0].text == old.output == "Er schläft."
-    new = answer(engine, request())[0].receipt
-    *_, last = replay(engine, Receipt.from_json(new.to_json()))
+    new = Assistant(engine).answer(check(request()))[0].receipt
+    *_, last = Assistant(engine).replay(Receipt.from_json(new.to_json()))
     assert (last.results or ())[0].text == new.output == "Der Hund schläft."
 
 

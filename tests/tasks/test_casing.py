@@ -9,7 +9,7 @@ from phi2demo.tasks.casing import with_beginnings, without_capitals
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.question_answering import QuestionOptions
 from phi2demo.tasks.request import Request
-from phi2demo.tasks.run import answer, replay, request_of
+from phi2demo.tasks.run import Assistant, check, request_of
 from phi2demo.tasks.sentiment import SentimentOptions
 from phi2demo.tasks.task import QUOTED
 from phi2demo.tasks.translation import TranslationOptions
@@ -90,21 +90,21 @@ def test_a_person_is_told_how_a_text_was_read() -> None:
 
 def test_the_model_is_asked_the_text_as_it_is_read_and_the_receipt_has_it_as_typed() -> None:
     engine = ScriptedEngine(lambda prompt: f" {body(prompt.text)}")
-    (result,) = answer(engine, SHOUTED)
+    (result,) = Assistant(engine).answer(check(SHOUTED))
     assert result.text == "I love it. So do we!"
     assert result.notes[0] == "The model read your text in sentence case: I love it. So do we!"
     assert result.receipt.text == SHOUTED.text
     assert request_of(result.receipt).generation.sentence_case
-    *_, last = replay(engine, result.receipt)
+    *_, last = Assistant(engine).replay(result.receipt)
     assert last.results is not None
     assert last.results[0].text == result.text
 
 
 def test_a_receipt_that_says_nothing_of_case_is_replayed_as_typed() -> None:
     engine = ScriptedEngine(lambda prompt: f" {body(prompt.text)}")
-    (result,) = answer(engine, SHOUTED)
+    (result,) = Assistant(engine).answer(check(SHOUTED))
     old = {name: value for name, value in result.receipt.generation.items() if name != "sentence_case"}
-    *_, last = replay(engine, replace(result.receipt, generation=old))
+    *_, last = Assistant(engine).replay(replace(result.receipt, generation=old))
     assert last.results is not None
     assert last.results[0].text == SHOUTED.text
 

@@ -13,7 +13,7 @@ from phi2demo.tasks.confidence import mean_probabilities, mean_probability
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.question_answering import QuestionOptions
 from phi2demo.tasks.request import Request
-from phi2demo.tasks.run import answer
+from phi2demo.tasks.run import Assistant, check
 from phi2demo.tasks.sentiment import SentimentOptions
 from phi2demo.tasks.translation import TranslationOptions
 from tests.tasks.beams import BeamEngine, candidate
@@ -68,8 +68,11 @@ def test_a_stop_is_a_stop() -> None:
 
 def test_an_answer_tells_it_piece_by_piece() -> None:
     engine = ScriptedEngine()
-    (result,) = answer(engine, replace(ASKED, text=f"{TEXT} It rains."))
-    alone = [answer(ScriptedEngine(), replace(ASKED, text=text))[0].piece_probabilities for text in (TEXT, "It rains.")]
+    (result,) = Assistant(engine).answer(check(replace(ASKED, text=f"{TEXT} It rains.")))
+    alone = [
+        Assistant(ScriptedEngine()).answer(check(replace(ASKED, text=text)))[0].piece_probabilities
+        for text in (TEXT, "It rains.")
+    ]
     assert result.piece_probabilities == (*alone[0], *alone[1])
     low, high = sorted(value for value in result.piece_probabilities if value is not None)
     assert 0 < low < high < 1
@@ -82,9 +85,10 @@ def test_an_answer_tells_it_piece_by_piece() -> None:
 def test_what_was_chosen_among_scored_outputs_is_not_scored_again() -> None:
     likes = {"Rome": -1.0, "Bern": -4.0}
     engine = BeamEngine({"It is in Bern.\nQuestion: Where?": [candidate("Rome"), candidate("Bern")]}, likes)
-    (result,) = answer(
-        engine,
-        Request("question_answering", "It is in Bern.", QuestionOptions("Where?"), GenerationOptions(num_beams=2)),
+    (result,) = Assistant(engine).answer(
+        check(
+            Request("question_answering", "It is in Bern.", QuestionOptions("Where?"), GenerationOptions(num_beams=2))
+        ),
     )
     assert result.text == "Bern"
     assert result.mean_probability == pytest.approx(math.exp(-4.0 / 2)), "of two tokens"
@@ -93,7 +97,9 @@ def test_what_was_chosen_among_scored_outputs_is_not_scored_again() -> None:
 
 def test_free_text_has_none() -> None:
     engine = ScriptedEngine()
-    (result,) = answer(engine, Request("generation", TEXT, GenerationTaskOptions(), GenerationOptions()))
+    (result,) = Assistant(engine).answer(
+        check(Request("generation", TEXT, GenerationTaskOptions(), GenerationOptions()))
+    )
     assert (result.piece_probabilities, result.mean_probability) == ((), None)
     assert not engine.scorings
     assert "mean_probability" not in result.as_dict()
@@ -104,19 +110,21 @@ def test_an_answer_stays_where_its_confidence_is_stopped() -> None:
         def score(self, prompts: Any, outputs: Any, **more: Any) -> list[Score]:
             raise StoppedError("Stopped.")
 
-    (result,) = answer(Stopping(), ASKED)
+    (result,) = Assistant(Stopping()).answer(check(ASKED))
     assert (result.text, result.piece_probabilities, result.receipt.stop_reason) == (TEXT.upper(), (None,), "end")
     assert result.mean_probability is None
 
 
 def test_of_several_pieces_every_token_counts_the_same() -> None:
-    (result,) = answer(ScriptedEngine(), ASKED)
+    (result,) = Assistant(ScriptedEngine()).answer(check(ASKED))
     two = replace(result, token_ids=((1,), (2, 3, 4)), piece_probabilities=(0.5, 0.25))
     assert two.mean_probability == pytest.approx((0.5 * 0.25**3) ** (1 / 4))
     assert replace(two, piece_probabilities=(0.5, None)).mean_probability is None
 
 
 def test_of_a_label_it_is_its_probability() -> None:
-    (result,) = answer(ScriptedEngine(), Request("sentiment", "pos pos", SentimentOptions(), GenerationOptions()))
+    (result,) = Assistant(ScriptedEngine()).answer(
+        check(Request("sentiment", "pos pos", SentimentOptions(), GenerationOptions()))
+    )
     assert result.mean_probability == max(result.probabilities.values())
     assert result.as_dict()["mean_probability"] == result.mean_probability

@@ -14,7 +14,7 @@ from phi2demo.tasks import TASKS
 from phi2demo.tasks.confidence import Grounds, supports
 from phi2demo.tasks.question_answering import QuestionOptions
 from phi2demo.tasks.request import Request
-from phi2demo.tasks.run import answer, replay, request_of
+from phi2demo.tasks.run import Assistant, check, request_of
 from tests.tasks.scripted import ScriptedEngine
 
 TASK = TASKS["question_answering"]
@@ -53,7 +53,7 @@ class Planted(ScriptedEngine):
     ],
 )
 def test_support_weighs_the_question_and_the_answer(engine: Planted, support: float) -> None:
-    (result,) = answer(engine, ASKED)
+    (result,) = Assistant(engine).answer(check(ASKED))
     assert (result.text == "not in the text") == (support < 0.5)
     grounds = TASK.grounds(TEXT, ASKED.options)
     assert grounds is not None
@@ -71,28 +71,28 @@ def test_the_question_is_scored_where_the_prompt_has_it() -> None:
 
 def test_an_answer_that_the_text_does_not_support_is_withheld() -> None:
     engine = Planted(question=-5.0)
-    (result,) = answer(engine, ASKED)
+    (result,) = Assistant(engine).answer(check(ASKED))
     assert (result.text, result.withheld, result.raw) == ("not in the text", "Rome", (" Rome",))
     assert result.notes == ("The model would have answered “Rome”, but the text does not support that.",)
     assert result.as_dict()["withheld"] == "Rome"
     assert result.receipt.output == "not in the text"
-    *_, last = replay(engine, result.receipt)
+    *_, last = Assistant(engine).replay(result.receipt)
     assert last.results is not None
     assert last.results[0].text == result.text
     assert request_of(result.receipt).generation.min_support == 0.5
 
 
 def test_a_supported_answer_is_given_and_nothing_is_said() -> None:
-    (result,) = answer(Planted(question=-1.0), ASKED)
+    (result,) = Assistant(Planted(question=-1.0)).answer(check(ASKED))
     assert (result.text, result.withheld, result.notes) == ("Rome", "", ())
     assert "withheld" not in result.as_dict()
 
 
 def test_only_an_adapter_is_known_by_its_support() -> None:
-    finetuned, base = answer(Planted(question=-9.0), replace(ASKED, variants=("finetuned", "base")))
+    finetuned, base = Assistant(Planted(question=-9.0)).answer(check(replace(ASKED, variants=("finetuned", "base"))))
     assert (finetuned.text, base.text) == ("not in the text", "Rome")
     engine = Planted(question=-9.0)
-    (result,) = answer(engine, replace(ASKED, generation=GenerationOptions()))
+    (result,) = Assistant(engine).answer(check(replace(ASKED, generation=GenerationOptions())))
     assert result.text == "Rome"
     assert not any(prompt.endswith("Question:") for prompt in engine.prompts), "nothing more is scored"
 
@@ -116,7 +116,7 @@ def test_a_stop_leaves_the_answer_as_it_is() -> None:
                 raise StoppedError("Stopped.")
             return super().score(prompts, outputs, **more)
 
-    assert answer(Stopping(question=-9.0), ASKED)[0].text == "Rome"
+    assert Assistant(Stopping(question=-9.0)).answer(check(ASKED))[0].text == "Rome"
     cancel = Event()
     cancel.set()
     with pytest.raises(StoppedError):

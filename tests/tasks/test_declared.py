@@ -15,7 +15,7 @@ from phi2demo.tasks import TASKS
 from phi2demo.tasks.declared import FILE, AdapterTasks, VariantTasks, read_adapter_tasks, read_variant_tasks
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.request import Request, TaskOptions
-from phi2demo.tasks.run import answer
+from phi2demo.tasks.run import Assistant, check
 from phi2demo.tasks.sentiment import SentimentOptions
 from phi2demo.tasks.summarization import SummaryOptions
 from phi2demo.tasks.translation import TranslationOptions
@@ -217,14 +217,14 @@ def test_what_of_a_request_a_model_was_not_finetuned_for(
 def notes(
     declared: VariantTasks, task: str, options: TaskOptions, text: str = "Some text."
 ) -> dict[Variant, tuple[str, ...]]:
-    asked = Request(task, text, options, GenerationOptions(max_new_tokens=9), ("base", "finetuned", "second"))
-    results = answer(ScriptedEngine(info=SECOND), asked)
-    own = {result.variant: result.notes for result in results}
-    found = {result.variant: result.notes for result in declared.noted(asked, results)}
-    assert all(found[variant][len(found[variant]) - len(own[variant]) :] == own[variant] for variant in own), (
-        "the answer's own notes stay"
-    )
-    return {variant: found[variant][: len(found[variant]) - len(own[variant])] for variant in own}
+    """What an assistant adds before the notes that a task makes itself."""
+    engine = ScriptedEngine(info=SECOND)
+    request = check(Request(task, text, options, GenerationOptions(max_new_tokens=9), ("base", "finetuned", "second")))
+    without = {result.variant: result.notes for result in Assistant(engine).answer(request)}
+    noted = {result.variant: result.notes for result in Assistant(engine, declared).answer(request)}
+    added = {variant: noted[variant][: len(noted[variant]) - len(without[variant])] for variant in noted}
+    assert all(noted[variant] == added[variant] + without[variant] for variant in noted), "the task's notes stay"
+    return added
 
 
 def test_only_the_answer_of_the_adapter_that_lacks_it_is_noted() -> None:

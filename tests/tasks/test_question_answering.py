@@ -9,7 +9,7 @@ from phi2demo.tasks import TASKS
 from phi2demo.tasks.question_answering import QuestionOptions, stands_in
 from phi2demo.tasks.request import Request
 from phi2demo.tasks.result import Result
-from phi2demo.tasks.run import answer
+from phi2demo.tasks.run import Assistant, check
 from tests.tasks.beams import BeamEngine, about, candidate
 
 TEXT = "Ada Lovelace, born in 1815, wrote to Charles Babbage."
@@ -21,7 +21,7 @@ def answered(*endings: str, beams: int = 4) -> Result:
     prompt = Prompt(TASK.prompt(TEXT, OPTIONS))
     engine = BeamEngine({about(prompt): [candidate(ending) for ending in endings]})
     generation = replace(TASK.generation, num_beams=beams)
-    ((result),) = answer(engine, Request(TASK.name, TEXT, OPTIONS, generation, seed=1))
+    ((result),) = Assistant(engine).answer(check(Request(TASK.name, TEXT, OPTIONS, generation, seed=1)))
     return result
 
 
@@ -37,7 +37,7 @@ def test_what_came_to_its_end_is_taken_before_what_was_cut(place: int) -> None:
     whole = [candidate("Charles Babbage"), candidate("Lord Byron")]
     engine = BeamEngine({about(Prompt(TASK.prompt(TEXT, OPTIONS))): [cut, *(whole if not place else whole[::-1])]})
     generation = replace(TASK.generation, num_beams=3)
-    ((result),) = answer(engine, Request(TASK.name, TEXT, OPTIONS, generation, seed=1))
+    ((result),) = Assistant(engine).answer(check(Request(TASK.name, TEXT, OPTIONS, generation, seed=1)))
     assert (result.text, result.receipt.stop_reason) == ("Charles Babbage", "end")
 
 

@@ -13,7 +13,7 @@ from phi2demo.tasks import TASKS
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.receipt import Receipt
 from phi2demo.tasks.request import Request, best_prompt_style
-from phi2demo.tasks.run import answer, replay
+from phi2demo.tasks.run import Assistant, check
 from tests.tasks.scripted import ScriptedEngine
 from tests.tasks.test_run import OPTIONS
 
@@ -39,7 +39,7 @@ def prompts(engine: ScriptedEngine) -> list[Prompt]:
 @pytest.mark.parametrize("task", [name for name in TASKS if not TASKS[name].labels])
 def test_the_base_alone_is_asked_plainly_and_its_answer_ends_where_the_form_does(task: str) -> None:
     engine = ScriptedEngine()
-    finetuned, base = answer(engine, asked(task))
+    finetuned, base = Assistant(engine).answer(check(asked(task)))
     first, second = prompts(engine)
     assert (first.variant, first.text) == ("finetuned", TASKS[task].prompt("Some text.", OPTIONS[task]))
     assert (second.variant, second.text) == ("base", PLAIN[task])
@@ -55,7 +55,7 @@ def test_a_label_is_chosen_under_the_form_of_its_model() -> None:
             seen.extend(prompts)
             return super().score(prompts, outputs, **settings)
 
-    results = answer(Listening(), asked("sentiment"))
+    results = Assistant(Listening()).answer(check(asked("sentiment")))
     texts = [prompt.text for prompt in seen]
     assert texts == [TASKS["sentiment"].prompt("Some text.", OPTIONS["sentiment"])] * 2 + [PLAIN["sentiment"]] * 2
     assert [result.receipt.prompt_style for result in results] == ["template", "plain"]
@@ -63,9 +63,11 @@ def test_a_label_is_chosen_under_the_form_of_its_model() -> None:
 
 @pytest.mark.parametrize("prompt_style", ["plain", "template"])
 def test_a_receipt_is_asked_again_as_it_was(prompt_style: str) -> None:
-    (made,) = answer(ScriptedEngine(), asked("translation", variants=("base",), base_prompt_style=prompt_style))
+    (made,) = Assistant(ScriptedEngine()).answer(
+        check(asked("translation", variants=("base",), base_prompt_style=prompt_style))
+    )
     engine = ScriptedEngine()
-    *_, last = replay(engine, Receipt.from_json(made.receipt.to_json()))
+    *_, last = Assistant(engine).replay(Receipt.from_json(made.receipt.to_json()))
     assert last.results is not None
     assert last.results[0].text == made.text
     assert last.results[0].receipt.prompt_style == prompt_style
@@ -73,7 +75,9 @@ def test_a_receipt_is_asked_again_as_it_was(prompt_style: str) -> None:
 
 
 def test_a_receipt_that_does_not_say_was_made_with_the_template() -> None:
-    (made,) = answer(ScriptedEngine(), asked("translation", variants=("base",), base_prompt_style="template"))
+    (made,) = Assistant(ScriptedEngine()).answer(
+        check(asked("translation", variants=("base",), base_prompt_style="template"))
+    )
     values = json.loads(made.receipt.to_json())
     del values["prompt_style"]
     assert Receipt.from_json(json.dumps(values)) == made.receipt
@@ -83,7 +87,7 @@ def test_a_receipt_that_does_not_say_was_made_with_the_template() -> None:
 def test_another_form_is_refused_before_the_model_is_asked(prompt_style: Any) -> None:
     engine = ScriptedEngine()
     with pytest.raises(SettingsError, match=r"base_prompt_style is .*; give one of plain, template"):
-        answer(engine, asked("translation", base_prompt_style=prompt_style))
+        Assistant(engine).answer(check(asked("translation", base_prompt_style=prompt_style)))
     assert engine.batches == []
 
 
@@ -96,7 +100,7 @@ def test_a_base_that_was_pretrained_here_is_asked_plainly(tmp_path: Path) -> Non
 def test_a_text_to_go_on_with_is_given_as_it_is_to_every_model(base_prompt_style: str) -> None:
     engine = ScriptedEngine()
     request = asked("generation", options=GenerationTaskOptions("continue"), base_prompt_style=base_prompt_style)
-    results = answer(engine, request)
+    results = Assistant(engine).answer(check(request))
     assert [(prompt.variant, prompt.text, prompt.stop) for prompt in prompts(engine)] == [
         ("finetuned", "<|endoftext|>Some text.", ()),
         ("base", "<|endoftext|>Some text.", ()),
@@ -109,9 +113,9 @@ def test_a_receipt_of_a_continuation_with_the_instruction_is_asked_again_with_it
     request = asked(
         "generation", options=GenerationTaskOptions("continue"), variants=("finetuned",), prompt_style="template"
     )
-    (made,) = answer(ScriptedEngine(), request)
+    (made,) = Assistant(ScriptedEngine()).answer(check(request))
     engine = ScriptedEngine()
-    *_, last = replay(engine, Receipt.from_json(made.receipt.to_json()))
+    *_, last = Assistant(engine).replay(Receipt.from_json(made.receipt.to_json()))
     assert [prompt.text for prompt in prompts(engine)] == [
         "Instruct: Continue the following text.\nSome text.\nOutput:"
     ]

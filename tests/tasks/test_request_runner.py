@@ -17,7 +17,7 @@ from phi2demo.tasks.receipt import Receipt
 from phi2demo.tasks.request import Request
 from phi2demo.tasks.request_runner import BATCH_PIECES, GenerationState, Pass, row_seed
 from phi2demo.tasks.result import Progress
-from phi2demo.tasks.run import answer, replay, run
+from phi2demo.tasks.run import Assistant, check
 from phi2demo.tasks.summarization import SummaryOptions
 from phi2demo.tasks.task import Pieces
 from phi2demo.tasks.translation import TranslationOptions
@@ -45,20 +45,20 @@ def words(count: int) -> str:
 
 
 def test_a_text_of_200_lines_keeps_its_lines(engine: ScriptedEngine) -> None:
-    (result,) = answer(engine, translation("\n".join(LINES)))
+    (result,) = Assistant(engine).answer(check(translation("\n".join(LINES))))
     assert result.text == "\n".join(line.upper() for line in LINES)
     assert result.receipt.pieces == sum(len(batch) for batch in engine.batches)
 
 
 @pytest.mark.parametrize(("ending", "kept"), [("", ""), ("\n", "\n"), ("\r\n\n\n", "\n\n\n"), ("  \n ", "\n")])
 def test_the_line_breaks_at_the_end_of_a_text_are_kept(engine: ScriptedEngine, ending: str, kept: str) -> None:
-    (result,) = answer(engine, translation(f"One.\r\n\r\nTwo.{ending}"))
+    (result,) = Assistant(engine).answer(check(translation(f"One.\r\n\r\nTwo.{ending}")))
     assert result.text == f"ONE.\n\nTWO.{kept}"
 
 
 def test_rows_of_a_batch_get_the_answers_of_their_own_prompts(engine: ScriptedEngine) -> None:
     text = "\n".join(f"Row {n} of many" for n in range(3 * BATCH_PIECES + 1))
-    finetuned, base = answer(engine, translation(text, variants=("finetuned", "base")))
+    finetuned, base = Assistant(engine).answer(check(translation(text, variants=("finetuned", "base"))))
     assert finetuned.text == text.upper()
     assert base.text == "\n".join(f"{line.upper()}!" for line in text.splitlines())
     assert max(map(len, engine.batches)) == 2 * BATCH_PIECES == finetuned.receipt.batch_size
@@ -71,8 +71,8 @@ def test_a_pair_says_what_two_single_requests_say(engine: ScriptedEngine, task: 
         options = replace(options, question="What is it?")  # type: ignore[call-arg]
     text = "Good things are seldom bad. " * 20
     both = Request(task, text, options, GREEDY, variants=("finetuned", "base"), seed=3)
-    alone = [answer(engine, replace(both, variants=(variant,)))[0] for variant in both.variants]
-    for paired, single in zip(answer(engine, both), alone, strict=True):
+    alone = [Assistant(engine).answer(check(replace(both, variants=(variant,))))[0] for variant in both.variants]
+    for paired, single in zip(Assistant(engine).answer(check(both)), alone, strict=True):
         assert (paired.variant, paired.text, paired.raw) == (single.variant, single.text, single.raw)
         assert paired.token_ids == single.token_ids
         assert len(paired.token_ids) == (len(paired.raw) if single.receipt.new_tokens else 0)
@@ -90,7 +90,7 @@ def summarizer(prompt: Prompt) -> str:
 
 
 def steps_of(engine: ScriptedEngine, request: Request) -> list[Progress]:
-    steps = list(run(engine, request))
+    steps = list(Assistant(engine).run(check(request)))
     assert steps[-1].results is not None
     assert all(step.results is None for step in steps[:-1])
     assert engine.running == 0
@@ -126,7 +126,7 @@ def test_uses_may_need_different_numbers_of_rounds() -> None:
     finetuned, base = steps_of(engine, request)[-1].results or ()
     assert any({prompt.variant for prompt in batch} == {"base"} for batch in engine.batches)
     for result in (finetuned, base):
-        (alone,) = answer(ScriptedEngine(summarizer), replace(request, variants=(result.variant,)))
+        (alone,) = Assistant(ScriptedEngine(summarizer)).answer(check(replace(request, variants=(result.variant,))))
         assert alone.text == result.text
 
 
@@ -156,10 +156,10 @@ def test_rounds_end_whatever_the_engine_says(adversary: str, length: str, by_par
 
 def test_empty_answers_are_pointed_out() -> None:
     engine = ScriptedEngine(lambda prompt: "" if "drop" in prompt.text else " ok")
-    (some,) = answer(engine, translation("Keep this.\ndrop this.\nKeep that."))
+    (some,) = Assistant(engine).answer(check(translation("Keep this.\ndrop this.\nKeep that.")))
     assert some.text == "ok\n\nok"
     assert some.notes == ("The model gave an empty answer to 1 of 3 sentences.",)
-    (one,) = answer(engine, translation("drop this."))
+    (one,) = Assistant(engine).answer(check(translation("drop this.")))
     assert one.notes == ("The model gave an empty answer.",)
 
 
@@ -168,7 +168,7 @@ def test_cancelling_midway_gives_what_there_is(variants: tuple[str, ...]) -> Non
     engine, cancel = ScriptedEngine(), Event()
     engine.on_snapshot = lambda: cancel.set() if engine.snapshots >= 12 else None
     text = "\n".join(f"Row {n} of many rows" for n in range(40))
-    *_, last = run(engine, translation(text, variants=variants), cancel=cancel)
+    *_, last = Assistant(engine).run(check(translation(text, variants=variants)), cancel=cancel)
     for result in last.results or ():
         assert result.receipt.stop_reason == "stopped"
         assert "Stopped before it was complete." in result.notes
@@ -180,7 +180,7 @@ def test_cancelling_midway_gives_what_there_is(variants: tuple[str, ...]) -> Non
 def test_a_cancelled_request_asks_nothing(engine: ScriptedEngine) -> None:
     cancel = Event()
     cancel.set()
-    (last,) = run(engine, translation("Hello there."), cancel=cancel)
+    (last,) = Assistant(engine).run(check(translation("Hello there.")), cancel=cancel)
     (result,) = last.results or ()
     assert (result.text, result.receipt.stop_reason, engine.batches) == ("", "stopped", [])
 
@@ -194,10 +194,10 @@ def test_a_merge_that_is_cut_short_leaves_the_summaries_it_had() -> None:
             return " All of it in a sentence."
         return " Part."
 
-    (whole,) = answer(ScriptedEngine(script), summary(words(3000)))
+    (whole,) = Assistant(ScriptedEngine(script)).answer(check(summary(words(3000))))
     assert whole.text == "All of it in a sentence."
     cancel.clear()
-    *_, last = run(ScriptedEngine(script), summary(words(3000)), cancel=cancel)
+    *_, last = Assistant(ScriptedEngine(script)).run(check(summary(words(3000))), cancel=cancel)
     (result,) = last.results or ()
     assert result.text == " ".join(["Part."] * (whole.receipt.pieces - 1))
     assert result.raw == (" Part.",) * (whole.receipt.pieces - 1)
@@ -208,7 +208,9 @@ def test_the_time_limit_holds_for_all_pieces_together() -> None:
     engine = ScriptedEngine()
     engine.seconds_per_token = 0.05
     options = replace(GREEDY, time_limit_s=1.0)
-    (result,) = answer(engine, translation("\n".join(f"Row {n} of many rows" for n in range(80)), generation=options))
+    (result,) = Assistant(engine).answer(
+        check(translation("\n".join(f"Row {n} of many rows" for n in range(80)), generation=options))
+    )
     assert result.receipt.stop_reason == "time"
     assert "It ends where the time limit was reached." in result.notes
     assert result.receipt.seconds < 2.2
@@ -216,7 +218,7 @@ def test_the_time_limit_holds_for_all_pieces_together() -> None:
 
 
 def test_closing_midway_closes_the_stream_of_the_engine(engine: ScriptedEngine) -> None:
-    steps = run(engine, translation("\n".join(f"Row {n} of many" for n in range(40))))
+    steps = Assistant(engine).run(check(translation("\n".join(f"Row {n} of many" for n in range(40)))))
     for _ in range(8):
         next(steps)
     assert engine.running == 1
@@ -231,7 +233,7 @@ def test_an_error_in_the_stream_reaches_the_caller_and_leaves_nothing_running(en
 
     engine.on_snapshot = fail
     with pytest.raises(RuntimeError, match="out of memory"):
-        answer(engine, translation("Hello there."))
+        Assistant(engine).answer(check(translation("Hello there.")))
     assert engine.running == 0
 
 
@@ -246,7 +248,7 @@ def test_an_error_in_the_stream_reaches_the_caller_and_leaves_nothing_running(en
     ],
 )
 def test_an_output_that_was_cut_says_so(engine: ScriptedEngine, text: str, note: str) -> None:
-    (result,) = answer(engine, translation(text, generation=GenerationOptions(max_new_tokens=2)))
+    (result,) = Assistant(engine).answer(check(translation(text, generation=GenerationOptions(max_new_tokens=2))))
     assert result.receipt.stop_reason == "length"
     assert result.notes == (note,)
 
@@ -256,27 +258,27 @@ def test_a_receipt_from_before_an_option_is_replayed_without(
     engine: ScriptedEngine, option: str, given: float, before: float
 ) -> None:
     chosen: dict[str, Any] = {option: given}
-    (made,) = answer(engine, summary("Tom came.", generation=replace(GREEDY, **chosen)))
+    (made,) = Assistant(engine).answer(check(summary("Tom came.", generation=replace(GREEDY, **chosen))))
     assert made.receipt.generation[option] == given
     del made.receipt.generation[option]
-    list(replay(engine, Receipt.from_json(made.receipt.to_json())))
+    list(Assistant(engine).replay(Receipt.from_json(made.receipt.to_json())))
     assert [getattr(options, option) for options in engine.options] == [given, before]
 
 
 def test_an_option_that_is_gone_is_passed_over_where_it_did_nothing(engine: ScriptedEngine) -> None:
-    (made,) = answer(engine, summary("Tom came."))
+    (made,) = Assistant(engine).answer(check(summary("Tom came.")))
     made.receipt.generation["guidance_scale"] = 1.0
-    list(replay(engine, made.receipt))
+    list(Assistant(engine).replay(made.receipt))
     made.receipt.generation["guidance_scale"] = 1.5
     with pytest.raises(InputError, match="an older version: guidance_scale"):
-        list(replay(engine, made.receipt))
+        list(Assistant(engine).replay(made.receipt))
 
 
 @pytest.mark.parametrize("task", ["summarization", "translation"])
 def test_a_text_that_leaves_no_room_for_the_output_is_cut(engine: ScriptedEngine, task: str) -> None:
     """Planted: it fits the context of 256 tokens, not what is left of it beside 60 of the output."""
     text = "\n".join(["word " * 39] * 5) if task == "summarization" else "word " * 220
-    answer(engine, Request(task, text, TASKS[task].options_type(), GREEDY, seed=1))
+    Assistant(engine).answer(check(Request(task, text, TASKS[task].options_type(), GREEDY, seed=1)))
     prompts = [prompt.text for batch in engine.batches for prompt in batch]
     assert len(prompts) > 1
     assert max(map(engine.count_tokens, prompts)) <= engine.info.context - GREEDY.max_new_tokens
@@ -285,7 +287,7 @@ def test_a_text_that_leaves_no_room_for_the_output_is_cut(engine: ScriptedEngine
 def test_a_text_that_leaves_no_room_for_the_output_is_refused_where_it_is_not_cut(engine: ScriptedEngine) -> None:
     request = Request("generation", "word " * 220, GenerationTaskOptions(), GREEDY, seed=1)
     with pytest.raises(InputError, match="tokens with its instruction"):
-        answer(engine, request)
+        Assistant(engine).answer(check(request))
     assert engine.batches == []
 
 
@@ -297,7 +299,7 @@ def test_row_seeds_differ() -> None:
 
 def test_a_continuation_is_one_prompt_with_the_seed_itself(engine: ScriptedEngine) -> None:
     request = Request("generation", "Once upon a time", GenerationTaskOptions(), GREEDY, seed=11)
-    answer(engine, request)
+    Assistant(engine).answer(check(request))
     (prompts,) = engine.batches
     assert prompts == [Prompt("<|endoftext|>Once upon a time", "finetuned", 11)]
     assert engine.options[0].stop == ("\nInstruct:", "\nOutput:")
@@ -316,7 +318,7 @@ def test_each_model_of_a_pair_takes_its_own_time(engine: ScriptedEngine, monkeyp
             yield replace(snapshot, completions=ended)
 
     monkeypatch.setattr(engine, "stream", timed)
-    finetuned, base = answer(engine, translation("One. Two.", variants=("finetuned", "base")))
+    finetuned, base = Assistant(engine).answer(check(translation("One. Two.", variants=("finetuned", "base"))))
     assert base.receipt.seconds - finetuned.receipt.seconds == pytest.approx(0.01, abs=1.1e-3)
 
 
@@ -335,12 +337,12 @@ def test_what_runs_on_after_one_sentence_is_dropped_with_its_tokens() -> None:
 
     engine = Spans(lambda prompt: "".join(words), stop_reason="length")
     request = Request("summarization", "A text.", SummaryOptions("sentence"), GREEDY, seed=1)
-    seen = [progress.texts["finetuned"] for progress in run(engine, request)]
-    (result,) = answer(engine, request)
+    seen = [progress.texts["finetuned"] for progress in Assistant(engine).run(check(request))]
+    (result,) = Assistant(engine).answer(check(request))
     assert (result.text, result.raw, result.token_ids) == ("A bridge.", (" A bridge.",), ((0, 1),))
     assert (result.receipt.new_tokens, result.receipt.stop_reason) == (2, "end")
     assert max(seen, key=len) == "A bridge."
-    (longer,) = answer(engine, replace(request, options=SummaryOptions("short")))
+    (longer,) = Assistant(engine).answer(check(replace(request, options=SummaryOptions("short"))))
     assert longer.text == "A bridge. It is old."
 
 
@@ -363,7 +365,7 @@ def test_a_round_is_complete_once_every_piece_was_answered_to_its_end() -> None:
 
 
 def test_a_merge_is_shown_once_it_says_something_and_counts_once_it_is_whole() -> None:
-    state = GenerationState(REQUEST, REQUEST, "finetuned", [summaries("one", "two", of=2), summaries(of=1)])
+    state = GenerationState(check(REQUEST), "finetuned", [summaries("one", "two", of=2), summaries(of=1)])
     assert (state.text, state.final.text) == ("one two", "one two")
     state.current.partial = ["bo"]
     assert (state.text, state.final.text) == ("bo", "one two")

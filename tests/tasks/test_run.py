@@ -13,7 +13,7 @@ from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.question_answering import QuestionOptions
 from phi2demo.tasks.receipt import Receipt
 from phi2demo.tasks.request import Request, TaskOptions
-from phi2demo.tasks.run import SETTINGS_UNKNOWN, answer, answer_all, replay, request_of, run, task_named
+from phi2demo.tasks.run import SETTINGS_UNKNOWN, Assistant, check, request_of, task_named
 from phi2demo.tasks.sentiment import SentimentOptions
 from phi2demo.tasks.summarization import SummaryOptions
 from phi2demo.tasks.translation import TranslationOptions
@@ -34,7 +34,7 @@ def request(task: str = "generation", **changes: Any) -> Request:
 
 
 def receipt(task: str = "generation", **changes: Any) -> Receipt:
-    return answer(ScriptedEngine(), request(task, **changes))[0].receipt
+    return Assistant(ScriptedEngine()).answer(check(request(task, **changes)))[0].receipt
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -47,8 +47,8 @@ def test_a_receipt_gives_back_its_request(task: str) -> None:
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("variant", ["finetuned", "base"])
 def test_replay_gives_the_same_text(task: str, variant: str) -> None:
-    for result in answer(ScriptedEngine(), request(task, variants=("finetuned", "base"))):
-        *_, last = replay(ScriptedEngine(), Receipt.from_json(result.receipt.to_json()))
+    for result in Assistant(ScriptedEngine()).answer(check(request(task, variants=("finetuned", "base")))):
+        *_, last = Assistant(ScriptedEngine()).replay(Receipt.from_json(result.receipt.to_json()))
         (again,) = last.results or ()
         assert (again.variant, again.text, again.raw) == (result.variant, result.text, result.raw)
         assert again.receipt.output == result.receipt.output
@@ -58,7 +58,7 @@ def test_replay_gives_the_same_text(task: str, variant: str) -> None:
 def test_replay_refuses_another_model(changes: dict[str, str]) -> None:
     made, engine = receipt(), ScriptedEngine(info=replace(INFO, **changes))
     with pytest.raises(ModelError, match=r"The receipt is of tiny-base aaaaaaaaaaaa with adapter tiny-adapter bbbb"):
-        list(replay(engine, made))
+        list(Assistant(engine).replay(made))
     assert engine.batches == []
 
 
@@ -66,7 +66,7 @@ def test_replay_takes_no_longer_than_it_may() -> None:
     made = receipt("translation")
     assert made.generation["time_limit_s"] == 120
     for longest_s, expected in ((30, 30), (3600, 120)):
-        *_, last = replay(ScriptedEngine(), made, longest_s=longest_s)
+        *_, last = Assistant(ScriptedEngine()).replay(made, longest_s=longest_s)
         assert last.results is not None
         assert last.results[0].receipt.generation["time_limit_s"] == expected
         assert last.results[0].text == made.output
@@ -75,11 +75,11 @@ def test_replay_takes_no_longer_than_it_may() -> None:
 def test_replay_of_a_base_output_needs_no_adapter() -> None:
     made = receipt(variants=("base",))
     for info in (BARE, replace(INFO, adapter_revision="other")):
-        *_, last = replay(ScriptedEngine(info=info), made)
+        *_, last = Assistant(ScriptedEngine(info=info)).replay(made)
         assert last.results is not None
         assert last.results[0].text == made.output
     with pytest.raises(ModelError, match="loaded is tiny-base aaaaaaaaaaaa alone"):
-        list(replay(ScriptedEngine(info=BARE), receipt()))
+        list(Assistant(ScriptedEngine(info=BARE)).replay(receipt()))
 
 
 def test_a_seed_is_drawn_and_said() -> None:
@@ -93,9 +93,9 @@ def test_a_use_that_is_not_there_is_refused() -> None:
     engine = ScriptedEngine(info=BARE)
     for variants in (("finetuned",), ("finetuned", "base")):
         with pytest.raises(SettingsError, match="There is no finetuned model here: no adapter is loaded"):
-            next(run(engine, request(variants=variants)))
+            next(Assistant(engine).run(check(request(variants=variants))))
     assert engine.batches == []
-    assert answer(engine, request(variants=("base",)))[0].receipt.adapter is None
+    assert Assistant(engine).answer(check(request(variants=("base",))))[0].receipt.adapter is None
 
 
 @pytest.mark.parametrize("task", ["dancing", "", None, 5, [], {}])
@@ -104,9 +104,8 @@ def test_unknown_tasks_are_refused(task: Any) -> None:
         task_named(task)
     with pytest.raises(SettingsError, match="There is no task"):
         next(
-            run(
-                ScriptedEngine(),
-                replace(request(), task=task),
+            Assistant(ScriptedEngine()).run(
+                check(replace(request(), task=task)),
             )
         )
 
@@ -127,7 +126,7 @@ def test_unknown_tasks_are_refused(task: Any) -> None:
 def test_refusals_come_before_any_model_is_asked(changes: dict[str, Any], error: type[Phi2DemoError]) -> None:
     engine = ScriptedEngine()
     with pytest.raises(error):
-        next(run(engine, request(**changes)))
+        next(Assistant(engine).run(check(request(**changes))))
     assert engine.batches == []
 
 
@@ -208,7 +207,7 @@ def test_foreign_receipts_are_told_apart(changes: dict[str, Any], message: str) 
 def test_receipts_with_values_that_cannot_be_are_refused(changes: dict[str, Any]) -> None:
     engine = ScriptedEngine()
     with pytest.raises((InputError, SettingsError)):
-        list(replay(engine, Receipt.from_json(changed(**changes))))
+        list(Assistant(engine).replay(Receipt.from_json(changed(**changes))))
     assert engine.batches == []
 
 
@@ -232,12 +231,12 @@ def test_many_requests_get_what_each_gets_alone(task: str, variants: tuple[Any, 
         for n, text in enumerate(texts)
     ]
     engine = ScriptedEngine()
-    together = list(answer_all(engine, requests))
+    together = list(Assistant(engine).answer_all(map(check, requests)))
     batches = engine.scorings if task == "sentiment" else engine.batches
     assert max(map(len, batches)) <= 8 * len(variants) * (2 if task == "sentiment" else 1)
     assert len(batches) <= (3 if task not in ("summarization", "translation") else 200)
     for asked, results in zip(requests, together, strict=True):
-        alone = answer(ScriptedEngine(), asked)
+        alone = Assistant(ScriptedEngine()).answer(check(asked))
         assert [(r.variant, r.text, r.raw, r.facts, r.piece_probabilities, r.receipt.seed) for r in results] == [
             (r.variant, r.text, r.raw, r.facts, r.piece_probabilities, r.receipt.seed) for r in alone
         ]
@@ -246,9 +245,9 @@ def test_many_requests_get_what_each_gets_alone(task: str, variants: tuple[Any, 
 def test_rows_of_many_requests_have_the_seeds_they_have_alone() -> None:
     requests = [request("translation", text=f"One {n}. Two. Three.", seed=n) for n in range(9)]
     together, alone = ScriptedEngine(), ScriptedEngine()
-    list(answer_all(together, requests))
+    list(Assistant(together).answer_all(map(check, requests)))
     for asked in requests:
-        answer(alone, asked)
+        Assistant(alone).answer(check(asked))
     assert len(together.batches) < len(alone.batches) + 9
     assert {p for batch in together.batches for p in batch} == {p for batch in alone.batches for p in batch}
 
@@ -256,15 +255,15 @@ def test_rows_of_many_requests_have_the_seeds_they_have_alone() -> None:
 def test_requests_that_differ_in_more_than_text_do_not_go_together() -> None:
     requests = [request(), request("translation"), request(variants=("base",)), request(generation=GenerationOptions())]
     engine = ScriptedEngine()
-    assert len(list(answer_all(engine, requests))) == 4
+    assert len(list(Assistant(engine).answer_all(map(check, requests)))) == 4
     assert [len(batch) for batch in engine.batches] == [1, 2, 1, 1]  # a translation of two lines
-    assert list(answer_all(engine, [])) == []
+    assert list(Assistant(engine).answer_all(map(check, []))) == []
 
 
 def test_a_request_that_cannot_be_answered_stops_there_and_not_before() -> None:
     requests = [request(text=f"Text {n}") for n in range(5)]
     requests[3] = request(text="word " * 500)
-    answers = answer_all(ScriptedEngine(), requests)
+    answers = Assistant(ScriptedEngine()).answer_all(map(check, requests))
     assert [next(answers)[0].text for _ in range(3)] == ["TEXT 0", "TEXT 1", "TEXT 2"]
     with pytest.raises(InputError, match="tokens with its instruction"):
         next(answers)
@@ -272,7 +271,7 @@ def test_a_request_that_cannot_be_answered_stops_there_and_not_before() -> None:
 
 def test_closing_many_requests_closes_the_stream_of_the_engine() -> None:
     engine = ScriptedEngine()
-    answers = answer_all(engine, (request(text=f"Text {n}") for n in range(100)))
+    answers = Assistant(engine).answer_all(map(check, (request(text=f"Text {n}") for n in range(100))))
     next(answers)
     answers.close()
     assert len(engine.batches) == 1
@@ -285,29 +284,31 @@ SECOND = replace(INFO, second=AdapterInfo("tiny-second", "cccccccccccc", 2))
 @pytest.mark.parametrize("task", TASKS)
 def test_a_receipt_names_the_adapter_that_wrote_it(task: str) -> None:
     engine = ScriptedEngine(info=SECOND)
-    results = answer(engine, request(task, variants=("finetuned", "base", "second")))
+    results = Assistant(engine).answer(check(request(task, variants=("finetuned", "base", "second"))))
     assert [(result.receipt.variant, result.receipt.adapter_revision) for result in results] == [
         ("finetuned", "bbbbbbbbbbbb"), ("base", "bbbbbbbbbbbb"), ("second", "cccccccccccc"),
     ]  # fmt: skip
     assert results[2].receipt.adapter == "tiny-second"
     for result in results:
-        *_, last = replay(engine, Receipt.from_json(result.receipt.to_json()))
+        *_, last = Assistant(engine).replay(Receipt.from_json(result.receipt.to_json()))
         assert [(again.variant, again.text) for again in last.results or ()] == [(result.variant, result.text)]
 
 
 def test_a_receipt_of_the_second_adapter_needs_it() -> None:
-    (made,) = (result.receipt for result in answer(ScriptedEngine(info=SECOND), request(variants=("second",))))
+    (made,) = (
+        result.receipt for result in Assistant(ScriptedEngine(info=SECOND)).answer(check(request(variants=("second",))))
+    )
     with pytest.raises(
         ModelError,
         match=r"is of tiny-base a+ with adapter tiny-second c+; loaded is tiny-base a+ with adapter tiny-adapter b+\. "
         r"Start with the former with --adapter or --second-adapter",
     ):
-        list(replay(ScriptedEngine(), made))
+        list(Assistant(ScriptedEngine()).replay(made))
     with pytest.raises(ModelError, match="loaded is tiny-base aaaaaaaaaaaa alone"):
-        list(replay(ScriptedEngine(info=BARE), made))
+        list(Assistant(ScriptedEngine(info=BARE)).replay(made))
     both = replace(SECOND, second=AdapterInfo("other", "dddddddddddd", 2))
     with pytest.raises(ModelError, match=r"with adapter tiny-adapter b+ and other d+"):
-        list(replay(ScriptedEngine(info=both), made))
+        list(Assistant(ScriptedEngine(info=both)).replay(made))
 
 
 ADAPTER_SETTINGS = replace(
@@ -317,48 +318,54 @@ ADAPTER_SETTINGS = replace(
 
 @pytest.mark.parametrize("variant", ["finetuned", "second"])
 def test_equal_weights_under_other_settings_are_another_adapter(variant: Any) -> None:
-    (made,) = (result.receipt for result in answer(ScriptedEngine(info=ADAPTER_SETTINGS), request(variants=(variant,))))
+    (made,) = (
+        result.receipt
+        for result in Assistant(ScriptedEngine(info=ADAPTER_SETTINGS)).answer(check(request(variants=(variant,))))
+    )
     engine = ScriptedEngine(info=ADAPTER_SETTINGS)
-    *_, last = replay(engine, made)
+    *_, last = Assistant(engine).replay(made)
     assert [(each.variant, each.notes) for each in last.results or ()] == [(variant, ())]
     other = replace(INFO, adapter_revision="bbbbbbbbbbbb-33333333")
     with pytest.raises(ModelError, match=r"weights are the same, its settings .*lora_alpha.* are not\. Start with"):
-        list(replay(ScriptedEngine(info=other), made))
+        list(Assistant(ScriptedEngine(info=other)).replay(made))
     with pytest.raises(ModelError, match=r"alone\. Start with the former"):
-        list(replay(ScriptedEngine(info=BARE), made))
+        list(Assistant(ScriptedEngine(info=BARE)).replay(made))
     elsewhere = replace(ADAPTER_SETTINGS, base_revision="cccccccccccc")
     with pytest.raises(ModelError, match=r"-22222222\. Start with the former"):
-        list(replay(ScriptedEngine(info=elsewhere), made))
+        list(Assistant(ScriptedEngine(info=elsewhere)).replay(made))
 
 
 @pytest.mark.parametrize("variant", ["finetuned", "second"])
 def test_a_receipt_from_before_settings_were_told_is_replayed_and_the_doubt_is_said(variant: Any) -> None:
     info = replace(SECOND, second=replace(SECOND.second or AdapterInfo("", "", 1), revision="bbbbbbbbbbbb"))
-    (made,) = (result.receipt for result in answer(ScriptedEngine(info=info), request(variants=(variant,))))
-    *_, last = replay(ScriptedEngine(info=ADAPTER_SETTINGS), Receipt.from_json(made.to_json()))
+    (made,) = (
+        result.receipt for result in Assistant(ScriptedEngine(info=info)).answer(check(request(variants=(variant,))))
+    )
+    *_, last = Assistant(ScriptedEngine(info=ADAPTER_SETTINGS)).replay(Receipt.from_json(made.to_json()))
     (again,) = last.results or ()
     assert (again.variant, again.text, again.notes) == (variant, made.output, (SETTINGS_UNKNOWN,))
     base = receipt(variants=("base",))
-    *_, last = replay(ScriptedEngine(info=ADAPTER_SETTINGS), base)
+    *_, last = Assistant(ScriptedEngine(info=ADAPTER_SETTINGS)).replay(base)
     assert [each.notes for each in last.results or ()] == [()]
 
 
 def test_a_receipt_replays_where_its_adapter_is_loaded_in_the_other_place() -> None:
     first, second = (
-        result.receipt for result in answer(ScriptedEngine(info=SECOND), request(variants=("finetuned", "second")))
+        result.receipt
+        for result in Assistant(ScriptedEngine(info=SECOND)).answer(check(request(variants=("finetuned", "second"))))
     )
     turned = replace(
         INFO, adapter="s", adapter_revision="cccccccccccc", second=AdapterInfo("tiny-adapter", "bbbbbbbbbbbb", 4)
     )
     for made, variant in ((first, "second"), (second, "finetuned")):
         engine = ScriptedEngine(info=turned)
-        list(replay(engine, made))
+        list(Assistant(engine).replay(made))
         assert {prompt.variant for prompt in engine.batches[0]} == {variant}
 
 
 def test_a_second_adapter_that_is_not_there_is_refused() -> None:
     with pytest.raises(SettingsError, match="There is no second adapter here"):
-        next(run(ScriptedEngine(), request(variants=("finetuned", "second"))))
+        next(Assistant(ScriptedEngine()).run(check(request(variants=("finetuned", "second")))))
 
 
 REQUEST = Request("sentiment", "Positively pos, not negative.", SentimentOptions(), GenerationOptions(max_new_tokens=4))
@@ -369,7 +376,7 @@ REQUEST = Request("sentiment", "Positively pos, not negative.", SentimentOptions
     [("pos pos", "positive"), ("neg neg", "negative"), ("nothing", "positive"), ("pos neg neg", "negative")],
 )
 def test_the_likelier_label_is_chosen(engine: ScriptedEngine, text: str, label: str) -> None:
-    (result,) = answer(engine, replace(REQUEST, text=text))
+    (result,) = Assistant(engine).answer(check(replace(REQUEST, text=text)))
     assert result.text == result.receipt.output == label
     assert sum(result.probabilities.values()) == pytest.approx(1)
     assert max(result.probabilities, key=result.probabilities.__getitem__) == label
@@ -378,7 +385,7 @@ def test_the_likelier_label_is_chosen(engine: ScriptedEngine, text: str, label: 
 
 
 def test_both_models_in_one_batch(engine: ScriptedEngine) -> None:
-    results = answer(engine, replace(REQUEST, variants=("base", "finetuned")))
+    results = Assistant(engine).answer(check(replace(REQUEST, variants=("base", "finetuned"))))
     assert [result.variant for result in results] == ["base", "finetuned"]
     ((*prompts,),) = engine.scorings
     assert [prompt.variant for prompt in prompts] == ["base", "base", "finetuned", "finetuned"]
@@ -392,20 +399,20 @@ def test_very_unlikely_labels_do_not_underflow(engine: ScriptedEngine, monkeypat
         "score",
         lambda *given, **more: [replace(s, log_probabilities=(-1e6 + s.total,)) for s in score(*given, **more)],
     )
-    (result,) = answer(engine, REQUEST)
+    (result,) = Assistant(engine).answer(check(REQUEST))
     assert sum(result.probabilities.values()) == pytest.approx(1)
 
 
 def test_the_number_of_new_tokens_takes_no_room() -> None:
     engine = ScriptedEngine(info=replace(INFO, context=64))
-    (result,) = answer(engine, replace(REQUEST, generation=GenerationOptions(max_new_tokens=2048)))
+    (result,) = Assistant(engine).answer(check(replace(REQUEST, generation=GenerationOptions(max_new_tokens=2048))))
     assert result.text == "positive"
     with pytest.raises(InputError, match="this model reads at most"):
-        answer(engine, replace(REQUEST, text="word " * 64))
+        Assistant(engine).answer(check(replace(REQUEST, text="word " * 64)))
 
 
 def test_progress_begins_at_once_and_ends_with_the_results(engine: ScriptedEngine) -> None:
-    first, last = run(engine, REQUEST)
+    first, last = Assistant(engine).run(check(REQUEST))
     assert (first.done, first.total, first.results) == (0, 1, None)
     assert (last.done, last.total) == (1, 1)
     assert last.texts == {"finetuned": "positive"}

@@ -4,7 +4,7 @@ from phi2demo.data.documents import count_words
 from phi2demo.engine.engine import GenerationOptions
 from phi2demo.tasks.request import Request
 from phi2demo.tasks.result import Result
-from phi2demo.tasks.run import answer
+from phi2demo.tasks.run import Assistant, check
 from phi2demo.tasks.summarization import SENTENCES, Summarization, SummaryOptions
 from phi2demo.tasks.task import PromptLimit
 from tests.tasks.beams import BeamEngine, candidate
@@ -85,7 +85,7 @@ TEXT = "The Elda rises near Sorn and flows for 214 kilometres to the sea."
 def chosen(*endings: str, length: str = "sentence") -> Result:
     engine = BeamEngine({TEXT: [candidate(ending, tokens=len(ending)) for ending in endings]})
     request = Request("summarization", TEXT, SummaryOptions(length), GenerationOptions(num_beams=len(endings)), seed=1)
-    ((result),) = answer(engine, request)
+    ((result),) = Assistant(engine).answer(check(request))
     return result
 
 
@@ -111,5 +111,7 @@ def test_what_is_not_kept_does_not_count() -> None:
 @pytest.mark.parametrize("space", ["", " ", "\n"])
 def test_a_summary_that_was_cut_says_so_whatever_space_it_ends_with(space: str) -> None:
     engine = ScriptedEngine(lambda _: f" The river flows to{space}", stop_reason="length")
-    (result,) = answer(engine, Request("summarization", TEXT, SummaryOptions(), GenerationOptions(), seed=1))
+    (result,) = Assistant(engine).answer(
+        check(Request("summarization", TEXT, SummaryOptions(), GenerationOptions(), seed=1))
+    )
     assert (result.text, result.receipt.stop_reason) == ("The river flows to", "length")

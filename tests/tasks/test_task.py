@@ -52,10 +52,13 @@ def test_checking_adds_the_stop_strings_of_the_task_once() -> None:
     task = TASKS["sentiment"]
     asked = request(generation=GenerationOptions(stop=("END", "\nOutput:")), text="a\r\nb")
     checked = task.check(asked)
-    assert checked.generation.stop == ("END", "\nOutput:", "\nInstruct:")
-    assert checked.text == "a\r\nb"
-    assert task.read(checked).text == "a\nb"
-    assert task.check(checked) == checked
+    assert checked.request.generation.stop == ("END", "\nOutput:", "\nInstruct:")
+    assert checked.request.text == "a\r\nb"
+    assert checked.read.text == "a\nb"
+    assert task.check(checked.request) == checked
+    assert checked.with_settings(variants=("base",)).request == replace(checked.request, variants=("base",))
+    with pytest.raises(SettingsError, match="The seed is"):
+        checked.with_settings(seed=-1)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +78,8 @@ def test_seeds_are_checked(seed: Any) -> None:
 
 @pytest.mark.parametrize("seed", [None, 0, MAX_SEED])
 def test_seeds_that_are_taken(seed: int | None) -> None:
-    assert TASKS["sentiment"].check(request(seed=seed)).seed == seed
+    drawn = TASKS["sentiment"].check(request(seed=seed)).request.seed
+    assert drawn == seed if seed is not None else type(drawn) is int
 
 
 @pytest.mark.parametrize("name", TASKS)

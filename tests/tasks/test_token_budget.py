@@ -10,8 +10,8 @@ from phi2demo.errors import InputError
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.question_answering import QuestionOptions
 from phi2demo.tasks.request import Request, TaskOptions
-from phi2demo.tasks.run import run
-from phi2demo.tasks.token_budget import COUNTED_CHARACTERS, TokenBudget, token_budget_for
+from phi2demo.tasks.run import Assistant, check
+from phi2demo.tasks.task import COUNTED_CHARACTERS, TokenBudget, token_budget_for
 from tests.tasks.scripted import INFO, ScriptedEngine
 
 SMALL = replace(INFO, context=60)
@@ -40,9 +40,9 @@ def test_a_text_at_the_limit_is_answered_and_a_longer_one_is_refused(
     assert limit is not None
     assert 0 < limit < SMALL.context
     assert token_budget_for(engine, TASKS[task], text_of(limit)) == TokenBudget(limit, limit)
-    assert list(run(engine, text_of(limit)))
+    assert list(Assistant(engine).run(check(text_of(limit))))
     with pytest.raises(InputError, match="reads at most"):
-        list(run(engine, text_of(limit + 1)))
+        list(Assistant(engine).run(check(text_of(limit + 1))))
 
 
 def test_what_is_read_in_pieces_has_no_limit_and_says_how_many() -> None:

@@ -22,9 +22,9 @@ def test_the_best_is_first_and_the_likeliest_is_marked() -> None:
     rows = re.findall(r"<tr.*?</tr>", html)[1:]
     assert [re.sub("(<.*?>)+", "|", row) for row in rows] == [
         "|Der Hund schläft. |chosen|\N{MINUS SIGN}2.0|\N{MINUS SIGN}6.2|\N{MINUS SIGN}1.0|",
-        "|Er schläft. |likeliest per token|\N{MINUS SIGN}1.5|\N{MINUS SIGN}6.2|\N{MINUS SIGN}5.0|",
+        "|Er schläft. |most probable per token|\N{MINUS SIGN}1.5|\N{MINUS SIGN}6.2|\N{MINUS SIGN}5.0|",
     ]
-    assert "chosen, likeliest per token" in alternatives((PIECE[:1],))
+    assert "chosen, most probable per token" in alternatives((PIECE[:1],))
 
 
 def test_what_is_nearly_certain_has_no_minus_zero() -> None:
@@ -41,13 +41,13 @@ def test_what_is_nearly_certain_has_no_minus_zero() -> None:
 
 def test_likely_is_meant_a_token() -> None:
     long = ranked("Der große Hund schläft.", -2.4, -2.0, tokens=12)
-    assert re.search(r"Der große Hund schläft\. <small>likeliest per token", alternatives(((*PIECE, long),)))
+    assert re.search(r"Der große Hund schläft\. <small>most probable per token", alternatives(((*PIECE, long),)))
 
 
 def test_a_long_text_shows_its_first_sentences() -> None:
     html = alternatives([PIECE] * (SHOWN + 3))
     assert html.count("<tbody>") == SHOWN
-    assert "3 more pieces" in html
+    assert "3 more parts" in html
 
 
 def test_what_was_only_listed_tells_shares_and_remarks() -> None:
@@ -56,9 +56,9 @@ def test_what_was_only_listed_tells_shares_and_remarks() -> None:
     html = alternatives((piece,), lambda output: "" if output == "214" else "not <in> the text")
     rows = re.findall(r"<tr.*?</tr>", html)
     assert [re.sub("(<.*?>)+", "|", row) for row in rows] == [
-        "|Output|How likely|",
+        "|Candidate|Log-probability|",
         "|four |chosen, not &lt;in&gt; the text|\N{MINUS SIGN}2.0 (14%)|",
-        "|214 |likeliest|\N{MINUS SIGN}0.5 (61%)|",
+        "|214 |most probable|\N{MINUS SIGN}0.5 (61%)|",
         "|long |not &lt;in&gt; the text|\N{MINUS SIGN}20.0|",
     ]
     assert "given the output (back)" not in html

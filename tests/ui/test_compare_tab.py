@@ -105,12 +105,12 @@ def test_differences_are_marked_and_marked_anew_without_asking_again(
     assert (page[second.marked].visible, page[second.text].visible) == (True, "hidden")
     assert (page[finetuned.marked].visible, page[finetuned.text].visible) == (False, True)
     asked = len(engine.ended)
-    marked = handlers.mark("base", page[tab.found])
+    marked = handlers.mark("base", page[tab.comparison])
     assert (marked[base.marked].visible, marked[base.text].visible) == (False, True)
     assert "<del>The train leaves</del>" in shown(marked[finetuned.marked])
-    plain = handlers.mark("nothing", page[tab.found])
+    plain = handlers.mark("nothing", page[tab.comparison])
     assert all(plain[column.text].visible is True for column in tab.columns.values())
-    assert "no good answer" in handlers.mark("reference", page[tab.found])[tab.legend]
+    assert "no reference answer" in handlers.mark("reference", page[tab.comparison])[tab.legend]
     assert handlers.mark("base", None)[base.text].visible is True
     assert len(engine.ended) == asked
 
@@ -153,7 +153,7 @@ def test_labels_are_compared_by_their_probabilities(tab: CompareTab, handlers: C
             "good answer is &#x27;so so&#x27;; for this task it is positive or negative",
         ),
         ("translation", {"reference": "a\x00b"}, "The good answer holds NUL bytes"),
-        ("generation", {"max_new_tokens": 0}, "“New tokens at most” is 0"),
+        ("generation", {"max_new_tokens": 0}, "“Maximum new tokens” is 0"),
         ("generation", {"seed": "x"}, "seed is"),
     ],
 )
@@ -179,7 +179,7 @@ def test_a_new_comparison_clears_the_old_one(
     engine.reply = lambda prompt: 1 / 0  # type: ignore[assignment,return-value]
     page |= page_after(handlers.run(values_of(tab), PAGE))
     assert "Something went wrong" in page[tab.run.status]
-    assert page[tab.found] is None
+    assert page[tab.comparison] is None
     assert (page[tab.after].visible, page[tab.written], page[tab.legend]) == (False, "", "")
     for column in tab.columns.values():
         assert (shown(page[column.text]), page[column.text].visible) == ("", True)

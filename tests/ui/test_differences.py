@@ -7,7 +7,7 @@ from phi2demo.engine.engine import GenerationOptions, Variant
 from phi2demo.evaluation.comparison import Comparison, check_reference, compare
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.request import Request
-from phi2demo.tasks.run import answer
+from phi2demo.tasks.run import Assistant, check
 from phi2demo.tasks.sentiment import SentimentOptions
 from phi2demo.tasks.translation import TranslationOptions
 from phi2demo.ui import differences
@@ -26,7 +26,7 @@ GAP = '<span class="gap"> </span>'
 def compared(base: str, finetuned: str, reference: str | None = None, *, task: str = "generation") -> Comparison:
     said = {"base": base, "finetuned": finetuned}
     request = Request(task, "a text", OPTIONS[task], GenerationOptions(), variants=("base", "finetuned"), seed=1)
-    results = answer(ScriptedEngine(lambda prompt: said[prompt.variant]), request)
+    results = Assistant(ScriptedEngine(lambda prompt: said[prompt.variant])).answer(check(request))
     return compare(request, results, check_reference(task, reference))
 
 
@@ -105,10 +105,10 @@ def test_where_there_is_nothing_to_mark(task: str, variant: Variant, anchor: str
 def test_the_legend_says_what_the_marks_mean_or_why_there_are_none() -> None:
     found = compared("a", "b")
     assert "is not in the base’s answer, <del>struck out</del> only there" in differences.legend(found, "base")
-    assert "There is no good answer to mark differences from" in differences.legend(found, "reference")
+    assert "There is no reference answer to mark differences from" in differences.legend(found, "reference")
     assert differences.legend(found, "nothing") == ""
     assert differences.legend(compared("a", "b", task="sentiment"), "base") == ""
-    assert "the good answer" in differences.legend(compared("a", "b", "c"), "reference")
+    assert "the reference answer" in differences.legend(compared("a", "b", "c"), "reference")
 
 
 def plain(html: str) -> str:

@@ -80,10 +80,10 @@ def opened(page: EvaluatePage) -> EvaluatePage:
 
 def test_the_report_of_the_loaded_weights_is_there_when_the_tab_opens(page: EvaluatePage) -> None:
     opened(page)
-    assert "These are the weights that answer here." in page.html("about")
+    assert "These figures are of the loaded weights." in page.html("about")
     assert "scripted-base 0123456789ab with scripted-adapter" in page.html("about")
     assert "English to German, everyday" in page.html("plot")
-    assert "clearly better on 1, clearly worse on 0 of 2 measures" in page.html("plot")
+    assert "clearly better on 1, clearly worse on 0 of 2 test sets" in page.html("plot")
     assert "too few to tell" in page.html("plot")  # of six reviews
     assert page.html("table").count("<tbody>") == 2
     assert "n 24" in page.html("slices")
@@ -94,7 +94,7 @@ def test_figures_of_other_weights_are_said_to_be(model_cards: Path, sessions: Se
     other = EngineLoader(lambda: ScriptedEngine(replace(INFO, adapter_revision="ffffffffffff"))).start()
     other.engine(timeout_s=5)
     page = opened(EvaluatePage(other, sessions, model_cards))
-    assert "other weights than those that answer here" in page.html("about")
+    assert "other weights than the loaded ones" in page.html("about")
     assert "ffffffffffff" in page.html("about")
 
 
@@ -108,7 +108,7 @@ def test_while_the_weights_load_it_says_so_and_then_whose_they_are(model_cards: 
     ready.set()
     loader.engine(timeout_s=5)
     page.state |= page.reports.tick(page.state[page.tab.found])
-    assert "These are the weights" in page.html("about")
+    assert "of the loaded weights" in page.html("about")
 
 
 def test_no_report_says_which_command_makes_one(loader: EngineLoader, sessions: Sessions, tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_of_a_report_of_ones_own_only_its_figures_are_kept(
     document["settings"]["live"] = True  # made on a page, but whose?
     own.write_text(json.dumps(document | {"unknown": [{}] * 1000}), encoding="utf-8")
     page.state |= page.reports.open_report(str(own))
-    assert "These are the weights that answer here." in page.html("about")
+    assert "These figures are of the loaded weights." in page.html("about")
     found = page.state[page.tab.found]
     assert not found.live
     assert json.loads(page.reports.download_of("json")(found)) == document
@@ -213,7 +213,7 @@ def test_a_live_run_on_the_shipped_items_gives_the_planted_figures(page: Evaluat
     scores = test_sets["translation.everyday.en-de"].figures[1].scores
     assert scores["finetuned"].score > 60
     assert scores["base_plain"].score < 20
-    assert "under 20 items a measure, too few to tell" in page.html("plot")
+    assert "fewer than 20 items per test set, too few to tell" in page.html("plot")
     assert page.html("examples.list").count("<article") > 0
     assert len(sessions) == 0
 
@@ -244,10 +244,10 @@ def test_own_pairs_are_measured(page: EvaluatePage) -> None:
         ({"source_of": "own", "pairs": "source,target\na,\n"}, "Line 2: target is missing"),
         ({"source_of": "own", "pairs": "source,target\na,b\n", "target": "en"}, "choose two languages"),
         ({"source_of": "own", "pairs": ""}, "There are no pairs"),
-        ({"source_of": "run", "tasks": []}, "No task is chosen"),
+        ({"source_of": "run", "tasks": []}, "No task is selected"),
         ({"source_of": "run", "count": 2.5}, "number of items is 2.5"),
         ({"source_of": "run", "count": 500}, "number of items is 500"),
-        ({"source_of": "run", "systems": []}, "Nothing is chosen under Ask"),
+        ({"source_of": "run", "systems": []}, "No model is selected"),
         ({"source_of": "run", "seed": -1}, "The seed is -1"),
         ({"source_of": "own", "pairs": "source,target\nword1 explode,b\n"}, "Something went wrong"),
     ],
@@ -401,7 +401,7 @@ def test_a_bare_base_has_one_column_and_no_comparison(model_cards: Path, session
     assert [value for _, value in page.tab.live.systems.choices] == ["base_template", "base_plain"]
     page.fill(source_of="own", pairs=PAIRS)
     page.run()
-    assert "Scores by measure" in page.html("plot")
+    assert "Scores by test set" in page.html("plot")
     assert "Difference" not in page.html("table")
     assert "finetuned" not in page.html("plot").lower()
 
@@ -435,9 +435,9 @@ def test_everything_can_be_taken_away(page: EvaluatePage) -> None:
         assert json.loads(archive.read("report.json"))["format"] == 2
         assert len(archive.read("answers.jsonl").splitlines()) == 30
     assert page.reports.download_of("csv")(found).startswith("test_set,")
-    with pytest.raises(gr.Error, match="no longer kept"):
+    with pytest.raises(gr.Error, match="have expired"):
         page.reports.download_of("json")(None)
-    with pytest.raises(gr.Error, match="not at hand"):
+    with pytest.raises(gr.Error, match="not available here"):
         page.reports.download_of("jsonl")(replace(found, examples=()))
 
 

@@ -2,12 +2,15 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from phi2demo.engine.loading import EngineLoader
 from phi2demo.explain.shapley import warm_up
+from phi2demo.tasks import TASKS
+from phi2demo.tasks.declared import AdapterTasks
 from phi2demo.ui.explain_handlers import _filled
 from phi2demo.ui.explain_tab import ID
 from phi2demo.ui.handlers import TabHandlers
@@ -36,7 +39,7 @@ def page(loader: EngineLoader, sessions: Sessions) -> ExplainPage:
 def test_words_that_the_output_repeats_are_found(page: ExplainPage, sessions: Sessions) -> None:
     page.fill(TEXT, OUTPUT, units="words")
     page.explain()
-    found = page.state[page.tab.found]
+    found = page.state[page.tab.attribution]
     assert {found.units[at].text.strip() for at in found.ranked[:2]} == {"train", "leaves"}
     assert "status done" in page.html("run.status")
     assert "Which words made the finetuned model write “The train leaves.”?" in page.html("view")
@@ -70,7 +73,7 @@ def test_the_base_is_asked_as_chosen(page: ExplainPage) -> None:
         assert page.filling.switch(model)[page.tab.ask.base_prompt_style].visible is shown
     page.fill(TEXT, OUTPUT, units="words", model="base", base_prompt_style="plain")
     page.explain()
-    assert page.state[page.tab.found].request.base_prompt_style == "plain"
+    assert page.state[page.tab.attribution].request.base_prompt_style == "plain"
     assert "the base asked as plain text" in page.html("settings")
 
 
@@ -81,7 +84,7 @@ def test_a_token_is_shown_without_asking_the_model_again(page: ExplainPage, engi
     whole = page.html("view")
     page.pick(1, 2, " train")
     assert "write “train”?" in page.html("view")
-    assert "what spoke for “train”" in page.html("hint")
+    assert "the values for “train”" in page.html("hint")
     assert page.html("bars").index("train") < page.html("bars").index("leaves")
     assert page.state[page.tab.ask.target] == (1, 2)
     page.pick()
@@ -93,14 +96,14 @@ def test_a_token_is_shown_without_asking_the_model_again(page: ExplainPage, engi
 def test_a_picked_span_is_what_is_explained_next(page: ExplainPage) -> None:
     page.fill(TEXT, OUTPUT, units="words")
     page.pick(1, 3, " train leaves.")
-    assert "asks about “train leaves.” alone" in page.html("hint")
+    assert "covers “train leaves.” alone" in page.html("hint")
     page.explain()
-    found = page.state[page.tab.found]
+    found = page.state[page.tab.attribution]
     assert found.request.target == (1, 3)
     assert found.output == " train leaves."
     page.pick(0, 1, "The")
     assert "write “train leaves.”?" in page.html("view")
-    assert "asks about “The” alone" in page.html("hint")
+    assert "covers “The” alone" in page.html("hint")
 
 
 def test_tokens_of_another_output_are_not_looked_up_in_the_old_explanation(page: ExplainPage) -> None:
@@ -109,7 +112,7 @@ def test_tokens_of_another_output_are_not_looked_up_in_the_old_explanation(page:
     page.fill(TEXT, "Another output now.")
     page.pick(1, 2, " output")
     assert "write “The train leaves.”?" in page.html("view")
-    assert "asks about “output” alone" in page.html("hint")
+    assert "covers “output” alone" in page.html("hint")
 
 
 @pytest.mark.parametrize(
@@ -144,7 +147,7 @@ def test_stop_ends_it_within_a_second_and_keeps_the_part(page: ExplainPage, engi
     page.tab.run.stop(PAGE)
     page.follow(steps)
     assert time.monotonic() - stopped < 1.0
-    assert "Stopped: as far as it came" in page.html("view")
+    assert "Stopped: partial result" in page.html("view")
     assert "status stopped" in page.html("run.status")
     scored = engine.scored
     time.sleep(0.5)
@@ -160,7 +163,7 @@ def test_what_takes_longer_than_it_may_says_so_and_keeps_the_part(
     page.explain()
     assert "longer than the 4 seconds that it may take here" in page.html("run.status")
     assert "status error" in page.html("run.status")
-    assert "Stopped: as far as it came" in page.html("view")
+    assert "Stopped: partial result" in page.html("view")
     page.handlers._longest_s = 0.2
     page.follow(page.handlers.estimate(page.state, PAGE))
     assert "Allow fewer masked texts" in page.html("run.estimate_line")
@@ -315,9 +318,10 @@ def test_an_answer_is_explained_at_the_strength_that_gave_it(
 
 
 def test_an_answer_is_explained_as_its_text_was_read(
-    page: ExplainPage, tab_of: Callable[[str], tuple[TaskTab, TabHandlers]]
+    page: ExplainPage, tab_of: Callable[..., tuple[TaskTab, TabHandlers]]
 ) -> None:
-    page.state |= page.filling.carry(answered(tab_of("sentiment"), "A GREAT FILM", sentence_case=True), PAGE)
+    declared = AdapterTasks(decoding={"sentiment": replace(TASKS["sentiment"].generation, sentence_case=True)})
+    page.state |= page.filling.carry(answered(tab_of("sentiment", declared), "A GREAT FILM"), PAGE)
     assert page.tab.ask.read(page.state).text_read == "A great film"
     page.explain()
     assert "the text read in sentence case" in page.html("settings")
@@ -359,7 +363,7 @@ def test_downloads_hold_the_explanation(page: ExplainPage) -> None:
 
     page.fill(EVIL, EVIL, units="words")
     page.explain()
-    found = page.state[page.tab.found]
+    found = page.state[page.tab.attribution]
     assert json.loads(page.filling.download_of("json")(found))["text"] == EVIL
     assert page.filling.download_of("csv")(found).startswith("rank,unit")
     standalone = page.filling.download_of("html")(found)

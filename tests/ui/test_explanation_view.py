@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from phi2demo.explain.attribution import Attribution, Curve, OutputToken, Trust
-from phi2demo.explain.estimate import Estimate, Partial
+from phi2demo.explain.estimate import Estimate
+from phi2demo.explain.job import Partial
 from phi2demo.explain.request import ExplainRequest
 from phi2demo.explain.units import Unit
 from phi2demo.tasks.generation import GenerationTaskOptions
@@ -44,8 +45,8 @@ def attribution(**changed: object) -> Attribution:
     "html",
     [
         explanation_view.picker(attribution().tokens),
-        explanation_view.hint(EVIL, found=False),
-        explanation_view.hint(EVIL, found=True),
+        explanation_view.hint(EVIL, is_shown=False),
+        explanation_view.hint(EVIL, is_shown=True),
         explanation_view.so_far(Partial(attribution().units, np.zeros(2))),
         explanation_view.view(attribution()),
         explanation_view.strongest(attribution()),
@@ -121,16 +122,16 @@ def test_an_estimate_in_words(seconds: float, said: str) -> None:
 
 def test_how_far_to_believe_it_in_plain_words() -> None:
     said = {figure.name: f"{figure.value} {figure.says}" for figure in figures(attribution())}
-    assert said["Measured"].startswith("50% of the groups were measured down to single words; 4.0% of the credit")
-    assert said["Deletion"].startswith("0.30 against 0.50 at random: taking the strongest away first moves")
-    assert "does not move the output any faster" in said["Insertion"]
-    assert said["Second opinion"] == "0.90 SHAP and LIME agree on the order"
+    assert said["Measured"].startswith("50% of the groups were split down to single words; 4.0% of the total value")
+    assert said["Deletion"].startswith("0.30 against 0.50 for random orders: hiding the strongest first changes")
+    assert "does not change the output any faster" in said["Insertion"]
+    assert said["Agreement"] == "0.90 SHAP and LIME agree on the order"
     assert said["Cost"] == "1,234 model calls in 1.5 s, seed 7"
 
 
 def test_only_what_was_measured_is_said() -> None:
     found = attribution(trust=Trust(calls=2, seconds=0.1, seed=0, remainder=0.0), notes=())
-    assert [figure.name for figure in figures(found)] == ["Adds up", "Cost"]
+    assert [figure.name for figure in figures(found)] == ["Missing share", "Cost"]
     assert "<ul" not in trust_panel(found)
     exact = replace(found, request=replace(found.request, method="exact"))
     assert next(figures(exact)).value == "All"
@@ -140,4 +141,4 @@ def test_values_that_were_sampled_have_their_error() -> None:
     found = attribution(trust=replace(TRUST, standard_error=(0.25, 0.5), fit=0.875))
     said = {figure.name: f"{figure.value} {figure.says}" for figure in figures(found)}
     assert said["Standard error"] == "± 0.25 on the strongest value, +7.00"
-    assert said["Fit"].startswith("88% of what the model did")
+    assert said["Fit"].startswith("88% of the variance")

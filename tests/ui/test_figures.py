@@ -116,7 +116,7 @@ def test_slices_of_what_was_seen_before_say_how_many_sets_are_clean() -> None:
     table = slice_table.heat(parse_report(report))
     assert table.index(">Length</th>") < table.index(">Contamination</th>")
     assert "in training" in table
-    assert "Of 1 of 2 sets that were looked up no item does." in table
+    assert "In 1 of 2 test sets that were checked, none does." in table
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from phi2demo.errors import SettingsError
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.candidates import Ranked
 from phi2demo.tasks.declared import AdapterTasks
+from phi2demo.tasks.run import check
 from phi2demo.ui.handlers import TabHandlers
 from phi2demo.ui.options import option_inputs
 from phi2demo.ui.sessions import Sessions
@@ -61,7 +62,7 @@ def test_text_streams_and_ends_with_facts_and_a_receipt(tab_of: Callable[[str], 
     column = tab.columns["finetuned"]
     assert len(shown) > 3
     assert page[column.text].endswith("one two three four")
-    assert "ended by itself" in page[column.facts]
+    assert "complete" in page[column.facts]
     receipt = json.loads(page[column.receipt])
     assert receipt["text"] == "one two three four"
     assert receipt["output"] == page[column.text]
@@ -122,7 +123,7 @@ def test_a_label_comes_with_its_probabilities(tab_of: Callable[[str], Built]) ->
         ("", {}, "is empty"),
         ("   ", {}, "is empty"),
         ("a\x00b", {}, "NUL bytes"),
-        ("words", {"max_new_tokens": 0}, "“New tokens at most” is 0"),
+        ("words", {"max_new_tokens": 0}, "“Maximum new tokens” is 0"),
         ("words", {"top_k": 1.5}, "“Top-k” is 1.5"),
         ("word " * 2000, {}, "Shorten it"),
     ],
@@ -274,7 +275,7 @@ def test_replay_says_whether_the_text_is_the_same(tab_of: Callable[[str], Built]
     assert "&lt;b&gt;" in said
     old = json.dumps(json.loads(page[column.receipt]) | {"adapter_revision": engine.info.adapter_revision})
     engine.info = dataclasses.replace(engine.info, adapter_revision=f"{engine.info.adapter_revision}-11111111")
-    assert "does not tell the settings of its adapter" in [*replay(old, PAGE)][-1][column.replayed]
+    assert "does not record the settings of its adapter" in [*replay(old, PAGE)][-1][column.replayed]
     assert "not a receipt" in [*replay("[]", PAGE)][-1][column.replayed]
 
 
@@ -301,7 +302,7 @@ def test_what_was_weighed_stands_under_the_answer(tab_of: Callable[[str], Built]
     assert column.alternatives in column.shown()
     answered = page[column.answered]
     results = (dataclasses.replace(answered.result, alternatives=pieces),)
-    shown = handlers._done(answered.asked, results, {})
+    shown = handlers._done(check(answered.asked), results, {})
     assert "Bonjour." in shown[column.alternatives]
     assert "Salut." in shown[column.alternatives]
 
@@ -318,13 +319,33 @@ def test_a_text_in_a_language_that_was_not_measured_is_noted(tab_of: Callable[..
         ) is noted
 
 
-def test_options_start_as_the_adapter_says(tab_of: Callable[..., Built]) -> None:
-    said = dataclasses.replace(TASKS["summarization"].generation, num_beams=3, copy_bias=1.5)
-    tab, _ = tab_of("summarization", AdapterTasks(decoding={"summarization": said}))
+def test_options_start_as_the_adapter_declares_them(tab_of: Callable[..., Built]) -> None:
+    declared = dataclasses.replace(TASKS["summarization"].generation, num_beams=3, repetition_penalty=1.25)
+    tab, _ = tab_of("summarization", AdapterTasks(decoding={"summarization": declared}))
     shown = {name: component.value for name, component in tab.ask.options.components.items()}
-    assert (shown["num_beams"], shown["copy_bias"]) == (3, 1.5)
-    assert tab.read(values_of(tab, "Hello.")).generation == said
-    assert tab.read(values_of(tab, "Hello.", copy_bias=0.0, num_beams=None)).generation.num_beams == 3, "emptied"
+    assert (shown["num_beams"], shown["repetition_penalty"]) == (3, 1.25)
+    assert tab.read(values_of(tab, "Hello.")).generation == declared
+    assert tab.read(values_of(tab, "Hello.", num_beams=None)).generation.num_beams == 3, "emptied"
+
+
+@pytest.mark.parametrize(
+    ("task", "declared"),
+    [
+        ("summarization", {"copy_bias": 1.5, "num_beams": 4, "sentence_case": True}),
+        ("translation", {"reverse_weight": 0.5, "num_beams": 4, "sentence_case": True}),
+        ("sentiment", {"sentence_case": True}),
+    ],
+)
+def test_what_the_adapter_declares_applies_without_a_control(
+    tab_of: Callable[..., Built], task: str, declared: dict[str, Any]
+) -> None:
+    decoding = dataclasses.replace(TASKS[task].generation, **declared)
+    tab, handlers = tab_of(task, AdapterTasks(decoding={task: decoding}))
+    assert not {"copy_bias", "reverse_weight", "sentence_case"} & set(tab.ask.options.components)
+    page, _ = states(tab, handlers.run(values_of(tab, "HELLO YOU."), PAGE))
+    receipt = json.loads(page[tab.columns["finetuned"].receipt])
+    assert {name: receipt["generation"][name] for name in declared} == declared
+    assert "The model read your text in sentence case: Hello you." in page[tab.columns["finetuned"].facts]
 
 
 def test_an_option_that_is_refused_has_the_name_of_the_page(tab_of: Callable[[str], Built]) -> None:
@@ -335,11 +356,14 @@ def test_an_option_that_is_refused_has_the_name_of_the_page(tab_of: Callable[[st
 
 def test_options_are_offered_where_they_make_sense(tab_of: Callable[[str], Built]) -> None:
     offers = {task: set(tab_of(task)[0].ask.options.components) for task in TASKS}
-    assert [task for task in TASKS if "reverse_weight" in offers[task]] == ["translation"]
-    assert [task for task in TASKS if "copy_bias" in offers[task]] == ["summarization", "question_answering"]
+    assert [task for task in TASKS if "num_beams" in offers[task]] == [
+        "summarization",
+        "translation",
+        "question_answering",
+    ]
+    assert [task for task in TASKS if "min_support" in offers[task]] == ["question_answering"]
     assert all("adapter_strength" in offered for offered in offers.values())
-    assert offers["sentiment"] == {"adapter_strength", "sentence_case"}, "no token is chosen"
-    assert [task for task in TASKS if "sentence_case" not in offers[task]] == ["generation"]
+    assert offers["sentiment"] == {"adapter_strength"}, "no token is generated"
 
 
 def test_a_request_takes_no_longer_than_it_may(loader: EngineLoader, sessions: Sessions) -> None:
@@ -348,7 +372,7 @@ def test_a_request_takes_no_longer_than_it_may(loader: EngineLoader, sessions: S
         other = build_task_tab(TASKS["generation"], DESCRIPTION, AdapterTasks(), sessions, longest_s=300)
     box = tab.ask.options.components["time_limit_s"]
     assert (box.value, other.ask.options.components["time_limit_s"].value) == (300, 120)
-    assert "300 at most" in box.info
+    assert "at most 300" in box.info
     handlers = TabHandlers(tab, loader, longest_s=300)
     for given, limit in ((None, 300), (20, 20)):
         page, _ = states(tab, handlers.run(values_of(tab, "Hello.", time_limit_s=given), PAGE))
@@ -384,10 +408,10 @@ def test_an_answer_at_part_of_the_strength_says_so(tab_of: Callable[[str], Built
     tab, handlers = tab_of("generation")
     finetuned, base = (tab.columns[variant].facts for variant in ("finetuned", "base"))
     page, _ = states(tab, handlers.run(values_of(tab, "Once", variant="both", adapter_strength=0.5), PAGE))
-    assert "finetuning at 0.5 of its strength" in page[finetuned]
-    assert "of its strength" not in page[base]
+    assert "adapter strength 0.5" in page[finetuned]
+    assert "adapter strength" not in page[base]
     page, _ = states(tab, handlers.run(values_of(tab, "Once", variant="both"), PAGE))
-    assert "of its strength" not in page[finetuned]
+    assert "adapter strength" not in page[finetuned]
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -395,25 +419,7 @@ def test_without_an_adapter_there_is_no_strength(task: str) -> None:
     with gr.Blocks():
         inputs = option_inputs(TASKS[task], TASKS[task].generation, has_adapter=False)
     assert "adapter_strength" not in inputs.components
-    assert (set(inputs.components) == {"sentence_case"}) == (task == "sentiment")
-
-
-def test_the_weight_of_the_way_back_is_read(tab_of: Callable[[str], Built]) -> None:
-    tab, _ = tab_of("translation")
-    read = tab.read(values_of(tab, "Hello.", reverse_weight=0.5))
-    assert read.generation.reverse_weight == 0.5
-    assert tab.read(values_of(tab, "Hello.")).generation == TASKS["translation"].generation
-
-
-def test_capitals_are_read_as_the_box_says(tab_of: Callable[..., Built]) -> None:
-    said = dataclasses.replace(TASKS["translation"].generation, sentence_case=True)
-    tab, handlers = tab_of("translation", AdapterTasks(decoding={"translation": said}))
-    assert tab.read(values_of(tab, "HELLO YOU.")).generation.sentence_case
-    facts = tab.columns["finetuned"].facts
-    page, _ = states(tab, handlers.run(values_of(tab, "HELLO YOU."), PAGE))
-    assert "The model read your text in sentence case: Hello you." in page[facts]
-    page, _ = states(tab, handlers.run(values_of(tab, "HELLO YOU.", sentence_case=False), PAGE))
-    assert "sentence case" not in page[facts]
+    assert bool(inputs.components) == (task != "sentiment")
 
 
 def swapped(tab: TaskTab, handlers: TabHandlers, page: dict[Any, Any]) -> tuple[str, str, str]:
@@ -478,7 +484,7 @@ def test_the_counter_says_in_how_many_pieces_a_text_is_read(tab_of: Callable[[st
     shown = handlers.count(values_of(tab, "The train is late. " * 2000))
     assert "<span>8,000 tokens</span><span>read in 2,000 sentences</span>" in shown
     assert "read in" not in handlers.count(values_of(tab, "The train is late."))
-    assert "read in pieces" in handlers.count(values_of(tab, "The train is late. " * 9000))
+    assert "read in parts" in handlers.count(values_of(tab, "The train is late. " * 9000))
     assert {tab.text, *tab.ask.fields.values()} < set(tab.counted())
 
 

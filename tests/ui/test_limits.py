@@ -40,7 +40,7 @@ def test_the_audit_of_these_weights_is_shown_with_its_date(audit: Path) -> None:
 def test_the_languages_that_tasks_were_finetuned_on_are_said() -> None:
     declared = AdapterTasks(languages=("en", "de"), training_languages={"sentiment": ("en",), "summarization": ("en",)})
     panel = limits_panel(DESCRIPTION, declared, audit="")
-    assert "It was trained on English and German. Other languages come out badly." in panel
+    assert "It was trained on English and German. It is poor at other languages." in panel
     assert "Sentiment and Summarize were finetuned on English texts alone." in panel
     assert "was finetuned on" not in limits_panel(DESCRIPTION, AdapterTasks(), audit="")
     one = AdapterTasks(training_languages={"sentiment": ("en", "de")})

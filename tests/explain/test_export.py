@@ -51,7 +51,7 @@ def test_the_heatmap_shows_the_text_as_typed_and_runs_nothing(attribution: Attri
     assert reader.tags.count("span") == len(attribution.units)
 
 
-def test_colour_says_sign_and_strength() -> None:
+def test_colour_shows_sign_and_strength() -> None:
     units = (Unit("a", 0, 1), Unit("b", 1, 2), Unit("c", 2, 3))
     markup = export.heatmap(units, np.array([2.0, -1.0, 0.0]))
     assert re.findall(r'class="unit (\w+)" style="--v:([\d.]+)"', markup) == [
@@ -61,7 +61,7 @@ def test_colour_says_sign_and_strength() -> None:
     assert "nan" not in export.heatmap(units, np.zeros(3))
 
 
-def test_the_standalone_file_is_whole_and_inert(attribution: Attribution) -> None:
+def test_the_html_file_is_complete_and_runs_nothing(attribution: Attribution) -> None:
     page = export.page(attribution)
     reader = Reader(page)
     assert HOSTILE in reader.text
@@ -97,9 +97,9 @@ def test_json_has_everything(attribution: Attribution) -> None:
     assert {"deletion", "insertion", "agreement", "standard_error", "calls", "seconds", "seed"} <= value["trust"].keys()
 
 
-def test_csv_has_a_row_a_unit_and_no_formula() -> None:
-    found = explained(PlantedEngine(rewards({"two": 3.0})), asked(FORMULA, " @cmd", trust=False))
-    head, *rows = csv.reader(io.StringIO(export.to_csv(found)))
+def test_csv_has_a_row_for_each_unit_and_no_formula() -> None:
+    attribution = explained(PlantedEngine(rewards({"two": 3.0})), asked(FORMULA, " @cmd", trust=False))
+    head, *rows = csv.reader(io.StringIO(export.to_csv(attribution)))
     assert head[:5] == ["rank", "unit", "start", "end", "value"]
     assert [row[0] for row in rows] == ["2", "3", "1"] or rows[2][0] == "1"
     assert rows[0][1] == "'=1+1"
@@ -107,7 +107,7 @@ def test_csv_has_a_row_a_unit_and_no_formula() -> None:
     assert float(rows[2][4]) == pytest.approx(3)
 
 
-def test_words_say_what_was_asked_and_how_sure_it_is(attribution: Attribution) -> None:
+def test_sentences_say_the_question_and_how_reliable_the_answer_is(attribution: Attribution) -> None:
     assert export.question(attribution).startswith("Which words made the finetuned model write “<script>")
     assert "LIME, log-probability in nats, hidden words dropped" in export.settings(attribution)
     lines = "\n".join(export.trust_lines(attribution))
@@ -127,19 +127,19 @@ def test_a_text_in_capitals_is_explained_as_it_was_read(units: UnitKind) -> None
     engine = PlantedEngine(rewards({"good": 3.0, "GOOD": -5.0}))
     asking = ExplainRequest("sentiment", "A GOOD FILM", SentimentOptions(), (" positive",), units=units, trust=False)
     for sentence_case, value in ((True, 3.0), (False, -5.0)):
-        found = explained(engine, replace(asking, sentence_case=sentence_case))
-        assert [unit.text.strip() for unit in found.units] == ["A", "GOOD", "FILM"], "as typed"
-        assert found.totals == pytest.approx([0.0, value, 0.0])
-        assert found.as_dict()["sentence_case"] is sentence_case
-        assert ("read in sentence case" in export.settings(found)) is sentence_case
-    found = explained(engine, replace(asking, text="A good film", sentence_case=True))
-    assert "read in sentence case" not in export.settings(found)
+        attribution = explained(engine, replace(asking, sentence_case=sentence_case))
+        assert [unit.text.strip() for unit in attribution.units] == ["A", "GOOD", "FILM"], "as typed"
+        assert attribution.totals == pytest.approx([0.0, value, 0.0])
+        assert attribution.as_dict()["sentence_case"] is sentence_case
+        assert ("read in sentence case" in export.settings(attribution)) is sentence_case
+    attribution = explained(engine, replace(asking, text="A good film", sentence_case=True))
+    assert "read in sentence case" not in export.settings(attribution)
 
 
-def test_the_strength_that_it_was_scored_at_is_told() -> None:
+def test_the_adapter_strength_is_named() -> None:
     for strength in (1.0, 0.5):
-        found = explained(
+        attribution = explained(
             PlantedEngine(rewards({"two": 3.0})), asked("one two", adapter_strength=strength, trust=False)
         )
-        assert found.as_dict()["adapter_strength"] == strength
-        assert ("at 0.5 of its strength" in export.settings(found)) == (strength == 0.5)
+        assert attribution.as_dict()["adapter_strength"] == strength
+        assert ("at 0.5 of its strength" in export.settings(attribution)) == (strength == 0.5)

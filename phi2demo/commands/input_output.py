@@ -1,4 +1,4 @@
-"""Texts in and answers out: one item a line, in files or through pipes. Knows nothing of tasks."""
+"""Reading input texts and writing answers, in files or through pipes. Knows nothing of tasks."""
 
 import os
 import sys
@@ -12,38 +12,38 @@ from phi2demo.errors import InputError
 PIPE = "-"
 """Stands for standard input or output."""
 STANDARD_OUTPUT = (PIPE, "/dev/stdout")
-"""The second leads to a file where the shell says so, which another then must not replace."""
+"""The shell may have redirected the second to a file, which must then not be replaced by a new one."""
 
 
 def read_text(source: str) -> str:
-    """A whole file, or standard input. InputError where it cannot be read or is no UTF-8 text."""
+    """Read a whole file, or standard input. InputError where it cannot be read or is not UTF-8 text."""
     try:
         raw = sys.stdin.buffer.read() if source == PIPE else Path(source).read_bytes()
         return raw.decode("utf-8-sig")
     except OSError as error:
         raise InputError(f"{source} cannot be read ({error.strerror}); check the path.") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{_name(source)} is no text in UTF-8 (byte {error.start:,}); save it as UTF-8.") from error
+        raise InputError(f"{_name(source)} is not UTF-8 text (byte {error.start:,}); save it as UTF-8.") from error
 
 
 def read_lines(source: str) -> list[str]:
-    """The lines of a file without their ends; a line break at the very end opens no further line."""
+    """Read the lines of a file without their line breaks; a line break at the very end starts no further line."""
     lines = read_text(source).replace("\r\n", "\n").split("\n")
     return lines[:-1] if lines[-1] == "" else lines
 
 
 @contextmanager
 def open_output(target: str | None) -> Iterator[TextIO]:
-    """Where answers are written: a file that is there only when it is whole, a pipe or a device, or standard output.
+    """Open the output for answers: standard output, a pipe or device, or a file that appears only when it is complete.
 
-    Of a link what it leads to is written. If the work is broken off, what was written of a file stays beside it as
-    FILE.partial.
+    A link stays, and its target is written. If the command is interrupted, the part that was written stays beside the
+    file as FILE.partial.
     """
     if target is None or target in STANDARD_OUTPUT:
         yield sys.stdout
         return
     try:
-        with _opened(Path(target)) as file:
+        with _open(Path(target)) as file:
             yield file
     except BrokenPipeError:
         raise
@@ -51,15 +51,15 @@ def open_output(target: str | None) -> Iterator[TextIO]:
         raise InputError(f"{target} cannot be written ({error.strerror}); check the path.") from error
 
 
-def _opened(path: Path) -> AbstractContextManager[TextIO]:
-    """What is no file is written as it stands: a name put in its place would do away with it."""
+def _open(path: Path) -> AbstractContextManager[TextIO]:
+    """Open a pipe or a device directly, since replacing it with a file would delete it; replace any other file."""
     if path.exists() and not path.is_file():
         return path.open("w", encoding="utf-8", newline="\n")
-    return _replacing(Path(os.path.realpath(path)))
+    return _open_partial(Path(os.path.realpath(path)))
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[TextIO]:
+def _open_partial(path: Path) -> Iterator[TextIO]:
     partial = path.with_name(f"{path.name}.partial")
     try:
         with partial.open("w", encoding="utf-8", newline="\n") as file:
@@ -72,7 +72,7 @@ def _replacing(path: Path) -> Iterator[TextIO]:
 
 
 def one_line(text: str) -> str:
-    """`text` with each run of line breaks, and the white space around it, made one space."""
+    """Replace each run of line breaks, and the white space around it, by one space."""
     return " ".join(filter(None, (line.strip() for line in text.splitlines())))
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from phi2demo.commands.items import open_output
+from phi2demo.commands.input_output import open_output
 from phi2demo.errors import InputError
 
 
