@@ -99,7 +99,9 @@ def _parser(command: str) -> shared.Parser:
     from phi2demo.evaluation.statistics import RESAMPLES, SEED
     from phi2demo.evaluation.systems import SYSTEMS
 
-    parser = shared.Parser(command, description="Measure finetuned against base on a folder of JSON-lines files.")
+    parser = shared.Parser(
+        command, description="Evaluate the finetuned model against its base on a folder of JSON-lines files."
+    )
     parser.add_argument(
         "--data",
         metavar="FOLDER",

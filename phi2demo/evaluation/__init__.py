@@ -1,1 +1,1 @@
-"""Measure a finetuned model against its base: tasks x metrics. Knows nothing of the page."""
+"""The evaluation of a finetuned model against its base. Knows no page."""

@@ -60,7 +60,9 @@ REPORT = report_of(measured("translation.x.en-de", 400), measured("translation.x
         *((0.61, "sure", 41.0), (0.9, "sure", 70.0), (1.0, "sure", 70.0)),
     ],
 )
-def test_the_fifth_of_an_answer_says_it(receipt: Receipt, probability: float, word: Any, score: float) -> None:
+def test_the_quintile_of_an_answer_gives_the_word(
+    receipt: Receipt, probability: float, word: Any, score: float
+) -> None:
     assert confidence_band([REPORT], receipt, probability) == ConfidenceBand(
         word,
         f"On the test set, answers with a similar probability score {score} in BLEU; all answers score 30.0 "
@@ -144,7 +146,7 @@ def test_a_withheld_answer_has_no_confidence_band() -> None:
         assert result.confidence_band == expected
 
 
-def test_nothing_is_told_where_nothing_is_known(receipt: Receipt) -> None:
+def test_without_measurements_there_is_no_word(receipt: Receipt) -> None:
     assert (
         confidence_band([REPORT], replace(receipt, task="summarization", options={"length": "sentence"}), 0.1) is None
     )

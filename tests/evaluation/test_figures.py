@@ -31,7 +31,7 @@ def test_what_was_not_scored_has_no_part_in_a_figure() -> None:
     assert (bits.difference.value, bits.difference.low, bits.difference.high) == (-1.0, -1.0, -1.0)
 
 
-def test_of_few_scored_among_others_no_difference_is_told() -> None:
+def test_too_few_scored_items_among_others_give_no_difference() -> None:
     few, all_scored = ["7.0 7 2", UNSCORED, UNSCORED], ["7.0 7 2"] * 3
     drawn = Resamples.draw(3, resamples=200)
     assert [figure.difference is not None for figure in scored(*few).figures(drawn, baselines={})] == [False, False]

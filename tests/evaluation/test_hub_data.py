@@ -122,9 +122,7 @@ def test_a_hub_that_does_not_answer_is_given_up(
     assert time.monotonic() - started < 3
 
 
-def test_a_split_that_is_not_there_is_told(
-    hub: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_split_is_refused(hub: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*given: Any, **more: Any) -> None:
         raise ValueError("Bad split: test. Available splits: ['train']")
 

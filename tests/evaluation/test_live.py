@@ -233,7 +233,7 @@ def test_items_are_drawn_evenly_and_the_same_for_a_seed() -> None:
         draw(test_sets, 0)
 
 
-def test_every_measure_has_its_turn() -> None:
+def test_every_test_set_has_its_turn() -> None:
     test_sets = [pairs(8), pairs(8, "sentiment")]
     run = LiveRun(ScriptedEngine(planted), draw(test_sets, 16), LiveSettings(resamples=100, batch_size=4))
     seen = [step.partial for step in run.steps() if len(step.partial) == 2]

@@ -126,5 +126,5 @@ def test_numbers(value: float, digits: int, signed: bool, text: str) -> None:
         ("odd", "Odd"),
     ],
 )
-def test_names_of_measures(name: str, title: str) -> None:
+def test_titles_of_test_sets(name: str, title: str) -> None:
     assert title_of_test_set(name) == title

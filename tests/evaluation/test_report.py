@@ -62,7 +62,7 @@ def test_contamination_is_read_where_it_was_looked_up() -> None:
         parse_report(report)
 
 
-def test_the_bounds_of_a_fifth_are_read() -> None:
+def test_the_bounds_of_a_quintile_are_read() -> None:
     report = small()
     part = report["test_sets"][0]["slices"][0]
     report["test_sets"][0]["slices"] = [

@@ -51,7 +51,7 @@ def bare(figure: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in figure.items() if key not in ("signature", "baselines")}
 
 
-def test_every_measure_has_its_figures(data: Path) -> None:
+def test_every_test_set_has_its_figures(data: Path) -> None:
     report = run(data)
     assert read_report(data.parent / "report" / "report.json").as_dict() == report
     bleu = figure(report, "translation.pairs.en-de", "bleu")
@@ -127,7 +127,7 @@ def test_what_may_have_been_seen_is_counted_and_scored_apart(data: Path) -> None
     assert left["contamination"] is None
 
 
-def test_answers_tell_how_sure_the_model_was_and_are_scored_by_fifths_of_that(data: Path) -> None:
+def test_answers_have_a_confidence_and_are_scored_by_its_quintiles(data: Path) -> None:
     path = data / "translation" / "pairs.en-de.test.jsonl"
     (data / "translation" / "pairs.en-de.test.jsonl.xz").unlink()
     rows = [pair(number) | {"source": f"{'word ' * (number % 11)}number {number}"} for number in range(110)]
@@ -211,7 +211,7 @@ def test_another_model_or_limit_is_not_mixed_in(data: Path) -> None:
         run(data, limit=2)
 
 
-def test_a_bare_base_is_measured_alone(data: Path) -> None:
+def test_a_base_without_adapter_is_evaluated_alone(data: Path) -> None:
     report = run(data, ScriptedEngine(info=BARE))
     for test_set in report["test_sets"]:
         for each in test_set["figures"]:

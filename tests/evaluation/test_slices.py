@@ -110,7 +110,7 @@ def test_items_are_sliced_by_contamination_where_any_is_contaminated() -> None:
     assert slices_of(test_set, contamination=[IN_NEITHER] * 3) == slices_of(test_set)
 
 
-def test_items_are_sliced_by_fifths_of_confidence() -> None:
+def test_items_are_sliced_by_quintiles_of_confidence() -> None:
     test_set = measure_of([{"text": "a"}] * 103)
     values: list[float | None] = [((index * 37) % 103) / 103 for index in range(103)]
     values[5] = None
@@ -130,7 +130,7 @@ def test_items_are_sliced_by_fifths_of_confidence() -> None:
 
 
 @pytest.mark.parametrize("values", [None, [], [0.5] * 99, [None] * 200])
-def test_there_are_no_fifths_of_few_or_of_nothing(values: list[float | None] | None) -> None:
+def test_few_items_or_no_confidences_give_no_quintiles(values: list[float | None] | None) -> None:
     test_set = measure_of([{"text": "a"}] * len(values or [1]))
     assert all(each.by != "confidence" for each in slices_of(test_set, confidences=values))
 
@@ -171,7 +171,7 @@ def test_a_translation_turned_is_sliced_by_its_own_source(tmp_path: Path) -> Non
     assert labels_of(back.items[0], back)["length"] == "medium"
 
 
-def test_what_slices_mean_is_told_as_json() -> None:
+def test_slices_are_explained_as_json() -> None:
     told = json.loads(json.dumps(describe_slicing()))
     assert told["least_to_rank"] == LEAST_TO_RANK
     assert told["complexity"]["rule"] == "LIX"

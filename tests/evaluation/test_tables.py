@@ -55,7 +55,7 @@ def test_what_was_not_asked_is_left_out() -> None:
     assert row == "| x | BLEU | 5 | 16.6 (9.8 to 23.7) |"
 
 
-def test_slices_are_told_in_a_table_of_their_own() -> None:
+def test_slices_have_a_second_table() -> None:
     slices = [
         {"by": "length", "name": "short", "n": 20, "enough": True, "figures": [FIGURE]},
         {"by": "genre", "name": "e-mail", "n": 19, "enough": False, "figures": [FIGURE]},

@@ -20,7 +20,7 @@ with run_lock(Path(sys.argv[1])):
 """
 
 
-def test_a_second_run_is_refused_and_told_of_the_first(tmp_path: Path) -> None:
+def test_a_second_run_is_refused_with_the_name_of_the_first(tmp_path: Path) -> None:
     with run_lock(tmp_path):
         with (
             pytest.raises(SettingsError, match=rf"Another run writes into .*process {os.getpid()} on .*--output"),
