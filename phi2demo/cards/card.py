@@ -1,4 +1,4 @@
-"""A model card: every section of the Hugging Face template, from the facts. Writes no file and reaches no hub."""
+"""A model card with every section of the Hugging Face template, from facts. Writes no file and contacts no hub."""
 
 import re
 from dataclasses import dataclass, field
@@ -21,17 +21,17 @@ CURVE = "loss.svg"
 
 @dataclass(frozen=True)
 class Card:
-    """A card and what it shows."""
+    """A card and its pictures."""
 
     text: str
-    """Markdown, with the metadata before it."""
+    """Markdown with the metadata as front matter."""
     metadata: "ModelCardData"
     pictures: dict[str, str] = field(default_factory=dict)
-    """SVG by file name, to be laid beside the card."""
+    """SVG by file name, to be stored beside the card."""
 
 
 def make_card(facts: Facts) -> Card:
-    """The card of an adapter, or of a base; the same facts give the same text."""
+    """Write the card of an adapter or a base; the same facts give the same text."""
     import jinja2
 
     metadata = make_metadata(facts)
@@ -45,7 +45,7 @@ def make_card(facts: Facts) -> Card:
 
 
 def _values(facts: Facts) -> dict[str, Any]:
-    """What the template names."""
+    """Return the values of the template's variables."""
     model, record = facts.model, facts.record
     return {
         "model": model,
@@ -93,7 +93,7 @@ def _values(facts: Facts) -> dict[str, Any]:
 
 
 def _sampling(facts: Facts) -> str:
-    """How the samples were asked for, in words."""
+    """Describe how the samples were generated."""
     variants = {sample.variant for sample in facts.samples}
     if variants == {"base"}:
         return "The base goes on with each prompt as it is."

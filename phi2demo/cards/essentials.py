@@ -1,4 +1,4 @@
-"""What a person wants to know of a model before its whole card: what it is, its data, results, carbon, citation."""
+"""The essentials of a model card, shown above it: what the model is, its data, results, carbon and citation."""
 
 import re
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from phi2demo.data.languages import language_name
 
 @dataclass(frozen=True)
 class Source:
-    """Texts that it was trained on."""
+    """A set of texts that the model was trained on."""
 
     title: str
     licence: str
@@ -33,22 +33,22 @@ class Figure:
     value: float
     n: int | None = None
     low: float | None = None
-    """Of the 95 % interval."""
+    """Lower end of the 95 % interval."""
     high: float | None = None
     base: float | None = None
-    """The base's, in its better form."""
+    """The score of the base, in its better prompt style."""
     against_base: str = ""
-    """better, worse, no sure difference."""
+    """better, worse, or no sure difference."""
     lower_is_better: bool = False
 
 
 @dataclass(frozen=True)
 class Essentials:
-    """Of one model."""
+    """The essentials of one model."""
 
     name: str
     what: str
-    """A sentence."""
+    """What the model is, in a sentence."""
     shape: tuple[tuple[str, str], ...]
     """Rows of name and value."""
     sources: tuple[Source, ...]
@@ -59,13 +59,13 @@ class Essentials:
     apa: str
     """In Markdown."""
     cited_by_card: bool
-    """Whether the card itself says how to cite it."""
+    """Whether the card itself contains the citation."""
 
 
 def essentials_of(card: ShownCard) -> Essentials:
-    """From the model's own files, and from what its card's front matter says."""
+    """Collect the essentials from the model's files and its card's front matter."""
     facts = card.facts
-    own_bibtex, own_apa = stated_bibtex(card.body), stated_apa(card.body)
+    card_bibtex, card_apa = stated_bibtex(card.body), stated_apa(card.body)
     return Essentials(
         name=facts.model.name,
         what=_what(facts),
@@ -73,9 +73,9 @@ def essentials_of(card: ShownCard) -> Essentials:
         sources=_sources(card),
         figures=_figures(card),
         carbon=_carbon(card),
-        bibtex=own_bibtex or bibtex(facts.model, facts.author),
-        apa=own_apa or apa(facts.model, facts.author),
-        cited_by_card=bool(own_bibtex) and not card.made,
+        bibtex=card_bibtex or bibtex(facts.model, facts.author),
+        apa=card_apa or apa(facts.model, facts.author),
+        cited_by_card=bool(card_bibtex) and not card.is_generated,
     )
 
 
@@ -89,7 +89,7 @@ def _what(facts: Facts) -> str:
 
 
 def _shape(card: ShownCard) -> list[tuple[str, str]]:
-    """As the files say, never as a card claims."""
+    """Describe the model by its files, never by what a card claims."""
     model, languages = card.facts.model, card.facts.languages
     rows = [("Architecture", model.model_type)]
     if model.layers:
@@ -97,8 +97,8 @@ def _shape(card: ShownCard) -> list[tuple[str, str]]:
     if model.parameters:
         rows.append(("Parameters", f"{model.parameters:,}" + (" in the base" if model.is_adapter else "")))
     if model.is_adapter:
-        own = f", {model.adapter_parameters:,} parameters of its own" if model.adapter_parameters else ""
-        rows.append(("LoRA", f"rank {model.rank or 'not stated'}{own}"))
+        adapter = f", {model.adapter_parameters:,} parameters of its own" if model.adapter_parameters else ""
+        rows.append(("LoRA", f"rank {model.rank or 'not stated'}{adapter}"))
     if model.context:
         rows.append(("Reads", f"{model.context:,} tokens, answer included"))
     rows.append(("Languages", ", ".join(map(language_name, languages)) or _listed(card.data.language) or "Not stated"))
@@ -109,62 +109,61 @@ def _shape(card: ShownCard) -> list[tuple[str, str]]:
 
 
 def _sources(card: ShownCard) -> tuple[Source, ...]:
-    """Of the training record; else those that the card's front matter names."""
-    found = list(card.facts.data_sets.values())
-    if found:
-        sources = (Source(each.title, each.licence, each.attribution, each.note) for each in found)
+    """Return the data sets of the training record, or else those that the card's front matter names."""
+    if data_sets := card.facts.data_sets.values():
+        sources = (Source(known.title, known.licence, known.attribution, known.note) for known in data_sets)
         return tuple(dict.fromkeys(sources))
     return tuple(Source(name, "see its page on the hub") for name in _names(card.data.datasets))
 
 
 def _figures(card: ShownCard) -> tuple[Figure, ...]:
-    """Of each data set the first metric; where one was measured several times, on the most examples."""
-    found: dict[str, Figure] = {}
+    """Return the first metric of each data set; of several measurements the one with the most examples."""
+    figures: dict[str, Figure] = {}
     for result in card.data.eval_results or []:
         if isinstance(result.metric_value, bool) or not isinstance(result.metric_value, int | float):
             continue
-        told: Mapping[str, Any] = result.metric_args if isinstance(result.metric_args, Mapping) else {}
-        base = told.get("base")
+        details: Mapping[str, Any] = result.metric_args if isinstance(result.metric_args, Mapping) else {}
+        base = details.get("base")
         title = find_data_set(result.dataset_name).title
         figure = Figure(
             data=result.dataset_name if title == result.dataset_name else f"{title} ({result.dataset_name})",
             task=result.task_type.replace("-", " "),
             metric=result.metric_name or result.metric_type,
             value=float(result.metric_value),
-            n=_whole(told.get("n")),
-            low=_number(told.get("low")),
-            high=_number(told.get("high")),
+            n=_whole(details.get("n")),
+            low=_number(details.get("low")),
+            high=_number(details.get("high")),
             base=_number(base.get("value")) if isinstance(base, Mapping) else None,
-            against_base=str(told.get("against_base") or ""),
-            lower_is_better=told.get("lower_is_better") is True,
+            against_base=str(details.get("against_base") or ""),
+            lower_is_better=details.get("lower_is_better") is True,
         )
-        before = found.get(result.dataset_name)
+        before = figures.get(result.dataset_name)
         if before is None or (before.metric == figure.metric and (figure.n or 0) > (before.n or 0)):
-            found[result.dataset_name] = figure
-    return tuple(found.values())
+            figures[result.dataset_name] = figure
+    return tuple(figures.values())
 
 
 def _carbon(card: ShownCard) -> tuple[tuple[str, str], ...]:
-    """Of the training records, base included; where they do not tell, as the card says of this model alone."""
+    """Sum up the training records, base included; without them, use the card's figure for this model alone."""
     facts = card.facts
-    told = totals(facts)
-    if told["co2e"] != NOT_MEASURED:
+    sums = totals(facts)
+    if sums["co2e"] != NOT_MEASURED:
         return (
-            ("In training", f"{told['co2e']}, estimated"),
-            ("Hours", told["hours"] + (", those of its base included" if facts.base_record else "")),
-            ("Electricity of", told["region"]),
+            ("In training", f"{sums['co2e']}, estimated"),
+            ("Hours", sums["hours"] + (", those of its base included" if facts.base_record else "")),
+            ("Electricity of", sums["region"]),
         )
     rows = [("In training", _stated_carbon(card))]
     for title, record in (("Hours", facts.record), ("Hours of its base, not in that figure", facts.base_record)):
         if record:
             rows.append((title, f"{sum(stage.hours for stage in record.stages):.2f}"))
     if facts.record or facts.base_record:
-        rows.append(("Electricity of", told["region"]))
+        rows.append(("Electricity of", sums["region"]))
     return tuple(rows)
 
 
 def _stated_carbon(card: ShownCard) -> str:
-    """Of the line "Carbon Emitted" that the hub's template has; else of the front matter."""
+    """Read the line "Carbon Emitted" of the hub's template, or else the front matter."""
     line = re.search(r"^\W*Carbon Emitted\W*:\W*(\d.*)$", card.body, re.M | re.I)
     if line:
         return f"{line[1].strip()} (its card)"
@@ -174,7 +173,9 @@ def _stated_carbon(card: ShownCard) -> str:
 
 
 def _names(value: object) -> list[str]:
-    return [value] if isinstance(value, str) else [str(each) for each in value] if isinstance(value, list) else []
+    if isinstance(value, str):
+        return [value]
+    return list(map(str, value)) if isinstance(value, list) else []
 
 
 def _listed(value: object) -> str:

@@ -8,11 +8,11 @@ from phi2demo.evaluation.tables import in_cell
 NOT_MEASURED = "Not measured"
 NOT_RECORDED = "Not recorded"
 _LINE_BREAKS = "\n\r\v\f\x1c-\x1e\x85\u2028\u2029"
-"""What Unicode and `str.splitlines` take for the end of a line, a reader's program perhaps too."""
+"""What Unicode and `str.splitlines` treat as line breaks, and a Markdown reader perhaps too."""
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table; empty text where there are no rows."""
+    """Return a Markdown table; empty where there are no rows."""
     lines = [[cell(value) for value in row] for row in rows]
     if not lines:
         return ""
@@ -20,12 +20,12 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def cell(value: object) -> str:
-    """What stands in a table: one line, without bars."""
+    """Format a table cell: one line, with bars escaped."""
     return in_cell(number(value))
 
 
 def number(value: object) -> str:
-    """As a reader wants it: thousands apart, four significant digits of a fraction; other values as they are."""
+    """Format a value for readers: thousands separated, four significant digits of fractions, other values unchanged."""
     if value is None or value == "" or value == ():
         return NOT_RECORDED
     if isinstance(value, bool):
@@ -40,13 +40,13 @@ def number(value: object) -> str:
 
 
 def plain(text: str) -> str:
-    """A text that is shown as it is, in one paragraph: nothing in it is markup."""
+    """Escape a text so that it is shown unchanged, in one paragraph."""
     escaped = re.sub(r"([\\`*_{}\[\]<>#|~$&])", r"\\\1", text.strip())
     return re.sub(rf"\s*[{_LINE_BREAKS}]\s*", "<br>", escaped)
 
 
 def bullets(lines: Iterable[str]) -> str:
-    """A list."""
+    """Return a Markdown list."""
     return "\n".join(f"- {line}" for line in lines)
 
 
@@ -71,4 +71,4 @@ GLOSSARY = {
     "PUE": "power usage effectiveness, what a data centre draws for each watt that reaches the hardware.",
     "CO2e": "greenhouse gases counted as the carbon dioxide that warms as much.",
 }
-"""By term."""
+"""Explanations by term."""

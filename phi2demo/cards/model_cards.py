@@ -1,4 +1,4 @@
-"""The cards of a model as it is loaded: that in its folder, and where there is none, one made on the spot."""
+"""The cards of a loaded model: the card in its folder, or a generated one where there is none."""
 
 import re
 import threading
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 FILE = "README.md"
 MAX_BYTES = 1_000_000
-"""Of a card or a picture; what is longer is none."""
+"""Largest size of a card or a picture; larger files are not shown."""
 MEDIA_TYPES = {
     ".svg": "image/svg+xml",
     ".png": "image/png",
@@ -30,13 +30,13 @@ MEDIA_TYPES = {
     ".gif": "image/gif",
     ".webp": "image/webp",
 }
-"""Of pictures, by ending."""
+"""Media types of pictures, by file extension."""
 MISSING = "more information needed"
-"""What the hub's template says where nothing was filled in."""
-_OF_TEMPLATE = re.compile(
+"""The placeholder of the hub's template."""
+_TEMPLATE_LINE = re.compile(
     r"#|\*\*[^*]+\*\*:?$|- (\*\*.+\*\*|PEFT \d)|Use the code below to get|Carbon emissions can be estimated using"
 )
-"""Its own lines."""
+"""Matches lines that the template itself contains."""
 
 
 @dataclass(frozen=True)
@@ -49,45 +49,45 @@ class Picture:
 
 @dataclass(frozen=True)
 class ShownCard:
-    """One card, as it is shown."""
+    """A card as it is shown."""
 
     variant: Variant
     text: str
-    """Markdown, front matter included."""
+    """Markdown with the front matter."""
     body: str
-    """Without it."""
+    """Markdown without the front matter."""
     data: "ModelCardData"
-    """What the front matter says; empty where it cannot be read."""
+    """The parsed front matter; empty where it cannot be read."""
     facts: Facts
-    """Of the model's own files."""
-    made: bool
-    """On the spot, because the model's folder has none."""
+    """Facts read from the model's files."""
+    is_generated: bool
+    """Whether the card was generated, because the model's folder has none."""
     notes: tuple[str, ...] = ()
-    """What could not be read, and what to do."""
+    """What could not be read, and what to do about it."""
     folder: Path | None = None
-    drawn: Mapping[str, str] = field(default_factory=dict)
-    """SVG by file name, of a card made on the spot."""
+    generated_pictures: Mapping[str, str] = field(default_factory=dict)
+    """SVG by file name, for a generated card."""
 
     def picture(self, name: str) -> Picture | None:
-        """A picture of the card's folder, by its path there; None where there is none that may be shown."""
-        if name in self.drawn:
-            return Picture(MEDIA_TYPES[".svg"], self.drawn[name].encode())
+        """Return a picture by its path in the card's folder; None where there is none that may be shown."""
+        if name in self.generated_pictures:
+            return Picture(MEDIA_TYPES[".svg"], self.generated_pictures[name].encode())
         media_type = MEDIA_TYPES.get(Path(name).suffix.lower())
-        data = _own_file(self.folder, name) if media_type and self.folder else None
+        data = _read_inside(self.folder, name) if media_type and self.folder else None
         return Picture(media_type, data) if media_type and data else None
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a model's card may lie, and how to learn what to write one from."""
+    """The folder of a model's card, and the facts to generate one from."""
 
     folder: Path
     facts: Callable[[bool], Facts]
-    """With the training records, or without; DataError where one is malformed."""
+    """Reads the facts, with the training records or without; raises DataError for a malformed record."""
 
 
 class ModelCards:
-    """Cards by use, each read when it is first asked for; for any number of threads."""
+    """The cards of all variants, each read on first use; safe for several threads."""
 
     def __init__(self, places: Mapping[Variant, Place]) -> None:
         self._places = dict(places)
@@ -95,28 +95,28 @@ class ModelCards:
         self._lock = threading.Lock()
 
     @classmethod
-    def of_plan(cls, found: ModelPlan) -> "ModelCards":
-        """Of the model that will be loaded, of its base alone, and of a second adapter."""
-        alone = replace(found, adapter_source=None, adapter_config=None, second_source=None, second_config=None)
+    def of_plan(cls, plan: ModelPlan) -> "ModelCards":
+        """Return the cards of the model that will be loaded, of its base alone, and of a second adapter."""
+        alone = replace(plan, adapter_source=None, adapter_config=None, second_source=None, second_config=None)
         places: dict[Variant, Place] = {}
-        if found.adapter_folder is not None:
-            places["finetuned"] = Place(found.adapter_folder, partial(_facts, found))
-        places["base"] = Place(found.base_folder, partial(_facts, alone))
-        if found.second_source is not None:
-            other = replace(alone, adapter_source=found.second_source, adapter_config=found.second_config)
-            places["second"] = Place(found.second_source.folder, partial(_facts, other))
+        if plan.adapter_folder is not None:
+            places["finetuned"] = Place(plan.adapter_folder, partial(_facts, plan))
+        places["base"] = Place(plan.base_folder, partial(_facts, alone))
+        if plan.second_source is not None:
+            other = replace(alone, adapter_source=plan.second_source, adapter_config=plan.second_config)
+            places["second"] = Place(plan.second_source.folder, partial(_facts, other))
         return cls(places)
 
     @property
     def variants(self) -> tuple[Variant, ...]:
-        """Whose cards there are, in the order of the page."""
+        """The variants that have a card, in the order of the page."""
         return tuple(self._places)
 
     def card(self, variant: str) -> ShownCard:
-        """The card; SettingsError where there is no such model."""
-        known = next((each for each in self._places if each == variant), None)
+        """Return the card of a variant; SettingsError where there is no such variant."""
+        known = next((name for name in self._places if name == variant), None)
         if known is None:
-            raise SettingsError(f"The card of {variant!r}: choose one of {', '.join(self._places)}.")
+            raise SettingsError(f"There is no card of {variant!r}; choose one of {', '.join(self._places)}.")
         with self._lock:
             if known not in self._cards:
                 self._cards[known] = read_card(known, self._places[known])
@@ -124,23 +124,23 @@ class ModelCards:
 
 
 def read_card(variant: Variant, place: Place) -> ShownCard:
-    """The card of a place, or one made from what is known there."""
+    """Read the card of a folder, or generate one from the facts."""
     notes = []
     try:
         facts = place.facts(True)
     except DataError as error:
         facts = place.facts(False)
         notes.append(str(error))
-    text = (_own_file(place.folder, FILE) or b"").decode("utf-8", errors="replace")
+    text = (_read_inside(place.folder, FILE) or b"").decode("utf-8", errors="replace")
     front, body = split_front_matter(text)
     data = parse_front_matter(front)
     if data is None:
         data = parse_front_matter("")
-        notes.append(f"The front matter of {FILE} cannot be read; mend its YAML. Its text is shown all the same.")
+        notes.append(f"The front matter of {FILE} cannot be read; correct its YAML. The text is shown nevertheless.")
     assert data is not None
-    facts = replace(facts, author=_author(facts, place.folder), license=_stated_licence(data))
+    facts = replace(facts, author=_author_of(facts, place.folder), license=_stated_licence(data))
     if is_unfilled(body):
-        notes.append(f"{FILE} in its folder is the template of a card, not filled in.")
+        notes.append(f"{FILE} in its folder is a card template that was not filled in.")
     elif body.strip():
         return ShownCard(variant, text, body, data, facts, False, tuple(notes), place.folder)
     card = make_card(facts)
@@ -149,37 +149,37 @@ def read_card(variant: Variant, place: Place) -> ShownCard:
 
 
 def split_front_matter(text: str) -> tuple[str, str]:
-    """The YAML before a card, and the card."""
-    found = re.match(r"\ufeff?\s*---[ \t]*\r?\n(.*?)^---[ \t]*\r?(?:\n|\Z)", text, re.S | re.M)
-    return (found[1], text[found.end() :].lstrip()) if found else ("", text.removeprefix("\ufeff"))
+    """Split a card into its YAML front matter and its text."""
+    match = re.match(r"\ufeff?\s*---[ \t]*\r?\n(.*?)^---[ \t]*\r?(?:\n|\Z)", text, re.S | re.M)
+    return (match[1], text[match.end() :].lstrip()) if match else ("", text.removeprefix("\ufeff"))
 
 
 def is_unfilled(body: str) -> bool:
-    """Whether a card is the hub's template as peft and transformers save it, which says nothing of the model."""
+    """Return whether a card is the template that peft and transformers save, with nothing filled in."""
     lines = [line.strip() for line in re.sub(r"<!--.*?-->", "", body, flags=re.S).splitlines()]
     open_lines = [line for line in lines if MISSING in line.lower()]
-    written = " ".join(line for line in lines if line not in open_lines and not _OF_TEMPLATE.match(line))
+    written = " ".join(line for line in lines if line not in open_lines and not _TEMPLATE_LINE.match(line))
     return len(open_lines) >= 10 and len(written.split()) < 20
 
 
 def parse_front_matter(front: str) -> "ModelCardData | None":
-    """As the hub's own parser reads it; None where it cannot."""
+    """Parse front matter with the hub's own parser; None where it fails."""
     from huggingface_hub import ModelCard, ModelCardData
 
     if not front.strip():
         return ModelCardData()
     try:
         return ModelCard(f"---\n{front}\n---\n", ignore_metadata_errors=True).data  # type: ignore[return-value]
-    except Exception:  # the hub's parser lets through whatever YAML and metadata make it run into
+    except Exception:  # the parser lets errors of YAML and of the metadata classes through
         return None
 
 
-def _facts(found: ModelPlan, recorded: bool) -> Facts:
-    return facts_of(found, recorded=recorded)
+def _facts(plan: ModelPlan, with_records: bool) -> Facts:
+    return facts_of(plan, recorded=with_records)
 
 
-def _author(facts: Facts, folder: Path) -> Author:
-    """Who stands for it: the owner on the hub, this project for what it ships, nobody known for any other folder."""
+def _author_of(facts: Facts, folder: Path) -> Author:
+    """Return the owner on the hub, this project for the models it ships, and no name for any other folder."""
     if facts.model.hub_id:
         return Author(facts.model.hub_id.rpartition("/")[0], f"On the hub: {facts.model.hub_id}.", None)
     return Author() if folder.resolve().is_relative_to(ASSETS.resolve()) else Author("", "Not stated.", None)
@@ -189,8 +189,8 @@ def _stated_licence(data: "ModelCardData") -> str | None:
     return data.license if isinstance(data.license, str) else None
 
 
-def _own_file(folder: Path, name: str) -> bytes | None:
-    """A file inside the folder, or inside the hub cache that the folder is of; a link out of there is not followed."""
+def _read_inside(folder: Path, name: str) -> bytes | None:
+    """Read a file inside the folder, or inside the hub cache that the folder belongs to; None for a link out of it."""
     roots = [folder.resolve()]
     if folder.parent.name == "snapshots":
         roots.append(folder.parent.parent.resolve() / "blobs")

@@ -1,11 +1,11 @@
-"""The parts of a card that tell of the training: data, settings, losses, speed, emissions."""
+"""The training sections of a card: data, settings, losses, speed, emissions."""
 
 from collections.abc import Sequence
 
 from phi2demo.cards.facts import GAP_SENTENCES, DataSet, Facts
 from phi2demo.cards.markdown import NOT_MEASURED, NOT_RECORDED, bullets, number, table
 from phi2demo.data.corpus import CleaningReport
-from phi2demo.emissions.footprint import total_emissions
+from phi2demo.emissions.footprint import Emissions, total_emissions
 from phi2demo.evaluation.tables import in_cell
 from phi2demo.training.record import Record, Stage
 from phi2demo.training.settings import PRESETS, Preset
@@ -17,11 +17,11 @@ DENSE_BF16 = {
     "H200": 989e12,
     "A100": 312e12,
 }
-"""FLOP/s without sparsity, from NVIDIA's data sheets; the first that the GPU's name contains is the one."""
+"""FLOP/s without sparsity, from NVIDIA's data sheets; the first key that the GPU's name contains applies."""
 
 
 def utilization(stage: Stage) -> float | None:
-    """Of the rate of all its GPUs, over the whole run, compiling and validating included; None where it is not known."""
+    """Return the share of the peak rate of all GPUs, over the whole run with compiling and validation; None if unknown."""
     name = stage.hardware.name if stage.hardware else ""
     rate = next((rate for words, rate in DENSE_BF16.items() if words in name), None)
     preset = PRESETS.get(str(stage.settings.get("preset")))
@@ -33,7 +33,7 @@ def utilization(stage: Stage) -> float | None:
 
 
 def token_flop(preset: Preset, length: int) -> float:
-    """Operations of one token in rows of `length`; of the parameters only the matrices count."""
+    """Return the operations for one token in rows of `length` tokens; only the matrices' parameters count."""
     parameters = 12 * preset.layers * preset.hidden**2 + preset.vocab_size * preset.hidden
     return 6 * parameters + 12 * preset.layers * preset.hidden * length
 
@@ -55,21 +55,21 @@ _SETTINGS = {
     "patience": "validations without a lower loss before it ends",
     "seed": "seed",
 }
-"""What a reader wants to know of a run, in words; the record holds the rest."""
+"""Settings that the card shows, with their titles; the record holds the rest."""
 
 _VALIDATIONS = 8
-"""Columns of the table of held-out losses, at most."""
+"""Largest number of columns in the table of held-out losses."""
 
 
 def stage_names(record: Record) -> list[str]:
-    """Heads of columns, one for each stage."""
+    """Return column headings, one for each stage."""
     if len(record.stages) == 1:
         return ["value"]
     return [f"stage {number} ({stage.kind})" for number, stage in enumerate(record.stages, 1)]
 
 
 def data_table(facts: Facts) -> str:
-    """The data sets of all stages with licence, rows, cleaning, and share in pretraining and in finetuning."""
+    """Return the data sets of all stages with licence, rows, cleaning, and share in pretraining and in finetuning."""
     stages = [stage for _, stage in _stages(facts)]
     kinds = list(dict.fromkeys(stage.kind for stage in stages))
     rows = []
@@ -87,7 +87,7 @@ def _described(name: str, known: DataSet) -> str:
 
 
 def _counts(name: str, reports: Sequence[CleaningReport]) -> tuple[str, str]:
-    """Rows to draw from, and those that were left out."""
+    """Return the number of rows to draw from, and the rows that cleaning removed."""
     if name.startswith(GAP_SENTENCES):
         return "made from those of that set", " "
     if not reports:
@@ -97,7 +97,7 @@ def _counts(name: str, reports: Sequence[CleaningReport]) -> tuple[str, str]:
 
 
 def _share(name: str, stages: Sequence[Stage]) -> str:
-    """Over the tokens of all stages; those that did not record their shares leave it open."""
+    """Return a data set's share of the tokens of all stages; unknown if a stage did not record its shares."""
     if not all(stage.weights for stage in stages):
         return NOT_RECORDED
     tokens = sum(stage.tokens for stage in stages)
@@ -105,12 +105,12 @@ def _share(name: str, stages: Sequence[Stage]) -> str:
 
 
 def task_shares(record: Record) -> str:
-    """Share of the examples by task; empty where there are no tasks."""
+    """Return the share of the examples by task; empty where there are no tasks."""
     return ", ".join(f"{task.replace('_', ' ')} {share:.0%}" for task, share in record.last.tasks.items())
 
 
 def emphasis(record: Record) -> str:
-    """How much more an example of some tasks weighs in the loss than one of others; empty where all weigh the same."""
+    """Return the weights of tasks in the loss; empty where all weigh the same."""
     weights: dict[str, float] = record.last.settings.get("emphasis") or {}
     named = [
         f"{task.replace('_', ' ')} {number(weight)}" for task, weight in weights.items() if task in record.last.tasks
@@ -119,7 +119,7 @@ def emphasis(record: Record) -> str:
 
 
 def settings_table(record: Record) -> str:
-    """One row for each setting that any stage has, one column for each stage."""
+    """Return a row for each setting that any stage has, and a column for each stage."""
     rows: list[tuple[object, ...]] = []
     for key, title in _SETTINGS.items():
         values = [stage.settings.get(key) for stage in record.stages]
@@ -134,7 +134,7 @@ def settings_table(record: Record) -> str:
 
 
 def speeds_table(record: Record) -> str:
-    """Steps, tokens, hours and speed of each stage."""
+    """Return steps, tokens, hours and speed of each stage."""
     stages = record.stages
     rows: list[tuple[object, ...]] = [
         ("steps", *(stage.steps for stage in stages)),
@@ -151,28 +151,28 @@ def speeds_table(record: Record) -> str:
 
 
 def losses_table(record: Record) -> str:
-    """Held-out losses of the last stage: a row for each data set or task, a column for each of some steps."""
+    """Return held-out losses of the last stage: a row for each data set or task, a column for some of the steps."""
     validations = record.last.validations
     if not validations:
         return ""
     last = len(validations) - 1
-    chosen = sorted({round(at * last / max(1, _VALIDATIONS - 1)) for at in range(_VALIDATIONS)})
-    shown = [validations[at] for at in chosen]
-    names = list(dict.fromkeys(name for each in shown for name in each.losses))
+    chosen = sorted({round(number * last / max(1, _VALIDATIONS - 1)) for number in range(_VALIDATIONS)})
+    shown = [validations[index] for index in chosen]
+    names = list(dict.fromkeys(name for validation in shown for name in validation.losses))
     rows = [
         (
             "all, by weight" if name == "all" else name.replace("_", " "),
-            *(f"{each.losses[name]:.3f}" if name in each.losses else "" for each in shown),
+            *(f"{validation.losses[name]:.3f}" if name in validation.losses else "" for validation in shown),
         )
         for name in names
     ]
     lines = [" | ".join(map(in_cell, row)) for row in rows]
-    head = " | ".join(["held out", *(f"step {each.step:,}" for each in shown)])
+    head = " | ".join(["held out", *(f"step {validation.step:,}" for validation in shown)])
     return "\n".join(f"| {line} |" for line in (head, " | ".join(["---"] * (len(shown) + 1)), *lines))
 
 
 def hardware_lines(facts: Facts) -> list[str]:
-    """What each stage ran on, in words."""
+    """Return the hardware of each stage in words."""
     lines = []
     for title, stage in _stages(facts):
         where = stage.hardware or facts.hardware
@@ -182,88 +182,94 @@ def hardware_lines(facts: Facts) -> list[str]:
 
 
 def software_line(facts: Facts) -> str:
-    """Versions, of the last run that recorded them."""
+    """Return the software versions of the last run that recorded them."""
     versions = next((stage.versions for _, stage in reversed(_stages(facts)) if stage.versions), {})
     return ", ".join(f"{name} {version}" for name, version in versions.items()) or NOT_RECORDED
 
 
 def emissions_table(facts: Facts) -> str:
-    """A row for each stage, and their sum where all are known."""
+    """Return a row for each stage, and the sum where all are known."""
     rows: list[tuple[object, ...]] = []
     known = []
     for title, stage in _stages(facts):
-        found = facts.emissions(stage)
-        if found is None:
+        emissions = facts.emissions(stage)
+        if emissions is None:
             rows.append((title, f"{stage.hours:.2f}", *[NOT_MEASURED] * 4))
             continue
-        known.append(found)
-        intensity = f"{found.region}, {found.intensity_g_per_kwh:g} g/kWh"
+        known.append(emissions)
+        intensity = f"{emissions.region}, {emissions.intensity_g_per_kwh:g} g/kWh"
         rows.append(
             (
                 title,
-                f"{found.hours:.2f}",
-                f"{found.power_w:.0f}",
-                f"{found.energy_kwh:.4g}",
+                f"{emissions.hours:.2f}",
+                f"{emissions.power_w:.0f}",
+                f"{emissions.energy_kwh:.4g}",
                 intensity,
-                f"{found.co2e_kg:.4g}",
+                f"{emissions.co2e_kg:.4g}",
             )
         )
     if len(known) == len(rows) > 1:
         energy, co2e = total_emissions(known)
-        rows.append(("all", f"{sum(each.hours for each in known):.2f}", "", f"{energy:.4g}", "", f"{co2e:.4g}"))
+        rows.append(
+            ("all", f"{sum(emissions.hours for emissions in known):.2f}", "", f"{energy:.4g}", "", f"{co2e:.4g}")
+        )
     return table(("run", "hours", "W", "kWh with PUE", "region", "kg CO2e"), [[c or " " for c in row] for row in rows])
 
 
 def total_grams(facts: Facts) -> float | None:
-    """g CO2e of the runs that made this card's weights, without those of an adapter's base; None where unknown."""
-    found = [facts.emissions(stage) for stage in facts.record.stages] if facts.record else []
-    known = [each for each in found if each is not None]
-    return total_emissions(known)[1] * 1000 if known and len(known) == len(found) else None
+    """Return g CO2e of the runs that made this card's weights, without those of an adapter's base; None if unknown."""
+    stages = facts.record.stages if facts.record else ()
+    known = _known_emissions(facts, stages)
+    return total_emissions(known)[1] * 1000 if known and len(known) == len(stages) else None
 
 
 def totals(facts: Facts) -> dict[str, str]:
-    """Hours, regions and kg CO2e of all runs, in words."""
-    stages = _stages(facts)
-    found = [each for _, stage in stages if (each := facts.emissions(stage))]
-    whole = found and len(found) == len(stages)
+    """Return hours, regions and kg CO2e of all runs, in words."""
+    stages = [stage for _, stage in _stages(facts)]
+    known = _known_emissions(facts, stages)
+    complete = known and len(known) == len(stages)
     return {
-        "hours": f"{sum(stage.hours for _, stage in stages):.2f}" if stages else NOT_RECORDED,
-        "region": ", ".join(dict.fromkeys(each.region for each in found)) or NOT_RECORDED,
-        "co2e": f"{total_emissions(found)[1]:.4g} kg CO2e" if whole else NOT_MEASURED,
+        "hours": f"{sum(stage.hours for stage in stages):.2f}" if stages else NOT_RECORDED,
+        "region": ", ".join(dict.fromkeys(emissions.region for emissions in known)) or NOT_RECORDED,
+        "co2e": f"{total_emissions(known)[1]:.4g} kg CO2e" if complete else NOT_MEASURED,
     }
 
 
 def emissions_method(facts: Facts) -> str:
-    """How the estimate is made, in a sentence; empty where there is none."""
-    found = [each for _, stage in _stages(facts) if (each := facts.emissions(stage))]
-    if not found:
+    """Describe how emissions were estimated, in a sentence; empty where they were not."""
+    known = _known_emissions(facts, [stage for _, stage in _stages(facts)])
+    if not known:
         return ""
-    sources = "; ".join(dict.fromkeys(f"{each.region}: {each.intensity_source}" for each in found))
-    return f"{found[0].method}. PUE {found[0].pue:g}; intensity of {sources}."
+    sources = "; ".join(dict.fromkeys(f"{emissions.region}: {emissions.intensity_source}" for emissions in known))
+    return f"{known[0].method}. PUE {known[0].pue:g}; intensity of {sources}."
+
+
+def _known_emissions(facts: Facts, stages: Sequence[Stage]) -> list[Emissions]:
+    return [emissions for stage in stages if (emissions := facts.emissions(stage)) is not None]
 
 
 def stage_list(record: Record) -> str:
-    """How the stages follow each other, where there are several."""
+    """List the stages where there are several, and what the first one started from."""
     first = record.stages[0]
     lines = []
     if first.settings.get("start"):
         lines.append(f"The first stage went on from `{first.settings['start']}`, whose record is not here.")
     if len(record.stages) > 1:
         lines += [
-            f"Stage {at}: {stage.kind}, {stage.tokens:,} tokens in {stage.hours:.2f} hours."
-            for at, stage in enumerate(record.stages, 1)
+            f"Stage {number}: {stage.kind}, {stage.tokens:,} tokens in {stage.hours:.2f} hours."
+            for number, stage in enumerate(record.stages, 1)
         ]
     return bullets(lines)
 
 
 def _stages(facts: Facts) -> list[tuple[str, Stage]]:
-    """Those of the base first, with a title each."""
-    found = []
+    """Return all stages with a title each, those of the base first."""
+    stages: list[tuple[str, Stage]] = []
     for record, what in ((facts.base_record, "base"), (facts.record, "adapter" if facts.model.is_adapter else "base")):
         if record is not None:
             several = len(record.stages) > 1
-            found += [(f"{what}, stage {at}" if several else what, s) for at, s in enumerate(record.stages, 1)]
-    return found
+            stages += [(f"{what}, stage {n}" if several else what, stage) for n, stage in enumerate(record.stages, 1)]
+    return stages
 
 
 def _phases(stage: Stage) -> str:

@@ -210,5 +210,5 @@ def card_html(card: ShownCard) -> str:
         f'<li><a href="#{escape(to, quote=True)}">{escape(title)}</a></li>' for to, title in rendered.sections
     )
     nav = f'<nav class="card-sections" aria-label="Sections of the card"><ul>{links}</ul></nav>' if links else ""
-    made = markup.note(MADE) if card.made else ""
+    made = markup.note(MADE) if card.is_generated else ""
     return f'{made}{nav}<article class="model-card">{rendered.html}</article>'

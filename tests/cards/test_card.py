@@ -169,13 +169,13 @@ def test_the_training_data_with_licence_rows_cleaning_and_shares() -> None:
     assert "25.0%" in letters
 
 
-def test_what_weighs_more_in_the_loss_is_told() -> None:
+def test_larger_weights_in_the_loss_are_listed() -> None:
     tasks = {"translation": 0.9, "question_answering": 0.05, "replay": 0.05}
     weighted = stage(
         "finetuning", tasks=tasks, settings={"emphasis": {"question_answering": 1.5, "summarization": 3.0}}
     )
     told = section(make_card(adapter_facts(record=Record((weighted,)))).text, "### Training Procedure")
-    assert "counts so many times: question answering 1.5, all others 1." in told
+    assert "weights multiply that share: question answering 1.5, all others 1." in told
     assert "Replay is prose as it is" in told
     plain = section(make_card(adapter_facts()).text, "### Training Procedure")
     assert "counts so many times" not in plain

@@ -73,7 +73,7 @@ model-index:
     assert found.apa.startswith("someone. (n.d.).")
 
 
-def test_hours_belong_to_the_figure_they_stand_by(tmp_path: Path) -> None:
+def test_hours_and_carbon_count_the_same_runs(tmp_path: Path) -> None:
     whole = dict(essentials(tmp_path, adapter_facts()).carbon)
     assert whole["Hours"].endswith(", those of its base included")
     unknown = Record((stage(hardware=None, emissions=None),))
@@ -93,11 +93,11 @@ def test_hours_belong_to_the_figure_they_stand_by(tmp_path: Path) -> None:
         ("", "Not measured"),
     ],
 )
-def test_carbon_where_only_the_card_tells(line: str, carbon: str, tmp_path: Path) -> None:
+def test_carbon_is_read_from_the_card_without_records(line: str, carbon: str, tmp_path: Path) -> None:
     assert dict(essentials(tmp_path, Facts(ADAPTER), f"# T\n\n{line}\n").carbon)["In training"] == carbon
 
 
-def test_of_a_model_of_which_nothing_is_known(tmp_path: Path) -> None:
+def test_a_model_without_records_or_results(tmp_path: Path) -> None:
     found = essentials(tmp_path, Facts(replace(BASE, parameters=None, layers=0)))
     assert found.what == "A language model of the architecture phi: a base, which goes on with a text."
     assert (found.sources, found.figures) == ((), ())

@@ -23,14 +23,14 @@ def place(folder: Path, text: str | None = None) -> Place:
 
 def test_the_card_in_the_folder_is_shown_as_it_is(tmp_path: Path) -> None:
     card = read_card("finetuned", place(tmp_path, "---\nlicense: mit\n---\n# Mine\n\nText.\n"))
-    assert (card.made, card.body, card.data.license, card.notes) == (False, "# Mine\n\nText.\n", "mit", ())
+    assert (card.is_generated, card.body, card.data.license, card.notes) == (False, "# Mine\n\nText.\n", "mit", ())
     assert card.facts.license == "mit"
 
 
 @pytest.mark.parametrize("text", [None, "", "---\nlicense: mit\n---\n", "  \n"])
 def test_without_a_text_a_card_is_made_that_the_hub_can_read(text: str | None, tmp_path: Path) -> None:
     card = read_card("finetuned", place(tmp_path, text))
-    assert card.made
+    assert card.is_generated
     assert card.body.startswith("# Model Card for assets/adapter")
     path = tmp_path / "made.md"
     path.write_text(card.text, encoding="utf-8")
@@ -40,20 +40,20 @@ def test_without_a_text_a_card_is_made_that_the_hub_can_read(text: str | None, t
     assert picture.data.startswith(b"<svg")
 
 
-def test_the_template_that_peft_saves_is_no_card(tmp_path: Path) -> None:
-    """A line of somebody's own makes it one."""
+def test_an_unfilled_template_is_not_shown(tmp_path: Path) -> None:
+    """A template with a line of its author's text is shown."""
     template = str(ModelCard.from_template(ModelCardData(base_model="base", license="mit"), model_id="x"))
     card = read_card("finetuned", place(tmp_path, f"{template}\n- PEFT 0.21.2\n"))
-    assert card.made
-    assert "is the template of a card, not filled in" in card.notes[0]
+    assert card.is_generated
+    assert "is a card template that was not filled in" in card.notes[0]
     assert card.facts.license == "mit"
     own = (
         "It was trained on letters of my grandmother, who wrote four hundred of them, and it answers as she would have."
     )
-    assert not read_card("finetuned", place(tmp_path, f"{template}\n{own}\n")).made
+    assert not read_card("finetuned", place(tmp_path, f"{template}\n{own}\n")).is_generated
 
 
-def test_of_a_folder_of_somebody_no_author_is_claimed(tmp_path: Path) -> None:
+def test_no_author_is_claimed_for_other_folders(tmp_path: Path) -> None:
     body = read_card("finetuned", place(tmp_path)).body
     assert "**Developed by:** Not stated" in body
     assert "Ada Example" not in body
@@ -61,11 +61,11 @@ def test_of_a_folder_of_somebody_no_author_is_claimed(tmp_path: Path) -> None:
     assert "**Developed by:** someone" in read_card("finetuned", on_hub).body
 
 
-def test_the_made_card_is_that_of_the_command(tiny_adapter: Path, tmp_path: Path) -> None:
-    """But for who stands for it, which the command is told."""
+def test_a_generated_card_equals_that_of_the_command(tiny_adapter: Path, tmp_path: Path) -> None:
+    """Except for the author, whom the command gets as an option."""
     settings = ModelSettings(adapter=str(tiny_adapter))
     made = ModelCards.of_plan(plan(settings)).card("finetuned")
-    assert made.made
+    assert made.is_generated
     written = ["--adapter", str(tiny_adapter), "--author", "", "--contact", "Not stated.", "--output", str(tmp_path)]
     assert main("card", written) == 0
     told = (tmp_path / "README.md").read_text(encoding="utf-8")
@@ -86,7 +86,7 @@ def test_each_model_has_its_card(tiny_adapter: Path, tiny_base: Path, tiny_secon
     assert model_cards.card("base") is model_cards.card("base")
     bare = ModelCards.of_plan(plan(ModelSettings(model=str(tiny_base))))
     assert bare.variants == ("base",)
-    with pytest.raises(SettingsError, match="The card of 'finetuned': choose one of base"):
+    with pytest.raises(SettingsError, match="There is no card of 'finetuned'; choose one of base"):
         bare.card("finetuned")
 
 
@@ -99,7 +99,7 @@ def test_the_embedded_pair_shows_the_cards_that_lie_in_its_folders() -> None:
         assert card.picture("loss.svg")
 
 
-def test_front_matter_that_cannot_be_read_is_said_and_the_text_shown(tmp_path: Path) -> None:
+def test_unreadable_front_matter_is_reported_and_the_text_shown(tmp_path: Path) -> None:
     card = read_card("finetuned", place(tmp_path, "---\nlicense: [\n---\n# Mine\n"))
     assert card.body == "# Mine\n"
     assert card.data.license is None
@@ -111,16 +111,16 @@ def test_a_broken_model_index_does_not_hide_the_card(tmp_path: Path) -> None:
     assert card.body == "# Mine\n"
 
 
-def test_a_malformed_record_is_said_and_the_rest_shown(tiny_base: Path, tmp_path: Path) -> None:
+def test_a_malformed_record_is_reported_and_the_rest_shown(tiny_base: Path, tmp_path: Path) -> None:
     for path in tiny_base.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / "pretraining.json").write_text(json.dumps({"stages": [3]}))
     card = ModelCards.of_plan(plan(ModelSettings(model=str(tmp_path)))).card("base")
-    assert card.made
+    assert card.is_generated
     assert "pretraining.json is no training record" in card.notes[0]
 
 
-def test_pictures_are_those_of_the_folder_and_no_others(tmp_path: Path) -> None:
+def test_only_pictures_of_the_folder_are_shown(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
     (tmp_path / "secret.svg").write_text("<svg>secret</svg>")
@@ -144,7 +144,7 @@ def test_pictures_are_those_of_the_folder_and_no_others(tmp_path: Path) -> None:
         assert card.picture(name) is None, name
 
 
-def test_a_card_that_is_a_link_out_of_its_folder_is_not_read(tmp_path: Path) -> None:
+def test_a_card_that_links_out_of_its_folder_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "secret.md").write_text("# secret")
     folder = tmp_path / "model"
     folder.mkdir()

@@ -40,5 +40,5 @@ def test_the_share_is_that_of_all_gpus() -> None:
         {"hours": 0.0},
     ],
 )
-def test_what_is_not_known_is_not_told(other: dict[str, object]) -> None:
+def test_utilization_is_unknown_without_hardware_preset_or_speed(other: dict[str, object]) -> None:
     assert utilization(replace(RUN, **other)) is None  # type: ignore[arg-type]
