@@ -1,6 +1,7 @@
 """A model card with every section of the Hugging Face template, from facts. Writes no file and contacts no hub."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -21,27 +22,53 @@ CURVE = "loss.svg"
 
 @dataclass(frozen=True)
 class Card:
-    """A card and its pictures."""
+    """A card and the files beside it."""
 
     text: str
     """Markdown with the metadata as front matter."""
     metadata: "ModelCardData"
     pictures: dict[str, str] = field(default_factory=dict)
-    """SVG by file name, to be stored beside the card."""
+    """SVG by file name."""
+    pages: dict[str, str] = field(default_factory=dict)
+    """Markdown by file name: what is too long for the card."""
 
 
 def make_card(facts: Facts) -> Card:
     """Write the card of an adapter or a base; the same facts give the same text."""
-    import jinja2
-
     metadata = make_metadata(facts)
     title = f"Training loss of {facts.model.name}"
     curve = draw_curve(facts.record, title=title) if facts.record else None
-    template = resources.files("phi2demo.cards").joinpath("card.md").read_text(encoding="utf-8")
+    values = _values(facts) | {"curve": CURVE if curve else None}
+    card = _render("card.md", values)
+    values["glossary"] = _terms_in(card)
+    wanted = {
+        "training.md": values["data"],
+        "evaluation.md": values["results"] or values["ablation"] or values["examination"],
+        "samples.md": values["samples"],
+    }
+    return Card(
+        f"---\n{metadata.to_yaml()}\n---\n\n{_render('card.md', values)}",
+        metadata,
+        {CURVE: curve} if curve else {},
+        {name: _render(name, values) for name, content in wanted.items() if content},
+    )
+
+
+def _render(template: str, values: dict[str, Any]) -> str:
+    import jinja2
+
+    text = resources.files("phi2demo.cards").joinpath(template).read_text(encoding="utf-8")
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    body = environment.from_string(template).render(**_values(facts), curve=CURVE if curve else None)
-    body = re.sub(r"\n{3,}", "\n\n", body.strip())
-    return Card(f"---\n{metadata.to_yaml()}\n---\n\n{body}\n", metadata, {CURVE: curve} if curve else {})
+    return re.sub(r"\n{3,}", "\n\n", environment.from_string(text).render(**values).strip()) + "\n"
+
+
+def _terms_in(card: str) -> str:
+    """List the terms of the glossary that a card uses."""
+    return _terms(term for term in GLOSSARY if re.search(rf"\b{re.escape(term.partition(',')[0])}\b", card, re.I))
+
+
+def _terms(terms: Iterable[str]) -> str:
+    return bullets(f"**{term}:** {GLOSSARY[term]}" for term in terms)
 
 
 def _values(facts: Facts) -> dict[str, Any]:
@@ -55,6 +82,7 @@ def _values(facts: Facts) -> dict[str, Any]:
         "tasks": ", ".join(task.replace("_", " ") for task in model.tasks),
         "snippet": snippet(facts),
         "data": training.data_table(facts),
+        "all_data": training.data_table(facts, detailed=True),
         "task_shares": training.task_shares(record) if record else "",
         "emphasis": training.emphasis(record) if record else "",
         "stages": training.stage_list(record) if record else "",
@@ -71,7 +99,10 @@ def _values(facts: Facts) -> dict[str, Any]:
         "metrics": results.metric_lines(facts),
         "decoding": results.decoding_lines(facts),
         "systems": results.systems_line(facts),
+        "test_sets": results.count_line(facts),
+        "metric_names": results.metric_names(facts),
         "results": results.results_table(facts),
+        "all_results": results.results_table(facts, detailed=True),
         "summary": results.summary(facts),
         "slices": slices_tables(facts),
         "slicing": slicing_lines(facts),
@@ -85,7 +116,8 @@ def _values(facts: Facts) -> dict[str, Any]:
         "sampling": _sampling(facts),
         "bibtex": bibtex(model, facts.author),
         "apa": apa(model, facts.author),
-        "glossary": bullets(f"**{term}:** {meaning}" for term, meaning in GLOSSARY.items()),
+        "glossary": "",
+        "all_terms": _terms(GLOSSARY),
         "author_name": facts.author.name or "Not stated",
         "not_measured": f"{NOT_MEASURED}.",
         "not_recorded": f"{NOT_RECORDED}.",

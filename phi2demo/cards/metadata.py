@@ -27,6 +27,12 @@ _TASK_TYPES = {
 """The hub's task types, by task."""
 
 
+MAX_RESULTS = 12
+"""In the front matter; the card and evaluation.md have the rest."""
+SCORED_ALONE = ("generation", "prose")
+"""Tasks of test sets without answers: their texts are scored."""
+
+
 def make_metadata(facts: Facts) -> "ModelCardData":
     """Collect licence, languages, base, tags, data sets on the hub, emissions and results."""
     from huggingface_hub import ModelCardData
@@ -65,7 +71,7 @@ def eval_results(facts: Facts) -> "list[EvalResult]":
     from huggingface_hub import EvalResult
 
     results = []
-    for row in rows_of(all_test_sets(facts)):
+    for row in _main_rows(facts):
         test_set, figure = row.test_set, row.figure
         system = "finetuned" if "finetuned" in figure.scores else figure.better_base
         if system is None:
@@ -86,6 +92,13 @@ def eval_results(facts: Facts) -> "list[EvalResult]":
     return results
 
 
+def _main_rows(facts: Facts) -> list[Row]:
+    """The first figure of each of the largest test sets, in the order of the reports; texts without a task come last."""
+    test_sets = [test_set for test_set in all_test_sets(facts) if test_set.figures]
+    largest = sorted(test_sets, key=lambda test_set: (test_set.task in SCORED_ALONE, -test_set.n))[:MAX_RESULTS]
+    return [next(rows_of([test_set])) for test_set in test_sets if test_set in largest]
+
+
 def _arguments(row: Row, system: SystemName) -> dict[str, Any]:
     """Describe a score: the system, the number of examples, its interval, and the base's score beside it."""
     scores, digits, base = row.figure.scores, row.figure.digits, row.figure.better_base
@@ -96,7 +109,7 @@ def _arguments(row: Row, system: SystemName) -> dict[str, Any]:
         arguments["against_base"] = verdict(row.figure, row.n)
     if not row.figure.higher_is_better:
         arguments["lower_is_better"] = True
-    return arguments | {"signature": row.figure.signature}
+    return arguments
 
 
 def _interval(score: Score, digits: int) -> dict[str, float]:

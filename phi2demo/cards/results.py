@@ -19,6 +19,8 @@ _BOUNDS = ("max_new_tokens", "time_limit_s", "stop")
 """Settings of a generation that do not affect which tokens are chosen."""
 _REMOVED_OPTIONS = {"guidance_scale": 1.0}
 """Options of earlier versions, with the value that had no effect."""
+MAX_INPUT = 300
+"""Characters of a failure's input that a card shows."""
 SHIPPED = DataSet("The demo's own evaluation set", "CC0-1.0", "The phi2demo authors")
 
 
@@ -34,9 +36,24 @@ def verdict(figure: Figure, n: int) -> str | None:
     return EVEN if result in ("unclear", "too few") else result
 
 
-def results_table(facts: Facts) -> str:
-    """List every figure of the whole test sets; empty where nothing was measured."""
-    return results_to_markdown(all_test_sets(facts))
+def results_table(facts: Facts, *, detailed: bool = False) -> str:
+    """List the first figure of each test set, or all where `detailed`; empty where nothing was measured."""
+    test_sets = all_test_sets(facts)
+    if not detailed:
+        test_sets = [test_set.model_copy(update={"figures": test_set.figures[:1]}) for test_set in test_sets]
+    return results_to_markdown(test_sets)
+
+
+def count_line(facts: Facts) -> str:
+    """State how many test sets and items were measured."""
+    test_sets = all_test_sets(facts)
+    plural = "" if len(test_sets) == 1 else "s"
+    return f"{len(test_sets)} test set{plural} with {sum(test_set.n for test_set in test_sets):,} items"
+
+
+def metric_names(facts: Facts) -> str:
+    """Name each metric once."""
+    return ", ".join(dict.fromkeys(row.figure.title for row in rows_of(all_test_sets(facts))))
 
 
 def contamination_table(facts: Facts) -> str:
@@ -97,11 +114,10 @@ def summary(facts: Facts) -> str:
     if not count:
         return ""
     text = (
-        f"Finetuned against the base's better form: better on {len(better)} of {count} figures (paired test, p below "
+        f"Finetuned against the better base: better on {len(better)} of {count} figures (paired test, p below "
         f"{SIGNIFICANT:g}), worse on {len(worse)}, no sure difference on {len(even)}."
     )
-    text += f" Worse: {', '.join(worse)}." if worse else ""
-    return text + (f" No sure difference: {', '.join(even)}." if even else "")
+    return text + (f" Worse: {', '.join(worse)}." if worse else "")
 
 
 def speed_line(facts: Facts) -> str:
@@ -147,13 +163,17 @@ def failures_list(facts: Facts) -> str:
     blocks = []
     for failure in facts.failures:
         lines = [
-            f"Asked: {plain(failure.input)}",
+            f"Asked: {plain(_shortened(failure.input))}",
             f"Answered: {plain(failure.output)}",
             f"Right: {plain(failure.reference)}",
         ]
         head = plain(failure.note) if failure.note else "Wrong"
         blocks.append(f"- {head}\n" + "\n".join(f"  - {line}" for line in lines))
     return "\n".join(blocks)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= MAX_INPUT else f"{text[:MAX_INPUT].rstrip()} …"
 
 
 def samples_list(facts: Facts) -> str:
@@ -255,10 +275,8 @@ def _cell(part: Slice | None) -> str:
 
 
 def audit_summary(facts: Facts) -> str:
-    """When it was made and its sentences; empty text without an audit."""
-    if facts.audit is None:
-        return ""
-    return f"An audit of {facts.audit['made_at'][:10]} found:\n\n" + bullets(map(plain, facts.audit["summary"]))
+    """List the findings of the audit; empty without one."""
+    return bullets(map(plain, facts.audit["summary"])) if facts.audit else ""
 
 
 def audit_table(facts: Facts) -> str:

@@ -68,17 +68,24 @@ def stage_names(record: Record) -> list[str]:
     return [f"stage {number} ({stage.kind})" for number, stage in enumerate(record.stages, 1)]
 
 
-def data_table(facts: Facts) -> str:
-    """Return the data sets of all stages with licence, rows, cleaning, and share in pretraining and in finetuning."""
+def data_table(facts: Facts, *, detailed: bool = False) -> str:
+    """List the data sets of all stages: licence, rows, and shares in pretraining and in finetuning.
+
+    Where `detailed`, also what the texts are, who made them, and what cleaning left out.
+    """
     stages = [stage for _, stage in _stages(facts)]
     kinds = list(dict.fromkeys(stage.kind for stage in stages))
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name, known in facts.data_sets.items():
         reports = [report for stage in stages for report in stage.cleaning if report.name == name]
         shares = [_share(name, [stage for stage in stages if stage.kind == kind]) for kind in kinds]
-        rows.append((_described(name, known), known.licence, known.attribution, *_counts(name, reports), *shares))
-    head = ("data", "licence", "by", "rows", "left out in cleaning", *(f"share in {kind}" for kind in kinds))
-    return table(head, rows)
+        count, removed = _counts(name, reports)
+        if detailed:
+            rows.append((_described(name, known), known.licence, known.attribution, count, removed, *shares))
+        elif not name.startswith(GAP_SENTENCES):
+            rows.append((known.title, known.licence, count, *shares))
+    head = ("data", "licence", "by", "rows", "left out in cleaning") if detailed else ("data", "licence", "rows")
+    return table((*head, *(f"share in {kind}" for kind in kinds)), rows)
 
 
 def _described(name: str, known: DataSet) -> str:

@@ -22,7 +22,7 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
 
 
 def write_card(argv: Sequence[str]) -> int:
-    """Write README.md, its pictures and the training record into a folder; returns 0."""
+    """Write README.md, what belongs beside it and the training record into a folder; returns 0."""
     from phi2demo.cards.card import make_card
     from phi2demo.cards.gather import Inputs, gather
     from phi2demo.emissions.footprint import check_region
@@ -51,7 +51,7 @@ def write_card(argv: Sequence[str]) -> int:
     folder = Path(arguments.output)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, text in {**card.pictures, "README.md": card.text}.items():
+        for name, text in {**card.pictures, **card.pages, "README.md": card.text}.items():
             (folder / name).write_text(text, encoding="utf-8")
         if facts.record:
             write_record(folder, facts.record)
