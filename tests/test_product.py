@@ -167,15 +167,15 @@ def test_it_is_told_where_the_model_is_unsure_and_what_that_was_worth(client: An
 
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", ["finetuned", "base"])
-def test_a_bias_to_the_text_changes_a_summary_and_is_replayed(client: Any, variant: str) -> None:
+def test_guidance_changes_a_summary_and_is_replayed(client: Any, variant: str) -> None:
     text = (
         "The old mill by the river was built in 1820. For a hundred years farmers brought their grain to it. Then a flood "
         "broke the dam, and the mill stood still. Last year a group of young people repaired the wheel."
     )
-    biased = client.predict(text, variant=variant, options={"copy_bias": 5.0}, api_name="/summarize")
-    plain = client.predict(text, variant=variant, options={"copy_bias": 0.0}, api_name="/summarize")
-    assert biased["text"] != plain["text"]
-    for answer in (biased, plain):
+    guided = client.predict(text, variant=variant, options={"guidance_scale": 2.5}, api_name="/summarize")
+    plain = client.predict(text, variant=variant, options={"guidance_scale": 1.0}, api_name="/summarize")
+    assert guided["text"] != plain["text"]
+    for answer in (guided, plain):
         assert client.predict(json.dumps(answer["receipt"]), api_name="/replay")["same"]
 
 

@@ -17,8 +17,6 @@ from phi2demo.tasks import TASKS
 EVEN = "no sure difference"
 _BOUNDS = ("max_new_tokens", "time_limit_s", "stop")
 """Settings of a generation that do not affect which tokens are chosen."""
-_REMOVED_OPTIONS = {"guidance_scale": 1.0}
-"""Options of earlier versions, with the value that had no effect."""
 MAX_INPUT = 300
 """Characters of a failure's input that a card shows."""
 SHIPPED = DataSet("The demo's own evaluation set", "CC0-1.0", "The phi2demo authors")
@@ -88,7 +86,7 @@ def metric_lines(facts: Facts) -> str:
 
 def decoding_lines(facts: Facts) -> str:
     """List how the outputs of each task were decoded: the settings that differ from greedy decoding."""
-    plain_settings = _REMOVED_OPTIONS | asdict(GenerationOptions())
+    plain_settings = asdict(GenerationOptions())
     lines: dict[str, dict[str, None]] = {}
     for test_set in all_test_sets(facts):
         settings = test_set.generation or {}

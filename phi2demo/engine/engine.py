@@ -52,6 +52,8 @@ class GenerationOptions:
     """The output contains no sequence of this many tokens twice (Paulus et al., 2018); 0 allows all."""
     num_beams: int = 1
     """Above 1, beam search, which neither samples nor shows text before it ends."""
+    guidance_scale: float = 1.0
+    """Above 1, tokens that the user's text makes more likely are preferred; see `engine.sampling.Guidance`. Doubles the work."""
     copy_bias: float = 0.0
     """Nats that are added to tokens of the prompt; see `engine.sampling.CopyBias`."""
     reverse_weight: float = 0.0
@@ -99,6 +101,7 @@ RANGES: dict[str, tuple[int, int] | tuple[float, float]] = {
     "repetition_penalty": (1.0, 2.0),
     "no_repeat_ngram_size": (0, 10),
     "num_beams": (1, 8),
+    "guidance_scale": (1.0, 5.0),
     "copy_bias": (0.0, 10.0),
     "reverse_weight": (0.0, 2.0),
     "min_support": (0.0, 10.0),
@@ -123,6 +126,8 @@ class Prompt:
     """Seed of this row's own random generator, so that it samples the same text alone and in any batch."""
     stop: tuple[str, ...] = ()
     """Strings that end this row, besides those of the options."""
+    without: str = ""
+    """The same prompt without the user's text, for guidance; an empty one leaves the row unguided."""
 
 
 @dataclass(frozen=True)

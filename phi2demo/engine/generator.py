@@ -12,7 +12,7 @@ from phi2demo.engine.decoder import MixedDecoder, PhiDecoder
 from phi2demo.engine.engine import GenerationOptions, ModelInfo, Snapshot
 from phi2demo.engine.loading import ADAPTER
 from phi2demo.engine.phi_weights import PhiWeights, WeightCopies, base_of, rotary_table, supports
-from phi2demo.engine.sampling import Vocabulary, make_logits_processors
+from phi2demo.engine.sampling import Vocabulary, WatchWithoutGuides, make_logits_processors
 from phi2demo.engine.search import Ends, beam_search, greedy
 from phi2demo.engine.strength import scaled_adapters
 from phi2demo.engine.watch import Watch
@@ -37,16 +37,27 @@ class Job:
     """One batch to generate."""
 
     batch: "BatchEncoding"
-    """Left-padded, on the device."""
+    """Left-padded, on the device; with guides, they stand behind the rows."""
     adapters: list[str]
-    """Of each row."""
+    """Of each row and guide."""
     options: GenerationOptions
     seeds: list[int]
-    """Of each row."""
+    """Of each row and guide."""
     max_new_tokens: int
     """The requested number, or the tokens that still fit into the context."""
     end_ids: frozenset[int]
     watch: Watch
+    """Of the rows alone."""
+
+    @property
+    def rows(self) -> int:
+        """Without guides."""
+        return len(self.adapters) // 2 if self.options.guidance_scale > 1 else len(self.adapters)
+
+    @property
+    def follower(self) -> Watch | WatchWithoutGuides:
+        """What sees every row and guide."""
+        return self.watch if self.rows == len(self.adapters) else WatchWithoutGuides(self.watch, self.rows)
 
 
 class Generator:
@@ -94,7 +105,7 @@ class Generator:
             **mixing(self._info, job.adapters),
             **(self._keeping(cache) if cache is not None else {}),
             logits_processor=process,
-            stopping_criteria=StoppingCriteriaList([job.watch]),
+            stopping_criteria=StoppingCriteriaList([job.follower]),
             max_new_tokens=job.max_new_tokens,
             num_beams=job.options.num_beams,
             num_return_sequences=job.options.num_beams,
@@ -104,7 +115,7 @@ class Generator:
             eos_token_id=sorted(job.end_ids),
             use_cache=True,
         )
-        return job.watch.finish(output[:, length:].unflatten(0, (-1, job.options.num_beams)).tolist())
+        return job.watch.finish(output[:, length:].unflatten(0, (-1, job.options.num_beams))[: job.rows].tolist())
 
     def _weights(self, job: Job) -> dict[str, PhiWeights] | None:
         """By adapter; None where the decoder cannot write this batch."""
@@ -128,20 +139,21 @@ class Generator:
         decoder, logits = read
         ids, ends = job.batch["input_ids"], Ends(job.end_ids, self._pad_id, job.max_new_tokens)
         if job.options.num_beams > 1:
-            outputs = beam_search(decoder, logits, ids, process, job.watch, ends, beams=job.options.num_beams)
-            return outputs
-        greedy(decoder, logits, ids, process, job.watch, ends)
+            outputs = beam_search(decoder, logits, ids, process, job.follower, ends, beams=job.options.num_beams)
+            return outputs[: job.rows]
+        greedy(decoder, logits, ids, process, job.follower, ends)
         return None
 
     def _read(self, job: Job, weights: dict[str, PhiWeights]) -> tuple[MixedDecoder, torch.Tensor] | None:
-        """Read the prompts and return the logits after them; None where `watch` ends the batch."""
+        """Read the prompts and return the logits after them; None where `watch` ends the batch. Guides are read apart."""
         ids, padding = job.batch["input_ids"], (1 - job.batch["attention_mask"]).sum(1)
         config, rotary = base_of(self._model).config, rotary_table(self._model)
+        kinds = [(adapter, row >= job.rows) for row, adapter in enumerate(job.adapters)]
         parts, results = [], []
-        for adapter in dict.fromkeys(job.adapters):
-            rows = torch.tensor([row for row, own in enumerate(job.adapters) if own == adapter])
+        for kind in dict.fromkeys(kinds):
+            rows = torch.tensor([row for row, row_kind in enumerate(kinds) if row_kind == kind])
             start = int(padding[rows].min())
-            decoder = PhiDecoder(weights[adapter], config, rotary, padding[rows] - start)
+            decoder = PhiDecoder(weights[kind[0]], config, rotary, padding[rows] - start)
             for chunk in torch.split(ids[rows, start:], self._chunk(len(rows), ids.shape[1] - start), dim=1):
                 if job.watch.halt_reason():
                     return None

@@ -82,14 +82,17 @@ class LocalEngine:
         self, prompts: Sequence[Prompt], options: GenerationOptions, *, cancel: threading.Event | None = None
     ) -> Iterator[Snapshot]:
         """See `Engine.stream`."""
-        batch, adapters, room = self._encode(prompts)
+        rows = list(prompts)
+        if options.guidance_scale > 1:
+            rows += [replace(prompt, text=prompt.without or prompt.text) for prompt in prompts]
+        batch, adapters, room = self._encode(rows)
         max_new_tokens = min(options.max_new_tokens, room)
         closed = threading.Event()
         reports: queue.SimpleQueue[Snapshot | BaseException] = queue.SimpleQueue()
         watch = Watch(
             self._tokenizer,
             options,
-            prompt_tokens=batch["attention_mask"].sum(1).tolist(),
+            prompt_tokens=batch["attention_mask"].sum(1).tolist()[: len(prompts)],
             stops=[prompt.stop for prompt in prompts],
             max_new_tokens=max_new_tokens,
             end_ids=self._end_ids,
@@ -101,7 +104,7 @@ class LocalEngine:
                 yield watch.finish(None)
                 return
             yield watch.snapshot()
-        job = Job(batch, adapters, options, [prompt.seed for prompt in prompts], max_new_tokens, self._end_ids, watch)
+        job = Job(batch, adapters, options, [row.seed for row in rows], max_new_tokens, self._end_ids, watch)
         thread = threading.Thread(target=self._generate, args=(job, reports), name="generate", daemon=True)
         try:
             thread.start()

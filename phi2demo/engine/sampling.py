@@ -1,4 +1,4 @@
-"""The choice of the next token from the logits, by biases, penalties and sampling.
+"""The choice of the next token from the logits, by guidance, biases, penalties and sampling.
 
 Each row has its own random generator, so that it does not depend on the other rows of its batch.
 """
@@ -13,15 +13,51 @@ from transformers import (
     LogitsProcessorList,
     NoRepeatNGramLogitsProcessor,
     RepetitionPenaltyLogitsProcessor,
+    StoppingCriteria,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
 )
 
 from phi2demo.engine.engine import GenerationOptions
+from phi2demo.engine.watch import Watch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+
+class Guidance(LogitsProcessor):
+    """Classifier-free guidance (Sanchez et al., 2023): prefer tokens that the user's text makes more likely.
+
+    Each row has a guide, the same prompt without the user's text, and both choose the same token.
+    """
+
+    def __init__(self, scale: float) -> None:
+        self._scale = scale
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        """Return guided log-probabilities, of shape (2 x rows, vocabulary) like the scores."""
+        with_text, without_text = scores.float().log_softmax(-1).chunk(2)
+        guided = (without_text + self._scale * (with_text - without_text)).log_softmax(-1)
+        return torch.cat([guided, guided])  # type: ignore[return-value]
+
+
+class WatchWithoutGuides(StoppingCriteria):
+    """Passes only the rows, not their guides, to a watch; a guide is done when its row is."""
+
+    def __init__(self, watch: Watch, rows: int) -> None:
+        """`rows` is the number of rows without guides."""
+        self._watch, self._rows = watch, rows
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor, **_: object) -> torch.BoolTensor:
+        """Return which rows and guides are done, of shape (2 x rows x beams,)."""
+        half: torch.LongTensor = input_ids[: len(input_ids) // 2]  # type: ignore[assignment]
+        done = self._watch(half, scores)
+        return torch.cat([done, done])  # type: ignore[return-value]
+
+    def mark_ended(self, rows: Iterable[int]) -> None:
+        """See `Watch.mark_ended`."""
+        self._watch.mark_ended(row for row in rows if row < self._rows)
 
 
 FUNCTION_WORDS = """
@@ -52,20 +88,20 @@ class Vocabulary:
 
 
 class CopyBias(LogitsProcessor):
-    """Adds `nats` to the logits of tokens that occur in a row's prompt."""
+    """Adds `nats` to the logits of tokens that occur in a row's prompt. A guide gets the biases of its row."""
 
-    def __init__(self, nats: float, prompt_length: int, vocabulary: Vocabulary) -> None:
+    def __init__(self, nats: float, prompt_length: int, vocabulary: Vocabulary, *, guided: bool) -> None:
         """`prompt_length` is the padded length of the prompts in tokens."""
-        self._nats, self._prompt_length, self._vocabulary = nats, prompt_length, vocabulary
+        self._nats, self._prompt_length, self._vocabulary, self._guided = nats, prompt_length, vocabulary, guided
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
-        """Return log-probabilities, of shape (rows, vocabulary) like the scores."""
-        prompts = input_ids[:, : self._prompt_length]
+        """Return log-probabilities, of shape (rows, vocabulary) like the scores; guides are the second half of the rows."""
+        prompts = input_ids[: len(input_ids) // (1 + self._guided), : self._prompt_length]
         bias = torch.zeros(len(prompts), scores.shape[1], device=scores.device).scatter_(1, prompts, self._nats)
         bias[:, self._vocabulary.pad_id] = 0.0  # padding of the shorter prompts is not part of them
         common = self._vocabulary.common.to(scores.device)
         bias[:, common[common < scores.shape[1]]] = self._nats
-        return (scores.float() + bias).log_softmax(-1)  # type: ignore[return-value]
+        return (scores.float() + bias.repeat(1 + self._guided, 1)).log_softmax(-1)  # type: ignore[return-value]
 
 
 def _is_punctuation(text: str) -> bool:
@@ -79,11 +115,13 @@ def make_logits_processors(
     """Return processors after which the highest score marks the chosen token, sampled or greedy.
 
     `prompt_length` is the padded length of the prompts, whose tokens may be repeated. `vocabulary` is called only where
-    the options have a copy bias. `seeds` has one seed per row.
+    the options have a copy bias. `seeds` has one seed per row, and after those the same seeds for the guides, if any.
     """
     processors = LogitsProcessorList()
+    if options.guidance_scale > 1:
+        processors.append(Guidance(options.guidance_scale))
     if options.copy_bias > 0:
-        processors.append(CopyBias(options.copy_bias, prompt_length, vocabulary()))
+        processors.append(CopyBias(options.copy_bias, prompt_length, vocabulary(), guided=options.guidance_scale > 1))
     if options.repetition_penalty > 1:
         penalty = RepetitionPenaltyLogitsProcessor(options.repetition_penalty)
         processors.append(OutputOnly(penalty, prompt_length))

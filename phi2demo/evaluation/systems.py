@@ -216,7 +216,9 @@ class PlainSystem(System):
         ]
 
     def _prompt(self, text: str, row: Row) -> Prompt:
-        return Prompt(text, "base", self.seed)
+        guided = self.generation.guidance_scale > 1
+        without = TASKS[self.test_set.task].without(self._read(row).options, "plain") if guided else ""
+        return Prompt(text, "base", self.seed, without=without)
 
     def _chosen(
         self, prompts: Sequence[Prompt], rows: Sequence[Row], completions: Sequence[Completion]

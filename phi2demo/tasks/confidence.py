@@ -1,7 +1,7 @@
 """How sure a model is of what it wrote: the probability of its tokens, and a word for it where that was measured.
 
 The mean token probability of an output is the geometric mean of the probabilities that the model gives its tokens one after
-the other, without bias and penalties: from 0 to 1. It is not the chance that the output is right, but right ones
+the other, without guidance, bias and penalties: from 0 to 1. It is not the chance that the output is right, but right ones
 have more of it (Fomicheva et al., "Unsupervised Quality Estimation for Neural Machine Translation", 2020). What it is worth
 for a model and a task an evaluation says; only then it is called sure or unsure.
 """

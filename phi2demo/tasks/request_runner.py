@@ -229,7 +229,8 @@ class RequestRunner:
         request, prompt_style = state.asked.read, state.asked.prompt_style(state.variant)
         text = self._task.prompt(state.current.pieces.texts[index], request.options, prompt_style)
         stop = self._task.plain_stop if prompt_style == "plain" else ()
-        return Prompt(text, state.variant, row_seed(request.seed or 0, number, index), stop)
+        without = self._task.without(request.options, prompt_style) if self._generation.guidance_scale > 1 else ""
+        return Prompt(text, state.variant, row_seed(request.seed or 0, number, index), stop, without)
 
     def _take(self, jobs: Sequence[tuple[GenerationState, int]], snapshot: Snapshot) -> None:
         for state in {id(state): state for state, _ in jobs}.values():

@@ -16,7 +16,7 @@ class Alternative:
     text: str
     """Cleaned."""
     log_probability: float
-    """Of the candidate given the prompt, in nats: the model's own, without bias and penalties."""
+    """Of the candidate given the prompt, in nats: the model's own, without guidance, bias and penalties."""
 
     def as_dict(self) -> dict[str, str | float]:
         """For JSON."""

@@ -20,8 +20,6 @@ from phi2demo.tasks.request_runner import BATCH_PIECES, RequestRunner
 from phi2demo.tasks.result import Progress, Result
 from phi2demo.tasks.task import AnyTask, CheckedRequest, prompt_limit_of
 
-NEUTRAL_BEFORE = {"guidance_scale": 1.0}
-"""Options of older versions, with the value at which they changed nothing."""
 SETTINGS_UNKNOWN = (
     "The receipt does not record the settings of its adapter; early receipts did not. The adapter loaded here has the "
     "same weights, but its lora_alpha and other settings may differ."
@@ -149,9 +147,6 @@ def request_of(receipt: Receipt) -> Request:
         generation = dict(receipt.generation)
         if isinstance(stop := generation.get("stop", []), list):
             generation["stop"] = tuple(text for text in stop if text not in task.stop)
-        for name in generation.keys() & NEUTRAL_BEFORE.keys():
-            if generation.pop(name) != NEUTRAL_BEFORE[name]:
-                raise InputError(f"The receipt is of an older version: {name} is an option that this one lacks.")
         return Request(
             task=receipt.task,
             text=receipt.text,

@@ -123,6 +123,10 @@ class Task(ABC, Generic[O]):
         """A text in capitals as sentences are written, as long as before."""
         return without_capitals(text, language=language)
 
+    def without(self, options: O, prompt_style: PromptStyle = "template") -> str:
+        """The prompt without a text: what guidance holds the text's own prompt against. Empty where nothing is left."""
+        return self.prompt("", options, prompt_style)
+
     def pieces(self, text: str, options: O, budget: PromptLimit) -> Pieces:
         """Cut a text into prompts that fit; one piece unless the task splits. InputError where it does not fit."""
         prompt = self.prompt(text, options)

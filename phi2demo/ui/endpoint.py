@@ -37,7 +37,7 @@ Options = dict[str, float | bool] | None
 
 DECODING = (
     "max_new_tokens, temperature, top_p, top_k, repetition_penalty, no_repeat_ngram_size, num_beams, "
-    "copy_bias, adapter_strength, time_limit_s"
+    "guidance_scale, copy_bias, adapter_strength, time_limit_s"
 )
 """The options of every task that generates text."""
 SENTENCE_CASE = "sentence_case (true: convert a text in capitals, or without any, to sentence case)"

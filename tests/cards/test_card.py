@@ -354,7 +354,7 @@ def test_what_the_model_may_have_seen_of_the_test_files_is_told() -> None:
     assert "Not looked up: sentiment.reviews." in data
     assert "| by contamination | metric | in training | in neither |" in section(text, "## Results by slice")
     assert "Contamination is whether it stands there." in section(text, "## Results by slice")
-    assert "(validation):\n\nNot measured." in section(page(adapter_facts()), "## Test sets")
+    assert "(validation).\n\nNot measured." in section(page(adapter_facts()), "## Test sets")
 
 
 def test_fifths_of_confidence_stand_in_their_order() -> None:

@@ -131,8 +131,8 @@ def test_options_reach_the_engine(loader: Loader, say: Ask) -> None:
     assert (prompt.seed, prompt.text) == (3, "Instruct: hi\nOutput:")
     say("generate", "hi", "--num-beams", "4", "--temperature", "0")
     assert loader.engine.options[1].num_beams == 4
-    say("translate", "hi", "--num-beams", "2", "--reverse-weight", "0.5", "--copy-bias", "2")
-    assert loader.engine.options[2].copy_bias == 2.0
+    say("translate", "hi", "--num-beams", "2", "--reverse-weight", "0.5", "--guidance-scale", "2")
+    assert loader.engine.options[2].guidance_scale == 2.0
     assert loader.engine.options[2].reverse_weight == 0.5
     say("generate", "hi", "--adapter-strength", "0.5")
     assert loader.engine.options[3].adapter_strength == 0.5

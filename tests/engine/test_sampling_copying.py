@@ -12,9 +12,9 @@ from phi2demo.engine.sampling import CopyBias, Vocabulary
 from tests.engine.test_local import last, made_for, texts
 
 ROWS = [
-    Prompt("The train leaves the station and", "finetuned"),
-    Prompt("A small model", "base"),
-    Prompt("It rained", "finetuned"),
+    Prompt("The train leaves the station and", "finetuned", without="The"),
+    Prompt("A small model", "base", without="A"),
+    Prompt("It rained", "finetuned", without="It"),
 ]
 END, PAD, COMMON = 0, 1, 4
 
@@ -24,11 +24,11 @@ def engine(request: pytest.FixtureRequest, tiny_adapter: Path) -> LocalEngine:
     return made_for(request.param, tiny_adapter)
 
 
-def biased(prompts: list[list[int]], scores: list[list[float]]) -> torch.Tensor:
+def biased(prompts: list[list[int]], scores: list[list[float]], *, guided: bool = False) -> torch.Tensor:
     vocabulary = Vocabulary(torch.tensor([END, COMMON, 99]), PAD)
     ids: Any = torch.tensor(prompts)
-    logits: Any = torch.tensor(scores)
-    return CopyBias(2.0, 3, vocabulary)(ids, logits)
+    given: Any = torch.tensor(scores)
+    return CopyBias(2.0, 3, vocabulary, guided=guided)(ids, given)
 
 
 def test_tokens_of_the_prompt_and_common_tokens_get_the_bias() -> None:
@@ -38,6 +38,12 @@ def test_tokens_of_the_prompt_and_common_tokens_get_the_bias() -> None:
     above = (biased_values - biased_values[:, 3:4]).tolist()
     assert above[0] == pytest.approx([2.0, 0.0, 2.0, 0.0, 2.0, 2.0, 0.0])
     assert above[1] == pytest.approx([2.0, 0.0, 0.0, 0.0, 2.0, 2.0, 2.0])
+
+
+def test_a_guide_has_the_words_of_its_row() -> None:
+    row, guide = biased([[5, 6, 2], [PAD, PAD, 3]], [[0.0] * 7, [0.0] * 7], guided=True)
+    assert torch.equal(row, guide)
+    assert row[6] > row[3]
 
 
 def test_tokens_that_every_text_needs(engine: LocalEngine) -> None:
@@ -50,9 +56,10 @@ def test_tokens_that_every_text_needs(engine: LocalEngine) -> None:
     assert vocabulary.pad_id == tokenizer.pad_token_id
 
 
+@pytest.mark.parametrize("guidance", [1.0, 1.5])
 @pytest.mark.parametrize("beams", [1, 3])
-def test_a_great_bias_leaves_nothing_else(engine: LocalEngine, beams: int) -> None:
-    options = GenerationOptions(max_new_tokens=12, copy_bias=10.0, num_beams=beams)
+def test_a_great_bias_leaves_nothing_else(engine: LocalEngine, guidance: float, beams: int) -> None:
+    options = GenerationOptions(max_new_tokens=12, copy_bias=10.0, guidance_scale=guidance, num_beams=beams)
     common = set(engine._generator._vocabulary().common.tolist())
     free = last(engine.stream(ROWS, GenerationOptions(max_new_tokens=12))).completions or ()
     bound = last(engine.stream(ROWS, options)).completions or ()
@@ -66,11 +73,11 @@ def test_a_great_bias_leaves_nothing_else(engine: LocalEngine, beams: int) -> No
     "options",
     [
         GenerationOptions(max_new_tokens=12, copy_bias=2.0),
-        GenerationOptions(max_new_tokens=12, copy_bias=2.0, repetition_penalty=1.3),
-        GenerationOptions(max_new_tokens=12, copy_bias=2.0, num_beams=3),
+        GenerationOptions(max_new_tokens=12, copy_bias=2.0, guidance_scale=1.5, repetition_penalty=1.3),
+        GenerationOptions(max_new_tokens=12, copy_bias=2.0, guidance_scale=1.5, num_beams=3),
         GenerationOptions(max_new_tokens=12, copy_bias=2.0, temperature=1.0),
     ],
-    ids=["greedy", "penalty", "beams", "sampled"],
+    ids=["greedy", "guided", "beams", "sampled"],
 )
 def test_a_row_writes_the_same_alone_and_among_others(engine: LocalEngine, options: GenerationOptions) -> None:
     together = texts(engine, ROWS, options)

@@ -26,6 +26,7 @@ WAYS = [
     GenerationOptions(max_new_tokens=12),
     GenerationOptions(max_new_tokens=12, temperature=1.0),
     GenerationOptions(max_new_tokens=8, num_beams=3),
+    GenerationOptions(max_new_tokens=12, guidance_scale=1.5),
 ]
 
 
@@ -50,7 +51,7 @@ def totals(engine: LocalEngine, prompts: list[Prompt] = PROMPTS, **settings: Any
 
 
 def with_strength(strength: float, options: GenerationOptions) -> GenerationOptions:
-    values = {name: getattr(options, name) for name in ("max_new_tokens", "temperature", "num_beams")}
+    values = {name: getattr(options, name) for name in ("max_new_tokens", "temperature", "num_beams", "guidance_scale")}
     return GenerationOptions(**values, adapter_strength=strength)
 
 

@@ -111,7 +111,7 @@ def test_nor_does_one_that_is_cut_before_a_stop_string() -> None:
     watch, _ = watch_of([1])
     watch._stops = [("END",)]
     half = ids_of("Yes 🙂")[:-1]
-    assert watch._shown(0, [*half, *ids_of("END")]) == "Yes "
+    assert watch._display_text(0, [*half, *ids_of("END")]) == "Yes "
 
 
 @pytest.mark.parametrize(

@@ -122,6 +122,22 @@ def test_every_form_reads_a_text_in_capitals_as_the_app_does(name: SystemName) -
         assert prompt.text == told.prompt(told.test_set.items[0])
 
 
+@pytest.mark.parametrize("kind", ["summarization", "question_answering"])
+def test_every_form_is_guided_by_its_own_prompt_without_the_text(kind: str) -> None:
+    without = {}
+    for name in SYSTEMS:
+        engine = ScriptedEngine()
+        system = make_system(name, engine, measure_of(kind, ROWS[kind]), seed=0)
+        assert system is not None
+        replace(system, generation=replace(system.generation, guidance_scale=1.5)).answer(system.test_set.items)
+        assert engine.options[0].guidance_scale == 1.5
+        without[name] = engine.batches[0][0].without
+    assert without["finetuned"] == without["base_template"]
+    row = ROWS[kind] | ({"document": ""} if kind == "summarization" else {"context": ""})
+    assert without["base_plain"] == plain_prompt(row, kind, GenerationOptions())
+    assert without["finetuned"].startswith("Instruct: ")
+
+
 def test_plain_labels_are_chosen_by_probability() -> None:
     class Likes(ScriptedEngine):
         def score(self, prompts: Sequence[Prompt], outputs: Sequence[str], **_: object) -> list[Score]:
@@ -176,7 +192,7 @@ def test_the_bound_on_new_tokens_is_the_same_for_all_forms() -> None:
 
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_every_form_is_asked_as_the_adapter_says(name: SystemName, tmp_path: Path) -> None:
-    said = {"num_beams": 4, "copy_bias": 1.0}
+    said = {"num_beams": 4, "guidance_scale": 1.5, "copy_bias": 1.0}
     (tmp_path / FILE).write_text(json.dumps({"tasks": {"summarization": {"decoding": said}}}))
     system = make_system(
         name,

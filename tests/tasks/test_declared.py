@@ -130,10 +130,10 @@ def test_an_adapter_says_how_its_tokens_are_chosen(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_without_a_word_of_an_adapter_nothing_is_tuned_to_one(task: str) -> None:
-    """What one model gains by may be what another loses by, or waits for: beams, a bias."""
+    """What one model gains by may be what another loses by, or waits for: beams, guidance, a bias."""
     chosen = TASKS[task].generation
-    plain = (chosen.num_beams, chosen.copy_bias, chosen.reverse_weight)
-    assert plain == (1, 0.0, 0.0)
+    plain = (chosen.num_beams, chosen.guidance_scale, chosen.copy_bias, chosen.reverse_weight)
+    assert plain == (1, 1.0, 0.0, 0.0)
     assert not chosen.sentence_case
 
 

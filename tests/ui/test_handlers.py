@@ -331,7 +331,7 @@ def test_options_start_as_the_adapter_declares_them(tab_of: Callable[..., Built]
 @pytest.mark.parametrize(
     ("task", "declared"),
     [
-        ("summarization", {"copy_bias": 1.5, "num_beams": 4, "sentence_case": True}),
+        ("summarization", {"guidance_scale": 1.5, "copy_bias": 1.5, "num_beams": 4, "sentence_case": True}),
         ("translation", {"reverse_weight": 0.5, "num_beams": 4, "sentence_case": True}),
         ("sentiment", {"sentence_case": True}),
     ],
@@ -341,7 +341,7 @@ def test_what_the_adapter_declares_applies_without_a_control(
 ) -> None:
     decoding = dataclasses.replace(TASKS[task].generation, **declared)
     tab, handlers = tab_of(task, AdapterTasks(decoding={task: decoding}))
-    assert not {"copy_bias", "reverse_weight", "sentence_case"} & set(tab.ask.options.components)
+    assert not {"guidance_scale", "copy_bias", "reverse_weight", "sentence_case"} & set(tab.ask.options.components)
     page, _ = states(tab, handlers.run(values_of(tab, "HELLO YOU."), PAGE))
     receipt = json.loads(page[tab.columns["finetuned"].receipt])
     assert {name: receipt["generation"][name] for name in declared} == declared
