@@ -148,7 +148,9 @@ def _measure_samples(
     overlaps = [index.look_up(sample.text) for sample in samples]
     controls = [index.look_up(text) for text in _controls(samples, held_out, seed=context.settings.seed)]
 
-    def measure(name: str, title: str, unit: str, maximum: float, value: Callable[[Overlap], float]) -> _Measurement:
+    def measure_memorization(
+        name: str, title: str, unit: str, maximum: float, value: Callable[[Overlap], float]
+    ) -> _Measurement:
         values = _prompt_means(samples, list(map(value, overlaps)))
         control = _prompt_means(samples, list(map(value, controls))) if controls else None
         return _Measurement(name, title, unit, MIN_EXCESS, values, control, maximum)
@@ -164,9 +166,11 @@ def _measure_samples(
         return float(overlap.longest.words)
 
     return [
-        measure("outputs", f"outputs with {RUN_WORDS} words of training text", "% of outputs", 100.0, has_run),
-        measure("runs", f"their runs of {RUN_WORDS} words in training text", "% of runs", 100.0, share),
-        measure("longest", "their longest run in training text", "words", 0.0, longest),
+        measure_memorization(
+            "outputs", f"outputs with {RUN_WORDS} words of training text", "% of outputs", 100.0, has_run
+        ),
+        measure_memorization("runs", f"their runs of {RUN_WORDS} words in training text", "% of runs", 100.0, share),
+        measure_memorization("longest", "their longest run in training text", "words", 0.0, longest),
     ]
 
 

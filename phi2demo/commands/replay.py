@@ -64,7 +64,7 @@ def _receipts_in(text: str) -> list[str]:
     except (ValueError, RecursionError):
         return [text]
     inner = [value["receipt"] if isinstance(value, dict) and "receipt" in value else value for value in values]
-    return [json.dumps(each) for each in inner if each is not None] or [text]  # a blank line has none
+    return [json.dumps(receipt) for receipt in inner if receipt is not None] or [text]  # a blank line has none
 
 
 def _values(text: str) -> list[Any]:

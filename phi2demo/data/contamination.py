@@ -157,7 +157,7 @@ _Part = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Found:
+class ItemLabels:
     """Where the items of one test set stand."""
 
     labels: tuple[ContaminationLabel, ...]
@@ -182,7 +182,7 @@ class Contamination:
             if match and match["split"] != "test":
                 self._read(path, path.relative_to(folder).as_posix(), match["split"])
 
-    def of(self, test_set: TestSet) -> Found | None:
+    def of(self, test_set: TestSet) -> ItemLabels | None:
         """Return where the items of a test set stand, its own file left out; None where there is no other file."""
         parts = {part: held for part, held in self._held.items() if part != (test_set.file.name, test_set.file.split)}
         if not parts:
@@ -203,7 +203,7 @@ class Contamination:
         for (name, _), held_count in sorted(counts.items(), key=lambda pair: -pair[1]):
             if held_count:
                 files[name] = files.get(name, 0) + held_count
-        return Found(labels, files)
+        return ItemLabels(labels, files)
 
     def _read(self, path: Path, name: str, split: str | None) -> None:
         """A file without a split in its name is read as `training.corpus` splits it."""
@@ -223,7 +223,7 @@ class _Sought:
 
     def __init__(self, texts: Iterable[str]) -> None:
         words = {text: text.split() for text in texts}
-        numbers = {word: at for at, word in enumerate(dict.fromkeys(chain(*words.values())), start=1)}
+        numbers = {word: number for number, word in enumerate(dict.fromkeys(chain(*words.values())), start=1)}
         self.grams = Grams(numbers)
         long = {text: self._keys(own) for text, own in words.items() if len(own) >= GRAM}
         self.short = words.keys() - long.keys()

@@ -112,7 +112,7 @@ def _sentences_of_line(line: str, language: str) -> Iterator[str]:
     while len(line) - start > WINDOW:
         *whole, rest = segment(language, line[start : start + WINDOW])
         if not whole:
-            whole = [_halves(rest, at=len(rest))[0]]
+            whole = [_halves(rest, place=len(rest))[0]]
         yield from whole
         start += sum(map(len, whole))
     yield from segment(language, line[start:])
@@ -135,13 +135,13 @@ def _cut(sentence: str, fits: Callable[[str], bool]) -> list[str]:
     """The sentence, or halves of halves of it where it does not fit, cut at white space where there is some."""
     if len(sentence) < 2 or fits(sentence):
         return [sentence]
-    first, second = _halves(sentence, at=len(sentence) // 2)
+    first, second = _halves(sentence, place=len(sentence) // 2)
     return _cut(first, fits) + _cut(second, fits)
 
 
-def _halves(text: str, *, at: int) -> tuple[str, str]:
-    """Two parts of `text`, parted at the end of the white space nearest to `at`; exactly there if there is none."""
+def _halves(text: str, *, place: int) -> tuple[str, str]:
+    """Two parts of `text`, parted at the end of the white space nearest to `place`; exactly there if there is none."""
     ends = [match.end() for match in _SPACE.finditer(text) if 0 < match.end() < len(text)]
     if ends:
-        at = min(ends, key=lambda end: abs(end - at))
-    return text[:at], text[at:]
+        place = min(ends, key=lambda end: abs(end - place))
+    return text[:place], text[place:]

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from phi2demo.data.contamination import Contamination, Found
+from phi2demo.data.contamination import Contamination, ItemLabels
 from phi2demo.data.documents import split_sentences
 from phi2demo.data.files import write_atomically
 from phi2demo.data.test_sets import EvaluationSplit, Skipped, TestSet, read_test_sets, select
@@ -270,7 +270,7 @@ def _results(settings: EvaluationSettings, plan: _Plan) -> tuple[TestSetResult, 
 
 
 def _result(
-    test_set: TestSet, jobs: Sequence[Job], contamination: Found | None, settings: EvaluationSettings
+    test_set: TestSet, jobs: Sequence[Job], contamination: ItemLabels | None, settings: EvaluationSettings
 ) -> TestSetResult:
     outputs = {job.name: job.open().outputs for job in jobs}
     seconds = {name: sum(answer.seconds for answer in answers) for name, answers in outputs.items()}

@@ -149,19 +149,19 @@ class ExplanationJob:
         value_function.units = plan.units
         self._stage = "Asking with parts of the text hidden"
         self._report_progress()
-        found = self._unit_values(plan, plan.method, max_evals=request.max_evals)
+        unit_values = self._unit_values(plan, plan.method, max_evals=request.max_evals)
         count = len(plan.units)
         empty, full = value_function(np.array([[False] * count, [True] * count]))
         self._stage = "Checking"
         self._report_progress()
-        trust = self._trust(plan, found, effect=float((full - empty).sum()))
+        trust = self._trust(plan, unit_values, effect=float((full - empty).sum()))
         attribution = Attribution(
             request=replace(request, method=plan.method),
             model=self._engine.info,
             units=plan.units,
             kind=plan.estimate.kind,
             tokens=self._scoring_plan.tokens,
-            values=found.values,
+            values=unit_values.values,
             base_values=empty,
             full_values=full,
             trust=trust,
@@ -183,9 +183,9 @@ class ExplanationJob:
                 return lime.lime_values(score, units, samples=max_evals, seed=seed)
         return shapley.partition_values(score, plan.tree, max_evals=max_evals, seed=seed)
 
-    def _trust(self, plan: ExplanationPlan, found: UnitValues, *, effect: float) -> Trust:
+    def _trust(self, plan: ExplanationPlan, unit_values: UnitValues, *, effect: float) -> Trust:
         """Measure how reliable values are; `effect` is the value of the whole text less that of the empty text."""
-        value_function, seed, totals = self._value_function, self._request.seed, found.totals
+        value_function, seed, totals = self._value_function, self._request.seed, unit_values.totals
         owen = deletion = insertion = agreement = None
         if plan.method == "partition" and len(totals) > 1:
             owen = owen_values(plan.tree, value_function.look_up)
@@ -201,8 +201,10 @@ class ExplanationJob:
             remainder=abs(effect - float(totals.sum())) / max(abs(effect), 1e-9),
             opened=owen.opened if owen else None,
             split_evenly=owen.split_evenly if owen else None,
-            standard_error=tuple(found.standard_error.tolist()) if found.standard_error is not None else None,
-            fit=found.fit,
+            standard_error=tuple(unit_values.standard_error.tolist())
+            if unit_values.standard_error is not None
+            else None,
+            fit=unit_values.fit,
             deletion=deletion,
             insertion=insertion,
             agreement=agreement,

@@ -123,7 +123,9 @@ def preferred(task: AnyTask, text: str, options: TaskOptions, completion: Comple
     whole = [candidate for candidate in completion.candidates if candidate.stop_reason in WHOLE]
     if not whole or not task.has_right_answer:
         return completion
-    return _put(completion, whole[task.preferred(text, [task.clean(task.kept(each.text, options)) for each in whole])])
+    return _put(
+        completion, whole[task.preferred(text, [task.clean(task.kept(candidate.text, options)) for candidate in whole])]
+    )
 
 
 def reversible(

@@ -19,7 +19,7 @@ from phi2demo.tasks.summarization import LENGTHS, SummaryOptions
 from phi2demo.tasks.translation import TranslationOptions
 
 FILE = "tasks.json"
-_DECODING = tuple(each.name for each in fields(GenerationOptions) if each.name not in ("stop", "time_limit_s"))
+_DECODING = tuple(option.name for option in fields(GenerationOptions) if option.name not in ("stop", "time_limit_s"))
 """What an adapter may say of how tokens are chosen: the rest is the task's or the person's."""
 
 

@@ -16,7 +16,7 @@ from phi2demo.evaluation.metrics import title_of_test_set
 from phi2demo.evaluation.systems import SYSTEM_TITLES
 from phi2demo.ui import evaluate_reports, figures, markup
 from phi2demo.ui.evaluate_reports import EvaluateReports, shown
-from phi2demo.ui.evaluate_tab import EvaluateTab, Found
+from phi2demo.ui.evaluate_tab import EvaluateTab, ShownReport
 from phi2demo.ui.explanation_view import duration
 from phi2demo.ui.run import (
     ASKS_MODEL,
@@ -99,7 +99,7 @@ class EvaluateHandlers:
         samples, settings = tab.live.read(values, own=values[tab.source] == "own")
         engine = yield from tab.run.wait_for_weights(self._loader, cancel)
         run = LiveRun(engine, samples, settings, durations=self._durations)
-        yield {tab.about: "", tab.plot: _NOTHING, tab.after: gr.Column(visible=False), tab.found: None}
+        yield {tab.about: "", tab.plot: _NOTHING, tab.after: gr.Column(visible=False), tab.shown_report: None}
         return (yield from self._turn(run, cancel))
 
     def _turn(self, run: LiveRun, cancel: Event) -> Generator[Updates, None, LiveRun | None]:
@@ -143,8 +143,8 @@ class EvaluateHandlers:
         return self._result(result) | self._tab.run.ended(words, kind, numbers=f"{progress.seconds:.1f} s")
 
     def _result(self, result: LiveResult) -> Updates:
-        found = Found(result.report, result.examples, live=True)
-        return shown(self._tab, found, info=self._loader.engine().info) | self._tab.run.cleared
+        shown_report = ShownReport(result.report, result.examples, live=True)
+        return shown(self._tab, shown_report, info=self._loader.engine().info) | self._tab.run.cleared
 
 
 def _running(progress: LiveProgress) -> str:
@@ -163,21 +163,21 @@ def connect_reports(opened: Any, tab: EvaluateTab, handlers: EvaluateReports) ->
     """Connect the events that show figures; `opened` is gradio's tab around them."""
     live, examples = tab.live, tab.examples
     shown = [tab.report, tab.run.status, *tab.shown()]
-    opened.select(handlers.opened, tab.found, [tab.timer, *shown], **AT_ONCE)
-    tab.timer.tick(handlers.tick, tab.found, [tab.timer, tab.about], **AT_ONCE)
+    opened.select(handlers.opened, tab.shown_report, [tab.timer, *shown], **AT_ONCE)
+    tab.timer.tick(handlers.tick, tab.shown_report, [tab.timer, tab.about], **AT_ONCE)
     tab.source.change(handlers.switch, tab.source, [*tab.groups.values(), *tab.asking, tab.run.status], **AT_ONCE)
     tab.report.input(handlers.choose, tab.report, shown, **AT_ONCE)
     tab.upload.upload(handlers.open_report, tab.upload, [tab.upload, *shown], **READS_FILES)
     live.own_task.change(handlers.own_task, live.own_task, [live.languages, live.pairs], **AT_ONCE)
     live.upload.upload(handlers.open_pairs, live.upload, [live.upload, live.pairs, tab.run.status], **READS_FILES)
-    chosen = [tab.found, examples.test_set, examples.order]
+    chosen = [tab.shown_report, examples.test_set, examples.order]
     listed = [examples.list, examples.more, examples.count]
 
-    def first(found: Any, test_set: Any, order: Any) -> Any:
-        return handlers.examples(found, test_set, order, evaluate_reports.PAGE)
+    def first(shown_report: Any, test_set: Any, order: Any) -> Any:
+        return handlers.examples(shown_report, test_set, order, evaluate_reports.PAGE)
 
-    def more(found: Any, test_set: Any, order: Any, count: int) -> Any:
-        return handlers.examples(found, test_set, order, count + evaluate_reports.PAGE)
+    def more(shown_report: Any, test_set: Any, order: Any, count: int) -> Any:
+        return handlers.examples(shown_report, test_set, order, count + evaluate_reports.PAGE)
 
     for changed in (examples.test_set.input, examples.order.input):
         changed(first, chosen, listed, **AT_ONCE)
@@ -212,7 +212,7 @@ def _connect_downloads(tab: EvaluateTab, handlers: EvaluateReports) -> None:
     """Connect downloads, which are written on the click and saved by the browser: no file stays on the server."""
     files = {"json": "report.json", "jsonl": "answers.jsonl", "csv": "table.csv", "zip": "evaluation.zip"}
     for ending, button in tab.downloads.items():
-        _save(button.click(handlers.download_of(ending), tab.found, tab.download, **AT_ONCE), tab, files[ending])
+        _save(button.click(handlers.download_of(ending), tab.shown_report, tab.download, **AT_ONCE), tab, files[ending])
     for button, name, as_json in ((tab.live.csv, "pairs.csv", False), (tab.live.jsonl, "pairs.jsonl", True)):
         _save(
             button.click(handlers.template_of(as_json=as_json), tab.live.own_task, tab.download, **AT_ONCE), tab, name

@@ -22,7 +22,7 @@ from phi2demo.evaluation.systems import SYSTEM_TITLES, SystemName
 from phi2demo.evaluation.tables import to_csv
 from phi2demo.ui import figures, markup, slice_table
 from phi2demo.ui.evaluate_inputs import placeholder
-from phi2demo.ui.evaluate_tab import EvaluateTab, Found
+from phi2demo.ui.evaluate_tab import EvaluateTab, ShownReport
 from phi2demo.ui.files import read_table
 from phi2demo.ui.markup import note
 from phi2demo.ui.run import NOTHING, Updates
@@ -51,7 +51,7 @@ def _card(example: Example, base: SystemName | None) -> str:
     rows = [_row("Text", _folded(example.text))]
     if example.question:
         rows.append(_row("Question", escape(example.question)))
-    rows += [_row("Reference" if at == 0 else "or", escape(each)) for at, each in enumerate(example.references)]
+    rows += [_row("Reference" if index == 0 else "or", escape(item)) for index, item in enumerate(example.references)]
     rows += [_answer(example, system) for system in example.outputs]
     facts = "".join(f"<span>{escape(label)}</span>" for label in labels)
     return f'<article class="card"><p class="facts">{facts}{change}</p><dl>{"".join(rows)}</dl></article>'
@@ -100,18 +100,18 @@ class EvaluateReports:
     def __init__(self, tab: EvaluateTab, loader: EngineLoader, *, reports_folder: Path = REPORTS_FOLDER) -> None:
         self._tab, self._loader, self._reports_folder = tab, loader, reports_folder
 
-    def opened(self, found: Found | None) -> Updates:
+    def opened(self, shown_report: ShownReport | None) -> Updates:
         """List the reports, and show the first of the loaded weights unless one is shown already."""
         loading: Updates = {self._tab.timer: gr.Timer(active=self._loader.status.state == "loading")}
         kept = self._kept()
-        if found is not None or not kept:
-            return loading | self._about(found)
-        chooser = gr.Dropdown([(each.title, each.name) for each in kept], value=kept[0].name)
+        if shown_report is not None or not kept:
+            return loading | self._about(shown_report)
+        chooser = gr.Dropdown([(item.title, item.name) for item in kept], value=kept[0].name)
         return loading | {self._tab.report: chooser} | self._show(self._read(kept[0]))
 
     def choose(self, name: str | None) -> Updates:
         """Show another report of the list."""
-        kept = next((each for each in self._kept() if each.name == name), None)
+        kept = next((item for item in self._kept() if item.name == name), None)
         return {self._tab.run.status: markup.status("", "idle")} | self._show(self._read(kept)) if kept else NOTHING
 
     def open_report(self, path: str | None) -> Updates:
@@ -121,11 +121,11 @@ class EvaluateReports:
             return NOTHING
         reset = {tab.upload: gr.UploadButton(value=None)}
         try:
-            found = Found(_load_own(Path(path)))
+            shown_report = ShownReport(_load_own(Path(path)))
         except Phi2DemoError as error:
             return {tab.run.status: markup.status(str(error), "error"), **reset}
         done = markup.status(f"Read {Path(path).name}", "done")
-        return {tab.run.status: done, tab.report: gr.Dropdown(value=None), **reset, **self._show(found)}
+        return {tab.run.status: done, tab.report: gr.Dropdown(value=None), **reset, **self._show(shown_report)}
 
     def open_pairs(self, path: str | None) -> Updates:
         """Put an uploaded file of pairs into the box."""
@@ -139,11 +139,11 @@ class EvaluateReports:
             return {self._tab.run.status: markup.status(str(error), "error"), **reset}
         return {live.pairs: text, self._tab.run.status: markup.status(f"Read {Path(path).name}", "done"), **reset}
 
-    def tick(self, found: Found | None) -> Updates:
+    def tick(self, shown_report: ShownReport | None) -> Updates:
         """Say which weights the figures are of, as soon as it is known."""
         if self._loader.status.state == "loading":
             return {self._tab.timer: gr.skip()}
-        return {self._tab.timer: gr.Timer(active=False), **self._about(found)}
+        return {self._tab.timer: gr.Timer(active=False), **self._about(shown_report)}
 
     def switch(self, source: str) -> Updates:
         """Show the inputs of a source."""
@@ -167,36 +167,36 @@ class EvaluateReports:
         """Return the handler that writes a template for pairs."""
         return lambda task: own_pairs.template(task, as_json=as_json)
 
-    def examples(self, found: Found | None, test_set: str | None, order: Order, count: int) -> Updates:
+    def examples(self, shown_report: ShownReport | None, test_set: str | None, order: Order, count: int) -> Updates:
         """Show `count` examples of a test set in an order."""
-        return _items(self._tab, found, test_set, order, count) if found else NOTHING
+        return _items(self._tab, shown_report, test_set, order, count) if shown_report else NOTHING
 
-    def download_of(self, ending: str) -> Callable[[Found | None], str]:
+    def download_of(self, ending: str) -> Callable[[ShownReport | None], str]:
         """Return the handler that writes the figures in a format; an archive is in base64."""
 
-        def write(found: Found | None) -> str:
-            if found is None:
+        def write(shown_report: ShownReport | None) -> str:
+            if shown_report is None:
                 raise gr.Error("These figures have expired. Show them again, or run again.", print_exception=False)
-            files = files_of(found)
+            files = files_of(shown_report)
             if ending == "zip":
                 return base64.b64encode(reports.to_zip(files)).decode()
-            if ending == "jsonl" and not found.examples:
+            if ending == "jsonl" and not shown_report.examples:
                 raise gr.Error("The answers behind this report are not available here.", print_exception=False)
             return next(text for name, text in files.items() if name.endswith(f".{ending}"))
 
         return write
 
-    def _about(self, found: Found | None) -> Updates:
-        if found is None:
+    def _about(self, shown_report: ShownReport | None) -> Updates:
+        if shown_report is None:
             return {}
-        return {self._tab.about: figures.about(found.report, info=self._info(), live=found.live)}
+        return {self._tab.about: figures.about(shown_report.report, info=self._info(), live=shown_report.live)}
 
-    def _show(self, found: Found) -> Updates:
-        return shown(self._tab, found, info=self._info())
+    def _show(self, shown_report: ShownReport) -> Updates:
+        return shown(self._tab, shown_report, info=self._info())
 
-    def _read(self, kept: KeptReport) -> Found:
+    def _read(self, kept: KeptReport) -> ShownReport:
         examples = tuple(examples_beside(kept, data=self._reports_folder / "set"))
-        return Found(kept.report, examples)
+        return ShownReport(kept.report, examples)
 
     def _kept(self) -> list[KeptReport]:
         return kept_reports(self._reports_folder, info=self._info())
@@ -205,28 +205,28 @@ class EvaluateReports:
         return self._loader.engine().info if self._loader.status.state == "ready" else None
 
 
-def files_of(found: Found) -> dict[str, str]:
+def files_of(shown_report: ShownReport) -> dict[str, str]:
     """Return the files to download, by name."""
-    files = {"table.csv": to_csv(found.report), "report.json": found.report.to_json()}
-    return files | ({"answers.jsonl": reports.to_jsonl(found.examples)} if found.examples else {})
+    files = {"table.csv": to_csv(shown_report.report), "report.json": shown_report.report.to_json()}
+    return files | ({"answers.jsonl": reports.to_jsonl(shown_report.examples)} if shown_report.examples else {})
 
 
-def shown(tab: EvaluateTab, found: Found, *, info: ModelInfo | None) -> dict[Any, Any]:
+def shown(tab: EvaluateTab, shown_report: ShownReport, *, info: ModelInfo | None) -> dict[Any, Any]:
     """Return the updates that show a report."""
-    test_sets = list(dict.fromkeys(example.test_set for example in found.examples))
+    test_sets = list(dict.fromkeys(example.test_set for example in shown_report.examples))
     first = test_sets[0] if test_sets else None
     choices = [(title_of_test_set(name), name) for name in test_sets]
     return {
-        tab.about: figures.about(found.report, info=info, live=found.live),
-        tab.plot: figures.plot(found.report) + slice_table.scores(found.report),
+        tab.about: figures.about(shown_report.report, info=info, live=shown_report.live),
+        tab.plot: figures.plot(shown_report.report) + slice_table.scores(shown_report.report),
         tab.after: gr.Column(visible=True),
-        tab.table: figures.table(found.report),
-        tab.slices: slice_table.heat(found.report),
+        tab.table: figures.table(shown_report.report),
+        tab.slices: slice_table.heat(shown_report.report),
         tab.examples.box: gr.Accordion(visible=bool(test_sets)),
         tab.examples.test_set: gr.Dropdown(choices, value=first),
         tab.examples.order: "worst",
-        **_items(tab, found, first, "worst", PAGE),
-        tab.found: found,
+        **_items(tab, shown_report, first, "worst", PAGE),
+        tab.shown_report: shown_report,
     }
 
 
@@ -241,9 +241,9 @@ def _load_own(path: Path) -> Report:
     return read_report(path)
 
 
-def _items(tab: EvaluateTab, found: Found, test_set: str | None, order: Order, count: int) -> Updates:
-    base = _base(found.report, test_set)
-    chosen = ordered([each for each in found.examples if each.test_set == test_set], order, base=base)
+def _items(tab: EvaluateTab, shown_report: ShownReport, test_set: str | None, order: Order, count: int) -> Updates:
+    base = _base(shown_report.report, test_set)
+    chosen = ordered([item for item in shown_report.examples if item.test_set == test_set], order, base=base)
     return {
         tab.examples.list: cards(chosen[:count], base=base) if chosen else "",
         tab.examples.more: gr.Button(visible=len(chosen) > count),
@@ -253,5 +253,5 @@ def _items(tab: EvaluateTab, found: Found, test_set: str | None, order: Order, c
 
 def _base(report: Report, test_set: str | None) -> SystemName | None:
     """Return the base system that the first difference of a test set is taken from."""
-    figures_of = [each.figures for each in report.test_sets if each.name == test_set]
+    figures_of = [item.figures for item in report.test_sets if item.name == test_set]
     return figures_of[0][0].base if figures_of and figures_of[0] else None

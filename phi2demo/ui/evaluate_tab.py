@@ -34,7 +34,7 @@ _ORDERS = [("Worst", "worst"), ("Best", "best"), ("Biggest change", "change")]
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class ShownReport:
     """The report that is shown, with its examples and its JSON document."""
 
     report: Report
@@ -80,7 +80,7 @@ class EvaluateTab:
     """Buttons, by the ending of the file."""
     download: Any
     """The hidden text of a download."""
-    found: Any
+    shown_report: Any
     running: Any
     """The live run that waits for its next turn."""
     turn: Any
@@ -92,7 +92,7 @@ class EvaluateTab:
         """Return the components that figures update."""
         examples = self.examples
         choice = [examples.box, examples.test_set, examples.order, examples.list, examples.more, examples.count]
-        return [self.about, self.plot, self.after, self.table, self.slices, *choice, self.found]
+        return [self.about, self.plot, self.after, self.table, self.slices, *choice, self.shown_report]
 
 
 def build_evaluate_tab(
@@ -158,7 +158,7 @@ def _figures() -> dict[str, Any]:
         "examples": examples,
         "downloads": downloads,
         "download": gr.Textbox(visible="hidden", label="Figures to download", elem_id="evaluate-download"),
-        "found": gr.State(None, time_to_live=STATE_S),
+        "shown_report": gr.State(None, time_to_live=STATE_S),
     }
 
 

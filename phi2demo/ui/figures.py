@@ -119,11 +119,11 @@ _VERDICTS = {
 
 def verdict(figure: Figure, n: int) -> tuple[str, str]:
     """Class and words of a difference on `n` items; both empty where nothing was compared."""
-    found = figure.verdict(n)
-    if figure.difference is None or found is None:
+    verdict_name = figure.verdict(n)
+    if figure.difference is None or verdict_name is None:
         return "", ""
     value = number(figure.difference.value, figure.digits, signed=True)
-    return _CLASSES[found], f"{value}, {_VERDICTS[found]}"
+    return _CLASSES[verdict_name], f"{value}, {_VERDICTS[verdict_name]}"
 
 
 def _weights(base: str, base_revision: str, adapter: str | None, adapter_revision: str | None) -> str:

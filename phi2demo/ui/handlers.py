@@ -180,7 +180,7 @@ class TabHandlers(AnswerHandlers[TaskTab]):
         known = {fields[name]: value for name, value in sample.options.items() if name in fields}
         return {self._tab.ask.text: sample.text, **known}
 
-    def swap(self, values: Mapping[Any, Any]) -> Updates:
+    def swap_languages(self, values: Mapping[Any, Any]) -> Updates:
         """Swap the languages, and the text for its translation where that is shown, or back."""
         ask = self._tab.ask
         source, target = ask.fields["source"], ask.fields["target"]
@@ -226,10 +226,10 @@ def connect_task(tab: TaskTab, handlers: TabHandlers) -> None:
     if tab.ask.variant:
         outputs = [*(column.box for column in tab.columns.values()), tab.ask.base_prompt_style]
         tab.ask.variant.change(handlers.switch, tab.ask.variant, outputs, **AT_ONCE)
-    if tab.swap is not None:
+    if tab.swap_languages is not None:
         languages = [tab.ask.fields["source"], tab.ask.fields["target"]]
         inputs = tab.ask.all() | {column.answered for column in tab.columns.values()}
-        tab.swap.click(handlers.swap, inputs, [*languages, tab.ask.text], **AT_ONCE)
+        tab.swap_languages.click(handlers.swap_languages, inputs, [*languages, tab.ask.text], **AT_ONCE)
 
 
 def connect_answers(tab: AnswersTab, handlers: AnswerHandlers[Any]) -> list[Any]:

@@ -46,14 +46,14 @@ def heat(report: Report) -> str:
 
 def _columns(test_sets: Sequence[TestSetResult]) -> list[_Column]:
     """Return the labels that some test set has, in the order of their dimension; unknown ones come last."""
-    found = {(part.by, part.name) for test_set in test_sets for part in test_set.slices}
+    names = {(part.by, part.name) for test_set in test_sets for part in test_set.slices}
 
     def place(column: _Column) -> tuple[int, int, str]:
         by, name = column
         known = _LABELS[by]
         return DIMENSIONS.index(by), known.index(name) if name in known else len(known), name
 
-    return sorted(found, key=place)
+    return sorted(names, key=place)
 
 
 def _scales(test_sets: Sequence[TestSetResult]) -> dict[bool, float]:
@@ -68,23 +68,26 @@ def _scales(test_sets: Sequence[TestSetResult]) -> dict[bool, float]:
 
 def _head(columns: Sequence[_Column]) -> str:
     groups = "".join(
-        f'<th scope="colgroup" colspan="{sum(by == each for each, _ in columns)}">{by.capitalize()}</th>'
+        f'<th scope="colgroup" colspan="{sum(by == dimension for dimension, _ in columns)}">{by.capitalize()}</th>'
         for by in DIMENSIONS
-        if any(by == each for each, _ in columns)
+        if any(by == dimension for dimension, _ in columns)
     )
     names = "".join(
-        f'<th scope="col" class="{_edge(columns, at)}">{escape(name)}</th>' for at, (_, name) in enumerate(columns)
+        f'<th scope="col" class="{_edge(columns, index)}">{escape(name)}</th>'
+        for index, (_, name) in enumerate(columns)
     )
     return f'<tr><td></td>{groups}</tr><tr><th scope="col">Test set</th>{names}</tr>'
 
 
-def _edge(columns: Sequence[_Column], at: int) -> str:
-    return "first" if at == 0 or columns[at - 1][0] != columns[at][0] else ""
+def _edge(columns: Sequence[_Column], index: int) -> str:
+    return "first" if index == 0 or columns[index - 1][0] != columns[index][0] else ""
 
 
 def _row(test_set: TestSetResult, columns: Sequence[_Column], scales: dict[bool, float]) -> str:
     parts = {(part.by, part.name): part for part in test_set.slices}
-    cells = "".join(_cell(parts.get(column), column, scales, _edge(columns, at)) for at, column in enumerate(columns))
+    cells = "".join(
+        _cell(parts.get(column), column, scales, _edge(columns, index)) for index, column in enumerate(columns)
+    )
     title = test_set.figures[0].title if test_set.figures else ""
     metric = f'<span class="metric">{escape(title)}</span>'
     return f'<tr><th scope="row">{escape(title_of_test_set(test_set.name))}{metric}</th>{cells}</tr>'

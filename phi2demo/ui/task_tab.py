@@ -45,7 +45,7 @@ class TaskTab:
     run: Run
     columns: dict[Variant, AnswerColumn]
     upload: Any
-    swap: Any
+    swap_languages: Any
     examples: Any
     samples: list[Example]
 
@@ -97,7 +97,7 @@ def build_task_tab(
     samples = read_examples(task.name, adapter_tasks)
     with gr.Row(elem_classes="task", equal_height=False):
         with gr.Column(scale=5, min_width=300, elem_classes="ask"):
-            above, swap = fields_above(task, adapter_tasks)
+            above, swap_languages = fields_above(task, adapter_tasks)
             text, counter, upload = input_box(
                 task.input_label, _PLACEHOLDERS.get(task.name, ""), with_files=task.name not in _WITHOUT_FILES
             )
@@ -119,7 +119,7 @@ def build_task_tab(
         ):
             columns = _columns(task, description)
     ask = AskInputs(text, counter, fields, variant, base_prompt_style, options, adapter_tasks, task)
-    return TaskTab(task, ask, run, columns, upload, swap, examples, samples)
+    return TaskTab(task, ask, run, columns, upload, swap_languages, examples, samples)
 
 
 def _switch(description: ModelDescription) -> Any:

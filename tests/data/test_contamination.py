@@ -20,7 +20,7 @@ def measures_in(folder: Path, *, split: EvaluationSplit = "test") -> list[TestSe
     return read_test_sets(folder, split=split)[0]
 
 
-def found_in(folder: Path, name: str, *, split: EvaluationSplit = "test") -> contamination.Found | None:
+def found_in(folder: Path, name: str, *, split: EvaluationSplit = "test") -> contamination.ItemLabels | None:
     test_sets = measures_in(folder, split=split)
     (test_set,) = select(test_sets, names=[name])
     return Contamination(folder, test_sets).of(test_set)

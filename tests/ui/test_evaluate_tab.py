@@ -33,8 +33,8 @@ def planted(prompt: Prompt) -> str:
     """The finetuned model translates; the base says the same whatever is asked. Reviews are judged by their words."""
     if prompt.variant == "base":
         return "nothing of the kind"
-    found = re.search(r"[wW]or[dt](\d+)", prompt.text)
-    return GERMAN.format(found[1]) if found else "once more"
+    shown_report = re.search(r"[wW]or[dt](\d+)", prompt.text)
+    return GERMAN.format(shown_report[1]) if shown_report else "once more"
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def page(loader: EngineLoader, sessions: Sessions, model_cards: Path) -> Evaluat
 
 
 def opened(page: EvaluatePage) -> EvaluatePage:
-    page.state |= page.reports.opened(page.state[page.tab.found])
+    page.state |= page.reports.opened(page.state[page.tab.shown_report])
     return page
 
 
@@ -107,33 +107,33 @@ def test_while_the_weights_load_it_says_so_and_then_whose_they_are(model_cards: 
     assert "still loading" in page.html("about")
     ready.set()
     loader.engine(timeout_s=5)
-    page.state |= page.reports.tick(page.state[page.tab.found])
+    page.state |= page.reports.tick(page.state[page.tab.shown_report])
     assert "of the loaded weights" in page.html("about")
 
 
 def test_no_report_says_which_command_makes_one(loader: EngineLoader, sessions: Sessions, tmp_path: Path) -> None:
     page = opened(EvaluatePage(loader, sessions, tmp_path))
     assert "python -m phi2demo evaluate" in page.html("plot")
-    assert page.state[page.tab.found] is None
+    assert page.state[page.tab.shown_report] is None
     assert page.tab.live.tasks is None  # no items are shipped, so there is nothing to run on
     assert "run" not in [value for _, value in page.tab.source.choices]
 
 
 def test_single_items_worst_best_and_change(page: EvaluatePage) -> None:
     opened(page)
-    found = page.state[page.tab.found]
+    shown_report = page.state[page.tab.shown_report]
     worst = page.html("examples.list")
     assert worst.index("item 1<") < worst.index("item 2<")
     assert worst.count("<article") == 5
     assert "<script>" not in worst
     assert "&lt;script&gt;" in worst
-    best = page.reports.examples(found, "translation.everyday.en-de", "best", 5)[page.tab.examples.list]
+    best = page.reports.examples(shown_report, "translation.everyday.en-de", "best", 5)[page.tab.examples.list]
     assert "chrF 100" in best
     assert "item 1<" not in best
-    change = page.reports.examples(found, "translation.everyday.en-de", "change", 50)
+    change = page.reports.examples(shown_report, "translation.everyday.en-de", "change", 50)
     assert change[page.tab.examples.list].count("<article") == 24
     assert change[page.tab.examples.more].visible is False
-    moods = page.reports.examples(found, "sentiment.moods", "worst", 5)
+    moods = page.reports.examples(shown_report, "sentiment.moods", "worst", 5)
     assert "right" in moods[page.tab.examples.list]
 
 
@@ -169,9 +169,9 @@ def test_of_a_report_of_ones_own_only_its_figures_are_kept(
     own.write_text(json.dumps(document | {"unknown": [{}] * 1000}), encoding="utf-8")
     page.state |= page.reports.open_report(str(own))
     assert "These figures are of the loaded weights." in page.html("about")
-    found = page.state[page.tab.found]
-    assert not found.live
-    assert json.loads(page.reports.download_of("json")(found)) == document
+    shown_report = page.state[page.tab.shown_report]
+    assert not shown_report.live
+    assert json.loads(page.reports.download_of("json")(shown_report)) == document
 
 
 def test_a_report_that_is_too_large_is_refused_unread(
@@ -182,7 +182,7 @@ def test_a_report_that_is_too_large_is_refused_unread(
     large.write_text('{"measures": [], "x": [' + "{}," * 1_500_000 + "{}]}", encoding="utf-8")
     page.state |= page.reports.open_report(str(large))
     assert "large.json has 4.3 MB; a report of at most 4 MB is read" in page.html("run.status")
-    assert page.state[page.tab.found] is None
+    assert page.state[page.tab.shown_report] is None
 
 
 def test_what_changes_nothing_skips_every_output(page: EvaluatePage) -> None:
@@ -206,10 +206,10 @@ def test_a_live_run_on_the_shipped_items_gives_the_planted_figures(page: Evaluat
     page.fill(source_of="run", tasks=["translation"], count=6.0)
     page.run()
     assert "status done" in page.html("run.status")
-    found = page.state[page.tab.found]
-    assert found.live
-    assert sum(test_set.n for test_set in found.report.test_sets) == 6
-    test_sets = {test_set.name: test_set for test_set in found.report.test_sets}
+    shown_report = page.state[page.tab.shown_report]
+    assert shown_report.live
+    assert sum(test_set.n for test_set in shown_report.report.test_sets) == 6
+    test_sets = {test_set.name: test_set for test_set in shown_report.report.test_sets}
     scores = test_sets["translation.everyday.en-de"].figures[1].scores
     assert scores["finetuned"].score > 60
     assert scores["base_plain"].score < 20
@@ -231,11 +231,11 @@ def test_partial_figures_and_time_left_come_on_the_way(page: EvaluatePage, engin
 def test_own_pairs_are_measured(page: EvaluatePage) -> None:
     page.fill(source_of="own", pairs=PAIRS)
     page.run()
-    found = page.state[page.tab.found]
-    (test_set,) = found.report.test_sets
+    shown_report = page.state[page.tab.shown_report]
+    (test_set,) = shown_report.report.test_sets
     assert (test_set.name, test_set.n) == ("translation.own.en-de", 6)
     assert test_set.figures[1].scores["finetuned"].score == pytest.approx(100)
-    assert "Wort3 geht" in files_of(found)["answers.jsonl"]
+    assert "Wort3 geht" in files_of(shown_report)["answers.jsonl"]
 
 
 @pytest.mark.parametrize(
@@ -286,7 +286,7 @@ def test_stop_ends_it_within_a_second_and_shows_what_was_done(
     page.follow(steps)
     assert time.monotonic() - stopped < 1.0
     assert "Stopped after" in page.html("run.status")
-    assert page.state[page.tab.found].report.test_sets[0].n == 4
+    assert page.state[page.tab.shown_report].report.test_sets[0].n == 4
     assert engine.running == 0
     assert len(sessions) == 0
 
@@ -316,10 +316,10 @@ def test_others_have_their_turn_in_a_long_run(
     for step in page.handlers.run(page.state, PAGE):
         page.state |= step
     assert page.state[page.tab.running] is not None  # the place in the queue is free, the run is not over
-    assert page.state[page.tab.found] is None
+    assert page.state[page.tab.shown_report] is None
     assert sessions.present("page", ID)  # so that Stop reaches it
     page.follow(page.handlers.go_on(page.state, PAGE))
-    assert page.state[page.tab.found].report.test_sets[0].n == 6
+    assert page.state[page.tab.shown_report].report.test_sets[0].n == 6
     assert page.state[page.tab.running] is None
     assert len(sessions) == 0
     (nothing,) = page.handlers.go_on(page.state, PAGE)
@@ -339,7 +339,7 @@ def test_stop_between_two_turns_shows_at_once_what_was_done(
         page.state |= step
     page.state |= page.handlers.stop(page.state[page.tab.running], PAGE)
     assert re.search(r"Stopped after \d of 12 answers", page.html("run.status"))
-    assert page.state[page.tab.found].report.test_sets[0].n == 4
+    assert page.state[page.tab.shown_report].report.test_sets[0].n == 4
     assert page.state[page.tab.running] is None
     assert page.state[page.tab.run.cancel_trigger] > 0
     left = page.handlers.refused(None, PAGE)
@@ -369,12 +369,12 @@ def test_a_run_that_loses_its_place_shows_what_was_done(
     for step in page.handlers.run(page.state, PAGE):
         page.state |= step
     nothing = page.handlers.refused(page.state[page.tab.running], PAGE)  # the base has not answered yet
-    assert page.tab.found not in nothing
+    assert page.tab.shown_report not in nothing
     for step in page.handlers.go_on(page.state, PAGE):
         page.state |= step
     page.state |= page.handlers.refused(page.state[page.tab.running], PAGE)
     assert "too many are waiting" in page.html("run.status")
-    assert page.state[page.tab.found].report.test_sets[0].n == 4
+    assert page.state[page.tab.shown_report].report.test_sets[0].n == 4
     assert len(sessions) == 0
 
 
@@ -428,17 +428,17 @@ def test_files_of_pairs_and_templates(page: EvaluatePage, tmp_path: Path) -> Non
 
 def test_everything_can_be_taken_away(page: EvaluatePage) -> None:
     opened(page)
-    found = page.state[page.tab.found]
-    packed = base64.b64decode(page.reports.download_of("zip")(found))
+    shown_report = page.state[page.tab.shown_report]
+    packed = base64.b64decode(page.reports.download_of("zip")(shown_report))
     with zipfile.ZipFile(io.BytesIO(packed)) as archive:
         assert sorted(archive.namelist()) == ["answers.jsonl", "report.json", "table.csv"]
         assert json.loads(archive.read("report.json"))["format"] == 2
         assert len(archive.read("answers.jsonl").splitlines()) == 30
-    assert page.reports.download_of("csv")(found).startswith("test_set,")
+    assert page.reports.download_of("csv")(shown_report).startswith("test_set,")
     with pytest.raises(gr.Error, match="have expired"):
         page.reports.download_of("json")(None)
     with pytest.raises(gr.Error, match="not available here"):
-        page.reports.download_of("jsonl")(replace(found, examples=()))
+        page.reports.download_of("jsonl")(replace(shown_report, examples=()))
 
 
 def test_the_sources_show_what_is_set_for_them(page: EvaluatePage) -> None:

@@ -424,7 +424,7 @@ def test_without_an_adapter_there_is_no_strength(task: str) -> None:
 
 def swapped(tab: TaskTab, handlers: TabHandlers, page: dict[Any, Any]) -> tuple[str, str, str]:
     """What the page holds after a click on Swap: text and languages."""
-    page |= handlers.swap(page)
+    page |= handlers.swap_languages(page)
     return page[tab.ask.text], page[tab.ask.fields["source"]], page[tab.ask.fields["target"]]
 
 
