@@ -132,7 +132,7 @@ class System(ABC):
         """The decoding, as JSON values for a report."""
         if self.test_set.kind in SCORED:
             return {"adapter_strength": self.generation.adapter_strength}
-        return asdict(self.generation)
+        return asdict(self.generation) | {"stop": list(self.generation.stop)}
 
     @abstractmethod
     def prompt(self, item: Item) -> str:

@@ -36,7 +36,7 @@ class Killed(ScriptedEngine):
 
 with joined(launch_from()) as processes:
     engine = Killed()
-    settings = EvaluationSettings(data, output, resamples=100, batch_size=2, peers=False)
+    settings = EvaluationSettings(data, output, resamples=100, batch_size=2, baselines=False)
     if processes.first:
         evaluate(engine, settings, weights={}, processes=processes)
     else:
