@@ -100,7 +100,7 @@ COUNT = 3
 def choose_failures(reports: Sequence[Path], data: Path, *, adapter: bool = True, count: int = COUNT) -> list[Failure]:
     """Choose the worst answers that `evaluate` kept beside its reports, to the items in `data`, at most one of each task.
 
-    They are the finetuned model's where a report has some, else the base's in its plain form. Of equally bad answers the
+    They are the finetuned model's where a report has some, else the base's in its plain prompt style. Of equally bad answers the
     one with the longest reference is chosen. Raises DataError where no report is of the files in `data`.
     """
     worst: dict[str, Failure] = {}

@@ -188,7 +188,7 @@ def systems_line(facts: Facts) -> str:
     meanings = {
         "finetuned": "the base with this adapter, asked as the app does: by the template, prose to go on with as it is",
         "base_template": "the base, asked by the same template, which it has not seen",
-        "base_plain": "the base, asked in the plain form that it was pretrained on",
+        "base_plain": "the base, asked in the plain prompt style that it was pretrained on",
     }
     systems = systems_in(all_test_sets(facts))
     return bullets(f"{SYSTEM_TITLES[system]}: {meanings[system]}" for system in systems)

@@ -177,7 +177,7 @@ def describe_slicing() -> dict[str, Any]:
             "names": list(CONTAMINATION_LABELS),
         },
         "confidence": {
-            "rule": "fifths of the items by the finetuned model's confidence in its answers: the geometric mean of the "
+            "rule": "quintiles of the items by the finetuned model's confidence in its answers: the geometric mean of the "
             "probabilities of the tokens, or the probability of the label",
             "names": list(CONFIDENCE_QUINTILES),
         },

@@ -1,5 +1,5 @@
 """The systems that an evaluation compares: the finetuned model asked by template, its base asked by template, and its base
-asked in the plain form that it was pretrained on, up to where the answer begins.
+asked in the plain prompt style that it was pretrained on, up to where the answer begins.
 """
 
 import math
@@ -94,7 +94,7 @@ BASE_SYSTEMS: tuple[SystemName, ...] = ("base_template", "base_plain")
 SYSTEM_TITLES: dict[SystemName, str] = {
     "finetuned": "finetuned",
     "base_template": "base, template",
-    "base_plain": "base, plain form",
+    "base_plain": "base, plain",
 }
 
 TIME_LIMIT_S = 3600.0
@@ -182,7 +182,7 @@ class TemplateSystem(System):
 
 @dataclass(frozen=True)
 class PlainSystem(System):
-    """The base in the plain form that it was pretrained on: the answer is the first line that follows, or the likelier label."""
+    """The base in the plain prompt style: the answer is the first line that follows, or the more probable label."""
 
     def prompt(self, item: Item) -> str:
         """Make the pretraining text, up to the answer."""
@@ -388,7 +388,7 @@ def read_of(row: Row, task: str, generation: GenerationOptions) -> Request:
 
 
 def plain_prompt(row: Row, task: str, generation: GenerationOptions) -> str:
-    """Write a row in the plain form, up to where its answer begins."""
+    """Write a row in the plain prompt style, up to where its answer begins."""
     read = read_of(row, task, generation)
     return TASKS[task].prompt(read.text, read.options, "plain")
 

@@ -94,7 +94,7 @@ class Task(ABC, Generic[O]):
     def prompt(self, text: str, options: O, prompt_style: PromptStyle = "template") -> str:
         """The template around `text`, the same in the app, in evaluation and in training.
 
-        The plain form begins a text, as in pretraining, where each follows the end of another: read so, a text is
+        The plain prompt style begins a text, as in pretraining, where each follows the end of another: read so, a text is
         likelier gone on with as it should be.
         """
         if prompt_style == "plain":

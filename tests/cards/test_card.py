@@ -357,7 +357,7 @@ def test_what_the_model_may_have_seen_of_the_test_files_is_told() -> None:
     assert "(validation).\n\nNot measured." in section(page(adapter_facts()), "## Test sets")
 
 
-def test_fifths_of_confidence_stand_in_their_order() -> None:
+def test_quintiles_of_confidence_stand_in_their_order() -> None:
     told = sliced_report()
     part = told["test_sets"][0]["slices"][0]
     told["test_sets"][0]["slices"] += [

@@ -1,4 +1,4 @@
-"""How sure a model is of an answer, by the fifths of what was measured."""
+"""How sure a model is of an answer, by the quintiles of what was measured."""
 
 import json
 import math
@@ -27,7 +27,7 @@ SCORES = (12.0, 25.0, 30.0, 41.0, 70.0)
 
 
 def measured(name: str, n: int, *, scores: tuple[float, ...] = SCORES, metric: str = "bleu") -> dict[str, Any]:
-    """A set in fifths that end at 0.2, 0.4, 0.6, 0.8 and 1."""
+    """A set in quintiles that end at 0.2, 0.4, 0.6, 0.8 and 1."""
     told = small()["test_sets"][0]
     figure = told["figures"][0] | {"metric": metric}
     quintiles = []

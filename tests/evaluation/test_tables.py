@@ -37,13 +37,11 @@ FIGURE: dict[str, Any] = {
 def test_a_row_says_all_of_a_figure() -> None:
     test_sets = results({"name": "translation.tatoeba.en-de", "n": 1618})
     head, rule, row = results_to_markdown(test_sets).split("\n")
-    assert head == (
-        "| test set | metric | n | finetuned | base, template | base, plain form | baselines | difference | p |"
-    )
+    assert head == ("| test set | metric | n | finetuned | base, template | base, plain | baselines | difference | p |")
     assert rule.count("---") == 9
     assert row == (
         "| translation.tatoeba.en-de | BLEU | 1,618 | 21.5 (18.0 to 25.0) | 0.1 (0.0 to 0.2) | 16.6 (9.8 to 23.7) | "
-        "xz 2.0 | +4.8 (+1.0 to +8.0) to base, plain form | 0.014 |"
+        "xz 2.0 | +4.8 (+1.0 to +8.0) to base, plain | 0.014 |"
     )
 
 
@@ -51,7 +49,7 @@ def test_what_was_not_asked_is_left_out() -> None:
     bare = FIGURE | {"scores": {"base_plain": FIGURE["scores"]["base_plain"]}, "baselines": {}}
     del bare["difference"]
     head, _, row = results_to_markdown(results({"name": "x", "figures": [bare]})).split("\n")
-    assert head == "| test set | metric | n | base, plain form |"
+    assert head == "| test set | metric | n | base, plain |"
     assert row == "| x | BLEU | 5 | 16.6 (9.8 to 23.7) |"
 
 
@@ -66,11 +64,11 @@ def test_slices_have_a_second_table() -> None:
     head, _, *rows = sliced.split("\n")
     scores = "21.5 (18.0 to 25.0) | 0.1 (0.0 to 0.2) | 16.6 (9.8 to 23.7)"
     assert head == (
-        "| test set | slice | metric | n | finetuned | base, template | base, plain form | baselines | difference | p |"
+        "| test set | slice | metric | n | finetuned | base, template | base, plain | baselines | difference | p |"
     )
     assert rows == [
-        f"| x | length: short | BLEU | 20 | {scores} | xz 2.0 | +4.8 (+1.0 to +8.0) to base, plain form | 0.014 |",
-        f"| x | genre: e-mail | BLEU | 19 | {scores} | xz 2.0 | +4.8 (+1.0 to +8.0) to base, plain form | too few |",
+        f"| x | length: short | BLEU | 20 | {scores} | xz 2.0 | +4.8 (+1.0 to +8.0) to base, plain | 0.014 |",
+        f"| x | genre: e-mail | BLEU | 19 | {scores} | xz 2.0 | +4.8 (+1.0 to +8.0) to base, plain | too few |",
     ]
 
 

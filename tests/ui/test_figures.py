@@ -23,7 +23,7 @@ def test_dots_and_whiskers_stand_where_their_numbers_are() -> None:
     assert 'x1="62.50%" x2="87.50%"' in plot  # 25 to 35
     assert 'x="50.00%"' in plot  # 20, without an interval
     assert plot.count("<line x1=") == 1
-    assert "finetuned 30.0 (25.0 to 35.0); base, plain form 20.0" in plot
+    assert "finetuned 30.0 (25.0 to 35.0); base, plain 20.0" in plot
     assert "+10.0, better" in plot
 
 
@@ -83,7 +83,7 @@ def test_slices_are_coloured_by_gain_and_small_ones_are_grey() -> None:
     assert slice_table.heat(parse_report(small() | {"test_sets": []})).startswith('<p class="note')
 
 
-def test_fifths_of_confidence_tell_what_it_is_worth_and_are_not_in_the_heat_table() -> None:
+def test_quintiles_of_confidence_tell_what_it_is_worth_and_are_not_in_the_heat_table() -> None:
     report = small()
     assert slice_table.scores(parse_report(report)) == ""
     test_set = report["test_sets"][0]
