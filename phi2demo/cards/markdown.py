@@ -63,7 +63,7 @@ GLOSSARY = {
     "Perplexity": "e to the power of that: among how many equally likely tokens the model seems to choose.",
     "Bootstrap interval": "where the score lies in 95 of 100 redraws of the test examples.",
     "Paired test, p": "how often chance alone would make a difference as large on the same examples.",
-    "Contamination": "test items that stand in what the model was trained or chosen on: its score on them says too much.",
+    "Contamination": "test items that stand in what the model was trained or chosen on: scores on them are too high.",
     "Mean token probability": "the geometric mean of the probabilities that a model gave the tokens it wrote.",
     "Sure, fairly sure, unsure": "by that probability: how good answers with a like one were on a test set.",
     "LIX": "how hard a text is to read, by long words and long sentences (Björnsson 1968); 30 is easy, 45 is hard.",

@@ -237,7 +237,7 @@ def slicing_lines(facts: Facts) -> str:
     if slicing.contamination:
         lines.append(f"Contamination is {slicing.contamination.rule}.")
     if slicing.confidence:
-        lines.append(f"How sure the model is, is told by {slicing.confidence.rule}.")
+        lines.append(f"Confidence is measured by {slicing.confidence.rule}.")
     lines.append(f"A slice of fewer than {slicing.least_to_rank} examples is shown and not ranked.")
     return " ".join(lines)
 

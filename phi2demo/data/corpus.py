@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from phi2demo.data.cleaning import clean
 from phi2demo.data.languages import LANGUAGES
-from phi2demo.data.rows import Row, read_rows
+from phi2demo.data.rows import SENTIMENT_LABELS, Row, read_rows
 from phi2demo.data.word_list import is_inappropriate
 from phi2demo.errors import DataError
 
@@ -47,7 +47,7 @@ def flaw_of(row: Mapping[str, Any], kind: str, fields: Set[str]) -> Flaw | None:
 
 def malformed(row: Mapping[str, Any], kind: str, fields: Set[str]) -> str | None:
     """Which field of a complete row is not what its kind needs: texts are strings, a label is 0 or 1, answers objects."""
-    if kind == "sentiment" and row["label"] not in (0, 1):
+    if kind == "sentiment" and row["label"] not in range(len(SENTIMENT_LABELS)):
         return f"label is {_shown(row['label'])}; give 0 or 1"
     if kind == "question_answering" and not _are_answers(row["answers"]):
         return f'answers is {_shown(row["answers"])}; give a list of objects as {{"text": "..."}}'
@@ -206,7 +206,7 @@ def _kind(name: str, splits: dict[Split, list[_Line]], path: Path) -> str:
         if other and other != kind and not KINDS[other] < KINDS[kind]:
             raise DataError(
                 f"{line}: a row of {other}, by its fields {', '.join(sorted(KINDS[other]))}, but the set {name!r} begins "
-                f"with one of {kind} ({lines[0]}). Mend the rows, or give each kind a file of another name."
+                f"with one of {kind} ({lines[0]}). Correct the rows, or give each kind a file of another name."
             )
     return kind
 
@@ -228,7 +228,7 @@ def _first_unusable(splits: dict[Split, list[_Line]]) -> str:
     flawed = [(line, line.flaw) for line in lines if line.flaw]
     for line, flaw in flawed:
         if line.path not in usable:
-            raise DataError(f"{line}: {flaw.why}. No row of this file can be used; mend its rows, or remove it.")
+            raise DataError(f"{line}: {flaw.why}. No row of this file can be used; correct its rows, or remove it.")
     return next((f"line {line.number} of {line.path.name}: {flaw.why}" for line, flaw in flawed), "")
 
 

@@ -9,14 +9,14 @@ import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, create_model
 
 from phi2demo.data.checks import check_choice, check_text
 from phi2demo.data.corpus import clean_row
 from phi2demo.data.languages import LANGUAGES
-from phi2demo.data.rows import Row
+from phi2demo.data.rows import SENTIMENT_LABELS, Row, sentiment_of
 from phi2demo.data.test_sets import TASK_OF_KIND, DataFile, Item, TestSet
 from phi2demo.errors import InputError, SettingsError
 
@@ -37,7 +37,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
 TASKS_WITH_PAIRS = tuple(FIELDS)
 
 _KINDS = {task: kind for kind, task in TASK_OF_KIND.items() if task in FIELDS}
-_LABELS = {"positive": 1, "1": 1, "negative": 0, "0": 0}
+_LABELS = {text: number for number, label in enumerate(SENTIMENT_LABELS) for text in (label, str(number))}
 _SAMPLES: dict[str, tuple[tuple[str, ...], ...]] = {
     "translation": (("The train leaves at eight.", "Der Zug fährt um acht ab."), ("Where is it?", "Wo ist es?")),
     "summarization": (
@@ -53,10 +53,16 @@ _SAMPLES: dict[str, tuple[tuple[str, ...], ...]] = {
 
 
 _Text = Annotated[str, Field(min_length=1, max_length=MAX_FIELD)]
-_Label = Annotated[
-    Literal["positive", "1", "negative", "0"],
-    BeforeValidator(lambda label: label.strip().lower() if isinstance(label, str) else label),
-]
+
+
+def _known_label(label: object) -> str:
+    name = str(label).strip().lower()
+    if name not in _LABELS:
+        raise ValueError("not a label")
+    return name
+
+
+_Label = Annotated[str, BeforeValidator(_known_label)]
 _ROWS: dict[str, type[BaseModel]] = {
     task: create_model(task, **{name: _Label if name == "label" else _Text for name in names})  # type: ignore[call-overload]
     for task, names in FIELDS.items()
@@ -173,7 +179,8 @@ def _problem(error: ValidationError) -> str:
         return f"{name} is missing"
     if problem["type"] == "string_too_long":
         return f"{name} has {len(value):,} characters; at most {MAX_FIELD:,} are read"
-    return f"{name} is {_short(value)}; give {'positive or 1, or negative or 0' if name == 'label' else 'a text'}"
+    labels = ", or ".join(f"{label} or {number}" for number, label in enumerate(SENTIMENT_LABELS))
+    return f"{name} is {_short(value)}; give {labels if name == 'label' else 'a text'}"
 
 
 def _value(fields: Mapping[str, Any], name: str) -> Any:
@@ -181,14 +188,14 @@ def _value(fields: Mapping[str, Any], name: str) -> Any:
     value = fields.get(name)
     if value is None and name == "answer" and isinstance(answers := fields.get("answers"), list) and answers:
         value = answers[0].get("text") if isinstance(answers[0], dict) else answers[0]
-    if name == "label" and value in (0, 1):
+    if name == "label" and isinstance(value, int | float) and value in range(len(SENTIMENT_LABELS)):
         return str(int(value))
     return value
 
 
 def _reference(row: Row, task: str) -> str:
     if task == "sentiment":
-        return "positive" if row["label"] else "negative"
+        return sentiment_of(row)
     if task == "question_answering":
         return str(row["answers"][0]["text"])
     return str(row[FIELDS[task][-1]])
@@ -210,7 +217,9 @@ def _json_list(text: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        raise InputError(f"The list is not JSON: line {error.lineno}, column {error.colno}. Mend it there.") from error
+        raise InputError(
+            f"The list is not JSON: line {error.lineno}, column {error.colno}. Correct it there."
+        ) from error
     except ValueError as error:
         raise InputError("The list is not JSON: it has a number of too many digits. Give texts and labels.") from error
     except RecursionError as error:
@@ -252,7 +261,9 @@ def _said(wrong: Sequence[str]) -> str:
     more = f" and {len(wrong) - MAX_SAID} more" if len(wrong) > MAX_SAID else ""
     named = "; ".join(wrong[:MAX_SAID])
     lines = "1 pair" if len(wrong) == 1 else f"{len(wrong)} pairs"
-    return f"{lines} cannot be used. {named[0].upper()}{named[1:]}{more}. Mend or remove what is named, and run again."
+    return (
+        f"{lines} cannot be used. {named[0].upper()}{named[1:]}{more}. Correct or remove what is named, and run again."
+    )
 
 
 def _short(value: object) -> str:

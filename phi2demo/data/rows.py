@@ -13,6 +13,9 @@ from phi2demo.errors import DataError
 
 Row = dict[str, Any]
 
+SENTIMENT_LABELS = ("negative", "positive")
+"""By the number that a row gives as its label. A further label is added here, and with it everywhere."""
+
 MAX_LINE = 16_000_000
 """Bytes of one row."""
 
@@ -61,9 +64,14 @@ def _row(line: bytes, where: str) -> Row:
             "UTF-8 (if it is Latin-1: iconv -f LATIN1 -t UTF-8)."
         ) from error
     except json.JSONDecodeError as error:
-        raise DataError(f"{where}: not JSON ({error.msg}, column {error.colno}). Mend or remove it.") from error
+        raise DataError(f"{where}: not JSON ({error.msg}, column {error.colno}). Correct or remove it.") from error
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{where}: cannot be used ({error}). Mend or remove it.") from error
+        raise DataError(f"{where}: cannot be used ({error}). Correct or remove it.") from error
     if not isinstance(row, dict):
         raise DataError(f'{where}: a JSON object is needed, as {{"text": "..."}}.')
     return row
+
+
+def sentiment_of(row: Row) -> str:
+    """Return the label of a row of sentiment, which gives its number."""
+    return SENTIMENT_LABELS[int(row["label"])]

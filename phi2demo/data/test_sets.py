@@ -15,7 +15,7 @@ from phi2demo.data.corpus import split_of as split_by_title
 from phi2demo.data.documents import split_sentences
 from phi2demo.data.files import sha256_of
 from phi2demo.data.languages import LANGUAGES
-from phi2demo.data.rows import Row, read_rows, too_large
+from phi2demo.data.rows import Row, read_rows, sentiment_of, too_large
 from phi2demo.errors import DataError
 
 EvaluationSplit = Literal["validation", "test"]
@@ -166,7 +166,7 @@ def _checked(row: Row, number: int, kind: str, path: Path) -> Row:
     if not is_well_formed(row, kind) or (kind == "question_answering" and not row["answers"]):
         raise DataError(
             f"{where}: a field of this row of {kind} has a value that cannot be used: texts are strings, label is 0 "
-            'or 1, answers is a list of objects as {"text": "..."}. Mend or remove the row.'
+            'or 1, answers is a list of objects as {"text": "..."}. Correct or remove the row.'
         )
     row = clean_row(row, kind)
     if empty := sorted(name for name in KINDS[kind] if row[name] == ""):
@@ -219,7 +219,7 @@ def _references(row: Row, kind: str) -> tuple[str, ...]:
     if kind == "question_answering":
         return tuple(dict.fromkeys(clean(answer["text"]) for answer in row["answers"]))
     if kind == "sentiment":
-        return ("positive" if int(row["label"]) == 1 else "negative",)
+        return (sentiment_of(row),)
     return (row["text"],)
 
 

@@ -22,7 +22,7 @@ from phi2demo.tasks import TASKS
 References = Sequence[Sequence[str]]
 """Good answers, by example."""
 
-LABELS = ("positive", "negative")
+LABELS = TASKS["sentiment"].labels
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 

@@ -159,11 +159,11 @@ def contamination_to_markdown(test_sets: Sequence[TestSetResult]) -> str:
         if not counts.is_clean
     ]
     says = (
-        f"Of {len(looked_up) - len(rows)} of the {len(looked_up)} test sets that were looked up no item stands there."
+        f"In {len(looked_up) - len(rows)} of the {len(looked_up)} test sets that were looked up, no item appears there."
     )
     if others := [test_set.name for test_set in test_sets if test_set.contamination is None]:
         says += f" Not looked up: {', '.join(others)}."
-    return f"{to_table(['test set', *CONTAMINATION_LABELS, 'held by'], rows)}\n\n{says}" if rows else says
+    return f"{to_table(['test set', *CONTAMINATION_LABELS, 'found in'], rows)}\n\n{says}" if rows else says
 
 
 def to_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

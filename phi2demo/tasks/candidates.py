@@ -83,7 +83,7 @@ def list_outputs(
 LENGTH_SHARE = 0.7
 """Of what a token costs; this and the next were chosen with the `reverse_weight` of translation, on the same held-out pairs."""
 COPY_COST = 1.0
-"""Nats a word."""
+"""Penalty in nats for each copied word."""
 _WORD = re.compile(r"[^\W\d_]+")
 
 
@@ -116,7 +116,7 @@ class Ranked(Alternative):
 
 
 def preferred(task: AnyTask, text: str, options: TaskOptions, completion: Completion) -> Completion:
-    """With that of its candidates in its place which the task prefers, of those that came to their end, if any did.
+    """Replace the completion by the finished candidate that the task prefers, if there is one.
 
     Free text has none: a likelier one that was cut at a limit is no worse.
     """
@@ -341,7 +341,7 @@ class Chooser:
         return [replace(choice, mean_probability=known.get(place)) for place, choice in enumerate(chosen)]
 
     def _withholding(self, rows: Sequence[Answered], chosen: Sequence[Chosen]) -> list[Chosen]:
-        """By the support of each answer of an adapter; a base is not known by the same numbers."""
+        """Mark an adapter's answers with less support than `min_support` as withheld. The threshold was not set for the base."""
         asked = {}
         for place, (row, choice) in enumerate(zip(rows, chosen, strict=True)):
             grounds = self.task.grounds(row.text, row.options)
@@ -364,7 +364,7 @@ class Chooser:
         return [replace(choice, withheld=place in unsupported) for place, choice in enumerate(chosen)]
 
     def _kept(self, row: Answered, completion: Completion) -> Completion:
-        """With the tokens of what is kept; whatever ended the rest, that came to its end."""
+        """Cut the completion to the part that the task keeps; its stop reason becomes "end"."""
         text = self.task.kept(completion.text, row.options)
         if len(text) >= len(completion.text.rstrip()):
             return completion

@@ -47,7 +47,7 @@ def _begun(sentence: str, language: str) -> str:
 
 
 def _lower(character: str) -> str:
-    """The same where it would become two."""
+    """Lower the case of a character, unless that gives two characters."""
     return character.lower() if len(character.lower()) == 1 else character
 
 

@@ -94,7 +94,7 @@ def supports(
     adapter_strength: float = 1.0,
     cancel: Event | None = None,
 ) -> list[float | None]:
-    """Of each answer, given by its grounds, the weights that gave it and its mean token probability.
+    """Return the support of each answer, given by its grounds, its variant and its mean token probability.
 
     None where a text does not fit the context. Raises StoppedError within a second of `cancel`.
     """

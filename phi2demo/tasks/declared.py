@@ -111,7 +111,7 @@ class AdapterTasks:
         )
 
     def _joined_training_languages(self, other: "AdapterTasks") -> dict[str, tuple[str, ...]]:
-        """What either says; nothing of a task of which one of those that know it says nothing."""
+        """Return the training languages of both, by task; a task is left out where one that declares it names none."""
         declared = {
             task: [
                 adapter_tasks.training_languages.get(task, ())
@@ -130,7 +130,7 @@ class AdapterTasks:
         return {**theirs, **self.decoding}
 
     def _of_either(self, task: str, key: str, other: "AdapterTasks") -> tuple[str, ...]:
-        """A model that does not declare the task says nothing by its default of all there is."""
+        """Join a list over the models that declare the task; the defaults of a model without the task do not count."""
         declared = [getattr(adapter_tasks, key) for adapter_tasks in (self, other) if task in adapter_tasks.tasks]
         return _either(getattr(AdapterTasks, key), *declared) if declared else getattr(AdapterTasks, key)
 

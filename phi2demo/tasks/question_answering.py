@@ -83,13 +83,13 @@ class QuestionAnswering(Task[QuestionOptions]):
 
     def remark(self, text: str, output: str) -> str:
         """Whether it stands there."""
-        return "" if stands_in(text, output) else "not in the text like this"
+        return "" if stands_in(text, output) else "not in the text in this wording"
 
     def notes(self, text: str, output: str, options: QuestionOptions) -> tuple[str, ...]:
         """An answer in other words than the text's."""
         if not output or stands_in(text, output):
             return ()
-        return ("These words do not stand in the text like this: the answer may be made up.",)
+        return ("These words do not appear in the text in this wording: the answer may be made up.",)
 
     def clean(self, raw: str) -> str:
         """The first line: an answer has one."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from phi2demo.data.rows import SENTIMENT_LABELS
 from phi2demo.engine.engine import GenerationOptions
 from phi2demo.tasks.request import TaskOptions
 from phi2demo.tasks.task import Task
@@ -14,7 +15,7 @@ class SentimentOptions(TaskOptions):
 
 
 class Sentiment(Task[SentimentOptions]):
-    """The likelier of two labels."""
+    """The most probable label."""
 
     name = "sentiment"
     command = "classify"
@@ -22,11 +23,11 @@ class Sentiment(Task[SentimentOptions]):
     input_label = "A review or an opinion"
     options_type = SentimentOptions
     generation: ClassVar = GenerationOptions(max_new_tokens=4)
-    labels: ClassVar = ("positive", "negative")
+    labels: ClassVar = SENTIMENT_LABELS[::-1]
 
     def instruction(self, text: str, options: SentimentOptions) -> str:
         """Asks for one of the labels."""
-        return f"Is the sentiment of the following text positive or negative?\n{text}"
+        return f"Is the sentiment of the following text {' or '.join(self.labels)}?\n{text}"
 
     def plain(self, text: str, options: SentimentOptions) -> str:
         """A review, then the label."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from phi2demo.data.documents import pack, split_sentences
-from phi2demo.data.rows import Row
+from phi2demo.data.rows import Row, sentiment_of
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.question_answering import QuestionOptions
@@ -79,7 +79,7 @@ def _summarization(row: Row, random: np.random.Generator, limit: PromptLimit) ->
 
 
 def _sentiment(row: Row, random: np.random.Generator, limit: PromptLimit) -> Example:
-    return _example("sentiment", row["text"], SentimentOptions(), "positive" if int(row["label"]) == 1 else "negative")
+    return _example("sentiment", row["text"], SentimentOptions(), sentiment_of(row))
 
 
 def _question_answering(row: Row, random: np.random.Generator, limit: PromptLimit) -> Example | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from phi2demo.data.corpus import SPLITS, Source, Split
 from phi2demo.data.documents import split_sentences
 from phi2demo.data.languages import LANGUAGES
-from phi2demo.data.rows import Row
+from phi2demo.data.rows import Row, sentiment_of
 
 DATA_SET_WEIGHTS = {
     "gap_sentences.wikipedia2015_leads": 0.12,
@@ -76,7 +76,7 @@ def _simplification(row: Row) -> list[str]:
 
 def _sentiment(row: Row) -> list[str]:
     """Put the label last, and first: every word of the review is then learned given its label."""
-    label = "positive" if int(row["label"]) == 1 else "negative"
+    label = sentiment_of(row)
     return [f"Review: {row['text']}\nSentiment: {label}", f"A {label} review: {row['text']}"]
 
 

@@ -236,7 +236,7 @@ def _load_own(path: Path) -> Report:
     if size > MAX_REPORT_BYTES:
         raise InputError(
             f"{path.name} has {size / 2**20:.1f} MB; a report of at most {MAX_REPORT_BYTES // 2**20} MB is read. "
-            "Give the report.json of python -m phi2demo evaluate, or measure fewer sets at once."
+            "Give the report.json of python -m phi2demo evaluate, or evaluate fewer test sets at once."
         )
     return read_report(path)
 

@@ -121,7 +121,7 @@ UNUSABLE: list[tuple[list[dict[str, Any]], str]] = [
 def test_a_file_of_which_no_row_can_be_used_is_refused(tmp_path: Path, rows: list[dict[str, Any]], why: str) -> None:
     write_rows(tmp_path / "prose.train.jsonl", [{"text": "A good text."}])
     path = write_rows(tmp_path / "x.train.jsonl", rows)
-    with pytest.raises(DataError, match=f"{path}, line 1: {why}.* No row of this file can be used; mend its rows"):
+    with pytest.raises(DataError, match=f"{path}, line 1: {why}.* No row of this file can be used; correct its rows"):
         read_corpus(tmp_path)
 
 
@@ -138,7 +138,7 @@ def test_a_set_of_two_kinds_is_refused(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "rt.train.jsonl", [*misspelt, {"text": "Fine.", "label": 1}])
     message = (
         f"{path}, line 4: a row of sentiment, by its fields label, text, but the set 'rt' begins with one of prose "
-        rf"\({path}, line 1\). Mend the rows, or give each kind a file of another name."
+        rf"\({path}, line 1\). Correct the rows, or give each kind a file of another name."
     )
     with pytest.raises(DataError, match=message):
         read_corpus(tmp_path)

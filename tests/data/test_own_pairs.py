@@ -50,7 +50,7 @@ def test_the_direction_is_part_of_the_name() -> None:
 
 
 def test_a_number_that_is_no_label_is_told_which_are() -> None:
-    with pytest.raises(InputError, match="Row 1: label is 5; give positive or 1, or negative or 0"):
+    with pytest.raises(InputError, match="Row 1: label is 5; give negative or 0, or positive or 1"):
         pairs_of([{"text": "good", "label": 5}], task="sentiment")
 
 
@@ -86,7 +86,7 @@ def test_labels_and_answers_in_the_forms_that_data_sets_have() -> None:
         ("sentiment", f'{{"text": "x", "label": {"1" * 5000}}}\n', r"^1 pair cannot be used\. Line 1: not JSON\."),
         ("sentiment", f'[{{"text": "x", "label": {"1" * 5000}}}]', r"The list is not JSON: it has a number of too many"),
         ("sentiment", '{"text": ' + "[" * 100_000, r"Line 1: not JSON"),
-        ("sentiment", "text,label\nfine,maybe\n", r"Line 2: label is 'maybe'; give positive or 1, or negative or 0"),
+        ("sentiment", "text,label\nfine,maybe\n", r"Line 2: label is 'maybe'; give negative or 0, or positive or 1"),
         ("question_answering", "context,question,answer\na,,c\n", r"Line 2: question is missing"),
     ],
 )  # fmt: skip

@@ -30,7 +30,7 @@ def test_a_byte_order_mark_is_no_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.train.jsonl", b'{"text": "ok"}\n{"text": \n', r"a\.train\.jsonl, line 2: not JSON .* Mend or remove it"),
+        ("a.train.jsonl", b'{"text": "ok"}\n{"text": \n', r"a\.train\.jsonl, line 2: not JSON .* Correct or remove it"),
         ("a.train.jsonl", b'{"text": "ok"}\n["no object"]\n', "line 2: a JSON object is needed"),
         ("a.train.jsonl", b'{"text": "caf\xe9"}\n', "line 1: not UTF-8 .* Save the file as UTF-8"),
         ("a.train.jsonl", '{"text": "ok"}\n'.encode("utf-16"), "line 1: the file is UTF-16. Save it as UTF-8"),

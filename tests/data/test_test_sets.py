@@ -83,7 +83,7 @@ BAD: dict[str, tuple[bytes, str]] = {
         b'{"source": "a", "source_lang": "en", "target_lang": "de"}',
         r"line 2: a row of translation needs target too\. Add it",
     ),
-    "not JSON": (b'{"source": ', r"line 2: not JSON \(Expecting value, column 12\)\. Mend or remove it"),
+    "not JSON": (b'{"source": ', r"line 2: not JSON \(Expecting value, column 12\)\. Correct or remove it"),
     "two on a line": (GOOD.strip() * 2, r"line 2: not JSON \(Extra data"),
     "no object": (b"[1]", r"line 2: a JSON object is needed"),
     "number": (json.dumps(pair(1) | {"target": 5}).encode(), r"line 2: a field of this row of translation"),

@@ -83,13 +83,13 @@ def test_what_may_have_been_seen_is_a_table_and_a_line() -> None:
         {"name": "old"},
     )
     table, line = contamination_to_markdown(test_sets).split("\n\n")
-    assert table.split("\n")[0] == "| test set | in training | in validation | in neither | held by |"
+    assert table.split("\n")[0] == "| test set | in training | in validation | in neither | found in |"
     assert table.split("\n")[2:] == [
         r"| sentiment.sst2 | 1 | 795 | 76 | reviews.validation.jsonl 795; a\|b.train.jsonl 1 |"
     ]
-    assert line == "Of 1 of the 2 test sets that were looked up no item stands there. Not looked up: own, old."
+    assert line == "In 1 of the 2 test sets that were looked up, no item appears there. Not looked up: own, old."
     only_clean = contamination_to_markdown(test_sets[1:2])
-    assert only_clean == "Of 1 of the 1 test sets that were looked up no item stands there."
+    assert only_clean == "In 1 of the 1 test sets that were looked up, no item appears there."
     assert contamination_to_markdown(test_sets[2:]) == ""
     together = contamination_to_markdown(results({"name": "x", "contamination": clean | {"in training": 2}}))
     assert "| x | 2 | 0 | 9 |  |" in together, "which several files hold only together"

@@ -80,6 +80,6 @@ def test_a_text_that_does_not_fit_with_its_outputs_keeps_no_other_from_being_lis
 
 def test_remarks_say_what_the_task_looks_at() -> None:
     assert TASKS["summarization"].remark(TEXT, MADE_UP) == "not in the text: Rome"
-    assert TASKS["question_answering"].remark(TEXT, "on Tuesday") == "not in the text like this"
+    assert TASKS["question_answering"].remark(TEXT, "on Tuesday") == "not in the text in this wording"
     assert TASKS["summarization"].remark(TEXT, TRUE) == TASKS["question_answering"].remark(TEXT, "Anna sails") == ""
     assert TASKS["translation"].remark(TEXT, "Rome") == ""
