@@ -199,6 +199,10 @@ def _tex(text: str) -> str:
 TEXT = "The children are playing in the garden."
 
 
+LINE_LENGTH = 120
+"""Characters of a line of Python that a formatter leaves alone."""
+
+
 def snippet(facts: Facts) -> str:
     """Write Python that loads the model from the folder where its path starts; an adapter uses its base's tokenizer."""
     note = "  # with peft installed" if facts.model.is_adapter else ""
@@ -207,10 +211,15 @@ def snippet(facts: Facts) -> str:
         f"from transformers import AutoModelForCausalLM, AutoTokenizer{note}\n\n"
         f'tokenizer = AutoTokenizer.from_pretrained("{facts.model.base}")\n'
         f'model = AutoModelForCausalLM.from_pretrained("{name}")\n'
-        f"prompt = {_quoted(prompt(facts))}\n"
+        f"{_assignment(_quoted(prompt(facts)))}\n"
         'batch = tokenizer(prompt, return_tensors="pt")\n'
         "print(tokenizer.decode(model.generate(**batch, max_new_tokens=20)[0], skip_special_tokens=True))"
     )
+
+
+def _assignment(text: str) -> str:
+    line = f"prompt = {text}"
+    return line if len(line) <= LINE_LENGTH else f"prompt = (\n    {text}\n)"
 
 
 def prompt(facts: Facts) -> str:
