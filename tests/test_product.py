@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub import ModelCard
 
 from phi2demo.engine.engine import GenerationOptions
 from phi2demo.evaluation.reports import REPORTS_FOLDER, shipped_test_sets
@@ -387,3 +388,13 @@ def test_some_questions_without_an_answer_are_told_so(client: Any) -> None:
     with_answer, without = (sum(column) for column in zip(*told, strict=True))
     assert without >= 3, "as the README says"
     assert with_answer <= 1
+
+
+@pytest.mark.parametrize("folder", [EMBEDDED_MODEL, EMBEDDED_ADAPTER], ids=["base", "adapter"])
+def test_a_shipped_card_is_short_and_the_hub_reads_it(folder: Path) -> None:
+    card = folder / "README.md"
+    assert card.stat().st_size <= 25_000
+    results = ModelCard.load(card).data.eval_results
+    assert 0 < len(results) <= 12
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", card.read_text(encoding="utf-8")):
+        assert (folder / target).is_file(), target

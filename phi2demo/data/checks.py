@@ -11,18 +11,26 @@ from phi2demo.errors import InputError, SettingsError
 MAX_CHARACTERS = 1_000_000
 """A text longer than this is refused before anything reads it: a million characters are about 350 pages."""
 
+MAX_SHOWN = 60
+"""Characters of a wrong value that a message quotes."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def first_problem(error: ValidationError) -> str:
-    """What is wrong with the first field that pydantic refuses: its name, and its value where it has one."""
-    problem = error.errors(include_url=False)[0]
-    name = ".".join(map(str, problem["loc"]))
+    """Describe the first field that pydantic refuses, as `test_sets[0].figures[1].scores.finetuned.low is 'x'`."""
+    problem = error.errors(include_url=False, include_context=False)[0]
+    is_key = problem["loc"][-1:] == ("[key]",)
+    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"] if part != "[key]"]
+    name = "".join(parts).removeprefix(".")
+    if is_key or problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        return f"the field {name} is unknown"
     if problem["type"] == "missing":
         return f"the field {name} is missing"
-    if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        return f"the field {name} is unknown"
-    return f"{name or 'it'} is {problem['input']!r:.100} ({problem['msg'].lower()})"
+    if problem["type"] == "too_long":
+        return f"{name} has too many entries"
+    value = repr(problem["input"])
+    shown = value if len(value) <= MAX_SHOWN else f"{value[:MAX_SHOWN]}…"
+    return f"{name or 'the content'} is {shown} ({problem['msg'].lower()})"
 
 
 def check_choice(name: str, value: object, choices: Iterable[str]) -> None:

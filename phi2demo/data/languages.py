@@ -43,7 +43,7 @@ _LOOKALIKES = {
     "zh": "Chinese",
     "ko": "Korean",
 }
-"""Told apart from the languages above, so that a text in one of them is not taken for its nearest neighbour."""
+"""Detected too, so that a text in one of them is not taken for its nearest neighbour."""
 
 SAMPLED = 2000
 """Characters of a text that its language and script are told by."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from phi2demo.data.checks import first_problem
 from phi2demo.data.test_sets import TestSet, read_test_sets
 from phi2demo.engine.engine import ModelInfo
 from phi2demo.errors import DataError
@@ -139,22 +140,7 @@ def parse_report(value: object, *, name: str = "The file") -> Report:
     try:
         return Report.model_validate(value)
     except ValidationError as error:
-        raise _no_report(name, _describe(error)) from error
-
-
-def _describe(error: ValidationError) -> str:
-    """The first wrong field and its value, as `test_sets[0].figures[1].scores.finetuned.low is 'x'`."""
-    first = error.errors(include_url=False, include_context=False)[0]
-    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"] if part != "[key]"]
-    field = "".join(parts).removeprefix(".")
-    if first["loc"][-1] == "[key]":
-        return f"{field} is unknown"
-    if first["type"] == "missing" or first["input"] is None:
-        return f"{field} is missing"
-    if first["type"] == "too_long":
-        return f"{field} has too many entries"
-    shown = repr(first["input"])
-    return f"{field} is {shown[:40]}{'…' if len(shown) > 40 else ''}"
+        raise _no_report(name, first_problem(error)) from error
 
 
 def _no_report(name: str, why: str) -> DataError:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from phi2demo.data.checks import first_problem
 from phi2demo.data.corpus import FILE_NAME
 from phi2demo.data.files import sha256_of
 from phi2demo.engine.sources import find_base
@@ -177,14 +178,8 @@ def check_same(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any], 
 
 
 def describe_flaw(error: Exception) -> str:
-    """Describe in one line why a file cannot be read: its first wrong field and the value, or the error itself."""
-    if not isinstance(error, ValidationError):
-        return repr(error)
-    flaw = error.errors(include_url=False, include_context=False)[0]
-    field_name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in flaw["loc"]).removeprefix(".")
-    if flaw["type"] == "missing":
-        return f"{field_name} is missing"
-    return f"{field_name or 'the content'} is {str(flaw['input'])[:60]!r}: {flaw['msg']}"
+    """Describe in one line why a file cannot be read: its first wrong field, or the error itself."""
+    return first_problem(error) if isinstance(error, ValidationError) else repr(error)
 
 
 def make_output_folder(folder: Path) -> None:

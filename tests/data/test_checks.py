@@ -1,8 +1,11 @@
 """"""
 
-import pytest
+from dataclasses import dataclass
 
-from phi2demo.data.checks import MAX_CHARACTERS, check_text
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from phi2demo.data.checks import MAX_CHARACTERS, check_text, first_problem
 from phi2demo.errors import InputError
 
 ACCEPTED = {
@@ -55,3 +58,25 @@ def test_the_message_says_which_text() -> None:
 @pytest.mark.parametrize("text", ["a\r\nb\r\n", "a\rb\r", "a\nb\n"])
 def test_line_ends_stay_as_typed(text: str) -> None:
     assert check_text(text) == text
+
+
+@dataclass(frozen=True)
+class Progress:
+    step: int
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            [{"step": 1}, {"step": "x"}],
+            "[1].step is 'x' (input should be a valid integer, unable to parse string as an integer)",
+        ),
+        ([{}], "the field [0].step is missing"),
+        (3, "the content is 3 (input should be a valid list)"),
+    ],
+)
+def test_a_refused_file_is_told_by_its_first_wrong_field(content: object, message: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        TypeAdapter(list[Progress]).validate_python(content)
+    assert first_problem(caught.value) == message

@@ -1,31 +1,10 @@
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from pydantic import TypeAdapter, ValidationError
 
 from phi2demo.errors import SettingsError
 from phi2demo.training.checkpoints import base_hashes, data_hashes, describe_flaw, make_output_folder
-
-
-@dataclass(frozen=True)
-class Progress:
-    step: int
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ([{"step": 1}, {"step": "x"}], "[1].step is 'x': Input should be a valid integer"),
-        ([{}], "[0].step is missing"),
-        (3, "the content is '3': Input should be a valid list"),
-    ],
-)
-def test_a_flaw_names_the_field_and_its_value(content: object, message: str) -> None:
-    with pytest.raises(ValidationError) as caught:
-        TypeAdapter(list[Progress]).validate_python(content)
-    assert describe_flaw(caught.value).startswith(message)
 
 
 def test_another_error_is_named_as_it_is() -> None:
