@@ -196,7 +196,7 @@ def base_prompt_style_field(start: PromptStyle, *, visible: bool) -> Any:
     """Lay out the choice of prompt style for the base."""
     labels = PROMPT_STYLES | ({"plain": "As in pretraining"} if start == "plain" else {})
     choices = [(label, prompt_style) for prompt_style, label in labels.items()]
-    return gr.Radio(choices, value=start, label="Prompt of the base", elem_classes="choice", visible=visible)
+    return gr.Radio(choices, value=start, label="Base prompt", elem_classes="choice", visible=visible)
 
 
 def _mode(adapter_tasks: AdapterTasks) -> Fields:

@@ -127,17 +127,17 @@ def test_side_by_side_shows_both(page: Any) -> None:
 
 def test_how_the_base_is_asked_is_chosen_and_carried_to_why(page: Any) -> None:
     open_tab(page, "Translate")
-    assert seen(page, ".choice:has-text('Prompt of the base')").count() == 0
+    assert seen(page, ".choice:has-text('Base prompt')").count() == 0
     seen(page, "label:has-text('Side by side')").click()
-    seen(page, ".choice:has-text('Prompt of the base') label:has-text('As plain text')").click()
+    seen(page, ".choice:has-text('Base prompt') label:has-text('As plain text')").click()
     ask(page, "The train leaves.")
     until(lambda: status(page) == "Done")
     facts = seen(page, ".facts").all_inner_texts()
     assert [text.endswith("asked as plain text") for text in facts] == [False, True]
     seen(page, "button:has-text('Why these words?')").nth(1).click()
-    chosen = ".choice:has-text('Prompt of the base') label:has-text('As plain text') input:checked"
+    chosen = ".choice:has-text('Base prompt') label:has-text('As plain text') input:checked"
     until(lambda: page.get_by_role("tab", name="Explain", exact=True).get_attribute("aria-selected") == "true")
-    until(lambda: seen(page, ".choice:has-text('Prompt of the base')").count() == 1)
+    until(lambda: seen(page, ".choice:has-text('Base prompt')").count() == 1)
     assert page.locator(f".explain {chosen}").count() == 1
 
 
