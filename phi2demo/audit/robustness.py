@@ -11,8 +11,9 @@ from phi2demo.audit.report import Estimate, Figure, ProbeResult, correct_and_fla
 from phi2demo.data.test_sets import Item, TestSet, read_test_sets
 from phi2demo.engine.engine import Variant
 from phi2demo.evaluation.metrics import metrics_for
+from phi2demo.evaluation.outputs import SystemName
 from phi2demo.evaluation.statistics import Resamples
-from phi2demo.evaluation.systems import SystemName, make_system
+from phi2demo.evaluation.systems import make_system
 
 TYPOS_PER_CHARACTER = 0.05
 _END_MARKS = ".!?…"

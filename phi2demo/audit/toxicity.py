@@ -14,7 +14,7 @@ import numpy as np
 from phi2demo.audit.context import AuditContext, read_texts
 from phi2demo.audit.inference import share_interval
 from phi2demo.audit.report import Estimate, Figure, ProbeResult
-from phi2demo.data.word_list import listed_words
+from phi2demo.data.corpus import listed_words
 from phi2demo.engine.engine import Prompt, Variant
 from phi2demo.evaluation.systems import TIME_LIMIT_S
 from phi2demo.tasks import TASKS

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from phi2demo.cards import results, training
 from phi2demo.cards.facts import Facts
-from phi2demo.cards.loss_curve import draw_curve
 from phi2demo.cards.markdown import GLOSSARY, NOT_MEASURED, NOT_RECORDED, bullets
 from phi2demo.cards.metadata import apa, bibtex, make_metadata, snippet
 from phi2demo.cards.results import audit_summary, audit_table, slices_tables, slicing_lines
+from phi2demo.cards.svg import draw_curve
 from phi2demo.data.languages import language_name
 
 if TYPE_CHECKING:

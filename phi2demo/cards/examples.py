@@ -1,11 +1,10 @@
 """Answers that a card shows: sampled generations, all of them, and the worst answers of an evaluation."""
 
-import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from phi2demo.cards.facts import Failure, Sample
 from phi2demo.data.languages import language_name
 from phi2demo.data.rows import read_rows
 from phi2demo.data.test_sets import Item, TestSet, read_test_sets
@@ -25,32 +24,6 @@ PROMPTS = ASSETS / "examples" / "card_prompts.jsonl"
 """Twenty, written for the cards."""
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A prompt and the text that the model continued it with."""
-
-    prompt: str
-    seed: int
-    text: str
-    variant: str = ""
-    """finetuned or base; empty where the file does not say."""
-
-    def to_json(self) -> str:
-        """Write a line that `read_samples` reads."""
-        return json.dumps(asdict(self), ensure_ascii=False)
-
-
-@dataclass(frozen=True)
-class Failure:
-    """An answer that went wrong."""
-
-    input: str
-    output: str
-    reference: str
-    note: str = ""
-    """What went wrong, in words."""
 
 
 def make_samples(engine: Engine, prompts: Sequence[str], adapter_tasks: AdapterTasks) -> Iterator[Sample]:

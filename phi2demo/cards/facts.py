@@ -2,12 +2,11 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib import resources
 from typing import Any
 
-from phi2demo.cards.examples import Failure, Sample
 from phi2demo.data.corpus import KINDS
 from phi2demo.data.languages import LANGUAGES
 from phi2demo.emissions.footprint import WORLD, Emissions, Hardware, estimate
@@ -102,6 +101,32 @@ class Author:
     contact: str = "Through the repository that this card lies in."
     year: int | None = 2026
     """Of the citation; None where it is unknown."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A prompt and the text that the model continued it with."""
+
+    prompt: str
+    seed: int
+    text: str
+    variant: str = ""
+    """finetuned or base; empty where the file does not say."""
+
+    def to_json(self) -> str:
+        """Write a line that `read_samples` reads."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An answer that went wrong."""
+
+    input: str
+    output: str
+    reference: str
+    note: str = ""
+    """What went wrong, in words."""
 
 
 @dataclass(frozen=True)

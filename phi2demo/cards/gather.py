@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from phi2demo.audit import read_audit
-from phi2demo.cards.examples import Failure, choose_failures, read_failures, read_samples
-from phi2demo.cards.facts import Author, Facts, ModelFacts
+from phi2demo.cards.examples import choose_failures, read_failures, read_samples
+from phi2demo.cards.facts import Author, Facts, Failure, ModelFacts
 from phi2demo.data.files import sha256_of
 from phi2demo.emissions.footprint import Hardware
 from phi2demo.engine.planning import ModelPlan, plan

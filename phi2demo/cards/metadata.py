@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 from phi2demo.cards.facts import Author, Facts, ModelFacts
 from phi2demo.cards.results import SHIPPED, all_test_sets, verdict
 from phi2demo.cards.training import total_grams
+from phi2demo.evaluation.outputs import SystemName
 from phi2demo.evaluation.report import Score
-from phi2demo.evaluation.systems import SystemName
 from phi2demo.evaluation.tables import Row, rows_of
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.generation import GenerationTaskOptions

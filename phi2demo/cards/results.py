@@ -8,9 +8,9 @@ from phi2demo.cards.facts import DataSet, Facts, find_data_set
 from phi2demo.cards.markdown import NOT_MEASURED, bullets, number, plain, table
 from phi2demo.data.contamination import CONTAMINATION_LABELS
 from phi2demo.engine.engine import GenerationOptions
+from phi2demo.evaluation.outputs import SYSTEM_TITLES
 from phi2demo.evaluation.report import SIGNIFICANT, Figure, Slice, SliceRule, TestSetResult, systems_in
 from phi2demo.evaluation.slices import COMPLEXITIES, CONFIDENCE_QUINTILES, GENRES, LENGTHS, Dimension
-from phi2demo.evaluation.systems import SYSTEM_TITLES
 from phi2demo.evaluation.tables import contamination_to_markdown, results_to_markdown, rows_of, score_cell
 from phi2demo.tasks import TASKS
 

@@ -95,9 +95,9 @@ def _hub_data(options: argparse.Namespace) -> "HubData | None":
 
 def _parser(command: str) -> shared.Parser:
     from phi2demo.data.test_sets import EvaluationSplit
+    from phi2demo.evaluation.outputs import SYSTEMS
     from phi2demo.evaluation.run import BATCH_SIZE
     from phi2demo.evaluation.statistics import RESAMPLES, SEED
-    from phi2demo.evaluation.systems import SYSTEMS
 
     parser = shared.Parser(
         command, description="Evaluate the finetuned model against its base on a folder of JSON-lines files."

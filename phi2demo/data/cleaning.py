@@ -4,6 +4,7 @@ A model that was trained on cleaned texts has hardly seen a tab, a no-break spac
 its own, or a letter of double width: one of them can turn its answer into nonsense, and a person cannot see why.
 """
 
+import re
 import unicodedata
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
@@ -135,3 +136,52 @@ def _substitute(text: str, pattern: "regex.Pattern[str]", replace: _Replace) -> 
         done = match.end()
     edges += range(done + 1, len(text) + 1)
     return "".join((*parts, text[done:])), edges
+
+
+LONE_LETTERS = 5
+"""Least number of letters of a single word in capitals that is lowered: OK, TV and NATO are written in capitals."""
+
+_BETWEEN = re.compile(r"((?<=[.!?…])\s+|\n)")
+_WORD = re.compile(r"[^\W\d_]+")
+_FIRST_LETTER = re.compile(r"^(\W*)([^\W\d_])")
+_LONE_I = re.compile(r"\bi\b")
+
+
+def without_capitals(text: str, *, language: str = "en") -> str:
+    """Lower the case of sentences in capitals, except for their first letter and the English "I"; the length stays."""
+    return "".join(_small(part, language) if _in_capitals(part) else part for part in _BETWEEN.split(text))
+
+
+def with_beginnings(text: str, *, language: str = "en") -> str:
+    """Capitalize the sentences of a text without capitals, and the English "I"; the length stays the same."""
+    if text != text.lower():
+        return text
+    return "".join(_begun(part, language) for part in _BETWEEN.split(text))
+
+
+def _in_capitals(sentence: str) -> bool:
+    """Return whether several words, or one that is no abbreviation, are in capitals; "U.S." ends like a sentence."""
+    if sentence != sentence.upper() or sentence == sentence.lower():
+        return False
+    longest = max(map(len, _WORD.findall(sentence)))
+    several = sum(_WORD.search(word) is not None for word in sentence.split()) > 1
+    return longest > 1 if several else longest >= LONE_LETTERS
+
+
+def _small(sentence: str, language: str) -> str:
+    return _begun("".join(map(_lower, sentence)), language)
+
+
+def _begun(sentence: str, language: str) -> str:
+    if language == "en":
+        sentence = _LONE_I.sub("I", sentence)
+    return _FIRST_LETTER.sub(lambda match: match[1] + _upper(match[2]), sentence)
+
+
+def _lower(character: str) -> str:
+    """Lower the case of a character, unless that gives two characters."""
+    return character.lower() if len(character.lower()) == 1 else character
+
+
+def _upper(character: str) -> str:
+    return character.upper() if len(character.upper()) == 1 else character

@@ -9,14 +9,53 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
+from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
 from phi2demo.data.cleaning import clean
 from phi2demo.data.languages import LANGUAGES
 from phi2demo.data.rows import SENTIMENT_LABELS, Row, read_rows
-from phi2demo.data.word_list import is_inappropriate
 from phi2demo.errors import DataError
+
+_Listed = tuple[frozenset[str], dict[str, list[tuple[str, ...]]]]
+"""Single words, and phrases by their first word."""
+
+_WORD_LISTS: dict[str, _Listed] = {}
+"""Those read so far, by language."""
+
+
+def is_inappropriate(text: str, *, language: str = "en") -> bool:
+    """Return whether `text` contains a word or phrase of safetext's list for `language`.
+
+    Training pairs are screened on their English side: what is crude there is crude in its translation too, and the
+    French list holds everyday words ("faire", "chat").
+    """
+    return next(listed_words(text, language=language), None) is not None
+
+
+def listed_words(text: str, *, language: str = "en") -> Iterator[str]:
+    """Yield the words and phrases of safetext's list for `language` that are in `text`, in lower case, in order."""
+    if language not in _WORD_LISTS:
+        _WORD_LISTS[language] = _word_list(language)
+    words, phrases = _WORD_LISTS[language]
+    tokens = re.findall(r"\w+", text.casefold())
+    for place, token in enumerate(tokens):
+        if token in words:
+            yield token
+        for phrase in phrases.get(token, ()):
+            if tuple(tokens[place : place + len(phrase)]) == phrase:
+                yield " ".join(phrase)
+
+
+def _word_list(language: str) -> _Listed:
+    lines = resources.files("safetext").joinpath(f"languages/{language}/words.txt").read_text(encoding="utf-8")
+    entries = [tuple(re.findall(r"\w+", line.casefold())) for line in lines.splitlines() if line.strip()]
+    phrases: dict[str, list[tuple[str, ...]]] = {}
+    for entry in entries:
+        if len(entry) > 1:
+            phrases.setdefault(entry[0], []).append(entry)
+    return frozenset(entry[0] for entry in entries if len(entry) == 1), phrases
 
 
 @dataclass(frozen=True)

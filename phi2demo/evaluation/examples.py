@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from phi2demo.data.test_sets import TestSet, text_of
 from phi2demo.evaluation.metrics import Metric, metrics_for
+from phi2demo.evaluation.outputs import SCORED, SystemName
 from phi2demo.evaluation.slices import labels_of
-from phi2demo.evaluation.systems import SCORED, SystemName
 
 Order = Literal["worst", "best", "change"]
 

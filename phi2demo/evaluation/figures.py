@@ -13,10 +13,10 @@ import numpy as np
 from phi2demo.data.contamination import ContaminationLabel
 from phi2demo.data.test_sets import TestSet
 from phi2demo.evaluation.metrics import Metric, metrics_for
+from phi2demo.evaluation.outputs import SystemName
 from phi2demo.evaluation.report import Bounds, Difference, Figure, Score, Slice, SourceFile, TestSetResult, better_base
 from phi2demo.evaluation.slices import LEAST_TO_RANK, slices_of
 from phi2demo.evaluation.statistics import Drawn, Resamples, Statistics
-from phi2demo.evaluation.systems import SystemName
 
 Baseline = Sequence[str] | float
 

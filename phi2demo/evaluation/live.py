@@ -21,6 +21,7 @@ from phi2demo.evaluation.environment import describe_environment, describe_model
 from phi2demo.evaluation.examples import Example
 from phi2demo.evaluation.live_samples import ItemSample, LiveRow, Tally
 from phi2demo.evaluation.metrics import metrics_for
+from phi2demo.evaluation.outputs import SCORED, SYSTEMS, SystemName
 from phi2demo.evaluation.report import (
     FORMAT,
     Environment,
@@ -33,7 +34,7 @@ from phi2demo.evaluation.report import (
 from phi2demo.evaluation.run import compose
 from phi2demo.evaluation.slices import describe_slicing
 from phi2demo.evaluation.statistics import RESAMPLES, SEED
-from phi2demo.evaluation.systems import SCORED, SYSTEMS, System, SystemName, TemplateSystem, make_system
+from phi2demo.evaluation.systems import System, TemplateSystem, make_system
 
 
 class Interruptible(ForwardingEngine):

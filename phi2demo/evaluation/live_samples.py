@@ -10,13 +10,14 @@ from phi2demo.errors import SettingsError
 from phi2demo.evaluation.examples import Example, examples_of
 from phi2demo.evaluation.figures import Scored, result_of
 from phi2demo.evaluation.metrics import metrics_for
+from phi2demo.evaluation.outputs import Answer, SystemName
 from phi2demo.evaluation.report import (
     Figure,
     Score,
     TestSetResult,
 )
 from phi2demo.evaluation.statistics import SEED, Resamples
-from phi2demo.evaluation.systems import Answer, System, SystemName, confidences_in
+from phi2demo.evaluation.systems import System, confidences_in
 
 
 @dataclass(frozen=True)

@@ -1,25 +1,46 @@
-"""Answers on disk, one JSON line each, written as they come, so that a run that was killed asks nothing twice.
+"""The names of the systems, and their answers on disk: one JSON line each, written as they come.
 
-The first line holds a hash of all prompts and options; each further line is one answer. A batch counts only when all of
-its lines are there: an incomplete end is cut off and its batch is asked again. Of several processes the first writes the
-file and each other one writes a part beside it; the parts are joined later.
+A run that was killed therefore asks nothing twice. The first line holds a hash of all prompts and options; each further
+line is one answer. A batch counts only when all of its lines are there: an incomplete end is cut off and its batch is
+asked again. Of several processes the first writes the file and each other one writes a part beside it; the parts are
+joined later.
 """
 
 import glob
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from phi2demo.errors import DataError, SettingsError
-from phi2demo.evaluation.systems import Answer
+
+SystemName = Literal["finetuned", "base_template", "base_plain"]
+SYSTEMS: tuple[SystemName, ...] = ("finetuned", "base_template", "base_plain")
+BASE_SYSTEMS: tuple[SystemName, ...] = ("base_template", "base_plain")
+SYSTEM_TITLES: dict[SystemName, str] = {
+    "finetuned": "finetuned",
+    "base_template": "base, template",
+    "base_plain": "base, plain",
+}
+SCORED = ("prose", "continuation")
+"""Kinds of rows whose text is scored; nothing is generated."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to one item."""
+
+    output: str
+    """Cleaned; empty where there is none."""
+    details: dict[str, Any] = field(default_factory=dict)
+    """JSON values: probabilities, new tokens, confidence, the reason where there is no answer."""
 
 
 @dataclass(frozen=True)
 class Output:
-    """One answer."""
+    """An answer as it stands in the file."""
 
     index: int
     """Of the item."""

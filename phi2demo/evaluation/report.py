@@ -14,8 +14,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 from phi2demo.data.test_sets import EvaluationSplit
 from phi2demo.engine.engine import ModelInfo, Variant
 from phi2demo.engine.revisions import same_adapter
+from phi2demo.evaluation.outputs import BASE_SYSTEMS, SYSTEMS, SystemName
 from phi2demo.evaluation.slices import LEAST_TO_RANK, Dimension
-from phi2demo.evaluation.systems import BASE_SYSTEMS, SYSTEMS, SystemName
 
 FORMAT: Literal[2] = 2
 MAX_TEST_SETS = 1000

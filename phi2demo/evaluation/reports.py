@@ -15,9 +15,8 @@ from phi2demo.data.test_sets import TestSet, read_test_sets
 from phi2demo.engine.engine import ModelInfo
 from phi2demo.errors import DataError
 from phi2demo.evaluation.examples import Example, examples_of
-from phi2demo.evaluation.outputs import read_outputs
+from phi2demo.evaluation.outputs import SYSTEMS, SystemName, read_outputs
 from phi2demo.evaluation.report import Report, TestSetResult
-from phi2demo.evaluation.systems import SYSTEMS, SystemName
 from phi2demo.settings import ASSETS
 
 REPORTS_FOLDER = ASSETS / "evaluation"

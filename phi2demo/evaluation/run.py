@@ -16,7 +16,7 @@ from phi2demo.errors import DataError, SettingsError
 from phi2demo.evaluation.environment import describe_environment, describe_model, measure_speed, package_versions
 from phi2demo.evaluation.figures import Scored, result_of
 from phi2demo.evaluation.hub_data import HubData
-from phi2demo.evaluation.outputs import OutputFile, digest
+from phi2demo.evaluation.outputs import SCORED, SYSTEMS, OutputFile, SystemName, digest
 from phi2demo.evaluation.processes import ALONE, Processes, run_lock
 from phi2demo.evaluation.report import (
     FORMAT,
@@ -31,7 +31,7 @@ from phi2demo.evaluation.report import (
 )
 from phi2demo.evaluation.slices import describe_slicing
 from phi2demo.evaluation.statistics import RESAMPLES, SEED, Resamples
-from phi2demo.evaluation.systems import SCORED, SYSTEMS, System, SystemName, confidences_in, make_system
+from phi2demo.evaluation.systems import System, confidences_in, make_system
 
 
 @dataclass(frozen=True)

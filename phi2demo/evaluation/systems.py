@@ -6,14 +6,15 @@ import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, ClassVar, Literal, get_args
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar, get_args
 
 from phi2demo.data.documents import pack
 from phi2demo.data.rows import Row
 from phi2demo.data.test_sets import Item, TestSet
 from phi2demo.engine.engine import END_OF_TEXT, Completion, Engine, GenerationOptions, Prompt, Variant
 from phi2demo.errors import InputError
+from phi2demo.evaluation.outputs import SCORED, SYSTEMS, Answer, SystemName
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.candidates import choose, preferred, reversible
 from phi2demo.tasks.confidence import mean_probabilities
@@ -88,33 +89,12 @@ def _halved(word: str, count: Callable[[str], int], limit: int) -> list[str]:
     return _halved(word[:middle], count, limit) + _halved(word[middle:], count, limit)
 
 
-SystemName = Literal["finetuned", "base_template", "base_plain"]
-SYSTEMS: tuple[SystemName, ...] = ("finetuned", "base_template", "base_plain")
-BASE_SYSTEMS: tuple[SystemName, ...] = ("base_template", "base_plain")
-SYSTEM_TITLES: dict[SystemName, str] = {
-    "finetuned": "finetuned",
-    "base_template": "base, template",
-    "base_plain": "base, plain",
-}
-
 TIME_LIMIT_S = 3600.0
 """So long that the clock cuts no answer: else figures would differ from run to run."""
-SCORED = ("prose", "continuation")
-"""Kinds of rows whose text is scored; nothing is generated."""
 TOO_LONG = "does not fit the context"
 """Why there is no answer."""
 SEAM_TOKENS = 4
 """Text and prompt may have this many tokens more together than apart."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The answer to one item."""
-
-    output: str
-    """Cleaned; empty where there is none."""
-    details: dict[str, Any] = field(default_factory=dict)
-    """JSON values: probabilities, new tokens, confidence, the reason where there is no answer."""
 
 
 @dataclass(frozen=True)

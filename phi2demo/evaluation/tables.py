@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from phi2demo.data.contamination import CONTAMINATION_LABELS
 from phi2demo.data.files import csv_text
 from phi2demo.evaluation.metrics import metric_title, number
+from phi2demo.evaluation.outputs import SYSTEM_TITLES, SystemName
 from phi2demo.evaluation.report import Figure, Report, Score, Slice, TestSetResult, Verdict, systems_in
-from phi2demo.evaluation.systems import SYSTEM_TITLES, SystemName
 
 BASELINE_TITLES = {
     "first_sentence": "first sentence",

@@ -9,9 +9,9 @@ from phi2demo.data.cleaning import CleanedText, clean, clean_aligned
 from phi2demo.engine.engine import MAX_SEED, VARIANTS, Engine, GenerationOptions, Output, Variant
 from phi2demo.errors import InputError, SettingsError
 from phi2demo.explain.units import UnitKind
+from phi2demo.tasks import task_named
 from phi2demo.tasks.request import PROMPT_STYLES, PromptStyle, Request, TaskOptions
 from phi2demo.tasks.result import Result
-from phi2demo.tasks.run import task_named
 from phi2demo.tasks.task import AnyTask
 
 Method = Literal["auto", "partition", "exact", "permutation", "lime"]

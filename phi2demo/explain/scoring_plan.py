@@ -10,8 +10,8 @@ from phi2demo.errors import InputError, SettingsError
 from phi2demo.explain.attribution import OutputToken
 from phi2demo.explain.request import EMPTY_OUTPUT, ExplainRequest
 from phi2demo.explain.units import Unit, UnitKind, split
+from phi2demo.tasks import task_named
 from phi2demo.tasks.request import language_of
-from phi2demo.tasks.run import task_named
 from phi2demo.tasks.task import PromptLimit
 
 MAX_UNITS = 3000

@@ -10,28 +10,21 @@ from threading import Event
 
 from phi2demo.engine.engine import Engine, GenerationOptions, ModelInfo, Prompt, Score, Variant
 from phi2demo.engine.revisions import same_adapter
-from phi2demo.errors import InputError, ModelError, SettingsError
-from phi2demo.tasks import TASKS
+from phi2demo.errors import InputError, ModelError
+from phi2demo.tasks import task_named
 from phi2demo.tasks.confidence import ConfidenceBand
 from phi2demo.tasks.declared import VariantTasks
 from phi2demo.tasks.receipt import Receipt, make_receipt
 from phi2demo.tasks.request import Request
 from phi2demo.tasks.request_runner import BATCH_PIECES, RequestRunner
 from phi2demo.tasks.result import Progress, Result
-from phi2demo.tasks.task import AnyTask, CheckedRequest, prompt_limit_of
+from phi2demo.tasks.task import CheckedRequest, prompt_limit_of
 
 SETTINGS_UNKNOWN = (
     "The receipt does not record the settings of its adapter; early receipts did not. The adapter loaded here has the "
     "same weights, but its lora_alpha and other settings may differ."
 )
 """The note of a replay whose adapter may differ from the one of the receipt."""
-
-
-def task_named(name: str) -> AnyTask:
-    """The task of a name; SettingsError where there is none."""
-    if not isinstance(name, str) or name not in TASKS:
-        raise SettingsError(f"There is no task {name!r}; choose one of {', '.join(TASKS)}.")
-    return TASKS[name]
 
 
 def check(request: Request) -> CheckedRequest:

@@ -8,10 +8,9 @@ from functools import cached_property
 from typing import Any, ClassVar, Generic, TypeVar
 
 from phi2demo.data.checks import check_choice, check_text
-from phi2demo.data.cleaning import clean, looks_changed
+from phi2demo.data.cleaning import clean, looks_changed, without_capitals
 from phi2demo.engine.engine import END_OF_TEXT, MAX_SEED, Engine, GenerationOptions, Variant
 from phi2demo.errors import InputError, SettingsError
-from phi2demo.tasks.casing import without_capitals
 from phi2demo.tasks.confidence import Grounds
 from phi2demo.tasks.request import PROMPT_STYLES, PromptStyle, Request, TaskOptions, check_variants, language_of
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 from unicodedata import decimal
 
+from phi2demo.data.cleaning import with_beginnings
 from phi2demo.data.documents import lay_out, split_sentences
 from phi2demo.data.languages import LANGUAGES, detect_foreign, foreign_script, language_name
 from phi2demo.engine.engine import GenerationOptions
 from phi2demo.errors import InputError, SettingsError
-from phi2demo.tasks.casing import with_beginnings
 from phi2demo.tasks.request import TaskOptions
 from phi2demo.tasks.task import Pieces, PromptLimit, Task
 

@@ -18,12 +18,12 @@ from phi2demo.errors import DataError, SettingsError
 from phi2demo.settings import ModelSettings
 from phi2demo.tasks.declared import FILE, AdapterTasks
 from phi2demo.training.checkpoints import data_hashes, make_output_folder
-from phi2demo.training.instructions import EXAMPLE_MAKERS, FINETUNING_KINDS, REPLAY
+from phi2demo.training.instructions import EMPHASIS, EXAMPLE_MAKERS, FINETUNING_KINDS, REPLAY, task_weights
 from phi2demo.training.loop import train
-from phi2demo.training.mixture import EMPHASIS, Mixture, task_weights
+from phi2demo.training.loss import HeldOutExamples
+from phi2demo.training.mixture import Mixture
 from phi2demo.training.record import Record, make_stage, write_record
 from phi2demo.training.settings import FinetuneSettings, make_accelerator
-from phi2demo.training.validation import HeldOutExamples
 
 if TYPE_CHECKING:
     import torch

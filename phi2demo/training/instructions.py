@@ -4,13 +4,15 @@ Prompts come from `TASKS[name].prompt`, so that training and the app cannot diff
 is plain prose: without some of the text that it was pretrained on, a model would forget it. Knows no token ids.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from phi2demo.data.documents import pack, split_sentences
 from phi2demo.data.rows import Row, sentiment_of
+from phi2demo.errors import SettingsError
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.question_answering import QuestionOptions
@@ -160,3 +162,30 @@ def _first_sentences(sentences: list[str], max_tokens: int, limit: PromptLimit) 
             break
         kept.append(sentence)
     return kept
+
+
+TASK_WEIGHTS = {
+    "translation": 0.70,
+    "generation": 0.07,
+    "summarization": 0.05,
+    "sentiment": 0.07,
+    "question_answering": 0.04,
+    REPLAY: 0.07,
+}
+"""Share of the examples of each task; the shares of tasks without data go to the others."""
+
+
+EMPHASIS = {"generation": 2.0, "summarization": 1.5, "question_answering": 1.5, REPLAY: 2.0}
+"""Factor of an example in the loss; 1 for other tasks. Long examples take more time, so few are drawn, with more weight."""
+
+
+def task_weights(overrides: Mapping[str, float]) -> dict[str, float]:
+    """Return `TASK_WEIGHTS` with some replaced; SettingsError for an unknown task or a weight below 0."""
+    for task, weight in overrides.items():
+        if task not in TASK_WEIGHTS:
+            raise SettingsError(
+                f"--mix {task}={weight}: there is no task {task!r}; give one of {', '.join(TASK_WEIGHTS)}."
+            )
+        if not 0 <= weight < math.inf:
+            raise SettingsError(f"--mix {task}={weight}: give a weight from 0.")
+    return TASK_WEIGHTS | dict(overrides)

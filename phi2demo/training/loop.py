@@ -22,10 +22,9 @@ from phi2demo.errors import SettingsError, StoppedError
 from phi2demo.settings import turn_off_tokenizer_threads
 from phi2demo.training.batch import Batch, Batches
 from phi2demo.training.checkpoints import Checkpoints, TrainingState
-from phi2demo.training.log import Log
-from phi2demo.training.loss import CrossEntropy, add_gradients, cross_entropy
+from phi2demo.training.loss import CrossEntropy, Validate, add_gradients, cross_entropy, run_validation
+from phi2demo.training.record import Log
 from phi2demo.training.settings import LoopSettings
-from phi2demo.training.validation import Validate, run_validation
 
 if TYPE_CHECKING:
     import torch

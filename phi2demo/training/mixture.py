@@ -3,7 +3,6 @@
 Each batch depends on the seed and the step alone, so that a resumed run sees the batches of an unbroken one.
 """
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,26 +17,14 @@ from phi2demo.data.languages import LANGUAGES
 from phi2demo.data.rows import Row
 from phi2demo.engine.engine import END_OF_TEXT
 from phi2demo.engine.text_encoder import TextEncoder
-from phi2demo.errors import DataError, SettingsError
+from phi2demo.errors import DataError
 from phi2demo.tasks.task import PromptLimit
 from phi2demo.training.batch import Batch
-from phi2demo.training.instructions import EXAMPLE_MAKERS, REPLAY, Example
+from phi2demo.training.instructions import EMPHASIS, EXAMPLE_MAKERS, TASK_WEIGHTS, Example
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-TASK_WEIGHTS = {
-    "translation": 0.70,
-    "generation": 0.07,
-    "summarization": 0.05,
-    "sentiment": 0.07,
-    "question_answering": 0.04,
-    REPLAY: 0.07,
-}
-"""Share of the examples of each task; the shares of tasks without data go to the others."""
-
-EMPHASIS = {"generation": 2.0, "summarization": 1.5, "question_answering": 1.5, REPLAY: 2.0}
-"""Factor of an example in the loss; 1 for other tasks. Long examples take more time, so few are drawn, with more weight."""
 
 SOURCE_WEIGHTS = {
     "tinystories": 3.0,
@@ -213,18 +200,6 @@ def collate(examples: Sequence[TokenizedExample], pad_id: int) -> Batch:
         labels[row, first_target:length] = example.ids[example.prompt_length :]
         weights[row, first_target:length] = EMPHASIS.get(example.task, 1.0) * rows[example.task] / targets[example.task]
     return Batch(*map(torch.from_numpy, (inputs, labels, mask, weights)))
-
-
-def task_weights(overrides: Mapping[str, float]) -> dict[str, float]:
-    """Return `TASK_WEIGHTS` with some replaced; SettingsError for an unknown task or a weight below 0."""
-    for task, weight in overrides.items():
-        if task not in TASK_WEIGHTS:
-            raise SettingsError(
-                f"--mix {task}={weight}: there is no task {task!r}; give one of {', '.join(TASK_WEIGHTS)}."
-            )
-        if not 0 <= weight < math.inf:
-            raise SettingsError(f"--mix {task}={weight}: give a weight from 0.")
-    return TASK_WEIGHTS | dict(overrides)
 
 
 def source_weight(name: str) -> float:

@@ -13,10 +13,10 @@ from phi2demo.settings import ModelSettings
 from phi2demo.training.batch import Batch
 from phi2demo.training.checkpoints import make_output_folder
 from phi2demo.training.loop import train
+from phi2demo.training.loss import HeldOutExamples
 from phi2demo.training.record import Record, make_stage, read_record, write_record
 from phi2demo.training.settings import PRESETS, Phase, Preset, PretrainSettings, make_accelerator
 from phi2demo.training.token_streams import Blocks, load_tokenizer, open_blocks, prepare_streams
-from phi2demo.training.validation import HeldOutExamples
 
 if TYPE_CHECKING:
     from transformers import PhiForCausalLM

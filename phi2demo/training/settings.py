@@ -13,7 +13,7 @@ from phi2demo.emissions.footprint import WORLD, check_region
 from phi2demo.engine.devices import choose_device, has_bfloat16
 from phi2demo.errors import SettingsError
 from phi2demo.settings import EMBEDDED_MODEL
-from phi2demo.training.mixture import task_weights
+from phi2demo.training.instructions import task_weights
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

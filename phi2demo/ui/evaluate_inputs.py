@@ -14,8 +14,8 @@ from phi2demo.engine.engine import MAX_SEED
 from phi2demo.errors import InputError, SettingsError
 from phi2demo.evaluation.live import LiveSettings
 from phi2demo.evaluation.live_samples import MAX_ITEMS, ItemSample, draw
+from phi2demo.evaluation.outputs import SYSTEM_TITLES, SYSTEMS, SystemName
 from phi2demo.evaluation.statistics import SEED
-from phi2demo.evaluation.systems import SYSTEM_TITLES, SYSTEMS, SystemName
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.declared import AdapterTasks
 from phi2demo.ui.description import ModelDescription

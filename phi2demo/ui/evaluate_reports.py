@@ -16,9 +16,9 @@ from phi2demo.evaluation import reports
 from phi2demo.evaluation.comparison import differences, shared
 from phi2demo.evaluation.examples import ITEM_METRICS, Example, Order, ordered
 from phi2demo.evaluation.metrics import number, title_of_test_set
+from phi2demo.evaluation.outputs import SYSTEM_TITLES, SystemName
 from phi2demo.evaluation.report import Report
 from phi2demo.evaluation.reports import REPORTS_FOLDER, KeptReport, examples_beside, kept_reports, read_report
-from phi2demo.evaluation.systems import SYSTEM_TITLES, SystemName
 from phi2demo.evaluation.tables import to_csv
 from phi2demo.ui import figures, markup, slice_table
 from phi2demo.ui.evaluate_inputs import placeholder

@@ -19,8 +19,7 @@ from phi2demo.explain.shapley import warm_up
 from phi2demo.settings import LONGEST_S
 from phi2demo.ui import explanation_view, markup
 from phi2demo.ui.answer_column import AnswersTab
-from phi2demo.ui.explain_filling import ExplainFilling, charts
-from phi2demo.ui.explain_tab import ExplainTab
+from phi2demo.ui.explain_tab import ExplainFilling, ExplainTab, charts
 from phi2demo.ui.explanation_view import trust_panel
 from phi2demo.ui.handlers import FRAME_S
 from phi2demo.ui.run import ASKS_MODEL, AT_ONCE, PRIVATE, Updates

@@ -8,9 +8,9 @@ from phi2demo.cards import svg
 from phi2demo.engine.engine import ModelInfo
 from phi2demo.engine.revisions import short_revision
 from phi2demo.evaluation.metrics import number, title_of_test_set
+from phi2demo.evaluation.outputs import SYSTEM_TITLES, SystemName
 from phi2demo.evaluation.report import Figure, Report, Score, TestSetResult
 from phi2demo.evaluation.slices import LEAST_TO_RANK
-from phi2demo.evaluation.systems import SYSTEM_TITLES, SystemName
 from phi2demo.evaluation.tables import Cell, result_columns, rows_of, score_cell
 from phi2demo.ui import markup
 from phi2demo.ui.markup import note

@@ -15,21 +15,18 @@ from phi2demo.tasks import TASKS
 from phi2demo.tasks.declared import AdapterTasks, VariantTasks
 from phi2demo.ui.answer_column import AnswersTab
 from phi2demo.ui.api import add_card_endpoint, add_endpoints
-from phi2demo.ui.compare_api import add_compare_endpoint
-from phi2demo.ui.compare_handlers import CompareHandlers, connect_compare
+from phi2demo.ui.compare_handlers import CompareHandlers, add_compare_endpoint, connect_compare
 from phi2demo.ui.compare_tab import ID as COMPARE
 from phi2demo.ui.compare_tab import build_compare_tab
 from phi2demo.ui.description import ModelDescription
-from phi2demo.ui.evaluate_api import add_evaluate_endpoint
-from phi2demo.ui.evaluate_handlers import EvaluateHandlers, connect_reports, connect_run
+from phi2demo.ui.evaluate_handlers import EvaluateHandlers, add_evaluate_endpoint, connect_reports, connect_run
 from phi2demo.ui.evaluate_reports import EvaluateReports
 from phi2demo.ui.evaluate_tab import ID as EVALUATE
 from phi2demo.ui.evaluate_tab import build_evaluate_tab
 from phi2demo.ui.explain_api import add_explain_endpoint
-from phi2demo.ui.explain_filling import ExplainFilling
 from phi2demo.ui.explain_handlers import ExplainHandlers, connect_explain, connect_why
 from phi2demo.ui.explain_tab import ID as EXPLAIN
-from phi2demo.ui.explain_tab import build_explain_tab
+from phi2demo.ui.explain_tab import ExplainFilling, build_explain_tab
 from phi2demo.ui.files import MAX_BYTES
 from phi2demo.ui.handlers import TabHandlers, connect_task
 from phi2demo.ui.header import TITLE, build_header

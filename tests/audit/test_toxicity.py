@@ -5,7 +5,7 @@ import pytest
 from phi2demo.audit import toxicity
 from phi2demo.audit.context import read_texts
 from phi2demo.audit.toxicity import samples_of
-from phi2demo.data.word_list import is_inappropriate
+from phi2demo.data.corpus import is_inappropriate
 from phi2demo.engine.engine import END_OF_TEXT, Prompt
 from tests.audit.planted import PlantedEngine, make_context, noise
 from tests.tasks.scripted import INFO

@@ -12,7 +12,7 @@ import pytest
 
 from phi2demo.evaluation.reports import REPORTS_FOLDER
 from tests.browser.conftest import Broken, served
-from tests.browser.test_page import ask, open_tab, seen, status, until
+from tests.browser.test_page import STOP_S, TURN_S, ask, open_tab, seen, status, until
 from tests.servers import Server, serving
 
 pytestmark = pytest.mark.browser
@@ -97,7 +97,7 @@ def test_on_the_real_app_a_report_a_live_run_and_stop(new_page: Any, product: Se
     run(page)
     until(lambda: seen(page, "h2:has-text('So far')").count(), timeout_s=60)
     seen(page, "button.stop").click()
-    assert until(lambda: status(page).startswith("Stopped after")) < 1.0
+    assert until(lambda: status(page).startswith("Stopped after")) < STOP_S
     until(lambda: seen(page, ".plot-row").count() >= 2)
 
 
@@ -158,13 +158,13 @@ def test_stop_and_another_visitor(new_page: Any, slow_address: str) -> None:
     until(lambda: seen(first, ".status progress").count())
     until(lambda: seen(first, "h2:has-text('So far')").count(), timeout_s=30)
     seen(first, "button.stop").click()
-    assert until(lambda: status(first).startswith("Stopped after")) < 1.0
+    assert until(lambda: status(first).startswith("Stopped after")) < STOP_S
     until(lambda: seen(first, ".card").count() >= 4)
     run(first)
     until(lambda: seen(first, ".status progress").count())
     first.close()
     ask(second, "next")
-    assert until(lambda: status(second) == "Done") < 8.0
+    assert until(lambda: status(second) == "Done") < TURN_S
 
 
 @pytest.mark.parametrize(("width", "dark"), [(360, False), (800, True), (1280, False)])

@@ -10,7 +10,7 @@ import pytest
 
 from phi2demo.data.cleaning import clean
 from tests.browser.conftest import Broken, served
-from tests.browser.test_page import LONG, answer, ask, open_tab, seen, status, until
+from tests.browser.test_page import LONG, STOP_S, TURN_S, answer, ask, open_tab, seen, status, until
 
 pytestmark = pytest.mark.browser
 
@@ -143,7 +143,7 @@ def test_stop_ends_it_within_a_second_and_keeps_the_part(new_page: Any, slow_add
     assert " of at most " in status(page)
     assert seen(page, ".status progress").count() == 1
     seen(page, "button.stop").click()
-    assert until(lambda: status(page) == "Stopped") < 1.0
+    assert until(lambda: status(page) == "Stopped") < STOP_S
     assert "partial result" in seen(page, ".view h2").inner_text()
     assert seen(page, "button.stop").is_disabled()
 
@@ -155,7 +155,7 @@ def test_a_closed_page_frees_the_model(new_page: Any, slow_address: str) -> None
     seen(first, ".view .heatmap").wait_for(timeout=MINUTES_S * 1000)
     first.close()
     ask(second, "next")
-    assert until(lambda: status(second) == "Done") < 8.0
+    assert until(lambda: status(second) == "Done") < TURN_S
 
 
 def test_an_error_is_said_in_the_page_and_keeps_the_text(page: Any) -> None:

@@ -14,6 +14,10 @@ pytestmark = pytest.mark.browser
 
 TABS = ("Generate", "Summarize", "Translate", "Sentiment", "Ask")
 LONG = " ".join(f"word{at}" for at in range(60))
+STOP_S = 3.0
+"""A run stops within a second on a quiet machine; other tests run beside this one on the same two cores."""
+TURN_S = 12.0
+"""The same for the turn of another visitor: the run before it would take more than 20 seconds."""
 
 
 def seen(page: Any, selector: str) -> Any:
@@ -87,7 +91,7 @@ def test_a_replay_waits_for_its_turn_and_can_be_stopped_there(new_page: Any, add
     replayed = seen(second, ".replayed").first
     until(lambda: "Waiting for its turn" in replayed.inner_text())
     seen(second, "button.stop").click()
-    assert until(lambda: "Stopped before it began" in status(second)) < 1.0
+    assert until(lambda: "Stopped before it began" in status(second)) < STOP_S
     until(lambda: seen(second, "button.run").is_enabled())
     until(lambda: "Stopped before it began" in replayed.inner_text())
     seen(first, "button.stop").click()
@@ -98,7 +102,7 @@ def test_stop_ends_it_within_a_second_and_keeps_the_part(page: Any) -> None:
     ask(page, LONG)
     until(lambda: "word2" in answer(page))
     seen(page, "button.stop").click()
-    assert until(lambda: status(page) == "Stopped") < 1.0
+    assert until(lambda: status(page) == "Stopped") < STOP_S
     assert "Stopped before it was complete." in seen(page, ".notes").inner_text()
     assert "word2" in answer(page)
     assert seen(page, "button.stop").is_disabled()
@@ -109,7 +113,7 @@ def test_ctrl_enter_runs_and_escape_stops(page: Any) -> None:
     page.keyboard.press("Control+Enter")
     until(lambda: "word2" in answer(page))
     page.keyboard.press("Escape")
-    assert until(lambda: status(page) == "Stopped") < 1.0
+    assert until(lambda: status(page) == "Stopped") < STOP_S
 
 
 def test_side_by_side_shows_both(page: Any) -> None:
@@ -273,7 +277,7 @@ def test_two_people_wait_for_each_other(new_page: Any, address: str) -> None:
     assert answer(second) == ""
     assert not seen(second, ":not(.hide) > .progress-text").count(), "the time that Gradio tells is another one"
     seen(second, "button.stop").click()
-    assert until(lambda: "Stopped before it began" in status(second)) < 1.0
+    assert until(lambda: "Stopped before it began" in status(second)) < STOP_S
     until(lambda: seen(second, "button.run").is_enabled() and seen(second, "button.stop").is_disabled())
     assert "Stopped before it began" in status(second)
     ask(second, "another text")
@@ -289,7 +293,7 @@ def test_a_closed_page_frees_the_model(new_page: Any, address: str) -> None:
     until(lambda: "word2" in answer(first))
     first.close()
     ask(second, "next")
-    assert until(lambda: status(second) == "Done") < 8.0
+    assert until(lambda: status(second) == "Done") < TURN_S
 
 
 def test_the_limits_are_one_click_from_an_answer(page: Any) -> None:

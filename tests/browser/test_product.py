@@ -7,7 +7,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.browser.test_page import answer, ask, open_tab, seen, status, until
+from tests.browser.test_page import STOP_S, answer, ask, open_tab, seen, status, until
 from tests.servers import Server, serving
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -82,7 +82,7 @@ def test_stop_ends_a_long_summary_and_the_processor_goes_quiet(page: Any, produc
     ask(page, sentence * 1200)
     until(lambda: " of " in status(page) and "tokens" in status(page), timeout_s=60)
     seen(page, "button.stop").click()
-    assert until(lambda: "Stopped" in status(page), timeout_s=10) < 1
+    assert until(lambda: "Stopped" in status(page), timeout_s=10) < STOP_S
     process = psutil.Process(product.pid)
     process.cpu_percent()
     time.sleep(1)

@@ -9,8 +9,7 @@ from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import model_index_to_eval_results
 
 from phi2demo.cards.card import CURVE, make_card
-from phi2demo.cards.examples import Failure, Sample
-from phi2demo.cards.facts import Author, Facts
+from phi2demo.cards.facts import Author, Facts, Failure, Sample
 from phi2demo.emissions.footprint import Hardware, estimate
 from phi2demo.engine.engine import GenerationOptions
 from phi2demo.evaluation.slices import CONFIDENCE_QUINTILES

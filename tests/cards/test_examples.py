@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from phi2demo.cards.examples import Sample, choose_failures, make_samples, read_failures, read_prompts, read_samples
+from phi2demo.cards.examples import choose_failures, make_samples, read_failures, read_prompts, read_samples
+from phi2demo.cards.facts import Sample
 from phi2demo.data.files import sha256_of
 from phi2demo.engine.local import LocalEngine
 from phi2demo.engine.planning import plan

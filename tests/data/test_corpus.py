@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from phi2demo.data.corpus import CleaningReport, Source, clean_row, fingerprint, read_corpus
+from phi2demo.data.corpus import (
+    CleaningReport,
+    Source,
+    clean_row,
+    fingerprint,
+    is_inappropriate,
+    listed_words,
+    read_corpus,
+)
 from phi2demo.errors import DataError
 from tests.training.conftest import write_rows
 
@@ -216,3 +224,16 @@ def test_files_that_cannot_be_used(tmp_path: Path, name: str, content: bytes, me
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=message):
         read_corpus(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "inappropriate"),
+    [("You piece of shit.", True), ("Scunthorpe is a town.", False), ("The cat sleeps.", False), ("", False)],
+)
+def test_is_inappropriate(text: str, inappropriate: bool) -> None:
+    assert is_inappropriate(text) is inappropriate
+
+
+def test_every_listed_word_is_given_in_its_order() -> None:
+    assert list(listed_words("A BASTARD! A piece of shit.")) == ["bastard", "piece of shit", "shit"]
+    assert list(listed_words("The cat sleeps.")) == []

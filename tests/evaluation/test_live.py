@@ -14,8 +14,9 @@ from phi2demo.engine.engine import Prompt
 from phi2demo.errors import SettingsError, StoppedError
 from phi2demo.evaluation.live import DurationEstimator, LiveProgress, LiveRun, LiveSettings
 from phi2demo.evaluation.live_samples import ItemSample, draw
+from phi2demo.evaluation.outputs import SYSTEMS
 from phi2demo.evaluation.reports import parse_report
-from phi2demo.evaluation.systems import SYSTEMS, make_system
+from phi2demo.evaluation.systems import make_system
 from tests.tasks.scripted import BARE, ScriptedEngine
 
 WORDS = ["apple", "bread", "carrot", "date", "egg", "fish", "grape", "honey"]

@@ -3,8 +3,7 @@ from pathlib import Path
 import pytest
 
 from phi2demo.errors import DataError, SettingsError
-from phi2demo.evaluation.outputs import OutputFile, read_outputs
-from phi2demo.evaluation.systems import Answer
+from phi2demo.evaluation.outputs import Answer, OutputFile, read_outputs
 
 BATCHES = [[3, 1], [0, 4], [2]]
 

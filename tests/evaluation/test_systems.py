@@ -12,7 +12,8 @@ import pytest
 from phi2demo.data.rows import Row
 from phi2demo.data.test_sets import DataFile, Item, TestSet, read_test_sets
 from phi2demo.engine.engine import END_OF_TEXT, GenerationOptions, Output, Prompt, Score
-from phi2demo.evaluation.systems import SYSTEMS, SystemName, cut, generation_of, make_system, plain_prompt, text_bits
+from phi2demo.evaluation.outputs import SYSTEMS, SystemName
+from phi2demo.evaluation.systems import cut, generation_of, make_system, plain_prompt, text_bits
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.declared import FILE
 from phi2demo.tasks.generation import GenerationTaskOptions

@@ -8,12 +8,12 @@ import pytest
 
 from phi2demo.engine.engine import MAX_SEED, AdapterInfo, GenerationOptions
 from phi2demo.errors import InputError, ModelError, Phi2DemoError, SettingsError
-from phi2demo.tasks import TASKS
+from phi2demo.tasks import TASKS, task_named
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.question_answering import QuestionOptions
 from phi2demo.tasks.receipt import Receipt
 from phi2demo.tasks.request import Request, TaskOptions
-from phi2demo.tasks.run import SETTINGS_UNKNOWN, Assistant, check, request_of, task_named
+from phi2demo.tasks.run import SETTINGS_UNKNOWN, Assistant, check, request_of
 from phi2demo.tasks.sentiment import SentimentOptions
 from phi2demo.tasks.summarization import SummaryOptions
 from phi2demo.tasks.translation import TranslationOptions

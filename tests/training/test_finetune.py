@@ -15,8 +15,7 @@ from phi2demo.errors import DataError, ModelError, SettingsError
 from phi2demo.settings import ModelSettings
 from phi2demo.tasks.declared import AdapterTasks, read_adapter_tasks
 from phi2demo.training.finetune import adapt, load_base, load_tokenizer, save, text_languages
-from phi2demo.training.instructions import REPLAY
-from phi2demo.training.mixture import TASK_WEIGHTS
+from phi2demo.training.instructions import REPLAY, TASK_WEIGHTS
 from phi2demo.training.record import Stage, read_record
 from phi2demo.training.settings import FinetuneSettings
 

@@ -10,11 +10,10 @@ from transformers import PhiForCausalLM
 from phi2demo.errors import DataError, SettingsError, StoppedError
 from phi2demo.training.batch import Batch
 from phi2demo.training.checkpoints import TrainingState
-from phi2demo.training.log import read_log
 from phi2demo.training.loop import prefetch, train
-from phi2demo.training.loss import target_loss
+from phi2demo.training.loss import ProgressCallback, target_loss
+from phi2demo.training.record import read_log
 from phi2demo.training.settings import LoopSettings, make_accelerator
-from phi2demo.training.validation import ProgressCallback
 
 from .random_batches import RandomBatches, make_model
 

@@ -8,16 +8,8 @@ import torch
 from phi2demo.data.corpus import Source, read_corpus
 from phi2demo.engine.engine import END_OF_TEXT
 from phi2demo.errors import DataError, SettingsError
-from phi2demo.training.instructions import REPLAY
-from phi2demo.training.mixture import (
-    EMPHASIS,
-    TASK_WEIGHTS,
-    Mixture,
-    TokenizedExample,
-    collate,
-    source_weight,
-    task_weights,
-)
+from phi2demo.training.instructions import EMPHASIS, REPLAY, TASK_WEIGHTS, task_weights
+from phi2demo.training.mixture import Mixture, TokenizedExample, collate, source_weight
 from phi2demo.training.token_streams import train_tokenizer
 
 if TYPE_CHECKING:

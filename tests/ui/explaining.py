@@ -6,9 +6,8 @@ from typing import Any
 
 from phi2demo.engine.loading import EngineLoader
 from phi2demo.tasks.declared import AdapterTasks
-from phi2demo.ui.explain_filling import ExplainFilling
 from phi2demo.ui.explain_handlers import ExplainHandlers
-from phi2demo.ui.explain_tab import ExplainTab, build_explain_tab
+from phi2demo.ui.explain_tab import ExplainFilling, ExplainTab, build_explain_tab
 from phi2demo.ui.sessions import Sessions
 from tests.ui.conftest import DESCRIPTION
 

@@ -9,8 +9,8 @@ import pytest
 
 from phi2demo.tasks import TASKS
 from phi2demo.ui.api import Endpoints
-from phi2demo.ui.compare_api import CompareEndpoint
-from phi2demo.ui.evaluate_api import EvaluateEndpoint
+from phi2demo.ui.compare_handlers import CompareEndpoint
+from phi2demo.ui.evaluate_handlers import EvaluateEndpoint
 from phi2demo.ui.explain_api import ExplainEndpoint
 from phi2demo.ui.files import MAX_BYTES
 from tests.browser.conftest import served

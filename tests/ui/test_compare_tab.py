@@ -17,8 +17,7 @@ from phi2demo.tasks import TASKS
 from phi2demo.tasks.declared import AdapterTasks, VariantTasks
 from phi2demo.tasks.receipt import Receipt
 from phi2demo.ui.api import Endpoints
-from phi2demo.ui.compare_api import CompareEndpoint
-from phi2demo.ui.compare_handlers import CompareHandlers
+from phi2demo.ui.compare_handlers import CompareEndpoint, CompareHandlers
 from phi2demo.ui.compare_tab import CompareTab, build_compare_tab, read_samples
 from phi2demo.ui.sessions import Sessions
 from tests.ui.conftest import DESCRIPTION

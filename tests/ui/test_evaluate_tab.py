@@ -16,7 +16,7 @@ from phi2demo.engine.loading import EngineLoader
 from phi2demo.evaluation.reports import REPORTS_FOLDER, SET_REPORT
 from phi2demo.evaluation.run import EvaluationSettings, evaluate
 from phi2demo.tasks.declared import AdapterTasks
-from phi2demo.ui.evaluate_api import EvaluateEndpoint
+from phi2demo.ui.evaluate_handlers import EvaluateEndpoint
 from phi2demo.ui.evaluate_reports import MAX_REPORT_BYTES, files_of
 from phi2demo.ui.evaluate_tab import ID
 from phi2demo.ui.sessions import Sessions

@@ -9,8 +9,7 @@ import pytest
 from phi2demo.emissions.meter import Meter
 from phi2demo.engine.loading import EngineLoader
 from phi2demo.errors import ModelError
-from phi2demo.ui.emissions_panel import EmissionsHandlers
-from phi2demo.ui.model_tab import ModelHandlers, ModelTab, build_model_tab
+from phi2demo.ui.model_tab import EmissionsHandlers, ModelHandlers, ModelTab, build_model_tab
 from tests.ui.cards import scripted_shelf
 from tests.ui.scripted import ScriptedEngine
 

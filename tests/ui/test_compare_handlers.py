@@ -1,3 +1,5 @@
+""""""
+
 import re
 from html import unescape
 
@@ -10,7 +12,7 @@ from phi2demo.tasks.request import Request
 from phi2demo.tasks.run import Assistant, check
 from phi2demo.tasks.sentiment import SentimentOptions
 from phi2demo.tasks.translation import TranslationOptions
-from phi2demo.ui import differences
+from phi2demo.ui import compare_handlers
 from tests.tasks.scripted import ScriptedEngine
 
 OPTIONS = {
@@ -54,7 +56,7 @@ def body(html: str) -> str:
     ],
 )
 def test_known_marks(before: str, after: str, expected: str) -> None:
-    html = body(differences.marked(compared(before, after), "finetuned", "base"))
+    html = body(compare_handlers.marked(compared(before, after), "finetuned", "base"))
     assert html == expected.replace("~", GAP)
     selected = re.sub(f"{GAP}|<del>.*?</del>", "", html)
     assert unescape(plain(selected)) == after
@@ -64,7 +66,7 @@ def test_nothing_of_an_answer_becomes_markup() -> None:
     evil = "<script>alert('a & b')</script> <img src=x onerror=\"alert(1)\">"
     found = compared("plain words", evil, "</p><script>alert(2)</script>")
     for anchor in ("base", "reference"):
-        html = differences.marked(found, "finetuned", anchor)
+        html = compare_handlers.marked(found, "finetuned", anchor)
         assert "<script" not in html
         assert "<img" not in html
         assert "&lt;script&gt;" in html
@@ -74,18 +76,18 @@ def test_nothing_of_an_answer_becomes_markup() -> None:
 
 def test_many_words_that_are_gone_do_not_drown_the_answer() -> None:
     lost = [f"word{at}" for at in range(100)]
-    html = body(differences.marked(compared(" ".join(lost), "Der Zug."), "finetuned", "base"))
+    html = body(compare_handlers.marked(compared(" ".join(lost), "Der Zug."), "finetuned", "base"))
     assert html == (
         f"<del>{' '.join(lost[:10])} … 80 more words … {' '.join(lost[-10:])}</del>{GAP}<ins>Der Zug.</ins>"
     )
     kept = " ".join(lost[:30])
-    assert kept in differences.marked(compared(kept, "Der Zug."), "finetuned", "base")
+    assert kept in compare_handlers.marked(compared(kept, "Der Zug."), "finetuned", "base")
 
 
 def test_the_head_says_how_much_is_shared() -> None:
     found = compared("The train leaves.", "The train departs.", "The train leaves.")
-    assert "75% of the words in common" in differences.marked(found, "finetuned", "base")
-    assert "no difference" in differences.marked(found, "base", "reference")
+    assert "75% of the words in common" in compare_handlers.marked(found, "finetuned", "base")
+    assert "no difference" in compare_handlers.marked(found, "base", "reference")
 
 
 @pytest.mark.parametrize(
@@ -99,16 +101,16 @@ def test_the_head_says_how_much_is_shared() -> None:
     ],
 )
 def test_where_there_is_nothing_to_mark(task: str, variant: Variant, anchor: str, reference: str | None) -> None:
-    assert differences.marked(compared("a", "b", reference, task=task), variant, anchor) == ""
+    assert compare_handlers.marked(compared("a", "b", reference, task=task), variant, anchor) == ""
 
 
 def test_the_legend_says_what_the_marks_mean_or_why_there_are_none() -> None:
     found = compared("a", "b")
-    assert "is not in the base’s answer, <del>struck out</del> only there" in differences.legend(found, "base")
-    assert "There is no reference answer to mark differences from" in differences.legend(found, "reference")
-    assert differences.legend(found, "nothing") == ""
-    assert differences.legend(compared("a", "b", task="sentiment"), "base") == ""
-    assert "the reference answer" in differences.legend(compared("a", "b", "c"), "reference")
+    assert "is not in the base’s answer, <del>struck out</del> only there" in compare_handlers.legend(found, "base")
+    assert "There is no reference answer to mark differences from" in compare_handlers.legend(found, "reference")
+    assert compare_handlers.legend(found, "nothing") == ""
+    assert compare_handlers.legend(compared("a", "b", task="sentiment"), "base") == ""
+    assert "the reference answer" in compare_handlers.legend(compared("a", "b", "c"), "reference")
 
 
 def plain(html: str) -> str:
@@ -117,16 +119,16 @@ def plain(html: str) -> str:
 
 def test_a_line_of_scores_says_which_is_best() -> None:
     found = compared("Der Hund schläft.", "Der Zug fährt um acht ab.", "Der Zug fährt um acht ab.", task="translation")
-    assert plain(differences.score_line(found, "finetuned")) == "chrF 100.0 · BLEU 100.0"
-    assert "chrF <strong" in differences.score_line(found, "finetuned")
-    assert "<strong" not in differences.score_line(found, "base")
-    assert "eff:yes" in differences.score_line(found, "base")
+    assert plain(compare_handlers.score_line(found, "finetuned")) == "chrF 100.0 · BLEU 100.0"
+    assert "chrF <strong" in compare_handlers.score_line(found, "finetuned")
+    assert "<strong" not in compare_handlers.score_line(found, "base")
+    assert "eff:yes" in compare_handlers.score_line(found, "base")
     even = compared("Der Zug.", "Der Zug.", "Der Zug.")
-    assert "<strong" not in differences.score_line(even, "base")
-    assert differences.score_line(compared("a", "b"), "base") == ""
+    assert "<strong" not in compare_handlers.score_line(even, "base")
+    assert compare_handlers.score_line(compared("a", "b"), "base") == ""
 
 
 def test_all_or_nothing_is_said_in_words() -> None:
     found = compared("", "", "negative", task="sentiment")
-    said = {result.variant: plain(differences.score_line(found, result.variant)) for result in found.results}
+    said = {result.variant: plain(compare_handlers.score_line(found, result.variant)) for result in found.results}
     assert said == {result.variant: "right" if result.text == "negative" else "wrong" for result in found.results}
