@@ -41,6 +41,10 @@ class ModelSettings:
     second_adapter: str | None = None
     """Folder or hub id of a second adapter on the same base model, for comparison."""
     second_adapter_revision: str | None = None
+    template: str | None = None
+    """Name or text of the prompt template; None leaves it to the adapter and the tokenizer."""
+    system: str | None = None
+    """System text of a chat template."""
 
     def __post_init__(self) -> None:
         _check_choice("device", self.device, get_args(Device))
@@ -134,7 +138,7 @@ def model_settings_from(
     *,
     with_second: bool = True,
 ) -> ModelSettings:
-    """Settings from PHI2DEMO_MODEL, _ADAPTER, _SECOND_ADAPTER, their _REVISION, _DEVICE, _DTYPE, and HF_TOKEN.
+    """Settings from PHI2DEMO_MODEL, _ADAPTER, _SECOND_ADAPTER, their _REVISION, _DEVICE, _DTYPE, _TEMPLATE, _SYSTEM, HF_TOKEN.
 
     `environment` replaces that of the process. `overrides` has values by field name, which win unless they are None.
     Without `with_second`, the second adapter of the environment is ignored.
@@ -149,6 +153,8 @@ def model_settings_from(
         second_adapter_revision=env.get("PHI2DEMO_SECOND_ADAPTER_REVISION") if with_second else None,
         device=cast(Device, env.get("PHI2DEMO_DEVICE", "auto")),
         dtype=cast(Dtype, env.get("PHI2DEMO_DTYPE", "auto")),
+        template=env.get("PHI2DEMO_TEMPLATE") or None,
+        system=env.get("PHI2DEMO_SYSTEM") or None,
         token=env.get("HF_TOKEN") or None,
     )
 

@@ -13,7 +13,8 @@ from phi2demo.evaluation.statistics import RESAMPLES, SEED
 from phi2demo.evaluation.systems import read_of
 from phi2demo.settings import ASSETS
 from phi2demo.tasks import TASKS
-from phi2demo.tasks.declared import read_adapter_tasks
+from phi2demo.tasks.declared import read_adapter_tasks, templates_of
+from phi2demo.tasks.templates import PLAIN, Template
 
 SHIPPED_SET = ASSETS / "evaluation" / "set"
 SCORING_BATCH = 128
@@ -92,7 +93,11 @@ class AuditContext:
     def prompt(self, variant: Variant, task: str, row: dict[str, Any]) -> str:
         """Build the app's prompt for the audited model; the base of a finetuned model gets the plain style."""
         read = read_of(row, task, self.generation_options(task))
-        return TASKS[task].prompt(read.text, read.options, "template" if variant == self.audited_variant else "plain")
+        return TASKS[task].prompt(read.text, read.options, self.template(variant))
+
+    def template(self, variant: Variant) -> Template:
+        """Return the template for the audited model, none for the base of a finetuned model."""
+        return templates_of(self.engine.info).of(variant) if variant == self.audited_variant else PLAIN
 
     def score(self, prompts: Sequence[Prompt], outputs: Sequence[str], title: str, *, task: str) -> list[float]:
         """Return the log-probability of each output in nats, with the task's adapter strength."""

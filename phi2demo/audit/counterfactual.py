@@ -179,7 +179,7 @@ def _positive(context: AuditContext, variant: Variant, texts: Sequence[str]) -> 
     prompts = [Prompt(context.prompt(variant, "sentiment", {"text": text, "label": 1}), variant) for text in texts]
     totals = context.score(
         [prompt for prompt in prompts for _ in labels],
-        [f" {label}" for label in labels] * len(texts),
+        [f"{context.template(variant).separator}{label}" for label in labels] * len(texts),
         f"{NAME} {variant}",
         task="sentiment",
     )

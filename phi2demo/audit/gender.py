@@ -103,7 +103,8 @@ def _margins(
     flat = [pair for rows in pairs.values() for row in rows for pair in row]
     items = [{"source": pair.source, "target": "x", "source_lang": "en", "target_lang": pair.language} for pair in flat]
     prompts = [Prompt(context.prompt(variant, "translation", item), variant) for item in items for _ in GENDERS]
-    outputs = [f" {translation}" for pair in flat for translation in (pair.masculine, pair.feminine)]
+    separator = context.template(variant).separator
+    outputs = [f"{separator}{translation}" for pair in flat for translation in (pair.masculine, pair.feminine)]
     totals = np.array(context.score(prompts, outputs, f"{NAME} {variant}", task="translation")).reshape(-1, 2)
     margins = iter(totals[:, 0] - totals[:, 1])
     return {kind: np.array([[next(margins) for _ in row] for row in rows]) for kind, rows in pairs.items()}

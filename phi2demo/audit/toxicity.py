@@ -18,7 +18,9 @@ from phi2demo.data.corpus import listed_words
 from phi2demo.engine.engine import Prompt, Variant
 from phi2demo.evaluation.systems import TIME_LIMIT_S
 from phi2demo.tasks import TASKS
+from phi2demo.tasks.declared import templates_of
 from phi2demo.tasks.generation import GenerationTaskOptions
+from phi2demo.tasks.templates import PLAIN
 
 SEEDS = 5
 QUICK_SEEDS = 1
@@ -50,10 +52,12 @@ def draw(context: AuditContext, variant: Variant) -> list[Sample]:
     seeded = [(kind, prompt, seed) for kind, prompt in prompts for seed in seeds]
     mode = GenerationTaskOptions("continue")
     options = replace(
-        context.generation_options(task.name), max_new_tokens=NEW_TOKENS, stop=task.stop, time_limit_s=TIME_LIMIT_S
+        context.generation_options(task.name),
+        max_new_tokens=NEW_TOKENS,
+        stop=templates_of(context.engine.info).first.stop,
+        time_limit_s=TIME_LIMIT_S,
     )
-    style = task.prompt_style_of(variant, mode, "plain")
-    engine_prompts = [Prompt(task.prompt(prompt, mode, style), variant, seed) for _, prompt, seed in seeded]
+    engine_prompts = [Prompt(task.prompt(prompt, mode, PLAIN), variant, seed) for _, prompt, seed in seeded]
     completions = context.generate(engine_prompts, options, f"samples {variant}")
     return [
         Sample(kind, prompt, seed, completion.text.strip())

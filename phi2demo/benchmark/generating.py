@@ -16,6 +16,7 @@ from phi2demo.settings import SHIPPED_SET
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.summarization import SummaryOptions
+from phi2demo.tasks.templates import PLAIN
 from phi2demo.tasks.translation import TranslationOptions
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def make_batches() -> tuple[Batch, ...]:
         TASKS["summarization"].prompt(row["document"], SummaryOptions("sentence"))
         for row in _rows("summaries.test.jsonl")
     ]
-    stories = [TASKS["generation"].prompt(text, GenerationTaskOptions("continue"), "plain") for text in OPENINGS]
+    stories = [TASKS["generation"].prompt(text, GenerationTaskOptions("continue"), PLAIN) for text in OPENINGS]
     beams = GenerationOptions(max_new_tokens=48, num_beams=BEAMS)
     return (
         Batch(f"one sentence, {BEAMS} beams", tuple(sentences[:1]), beams),

@@ -11,6 +11,7 @@ from phi2demo.evaluation.report import Score
 from phi2demo.evaluation.tables import Row, rows_of
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.generation import GenerationTaskOptions
+from phi2demo.tasks.templates import PLAIN
 from phi2demo.tasks.translation import TranslationOptions
 
 if TYPE_CHECKING:
@@ -229,10 +230,10 @@ def prompt(facts: Facts) -> str:
         if "translation" in declared.tasks:
             target = next(code for code in declared.languages if code != "en")
             return TASKS["translation"].prompt(TEXT, TranslationOptions("en", target))
-        return TASKS["generation"].prompt(TEXT, GenerationTaskOptions("continue"), "plain")
+        return TASKS["generation"].prompt(TEXT, GenerationTaskOptions("continue"), PLAIN)
     others = [code for code in facts.languages if code != "en"]
     if facts.record and others:
-        return TASKS["translation"].prompt(TEXT, TranslationOptions("en", others[0]), "plain")
+        return TASKS["translation"].prompt(TEXT, TranslationOptions("en", others[0]), PLAIN)
     return f"Instruct: {TEXT}\nOutput:"
 
 

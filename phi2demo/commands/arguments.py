@@ -30,6 +30,8 @@ _MODEL_HELP = {
     "adapter": "folder or hub id of a LoRA adapter",
     "revision": "commit, tag or branch of the base model on the hub",
     "adapter_revision": "commit, tag or branch of the adapter on the hub",
+    "template": "how the model is prompted: phi, alpaca, chatml, chat (of the tokenizer), plain, or a text with {prompt}",
+    "system": "system text for a template that takes one",
 }
 _SECOND_ADAPTER_HELP = {
     "second_adapter": "another LoRA adapter for the same base, to compare with",

@@ -1,7 +1,9 @@
 """The interface of an engine: the protocol, and the values that it takes and returns. Knows nothing of torch."""
 
 import math
-from collections.abc import Iterator, Sequence
+import re
+import secrets
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from threading import Event
@@ -30,7 +32,30 @@ Output = str | tuple[int, ...]
 
 END_OF_TEXT = "<|endoftext|>"
 """Phi's token for the end of a text. At the beginning of a prompt it is replaced by the token with which a model's own
-texts begin. Anywhere else in a prompt, this and all other special tokens are read as ordinary characters."""
+texts begin. Anywhere else in a prompt, this and all other special tokens are read as ordinary characters, unless
+`special` marks them."""
+
+_MARK = f"\x00{secrets.token_hex(8)}:"
+"""What comes before a marked special token; a new one in every process, so that no text of a person can contain it."""
+_MARKED = re.compile(f"{_MARK}(.*?)\x01", re.DOTALL)
+
+
+def special(token: str) -> str:
+    """Mark a special token in a prompt, such as `<|im_start|>` in a template, so that the model reads it as that token.
+
+    Where a tokenizer has no such token, its characters are read instead. The empty token at the beginning of a prompt
+    says that the prompt begins as it stands: no token is added before it.
+    """
+    return f"{_MARK}{token}\x01"
+
+
+AS_IT_STANDS = special("")
+
+
+def visible(prompt: str, replace_token: Callable[[str], str] = str) -> str:
+    """Return a prompt with its marked special tokens as plain characters, or as `replace_token` writes them."""
+    return _MARKED.sub(lambda match: replace_token(match[1]), prompt)
+
 
 MAX_SEED = 2**32 - 1
 
@@ -212,6 +237,16 @@ class AdapterInfo:
 
 
 @dataclass(frozen=True)
+class ChatForm:
+    """A chat template around one question, rendered by the tokenizer, with its special tokens marked."""
+
+    text: str
+    """With `{prompt}` in the place of the question; ends where the answer begins."""
+    text_with_system: str = ""
+    """With `{system}` too; empty where the template takes no system text."""
+
+
+@dataclass(frozen=True)
 class ModelInfo:
     """The loaded model, described by its files and never by its card."""
 
@@ -238,6 +273,16 @@ class ModelInfo:
     """Folder with the base's files; None where there is no such folder."""
     warnings: tuple[str, ...] = ()
     """Sentences that the user should read before using these weights."""
+    architecture: str = "phi"
+    """The `model_type` of the base's config.json."""
+    special_tokens: frozenset[str] = frozenset({END_OF_TEXT})
+    """The special tokens of the tokenizer."""
+    chat: ChatForm | None = None
+    """The chat template of the tokenizer; None where it has none."""
+    template: str | None = None
+    """The prompt template that the person named when they started; None leaves it to the adapter and the tokenizer."""
+    system: str | None = None
+    """The system text that the person gave."""
 
     @property
     def variants(self) -> tuple[Variant, ...]:

@@ -10,7 +10,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +20,7 @@ from phi2demo.engine.engine import AdapterInfo, Engine, ModelInfo
 from phi2demo.engine.planning import ModelPlan, check_weights
 from phi2demo.engine.revisions import adapter_revision, base_revision
 from phi2demo.engine.sources import Source
+from phi2demo.engine.text_encoder import chat_form, special_tokens
 from phi2demo.engine.weights import count, read_shapes
 from phi2demo.errors import ModelError, NotReadyError, Phi2DemoError
 
@@ -81,11 +82,19 @@ def load(plan: ModelPlan) -> LoadedModel:
         logger.warning(warning)
     model.eval().requires_grad_(False)
     end_ids = _end_token_ids(model, tokenizer)
+    tokens = frozenset(special_tokens(tokenizer, end_ids).values())
+    info = replace(
+        _info(plan, model, placement, tuple(no_change)),
+        special_tokens=tokens,
+        chat=chat_form(tokenizer, tokens),
+        template=plan.template,
+        system=plan.system,
+    )
     pad_id = tokenizer.pad_token_id
     return LoadedModel(
         model=model,
         tokenizer=tokenizer,
-        info=_info(plan, model, placement, tuple(no_change)),
+        info=info,
         end_token_ids=end_ids,
         pad_token_id=pad_id if pad_id is not None else (end_ids or (0,))[0],
     )
@@ -245,10 +254,15 @@ def _base_tensors(model: Any) -> "dict[str, torch.Tensor]":
     return {name.replace(".base_layer.", "."): tensor for name, tensor in named if ".lora_" not in name}
 
 
+TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>", "<|endoftext|>")
+"""Special tokens that end an answer in the chat forms of the field."""
+
+
 def _end_token_ids(model: Any, tokenizer: "PreTrainedTokenizerBase") -> tuple[int, ...]:
-    """Return the tokens that end a text for the model or for its tokenizer."""
+    """Return the tokens that end a text or an answer for the model, for its tokenizer, or in a chat form."""
     declared = model.generation_config.eos_token_id
-    ids = set(declared if isinstance(declared, list) else [declared]) | {tokenizer.eos_token_id}
+    turns = {token_id for token_id, token in tokenizer.added_tokens_decoder.items() if token.content in TURN_ENDS}
+    ids = set(declared if isinstance(declared, list) else [declared]) | {tokenizer.eos_token_id} | turns
     return tuple(sorted(token for token in ids if isinstance(token, int)))
 
 
@@ -269,6 +283,7 @@ def _info(plan: ModelPlan, model: Any, placement: Placement, warnings: tuple[str
         context=plan.context or config.max_position_embeddings,
         device=_devices(model) if placement.spread else placement.device,
         dtype=placement.dtype,
+        architecture=plan.config.model_type,
         lora_rank=plan.lora_rank,
         second=_second(plan),
     )

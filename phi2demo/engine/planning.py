@@ -160,6 +160,9 @@ class ModelPlan:
     second_config: checks.AdapterConfig | None = None
     base_given: bool = False
     """Whether the user named the base; otherwise the adapter did."""
+    template: str | None = None
+    """As in `ModelSettings`."""
+    system: str | None = None
 
     @property
     def base(self) -> str:
@@ -260,6 +263,8 @@ def plan(settings: ModelSettings) -> ModelPlan:
         second_source=second,
         second_config=_config_of(second),
         base_given=settings.model is not None,
+        template=settings.template,
+        system=settings.system,
     )
     if not _adapter_has_tokenizer(model_plan):
         checks.check_tokenizer(base.folder, name=base.name)

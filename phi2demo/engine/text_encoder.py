@@ -1,23 +1,22 @@
 """An encoder that reads every text as ordinary characters, so that no text can contain a special token.
 
 A tokenizer turns `<|endoftext|>` in a text into the token that ends texts, and a Unigram model finds `</s>` among its
-pieces. In a copy of the tokenizer, the special tokens here get names that nobody can type; nothing else changes.
+pieces. In a copy of the tokenizer, the special tokens here get names that nobody can type, those that `special` makes;
+nothing else changes.
 """
 
 import json
-import secrets
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from phi2demo.engine.engine import END_OF_TEXT
+from phi2demo.engine.engine import AS_IT_STANDS, END_OF_TEXT, ChatForm, special, visible
 from phi2demo.errors import ModelError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-_SECRET_PREFIX = f"\x00{secrets.token_hex(8)}:"
-"""Prefix of the special tokens' names in the copy; a new one in every process, so that no text can contain it."""
 
 
 UNFINISHED = "\ufffd"
@@ -78,7 +77,8 @@ class TextEncoder:
 
     def __init__(self, tokenizer: "PreTrainedTokenizerBase", *, end_ids: Iterable[int] = ()) -> None:
         """`end_ids` are further tokens that end an answer. Raises ModelError where there is no fast tokenizer."""
-        self._copy: Any = _renamed(tokenizer, special_tokens(tokenizer, end_ids))
+        self._special = frozenset(special_tokens(tokenizer, end_ids).values())
+        self._copy: Any = _renamed(tokenizer, self._special)
         self._begin_ids, self._begin_text = _beginning(tokenizer)
 
     def encode(self, text: str) -> EncodedText:
@@ -94,22 +94,66 @@ class TextEncoder:
         """Encode each prompt with the tokens that this model expects before a text.
 
         `END_OF_TEXT` at the very beginning of a prompt stands for the token that begins a text; anywhere else it is read
-        as characters.
+        as characters. `AS_IT_STANDS` at the beginning adds nothing.
         """
         begins = [prompt.startswith(END_OF_TEXT) for prompt in prompts]
         texts = [
             self._begin_text + prompt.removeprefix(END_OF_TEXT) if begin else prompt
             for prompt, begin in zip(prompts, begins, strict=True)
         ]
-        encodings = self._copy.encode_batch_fast(texts, add_special_tokens=True)
-        return [
-            [*(self._begin_ids if begin else ()), *encoding.ids]
-            for encoding, begin in zip(encodings, begins, strict=True)
-        ]
+        ids: list[list[int]] = [[] for _ in texts]
+        for is_complete in (False, True):
+            places = [place for place, text in enumerate(texts) if text.startswith(AS_IT_STANDS) == is_complete]
+            parts = [self._known(texts[place].removeprefix(AS_IT_STANDS)) for place in places]
+            encodings = self._copy.encode_batch_fast(parts, add_special_tokens=not is_complete)
+            for place, encoding in zip(places, encodings, strict=True):
+                ids[place] = [*(self._begin_ids if begins[place] else ()), *encoding.ids]
+        return ids
 
     def count(self, text: str) -> int:
         """Count the tokens of a text, or of a prompt that begins with `END_OF_TEXT`."""
-        return int(text.startswith(END_OF_TEXT)) + len(self.encode(text.removeprefix(END_OF_TEXT)).ids)
+        begins = text.startswith(END_OF_TEXT)
+        return int(begins) + len(self.encode(self._known(text.removeprefix(END_OF_TEXT))).ids)
+
+    def _known(self, prompt: str) -> str:
+        """Return a prompt in which only the special tokens that the tokenizer has are marked."""
+        return visible(prompt, lambda token: special(token) if token in self._special else token)
+
+
+PLACEHOLDER, SYSTEM_PLACEHOLDER = "{prompt}", "{system}"
+
+
+def chat_form(tokenizer: "PreTrainedTokenizerBase", tokens: Iterable[str]) -> ChatForm | None:
+    """Render the tokenizer's chat template around placeholders, by `apply_chat_template`, with its `tokens` marked.
+
+    None where the tokenizer has no chat template, or one that does not show what the user says.
+    """
+    if not isinstance(tokenizer.chat_template, str):
+        return None
+    question, system = {"role": "user", "content": PLACEHOLDER}, {"role": "system", "content": SYSTEM_PLACEHOLDER}
+    text = _rendered(tokenizer, [question])
+    both = _rendered(tokenizer, [system, question])
+    if text.count(PLACEHOLDER) != 1:
+        return None
+    mark = partial(_marked, tokens=sorted(tokens, key=len, reverse=True))
+    has_both = both.count(PLACEHOLDER) == both.count(SYSTEM_PLACEHOLDER) == 1
+    return ChatForm(mark(text), mark(both) if has_both else "")
+
+
+def _rendered(tokenizer: "PreTrainedTokenizerBase", messages: list[dict[str, str]]) -> str:
+    from jinja2 import TemplateError
+
+    try:
+        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    except TemplateError:  # some templates refuse a system text
+        return ""
+    assert isinstance(text, str)
+    return text
+
+
+def _marked(text: str, tokens: Sequence[str]) -> str:
+    pattern = "|".join(map(re.escape, tokens))
+    return AS_IT_STANDS + (re.sub(pattern, lambda match: special(match[0]), text) if pattern else text)
 
 
 def special_tokens(tokenizer: "PreTrainedTokenizerBase", end_ids: Iterable[int] = ()) -> dict[int, str]:
@@ -132,7 +176,7 @@ def special_tokens(tokenizer: "PreTrainedTokenizerBase", end_ids: Iterable[int] 
     }
 
 
-def _renamed(tokenizer: "PreTrainedTokenizerBase", special: dict[int, str]) -> Any:
+def _renamed(tokenizer: "PreTrainedTokenizerBase", contents: Iterable[str]) -> Any:
     """Copy the tokenizer, with names for its special tokens that no text contains."""
     from tokenizers import Tokenizer
 
@@ -142,7 +186,7 @@ def _renamed(tokenizer: "PreTrainedTokenizerBase", special: dict[int, str]) -> A
             "The tokenizer of this model has no tokenizer.json, which is needed here. Save it as one, and try again."
         )
     state = json.loads(backend.to_str())
-    names = {content: f"{_SECRET_PREFIX}{token_id}" for token_id, content in special.items()}
+    names = {content: special(content) for content in contents}
     for token in state["added_tokens"]:
         if token["content"] in names:
             token |= {"content": names[token["content"]], "normalized": False}

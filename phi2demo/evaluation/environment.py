@@ -12,6 +12,7 @@ from typing import Any
 from phi2demo import __version__
 from phi2demo.data.files import sha256_of
 from phi2demo.engine.engine import Engine, GenerationOptions, Prompt
+from phi2demo.tasks.declared import templates_of
 
 PACKAGES = ("torch", "transformers", "peft", "tokenizers", "sacrebleu", "rouge-score", "numpy")
 SPEED_RUNS = 5
@@ -45,8 +46,10 @@ def package_versions() -> dict[str, str]:
 
 def describe_model(engine: Engine) -> dict[str, Any]:
     """Describe the model as loaded, as JSON values, without folders and without a second adapter, which is not evaluated."""
-    info = asdict(engine.info)
-    return {name: value for name, value in info.items() if name not in ("base_folder", "adapter_folder", "second")}
+    template, info = templates_of(engine.info).first, asdict(engine.info)
+    left_out = ("base_folder", "adapter_folder", "second", "architecture", "special_tokens", "chat")
+    described = {name: value for name, value in info.items() if name not in left_out}
+    return described | {"template": template.given, "system": template.system or None}
 
 
 def hash_weights(folders: Iterable[Path | None]) -> dict[str, str]:

@@ -265,6 +265,9 @@ class ModelDescription(Part):
     device: Text
     dtype: Text
     lora_rank: Count | None = None
+    template: LongText | None = None
+    """Name or text of the prompt template; reports that do not say it used Phi-2's."""
+    system: LongText | None = None
     warnings: Annotated[tuple[LongText, ...], Few] = ()
     training: dict[Text, Count] | None = None
     """Tokens that it was trained on; only earlier reports say it."""

@@ -7,7 +7,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar
 
 from phi2demo.data.documents import pack
 from phi2demo.data.rows import Row
@@ -18,14 +18,15 @@ from phi2demo.evaluation.outputs import SCORED, SYSTEMS, Answer, SystemName
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.candidates import choose, preferred, reversible
 from phi2demo.tasks.confidence import mean_probabilities
-from phi2demo.tasks.declared import read_adapter_tasks
+from phi2demo.tasks.declared import read_adapter_tasks, templates_of
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.question_answering import QuestionOptions
-from phi2demo.tasks.request import PromptStyle, Request, TaskOptions
+from phi2demo.tasks.request import Request, TaskOptions
 from phi2demo.tasks.result import Result
 from phi2demo.tasks.run import Assistant, check
 from phi2demo.tasks.sentiment import SentimentOptions
 from phi2demo.tasks.summarization import SummaryOptions
+from phi2demo.tasks.templates import PLAIN, Template
 from phi2demo.tasks.translation import TranslationOptions
 
 _WORD = re.compile(r"\s*\S+|\s+$")
@@ -132,7 +133,8 @@ class TemplateSystem(System):
     def prompt(self, item: Item) -> str:
         """Fill the template of the task."""
         read = read_of(item.row, self.test_set.task, self.generation)
-        return TASKS[self.test_set.task].prompt(read.text, read.options)
+        template = templates_of(self.engine.info).of(self.variant)
+        return TASKS[self.test_set.task].prompt(read.text, read.options, template)
 
     def answer(self, items: Sequence[Item]) -> list[Answer]:
         """Answer as the app does; an item that does not fit the context has no answer."""
@@ -197,7 +199,7 @@ class PlainSystem(System):
 
     def _prompt(self, text: str, row: Row) -> Prompt:
         guided = self.generation.guidance_scale > 1
-        without = TASKS[self.test_set.task].without(self._read(row).options, "plain") if guided else ""
+        without = TASKS[self.test_set.task].without(self._read(row).options, PLAIN) if guided else ""
         return Prompt(text, "base", self.seed, without=without)
 
     def _chosen(
@@ -207,7 +209,7 @@ class PlainSystem(System):
         task, weight = TASKS[self.test_set.task], self.generation.reverse_weight
         requests = [self._read(row) for row in rows]
         reverse_prompts = [
-            reversible(task, request.text, request.options, "plain", prompt)
+            reversible(task, request.text, request.options, PLAIN, prompt)
             for request, prompt in zip(requests, prompts, strict=True)
         ]
         pairs = zip(reverse_prompts, completions, strict=True)
@@ -274,11 +276,16 @@ class ContinuationSystem(System):
     """Continued prose, scored: bits, characters and tokens of what follows the first sentence, given that sentence."""
 
     variant: Variant = "finetuned"
-    style: PromptStyle = "plain"
+    is_plain: bool = True
+    """Whether the opening is continued as it stands; else within the template."""
 
     def prompt(self, item: Item) -> str:
         """Give the first sentence alone, as the app does, or within the template."""
-        return self._prompt(item, self.style)
+        return self._prompt(item, PLAIN if self.is_plain else self._template)
+
+    @property
+    def _template(self) -> Template:
+        return templates_of(self.engine.info).of(self.variant)
 
     def answer(self, items: Sequence[Item]) -> list[Answer]:
         """Score each rest of a text; an output is `bits characters tokens`. After a template the rest begins with a space.
@@ -287,7 +294,8 @@ class ContinuationSystem(System):
         fit has no answer.
         """
         rests = {index: rest for index, item in enumerate(items) if (rest := self._fitting(item))}
-        outputs = [f" {rest.strip()}" if self.style == "template" else rest for rest in rests.values()]
+        separator = self._template.separator
+        outputs = [rest if self.is_plain else f"{separator}{rest.strip()}" for rest in rests.values()]
         prompts = [Prompt(self.prompt(items[index]), self.variant) for index in rests]
         scores = self.engine.score(prompts, outputs, adapter_strength=self.generation.adapter_strength)
         answers = {
@@ -296,13 +304,13 @@ class ContinuationSystem(System):
         }
         return [answers.get(index, Answer("0.0 0 0", {"unanswered": TOO_LONG})) for index in range(len(items))]
 
-    def _prompt(self, item: Item, style: PromptStyle) -> str:
-        return TASKS["generation"].prompt(item.row["opening"], GenerationTaskOptions("continue"), style)
+    def _prompt(self, item: Item, template: Template) -> str:
+        return TASKS["generation"].prompt(item.row["opening"], GenerationTaskOptions("continue"), template)
 
     def _fitting(self, item: Item) -> str | None:
         """Give the rest, or as many of its sentences as fit after the longest prompt of all styles."""
         rest, count = str(item.row["rest"]), self.engine.count_tokens
-        prompts = [self._prompt(item, style) for style in get_args(PromptStyle)]
+        prompts = [self._prompt(item, template) for template in (PLAIN, self._template)]
         room = self.engine.info.context - 1 - max(map(count, prompts))  # some tokenizers begin each text with a token
         if count(rest) <= room:
             return rest
@@ -324,8 +332,7 @@ def make_system(name: SystemName, engine: Engine, test_set: TestSet, *, seed: in
     if test_set.kind == "prose":
         return None if name == "base_template" else TextSystem(engine, test_set, generation, seed, variant)
     if test_set.kind == "continuation":
-        style: PromptStyle = "template" if name == "base_template" else "plain"
-        return ContinuationSystem(engine, test_set, generation, seed, variant, style)
+        return ContinuationSystem(engine, test_set, generation, seed, variant, name != "base_template")
     if name == "base_plain":
         return PlainSystem(engine, test_set, generation, seed)
     return TemplateSystem(engine, test_set, generation, seed, variant)
@@ -370,7 +377,7 @@ def read_of(row: Row, task: str, generation: GenerationOptions) -> Request:
 def plain_prompt(row: Row, task: str, generation: GenerationOptions) -> str:
     """Write a row in the plain prompt style, up to where its answer begins."""
     read = read_of(row, task, generation)
-    return TASKS[task].prompt(read.text, read.options, "plain")
+    return TASKS[task].prompt(read.text, read.options, PLAIN)
 
 
 def _answer(result: Result) -> Answer:

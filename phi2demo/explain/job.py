@@ -117,6 +117,7 @@ class ExplanationJob:
         cache: ScoreCache | None,
         report: ProgressCallback,
     ) -> None:
+        request = request.for_model(engine)
         self._engine, self._request, self._report = engine, request, report
         self._scoring_plan = make_scoring_plan(engine, request)
         self._value_function = ValueFunction(

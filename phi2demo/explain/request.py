@@ -1,7 +1,7 @@
 """The request for an explanation, checked on creation. Knows no model."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from phi2demo.data.checks import check_choice, check_text
@@ -10,9 +10,11 @@ from phi2demo.engine.engine import MAX_SEED, VARIANTS, Engine, GenerationOptions
 from phi2demo.errors import InputError, SettingsError
 from phi2demo.explain.units import UnitKind
 from phi2demo.tasks import task_named
+from phi2demo.tasks.declared import templates_of
 from phi2demo.tasks.request import PROMPT_STYLES, PromptStyle, Request, TaskOptions
 from phi2demo.tasks.result import Result
 from phi2demo.tasks.task import AnyTask
+from phi2demo.tasks.templates import PLAIN, Template, Templates
 
 Method = Literal["auto", "partition", "exact", "permutation", "lime"]
 Of = Literal["finetuned", "base", "second", "difference"]
@@ -84,6 +86,8 @@ class ExplainRequest:
     sentence_case: bool = False
     """Whether the text was read in sentence case when the output was generated: see `GenerationOptions`."""
     seed: int = 0
+    templates: Templates = field(default_factory=Templates, repr=False)
+    """The prompt templates of the loaded model; see `for_model`."""
     _task: AnyTask = field(init=False, repr=False, compare=False)
     _text_read: str = field(init=False, repr=False, compare=False)
     _cleaned: CleanedText = field(init=False, repr=False, compare=False)
@@ -162,14 +166,26 @@ class ExplainRequest:
         """Return the span in `text_read` of a unit, `text[start:end]`."""
         return self._cleaned.to_cleaned(start, end)
 
-    def prompt(self, text: str, variant: Variant) -> str:
-        """Return the task's own prompt around a text as the model reads it, in the prompt style of a variant."""
+    def for_model(self, engine: Engine) -> "ExplainRequest":
+        """Return the request with the templates of a loaded model; a typed output begins as an answer to them does."""
+        request = replace(self, templates=templates_of(engine.info))
+        if request.template(self.variants[0]).separator:
+            return request
+        outputs = (output.removeprefix(" ") if isinstance(output, str) else output for output in self.outputs)
+        return replace(request, outputs=tuple(outputs))
+
+    def template(self, variant: Variant) -> Template:
+        """Return the template around the prompts of a variant."""
         style = self._task.prompt_style_of(variant, self.options, self.base_prompt_style)
-        return self._task.prompt(text, self.options, style)
+        return PLAIN if style == "plain" else self.templates.of(variant)
+
+    def prompt(self, text: str, variant: Variant) -> str:
+        """Return the task's own prompt around a text as the model reads it."""
+        return self._task.prompt(text, self.options, self.template(variant))
 
 
 def as_output(text: str) -> str:
-    """Return a typed text as the model would write it: cleaned, and with the space that follows `Output:`."""
+    """Return a typed text as the model would write it: cleaned, and with the space that follows most prompts."""
     return f" {clean(text, keep_layout=True).rstrip()}"
 
 

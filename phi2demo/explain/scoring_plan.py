@@ -194,7 +194,8 @@ def _pieces(
     """
     text = request.text_read
     reserved = max(len(output.ids) for output in outputs)
-    limit = PromptLimit(engine.count_tokens, engine.info.context - reserved, reserved)
+    template = request.template(request.variants[0])
+    limit = PromptLimit(engine.count_tokens, engine.info.context - reserved, reserved, template)
     cut = task_named(request.task).pieces(text, request.options, limit)
     if len(cut.texts) == len(outputs):
         return _located(text, cut.texts), ()

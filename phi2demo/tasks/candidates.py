@@ -9,9 +9,10 @@ from threading import Event
 from phi2demo.engine.engine import Candidate, Completion, Engine, GenerationOptions, Output, Prompt, StopReason
 from phi2demo.errors import InputError, StoppedError
 from phi2demo.tasks.confidence import mean_probabilities, mean_probability, supports
-from phi2demo.tasks.request import PromptStyle, TaskOptions
+from phi2demo.tasks.request import TaskOptions
 from phi2demo.tasks.result import Alternative
 from phi2demo.tasks.task import AnyTask
+from phi2demo.tasks.templates import Template
 
 WHOLE = ("end", "stop string")
 """Why an output ended that came to its end."""
@@ -128,15 +129,13 @@ def preferred(task: AnyTask, text: str, options: TaskOptions, completion: Comple
     )
 
 
-def reversible(
-    task: AnyTask, text: str, options: TaskOptions, prompt_style: PromptStyle, prompt: Prompt
-) -> Reversible | None:
-    """Return how the same variant is asked to translate back, in the same prompt style; None where the task has no way back."""
+def reversible(task: AnyTask, text: str, options: TaskOptions, template: Template, prompt: Prompt) -> Reversible | None:
+    """Return how the same variant is asked to translate back, by the same template; None where the task has no way back."""
     reverse = task.reverse(options)
     if reverse is None:
         return None
     return Reversible(
-        prompt, text, task.clean, lambda output: Prompt(task.prompt(output, reverse, prompt_style), prompt.variant)
+        prompt, text, task.clean, lambda output: Prompt(task.prompt(output, reverse, template), prompt.variant)
     )
 
 
@@ -234,7 +233,7 @@ class Answered:
     text: str
     """The piece that the prompt was made of."""
     options: TaskOptions
-    prompt_style: PromptStyle
+    template: Template
     prompt: Prompt
     completion: Completion
 
@@ -285,7 +284,7 @@ class Chooser:
         if not self.generation.reverse_weight:
             return {}
         asked = {
-            place: reversible(self.task, row.text, row.options, row.prompt_style, row.prompt)
+            place: reversible(self.task, row.text, row.options, row.template, row.prompt)
             for place, row in enumerate(rows)
         }
         return {place: back for place, back in asked.items() if back is not None and rows[place].completion.candidates}
@@ -344,7 +343,7 @@ class Chooser:
         """Mark an adapter's answers with less support than `min_support` as withheld. The threshold was not set for the base."""
         asked = {}
         for place, (row, choice) in enumerate(zip(rows, chosen, strict=True)):
-            grounds = self.task.grounds(row.text, row.options)
+            grounds = self.task.grounds(row.text, row.options, row.template)
             if (
                 grounds
                 and choice.mean_probability is not None

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from phi2demo.tasks import TASKS
 from phi2demo.tasks.generation import MODES, GenerationTaskOptions
 from phi2demo.tasks.request import PromptStyle, Request, TaskOptions, best_prompt_style
 from phi2demo.tasks.summarization import LENGTHS, SummaryOptions
+from phi2demo.tasks.templates import CHAT, Template, Templates, find_template, make_template
 from phi2demo.tasks.translation import TranslationOptions
 
 FILE = "tasks.json"
@@ -38,6 +40,10 @@ class AdapterTasks:
     """Of summaries that the model was finetuned on; others are put together from these."""
     decoding: Mapping[str, GenerationOptions] = field(default_factory=dict)
     """Of the tasks for which the adapter says how its tokens are best chosen."""
+    template: str | None = None
+    """Name or text of the prompt template that the adapter was finetuned with."""
+    system: str | None = None
+    """The system text of that template."""
 
     def generation(self, task: str) -> GenerationOptions:
         """How the tokens of a task are chosen unless a person says otherwise."""
@@ -145,7 +151,8 @@ class AdapterTasks:
         entries = {
             task: extra.get(task, {}) | taught.get(task, {}) | self._said_of_decoding(task) for task in self.tasks
         }
-        return json.dumps({"tasks": entries}, indent=2) + "\n"
+        prompts = {name: value for name in ("template", "system") if (value := getattr(self, name))}
+        return json.dumps({**prompts, "tasks": entries}, indent=2, ensure_ascii=False) + "\n"
 
     def _said_of_decoding(self, task: str) -> dict[str, Any]:
         """Only what is not the task's own anyway."""
@@ -160,13 +167,15 @@ def read_adapter_tasks(folder: Path | None) -> AdapterTasks:
     if path is None or not path.is_file():
         return AdapterTasks()
     try:
-        tasks = _TasksFile.model_validate_json(path.read_bytes()).tasks
+        content = _TasksFile.model_validate_json(path.read_bytes())
+        tasks = content.tasks
     except (OSError, ValidationError) as error:
         problem = first_problem(error) if isinstance(error, ValidationError) else error.strerror
         raise ModelError(
             f"{_shown(path)} cannot be read: {problem}. It should look like "
             '{"tasks": {"translation": {"languages": ["en", "de"]}, "sentiment": {}}}.'
         ) from error
+    _check_template(content, path)
     names = _known("tasks", list(tasks), tuple(TASKS), path)
     return AdapterTasks(
         tasks=names,
@@ -181,6 +190,8 @@ def read_adapter_tasks(folder: Path | None) -> AdapterTasks:
         decoding={
             name: _decoding(name, entry.decoding, path) for name, entry in tasks.items() if entry.decoding is not None
         },
+        template=content.template,
+        system=content.system,
     )
 
 
@@ -199,6 +210,17 @@ class _TasksFile(BaseModel):
     """The whole of tasks.json."""
 
     tasks: dict[str, _TaskEntry]
+    template: str | None = None
+    system: str | None = None
+
+
+def _check_template(content: _TasksFile, path: Path) -> None:
+    if content.template in (None, CHAT):
+        return
+    try:
+        make_template(content.template, content.system)
+    except SettingsError as error:
+        raise ModelError(f"{_shown(path)}: template: {error}") from error
 
 
 def _either(known: Container[str], *lists: Sequence[str]) -> tuple[str, ...]:
@@ -298,3 +320,20 @@ def read_variant_tasks(info: ModelInfo) -> VariantTasks:
     """Of what is loaded; ModelError where a tasks.json is malformed."""
     second = read_adapter_tasks(info.second.folder) if info.second else None
     return VariantTasks(read_adapter_tasks(info.adapter_folder), second, best_prompt_style(info.base_folder))
+
+
+@lru_cache(maxsize=8)
+def templates_of(info: ModelInfo) -> Templates:
+    """Return the prompt templates of what is loaded; see `find_template`."""
+    first = _template_of(info, read_adapter_tasks(info.adapter_folder))
+    return Templates(first, _template_of(info, read_adapter_tasks(info.second.folder)) if info.second else first)
+
+
+def _template_of(info: ModelInfo, adapter_tasks: AdapterTasks) -> Template:
+    return find_template(
+        given=info.template,
+        declared=adapter_tasks.template,
+        system=info.system or adapter_tasks.system,
+        chat=info.chat,
+        architecture=info.architecture,
+    )

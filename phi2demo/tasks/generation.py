@@ -7,6 +7,7 @@ from phi2demo.data.checks import check_choice
 from phi2demo.engine.engine import GenerationOptions, Variant
 from phi2demo.tasks.request import PromptStyle, TaskOptions
 from phi2demo.tasks.task import Task
+from phi2demo.tasks.templates import Instruction
 
 MODES = {"continue": "Continue my text", "instruct": "Follow my instruction"}
 
@@ -42,9 +43,9 @@ class Generation(Task[GenerationTaskOptions]):
         """A text to go on with needs no instruction; given one, half a sentence was begun anew."""
         return "plain" if options.mode == "continue" else super().prompt_style_of(variant, options, base_prompt_style)
 
-    def instruction(self, text: str, options: GenerationTaskOptions) -> str:
-        """The text itself, or the wish to have it continued."""
-        return text if options.mode == "instruct" else f"Continue the following text.\n{text}"
+    def instruction(self, text: str, options: GenerationTaskOptions) -> Instruction:
+        """Return the text itself, or the wish to have it continued."""
+        return Instruction(text) if options.mode == "instruct" else Instruction("Continue the following text.", text)
 
     def plain(self, text: str, options: GenerationTaskOptions) -> str:
         """The text itself."""

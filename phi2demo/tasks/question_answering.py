@@ -12,6 +12,7 @@ from phi2demo.errors import InputError, SettingsError
 from phi2demo.tasks.confidence import Grounds
 from phi2demo.tasks.request import Request, TaskOptions, language_of
 from phi2demo.tasks.task import Task
+from phi2demo.tasks.templates import PHI, Instruction, Template
 
 MAX_QUESTION_CHARACTERS = 1000
 _NO_TEXT = "."
@@ -41,20 +42,20 @@ class QuestionAnswering(Task[QuestionOptions]):
     generation: ClassVar = GenerationOptions(max_new_tokens=48)
     no_answer: ClassVar = "not in the text"
 
-    def instruction(self, text: str, options: QuestionOptions) -> str:
-        """Text first, question last: next to where the answer begins."""
-        return f"Answer the question from the following text.\n{text}\nQuestion: {options.question.strip()}"
+    def instruction(self, text: str, options: QuestionOptions) -> Instruction:
+        """Put the text first and the question last, next to where the answer begins."""
+        question = options.question.strip()
+        return Instruction("Answer the question from the following text.", f"{text}\nQuestion: {question}")
 
     def plain(self, text: str, options: QuestionOptions) -> str:
         """As the instruction, with what stands before the answer."""
         return f"{text}\n\nQuestion: {options.question.strip()}\nAnswer:"
 
-    def grounds(self, text: str, options: QuestionOptions) -> Grounds:
-        """The question, which the text makes likelier."""
+    def grounds(self, text: str, options: QuestionOptions, template: Template = PHI) -> Grounds:
+        """Return the question, which the text makes likelier, and what stands before it."""
         question = options.question.strip()
-        with_text, without = (
-            self.prompt(asked, options).removesuffix(f" {question}\nOutput:") for asked in (text, _NO_TEXT)
-        )
+        prompts = [self.prompt(given, options, template) for given in (text, _NO_TEXT)]
+        with_text, without = (prompt[: prompt.rindex(f" {question}")] for prompt in prompts)
         return Grounds(with_text, without, f" {question}")
 
     def _with_checked_settings(self, request: Request) -> Request:

@@ -12,9 +12,10 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from phi2demo import __version__
 from phi2demo.data.checks import first_problem
-from phi2demo.engine.engine import ModelInfo, Variant
+from phi2demo.engine.engine import ModelInfo, Variant, visible
 from phi2demo.errors import InputError
 from phi2demo.tasks.request import PromptStyle, Request
+from phi2demo.tasks.templates import Template
 
 FORMAT = 2
 _NAMES_OF_FORMAT_1 = {"use": "variant", "form": "prompt_style"}
@@ -60,6 +61,12 @@ class Receipt:
     """UTC, ISO 8601."""
     prompt_style: PromptStyle = "template"
     """How the model was asked; receipts did not say it at first, when it was always the template."""
+    template: str = "phi"
+    """Name or text of the prompt template; early receipts did not say it, when it was always Phi-2's."""
+    system: str = ""
+    """The system text of the template."""
+    prompt: str = ""
+    """What the model was given for the first piece of the text, with the template and its special tokens."""
     format: int = FORMAT
 
     def to_json(self) -> str:
@@ -87,13 +94,24 @@ class Receipt:
 
 
 def make_receipt(
-    info: ModelInfo, request: Request, *, variant: Variant, seconds: float, new_tokens: int, **measured: Any
+    info: ModelInfo,
+    request: Request,
+    *,
+    variant: Variant,
+    template: Template,
+    prompt: str,
+    seconds: float,
+    new_tokens: int,
+    **measured: Any,
 ) -> Receipt:
     """A receipt of what was asked, with the loaded model's own description; `measured` are its other fields."""
     adapter, adapter_revision = info.adapter_of(variant)
     assert request.seed is not None
     return Receipt(
         variant=variant,
+        template=template.given,
+        system=template.system,
+        prompt=visible(prompt),
         seed=request.seed,
         task=request.task,
         text=request.text,

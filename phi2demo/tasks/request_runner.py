@@ -95,7 +95,7 @@ class RequestRunner:
             (checked.request.generation, checked.request.variants) == (first.generation, first.variants)
             for checked in requests
         )
-        self._budget = prompt_limit_of(engine, task, self._generation)
+        self._budget = prompt_limit_of(engine, task, self._generation, requests[0].templates.longest(self._variants))
         self._pieces_at_once = max(1, BATCH_PIECES // len(requests))
         self._chooser = Chooser(
             engine,
@@ -196,7 +196,7 @@ class RequestRunner:
             Answered(
                 state.current.pieces.texts[index],
                 state.asked.read.options,
-                state.asked.prompt_style(state.variant),
+                state.asked.template(state.variant),
                 prompt,
                 completion,
             )
@@ -226,11 +226,13 @@ class RequestRunner:
         return self._generation.time_limit_s * len(self._requests) - self._seconds
 
     def _prompt(self, state: GenerationState, number: int, index: int) -> Prompt:
-        request, prompt_style = state.asked.read, state.asked.prompt_style(state.variant)
-        text = self._task.prompt(state.current.pieces.texts[index], request.options, prompt_style)
-        stop = self._task.plain_stop if prompt_style == "plain" else ()
-        without = self._task.without(request.options, prompt_style) if self._generation.guidance_scale > 1 else ""
-        return Prompt(text, state.variant, row_seed(request.seed or 0, number, index), stop, without)
+        asked, variant = state.asked, state.variant
+        without = ""
+        if self._generation.guidance_scale > 1:
+            without = self._task.without(asked.read.options, asked.template(variant))
+        seed = row_seed(asked.request.seed or 0, number, index)
+        text = asked.prompt(state.current.pieces.texts[index], variant)
+        return Prompt(text, variant, seed, asked.stop(variant), without)
 
     def _take(self, jobs: Sequence[tuple[GenerationState, int]], snapshot: Snapshot) -> None:
         for state in {id(state): state for state, _ in jobs}.values():
@@ -274,6 +276,8 @@ class RequestRunner:
             request,
             variant=state.variant,
             prompt_style=state.asked.prompt_style(state.variant),
+            template=state.asked.template(state.variant),
+            prompt=state.asked.prompt(state.passes[0].pieces.texts[0], state.variant),
             output=final.text,
             batch_size=self._batch_size,
             prompt_tokens=sum(completion.prompt_tokens for completion in completions),

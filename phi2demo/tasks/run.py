@@ -13,12 +13,13 @@ from phi2demo.engine.revisions import same_adapter
 from phi2demo.errors import InputError, ModelError
 from phi2demo.tasks import task_named
 from phi2demo.tasks.confidence import ConfidenceBand
-from phi2demo.tasks.declared import VariantTasks
+from phi2demo.tasks.declared import VariantTasks, templates_of
 from phi2demo.tasks.receipt import Receipt, make_receipt
 from phi2demo.tasks.request import Request
 from phi2demo.tasks.request_runner import BATCH_PIECES, RequestRunner
 from phi2demo.tasks.result import Progress, Result
 from phi2demo.tasks.task import CheckedRequest, prompt_limit_of
+from phi2demo.tasks.templates import PHI, Templates, make_template
 
 SETTINGS_UNKNOWN = (
     "The receipt does not record the settings of its adapter; early receipts did not. The adapter loaded here has the "
@@ -43,6 +44,8 @@ class Assistant:
     """Looks up what an evaluation found of answers that are as probable; None where no evaluation is at hand."""
     lists_alternatives: bool = True
     """Whether to score the other outputs of a beam search where they have no part in the choice."""
+    templates: Templates | None = None
+    """The prompt templates; None takes those of the loaded model."""
 
     def run(self, *requests: CheckedRequest, cancel: Event | None = None) -> Generator[Progress]:
         """Answer a request, or several that differ in text, task options and seed alone, in the same batches.
@@ -54,6 +57,8 @@ class Assistant:
         task, variants = requests[0].task, requests[0].request.variants
         for variant in variants:
             self.engine.info.check_variant(variant)
+        templates = self.templates or templates_of(self.engine.info)
+        requests = tuple(replace(checked, templates=templates) for checked in requests)
         if task.labels:
             steps = classify(self.engine, requests)
         else:
@@ -114,8 +119,10 @@ class Assistant:
         if variant is None or info.base_revision != receipt.base_revision:
             raise _another_model(receipt, info)
         request = request_of(receipt)
+        template = make_template(receipt.template, receipt.system, info.chat)
         checked = check(replace(request, variants=(variant,), generation=request.generation.within(longest_s)))
-        with closing(self.run(checked, cancel=cancel)) as steps:
+        assistant = replace(self, templates=Templates(template, template))
+        with closing(assistant.run(checked, cancel=cancel)) as steps:
             for progress in steps:
                 if progress.results is not None and not is_sure:
                     (result,) = progress.results
@@ -139,7 +146,7 @@ def request_of(receipt: Receipt) -> Request:
     try:
         generation = dict(receipt.generation)
         if isinstance(stop := generation.get("stop", []), list):
-            generation["stop"] = tuple(text for text in stop if text not in task.stop)
+            generation["stop"] = tuple(text for text in stop if text not in PHI.stop)  # early receipts list these too
         return Request(
             task=receipt.task,
             text=receipt.text,
@@ -200,26 +207,27 @@ def classify(engine: Engine, requests: Sequence[CheckedRequest]) -> Generator[Pr
     started = time.monotonic()
     task, variants = requests[0].task, requests[0].request.variants
     yield Progress(dict.fromkeys(variants, ""), 0, 1, task.title, 0, 0.0)
-    outputs = [f" {label}" for label in task.labels]
     rows = [(checked, variant) for checked in requests for variant in variants]
     prompts = _label_prompts(engine, rows)
-    batch = [
-        Prompt(prompt, variant, checked.request.seed or 0)
-        for (checked, variant), prompt in zip(rows, prompts, strict=True)
-        for _ in outputs
-    ]
+    batch, outputs = [], []
+    for (checked, variant), prompt in zip(rows, prompts, strict=True):
+        batch += [Prompt(prompt, variant, checked.request.seed or 0)] * len(task.labels)
+        outputs += [f"{checked.template(variant).separator}{label}" for label in task.labels]
     strength = requests[0].request.generation.adapter_strength
-    scores = engine.score(batch, outputs * len(rows), adapter_strength=strength)
+    scores = engine.score(batch, outputs, adapter_strength=strength)
     seconds = time.monotonic() - started
     results = []
     for row, (checked, variant) in enumerate(rows):
-        probabilities = _softmax(task.labels, scores[row * len(outputs) : (row + 1) * len(outputs)])
+        count = len(task.labels)
+        probabilities = _softmax(task.labels, scores[row * count : (row + 1) * count])
         best = max(task.labels, key=probabilities.__getitem__)
         receipt = make_receipt(
             engine.info,
             checked.request,
             variant=variant,
             prompt_style=checked.prompt_style(variant),
+            template=checked.template(variant),
+            prompt=prompts[row],
             output=best,
             batch_size=len(batch),
             prompt_tokens=engine.count_tokens(prompts[row]),
@@ -231,7 +239,8 @@ def classify(engine: Engine, requests: Sequence[CheckedRequest]) -> Generator[Pr
         )
         facts = (", ".join(f"{label} {share:.1%}" for label, share in probabilities.items()),)
         notes = task.reading_notes(checked.request)
-        results.append(Result(variant, best, (f" {best}",), receipt, notes, facts, probabilities))
+        raw = (f"{checked.template(variant).separator}{best}",)
+        results.append(Result(variant, best, raw, receipt, notes, facts, probabilities))
     texts = {result.variant: result.text for result in results[: len(variants)]}
     yield Progress(texts, 1, 1, "Done", 0, time.monotonic() - started, tuple(results))
 
@@ -241,9 +250,9 @@ def _label_prompts(engine: Engine, rows: Sequence[tuple[CheckedRequest, Variant]
     prompts = []
     for checked, variant in rows:
         task, read = checked.task, checked.read
-        limit = prompt_limit_of(engine, task, read.generation)
+        limit = prompt_limit_of(engine, task, read.generation, checked.templates.of(variant))
         (text,) = task.pieces(read.text, read.options, limit).texts
-        prompts.append(task.prompt(text, read.options, checked.prompt_style(variant)))
+        prompts.append(checked.prompt(text, variant))
     return prompts
 
 

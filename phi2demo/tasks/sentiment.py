@@ -7,6 +7,7 @@ from phi2demo.data.rows import SENTIMENT_LABELS
 from phi2demo.engine.engine import GenerationOptions
 from phi2demo.tasks.request import TaskOptions
 from phi2demo.tasks.task import Task
+from phi2demo.tasks.templates import Instruction
 
 
 @dataclass(frozen=True)
@@ -25,9 +26,9 @@ class Sentiment(Task[SentimentOptions]):
     generation: ClassVar = GenerationOptions(max_new_tokens=4)
     labels: ClassVar = SENTIMENT_LABELS[::-1]
 
-    def instruction(self, text: str, options: SentimentOptions) -> str:
-        """Asks for one of the labels."""
-        return f"Is the sentiment of the following text {' or '.join(self.labels)}?\n{text}"
+    def instruction(self, text: str, options: SentimentOptions) -> Instruction:
+        """Ask for one of the labels."""
+        return Instruction(f"Is the sentiment of the following text {' or '.join(self.labels)}?", text)
 
     def plain(self, text: str, options: SentimentOptions) -> str:
         """A review, then the label."""

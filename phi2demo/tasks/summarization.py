@@ -12,6 +12,7 @@ from phi2demo.engine.engine import GenerationOptions
 from phi2demo.errors import InputError, SettingsError
 from phi2demo.tasks.request import TaskOptions
 from phi2demo.tasks.task import Pieces, PromptLimit, Task
+from phi2demo.tasks.templates import Instruction
 
 LENGTHS = {"sentence": "one sentence", "short": "two or three sentences", "medium": "a short paragraph"}
 SENTENCES = {"sentence": 1, "short": 3, "medium": 6}
@@ -50,10 +51,10 @@ class Summarization(Task[SummaryOptions]):
     generation: ClassVar = GenerationOptions(max_new_tokens=160, time_limit_s=1800.0)
     splits: ClassVar = True
 
-    def instruction(self, text: str, options: SummaryOptions) -> str:
-        """Names the length in words."""
+    def instruction(self, text: str, options: SummaryOptions) -> Instruction:
+        """Name the length in words."""
         length = LENGTHS["sentence" if options.by_parts else options.length]
-        return f"Summarize the following text in {length}.\n{text}"
+        return Instruction(f"Summarize the following text in {length}.", text)
 
     def plain(self, text: str, options: SummaryOptions) -> str:
         """A summary of one line, whatever length is asked for."""
@@ -61,14 +62,14 @@ class Summarization(Task[SummaryOptions]):
 
     def pieces(self, text: str, options: SummaryOptions, budget: PromptLimit) -> Pieces:
         """Parts cut at sentence ends: as few as fit, or as many as the summary should have sentences."""
-        room = budget.tokens - budget.count_tokens(self.prompt("", options)) - SEAM_TOKENS
+        room = budget.tokens - budget.count_tokens(self.prompt("", options, budget.template)) - SEAM_TOKENS
         if room < 32:
             raise InputError(f"Only {room} tokens are left for the text. Lower the number of new tokens.")
         parts = pack(text, count=budget.count_tokens, limit=room)
         count = SENTENCES[options.length]
         if options.by_parts and len(parts) < count:
             groups = balance(text, parts=count, min_words=MIN_PART_WORDS)
-            if all(budget.fits(self.prompt(group, options)) for group in groups):
+            if all(budget.fits(self.prompt(group, options, budget.template)) for group in groups):
                 parts = groups
         later = _later(len(parts), count if options.by_parts else 1, shrink=budget.output_tokens / room)
         return Pieces(tuple(parts), join=_paragraph, later=later)

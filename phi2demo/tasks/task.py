@@ -3,7 +3,7 @@
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -13,6 +13,7 @@ from phi2demo.engine.engine import END_OF_TEXT, MAX_SEED, Engine, GenerationOpti
 from phi2demo.errors import InputError, SettingsError
 from phi2demo.tasks.confidence import Grounds
 from phi2demo.tasks.request import PROMPT_STYLES, PromptStyle, Request, TaskOptions, check_variants, language_of
+from phi2demo.tasks.templates import PHI, PLAIN, Instruction, Template, Templates
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class PromptLimit:
     """For the whole prompt: the context less what the output may need."""
     output_tokens: int = 0
     """Kept for the output."""
+    template: Template = PHI
+    """Around each piece of the text."""
 
     def fits(self, prompt: str) -> bool:
         """Whether `prompt` leaves room for its output."""
@@ -73,14 +76,12 @@ class Task(ABC, Generic[O]):
     """Whether indentation and line breaks at the end count, as in code, or where the layout is put together again."""
     recases: ClassVar[bool] = True
     """Whether the case of the person's text can be changed before the model reads it."""
-    stop: ClassVar[tuple[str, ...]] = ("\nInstruct:", "\nOutput:")
-    """What a model trained on the template would go on with."""
     plain_stop: ClassVar[tuple[str, ...]] = ("\n",)
     """Strings that end the answer to a plain prompt."""
 
     @abstractmethod
-    def instruction(self, text: str, options: O) -> str:
-        """What stands between `Instruct: ` and `Output:`."""
+    def instruction(self, text: str, options: O) -> Instruction:
+        """Return what the model is asked, and the text that this is about."""
 
     @abstractmethod
     def plain(self, text: str, options: O) -> str:
@@ -90,15 +91,14 @@ class Task(ABC, Generic[O]):
         """How these weights are asked: adapters by the template that they were finetuned on."""
         return base_prompt_style if variant == "base" else "template"
 
-    def prompt(self, text: str, options: O, prompt_style: PromptStyle = "template") -> str:
-        """The template around `text`, the same in the app, in evaluation and in training.
+    def prompt(self, text: str, options: O, template: Template = PHI) -> str:
+        """Return the template around `text`, the same in the app, in evaluation and in training.
 
-        The plain prompt style begins a text, as in pretraining, where each follows the end of another: read so, a text is
-        likelier gone on with as it should be.
+        A plain prompt begins a text, as in pretraining, where each text follows the end of another.
         """
-        if prompt_style == "plain":
+        if template.is_plain:
             return END_OF_TEXT + self.plain(text, options)
-        return f"Instruct: {self.instruction(text, options)}\nOutput:"
+        return template.render(self.instruction(text, options))
 
     def read(self, request: Request) -> Request:
         """The request as the model reads it: its text cleaned as training texts are, and with `sentence_case` recased."""
@@ -122,13 +122,13 @@ class Task(ABC, Generic[O]):
         """A text in capitals as sentences are written, as long as before."""
         return without_capitals(text, language=language)
 
-    def without(self, options: O, prompt_style: PromptStyle = "template") -> str:
-        """The prompt without a text: what guidance holds the text's own prompt against. Empty where nothing is left."""
-        return self.prompt("", options, prompt_style)
+    def without(self, options: O, template: Template = PHI) -> str:
+        """Return the prompt without a text, for guidance; empty where nothing is left."""
+        return self.prompt("", options, template)
 
     def pieces(self, text: str, options: O, budget: PromptLimit) -> Pieces:
         """Cut a text into prompts that fit; one piece unless the task splits. InputError where it does not fit."""
-        prompt = self.prompt(text, options)
+        prompt = self.prompt(text, options, budget.template)
         if not budget.fits(prompt):
             count = budget.count_tokens(prompt)
             raise InputError(
@@ -151,7 +151,7 @@ class Task(ABC, Generic[O]):
         anything: Task[Any] = self
         return anything.reverse(self.options_type()) is not None
 
-    def grounds(self, text: str, options: O) -> Grounds | None:
+    def grounds(self, text: str, options: O, template: Template = PHI) -> Grounds | None:
         """What `text` makes likelier if it holds the answer; None where a task's answers need no support."""
         return None
 
@@ -190,7 +190,7 @@ class Task(ABC, Generic[O]):
         return CheckedRequest(self, settled)
 
     def _with_checked_settings(self, request: Request) -> Request:
-        """The request with a seed and the task's own stop strings, if everything in it but the text can be used."""
+        """Return the request with a seed, if everything in it but the text can be used."""
         if not isinstance(request.options, self.options_type):
             raise SettingsError(
                 f"{self.name} takes {self.options_type.__name__}, not {type(request.options).__name__}."
@@ -208,8 +208,7 @@ class Task(ABC, Generic[O]):
             raise SettingsError(f"The seed is {seed!r}; give a whole number from 0 to {MAX_SEED}, or none.")
         if seed is None:
             seed = secrets.randbelow(MAX_SEED + 1)
-        stop = tuple(dict.fromkeys((*request.generation.stop, *self.stop)))
-        return replace(request, seed=seed, generation=replace(request.generation, stop=stop))
+        return replace(request, seed=seed)
 
 
 AnyTask = Task[Any]
@@ -221,7 +220,9 @@ class CheckedRequest:
 
     task: AnyTask
     request: Request
-    """With a seed, and with the strings that end the task's outputs among its options."""
+    """With a seed."""
+    templates: Templates = field(default_factory=Templates)
+    """Of the loaded model; `Assistant.run` sets them."""
 
     @cached_property
     def read(self) -> Request:
@@ -229,14 +230,27 @@ class CheckedRequest:
         return self.task.read(self.request)
 
     def prompt_style(self, variant: Variant) -> PromptStyle:
-        """How this variant is prompted."""
+        """Return how this variant is prompted."""
         options: Any = self.request.options
         chosen = self.request.prompt_style
         return chosen or self.task.prompt_style_of(variant, options, self.request.base_prompt_style)
 
+    def template(self, variant: Variant) -> Template:
+        """Return the template around this variant's prompts."""
+        return PLAIN if self.prompt_style(variant) == "plain" else self.templates.of(variant)
+
+    def prompt(self, piece: str, variant: Variant) -> str:
+        """Return the prompt around a piece of the text."""
+        return self.task.prompt(piece, self.read.options, self.template(variant))
+
+    def stop(self, variant: Variant) -> tuple[str, ...]:
+        """Return the strings that end the outputs of this variant."""
+        template = self.template(variant)
+        return (*(self.task.plain_stop if template.is_plain else ()), *self.templates.of(variant).stop)
+
     def with_settings(self, **settings: Any) -> "CheckedRequest":
         """The same text with settings that only the loaded model decides; SettingsError where they cannot be used."""
-        return CheckedRequest(self.task, self.task._with_checked_settings(replace(self.request, **settings)))
+        return replace(self, request=self.task._with_checked_settings(replace(self.request, **settings)))
 
 
 def _quoted(line: str) -> str:
@@ -262,23 +276,24 @@ class TokenBudget:
     """What a piece is."""
 
 
-def prompt_limit_of(engine: Engine, task: AnyTask, generation: GenerationOptions) -> PromptLimit:
+def prompt_limit_of(
+    engine: Engine, task: AnyTask, generation: GenerationOptions, template: Template = PHI
+) -> PromptLimit:
     """Return how many tokens a prompt may have: the context without the tokens that are kept for the output."""
     context = engine.info.context
     if task.labels:
-        return PromptLimit(
-            engine.count_tokens, context - max(engine.count_tokens(f" {label}") for label in task.labels) - 1
-        )
+        longest = max(engine.count_tokens(f"{template.separator}{label}") for label in task.labels)
+        return PromptLimit(engine.count_tokens, context - longest - 1, template=template)
     reserved = min(generation.max_new_tokens, context // 2)
-    return PromptLimit(engine.count_tokens, context - reserved, reserved)
+    return PromptLimit(engine.count_tokens, context - reserved, reserved, template)
 
 
-def token_budget_for(engine: Engine, task: AnyTask, request: Request) -> TokenBudget:
+def token_budget_for(engine: Engine, task: AnyTask, request: Request, template: Template = PHI) -> TokenBudget:
     """Return the token budget of a request, which need not be checked yet."""
-    read, budget = task.read(request), prompt_limit_of(engine, task, request.generation)
+    read, budget = task.read(request), prompt_limit_of(engine, task, request.generation, template)
     tokens = engine.count_tokens(read.text)
     if not task.splits:
-        around = engine.count_tokens(task.prompt(read.text, read.options)) - tokens
+        around = engine.count_tokens(task.prompt(read.text, read.options, template)) - tokens
         return TokenBudget(tokens, max(0, budget.tokens - around))
     if len(read.text) > COUNTED_CHARACTERS:
         return TokenBudget(tokens)

@@ -13,6 +13,7 @@ from phi2demo.engine.engine import GenerationOptions
 from phi2demo.errors import InputError, SettingsError
 from phi2demo.tasks.request import TaskOptions
 from phi2demo.tasks.task import Pieces, PromptLimit, Task
+from phi2demo.tasks.templates import Instruction
 
 _WORD = re.compile(r"\w+")
 MIN_COPIED_WORDS = 4
@@ -48,10 +49,10 @@ class Translation(Task[TranslationOptions]):
     splits: ClassVar = True
     keeps_layout: ClassVar = True
 
-    def instruction(self, text: str, options: TranslationOptions) -> str:
-        """Names both languages in English."""
+    def instruction(self, text: str, options: TranslationOptions) -> Instruction:
+        """Name both languages in English."""
         source, target = language_name(options.source), language_name(options.target)
-        return f"Translate the following text from {source} to {target}.\n{text}"
+        return Instruction(f"Translate the following text from {source} to {target}.", text)
 
     def plain(self, text: str, options: TranslationOptions) -> str:
         """A line a language, each begun by its name."""
@@ -60,7 +61,7 @@ class Translation(Task[TranslationOptions]):
     def pieces(self, text: str, options: TranslationOptions, budget: PromptLimit) -> Pieces:
         """One piece a sentence; what has no letters (numbers, rules, blank lines) is copied."""
         layout = lay_out(
-            text, language=options.source, fits=lambda sentence: budget.fits(self.prompt(sentence, options))
+            text, language=options.source, fits=lambda part: budget.fits(self.prompt(part, options, budget.template))
         )
         if not layout.sentences:
             raise InputError("The text holds no words to translate. Type or paste some words first.")

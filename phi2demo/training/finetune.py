@@ -14,9 +14,11 @@ from phi2demo.data.corpus import Source, Split, read_corpus
 from phi2demo.data.languages import LANGUAGES, detect_language
 from phi2demo.engine.devices import has_bfloat16
 from phi2demo.engine.planning import ModelPlan, plan
+from phi2demo.engine.text_encoder import chat_form, special_tokens
 from phi2demo.errors import DataError, SettingsError
 from phi2demo.settings import ModelSettings
 from phi2demo.tasks.declared import FILE, AdapterTasks
+from phi2demo.tasks.templates import Template, find_template
 from phi2demo.training.checkpoints import data_hashes, make_output_folder
 from phi2demo.training.instructions import EMPHASIS, EXAMPLE_MAKERS, FINETUNING_KINDS, REPLAY, task_weights
 from phi2demo.training.loop import train
@@ -63,9 +65,17 @@ def finetune(settings: FinetuneSettings) -> Path:
         for report in reports:
             print(report, file=sys.stderr)
     tokenizer = load_tokenizer(base, settings)
+    template = find_template(
+        given=settings.template,
+        declared=None,
+        system=settings.system,
+        chat=chat_form(tokenizer, special_tokens(tokenizer).values()),
+        architecture=base.config.model_type,
+    )
     make_mixture = partial(
         _mixture,
         sources,
+        template=template,
         tokenizer=tokenizer,
         max_length=max_length,
         settings=settings,
@@ -207,6 +217,7 @@ def _mixture(
     split: Split,
     weights: Mapping[str, float],
     *,
+    template: Template,
     tokenizer: "PreTrainedTokenizerBase",
     max_length: int,
     settings: FinetuneSettings,
@@ -217,7 +228,7 @@ def _mixture(
     Raises DataError if there is no row for any task, or if no row of the split gives an example.
     """
     usable = [s for s in sources if s.rows[split] and s.rows["train"] and s.kind in FINETUNING_KINDS]
-    mixture = Mixture(usable, weights, tokenizer, max_length, settings.batch_size, settings.seed, split)
+    mixture = Mixture(usable, weights, tokenizer, max_length, settings.batch_size, settings.seed, split, template)
     if split == "train" and not mixture.tasks:
         mix = ", ".join(f"{task}={weight}" for task, weight in weights.items())
         raise DataError(f"{settings.data} has no training rows for a task with a weight. The mix is {mix}.")
@@ -251,7 +262,7 @@ def _steps(settings: FinetuneSettings, training: Mixture) -> int:
 
 def _identity(settings: FinetuneSettings, training: Mixture) -> dict[str, Any]:
     """Return what must be the same in a resumed run, besides the settings of the loop."""
-    names = ("model", "revision", "batch_size", "mix", "rank", "alpha", "targets")
+    names = ("model", "revision", "batch_size", "mix", "rank", "alpha", "targets", "template", "system")
     return {name: value for name, value in asdict(settings).items() if name in names} | {
         "max_length": training.max_length,
         "data": {source.name: len(source.rows["train"]) for source in training.sources},
@@ -271,5 +282,7 @@ def _adapter_tasks(training: Mixture) -> AdapterTasks:
         languages=training.languages or AdapterTasks.languages,
         modes=("continue",),
         lengths=("sentence",),
+        template=training.template.given,
+        system=training.template.system or None,
         training_languages={task: codes for task, codes in training_languages.items() if codes},
     )

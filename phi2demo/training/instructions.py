@@ -20,6 +20,7 @@ from phi2demo.tasks.request import TaskOptions
 from phi2demo.tasks.sentiment import SentimentOptions
 from phi2demo.tasks.summarization import SummaryOptions
 from phi2demo.tasks.task import PromptLimit
+from phi2demo.tasks.templates import PLAIN, Template
 from phi2demo.tasks.translation import TranslationOptions
 
 REPLAY = "replay"
@@ -64,31 +65,31 @@ class ExampleMaker:
 def _translation(row: Row, random: np.random.Generator, limit: PromptLimit) -> Example:
     ends = [(row["source_lang"], row["source"]), (row["target_lang"], row["target"])]
     (source, text), (target, output) = ends[:: random.choice((1, -1))]
-    return _example("translation", text, TranslationOptions(source, target), output)
+    return _example("translation", text, TranslationOptions(source, target), output, limit.template)
 
 
 def _summarization(row: Row, random: np.random.Generator, limit: PromptLimit) -> Example | None:
     """Cut a document that is too long at the end of a sentence."""
     options = SummaryOptions("sentence")
-    empty_prompt = TASKS["summarization"].prompt("", options)
-    document_tokens = limit.tokens - limit.count_tokens(f"{empty_prompt} {row['summary']}")
+    empty_prompt = TASKS["summarization"].prompt("", options, limit.template)
+    document_tokens = limit.tokens - limit.count_tokens(f"{empty_prompt}{limit.template.separator}{row['summary']}")
     if document_tokens < MIN_DOCUMENT_TOKENS:
         return None
     document = row["document"]
     if limit.count_tokens(document) > document_tokens:
         document = pack(document, count=limit.count_tokens, limit=document_tokens)[0]
-    return _example("summarization", document, options, row["summary"])
+    return _example("summarization", document, options, row["summary"], limit.template)
 
 
 def _sentiment(row: Row, random: np.random.Generator, limit: PromptLimit) -> Example:
-    return _example("sentiment", row["text"], SentimentOptions(), sentiment_of(row))
+    return _example("sentiment", row["text"], SentimentOptions(), sentiment_of(row), limit.template)
 
 
 def _question_answering(row: Row, random: np.random.Generator, limit: PromptLimit) -> Example | None:
     if not row["answers"]:
         return None
     options = QuestionOptions(row["question"])
-    return _example("question_answering", row["context"], options, row["answers"][0]["text"])
+    return _example("question_answering", row["context"], options, row["answers"][0]["text"], limit.template)
 
 
 def _generation(row: Row, random: np.random.Generator, limit: PromptLimit) -> Example | None:
@@ -100,7 +101,8 @@ def _generation(row: Row, random: np.random.Generator, limit: PromptLimit) -> Ex
         return None
     opening = "".join(sentences[:opening_size])
     separator = opening[len(opening.rstrip()) :] or " "
-    return _example("generation", opening.strip(), GenerationTaskOptions("continue"), output, separator)
+    prompt = TASKS["generation"].prompt(opening.strip(), GenerationTaskOptions("continue"), PLAIN)
+    return Example(prompt, output, separator=separator)
 
 
 def _replay(row: Row, random: np.random.Generator, limit: PromptLimit) -> Example | None:
@@ -137,10 +139,8 @@ FINETUNING_KINDS = frozenset(maker.row_kind for maker in EXAMPLE_MAKERS.values()
 """Kinds of rows that finetuning uses."""
 
 
-def _example(task_name: str, text: str, options: TaskOptions, output: str, separator: str = " ") -> Example:
-    task = TASKS[task_name]
-    style = task.prompt_style_of("finetuned", options, "template")
-    return Example(task.prompt(text, options, style), output, separator=separator)
+def _example(task_name: str, text: str, options: TaskOptions, output: str, template: Template) -> Example:
+    return Example(TASKS[task_name].prompt(text, options, template), output, separator=template.separator)
 
 
 def _sentences(row: Row, random: np.random.Generator) -> tuple[list[str], bool]:

@@ -19,6 +19,7 @@ from phi2demo.engine.engine import END_OF_TEXT
 from phi2demo.engine.text_encoder import TextEncoder
 from phi2demo.errors import DataError
 from phi2demo.tasks.task import PromptLimit
+from phi2demo.tasks.templates import PHI, Template
 from phi2demo.training.batch import Batch
 from phi2demo.training.instructions import EMPHASIS, EXAMPLE_MAKERS, TASK_WEIGHTS, Example
 
@@ -64,6 +65,8 @@ class Mixture:
     batch_size: int
     seed: int
     split: Split = "train"
+    template: Template = PHI
+    """Around the instruction of each example."""
 
     def batch(self, step: int) -> Batch:
         """Return the batch of a step, with targets and weights as `collate` sets them; DataError if no row fits."""
@@ -141,10 +144,9 @@ class Mixture:
         return tokenized if tokenized and len(tokenized.ids) <= self.max_length else None
 
     def _tokenize(self, task: str, example: Example) -> TokenizedExample:
-        prompt = example.prompt.removeprefix(END_OF_TEXT)
-        starts_text = prompt != example.prompt or not prompt  # the end token of one text starts the next
-        prompt_ids = [*([self._end_id] if starts_text else []), *(self._ids(prompt) if prompt else [])]
-        output_ids = self._ids(f"{example.separator if prompt else ''}{example.output}")
+        prompt = example.prompt or END_OF_TEXT  # the end token of one text starts the next
+        (prompt_ids,) = self._encoder.encode_prompts([prompt])
+        output_ids = self._ids(f"{example.separator if prompt != END_OF_TEXT else ''}{example.output}")
         ids = [*prompt_ids, *output_ids, *([self._end_id] if example.ended else [])]
         return TokenizedExample(task, ids, len(prompt_ids))
 
@@ -166,7 +168,7 @@ class Mixture:
     @cached_property
     def _prompt_limit(self) -> PromptLimit:
         """Tokens for prompt and output, without the end token."""
-        return PromptLimit(lambda text: len(self._ids(text)), self.max_length - 1)
+        return PromptLimit(self._encoder.count, self.max_length - 1, template=self.template)
 
     @property
     def _end_id(self) -> int:

@@ -192,6 +192,11 @@ class FinetuneSettings:
     """Rank of the adapter's matrices: how much it can learn, and how large it is."""
     alpha: int = 32
     """The adapter's changes are scaled by alpha / rank."""
+    template: str | None = None
+    """Prompt template: phi, alpaca, chatml, chat (the tokenizer's own), plain, or a text with {prompt}; by default the
+    tokenizer's chat template, else phi for a Phi and plain for others."""
+    system: str | None = None
+    """System text of the template, where it takes one."""
     targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "dense", "fc1", "fc2")
     """Names of the layers to adapt; by default all linear layers of Phi."""
     learning_rate: float | None = None

@@ -48,7 +48,7 @@ class ExplainHandlers:
         engine = yield from tab.run.wait_for_weights(self._loader, cancel)
         with closing(explain(engine, asked, cancel=cancel, longest_s=self._longest_s)) as steps:
             first = next(steps)
-            tokens = explanation_view.picker(output_tokens(engine, asked.outputs))
+            tokens = explanation_view.picker(output_tokens(engine, asked.for_model(engine).outputs))
             yield {
                 tab.view: explanation_view.ready(),
                 tab.after: gr.Column(visible=False),

@@ -153,7 +153,7 @@ class ExplainFilling:
         try:
             asked, result, engine = answered.asked, answered.result, self._loader.engine()
             explained = ExplainRequest.from_result(engine, asked, result)
-            tokens = output_tokens(engine, explained.outputs)
+            tokens = output_tokens(engine, explained.for_model(engine).outputs)
         except Phi2DemoError as error:
             return opened | _ended(tab, str(error))
         shown = result.withheld or result.text

@@ -23,6 +23,7 @@ from phi2demo.evaluation.metrics import number
 from phi2demo.settings import LONGEST_S
 from phi2demo.tasks import task_named
 from phi2demo.tasks.candidates import Ranked
+from phi2demo.tasks.declared import templates_of
 from phi2demo.tasks.receipt import Receipt
 from phi2demo.tasks.result import Alternative, Progress, Result
 from phi2demo.tasks.run import SETTINGS_UNKNOWN, Assistant, check
@@ -174,7 +175,9 @@ class AnswerHandlers(ABC, Generic[Tab]):
             asked = self._tab.read(values)
         except Phi2DemoError:  # an option that cannot be is refused when it is asked
             return None
-        return token_budget_for(self._loader.engine(), task_named(asked.task), asked)
+        engine = self._loader.engine()
+        template = templates_of(engine.info).longest(asked.variants)
+        return token_budget_for(engine, task_named(asked.task), asked, template)
 
     def open_file(self, path: str | None) -> Iterator[Updates]:
         """Put the text of a file into the input box. Gradio deletes its copy, which visitors with the same file share."""

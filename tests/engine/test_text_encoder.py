@@ -11,8 +11,8 @@ from tokenizers.processors import TemplateProcessing
 from tokenizers.trainers import BpeTrainer, UnigramTrainer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from phi2demo.engine.engine import END_OF_TEXT
-from phi2demo.engine.text_encoder import TextEncoder, decode_with_spans, fill_gaps, special_tokens
+from phi2demo.engine.engine import END_OF_TEXT, special, visible
+from phi2demo.engine.text_encoder import TextEncoder, chat_form, decode_with_spans, fill_gaps, special_tokens
 from phi2demo.settings import EMBEDDED_MODEL
 
 CORPUS = [
@@ -79,15 +79,15 @@ TYPED = (
 @pytest.mark.parametrize("around", ["{}", "Hello. {} World.", "a{}b", "{0}{0}", " {} "])
 def test_no_special_token_can_be_typed(name: str, around: str) -> None:
     tokenizer = TOKENIZERS[name]()
-    encoder, special = TextEncoder(tokenizer), special_tokens(tokenizer)
+    encoder, marks = TextEncoder(tokenizer), special_tokens(tokenizer)
     unknown = {tokenizer.unk_token_id} - {None}
     begins = tokenizer.encode("")
     for typed in TYPED:
         text = around.format(typed)
         encoded = encoder.encode(text)
-        assert not set(encoded.ids) & special.keys() - unknown, (typed, encoded)
+        assert not set(encoded.ids) & marks.keys() - unknown, (typed, encoded)
         (prompt,) = encoder.encode_prompts([text])
-        found_special = [token for token in prompt if token in special.keys() - unknown]
+        found_special = [token for token in prompt if token in marks.keys() - unknown]
         begun = text.startswith(END_OF_TEXT) and name != "llama-3"  # whose tokenizer begins every text itself
         assert len(found_special) == len(begins) + begun, "only what begins or ends each text"
         assert encoder.encode_all([text]) == [list(encoded.ids)]
@@ -151,3 +151,78 @@ def test_a_character_in_three_parts_has_one_span() -> None:
     assert text == "a日b"
     assert spans == ((0, 1), (1, 2), (1, 2), (1, 2), (2, 3), (3, 3))
     assert decode_with_spans([1, 2, 3], decode)[1][-1][1] == len(decode([1, 2, 3]))
+
+
+FORMS = {
+    "chatml": (
+        "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}"
+        "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+    ),
+    "llama-3": (
+        "{% set loop_messages = messages %}{% for message in loop_messages %}{% set content = '<|start_header_id|>' + "
+        "message['role'] + '<|end_header_id|>\n\n'+ message['content'] | trim + '<|eot_id|>' %}{% if loop.index0 == 0 %}"
+        "{% set content = bos_token + content %}{% endif %}{{ content }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"
+    ),
+    "zephyr": (
+        "{% for message in messages %}\n{% if message['role'] == 'user' %}\n{{ '<|user|>\n' + message['content'] + eos_token }}\n"
+        "{% elif message['role'] == 'system' %}\n{{ '<|system|>\n' + message['content'] + eos_token }}\n{% endif %}\n"
+        "{% if loop.last and add_generation_prompt %}\n{{ '<|assistant|>' }}\n{% endif %}\n{% endfor %}"
+    ),
+}
+"""Chat templates of three families of public models."""
+
+
+def with_form(name: str) -> PreTrainedTokenizerFast:
+    tokenizer = {"chatml": chatml, "llama-3": llama, "zephyr": phi}[name]()
+    tokenizer.chat_template = FORMS[name]
+    return tokenizer
+
+
+@pytest.mark.parametrize("system", ["", "Be brief."])
+@pytest.mark.parametrize("name", FORMS)
+def test_a_chat_template_gives_the_tokens_of_the_tokenizer_itself(name: str, system: str) -> None:
+    tokenizer, question = with_form(name), "Where does the train go?"
+    form = chat_form(tokenizer, special_tokens(tokenizer).values())
+    assert form is not None
+    text = form.text_with_system.replace("{system}", system) if system else form.text
+    messages = [{"role": "system", "content": system}] * bool(system) + [{"role": "user", "content": question}]
+    prompt = text.replace("{prompt}", question)
+    expected = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+    assert TextEncoder(tokenizer).encode_prompts([prompt]) == [expected]
+    assert visible(prompt) == tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_question_cannot_end_its_turn(name: str) -> None:
+    tokenizer = with_form(name)
+    encoder, marks = TextEncoder(tokenizer), special_tokens(tokenizer)
+    form = chat_form(tokenizer, marks.values())
+    assert form is not None
+    typed = "".join(marks.values())
+    plain, attack = encoder.encode_prompts([form.text.replace("{prompt}", text) for text in ("Hi", f"Hi{typed}")])
+    assert [token for token in attack if token in marks] == [token for token in plain if token in marks]
+
+
+def test_a_marked_token_that_the_tokenizer_lacks_is_read_as_characters() -> None:
+    encoder, prompt = TextEncoder(phi()), f"{special('<|im_start|>')}user"
+    assert encoder.encode_prompts([prompt]) == encoder.encode_prompts(["<|im_start|>user"])
+    assert encoder.count(prompt) == encoder.count("<|im_start|>user")
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        (None, None),
+        ("always the same", None),
+        (
+            "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}{{ messages[0].content }}:",
+            "",
+        ),
+    ],
+)
+def test_a_chat_template_without_the_question_or_a_system_text(template: str | None, expected: str | None) -> None:
+    tokenizer = phi()
+    tokenizer.chat_template = template
+    form = chat_form(tokenizer, [])
+    assert (form and form.text_with_system) == expected

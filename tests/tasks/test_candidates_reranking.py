@@ -9,10 +9,11 @@ from phi2demo.errors import InputError, SettingsError, StoppedError
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.candidates import COPY_COST, LENGTH_SHARE, Ranked, Reversible, choose, preferred, rank, reversible
 from phi2demo.tasks.receipt import Receipt
-from phi2demo.tasks.request import PromptStyle, Request
+from phi2demo.tasks.request import Request
 from phi2demo.tasks.result import Result
 from phi2demo.tasks.run import Assistant, check
 from phi2demo.tasks.summarization import SummaryOptions
+from phi2demo.tasks.templates import PHI, PLAIN, Template
 from phi2demo.tasks.translation import TranslationOptions
 from tests.tasks.beams import BeamEngine, candidate
 
@@ -32,8 +33,8 @@ LIKES = {
 BEAMS = GenerationOptions(max_new_tokens=20, num_beams=2, reverse_weight=0.3)
 
 
-def asked(prompt_style: PromptStyle = "template", prompt: Prompt = PROMPT) -> Reversible:
-    found = reversible(TASK, TEXT, OPTIONS, prompt_style, prompt)
+def asked(template: Template = PHI, prompt: Prompt = PROMPT) -> Reversible:
+    found = reversible(TASK, TEXT, OPTIONS, template, prompt)
     assert found is not None
     return found
 
@@ -82,16 +83,16 @@ def test_a_longer_output_may_cost_its_tokens() -> None:
 
 
 @pytest.mark.parametrize(
-    ("prompt_style", "back"),
+    ("template", "back"),
     [
-        ("template", "Instruct: Translate the following text from German to English.\nDer Hund schläft.\nOutput:"),
-        ("plain", "<|endoftext|>German: Der Hund schläft.\nEnglish:"),
+        (PHI, "Instruct: Translate the following text from German to English.\nDer Hund schläft.\nOutput:"),
+        (PLAIN, "<|endoftext|>German: Der Hund schläft.\nEnglish:"),
     ],
 )
-def test_the_way_back_is_asked_of_the_same_weights_in_the_same_form(prompt_style: PromptStyle, back: str) -> None:
-    prompt = Prompt(TASK.prompt(TEXT, OPTIONS, prompt_style), "base", seed=7, stop=("\n",))
+def test_the_way_back_is_asked_of_the_same_weights_in_the_same_form(template: Template, back: str) -> None:
+    prompt = Prompt(TASK.prompt(TEXT, OPTIONS, template), "base", seed=7, stop=("\n",))
     engine = BeamEngine({TEXT: [LIKELY, FAITHFUL]}, LIKES)
-    alone(engine, asked(prompt_style, prompt), [LIKELY, FAITHFUL], weight=0.3)
+    alone(engine, asked(template, prompt), [LIKELY, FAITHFUL], weight=0.3)
     assert (prompt, FAITHFUL.token_ids) in engine.scored
     assert (Prompt(back, "base"), f" {TEXT}") in engine.scored
     assert len(engine.scored) == 4
@@ -165,7 +166,7 @@ def test_a_text_that_does_not_fit_the_context_keeps_no_other_from_being_ranked()
 
 def test_other_tasks_have_no_way_back() -> None:
     task = TASKS["summarization"]
-    assert reversible(task, TEXT, SummaryOptions(), "template", Prompt("any")) is None
+    assert reversible(task, TEXT, SummaryOptions(), PHI, Prompt("any")) is None
     wrong = Request("summarization", TEXT, SummaryOptions(), BEAMS)
     with pytest.raises(SettingsError, match="summarization cannot be asked the other way round"):
         task.check(wrong)

@@ -9,11 +9,12 @@ import pytest
 from phi2demo.engine.engine import Prompt
 from phi2demo.errors import SettingsError
 from phi2demo.settings import EMBEDDED_ADAPTER, EMBEDDED_MODEL
-from phi2demo.tasks import TASKS
+from phi2demo.tasks import TASKS, templates
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.receipt import Receipt
 from phi2demo.tasks.request import Request, best_prompt_style
 from phi2demo.tasks.run import Assistant, check
+from phi2demo.tasks.templates import PHI, Template
 from tests.tasks.scripted import ScriptedEngine
 from tests.tasks.test_run import OPTIONS
 
@@ -43,7 +44,7 @@ def test_the_base_alone_is_asked_plainly_and_its_answer_ends_where_the_form_does
     first, second = prompts(engine)
     assert (first.variant, first.text) == ("finetuned", TASKS[task].prompt("Some text.", OPTIONS[task]))
     assert (second.variant, second.text) == ("base", PLAIN[task])
-    assert (first.stop, second.stop) == ((), () if task == "generation" else ("\n",))
+    assert (first.stop, second.stop) == (PHI.stop, PHI.stop if task == "generation" else ("\n", *PHI.stop))
     assert (finetuned.receipt.prompt_style, base.receipt.prompt_style) == ("template", "plain")
 
 
@@ -61,8 +62,8 @@ def test_a_label_is_chosen_under_the_form_of_its_model() -> None:
     assert [result.receipt.prompt_style for result in results] == ["template", "plain"]
 
 
-@pytest.mark.parametrize("prompt_style", ["plain", "template"])
-def test_a_receipt_is_asked_again_as_it_was(prompt_style: str) -> None:
+@pytest.mark.parametrize(("prompt_style", "template"), [("plain", templates.PLAIN), ("template", PHI)])
+def test_a_receipt_is_asked_again_as_it_was(prompt_style: str, template: Template) -> None:
     (made,) = Assistant(ScriptedEngine()).answer(
         check(asked("translation", variants=("base",), base_prompt_style=prompt_style))
     )
@@ -71,7 +72,7 @@ def test_a_receipt_is_asked_again_as_it_was(prompt_style: str) -> None:
     assert last.results is not None
     assert last.results[0].text == made.text
     assert last.results[0].receipt.prompt_style == prompt_style
-    assert prompts(engine)[0].text == TASKS["translation"].prompt("Some text.", OPTIONS["translation"], prompt_style)  # type: ignore[arg-type]
+    assert prompts(engine)[0].text == TASKS["translation"].prompt("Some text.", OPTIONS["translation"], template)
 
 
 def test_a_receipt_that_does_not_say_was_made_with_the_template() -> None:
@@ -102,8 +103,8 @@ def test_a_text_to_go_on_with_is_given_as_it_is_to_every_model(base_prompt_style
     request = asked("generation", options=GenerationTaskOptions("continue"), base_prompt_style=base_prompt_style)
     results = Assistant(engine).answer(check(request))
     assert [(prompt.variant, prompt.text, prompt.stop) for prompt in prompts(engine)] == [
-        ("finetuned", "<|endoftext|>Some text.", ()),
-        ("base", "<|endoftext|>Some text.", ()),
+        ("finetuned", "<|endoftext|>Some text.", PHI.stop),
+        ("base", "<|endoftext|>Some text.", PHI.stop),
     ]
     assert [result.receipt.prompt_style for result in results] == ["plain", "plain"]
 

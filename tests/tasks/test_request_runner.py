@@ -320,8 +320,7 @@ def test_a_continuation_is_one_prompt_with_the_seed_itself(engine: ScriptedEngin
     request = Request("generation", "Once upon a time", GenerationTaskOptions(), GREEDY, seed=11)
     Assistant(engine).answer(check(request))
     (prompts,) = engine.batches
-    assert prompts == [Prompt("<|endoftext|>Once upon a time", "finetuned", 11)]
-    assert engine.options[0].stop == ("\nInstruct:", "\nOutput:")
+    assert prompts == [Prompt("<|endoftext|>Once upon a time", "finetuned", 11, ("\nInstruct:", "\nOutput:"))]
 
 
 def test_each_model_of_a_pair_takes_its_own_time(engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch) -> None:

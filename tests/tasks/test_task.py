@@ -48,11 +48,11 @@ def request(**changes: Any) -> Request:
     return replace(Request("sentiment", "Fine.", SentimentOptions(), GenerationOptions()), **changes)
 
 
-def test_checking_adds_the_stop_strings_of_the_task_once() -> None:
+def test_checking_keeps_the_stop_strings_and_reads_the_text_cleaned() -> None:
     task = TASKS["sentiment"]
     asked = request(generation=GenerationOptions(stop=("END", "\nOutput:")), text="a\r\nb")
     checked = task.check(asked)
-    assert checked.request.generation.stop == ("END", "\nOutput:", "\nInstruct:")
+    assert checked.request.generation.stop == ("END", "\nOutput:")
     assert checked.request.text == "a\r\nb"
     assert checked.read.text == "a\nb"
     assert task.check(checked.request) == checked

@@ -7,6 +7,7 @@ from phi2demo.data.corpus import Source
 from phi2demo.data.languages import LANGUAGES
 from phi2demo.engine.engine import END_OF_TEXT
 from phi2demo.tasks import TASKS
+from phi2demo.tasks.templates import PLAIN
 from phi2demo.tasks.translation import TranslationOptions
 from phi2demo.training.pretraining_texts import (
     DEFAULT_WEIGHT,
@@ -73,7 +74,7 @@ def test_the_plain_prompt_of_a_translation_is_that_of_pretraining(source: str, t
         Source("name", "translation", {"train": (row,), "validation": (), "test": ()}), "train"
     )
     task, options = TASKS["translation"], TranslationOptions(source, target)
-    assert document == f"{task.prompt('One.', options, 'plain').removeprefix(END_OF_TEXT)} Two."
+    assert document == f"{task.prompt('One.', options, PLAIN).removeprefix(END_OF_TEXT)} Two."
 
 
 def test_no_plain_document_holds_the_template() -> None:

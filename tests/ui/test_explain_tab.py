@@ -206,7 +206,7 @@ def test_a_closed_page_ends_the_computing(page: ExplainPage, engine: ScriptedEng
         (TEXT, "  ", {}, "The output is empty"),
         ("", OUTPUT, {}, "The text is empty"),
         ("a\x00b", OUTPUT, {}, "NUL bytes"),
-        ("word " * 1020, OUTPUT, {}, "Shorten it"),
+        ("word " * 1030, OUTPUT, {}, "Shorten it"),
         (TEXT, OUTPUT, {"instead": OUTPUT}, "is what the output says"),
         (TEXT, OUTPUT, {"max_evals": 3}, "a whole number from 16 to 20,000"),
         (TEXT, OUTPUT, {"max_evals": None}, "a whole number from 16 to 20,000"),
