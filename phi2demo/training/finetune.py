@@ -25,7 +25,7 @@ from phi2demo.training.loop import train
 from phi2demo.training.loss import HeldOutExamples
 from phi2demo.training.mixture import Mixture
 from phi2demo.training.record import Record, make_stage, write_record
-from phi2demo.training.settings import FinetuneSettings, make_accelerator
+from phi2demo.training.settings import ALL_LINEAR, FinetuneSettings, make_accelerator
 
 if TYPE_CHECKING:
     import torch
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 SMALL = 100_000_000
 """A base of at most this many parameters gets the higher default learning rate."""
+DEFAULT_MAX_LENGTH = 1024
+"""Most tokens of an example, if the base reads that many."""
 LARGE = 1_000_000_000
 """On a GPU, the frozen weights of a base with this many parameters or more are kept in bfloat16."""
 VALIDATION_EXAMPLES = 128
@@ -145,12 +147,14 @@ def load_base(base: ModelPlan, settings: FinetuneSettings, device: "torch.device
 def adapt(model: "PreTrainedModel", settings: FinetuneSettings) -> "PeftModel":
     """Add a LoRA adapter that changes nothing yet; SettingsError if the model has none of the target layers."""
     from peft import LoraConfig, get_peft_model
+    from transformers.pytorch_utils import Conv1D
 
     config = LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
         lora_dropout=0.0,
-        target_modules=list(settings.targets),
+        target_modules=ALL_LINEAR if settings.targets == (ALL_LINEAR,) else list(settings.targets),
+        fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),  # the linear layers of a GPT-2
         task_type="CAUSAL_LM",
     )
     try:
@@ -203,9 +207,12 @@ def _address(base: ModelPlan) -> str:
 
 
 def _max_length(settings: FinetuneSettings, base: ModelPlan) -> int:
+    """Return the most tokens of an example; a base whose config states no context, such as a Bloom, may read any number."""
     if settings.max_length is None:
-        return min(1024, base.context)
-    if not 1 < settings.max_length <= base.context:
+        return min(DEFAULT_MAX_LENGTH, base.context or DEFAULT_MAX_LENGTH)
+    if settings.max_length < 2:
+        raise SettingsError(f"--max-length {settings.max_length}: give at least 2 tokens.")
+    if base.context and settings.max_length > base.context:
         raise SettingsError(
             f"--max-length {settings.max_length}: {base.base} reads {base.context} tokens; give 2 to {base.context}."
         )

@@ -266,15 +266,23 @@ def set_dropout(model: "torch.nn.Module", share: float) -> None:
     """Let `model` drop `share` of the activations in training wherever it has a dropout layer; 0 drops none.
 
     In a Phi that is after the embeddings and after each layer (Srivastava et al., 2014); never in the attention, whose
-    fast kernels it slows down.
+    fast kernels it slows down. Raises SettingsError for a share above 0 if the model has no such layers.
     """
     import torch
+    from transformers import PreTrainedModel
 
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = share
-        if "attention_dropout" in vars(module):
-            vars(module)["attention_dropout"] = 0.0
+    layers = {path: layer for path, layer in model.named_modules() if isinstance(layer, torch.nn.Dropout)}
+    outside_attention = {path for path in layers if not path.rpartition(".")[2].startswith("att")}
+    if share and not outside_attention:
+        raise SettingsError(
+            f"--dropout {share}: this model has no dropout layers, as most models newer than Phi. Leave --dropout out."
+        )
+    for path, layer in layers.items():
+        layer.p = share if path in outside_attention else 0.0
+    configs = [module.config for module in model.modules() if isinstance(module, PreTrainedModel)]
+    for owner in (*model.modules(), *configs):  # where a share is no layer, but an attribute
+        for name in [name for name, value in vars(owner).items() if "drop" in name and isinstance(value, float)]:
+            setattr(owner, name, 0.0)
 
 
 def seed_step(seed: int, step: int, process: int) -> None:

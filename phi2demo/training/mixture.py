@@ -167,8 +167,9 @@ class Mixture:
 
     @cached_property
     def _prompt_limit(self) -> PromptLimit:
-        """Tokens for prompt and output, without the end token."""
-        return PromptLimit(self._encoder.count, self.max_length - 1, template=self.template)
+        """Tokens for prompt and output, without the end token and those that the tokenizer sets before a text."""
+        (beginning,) = self._encoder.encode_prompts([""])
+        return PromptLimit(self._encoder.count, self.max_length - 1 - len(beginning), template=self.template)
 
     @property
     def _end_id(self) -> int:

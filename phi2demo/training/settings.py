@@ -23,6 +23,9 @@ Precision = Literal["auto", "bf16", "fp16", "fp32"]
 Schedule = Literal["linear", "cosine", "constant"]
 OptimizerName = Literal["adamw", "muon"]
 
+ALL_LINEAR = "all-linear"
+"""PEFT's name, as a target, for all linear layers of a model except its output layer."""
+
 SEED_LIMIT = 2**32
 """Seeds are below this, so that every random number generator used here accepts them."""
 
@@ -197,8 +200,8 @@ class FinetuneSettings:
     tokenizer's chat template, else phi for a Phi and plain for others."""
     system: str | None = None
     """System text of the template, where it takes one."""
-    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "dense", "fc1", "fc2")
-    """Names of the layers to adapt; by default all linear layers of Phi."""
+    targets: tuple[str, ...] = (ALL_LINEAR,)
+    """Names of the layers to adapt, such as q_proj,v_proj; all-linear is every linear layer but the output layer."""
     learning_rate: float | None = None
     """Highest learning rate; 1e-3 for a base of at most 100 million parameters, 2e-4 for a larger one, if not given."""
     schedule: Schedule = "cosine"
@@ -235,7 +238,9 @@ class FinetuneSettings:
         for name in ("batch_size", "rank", "alpha"):
             _check_count(name, getattr(self, name))
         if not self.targets:
-            raise SettingsError("--targets is empty; name the layers to adapt, such as q_proj,v_proj,fc1,fc2.")
+            raise SettingsError("--targets is empty; name the layers to adapt, such as q_proj,v_proj, or all-linear.")
+        if ALL_LINEAR in self.targets and len(self.targets) > 1:
+            raise SettingsError(f"--targets {','.join(self.targets)}: give either {ALL_LINEAR} or names of layers.")
         if (self.output / "config.json").exists():
             raise SettingsError(f"--output {self.output} holds a base model; give another folder for the adapter.")
         task_weights(self.mix)

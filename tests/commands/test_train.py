@@ -70,5 +70,5 @@ def test_the_help_shows_the_docstrings_of_the_fields(capsys: pytest.CaptureFixtu
         train.main("finetune", ["--help"])
     printed = " ".join(capsys.readouterr().out.split())
     assert "Folder or hub id of the base. (default: model)" in printed
-    assert "(default: q_proj,k_proj,v_proj,dense,fc1,fc2)" in printed
+    assert "(default: all-linear)" in printed
     assert "/" not in printed.partition("--model STR")[2].partition("--revision")[0].replace("NAME,NAME", "")

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import PhiForCausalLM
+from transformers import AutoModelForCausalLM, FalconConfig, GPT2Config, GPT2LMHeadModel, OPTConfig, PhiForCausalLM
 
 from phi2demo.errors import DataError, SettingsError, StoppedError
 from phi2demo.training.batch import Batch
 from phi2demo.training.checkpoints import TrainingState
-from phi2demo.training.loop import prefetch, train
+from phi2demo.training.loop import prefetch, set_dropout, train
 from phi2demo.training.loss import ProgressCallback, target_loss
 from phi2demo.training.record import read_log
 from phi2demo.training.settings import LoopSettings, make_accelerator
@@ -199,6 +199,27 @@ def test_dropout_applies_in_training_only_and_workers_change_nothing(tmp_path: P
     assert_same(model, again)
     run(tmp_path / "without")
     assert losses(tmp_path / "a") == losses(tmp_path / "b") != losses(tmp_path / "without")
+
+
+def test_dropout_stays_out_of_the_attention() -> None:
+    sizes = {"vocab_size": 64, "n_embd": 32, "n_layer": 1, "n_head": 2, "n_positions": 32}
+    gpt2 = GPT2LMHeadModel(GPT2Config(**sizes, attn_pdrop=0.5, resid_pdrop=0.5))
+    set_dropout(gpt2, 0.2)
+    layers = {path: layer.p for path, layer in gpt2.named_modules() if isinstance(layer, torch.nn.Dropout)}
+    assert {path for path, share in layers.items() if share == 0} == {"transformer.h.0.attn.attn_dropout"}
+    assert set(layers.values()) == {0.0, 0.2}
+
+
+def test_dropout_that_is_no_layer_is_turned_off() -> None:
+    """An OPT holds its shares as attributes, a Falcon reads them from its config."""
+    sizes = {"vocab_size": 64, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    opt = OPTConfig(**sizes, ffn_dim=64, max_position_embeddings=32, word_embed_proj_dim=32, dropout=0.5)
+    falcon = FalconConfig(**sizes, hidden_dropout=0.5, attention_dropout=0.5)
+    ids = torch.arange(2, 9)[None]
+    for config in (opt, falcon):
+        model = AutoModelForCausalLM.from_config(config).train()
+        set_dropout(model, 0.0)
+        assert torch.equal(model(ids).logits, model(ids).logits)
 
 
 def test_a_finished_run_does_nothing_more(tmp_path: Path) -> None:

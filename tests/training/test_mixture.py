@@ -1,9 +1,11 @@
+import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from tokenizers.processors import TemplateProcessing
 
 from phi2demo.data.corpus import Source, read_corpus
 from phi2demo.engine.engine import END_OF_TEXT
@@ -47,6 +49,16 @@ def test_targets_are_the_output_and_its_end(mixture: Mixture, tokenizer: "PreTra
         assert output.startswith(" ")
         first = int((labels != -100).nonzero()[0])
         assert tokenizer.decode(ids[: first + 1]).endswith("Output:")
+
+
+def test_a_prompt_begins_as_the_app_begins_it(mixture: Mixture, tokenizer: "PreTrainedTokenizerFast") -> None:
+    """A Llama's tokenizer sets a token before each text; the limit of an example counts it."""
+    llama: PreTrainedTokenizerFast = copy.deepcopy(tokenizer)
+    llama.backend_tokenizer.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 7)])
+    limited = replace(mixture, tokenizer=llama, max_length=150, weights=task_weights({"summarization": 30.0}))
+    for ids in limited.batch(0).input_ids.tolist():
+        assert (ids[0], ids.count(7)) == (7, 1)
+    assert "summarization" not in limited.tasks_without_examples
 
 
 def test_tasks_are_drawn_by_weight(mixture: Mixture, tokenizer: "PreTrainedTokenizerFast") -> None:

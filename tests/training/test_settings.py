@@ -62,6 +62,10 @@ def test_settings_out_of_range(changes: dict[str, Any], message: str) -> None:
         ({"batch_size": 0}, "--batch-size 0: give a whole number from 1"),
         ({"rank": 0}, "--rank 0"),
         ({"targets": ()}, "--targets is empty"),
+        (
+            {"targets": ("all-linear", "q_proj")},
+            "--targets all-linear,q_proj: give either all-linear or names of layers",
+        ),
         ({"mix": {"poetry": 1.0}}, "there is no task 'poetry'"),
         ({"schedule": "steps"}, "--schedule steps"),
         ({"batch_size": 1, "steps": 0}, "0 training steps"),
