@@ -38,6 +38,8 @@ DEFAULT_MAX_LENGTH = 1024
 """Most tokens of an example, if the base reads that many."""
 LARGE = 1_000_000_000
 """On a GPU, the frozen weights of a base with this many parameters or more are kept in bfloat16."""
+SHORT = 512
+"""On a CPU, plain attention is a quarter faster than torch's own for examples of at most this many tokens."""
 VALIDATION_EXAMPLES = 128
 """Most held-out examples of each task."""
 
@@ -133,10 +135,12 @@ def load_base(base: ModelPlan, settings: FinetuneSettings, device: "torch.device
     from transformers import AutoModelForCausalLM
 
     large = device.type == "cuda" and (base.parameters or LARGE) >= LARGE and has_bfloat16("cuda")
+    short = device.type == "cpu" and _max_length(settings, base) <= SHORT
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
         _address(base),
         revision=base.base_revision,
         dtype=torch.bfloat16 if large else torch.float32,
+        attn_implementation="eager" if short else None,
         use_safetensors=True,
     )
     if settings.gradient_checkpointing:
