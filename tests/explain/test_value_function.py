@@ -8,13 +8,15 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from phi2demo.data.cleaning import clean
-from phi2demo.engine.engine import END_OF_TEXT
+from phi2demo.engine.engine import END_OF_TEXT, ChatForm, special
 from phi2demo.errors import SettingsError, StoppedError
 from phi2demo.explain.request import ExplainRequest
 from phi2demo.explain.scoring_plan import make_scoring_plan, units_of
 from phi2demo.explain.units import UnitKind
 from phi2demo.explain.value_function import ScoreCache, ValueFunction
+from phi2demo.tasks.sentiment import SentimentOptions
 from phi2demo.tasks.summarization import SummaryOptions
+from phi2demo.tasks.templates import Templates, make_template
 from phi2demo.tasks.translation import TranslationOptions
 from tests.explain.planted import PlantedEngine, asked, rewards
 
@@ -191,3 +193,22 @@ def test_units_are_of_the_text_as_typed_and_are_hidden_in_the_text_as_read(
         value_function.masked(kept).strip()
         == "".join(part for part, keep in zip(parts, kept, strict=True) if keep).strip()
     )
+
+
+@pytest.mark.parametrize("name", ["phi", "alpaca", "chatml", "plain", "chat", "<s>[INST] {prompt} [/INST]"])
+def test_masking_a_word_changes_nothing_but_that_word(engine: PlantedEngine, name: str) -> None:
+    template = make_template(name, chat=ChatForm(f"{special('<|user|>')}\n{{prompt}}{special('<|end|>')}\n"))
+    request = ExplainRequest("sentiment", TEXT, SentimentOptions(), ("positive",), templates=Templates(template))
+    function = value_function_of(engine, request, kind="words")
+    whole = request.prompt(clean(TEXT), "finetuned")
+    before, text, after = whole.partition("The big train\nleaves at eight.")
+    assert after or name == "plain"
+    words = ["The ", "big ", "train", "leaves ", "at ", "eight."]
+    for place, word in enumerate(words):
+        shown = np.ones(len(words), dtype=np.bool_)
+        shown[place] = False
+        prompt = request.prompt(function.masked(shown, 0), "finetuned")
+        assert prompt.startswith(before)
+        assert prompt.endswith(after)
+        shown_text = prompt.removeprefix(before).removesuffix(after)
+        assert shown_text.split() == text.replace(word, "", 1).split()
