@@ -271,14 +271,14 @@ def test_an_estimate_comes_before_it_runs(page: ExplainPage, engine: ScriptedEng
 
 
 def test_explain_does_not_wait_for_an_estimate(page: ExplainPage, engine: ScriptedEngine, sessions: Sessions) -> None:
-    engine.delay_s = 3.0
+    engine.delay_s = 10.0
     page.fill(TEXT, OUTPUT)
     steps = page.handlers.estimate(page.state, PAGE)
     next(steps)
     threading.Timer(0.3, page.tab.run.begin, (PAGE,)).start()
     started = time.monotonic()
     page.follow(steps)
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 6.0, "a second on a quiet machine"
     assert page.html("run.estimate_line") == ""
     assert not sessions.present("page", f"{ID} estimate")
 

@@ -1,0 +1,93 @@
+"""Two whole models as one engine: each row goes to its model, and what one cannot do is refused."""
+
+from dataclasses import replace
+from threading import Event
+
+import pytest
+
+from phi2demo.engine.engine import GenerationOptions, Prompt, Tokens
+from phi2demo.engine.pair import PairEngine
+from phi2demo.errors import ModelError, SettingsError
+from tests.tasks.scripted import BARE, ScriptedEngine
+
+TUNED = replace(BARE, base="tuned", base_revision="cccccccccccc", context=128)
+ORIGINAL = replace(BARE, base="original", base_revision="dddddddddddd")
+OPTIONS = GenerationOptions(max_new_tokens=5)
+
+
+@pytest.fixture
+def tuned() -> ScriptedEngine:
+    return ScriptedEngine(lambda prompt: f" tuned {prompt.text} to the end of it", info=TUNED)
+
+
+@pytest.fixture
+def original() -> ScriptedEngine:
+    return ScriptedEngine(lambda prompt: f" original {prompt.text}", info=ORIGINAL)
+
+
+@pytest.fixture
+def pair(tuned: ScriptedEngine, original: ScriptedEngine) -> PairEngine:
+    return PairEngine(tuned, original)
+
+
+def test_the_finetuned_model_stands_where_an_adapter_does(pair: PairEngine) -> None:
+    info = pair.info
+    assert info.variants == ("finetuned", "base")
+    assert (info.base, info.base_revision) == ("original", "dddddddddddd")
+    assert info.adapter_of("finetuned") == ("tuned", "cccccccccccc")
+    assert info.context == 128
+
+
+def test_rows_are_answered_by_their_model_in_their_order(
+    pair: PairEngine, tuned: ScriptedEngine, original: ScriptedEngine
+) -> None:
+    prompts = [Prompt("a", "base", 1), Prompt("b", "finetuned", 2), Prompt("c", "base", 3)]
+    *steps, last = pair.stream(prompts, OPTIONS)
+    assert last.completions is not None
+    assert [completion.text for completion in last.completions] == [" original a", " tuned b to the end", " original c"]
+    assert last.new_tokens == sum(len(completion.token_ids) for completion in last.completions)
+    assert [[(prompt.text, prompt.variant, prompt.seed) for prompt in batch] for batch in tuned.batches] == [
+        [("b", "base", 2)]
+    ]
+    assert [prompt.text for batch in original.batches for prompt in batch] == ["a", "c"]
+    assert steps[0].texts == (" original", " tuned", " original"), "both write at the same time"
+    assert all(step.completions is None for step in steps)
+
+
+def test_one_model_alone_runs_alone(pair: PairEngine, original: ScriptedEngine) -> None:
+    *_, last = pair.stream([Prompt("b")], OPTIONS)
+    assert last.completions is not None
+    assert original.batches == []
+
+
+def test_closing_and_stopping_reach_both(pair: PairEngine, tuned: ScriptedEngine, original: ScriptedEngine) -> None:
+    stream = pair.stream([Prompt("a", "base"), Prompt("b")], OPTIONS)
+    next(stream)
+    assert (tuned.running, original.running) == (1, 1)
+    stream.close()  # type: ignore[attr-defined]
+    assert (tuned.running, original.running) == (0, 0)
+    cancel = Event()
+    cancel.set()
+    *_, last = pair.stream([Prompt("a", "base"), Prompt("b")], OPTIONS, cancel=cancel)
+    assert {completion.stop_reason for completion in last.completions or ()} == {"stopped"}
+
+
+def test_scores_are_those_of_the_models(pair: PairEngine, tuned: ScriptedEngine, original: ScriptedEngine) -> None:
+    prompts, outputs = [Prompt("a", "base"), Prompt("b"), Prompt("c", "base")], [" x", " y", " z"]
+    first, third = original.score([prompts[0], prompts[2]], [" x", " z"])
+    (second,) = tuned.score([Prompt("b", "base")], [" y"])
+    assert pair.score(prompts, outputs) == [first, second, third]
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.5])
+def test_a_whole_model_has_no_adapter_strength(pair: PairEngine, strength: float) -> None:
+    with pytest.raises(SettingsError, match=f"adapter_strength is {strength}, but this model was finetuned as a whole"):
+        list(pair.stream([Prompt("a")], replace(OPTIONS, adapter_strength=strength)))
+    with pytest.raises(SettingsError, match="adapter_strength"):
+        pair.score([Prompt("a")], [" x"], adapter_strength=strength)
+
+
+def test_other_tokenizers_are_refused(tuned: ScriptedEngine, original: ScriptedEngine) -> None:
+    original.tokens = lambda text: Tokens(str(text), (1,), ((0, 1),))  # type: ignore[method-assign]
+    with pytest.raises(ModelError, match="tuned and original have different tokenizers"):
+        PairEngine(tuned, original)
