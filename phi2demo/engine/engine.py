@@ -234,6 +234,8 @@ class AdapterInfo:
     rank: int
     folder: Path | None = None
     """Folder with its files, among them its `tasks.json`."""
+    kind: str = "LoRA"
+    """Name of the method, such as LoRA, DoRA or prefix tuning."""
 
 
 @dataclass(frozen=True)
@@ -267,6 +269,9 @@ class ModelInfo:
     device: str
     dtype: str
     lora_rank: int | None = None
+    """Rank of the adapter; 0 where its kind has none."""
+    adapter_kind: str | None = None
+    """Name of the adapter's method, such as LoRA, DoRA or prefix tuning."""
     second: AdapterInfo | None = None
     """A second adapter on the same base, for comparison."""
     base_folder: Path | None = None

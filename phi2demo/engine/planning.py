@@ -1,50 +1,40 @@
 """The plan of which base and adapters to load, found and checked before any weights are loaded. Imports no torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from phi2demo import settings as defaults
-from phi2demo.engine import checks
+from phi2demo.engine import checks, phi_config
+from phi2demo.engine.adapters import AdapterConfig, read_adapter_config
 from phi2demo.engine.sources import Source, find_adapter, find_base, resolve_base
 from phi2demo.engine.weights import Shapes, count, fingerprint, read_json, read_shapes
 from phi2demo.errors import ModelError
 from phi2demo.settings import Device, Dtype, ModelSettings
 
-_PHI_DEFAULTS: dict[str, Any] = {
-    "vocab_size": 51200,
-    "hidden_size": 2048,
-    "intermediate_size": 8192,
-    "num_hidden_layers": 24,
-    "num_attention_heads": 32,
-    "max_position_embeddings": 2048,
-}
-"""Defaults of `transformers.PhiConfig` for values that config.json leaves out."""
-
-_KEYS = {
-    "layers": ("num_hidden_layers", "n_layer", "num_layers"),
-    "hidden_size": ("hidden_size", "n_embd", "d_model"),
-    "context": ("max_position_embeddings", "n_positions", "n_ctx"),
-    "vocab_size": ("vocab_size",),
-}
-"""Keys of the same value in the configs of different models."""
-
-_OLD_PHI = ("phi-msft", "mixformer-sequential")
+DEFAULT_CONTEXT = 2048
+"""Context of a model whose config names none: its positions have no end, but memory and patience do."""
+RESERVED_TOKENS = 8192
+"""Most tokens of a context for which memory must be free before loading: few texts need the 131,072 of some models."""
+_CONTEXTS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
+"""Names that models have for their context."""
 
 
 @dataclass(frozen=True)
 class BaseConfig:
-    """The dimensions of a base from its config.json; 0 where a model other than Phi does not give one."""
+    """The dimensions of a base from its config.json."""
 
     model_type: str
     layers: int
     hidden_size: int
     context: int
     vocab_size: int
-    cache_numbers: int
-    """Numbers in the keys and values of one full context."""
-    shapes: Shapes | None
-    """Shapes of all tensors; None for a model other than Phi."""
+    key_heads: int
+    """Heads of keys and values."""
+    head_size: int
+    """Numbers of one head."""
+    shapes: Shapes | None = None
+    """Shapes of all tensors; None for a model other than Phi, whose tensors are known once it is loaded."""
 
     @property
     def parameters(self) -> int | None:
@@ -53,30 +43,60 @@ class BaseConfig:
 
     @property
     def adaptable(self) -> Shapes | None:
-        """Return the tensors that an adapter can change: all of them, and the output layer even where it is the embedding."""
-        if self.shapes is None:
-            return None
-        return {"lm_head.weight": self.shapes["model.embed_tokens.weight"]} | self.shapes
+        """Return the tensors that an adapter can change, as far as they are known before loading."""
+        return None if self.shapes is None else phi_config.adaptable_shapes(self.shapes)
+
+    @property
+    def cache_width(self) -> int:
+        """Return the numbers in the keys and values of one token."""
+        return 2 * self.layers * self.key_heads * self.head_size
+
+    @property
+    def cache_numbers(self) -> int:
+        """Return the numbers in the keys and values of one full context, or of `RESERVED_TOKENS` of it."""
+        return self.cache_width * min(self.context, RESERVED_TOKENS)
 
 
 def read_config(folder: Path, *, name: str) -> BaseConfig:
     """Read the config of the base in `folder`. Raises ModelError where the installed transformers cannot run the model."""
     raw = read_json(folder / "config.json", name=name)
     model_type = raw.get("model_type")
-    if model_type != "phi":
-        _check_known(model_type, raw, name=name)
-    values = raw.get("text_config", raw) if model_type != "phi" else _PHI_DEFAULTS | raw
-    sizes = {name: _number(values, keys) for name, keys in _KEYS.items()}
-    shapes = _phi_shapes(_checked_phi(values, name=name)) if model_type == "phi" else None
-    heads = _number(values, ("num_attention_heads", "n_head")) or 1
-    groups = _number(values, ("num_key_value_heads",)) or heads
-    cache = 2 * sizes["layers"] * (sizes["hidden_size"] * groups // heads) * sizes["context"]
-    return BaseConfig(model_type=str(model_type), cache_numbers=cache, shapes=shapes, **sizes)
+    if model_type == phi_config.MODEL_TYPE:
+        values = phi_config.with_defaults(raw, name=name)
+        return replace(_dimensions(model_type, values), shapes=phi_config.tensor_shapes(values))
+    _check_known(model_type, raw, name=name)
+    return _dimensions(str(model_type), _read_by_transformers(folder, name=name))
+
+
+def _read_by_transformers(folder: Path, *, name: str) -> dict[str, Any]:
+    """Return the config of the text model in `folder`, with the defaults and under the names that transformers gives."""
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False).get_text_config()
+    except Exception as error:  # its checks raise errors of several kinds
+        reason = " ".join(str(error).split())
+        raise ModelError(f"config.json of {name} cannot be used ({reason}); restore or download it again.") from error
+    values: dict[str, Any] = config.to_dict()
+    return values | {new: getattr(config, new, None) for new in config.attribute_map}
+
+
+def _dimensions(model_type: str, values: dict[str, Any]) -> BaseConfig:
+    hidden, heads = _number(values, "hidden_size"), _number(values, "num_attention_heads") or 1
+    return BaseConfig(
+        model_type=model_type,
+        layers=_number(values, "num_hidden_layers"),
+        hidden_size=hidden,
+        context=_number(values, *_CONTEXTS) or DEFAULT_CONTEXT,
+        vocab_size=_number(values, "vocab_size"),
+        key_heads=_number(values, "num_key_value_heads") or heads,
+        head_size=_number(values, "head_dim") or hidden // heads,
+    )
 
 
 def _check_known(model_type: object, raw: dict[str, Any], *, name: str) -> None:
     """Raise ModelError for a model that only code from its repository could run. Imports transformers: two seconds."""
-    if model_type in _OLD_PHI:
+    if model_type in phi_config.OLD_MODEL_TYPES:
         raise ModelError(
             f"{name} is written for the old Phi code (model_type {model_type!r}), which transformers cannot read; "
             "give a newer revision of it, such as the present microsoft/phi-2."
@@ -96,48 +116,8 @@ def _check_known(model_type: object, raw: dict[str, Any], *, name: str) -> None:
     )
 
 
-def _checked_phi(values: dict[str, Any], *, name: str) -> dict[str, Any]:
-    for key in _PHI_DEFAULTS:
-        if type(values[key]) is not int or values[key] < 1:
-            raise ModelError(f"config.json of {name} has {key} {values[key]!r}; it must be a whole number above 0.")
-    if values["hidden_size"] % values["num_attention_heads"]:
-        raise ModelError(
-            f"config.json of {name} has hidden_size {values['hidden_size']}, which its "
-            f"{values['num_attention_heads']} attention heads do not divide; restore the file."
-        )
-    return values
-
-
-def _phi_shapes(config: dict[str, Any]) -> Shapes:
-    """Return the shape of every tensor of `PhiForCausalLM`; tied embeddings appear once."""
-    hidden, inner, vocabulary = config["hidden_size"], config["intermediate_size"], config["vocab_size"]
-    width = hidden // config["num_attention_heads"]
-    groups = width * (config.get("num_key_value_heads") or config["num_attention_heads"])
-    linears = {
-        "self_attn.q_proj": (hidden, hidden),
-        "self_attn.k_proj": (groups, hidden),
-        "self_attn.v_proj": (groups, hidden),
-        "self_attn.dense": (hidden, hidden),
-        "mlp.fc1": (inner, hidden),
-        "mlp.fc2": (hidden, inner),
-    }
-    norms = {"input_layernorm": hidden}
-    if config.get("qk_layernorm"):
-        norms |= {"self_attn.q_layernorm": width, "self_attn.k_layernorm": width}
-    shapes: Shapes = {"model.embed_tokens.weight": (vocabulary, hidden), "lm_head.bias": (vocabulary,)}
-    if not config.get("tie_word_embeddings"):
-        shapes["lm_head.weight"] = (vocabulary, hidden)
-    shapes |= {f"model.final_layernorm.{part}": (hidden,) for part in ("weight", "bias")}
-    for layer in range(config["num_hidden_layers"]):
-        for module, (rows, columns) in linears.items():
-            shapes[f"model.layers.{layer}.{module}.weight"] = (rows, columns)
-            shapes[f"model.layers.{layer}.{module}.bias"] = (rows,)
-        for module, size in norms.items():
-            shapes |= {f"model.layers.{layer}.{module}.{part}": (size,) for part in ("weight", "bias")}
-    return shapes
-
-
-def _number(values: dict[str, Any], keys: tuple[str, ...]) -> int:
+def _number(values: dict[str, Any], *keys: str) -> int:
+    """Return the value of the first key that has a whole number; 0 where none has."""
     return next((values[key] for key in keys if type(values.get(key)) is int), 0)
 
 
@@ -151,13 +131,13 @@ class ModelPlan:
     base_source: Source
     config: BaseConfig
     adapter_source: Source | None = None
-    adapter_config: checks.AdapterConfig | None = None
+    adapter_config: AdapterConfig | None = None
     device: Device = "auto"
     """Requested device; `ModelInfo` has the one that was chosen."""
     dtype: Dtype = "auto"
     token: str | None = None
     second_source: Source | None = None
-    second_config: checks.AdapterConfig | None = None
+    second_config: AdapterConfig | None = None
     base_given: bool = False
     """Whether the user named the base; otherwise the adapter did."""
     template: str | None = None
@@ -216,17 +196,17 @@ class ModelPlan:
 
     @property
     def layers(self) -> int:
-        """Return the number of layers; 0 where a model other than Phi does not give it."""
+        """Return the number of layers."""
         return self.config.layers
 
     @property
     def hidden_size(self) -> int:
-        """Return the width of the hidden states; 0 where a model other than Phi does not give it."""
+        """Return the width of the hidden states."""
         return self.config.hidden_size
 
     @property
     def context(self) -> int:
-        """Return the most tokens of prompt and output together; 0 where a model other than Phi does not give it."""
+        """Return the most tokens of prompt and output together."""
         return self.config.context
 
     @property
@@ -246,7 +226,7 @@ def plan(settings: ModelSettings) -> ModelPlan:
     """
     base, adapter = _find(settings)
     config = read_config(base.folder, name=base.name)
-    if settings.dtype == "float16" and config.model_type == "phi":
+    if settings.dtype == "float16" and config.model_type == phi_config.MODEL_TYPE:
         raise ModelError(
             f"--dtype float16: {base.name} is a Phi, whose attention overflows in float16 and then answers nothing. "
             "Give --dtype bfloat16 or float32."
@@ -269,13 +249,14 @@ def plan(settings: ModelSettings) -> ModelPlan:
     if not _adapter_has_tokenizer(model_plan):
         checks.check_tokenizer(base.folder, name=base.name)
     pairings = [pairing for _, pairing in model_plan.adapters]
+    for pairing in pairings:
+        checks.check_virtual_tokens(pairing, hidden_size=config.hidden_size, cache_width=config.cache_width)
     if config.adaptable is not None:
         for pairing in pairings:
             checks.check_targets(pairing, config.adaptable)
-            checks.check_saved(pairing, config.adaptable)
     check_weights(model_plan)
     if len(pairings) == 2:
-        checks.check_replaced(*pairings)
+        checks.check_together(*pairings)
     if second and model_plan.second_config and settings.model is None:
         _check_same_base(second, model_plan.second_config, base)
     return model_plan
@@ -290,7 +271,7 @@ def _find(settings: ModelSettings) -> tuple[Source, Source | None]:
     adapter = find_adapter(settings.adapter, revision=settings.adapter_revision, token=settings.token)
     if settings.model is not None:
         return find_base(settings.model, revision=settings.revision, token=settings.token), adapter
-    config = checks.read_adapter_config(adapter.folder, name=adapter.name)
+    config = read_adapter_config(adapter.folder, name=adapter.name)
     if config.base is None:
         raise ModelError(f"Adapter {adapter.name} does not say which base it was made on; give it with --model.")
     address = resolve_base(adapter, config.base)
@@ -298,8 +279,8 @@ def _find(settings: ModelSettings) -> tuple[Source, Source | None]:
     return find_base(address, revision=revision, token=settings.token, adapter=adapter.name), adapter
 
 
-def _config_of(adapter: Source | None) -> checks.AdapterConfig | None:
-    return checks.read_adapter_config(adapter.folder, name=adapter.name) if adapter else None
+def _config_of(adapter: Source | None) -> AdapterConfig | None:
+    return read_adapter_config(adapter.folder, name=adapter.name) if adapter else None
 
 
 def _find_second(settings: ModelSettings, first: Source | None) -> Source | None:
@@ -313,7 +294,7 @@ def _find_second(settings: ModelSettings, first: Source | None) -> Source | None
     return second
 
 
-def _check_same_base(second: Source, config: checks.AdapterConfig, base: Source) -> None:
+def _check_same_base(second: Source, config: AdapterConfig, base: Source) -> None:
     """Raise ModelError where the second adapter names another base, since shapes may agree by chance.
 
     That is a folder on this machine with other weights, or another hub id. Not checked where the user gives --model.
@@ -364,6 +345,7 @@ def check_weights(plan: ModelPlan) -> Shapes:
     for adapter, pairing in plan.adapters:
         if adapter.is_downloaded:
             adapter_shapes = read_shapes(adapter.folder, adapter.files)
+            checks.check_sizes(pairing, adapter_shapes)
             if config.adaptable:
                 checks.check_fit(pairing, adapter_shapes, config.adaptable)
     return shapes

@@ -51,14 +51,19 @@ def identity_of(loader: EngineLoader, description: ModelDescription) -> str:
 
 
 def _of_info(info: ModelInfo) -> list[str]:
-    adapter = f"adapter {info.adapter}" + (f", LoRA rank {info.lora_rank}" if info.lora_rank else "")
+    adapter = f"adapter {info.adapter}" + _kind(info.adapter_kind or "LoRA", info.lora_rank)
     return [
         f"base {info.base}, {count(info.parameters)} parameters",
         adapter if info.adapter else "base only",
-        f"second adapter {info.second.name}, LoRA rank {info.second.rank}" if info.second else "",
+        f"second adapter {info.second.name}{_kind(info.second.kind, info.second.rank)}" if info.second else "",
         f"{_device(info.device)}, {info.dtype}",
         f"context {info.context:,} tokens",
     ]
+
+
+def _kind(kind: str, rank: int | None) -> str:
+    """Say how an adapter was made, as the end of a sentence."""
+    return f", {kind} rank {rank}" if rank else "" if kind == "LoRA" else f", {kind}"
 
 
 def _of_description(description: ModelDescription) -> list[str]:

@@ -96,12 +96,6 @@ def test_old_adapters_are_refused(base: Path, adapter: Path) -> None:
         planned(adapter=adapter)
 
 
-def test_an_adapter_that_replaces_a_norm_is_refused(adapter: Path, edit: Any) -> None:
-    edit(adapter / "adapter_config.json", modules_to_save=["final_layernorm"])
-    with pytest.raises(ModelError, match="adapter was made with modules_to_save='final_layernorm', which PEFT cannot"):
-        planned(adapter=adapter)
-
-
 def test_an_adapter_that_names_no_base_is_refused(adapter: Path, edit: Any) -> None:
     edit(adapter / "adapter_config.json", base_model_name_or_path=None)
     with pytest.raises(ModelError, match=r"Adapter adapter does not say which base.*--model"):
