@@ -114,10 +114,14 @@ def _load_adapter(
         model.load_adapter(source.folder, name, **options)
     else:
         model = PeftModel.from_pretrained(model, source.folder, name, **options)
-    tensors = get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False)
-    check_finite(tensors, name=source.name)
-    unmatched = sorted(key for key in set(tensors) ^ set(shapes) if checks.name_in_base(key) not in originals)
-    if unmatched or not tensors:
+    needed, allowed = (
+        get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=with_vocabulary)
+        for with_vocabulary in (False, base.is_resized)
+    )
+    check_finite(needed, name=source.name)
+    different = (needed.keys() - shapes.keys()) | (shapes.keys() - allowed.keys())
+    unmatched = sorted(key for key in different if checks.name_in_base(key) not in originals)
+    if unmatched or not needed:
         raise ModelError(
             f"{source.name} and its adapter_config.json do not belong together: {len(unmatched)} of its weights have no "
             f"match, such as {', '.join(unmatched[:2])}. Copy or download the adapter again."

@@ -15,6 +15,8 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 _PREFIX = "base_model.model."
 _LORA = re.compile(r"(?P<module>.+)\.lora_(?P<part>A|B|embedding_A|embedding_B)(\.weight)?")
+_WRAPPERS = re.compile(r"\.(token_adapter\.base_layer|base_layer|original_module)\.")
+"""Parts that PEFT puts into the name of a tensor of the base whose module it wraps."""
 _EMBEDDINGS = ("embed_tokens", "wte", "embed_in", "word_embeddings")
 """Last parts of the names of layers that have a row for each token that is read."""
 _VOCABULARY_LAYERS = (*_EMBEDDINGS, "lm_head", "embed_out")
@@ -172,8 +174,9 @@ def _is_part_of_module(name: str, base: Shapes) -> bool:
 
 def copied(adapter_shapes: Shapes, config: AdapterConfig, base: Collection[str]) -> list[str]:
     """Return the names of base tensors of which the adapter holds a version, as PEFT saves an adapted embedding."""
-    names = [name_in_base(key) for key in adapter_shapes]
-    return [name for name in names if name in base and not name.rpartition(".")[0].endswith(config.saved)]
+    names = {key: name_in_base(key) for key in adapter_shapes}
+    is_saved = {key: name.rpartition(".")[0].endswith(config.saved) for key, name in names.items()}
+    return [name for key, name in names.items() if name in base and not (is_saved[key] and key.endswith(f".{name}"))]
 
 
 def other_weights(tensor: str, pairing: Pairing) -> ModelError:
@@ -194,7 +197,7 @@ def other_base(adapter: str, base: str, *, declared: str) -> ModelError:
 
 def name_in_base(key: str) -> str:
     """Return the name of an adapter's tensor as the base has it, apart from the parts that belong to LoRA."""
-    return key.removeprefix(_PREFIX).replace(".base_layer.", ".")
+    return _WRAPPERS.sub(".", key.removeprefix(_PREFIX))
 
 
 def _other_shape(module: str, adapter_shape: list[int], base_shape: list[int], pairing: Pairing) -> ModelError:

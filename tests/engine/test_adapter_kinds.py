@@ -22,17 +22,20 @@ GREEDY = GenerationOptions(max_new_tokens=10)
 MODULES = {"target_modules": ["q_proj", "fc1"]}
 
 pytestmark = [
-    pytest.mark.filterwarnings(f"ignore:{message}")
-    for message in (
-        "Position ids are not supported",
-        "Careful, disabling adapter layers",
-        "Unsupported layer type",
-        "Adapter .* LoRA tensor",
-        "Both `past_key_values` and `cache`",
-        "`past_key_values` is deprecated",
-        "Setting `save_embedding_layers`",
-        "Model has `tie_word_embeddings=True`",
-    )
+    pytest.mark.usefixtures("one_thread"),
+    *(
+        pytest.mark.filterwarnings(f"ignore:{message}")
+        for message in (
+            "Position ids are not supported",
+            "Careful, disabling adapter layers",
+            "Unsupported layer type",
+            "Adapter .* LoRA tensor",
+            "Both `past_key_values` and `cache`",
+            "`past_key_values` is deprecated",
+            "Setting `save_embedding_layers`",
+            "Model has `tie_word_embeddings=True`",
+        )
+    ),
 ]
 
 
@@ -101,26 +104,17 @@ def peft_model(base: Path, folder: Path) -> Any:
     return peft.PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), folder).eval()
 
 
-def greedy(model: Any, ids: Sequence[int], tokens: int) -> list[int]:
-    """Greedy decoding by whole forward passes.
+def plain_scores(model: Any, prompt: Sequence[int], output: Sequence[int]) -> tuple[list[int], list[float]]:
+    """Return the likeliest token at each place of an output, and the log-probability of its own, in one forward pass.
 
-    PEFT 0.21's `generate` inserts virtual tokens again at each step with transformers 5.24; its forward pass is right.
+    An output is that of greedy decoding where each of its tokens is the likeliest. PEFT 0.21's `generate` inserts virtual
+    tokens again at each step with transformers 5.24; its forward pass is right.
     """
-    so_far = torch.tensor([ids])
-    with torch.inference_mode():
-        for _ in range(tokens):
-            logits = model(input_ids=so_far, attention_mask=torch.ones_like(so_far)).logits
-            so_far = torch.cat([so_far, logits[:, -1:].argmax(-1)], dim=1)
-    return so_far[0, len(ids) :].tolist()
-
-
-def plain_scores(model: Any, prompt: Sequence[int], output: Sequence[int], virtual_tokens: int) -> list[float]:
     ids = torch.tensor([[*prompt, *output]])
     with torch.inference_mode():
         logits = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0].double().log_softmax(-1)
-    start = len(prompt) - 1 + logits.shape[0] - ids.shape[1]
-    assert logits.shape[0] - ids.shape[1] in (0, virtual_tokens)
-    return [float(logits[start + position, token]) for position, token in enumerate(output)]
+    rows = logits[-len(output) - 1 : -1]
+    return rows.argmax(-1).tolist(), [float(row[token]) for row, token in zip(rows, output, strict=True)]
 
 
 def outputs(engine: LocalEngine, prompts: list[Prompt], options: GenerationOptions = GREEDY) -> list[tuple[int, ...]]:
@@ -128,21 +122,20 @@ def outputs(engine: LocalEngine, prompts: list[Prompt], options: GenerationOptio
     return [completion.token_ids for completion in last.completions or ()]
 
 
-def check_as_peft(engine: LocalEngine, reference: Any, base: Path) -> None:
-    """Hold a batch of finetuned and base rows of unequal length against PEFT and against the base alone."""
-    plain = AutoModelForCausalLM.from_pretrained(base).eval()
+def check_as_peft(engine: LocalEngine, reference: Any, plain: Any) -> None:
+    """Hold a batch of finetuned and base rows of unequal length against PEFT and against the plain base."""
     prompts = [Prompt(text, variant) for text, variant in zip(TEXTS, ROWS, strict=True)]
     ids = engine._encoder.encode_prompts(TEXTS)
     models = [plain if variant == "base" else reference for variant in ROWS]
-    for _ in range(2):  # nothing stays behind
-        together = outputs(engine, prompts)
-        for row, (model, prompt_ids) in enumerate(zip(models, ids, strict=True)):
-            assert list(together[row]) == greedy(model, prompt_ids, len(together[row])), (row, ROWS[row])
-            assert outputs(engine, [prompts[row]]) == [together[row]]
-        scores = engine.score(prompts, [" at eight.", " reads a text", " all day"])
-        for model, prompt_ids, score in zip(models, ids, scores, strict=True):
-            expected = plain_scores(model, prompt_ids, score.token_ids, 5)
-            assert list(score.log_probabilities) == pytest.approx(expected, abs=1e-4)
+    together = outputs(engine, prompts)
+    for prompt, model, prompt_ids, output in zip(prompts, models, ids, together, strict=True):
+        assert list(output) == plain_scores(model, prompt_ids, output)[0], prompt
+        assert outputs(engine, [prompt]) == [output]
+    scores = engine.score(prompts, [" at eight.", " reads a text", " all day"])
+    for model, prompt_ids, score in zip(models, ids, scores, strict=True):
+        expected = plain_scores(model, prompt_ids, score.token_ids)[1]
+        assert list(score.log_probabilities) == pytest.approx(expected, abs=1e-4)
+    assert outputs(engine, prompts) == together, "nothing stays behind"
 
 
 @pytest.mark.parametrize("name", WORKS)
@@ -152,7 +145,7 @@ def test_it_works_as_peft_computes_it(name: str, tiny_base: Path, tmp_path: Path
     engine = engine_of(adapter=folder, device="cpu")
     assert (engine.info.adapter_kind, engine._adapted.mixes) == (case.kind, case.mixes)
     assert engine.info.context == 256 - 5 * (name in VIRTUAL)
-    check_as_peft(engine, peft_model(tiny_base, folder), tiny_base)
+    check_as_peft(engine, peft_model(tiny_base, folder), AutoModelForCausalLM.from_pretrained(tiny_base).eval())
     tuned, based = [Prompt(TEXTS[0])], [Prompt(TEXTS[0], "base")]
     assert engine.score(tuned, [" at eight."]) != engine.score(based, [" at eight."]), "the adapter changes something"
     if case.strength:
@@ -221,7 +214,7 @@ def test_two_adapters_that_cannot_share_a_batch(tiny_base: Path, tmp_path: Path)
         peft_model(tiny_base, first),
     )
     for output, model in zip(together, models, strict=True):
-        assert list(output) == greedy(model, ids, len(output))
+        assert list(output) == plain_scores(model, ids, output)[0]
 
 
 def test_two_adapters_of_different_kinds_are_refused(tiny_base: Path, tiny_adapter: Path, tmp_path: Path) -> None:
