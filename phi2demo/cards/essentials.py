@@ -83,7 +83,7 @@ def _what(facts: Facts) -> str:
     model = facts.model
     if model.is_adapter:
         tasks = ", ".join(task.replace("_", " ") for task in model.tasks)
-        return f"A LoRA adapter on {model.base}" + (f", finetuned for {tasks}." if tasks else ".")
+        return f"{model.adapter_title} on {model.base}" + (f", finetuned for {tasks}." if tasks else ".")
     trained = ", trained from scratch" if facts.record else ""
     return f"A language model of the architecture {model.model_type}{trained}: a base, which goes on with a text."
 
@@ -98,7 +98,8 @@ def _shape(card: ShownCard) -> list[tuple[str, str]]:
         rows.append(("Parameters", f"{model.parameters:,}" + (" in the base" if model.is_adapter else "")))
     if model.is_adapter:
         adapter = f", {model.adapter_parameters:,} parameters of its own" if model.adapter_parameters else ""
-        rows.append(("LoRA", f"rank {model.rank or 'not stated'}{adapter}"))
+        rank = f"rank {model.rank or 'not stated'}" if model.rank or model.kind == "LoRA" else "no rank"
+        rows.append((model.kind, f"{rank}{adapter}"))
     if model.context:
         rows.append(("Reads", f"{model.context:,} tokens, answer included"))
     rows.append(("Languages", ", ".join(map(language_name, languages)) or _listed(card.data.language) or "Not stated"))

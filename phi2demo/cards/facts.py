@@ -79,12 +79,20 @@ class ModelFacts:
     is_adapter: bool = False
     adapter_parameters: int | None = None
     rank: int | None = None
+    """None or 0 where the kind of adapter has none."""
+    kind: str = "LoRA"
+    """Name of the adapter's method."""
     alpha: int | None = None
     targets: tuple[str, ...] = ()
     adapter_tasks: AdapterTasks = field(default_factory=AdapterTasks)
     """What the adapter declares in tasks.json."""
     hub_id: str | None = None
     """Its id on the hub, if it is there."""
+
+    @property
+    def adapter_title(self) -> str:
+        """Return what kind of adapter it is, as the beginning of a sentence."""
+        return "A LoRA adapter" if self.kind == "LoRA" else f"An adapter ({self.kind})"
 
     @property
     def tasks(self) -> tuple[str, ...]:

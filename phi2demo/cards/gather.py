@@ -110,6 +110,7 @@ def _model(model_plan: ModelPlan, name: str | None) -> ModelFacts:
         is_adapter=True,
         adapter_parameters=count(read_shapes(adapter.folder, adapter.files)) if adapter.is_downloaded else None,
         rank=model_plan.adapter_config.rank,
+        kind=model_plan.adapter_config.kind,
         alpha=config.get("lora_alpha"),
         targets=tuple(sorted(model_plan.adapter_config.targets)),
         adapter_tasks=read_adapter_tasks(adapter.folder),

@@ -143,7 +143,7 @@ def bibtex(model: ModelFacts, author: Author) -> str:
         fields.append(("year", str(author.year)))
     if model.hub_id:
         fields.append(("howpublished", rf"\url{{{HUB}{model.hub_id}}}"))
-    on = f"LoRA adapter on {_tex(model.base)}" if model.is_adapter else "Language model"
+    on = f"{model.kind} adapter on {_tex(model.base)}" if model.is_adapter else "Language model"
     fields.append(("note", on))
     lines = ",\n".join(f"  {name} = {{{value}}}" for name, value in fields)
     return f"@misc{{{key}{author.year or ''},\n{lines}\n}}"
@@ -151,7 +151,7 @@ def bibtex(model: ModelFacts, author: Author) -> str:
 
 def apa(model: ModelFacts, author: Author) -> str:
     """Write the citation of software in APA style (7th edition), in Markdown; without an author the title comes first."""
-    title = f"*{model.name}* [{'LoRA adapter of a language model' if model.is_adapter else 'Language model'}]"
+    title = f"*{model.name}* [{f'{model.kind} adapter of a language model' if model.is_adapter else 'Language model'}]"
     year = f"({author.year or 'n.d.'})"
     head = f"{_closed(_apa_names(author))} {year}. {title}." if author.name else f"{title}. {year}."
     return f"{head} Hugging Face. {HUB}{model.hub_id}" if model.hub_id else head

@@ -87,6 +87,7 @@ def describe(model_plan: ModelPlan) -> "ModelDescription":
         base_revision=base_revision(base) if _is_quick(base) else None,
         adapter_revision=adapter_revision(adapter) if adapter and _is_quick(adapter) else None,
         base_prompt_style=best_prompt_style(model_plan.base_folder),
+        is_scalable=model_plan.adapter_config is None or not model_plan.adapter_config.fixed_strength,
     )
 
 

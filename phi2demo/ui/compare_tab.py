@@ -157,7 +157,7 @@ def build_compare_tab(
                 with gr.Column(visible=name == names[0], elem_classes="fields options-group") as group:
                     defaults = adapter_tasks.generation(name)
                     inputs = option_inputs(
-                        TASKS[name], defaults, has_adapter=description.has_adapter, longest_s=longest_s
+                        TASKS[name], defaults, has_strength=description.has_strength, longest_s=longest_s
                     )
                     below[name] = group, inputs
             examples = examples_to_try([(sample.label, sample.text) for sample in samples])

@@ -31,11 +31,18 @@ class ModelDescription:
     """The same for the adapter."""
     base_prompt_style: PromptStyle = "template"
     """The default prompt style of the base."""
+    is_scalable: bool = True
+    """Whether the adapter has other strengths than 1."""
 
     @property
     def has_adapter(self) -> bool:
         """Return whether there are two models to compare."""
         return self.adapter is not None
+
+    @property
+    def has_strength(self) -> bool:
+        """Return whether the strength of an adapter can be chosen."""
+        return self.has_adapter and self.is_scalable
 
     @property
     def is_known(self) -> bool:

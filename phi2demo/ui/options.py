@@ -65,15 +65,15 @@ class OptionInputs:
 
 
 def option_inputs(
-    task: AnyTask, defaults: GenerationOptions, *, has_adapter: bool, longest_s: float = LONGEST_S
+    task: AnyTask, defaults: GenerationOptions, *, has_strength: bool, longest_s: float = LONGEST_S
 ) -> OptionInputs:
     """Lay out the options of a task in a folded panel, starting with `defaults`, with a time limit of at most `longest_s`."""
     defaults = defaults.within(longest_s)
     components: dict[str, Any] = {}
     seed = None
-    with gr.Accordion("Options", open=False, elem_classes="options", visible=has_adapter or not task.labels):
+    with gr.Accordion("Options", open=False, elem_classes="options", visible=has_strength or not task.labels):
         for name, (label, info, step) in _SLIDERS.items():
-            if not _offered(name, task, has_adapter):
+            if not _offered(name, task, has_strength):
                 continue
             low, high = RANGES[name]
             components[name] = as_typed(
@@ -91,7 +91,7 @@ def option_inputs(
         if not task.labels:
             with gr.Row(elem_classes="option-grid"):
                 for name, (label, info) in _NUMBERS.items():
-                    if _offered(name, task, has_adapter):
+                    if _offered(name, task, has_strength):
                         if name == "time_limit_s":
                             info = f"{info}; at most {longest_s:,.0f}"
                         components[name] = gr.Number(
@@ -126,9 +126,9 @@ def as_typed(slider: Any) -> Any:
     return slider
 
 
-def _offered(name: str, task: AnyTask, has_adapter: bool) -> bool:
+def _offered(name: str, task: AnyTask, has_strength: bool) -> bool:
     if name == "adapter_strength":
-        return has_adapter
+        return has_strength
     if task.labels:
         return False
     if name == "min_support":

@@ -420,7 +420,7 @@ def test_an_answer_at_part_of_the_strength_says_so(tab_of: Callable[[str], Built
 @pytest.mark.parametrize("task", TASKS)
 def test_without_an_adapter_there_is_no_strength(task: str) -> None:
     with gr.Blocks():
-        inputs = option_inputs(TASKS[task], TASKS[task].generation, has_adapter=False)
+        inputs = option_inputs(TASKS[task], TASKS[task].generation, has_strength=False)
     assert "adapter_strength" not in inputs.components
     assert bool(inputs.components) == (task != "sentiment")
 
