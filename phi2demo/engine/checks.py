@@ -174,9 +174,13 @@ def _is_part_of_module(name: str, base: Shapes) -> bool:
 
 def copied(adapter_shapes: Shapes, config: AdapterConfig, base: Collection[str]) -> list[str]:
     """Return the names of base tensors of which the adapter holds a version, as PEFT saves an adapted embedding."""
-    names = {key: name_in_base(key) for key in adapter_shapes}
-    is_saved = {key: name.rpartition(".")[0].endswith(config.saved) for key, name in names.items()}
-    return [name for key, name in names.items() if name in base and not (is_saved[key] and key.endswith(f".{name}"))]
+    names = []
+    for key in adapter_shapes:
+        name = name_in_base(key)
+        is_new_module = key == f"{_PREFIX}{name}" and name.rpartition(".")[0].endswith(config.saved)
+        if name in base and not is_new_module:
+            names.append(name)
+    return names
 
 
 def other_weights(tensor: str, pairing: Pairing) -> ModelError:
