@@ -89,7 +89,7 @@ class ModelFacts:
     @property
     def tasks(self) -> tuple[str, ...]:
         """The tasks that an adapter declares; empty where it declares none."""
-        return () if self.adapter_tasks == AdapterTasks() else self.adapter_tasks.tasks
+        return self.adapter_tasks.tasks if self.adapter_tasks.names_tasks else ()
 
 
 @dataclass(frozen=True)

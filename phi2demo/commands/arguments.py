@@ -167,7 +167,7 @@ def add_base_prompt_style(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--base-prompt-style",
         choices=PROMPT_STYLES,
-        help="prompt style of the base: plain, a text to continue, or template, with the instruction; "
+        help="prompt style of the base: plain, a text to continue, or template, with the prompt template; "
         "default: plain where its training record says that it was pretrained on it",
     )
 

@@ -1,5 +1,6 @@
 """The command `serve`: starts the page, and loads the weights while the page is already up."""
 
+import logging
 import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -17,9 +18,12 @@ from phi2demo.engine.sources import Source
 from phi2demo.errors import SettingsError
 from phi2demo.tasks.declared import read_adapter_tasks
 from phi2demo.tasks.request import best_prompt_style
+from phi2demo.tasks.template_view import warn_of_template
 
 if TYPE_CHECKING:
     from phi2demo.ui.description import ModelDescription
+
+log = logging.getLogger(__name__)
 
 HASHED_BYTES = 100_000_000
 """Weights up to this size are hashed in well under a second."""
@@ -101,6 +105,8 @@ def _load(model_plan: ModelPlan) -> Engine:
     from phi2demo.engine.local import LocalEngine
 
     engine = LocalEngine.load(model_plan)
+    for warning in warn_of_template(engine.info):
+        log.warning(warning)
     warm_up = "The first text whose language is detected takes seconds."
     threading.Thread(target=detect_language, args=(warm_up,), name="read language tables", daemon=True).start()
     return engine

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from phi2demo.data.checks import first_problem
 from phi2demo.data.languages import LANGUAGES, detect_foreign, foreign_script, language_name
@@ -44,6 +44,11 @@ class AdapterTasks:
     """Name or text of the prompt template that the adapter was finetuned with."""
     system: str | None = None
     """The system text of that template."""
+
+    @property
+    def names_tasks(self) -> bool:
+        """Whether anything is said besides the prompt template."""
+        return replace(self, template=None, system=None) != AdapterTasks()
 
     def generation(self, task: str) -> GenerationOptions:
         """How the tokens of a task are chosen unless a person says otherwise."""
@@ -105,8 +110,8 @@ class AdapterTasks:
 
     def joined(self, other: "AdapterTasks") -> "AdapterTasks":
         """What this model or another was finetuned for; of two, one of which declares nothing, what the other does."""
-        if AdapterTasks() in (self, other):
-            return self if other == AdapterTasks() else other
+        if not (self.names_tasks and other.names_tasks):
+            return self if self.names_tasks else other
         return AdapterTasks(
             tasks=_either(TASKS, self.tasks, other.tasks),
             languages=self._of_either("translation", "languages", other),
@@ -168,7 +173,6 @@ def read_adapter_tasks(folder: Path | None) -> AdapterTasks:
         return AdapterTasks()
     try:
         content = _TasksFile.model_validate_json(path.read_bytes())
-        tasks = content.tasks
     except (OSError, ValidationError) as error:
         problem = first_problem(error) if isinstance(error, ValidationError) else error.strerror
         raise ModelError(
@@ -176,7 +180,8 @@ def read_adapter_tasks(folder: Path | None) -> AdapterTasks:
             '{"tasks": {"translation": {"languages": ["en", "de"]}, "sentiment": {}}}.'
         ) from error
     _check_template(content, path)
-    names = _known("tasks", list(tasks), tuple(TASKS), path)
+    tasks = content.tasks or {}
+    names = tuple(TASKS) if content.tasks is None else _known("tasks", list(tasks), tuple(TASKS), path)
     return AdapterTasks(
         tasks=names,
         languages=_listed(tasks, "translation", "languages", tuple(LANGUAGES), path),
@@ -207,11 +212,17 @@ class _TaskEntry(BaseModel):
 
 
 class _TasksFile(BaseModel):
-    """The whole of tasks.json."""
+    """The whole of tasks.json. A file that says only the template leaves the tasks open."""
 
-    tasks: dict[str, _TaskEntry]
+    tasks: dict[str, _TaskEntry] | None = None
     template: str | None = None
     system: str | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "_TasksFile":
+        if self.tasks is None and self.template is None:
+            raise ValueError("it names neither tasks nor a template")
+        return self
 
 
 def _check_template(content: _TasksFile, path: Path) -> None:

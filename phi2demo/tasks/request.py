@@ -9,7 +9,8 @@ from phi2demo.errors import SettingsError
 
 PromptStyle = Literal["template", "plain"]
 
-PROMPT_STYLES: dict[PromptStyle, str] = {"plain": "As plain text", "template": "With the instruction"}
+PROMPT_STYLES: dict[PromptStyle, str] = {"plain": "As plain text", "template": "With the template"}
+"""The names of the prompt styles, wherever they are shown."""
 RECORD = "pretraining.json"
 """A file beside a base that this package pretrained. Such a base knows plain prompts, and no template."""
 

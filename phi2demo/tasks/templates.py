@@ -148,7 +148,7 @@ def find_template(
     elif declared:
         name, reason = declared, "declared by the adapter's tasks.json"
     elif chat is not None:
-        name, reason = CHAT, "the chat template of the tokenizer"
+        name, reason = CHAT, "the tokenizer's own"
     elif architecture == "phi":
         name, reason = PHI.name, "Phi-2's own"
     else:

@@ -16,7 +16,13 @@ from phi2demo.tasks.request import Request
 from phi2demo.ui.answer_column import LABELS, STATE_S, AnswerColumn, answer_column, download_as
 from phi2demo.ui.description import ModelDescription
 from phi2demo.ui.inputs import FOLDER, AskInputs, examples_to_try, input_box
-from phi2demo.ui.options import base_prompt_style_field, fields_above, fields_below, option_inputs
+from phi2demo.ui.options import (
+    base_prompt_style_field,
+    chooses_prompt_style,
+    fields_above,
+    fields_below,
+    option_inputs,
+)
 from phi2demo.ui.run import Run, build_run
 from phi2demo.ui.sessions import Sessions
 
@@ -149,15 +155,20 @@ def build_compare_tab(
                         placeholder="Every answer is scored against it …",
                         elem_classes="reference",
                     )
-            base_prompt_style = base_prompt_style_field(description.base_prompt_style, visible=True)
             run = build_run(ID, "Compare", sessions)
             run.status.render()
-            below = {}
+            below, base_prompt_styles = {}, {}
             for name in names:
                 with gr.Column(visible=name == names[0], elem_classes="fields options-group") as group:
-                    defaults = adapter_tasks.generation(name)
+                    base_prompt_styles[name] = base_prompt_style_field(
+                        description.base_prompt_style, visible=chooses_prompt_style(TASKS[name], adapter_tasks)
+                    )
                     inputs = option_inputs(
-                        TASKS[name], defaults, has_adapter=description.has_adapter, longest_s=longest_s
+                        TASKS[name],
+                        adapter_tasks.generation(name),
+                        has_adapter=description.has_adapter,
+                        base_prompt_style=base_prompt_styles[name],
+                        longest_s=longest_s,
                     )
                     below[name] = group, inputs
             examples = examples_to_try([(sample.label, sample.text) for sample in samples])
@@ -173,7 +184,7 @@ def build_compare_tab(
             after, written = _downloads()
     asks = {
         name: AskInputs(
-            text, counter, above[name][1], None, base_prompt_style, below[name][1], adapter_tasks, TASKS[name]
+            text, counter, above[name][1], None, base_prompt_styles[name], below[name][1], adapter_tasks, TASKS[name]
         )
         for name in names
     }

@@ -235,6 +235,7 @@ def _rare() -> dict[str, Any]:
 def rare_inputs(inputs: ExplainInputs) -> None:
     """Lay out the folded options."""
     with gr.Accordion("Options", open=False, elem_classes="options"):
+        inputs.base_prompt_style.render()
         inputs.value.render()
         with gr.Row(elem_classes="option-grid"):
             for component in (inputs.mask, inputs.max_evals, inputs.seed):

@@ -5,6 +5,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -28,6 +29,7 @@ from phi2demo.tasks.receipt import Receipt
 from phi2demo.tasks.result import Alternative, Progress, Result
 from phi2demo.tasks.run import SETTINGS_UNKNOWN, Assistant, check
 from phi2demo.tasks.task import CheckedRequest, TokenBudget, token_budget_for
+from phi2demo.tasks.template_view import describe_template, prompt_parts
 from phi2demo.tasks.translation import TranslationOptions
 from phi2demo.ui import markup
 from phi2demo.ui.answer_column import AnswerColumn, AnswersTab
@@ -229,15 +231,20 @@ class AnswerHandlers(ABC, Generic[Tab]):
     def _done(self, checked: CheckedRequest, results: tuple[Result, ...], values: Mapping[Any, Any]) -> Updates:
         stopped = any(result.receipt.stop_reason == "stopped" for result in results)
         updates = self._tab.run.ended("Stopped" if stopped else "Done", "stopped" if stopped else "done")
+        info = self._loader.engine().info
+        checked = replace(checked, templates=templates_of(info))
         for result in results:
+            template, receipt = checked.template(result.variant), result.receipt
+            parts = prompt_parts(receipt.prompt, checked, template, info.special_tokens)
+            prompt = markup.prompt(parts, describe_template(template), pieces=receipt.pieces)
             column = self._tab.columns[result.variant]
             updates |= {
                 column.text: result.text,
                 column.bars: markup.bars(result.probabilities),
                 column.facts: markup.facts(result),
                 column.alternatives: alternatives(result.alternatives, partial(checked.task.remark, checked.read.text)),
-                column.details: markup.details(result),
-                column.receipt: result.receipt.to_json(),
+                column.details: prompt + markup.details(result),
+                column.receipt: receipt.to_json(),
                 column.replayed: "",
                 column.after: gr.Column(visible=True),
                 column.why: gr.Button(interactive=bool(result.text.strip())),

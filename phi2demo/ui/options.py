@@ -65,13 +65,21 @@ class OptionInputs:
 
 
 def option_inputs(
-    task: AnyTask, defaults: GenerationOptions, *, has_adapter: bool, longest_s: float = LONGEST_S
+    task: AnyTask,
+    defaults: GenerationOptions,
+    *,
+    has_adapter: bool,
+    base_prompt_style: Any = None,
+    longest_s: float = LONGEST_S,
 ) -> OptionInputs:
-    """Lay out the options of a task in a folded panel, starting with `defaults`, with a time limit of at most `longest_s`."""
+    """Lay out the options of a task in a folded panel, starting with `defaults`, with a time limit of at most `longest_s`.
+
+    The panel ends with `base_prompt_style`, where one is given.
+    """
     defaults = defaults.within(longest_s)
     components: dict[str, Any] = {}
     seed = None
-    with gr.Accordion("Options", open=False, elem_classes="options", visible=has_adapter or not task.labels):
+    with gr.Accordion("Options", open=False, elem_classes="options"):
         for name, (label, info, step) in _SLIDERS.items():
             if not _offered(name, task, has_adapter):
                 continue
@@ -104,6 +112,8 @@ def option_inputs(
                     max_lines=1,
                     elem_classes="option",
                 )
+        if base_prompt_style is not None:
+            base_prompt_style.render()
     return OptionInputs(components, seed, defaults, longest_s)
 
 
@@ -193,10 +203,9 @@ def chooses_prompt_style(task: AnyTask, adapter_tasks: AdapterTasks) -> bool:
 
 
 def base_prompt_style_field(start: PromptStyle, *, visible: bool) -> Any:
-    """Lay out the choice of prompt style for the base."""
-    labels = PROMPT_STYLES | ({"plain": "As in pretraining"} if start == "plain" else {})
-    choices = [(label, prompt_style) for prompt_style, label in labels.items()]
-    return gr.Radio(choices, value=start, label="Base prompt", elem_classes="choice", visible=visible)
+    """Create the choice of prompt style for the base, which the folded options render."""
+    choices = [(label, prompt_style) for prompt_style, label in PROMPT_STYLES.items()]
+    return gr.Radio(choices, value=start, label="Base prompt", elem_classes="choice", visible=visible, render=False)
 
 
 def _mode(adapter_tasks: AdapterTasks) -> Fields:

@@ -110,7 +110,11 @@ def build_task_tab(
             run = build_run(task.name, _RUN_LABELS.get(task.name, task.title), sessions)
             run.status.render()
             options = option_inputs(
-                task, adapter_tasks.generation(task.name), has_adapter=description.has_adapter, longest_s=longest_s
+                task,
+                adapter_tasks.generation(task.name),
+                has_adapter=description.has_adapter,
+                base_prompt_style=base_prompt_style,
+                longest_s=longest_s,
             )
             examples = examples_to_try([(sample.label, sample.text) for sample in samples])
         with (

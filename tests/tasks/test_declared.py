@@ -104,6 +104,14 @@ def test_malformed_declarations_are_refused_without_the_folders_of_the_machine(v
     assert str(tmp_path.parent) not in str(told.value)
 
 
+def test_a_file_may_name_the_template_alone(tmp_path: Path) -> None:
+    read = read_adapter_tasks(write(tmp_path, {"template": "alpaca"}))
+    assert read == AdapterTasks(template="alpaca")
+    assert not read.names_tasks
+    german = AdapterTasks(languages=("en", "de"))
+    assert read.joined(german) == german.joined(read) == german
+
+
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ModelError, match="cannot be read"):
