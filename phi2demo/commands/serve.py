@@ -91,6 +91,7 @@ def describe(model_plan: ModelPlan) -> "ModelDescription":
         base_revision=base_revision(base) if _is_quick(base) else None,
         adapter_revision=adapter_revision(adapter) if adapter and _is_quick(adapter) else None,
         base_prompt_style=best_prompt_style(model_plan.base_folder),
+        template=model_plan.template,
     )
 
 

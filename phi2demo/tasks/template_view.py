@@ -145,8 +145,8 @@ def assistant_with(engine: Engine, template: Template) -> Assistant:
     return Assistant(engine, lists_alternatives=False, templates=Templates(template, template))
 
 
-def declare_template(content: str, template: Template) -> str:
-    """Return the text of a tasks.json with this template, and everything else as it stands in `content`.
+def declare_template(content: str, template: str, system: str = "") -> str:
+    """Return the text of a tasks.json with this name or text of a template, and all else as it stands in `content`.
 
     An empty `content` stands for no file. Raises SettingsError where it is no JSON object.
     """
@@ -157,5 +157,5 @@ def declare_template(content: str, template: Template) -> str:
     if not isinstance(declared, dict):
         raise SettingsError("tasks.json holds no JSON object. Correct it, or remove it.")
     rest = {name: value for name, value in declared.items() if name not in ("template", "system")}
-    said = {"template": template.given} | ({"system": template.system} if template.system else {})
+    said = {"template": template} | ({"system": system} if system else {})
     return json.dumps(said | rest, indent=2, ensure_ascii=False) + "\n"

@@ -31,6 +31,8 @@ class ModelDescription:
     """The same for the adapter."""
     base_prompt_style: PromptStyle = "template"
     """The default prompt style of the base."""
+    template: str | None = None
+    """The prompt template that was given at the start."""
 
     @property
     def has_adapter(self) -> bool:

@@ -105,11 +105,16 @@ def details(result: Result) -> str:
 
 def prompt(parts: Sequence[PromptPart], template: str, *, pieces: int = 1) -> str:
     """Write the prompt as the model got it, the person's text apart from the rest, under a line about its template."""
-    of = f" This is the first of {pieces:,} prompts." if pieces > 1 else ""
+    first = f" This is the first of {pieces:,} prompts." if pieces > 1 else ""
+    return f'<p class="note">Prompt template: {escape(template)}.{first}</p>{prompt_text(parts)}'
+
+
+def prompt_text(parts: Sequence[PromptPart]) -> str:
+    """Write a prompt with the person's text, the template and the special tokens apart."""
     written = "".join(f'<span class="{part.kind}">{escape(part.text)}</span>' for part in parts)
     return (
-        f'<p class="note prompt-template">Prompt template: {escape(template)}.{of}</p><pre class="prompt" tabindex="0" '
-        f'role="region" aria-label="The prompt as the model got it" translate="no">{written}</pre>'
+        '<pre class="prompt" tabindex="0" role="region" aria-label="The prompt as the model got it" translate="no">'
+        f"{written}</pre>"
     )
 
 

@@ -34,6 +34,7 @@ from phi2demo.ui.model_tab import ID as MODEL_TAB
 from phi2demo.ui.model_tab import build_model_tab
 from phi2demo.ui.sessions import Sessions
 from phi2demo.ui.task_tab import build_task_tab
+from phi2demo.ui.template_chooser import TemplateTrials, build_template_chooser, connect_template_chooser
 from phi2demo.ui.theme import SCRIPT, STYLES, build_theme
 
 UPLOADS_KEPT_S = 300
@@ -92,6 +93,9 @@ def build_demo(
             connect_run(evaluating, EvaluateHandlers(evaluating, loader))
             if model_cards is not None:
                 with gr.Tab("Model", id=MODEL_TAB, elem_id=f"tab-{MODEL_TAB}") as opened:
+                    if description.has_adapter and description.template is None and adapter_tasks == AdapterTasks():
+                        chooser = build_template_chooser(description, sessions)
+                        connect_template_chooser(chooser, TemplateTrials(chooser, loader, longest_s=longest_s))
                     build_model_tab(opened, model_cards, loader, meter or Meter())
         add_endpoints(loader, declared, reports=reports, longest_s=longest_s)
         if description.has_adapter:

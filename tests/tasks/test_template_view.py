@@ -123,12 +123,12 @@ def test_a_trial_gives_the_text_as_the_whole_instruction() -> None:
     ],
 )
 def test_a_declared_template_leaves_the_rest_as_it_is(before: str, after: dict[str, Any]) -> None:
-    assert json.loads(declare_template(before, make_template("alpaca"))) == after
+    assert json.loads(declare_template(before, "alpaca")) == after
 
 
 def test_a_system_text_is_declared_and_what_is_no_json_is_refused() -> None:
-    declared = json.loads(declare_template("", make_template("chatml", "Be brief.")))
+    declared = json.loads(declare_template("", "chatml", "Be brief."))
     assert declared == {"template": "chatml", "system": "Be brief."}
     for content in ("{", "[]"):
         with pytest.raises(SettingsError, match=r"tasks\.json"):
-            declare_template(content, make_template("phi"))
+            declare_template(content, "phi")
