@@ -7,7 +7,7 @@ from typing import Any
 
 from phi2demo.cards.facts import Facts, find_data_set
 from phi2demo.cards.markdown import NOT_MEASURED
-from phi2demo.cards.metadata import HUB, apa, bibtex, stated_apa, stated_bibtex
+from phi2demo.cards.metadata import HUB, apa, bibtex, stated_apa, stated_bibtex, template_line
 from phi2demo.cards.model_cards import ShownCard
 from phi2demo.cards.training import totals
 from phi2demo.data.languages import language_name
@@ -101,6 +101,7 @@ def _shape(card: ShownCard) -> list[tuple[str, str]]:
         rows.append(("LoRA", f"rank {model.rank or 'not stated'}{adapter}"))
     if model.context:
         rows.append(("Reads", f"{model.context:,} tokens, answer included"))
+    rows.append(("Prompt template", template_line(card.facts)))
     rows.append(("Languages", ", ".join(map(language_name, languages)) or _listed(card.data.language) or "Not stated"))
     rows.append(("Licence", str(card.data.license or card.facts.license_id)))
     if model.hub_id:

@@ -12,6 +12,7 @@ from phi2demo.data.languages import LANGUAGES
 from phi2demo.emissions.footprint import WORLD, Emissions, Hardware, estimate
 from phi2demo.evaluation.report import Report
 from phi2demo.tasks.declared import AdapterTasks
+from phi2demo.tasks.templates import PHI, Template
 from phi2demo.training.instructions import FINETUNING_KINDS
 from phi2demo.training.record import Record, Stage
 
@@ -85,6 +86,8 @@ class ModelFacts:
     """What the adapter declares in tasks.json."""
     hub_id: str | None = None
     """Its id on the hub, if it is there."""
+    template: Template = PHI
+    """The prompt template in force, with the reason."""
 
     @property
     def tasks(self) -> tuple[str, ...]:

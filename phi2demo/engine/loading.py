@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from phi2demo.engine import checks
 from phi2demo.engine.devices import MemoryDemand, Placement, choose_placement
-from phi2demo.engine.engine import AdapterInfo, Engine, ModelInfo
+from phi2demo.engine.engine import AdapterInfo, ChatForm, Engine, ModelInfo
 from phi2demo.engine.planning import ModelPlan, check_weights
 from phi2demo.engine.revisions import adapter_revision, base_revision
 from phi2demo.engine.sources import Source
@@ -137,6 +137,25 @@ def _download(plan: ModelPlan) -> None:
 
 def _free_disk_bytes(folder: Path) -> int:
     return shutil.disk_usage(folder).free
+
+
+def read_chat_form(plan: ModelPlan) -> ChatForm | None:
+    """Return the chat template of a plan's tokenizer without its weights; None where it has none.
+
+    Imports transformers only where a file has one. Raises ModelError where the tokenizer cannot be read.
+    """
+    folders = [folder for folder in (plan.base_folder, plan.adapter_folder) if folder is not None]
+    if not any(_names_chat_template(folder) for folder in folders):
+        return None
+    tokenizer = _load_tokenizer(plan)
+    return chat_form(tokenizer, special_tokens(tokenizer).values())
+
+
+def _names_chat_template(folder: Path) -> bool:
+    config = folder / "tokenizer_config.json"
+    return (folder / "chat_template.jinja").is_file() or (
+        config.is_file() and "chat_template" in config.read_text(encoding="utf-8", errors="replace")
+    )
 
 
 def _load_tokenizer(plan: ModelPlan) -> "PreTrainedTokenizerBase":

@@ -49,7 +49,9 @@ def main() -> None:
         is_embedded=not arguments.bare,
         second=info.second.name if info.second else None,
     )
-    adapter_tasks = AdapterTasks() if arguments.bare or arguments.undeclared else AdapterTasks(languages=("en", "de", "fr", "es"))
+    adapter_tasks = (
+        AdapterTasks() if arguments.bare or arguments.undeclared else AdapterTasks(languages=("en", "de", "fr", "es"))
+    )
     meter = Meter()
     loader = EngineLoader(lambda: MeteredEngine(load(), meter.computing)).start()
     server = ServerSettings(port=arguments.port, queue_size=arguments.queue_size, time_limit_s=arguments.time_limit)
