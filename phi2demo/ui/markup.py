@@ -113,7 +113,7 @@ def prompt_text(parts: Sequence[PromptPart]) -> str:
     """Write a prompt with the person's text, the template and the special tokens apart."""
     written = "".join(f'<span class="{part.kind}">{escape(part.text)}</span>' for part in parts)
     return (
-        '<pre class="prompt" tabindex="0" role="region" aria-label="The prompt as the model got it" translate="no">'
+        '<pre class="prompt" tabindex="0" role="group" aria-label="The prompt as the model got it" translate="no">'
         f"{written}</pre>"
     )
 
