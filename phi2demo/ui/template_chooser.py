@@ -73,7 +73,7 @@ def build_template_chooser(description: ModelDescription, sessions: Sessions) ->
     """Lay out the panel; the cards appear with the first trial."""
     with gr.Column(elem_classes="trials", elem_id=ID):
         gr.HTML(_INTRODUCTION, apply_default_css=False)
-        text = gr.Textbox(TEXT, label="Text to try", lines=2, max_lines=10, elem_classes=["input-text", "trial-text"])
+        text = gr.Textbox(TEXT, label="Text to try", lines=2, max_lines=10, elem_classes="input-text")
         run = build_run(ID, "Try each template", sessions)
         run.status.render()
         cards = {}
@@ -101,9 +101,9 @@ def how_to_use(name: str, description: ModelDescription) -> str:
     """Say where the downloaded tasks.json belongs, and how to start without it."""
     adapter = description.adapter or ""
     return (
-        f"<p>{escape(TITLES[name])} stands in the file <code>tasks.json</code> that was just downloaded. Put it beside the "
-        f"<code>adapter_config.json</code> of {escape(adapter)}, and start the app again. Without the file, start it so:</p>"
-        + code(f"python app.py --adapter {adapter} --template {name}")
+        f"<p>{escape(TITLES[name])} stands in the file <code>tasks.json</code> that was just downloaded. Put it beside "
+        f"<code>adapter_config.json</code> of {escape(adapter)}, and start again. Without the file, add to the command:</p>"
+        + code(f"--template {name}")
     )
 
 

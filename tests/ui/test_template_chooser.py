@@ -70,8 +70,8 @@ def test_an_empty_text_and_a_stop_end_the_trial(chooser: TemplateChooser, loader
 
 def test_the_choice_says_where_its_file_belongs(tmp_path: Path) -> None:
     html = how_to_use("alpaca", DESCRIPTION)
-    assert "beside the <code>adapter_config.json</code> of scripted-adapter" in html
-    assert "python app.py --adapter scripted-adapter --template alpaca" in html
+    assert "beside <code>adapter_config.json</code> of scripted-adapter" in html
+    assert "--template alpaca" in html
     (tmp_path / "tasks.json").write_text(declare_template("", "alpaca"), encoding="utf-8")
     assert read_adapter_tasks(tmp_path).template == "alpaca"
 
