@@ -6,7 +6,7 @@ from collections.abc import Container, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from phi2demo.engine.engine import END_OF_TEXT, Engine, GenerationOptions, ModelInfo, visible
+from phi2demo.engine.engine import END_OF_TEXT, Engine, GenerationOptions, ModelInfo, Variant, visible
 from phi2demo.errors import SettingsError
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.declared import AdapterTasks, templates_of
@@ -49,6 +49,14 @@ def title_of(template: Template) -> str:
 def describe_template(template: Template) -> str:
     """Say which template is in force, and why."""
     return f"{title_of(template)}, {template.reason}" if template.reason else title_of(template)
+
+
+def describe_prompt(checked: CheckedRequest, variant: Variant) -> str:
+    """Say by which template a variant was prompted, and why; a plain prompt may have been chosen, or have no alternative."""
+    if checked.prompt_style(variant) == "template":
+        return describe_template(checked.template(variant))
+    could_have_one = checked.task.prompt_style_of(variant, checked.request.options, "template") == "template"
+    return f"{TITLES['plain']}, {'as set for the base' if could_have_one else 'since the text is to be continued'}"
 
 
 def warn_of_template(info: ModelInfo) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ from phi2demo.tasks.receipt import Receipt
 from phi2demo.tasks.result import Alternative, Progress, Result
 from phi2demo.tasks.run import SETTINGS_UNKNOWN, Assistant, check
 from phi2demo.tasks.task import CheckedRequest, TokenBudget, token_budget_for
-from phi2demo.tasks.template_view import describe_template, prompt_parts
+from phi2demo.tasks.template_view import describe_prompt, prompt_parts
 from phi2demo.tasks.translation import TranslationOptions
 from phi2demo.ui import markup
 from phi2demo.ui.answer_column import AnswerColumn, AnswersTab
@@ -236,7 +236,7 @@ class AnswerHandlers(ABC, Generic[Tab]):
         for result in results:
             template, receipt = checked.template(result.variant), result.receipt
             parts = prompt_parts(receipt.prompt, checked, template, info.special_tokens)
-            prompt = markup.prompt(parts, describe_template(template), pieces=receipt.pieces)
+            prompt = markup.prompt(parts, describe_prompt(checked, result.variant), pieces=receipt.pieces)
             column = self._tab.columns[result.variant]
             updates |= {
                 column.text: result.text,

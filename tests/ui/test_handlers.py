@@ -80,8 +80,15 @@ def test_the_exact_prompt_stands_under_each_answer(tab_of: Callable[[str], Built
     finetuned, base = (page[tab.columns[variant].details] for variant in ("finetuned", "base"))
     assert "Prompt template: Instruct/Output, Phi-2&#x27;s own." in finetuned
     assert f'from English to German.\n</span>{own}<span class="template">\nOutput:</span>' in finetuned
-    assert "Prompt template: Plain text." in base
+    assert "Prompt template: Plain text, as set for the base." in base
     assert f'<span class="token">&lt;|endoftext|&gt;</span><span class="template">English: </span>{own}' in base
+
+
+def test_a_text_to_be_continued_has_no_template(tab_of: Callable[[str], Built]) -> None:
+    tab, handlers = tab_of("generation")
+    page, _ = states(tab, handlers.run(values_of(tab, "Once"), PAGE))
+    shown = page[tab.columns["finetuned"].details]
+    assert "Prompt template: Plain text, since the text is to be continued." in shown
 
 
 def test_side_by_side_fills_both_columns(tab_of: Callable[[str], Built]) -> None:
