@@ -27,6 +27,16 @@
     limits.querySelector("summary").focus();
   });
 
+  document.addEventListener("click", (event) => {
+    if (!event.target.closest?.("a[href='#prompt-templates']")) return;
+    event.preventDefault();
+    [...document.querySelectorAll("[role='tab']")].find((tab) => tab.textContent.trim() === "Model")?.click();
+    setTimeout(() => {
+      document.querySelector("#prompt-templates")?.scrollIntoView({ block: "start" });
+      document.querySelector("#prompt-templates textarea")?.focus({ preventScroll: true });
+    }, 300);
+  });
+
   // Without a secure context there is no clipboard: the text is selected and copied the old way.
   const copied = async (element) => {
     try {

@@ -16,6 +16,7 @@ COMMANDS = {
     "classify": ("ask", "classify a text as positive or negative"),
     "answer": ("ask", "answer a question about a text"),
     "explain": ("explain", "show which words of a text led to the output"),
+    "templates": ("templates", "show one text through each prompt template"),
     "replay": ("replay", "repeat the request of a receipt, and compare the outputs"),
     "samples": ("card", "generate from twenty prompts, for a model card"),
     "card": ("card", "write a model card from reports and records"),

@@ -38,34 +38,39 @@ class ModelSettings:
     dtype: Dtype = "auto"
     token: str | None = None
     """Access token for private or gated repositories on the hub."""
-    second_adapter: str | None = None
-    """Folder or hub id of a second adapter on the same base model, for comparison."""
-    second_adapter_revision: str | None = None
+    other_adapters: tuple[str, ...] = ()
+    """Folders or hub ids of further adapters on the same base, for comparison."""
+    other_revisions: tuple[str, ...] = ()
+    """Commit, tag or branch of each of these on the hub; an empty text is the newest."""
     template: str | None = None
     """Name or text of the prompt template; None leaves it to the adapter and the tokenizer."""
     system: str | None = None
     """System text of a chat template."""
+    base: str | None = None
+    """Folder or hub id of the base of a wholly finetuned `model`, to compare it with."""
 
     def __post_init__(self) -> None:
         _check_choice("device", self.device, get_args(Device))
         _check_choice("dtype", self.dtype, get_args(Dtype))
-        for name in ("model", "adapter", "second_adapter"):
-            if getattr(self, name) == "":
-                option = name.replace("_", "-")
+        for option, addresses in (
+            ("model", (self.model,)),
+            ("adapter", (self.adapter, *self.other_adapters)),
+            ("base", (self.base,)),
+        ):
+            if "" in addresses:
                 raise SettingsError(f"--{option} is empty; give a folder or a hub id such as microsoft/phi-2.")
-        if self.second_adapter is not None and self.model is not None and self.adapter is None:
+        if len(self.other_revisions) > len(self.other_adapters):
             raise SettingsError(
-                f"--second-adapter {self.second_adapter} needs a first adapter, but --model alone loads none. "
-                "Give the first adapter with --adapter."
+                f"--adapter-revision is given {len(self.other_revisions) + 1} times for {len(self.other_adapters) + 1} "
+                "--adapter; give one for each adapter, in the same order."
             )
-        if self.second_adapter_revision is not None and self.second_adapter is None:
+        if self.base is not None and (self.model is None or self.adapter is not None):
             raise SettingsError(
-                f"--second-adapter-revision {self.second_adapter_revision} needs a second adapter; give it with "
-                "--second-adapter."
+                f"--base {self.base} is what a wholly finetuned --model is compared with: give that model, and no --adapter."
             )
 
     def __repr__(self) -> str:
-        names = ("model", "adapter", "second_adapter", "device", "dtype")  # never the token
+        names = ("model", "adapter", "other_adapters", "device", "dtype")  # never the token
         return f"ModelSettings({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
 
 
@@ -136,21 +141,23 @@ def model_settings_from(
     environment: Mapping[str, str] | None = None,
     overrides: Mapping[str, Any] | None = None,
     *,
-    with_second: bool = True,
+    several: bool = True,
 ) -> ModelSettings:
-    """Settings from PHI2DEMO_MODEL, _ADAPTER, _SECOND_ADAPTER, their _REVISION, _DEVICE, _DTYPE, _TEMPLATE, _SYSTEM, HF_TOKEN.
+    """Settings from PHI2DEMO_MODEL, _ADAPTER, _BASE, their _REVISION, _DEVICE, _DTYPE, _TEMPLATE, _SYSTEM, HF_TOKEN.
 
     `environment` replaces that of the process. `overrides` has values by field name, which win unless they are None.
-    Without `with_second`, the second adapter of the environment is ignored.
+    PHI2DEMO_ADAPTER may name several adapters, separated as in PATH; unless `several`, all but the first are left out.
     """
     env = _override(environment, overrides)
+    adapters, revisions = (_listed(env, name) for name in ("PHI2DEMO_ADAPTER", "PHI2DEMO_ADAPTER_REVISION"))
     return ModelSettings(
         model=env.get("PHI2DEMO_MODEL"),
-        adapter=env.get("PHI2DEMO_ADAPTER"),
+        adapter=adapters[0] if adapters else None,
+        other_adapters=adapters[1:] if several else (),
         revision=env.get("PHI2DEMO_REVISION"),
-        adapter_revision=env.get("PHI2DEMO_ADAPTER_REVISION"),
-        second_adapter=env.get("PHI2DEMO_SECOND_ADAPTER") if with_second else None,
-        second_adapter_revision=env.get("PHI2DEMO_SECOND_ADAPTER_REVISION") if with_second else None,
+        adapter_revision=(revisions[0] or None) if revisions else None,
+        other_revisions=revisions[1:] if several else (),
+        base=env.get("PHI2DEMO_BASE"),
         device=cast(Device, env.get("PHI2DEMO_DEVICE", "auto")),
         dtype=cast(Dtype, env.get("PHI2DEMO_DTYPE", "auto")),
         template=env.get("PHI2DEMO_TEMPLATE") or None,
@@ -216,8 +223,13 @@ def _override(environment: Mapping[str, str] | None, overrides: Mapping[str, Any
     env = dict(os.environ if environment is None else environment)
     for name, value in (overrides or {}).items():
         if value is not None:
-            env[f"PHI2DEMO_{name.upper()}"] = "1" if value is True else str(value)
+            text = os.pathsep.join(value) if isinstance(value, list) else str(value)
+            env[f"PHI2DEMO_{name.upper()}"] = "1" if value is True else text
     return env
+
+
+def _listed(env: Mapping[str, str], name: str) -> tuple[str, ...]:
+    return tuple(env[name].split(os.pathsep)) if name in env else ()
 
 
 def _is_loopback(host: str) -> bool:

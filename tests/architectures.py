@@ -1,9 +1,10 @@
-"""Tiny random models of six architectures, each of its own library class, with the tokenizer of the tiny Phi."""
+"""Tiny random models of several architectures, each of its own library class, with the tokenizer of the tiny Phi."""
 
 import shutil
 from pathlib import Path
 
 from transformers import (
+    BloomConfig,
     GemmaConfig,
     GPT2Config,
     GPTNeoXConfig,
@@ -34,6 +35,7 @@ CONFIGS: dict[str, PretrainedConfig] = {
         vocab_size=512, n_embd=32, n_layer=2, n_head=4, n_positions=256, bos_token_id=0, eos_token_id=0, pad_token_id=1
     ),
     "gpt_neox": GPTNeoXConfig(**_SIZES),
+    "bloom": BloomConfig(vocab_size=512, hidden_size=32, n_layer=2, n_head=4, bos_token_id=0, eos_token_id=0),
     "gemma": GemmaConfig(**_SIZES, num_key_value_heads=1, head_dim=16),
 }
 

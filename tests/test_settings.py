@@ -27,8 +27,8 @@ def test_every_variable_is_read() -> None:
         "PHI2DEMO_ADAPTER_REVISION": "s",
         "PHI2DEMO_DEVICE": "cuda",
         "PHI2DEMO_DTYPE": "bfloat16",
-        "PHI2DEMO_SECOND_ADAPTER": "b",
-        "PHI2DEMO_SECOND_ADAPTER_REVISION": "q",
+        "PHI2DEMO_TEMPLATE": "alpaca",
+        "PHI2DEMO_SYSTEM": "Be brief.",
         "HF_TOKEN": "t",
         "PHI2DEMO_HOST": "::1",
         "PHI2DEMO_PORT": "0",
@@ -37,7 +37,9 @@ def test_every_variable_is_read() -> None:
         "PHI2DEMO_PUBLIC": "0",
         "PHI2DEMO_TIME_LIMIT": "60",
     }
-    assert model_settings_from(environment) == ModelSettings("m", "a", "r", "s", "cuda", "bfloat16", "t", "b", "q")
+    assert model_settings_from(environment) == ModelSettings(
+        "m", "a", "r", "s", "cuda", "bfloat16", "t", template="alpaca", system="Be brief."
+    )
     settings = server_settings_from(environment)
     assert settings == ServerSettings("::1", 0, True, "u:p:q", time_limit_s=60)
     assert settings.credentials == ("u", "p:q")
@@ -84,9 +86,15 @@ def test_overrides_win_over_the_environment_unless_they_are_none() -> None:
     assert server_settings_from(environment, {"port": 8, "share": True, "public": True}).port == 8
 
 
-def test_a_command_without_a_second_adapter_ignores_that_of_the_environment() -> None:
-    environment = {"PHI2DEMO_SECOND_ADAPTER": "b", "PHI2DEMO_SECOND_ADAPTER_REVISION": "q"}
-    assert model_settings_from(environment, with_second=False) == ModelSettings()
+def test_the_environment_may_name_several_adapters_and_some_commands_take_one() -> None:
+    environment = {
+        "PHI2DEMO_ADAPTER": os.pathsep.join(("a", "b", "c")),
+        "PHI2DEMO_ADAPTER_REVISION": os.pathsep.join(("p", "q")),
+    }
+    assert model_settings_from(environment) == ModelSettings(
+        adapter="a", adapter_revision="p", other_adapters=("b", "c"), other_revisions=("q",)
+    )
+    assert model_settings_from(environment, several=False) == ModelSettings(adapter="a", adapter_revision="p")
 
 
 def test_tokenizer_threads_are_turned_off_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,9 +110,10 @@ def test_tokenizer_threads_are_turned_off_in_the_environment(monkeypatch: pytest
         ({"PHI2DEMO_DTYPE": "int8"}, "dtype is 'int8'"),
         ({"PHI2DEMO_MODEL": ""}, "--model is empty"),
         ({"PHI2DEMO_ADAPTER": ""}, "--adapter is empty"),
-        ({"PHI2DEMO_SECOND_ADAPTER": ""}, "--second-adapter is empty"),
-        ({"PHI2DEMO_MODEL": "m", "PHI2DEMO_SECOND_ADAPTER": "b"}, "--second-adapter b needs a first adapter"),
-        ({"PHI2DEMO_SECOND_ADAPTER_REVISION": "q"}, "--second-adapter-revision q needs a second adapter"),
+        ({"PHI2DEMO_ADAPTER": f"a{os.pathsep}"}, "--adapter is empty"),
+        ({"PHI2DEMO_ADAPTER_REVISION": f"p{os.pathsep}q"}, "--adapter-revision is given 2 times for 1 --adapter"),
+        ({"PHI2DEMO_BASE": "b"}, "--base b is what a wholly finetuned --model is compared with"),
+        ({"PHI2DEMO_BASE": "b", "PHI2DEMO_MODEL": "m", "PHI2DEMO_ADAPTER": "a"}, "and no --adapter"),
     ],
 )
 def test_wrong_model_settings(environment: dict[str, str], message: str) -> None:

@@ -44,6 +44,7 @@ def make_random(shape: str, place: "Placement") -> "LoadedModel":
     from peft import LoraConfig, get_peft_model
     from transformers import AutoTokenizer, PhiConfig, PhiForCausalLM
 
+    from phi2demo.engine.adapted_model import ADAPTER, AdapterState
     from phi2demo.engine.loading import LoadedModel
 
     tokenizer = AutoTokenizer.from_pretrained(EMBEDDED_MODEL, local_files_only=True, trust_remote_code=False)
@@ -78,7 +79,7 @@ def make_random(shape: str, place: "Placement") -> "LoadedModel":
         dtype=place.dtype,
         lora_rank=RANK,
     )
-    return LoadedModel(model, tokenizer, info, (end,), end)
+    return LoadedModel(model, tokenizer, info, (end,), end, config.vocab_size, {ADAPTER: AdapterState()})
 
 
 def describe_machine(device: str, dtype: str) -> dict[str, Any]:

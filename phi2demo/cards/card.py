@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from phi2demo.cards import results, training
 from phi2demo.cards.facts import Facts
 from phi2demo.cards.markdown import GLOSSARY, NOT_MEASURED, NOT_RECORDED, bullets
-from phi2demo.cards.metadata import apa, bibtex, make_metadata, snippet
+from phi2demo.cards.metadata import apa, bibtex, make_metadata, snippet, template_line
 from phi2demo.cards.results import audit_summary, audit_table, slices_tables, slicing_lines
 from phi2demo.cards.svg import draw_curve
 from phi2demo.data.languages import language_name
@@ -81,6 +81,7 @@ def _values(facts: Facts) -> dict[str, Any]:
         "languages": ", ".join(language_name(code) for code in facts.languages) or "Not stated",
         "tasks": ", ".join(task.replace("_", " ") for task in model.tasks),
         "snippet": snippet(facts),
+        "template": template_line(facts),
         "data": training.data_table(facts),
         "all_data": training.data_table(facts, detailed=True),
         "task_shares": training.task_shares(record) if record else "",

@@ -7,7 +7,7 @@ from typing import Any
 
 from phi2demo.cards.facts import Facts, find_data_set
 from phi2demo.cards.markdown import NOT_MEASURED
-from phi2demo.cards.metadata import HUB, apa, bibtex, stated_apa, stated_bibtex
+from phi2demo.cards.metadata import HUB, apa, bibtex, stated_apa, stated_bibtex, template_line
 from phi2demo.cards.model_cards import ShownCard
 from phi2demo.cards.training import totals
 from phi2demo.data.languages import language_name
@@ -83,7 +83,7 @@ def _what(facts: Facts) -> str:
     model = facts.model
     if model.is_adapter:
         tasks = ", ".join(task.replace("_", " ") for task in model.tasks)
-        return f"A LoRA adapter on {model.base}" + (f", finetuned for {tasks}." if tasks else ".")
+        return f"{model.adapter_title} on {model.base}" + (f", finetuned for {tasks}." if tasks else ".")
     trained = ", trained from scratch" if facts.record else ""
     return f"A language model of the architecture {model.model_type}{trained}: a base, which goes on with a text."
 
@@ -98,9 +98,11 @@ def _shape(card: ShownCard) -> list[tuple[str, str]]:
         rows.append(("Parameters", f"{model.parameters:,}" + (" in the base" if model.is_adapter else "")))
     if model.is_adapter:
         adapter = f", {model.adapter_parameters:,} parameters of its own" if model.adapter_parameters else ""
-        rows.append(("LoRA", f"rank {model.rank or 'not stated'}{adapter}"))
+        rank = f"rank {model.rank or 'not stated'}" if model.rank or model.kind == "LoRA" else "no rank"
+        rows.append((model.kind, f"{rank}{adapter}"))
     if model.context:
         rows.append(("Reads", f"{model.context:,} tokens, answer included"))
+    rows.append(("Prompt template", template_line(card.facts)))
     rows.append(("Languages", ", ".join(map(language_name, languages)) or _listed(card.data.language) or "Not stated"))
     rows.append(("Licence", str(card.data.license or card.facts.license_id)))
     if model.hub_id:

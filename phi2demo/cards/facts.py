@@ -12,6 +12,7 @@ from phi2demo.data.languages import LANGUAGES
 from phi2demo.emissions.footprint import WORLD, Emissions, Hardware, estimate
 from phi2demo.evaluation.report import Report
 from phi2demo.tasks.declared import AdapterTasks
+from phi2demo.tasks.templates import PHI, Template
 from phi2demo.training.instructions import FINETUNING_KINDS
 from phi2demo.training.record import Record, Stage
 
@@ -79,17 +80,27 @@ class ModelFacts:
     is_adapter: bool = False
     adapter_parameters: int | None = None
     rank: int | None = None
+    """None or 0 where the kind of adapter has none."""
+    kind: str = "LoRA"
+    """Name of the adapter's method."""
     alpha: int | None = None
     targets: tuple[str, ...] = ()
     adapter_tasks: AdapterTasks = field(default_factory=AdapterTasks)
     """What the adapter declares in tasks.json."""
     hub_id: str | None = None
     """Its id on the hub, if it is there."""
+    template: Template = PHI
+    """The prompt template in force, with the reason."""
+
+    @property
+    def adapter_title(self) -> str:
+        """Return what kind of adapter it is, as the beginning of a sentence."""
+        return "A LoRA adapter" if self.kind == "LoRA" else f"An adapter ({self.kind})"
 
     @property
     def tasks(self) -> tuple[str, ...]:
         """The tasks that an adapter declares; empty where it declares none."""
-        return () if self.adapter_tasks == AdapterTasks() else self.adapter_tasks.tasks
+        return self.adapter_tasks.tasks if self.adapter_tasks.names_tasks else ()
 
 
 @dataclass(frozen=True)

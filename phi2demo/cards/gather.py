@@ -11,6 +11,7 @@ from phi2demo.cards.examples import choose_failures, read_failures, read_samples
 from phi2demo.cards.facts import Author, Facts, Failure, ModelFacts
 from phi2demo.data.files import sha256_of
 from phi2demo.emissions.footprint import Hardware
+from phi2demo.engine.loading import read_chat_form
 from phi2demo.engine.planning import ModelPlan, plan
 from phi2demo.engine.revisions import (
     adapter_revision,
@@ -26,6 +27,7 @@ from phi2demo.evaluation.report import Report
 from phi2demo.evaluation.reports import read_report
 from phi2demo.settings import ASSETS, ModelSettings
 from phi2demo.tasks.declared import read_adapter_tasks
+from phi2demo.tasks.templates import find_template
 from phi2demo.training.record import read_record
 
 SHIPPED_SET = ASSETS / "evaluation" / "set"
@@ -91,7 +93,15 @@ def facts_of(model_plan: ModelPlan, *, name: str | None = None, recorded: bool =
 
 def _model(model_plan: ModelPlan, name: str | None) -> ModelFacts:
     base, adapter = model_plan.base_source, model_plan.adapter_source
+    adapter_tasks = read_adapter_tasks(model_plan.adapter_folder)
     common: dict[str, Any] = {
+        "template": find_template(
+            given=model_plan.template,
+            declared=adapter_tasks.template,
+            system=model_plan.system or adapter_tasks.system,
+            chat=read_chat_form(model_plan),
+            architecture=model_plan.config.model_type,
+        ),
         "model_type": model_plan.config.model_type,
         "layers": model_plan.layers,
         "hidden_size": model_plan.hidden_size,
@@ -110,9 +120,10 @@ def _model(model_plan: ModelPlan, name: str | None) -> ModelFacts:
         is_adapter=True,
         adapter_parameters=count(read_shapes(adapter.folder, adapter.files)) if adapter.is_downloaded else None,
         rank=model_plan.adapter_config.rank,
+        kind=model_plan.adapter_config.kind,
         alpha=config.get("lora_alpha"),
         targets=tuple(sorted(model_plan.adapter_config.targets)),
-        adapter_tasks=read_adapter_tasks(adapter.folder),
+        adapter_tasks=adapter_tasks,
         hub_id=_hub_id(adapter),
         **common,
     )

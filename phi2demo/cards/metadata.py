@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING, Any
 from phi2demo.cards.facts import Author, Facts, ModelFacts
 from phi2demo.cards.results import SHIPPED, all_test_sets, verdict
 from phi2demo.cards.training import total_grams
+from phi2demo.engine.engine import visible
 from phi2demo.evaluation.outputs import SystemName
 from phi2demo.evaluation.report import Score
 from phi2demo.evaluation.tables import Row, rows_of
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.generation import GenerationTaskOptions
-from phi2demo.tasks.templates import PLAIN
+from phi2demo.tasks.request import TaskOptions
+from phi2demo.tasks.task import AnyTask
+from phi2demo.tasks.template_view import describe_template, title_of
+from phi2demo.tasks.templates import CHAT, PLAIN
 from phi2demo.tasks.translation import TranslationOptions
 
 if TYPE_CHECKING:
@@ -143,7 +147,7 @@ def bibtex(model: ModelFacts, author: Author) -> str:
         fields.append(("year", str(author.year)))
     if model.hub_id:
         fields.append(("howpublished", rf"\url{{{HUB}{model.hub_id}}}"))
-    on = f"LoRA adapter on {_tex(model.base)}" if model.is_adapter else "Language model"
+    on = f"{model.kind} adapter on {_tex(model.base)}" if model.is_adapter else "Language model"
     fields.append(("note", on))
     lines = ",\n".join(f"  {name} = {{{value}}}" for name, value in fields)
     return f"@misc{{{key}{author.year or ''},\n{lines}\n}}"
@@ -151,7 +155,7 @@ def bibtex(model: ModelFacts, author: Author) -> str:
 
 def apa(model: ModelFacts, author: Author) -> str:
     """Write the citation of software in APA style (7th edition), in Markdown; without an author the title comes first."""
-    title = f"*{model.name}* [{'LoRA adapter of a language model' if model.is_adapter else 'Language model'}]"
+    title = f"*{model.name}* [{f'{model.kind} adapter of a language model' if model.is_adapter else 'Language model'}]"
     year = f"({author.year or 'n.d.'})"
     head = f"{_closed(_apa_names(author))} {year}. {title}." if author.name else f"{title}. {year}."
     return f"{head} Hugging Face. {HUB}{model.hub_id}" if model.hub_id else head
@@ -212,29 +216,62 @@ def snippet(facts: Facts) -> str:
         f"from transformers import AutoModelForCausalLM, AutoTokenizer{note}\n\n"
         f'tokenizer = AutoTokenizer.from_pretrained("{facts.model.base}")\n'
         f'model = AutoModelForCausalLM.from_pretrained("{name}")\n'
-        f"{_assignment(_quoted(prompt(facts)))}\n"
-        'batch = tokenizer(prompt, return_tensors="pt")\n'
+        f"{_batch(facts)}\n"
         "print(tokenizer.decode(model.generate(**batch, max_new_tokens=20)[0], skip_special_tokens=True))"
     )
 
 
-def _assignment(text: str) -> str:
-    line = f"prompt = {text}"
-    return line if len(line) <= LINE_LENGTH else f"prompt = (\n    {text}\n)"
+def template_line(facts: Facts) -> str:
+    """Say which prompt template is in force, and why."""
+    if _is_pretrained(facts):
+        return f"{title_of(PLAIN)}, as in its pretraining"
+    return describe_template(facts.model.template)
+
+
+def _batch(facts: Facts) -> str:
+    """Write the lines that make the model's input: by the tokenizer's chat template, or from a prompt."""
+    template = facts.model.template
+    if template.name != CHAT or _is_pretrained(facts):
+        return f'{_assignment("prompt", _quoted(prompt(facts)))}\nbatch = tokenizer(prompt, return_tensors="pt")'
+    task, options = _example(facts)
+    said = [("user", task.instruction(TEXT, options).whole)]
+    messages = [("system", template.system), *said] if template.system else said
+    listed = ", ".join(f'{{"role": "{role}", "content": {_quoted(text)}}}' for role, text in messages)
+    return (
+        f"{_assignment('messages', f'[{listed}]')}\n"
+        "batch = tokenizer.apply_chat_template(\n"
+        '    messages, add_generation_prompt=True, return_dict=True, return_tensors="pt"\n'
+        ")"
+    )
+
+
+def _assignment(name: str, value: str) -> str:
+    line = f"{name} = {value}"
+    return line if len(line) <= LINE_LENGTH else f"{name} = (\n    {value}\n)"
 
 
 def prompt(facts: Facts) -> str:
-    """Write an example prompt: as in the app for an adapter, as in its training text for a base, where that is known."""
+    """Write an example prompt: in the template in force, or as in the training text of a base, where that is known."""
+    task, options = _example(facts)
+    is_plain = _is_pretrained(facts) or task.prompt_style_of("finetuned", options, "template") == "plain"
+    return visible(task.prompt(TEXT, options, PLAIN if is_plain else facts.model.template))
+
+
+def _is_pretrained(facts: Facts) -> bool:
+    """Whether this is a base that this package pretrained, and that knows no template."""
+    return facts.record is not None and not facts.model.is_adapter
+
+
+def _example(facts: Facts) -> tuple[AnyTask, TaskOptions]:
+    """Return a task that the model was trained for: a translation where it knows another language."""
     declared = facts.model.adapter_tasks
     if facts.model.is_adapter:
-        if "translation" in declared.tasks:
-            target = next(code for code in declared.languages if code != "en")
-            return TASKS["translation"].prompt(TEXT, TranslationOptions("en", target))
-        return TASKS["generation"].prompt(TEXT, GenerationTaskOptions("continue"), PLAIN)
-    others = [code for code in facts.languages if code != "en"]
-    if facts.record and others:
-        return TASKS["translation"].prompt(TEXT, TranslationOptions("en", others[0]), PLAIN)
-    return f"Instruct: {TEXT}\nOutput:"
+        others = [code for code in declared.languages if code != "en"] if "translation" in declared.tasks else []
+    else:
+        others = [code for code in facts.languages if code != "en"] if facts.record else []
+    if others:
+        return TASKS["translation"], TranslationOptions("en", others[0])
+    return TASKS["generation"], GenerationTaskOptions("continue" if facts.model.is_adapter else "instruct")
 
 
 def _quoted(text: str) -> str:

@@ -96,15 +96,16 @@ class ModelCards:
 
     @classmethod
     def of_plan(cls, plan: ModelPlan) -> "ModelCards":
-        """Return the cards of the model that will be loaded, of its base alone, and of a second adapter."""
-        alone = replace(plan, adapter_source=None, adapter_config=None, second_source=None, second_config=None)
+        """Return the cards of the model that will be loaded, of its base alone, and of further adapters."""
+        alone = replace(plan, adapter_source=None, adapter_config=None, others=(), tuned_source=None)
         places: dict[Variant, Place] = {}
         if plan.adapter_folder is not None:
-            places["finetuned"] = Place(plan.adapter_folder, partial(_facts, plan))
+            finetuned = plan.tuned_alone() if plan.tuned_source else plan
+            places["finetuned"] = Place(plan.adapter_folder, partial(_facts, finetuned))
         places["base"] = Place(plan.base_folder, partial(_facts, alone))
-        if plan.second_source is not None:
-            other = replace(alone, adapter_source=plan.second_source, adapter_config=plan.second_config)
-            places["second"] = Place(plan.second_source.folder, partial(_facts, other))
+        for other in plan.others:
+            adapted = replace(alone, adapter_source=other.source, adapter_config=other.config)
+            places[other.variant] = Place(other.source.folder, partial(_facts, adapted))
         return cls(places)
 
     @property

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, NoReturn, get_args
 
 from phi2demo.data.languages import LANGUAGES
-from phi2demo.engine.engine import RANGES, SWITCHES, GenerationOptions
+from phi2demo.engine.engine import RANGES, SWITCHES, GenerationOptions, Variant, adapter_variants, variants_named
 from phi2demo.errors import SettingsError
 from phi2demo.settings import (
     LONGEST_S,
@@ -27,16 +27,14 @@ from phi2demo.tasks.task import AnyTask
 
 _MODEL_HELP = {
     "model": "folder or hub id of the base model; default: the one that the adapter names, or the embedded one",
-    "adapter": "folder or hub id of a LoRA adapter",
+    "adapter": "folder or hub id of a PEFT adapter",
     "revision": "commit, tag or branch of the base model on the hub",
     "adapter_revision": "commit, tag or branch of the adapter on the hub",
     "template": "how the model is prompted: phi, alpaca, chatml, chat (of the tokenizer), plain, or a text with {prompt}",
     "system": "system text for a template that takes one",
+    "base": "base of a wholly finetuned --model, to compare it with",
 }
-_SECOND_ADAPTER_HELP = {
-    "second_adapter": "another LoRA adapter for the same base, to compare with",
-    "second_adapter_revision": "its commit, tag or branch on the hub",
-}
+_REPEATED = ("adapter", "adapter_revision")
 
 
 class Parser(argparse.ArgumentParser):
@@ -55,29 +53,37 @@ def option(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def add_model_arguments(parser: argparse.ArgumentParser, *, second: bool = False) -> None:
-    """Add the arguments that choose the model; `second` adds a second adapter."""
+def add_model_arguments(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
+    """Add the arguments that choose the model, with several adapters on one base where the command compares them."""
     group = parser.add_argument_group("model")
-    for name, help_text in (_MODEL_HELP | (_SECOND_ADAPTER_HELP if second else {})).items():
-        group.add_argument(option(name), help=help_text)
+    for name, help_text in _MODEL_HELP.items():
+        if several and name in _REPEATED:
+            group.add_argument(
+                option(name), action="append", help=f"{help_text}; may be given again, to compare several"
+            )
+        else:
+            group.add_argument(option(name), help=help_text)
     group.add_argument(
         "--device", choices=get_args(Device), help="an explicit choice never falls back to another device"
     )
     group.add_argument("--dtype", choices=get_args(Dtype))
 
 
-def model_settings(arguments: argparse.Namespace, environment: Mapping[str, str] | None = None) -> ModelSettings:
-    """Settings from the arguments, else from the environment; no second adapter where the command takes none."""
-    with_second = hasattr(arguments, "second_adapter")
-    names = (*_MODEL_HELP, *(_SECOND_ADAPTER_HELP if with_second else ()), "device", "dtype")
-    overrides = {name: getattr(arguments, name) for name in names}
-    return model_settings_from(environment, overrides, with_second=with_second)
+def model_settings(
+    arguments: argparse.Namespace, environment: Mapping[str, str] | None = None, *, several: bool = False
+) -> ModelSettings:
+    """Return the settings from the arguments, else from the environment; `several` is as in `add_model_arguments`."""
+    overrides = {name: getattr(arguments, name) for name in (*_MODEL_HELP, "device", "dtype")}
+    return model_settings_from(environment, overrides, several=several)
 
 
-def check_second(option: str, settings: ModelSettings) -> None:
-    """Raise SettingsError where `option` needs a second adapter and none is given."""
-    if settings.second_adapter is None:
-        raise SettingsError(f"{option} needs a second adapter, and none is given; add --second-adapter.")
+def check_variants(option: str, choice: str, settings: ModelSettings) -> tuple[Variant, ...]:
+    """Return the variants of a choice; SettingsError where an adapter that it names is not given."""
+    others = adapter_variants(settings.other_adapters)
+    try:
+        return variants_named(choice, others)
+    except SettingsError as error:
+        raise SettingsError(f"{option}: {error} Give a further adapter with another --adapter.") from error
 
 
 def add_server_arguments(parser: argparse.ArgumentParser) -> None:
@@ -167,7 +173,7 @@ def add_base_prompt_style(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--base-prompt-style",
         choices=PROMPT_STYLES,
-        help="prompt style of the base: plain, a text to continue, or template, with the instruction; "
+        help="prompt style of the base: plain, a text to continue, or template, with the prompt template; "
         "default: plain where its training record says that it was pretrained on it",
     )
 

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 from phi2demo.commands import arguments as shared
 from phi2demo.commands.arguments import add_base_prompt_style, add_task_arguments, task_options
 from phi2demo.commands.input_output import PIPE, one_line, open_output, read_lines, read_text
-from phi2demo.engine.engine import VARIANTS, Engine, Variant
+from phi2demo.engine.engine import Engine, Variant
 from phi2demo.errors import InputError, SettingsError
 from phi2demo.evaluation.confidence import ConfidenceBands
 from phi2demo.settings import ModelSettings
@@ -138,26 +138,24 @@ def load_local(settings: ModelSettings) -> Engine:
     from phi2demo.engine.planning import plan
 
     planned = plan(settings)  # before torch is imported, which takes seconds
-    from phi2demo.engine.local import LocalEngine
+    from phi2demo.engine.pair import load_engine
 
-    return LocalEngine.load(planned)
+    return load_engine(planned)
 
 
 def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_local) -> int:
     """Answer; returns 0. Arguments and texts are checked before the model is loaded."""
     task = next(task for task in TASKS.values() if task.command == command)
     arguments = _parser(task).parse_args(argv)
-    settings = shared.model_settings(arguments)
+    settings = shared.model_settings(arguments, several=True)
     request = Request(
         task.name,
         "",
         task_options(arguments, task, AdapterTasks()),
         shared.generation_options(arguments, task.generation),
-        VARIANTS[arguments.variant or "finetuned"],
+        shared.check_variants("--variant", arguments.variant or "finetuned", settings),
         arguments.seed,
     )
-    if "second" in request.variants:
-        shared.check_second(f"--variant {arguments.variant}", settings)
     lines: list[CheckedRequest | None] = []
     for number, text in enumerate(_read(arguments), 1):
         is_blank = arguments.input is not None and not text.strip()
@@ -198,7 +196,10 @@ def _parser(task: AnyTask) -> shared.Parser:
     parser.add_argument("--input", metavar="FILE", help="one item a line, in UTF-8; - is standard input")
     parser.add_argument("--output", metavar="FILE", help="one answer a line, in the same order; - is standard output")
     parser.add_argument("--json", action="store_true", help="with notes and receipt; a line each with --input")
-    parser.add_argument("--variant", choices=VARIANTS, help="default: finetuned where there is an adapter, else base")
+    parser.add_argument(
+        "--variant",
+        help="finetuned, base, both, all, or the name of a further adapter; default: finetuned where there is an adapter",
+    )
     parser.add_argument("--seed", type=int, help="makes a sampled answer the same again; default: a random one")
     add_base_prompt_style(parser)
     add_task_arguments(parser, task)
@@ -210,5 +211,5 @@ def _parser(task: AnyTask) -> shared.Parser:
         recases=task.recases,
         labels=bool(task.labels),
     )
-    shared.add_model_arguments(parser, second=True)
+    shared.add_model_arguments(parser, several=True)
     return parser

@@ -36,9 +36,9 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
     """Explain; return 0. Arguments and text are checked before the model is loaded."""
     task = _task_in(command, argv)
     args = _parser(command, task).parse_args(argv)
-    settings = shared.model_settings(args)
-    if args.of == "second":
-        shared.check_second("--of second", settings)
+    settings = shared.model_settings(args, several=True)
+    if args.of not in (None, *OF):
+        shared.check_variants("--of", args.of, settings)
     text = _text(args)
     fields = {name: value for name in _FIELDS if (value := getattr(args, name)) is not None}
     fields["target"] = _span(args.span)
@@ -171,7 +171,10 @@ def _parser(command: str, task: AnyTask) -> shared.Parser:
     parser.add_argument(
         "--output", metavar="TEXT", help="the output to explain; default: what the model answers, greedily"
     )
-    parser.add_argument("--of", choices=OF, help="default: finetuned where there is an adapter, else base")
+    parser.add_argument(
+        "--of",
+        help="finetuned, base, difference, or the name of a further adapter; default: finetuned where there is an adapter",
+    )
     parser.add_argument(
         "--target", dest="span", metavar="3:5", help="output tokens to explain, counted from 0; default: all"
     )
@@ -201,5 +204,5 @@ def _parser(command: str, task: AnyTask) -> shared.Parser:
         recases=task.recases,
         labels=bool(task.labels),
     )
-    shared.add_model_arguments(parser, second=True)
+    shared.add_model_arguments(parser, several=True)
     return parser

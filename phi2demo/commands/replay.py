@@ -26,12 +26,12 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
         "receipt", metavar="RECEIPT.json", help="a receipt, or what --json wrote, also of several; - is standard input"
     )
     parser.add_argument("--json", action="store_true", help="the answer with its own receipt; of several a list")
-    shared.add_model_arguments(parser, second=True)
+    shared.add_model_arguments(parser, several=True)
     arguments = parser.parse_args(argv)
     receipts = [Receipt.from_json(text) for text in _receipts_in(read_text(arguments.receipt))]
     for receipt in receipts:
         check(request_of(receipt))
-    engine = load_engine(_settings(shared.model_settings(arguments), receipts[0]))
+    engine = load_engine(_settings(shared.model_settings(arguments, several=True), receipts[0]))
     assistant = Assistant(engine, read_variant_tasks(engine.info), ConfidenceBands(engine.info))
     answers = []
     for receipt in receipts:
@@ -77,7 +77,7 @@ def _values(text: str) -> list[Any]:
 
 def _settings(settings: ModelSettings, receipt: Receipt) -> ModelSettings:
     """What was given; where nothing was, the receipt's own model if it is on the hub. A folder's place is not in it."""
-    if not (settings.model or settings.adapter or settings.second_adapter) and "/" in receipt.base:
+    if not (settings.model or settings.adapter) and "/" in receipt.base:
         settings = replace(settings, model=receipt.base, revision=receipt.base_revision)
         if receipt.adapter and "/" in receipt.adapter:
             settings = replace(settings, adapter=receipt.adapter, adapter_revision=receipt.adapter_revision)

@@ -1,5 +1,6 @@
 """The command `serve`: starts the page, and loads the weights while the page is already up."""
 
+import logging
 import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -17,9 +18,12 @@ from phi2demo.engine.sources import Source
 from phi2demo.errors import SettingsError
 from phi2demo.tasks.declared import read_adapter_tasks
 from phi2demo.tasks.request import best_prompt_style
+from phi2demo.tasks.template_view import warn_of_template
 
 if TYPE_CHECKING:
     from phi2demo.ui.description import ModelDescription
+
+log = logging.getLogger(__name__)
 
 HASHED_BYTES = 100_000_000
 """Weights up to this size are hashed in well under a second."""
@@ -37,12 +41,12 @@ def serve(argv: Sequence[str]) -> int:
     """
     parser = shared.Parser("serve", description="Start the page.")
     shared.add_server_arguments(parser)
-    shared.add_model_arguments(parser, second=True)
+    shared.add_model_arguments(parser, several=True)
     arguments = parser.parse_args(argv)
     server = shared.server_settings(arguments)
-    model_plan = plan(shared.model_settings(arguments))
+    model_plan = plan(shared.model_settings(arguments, several=True))
     adapter_tasks = read_adapter_tasks(model_plan.adapter_folder)
-    second = read_adapter_tasks(model_plan.second_source.folder) if model_plan.second_source else None
+    others = {other.variant: read_adapter_tasks(other.source.folder) for other in model_plan.others}
 
     from phi2demo.cards.model_cards import ModelCards
     from phi2demo.ui.page import build_demo, launch
@@ -57,7 +61,7 @@ def serve(argv: Sequence[str]) -> int:
         adapter_tasks,
         model_cards=model_cards,
         meter=meter,
-        second=second,
+        others=others,
         longest_s=longest_s,
     )
     loader.start()
@@ -74,7 +78,8 @@ def describe(model_plan: ModelPlan) -> "ModelDescription":
     """Describe the model for the page, before its weights are loaded."""
     from phi2demo.ui.description import ModelDescription
 
-    base, adapter = model_plan.base_source, model_plan.adapter_source
+    base, finetuned = model_plan.base_source, model_plan.finetuned_source
+    revision_of = adapter_revision if model_plan.adapter_source else base_revision
     return ModelDescription(
         base=model_plan.base,
         adapter=model_plan.adapter,
@@ -83,10 +88,12 @@ def describe(model_plan: ModelPlan) -> "ModelDescription":
         dtype=model_plan.dtype,
         context=model_plan.context,
         is_embedded=model_plan.base_folder.resolve() == defaults.EMBEDDED_MODEL.resolve(),
-        second=model_plan.second,
+        others=tuple(other.variant for other in model_plan.others),
         base_revision=base_revision(base) if _is_quick(base) else None,
-        adapter_revision=adapter_revision(adapter) if adapter and _is_quick(adapter) else None,
+        adapter_revision=revision_of(finetuned) if finetuned and _is_quick(finetuned) else None,
         base_prompt_style=best_prompt_style(model_plan.base_folder),
+        is_scalable=model_plan.adapter_config is None or not model_plan.adapter_config.fixed_strength,
+        template=model_plan.template,
     )
 
 
@@ -98,9 +105,11 @@ def _is_quick(source: Source) -> bool:
 
 
 def _load(model_plan: ModelPlan) -> Engine:
-    from phi2demo.engine.local import LocalEngine
+    from phi2demo.engine.pair import load_engine
 
-    engine = LocalEngine.load(model_plan)
+    engine = load_engine(model_plan)
+    for warning in warn_of_template(engine.info):
+        log.warning(warning)
     warm_up = "The first text whose language is detected takes seconds."
     threading.Thread(target=detect_language, args=(warm_up,), name="read language tables", daemon=True).start()
     return engine

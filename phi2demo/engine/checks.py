@@ -1,12 +1,13 @@
-"""Checks that a base is complete and that an adapter is of a supported kind and fits its base. Reads shapes only."""
+"""Checks that a base is complete and that an adapter fits its base. Reads shapes only."""
 
-import math
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from phi2demo.engine.weights import Shapes, read_json
+from phi2demo.engine.adapters import AdapterConfig
+from phi2demo.engine.phi_config import are_old_names
+from phi2demo.engine.weights import Shapes
 from phi2demo.errors import ModelError
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
@@ -14,82 +15,19 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 _PREFIX = "base_model.model."
 _LORA = re.compile(r"(?P<module>.+)\.lora_(?P<part>A|B|embedding_A|embedding_B)(\.weight)?")
-_VOCABULARY_LAYERS = ("embed_tokens", "lm_head", "wte", "embed_in", "embed_out")
-"""Last parts of the names of layers that have a row for each token."""
-_UNMIXED = "which PEFT cannot run in one batch with the base"
-_OLD_PHI = re.compile(r"\b(Wqkv|out_proj|mixer|transformer\.h)\b")
-
-
-@dataclass(frozen=True)
-class AdapterConfig:
-    """The entries of adapter_config.json that matter here."""
-
-    base: str | None
-    """Folder or hub id of the base on which the adapter was trained."""
-    base_revision: str | None
-    """Commit, tag or branch of that base on the hub."""
-    rank: int
-    targets: tuple[str, ...]
-    """Last parts of the names of the adapted modules; empty where the file has a pattern instead."""
-    saved: tuple[str, ...] = ()
-    """Last parts of the names of modules that are replaced as a whole (modules_to_save)."""
-
-
-def read_adapter_config(folder: Path, *, name: str) -> AdapterConfig:
-    """Read adapter_config.json in `folder`. Raises ModelError where it is not a LoRA that can run beside its base."""
-    raw = read_json(folder / "adapter_config.json", name=name)
-    kind = raw.get("peft_type")
-    if kind != "LORA":
-        raise ModelError(f"{name} is of peft_type {kind!r}; only LORA adapters are read here. Give a LoRA adapter.")
-    rank = raw.get("r")
-    if type(rank) is not int or rank < 1:
-        raise ModelError(f"adapter_config.json of {name} has rank r = {rank!r}; it must be a whole number above 0.")
-    scale = raw.get("lora_alpha", rank)
-    if type(scale) not in (int, float) or not math.isfinite(scale):
-        raise ModelError(f"adapter_config.json of {name} has lora_alpha = {scale!r}; it must be a number.")
-    if reasons := _unsupported_options(raw):
-        option, why = next(iter(reasons.items()))
-        raise _unsupported_option(option, why, name=name)
-    targets, saved = raw.get("target_modules"), raw.get("modules_to_save")
-    return AdapterConfig(
-        base=_text(raw.get("base_model_name_or_path")),
-        base_revision=_text(raw.get("revision")),
-        rank=rank,
-        targets=tuple(map(str, targets)) if isinstance(targets, list) else (),
-        saved=tuple(map(str, saved)) if isinstance(saved, list) else (),
-    )
-
-
-def _unsupported_option(option: str, why: str, *, name: str) -> ModelError:
-    return ModelError(f"{name} was made with {option}, {why}. Retrain it without, or convert it to plain LoRA.")
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
-
-
-def _unsupported_options(raw: dict[str, Any]) -> dict[str, str]:
-    """Return the options with which base and finetuned rows cannot share a batch, each with the reason."""
-    changes = "which changes the base itself, so there is nothing to compare with"
-    options = ("use_dora", "target_parameters", "trainable_token_indices", "alora_invocation_tokens")
-    reasons = {option: _UNMIXED for option in options if raw.get(option)}
-    if raw.get("lora_bias"):
-        reasons["lora_bias"] = "whose extra tensors are not read here"
-    if raw.get("layer_replication"):
-        reasons["layer_replication"] = changes
-    if raw.get("bias", "none") != "none":
-        reasons[f"bias={raw['bias']!r}"] = changes
-    initial = raw.get("init_lora_weights")
-    if isinstance(initial, str) and initial.lower().startswith(("pissa", "olora", "corda", "loftq", "lora_ga")):
-        reasons[f"init_lora_weights={initial!r}"] = changes
-    return reasons
+_WRAPPERS = re.compile(r"\.(token_adapter\.base_layer|base_layer|original_module)\.")
+"""Parts that PEFT puts into the name of a tensor of the base whose module it wraps."""
+_EMBEDDINGS = ("embed_tokens", "wte", "embed_in", "word_embeddings")
+"""Last parts of the names of layers that have a row for each token that is read."""
+_VOCABULARY_LAYERS = (*_EMBEDDINGS, "lm_head", "embed_out")
+"""The same, with those that have a row for each token that can be written."""
 
 
 def check_base(shapes: Shapes, expected: Shapes, *, name: str) -> None:
     """Raise ModelError where the weights of a base are not those that its config.json describes."""
     for tensor, shape in expected.items():
         if tensor not in shapes:
-            old = ": it is written for the old Phi code" if any(_OLD_PHI.search(key) for key in shapes) else ""
+            old = ": it is written for the old Phi code" if are_old_names(shapes) else ""
             raise ModelError(
                 f"The weights of {name} lack {tensor}{old}. Give a complete model in the present Phi format."
             )
@@ -128,44 +66,97 @@ def check_targets(pairing: Pairing, base: Shapes) -> None:
         raise _missing_modules(targets, pairing)
 
 
-def check_saved(pairing: Pairing, base: Shapes) -> None:
-    """Raise ModelError where the adapter replaces a module, such as a norm, that is no linear layer or embedding."""
-    paths = [name.split(".") for name in base]
-    modules = {".".join(path[:parts]) for path in paths for parts in range(1, len(path))}
-    for module in sorted(modules):
-        for saved in pairing.config.saved:
-            if module.endswith(saved) and len(base.get(f"{module}.weight", ())) < 2:
-                raise _unsupported_option(f"modules_to_save={saved!r}", _UNMIXED, name=pairing.adapter)
-
-
-def check_replaced(first: Pairing, second: Pairing) -> None:
-    """Raise ModelError where two adapters replace different modules: PEFT needs each module from both."""
+def check_together(first: Pairing, second: Pairing) -> None:
+    """Raise ModelError where PEFT cannot hold two adapters at once: it needs one kind, and each replaced module from both."""
+    names = f"{first.adapter} and {second.adapter} cannot be loaded together"
+    if first.config.method != second.config.method:
+        raise ModelError(
+            f"{names}: one is made with {first.config.kind}, the other with {second.config.kind}. Give only one of them."
+        )
     if modules := sorted({*first.config.saved} ^ {*second.config.saved}):
         raise ModelError(
-            f"{first.adapter} and {second.adapter} cannot be loaded together: only one of them has {modules[0]} in "
-            "modules_to_save. Give only one of them, or retrain one with the modules_to_save of the other."
+            f"{names}: only one of them has {modules[0]} in modules_to_save. Give only one of them, or retrain one with "
+            "the modules_to_save of the other."
         )
 
 
+def check_virtual_tokens(pairing: Pairing, *, hidden_size: int, cache_width: int) -> None:
+    """Raise ModelError where virtual tokens are not as wide as the base's embeddings, or as its keys and values."""
+    config = pairing.config
+    width = cache_width if config.method == "PREFIX_TUNING" else hidden_size
+    if config.virtual_tokens and config.virtual_width != width:
+        raise ModelError(
+            f"{pairing.adapter} was made for another base than {pairing.base}: its virtual tokens have "
+            f"{config.virtual_width:,} numbers, this base needs {width:,}. {_give_its_base(pairing)}"
+        )
+
+
+def check_sizes(pairing: Pairing, adapter_shapes: Shapes) -> None:
+    """Raise ModelError where adapter_config.json declares far larger tensors than the file has, which would fill memory."""
+    config = pairing.config
+    largest = max((size for shape in adapter_shapes.values() for size in shape), default=0)
+    if config.ranks and config.ranks[-1] > largest:
+        raise ModelError(
+            f"adapter_config.json of {pairing.adapter} declares rank {config.ranks[-1]:,}, but no side of its weights is "
+            f"longer than {largest:,}. Restore or download it again."
+        )
+    prompt = (config.virtual_tokens, config.virtual_width)
+    if config.virtual_tokens and adapter_shapes != {"prompt_embeddings": prompt}:
+        raise ModelError(
+            f"adapter_config.json of {pairing.adapter} declares {prompt[0]} virtual tokens of {prompt[1]:,} numbers, which "
+            "its weights are not. Restore or download it again."
+        )
+
+
+def vocabulary_rows(adapter_shapes: Shapes, base: Shapes) -> int | None:
+    """Return the tokens that an adapter's own embedding is for; None where it has none, or one like the base's."""
+    for key, shape in adapter_shapes.items():
+        name = name_in_base(key)
+        known = base.get(name, ())
+        if name.removesuffix(".weight").rpartition(".")[2] in _EMBEDDINGS and len(known) == len(shape) == 2:
+            return shape[0] if shape[1] == known[1] and shape[0] != known[0] else None
+    return None
+
+
+def resized(base: Shapes, rows: int | None) -> Shapes:
+    """Return the shapes of a base whose vocabulary has `rows` tokens; None leaves it as it is."""
+    if rows is None:
+        return base
+    return {name: (rows, *shape[1:]) if is_vocabulary(name) else shape for name, shape in base.items()}
+
+
+def is_vocabulary(name: str) -> bool:
+    """Return whether a tensor or module of this name has a row for each token."""
+    return name.removesuffix(".weight").removesuffix(".bias").rpartition(".")[2] in _VOCABULARY_LAYERS
+
+
 def check_fit(pairing: Pairing, adapter_shapes: Shapes, base: Shapes) -> None:
-    """Raise ModelError where a tensor of the adapter has no counterpart in the base, or one of another shape."""
+    """Raise ModelError where a tensor of the adapter has no counterpart in the base, or one of another shape.
+
+    Of kinds other than LoRA only the modules are compared; PEFT compares the shapes.
+    """
+    check_sizes(pairing, adapter_shapes)
+    base = resized(base, vocabulary_rows(adapter_shapes, base))
     factors: dict[str, dict[str, tuple[int, ...]]] = {}
     missing: list[str] = []
+    others = 0
     for key, shape in adapter_shapes.items():
-        name = _name_in_base(key)
-        match = _LORA.fullmatch(name)
-        counterpart = f"{match['module']}.weight" if match else name
-        if counterpart not in base:
-            missing.append(name)
-        elif match:
+        name = name_in_base(key)
+        match = _LORA.fullmatch(name) if pairing.config.method == "LORA" else None
+        if match and f"{match['module']}.weight" in base:
             factors.setdefault(match["module"], {})[match["part"].removeprefix("embedding_")] = shape
-        elif shape != base[counterpart]:
-            raise _other_shape(counterpart, list(shape), list(base[counterpart]), pairing)
+        elif name in base:
+            if shape != base[name]:
+                raise _other_shape(name, list(shape), list(base[name]), pairing)
+        elif key.startswith(_PREFIX) and not _is_part_of_module(name, base):
+            missing.append(name)
+        else:
+            others += 1
     if missing:
         raise _missing_modules(missing, pairing)
-    if not factors:
+    if not factors and not others:
         raise ModelError(
-            f"{pairing.adapter} holds no LoRA weights, so it would change nothing; give a trained adapter."
+            f"{pairing.adapter} holds no {pairing.config.kind} weights, so it would change nothing; give a trained adapter."
         )
     for module, parts in factors.items():
         if set(parts) != {"A", "B"} or any(len(shape) != 2 for shape in parts.values()):
@@ -175,10 +166,21 @@ def check_fit(pairing: Pairing, adapter_shapes: Shapes, base: Shapes) -> None:
             raise _other_shape(module, adapter_shape, base_shape, pairing)
 
 
-def copied(adapter_shapes: Shapes, config: AdapterConfig) -> list[str]:
-    """Return the names of base tensors of which the adapter holds a copy, as PEFT saves an adapted embedding."""
-    names = [_name_in_base(key) for key in adapter_shapes if ".lora_" not in key]
-    return [name for name in names if not name.rpartition(".")[0].endswith(config.saved)]
+def _is_part_of_module(name: str, base: Shapes) -> bool:
+    """Return whether a tensor's name begins with that of a module of the base."""
+    parts = name.split(".")
+    return any(f"{'.'.join(parts[:length])}.weight" in base for length in range(1, len(parts)))
+
+
+def copied(adapter_shapes: Shapes, config: AdapterConfig, base: Collection[str]) -> list[str]:
+    """Return the names of base tensors of which the adapter holds a version, as PEFT saves an adapted embedding."""
+    names = []
+    for key in adapter_shapes:
+        name = name_in_base(key)
+        is_new_module = key == f"{_PREFIX}{name}" and name.rpartition(".")[0].endswith(config.saved)
+        if name in base and not is_new_module:
+            names.append(name)
+    return names
 
 
 def other_weights(tensor: str, pairing: Pairing) -> ModelError:
@@ -197,9 +199,9 @@ def other_base(adapter: str, base: str, *, declared: str) -> ModelError:
     )
 
 
-def _name_in_base(key: str) -> str:
+def name_in_base(key: str) -> str:
     """Return the name of an adapter's tensor as the base has it, apart from the parts that belong to LoRA."""
-    return key.removeprefix(_PREFIX).replace(".base_layer.", ".")
+    return _WRAPPERS.sub(".", key.removeprefix(_PREFIX))
 
 
 def _other_shape(module: str, adapter_shape: list[int], base_shape: list[int], pairing: Pairing) -> ModelError:
@@ -217,14 +219,15 @@ def _other_shape(module: str, adapter_shape: list[int], base_shape: list[int], p
 
 def _resized_vocabulary(module: str, adapter_shape: list[int], base_shape: list[int]) -> int | None:
     """Return the adapter's number of tokens where the shapes of a vocabulary layer differ in nothing else."""
-    last = module.removesuffix(".weight").rpartition(".")[2]
+    if not is_vocabulary(module) or len(base_shape) != 2:
+        return None
     tokens = [size for size in adapter_shape if size != base_shape[1]]  # LoRA swaps the sizes of an embedding
-    return tokens[0] if last in _VOCABULARY_LAYERS and len(tokens) == 1 and tokens[0] != base_shape[0] else None
+    return tokens[0] if len(tokens) == 1 and tokens[0] != base_shape[0] else None
 
 
 def _missing_modules(names: list[str], pairing: Pairing) -> ModelError:
     examples = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    if any(_OLD_PHI.search(name) for name in names):
+    if are_old_names(names):
         return ModelError(
             f"{pairing.adapter} was made for the old Phi code: it changes {examples}, which {pairing.base} lacks (it has "
             "q_proj, k_proj, v_proj and dense). It must be retrained on today's Phi, or its weights converted."

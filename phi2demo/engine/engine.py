@@ -5,23 +5,48 @@ import re
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import count
 from pathlib import Path
 from threading import Event
 from typing import Literal, Protocol
 
 from phi2demo.errors import SettingsError
 
-Variant = Literal["finetuned", "base", "second"]
-"""The weights that answer: the base with its adapter, the base alone, or the base with the second adapter."""
+Variant = str
+"""The weights that answer: "base", "finetuned" (the base with its first adapter), or the name of a further adapter."""
 
-VARIANTS: dict[str, tuple[Variant, ...]] = {
-    "finetuned": ("finetuned",),
-    "base": ("base",),
-    "second": ("second",),
-    "both": ("finetuned", "base"),
-    "all": ("finetuned", "base", "second"),
-}
-"""The variants that a request asks for with one word."""
+CHOICES = ("finetuned", "base", "both", "all")
+"""Words for the variants that a request asks for, besides the names of further adapters."""
+
+
+def variants_named(choice: str, others: Sequence[Variant] = ()) -> tuple[Variant, ...]:
+    """Return the variants of one word: a variant, "both" (finetuned and base), "all", or "NAME+base" for two.
+
+    `others` are the names of further adapters. Raises SettingsError for any other word.
+    """
+    known: dict[str, tuple[Variant, ...]] = {
+        "finetuned": ("finetuned",),
+        "base": ("base",),
+        "both": ("finetuned", "base"),
+        "all": ("finetuned", "base", *others),
+        **{name: (name,) for name in others},
+        **{f"{name}+base": (name, "base") for name in others},
+    }
+    if not isinstance(choice, str) or choice not in known:
+        raise SettingsError(f"There is no model {choice!r} here; choose one of {', '.join(known)}.")
+    return known[choice]
+
+
+def adapter_variants(names: Sequence[str]) -> tuple[Variant, ...]:
+    """Return the variant of each further adapter: the last part of its hub id or folder, with a number where it is taken."""
+    variants: list[Variant] = []
+    for name in names:
+        last = name.rstrip("/").rpartition("/")[2] or name
+        taken = {*CHOICES, "difference", "reference", "nothing", *variants}
+        number = next(number for number in count(1) if (last if number == 1 else f"{last}-{number}") not in taken)
+        variants.append(last if number == 1 else f"{last}-{number}")
+    return tuple(variants)
+
 
 StopReason = Literal["end", "stop string", "loop", "length", "context", "time", "stopped"]
 """Why a row ended: the end token, a stop string, an endless repetition, max_new_tokens, a full context, the time limit, or
@@ -225,8 +250,10 @@ class Tokens:
 
 @dataclass(frozen=True)
 class AdapterInfo:
-    """A loaded adapter."""
+    """A further adapter that is loaded beside the first."""
 
+    variant: Variant
+    """What requests call it."""
     name: str
     """Hub id or folder name."""
     revision: str
@@ -234,6 +261,8 @@ class AdapterInfo:
     rank: int
     folder: Path | None = None
     """Folder with its files, among them its `tasks.json`."""
+    kind: str = "LoRA"
+    """Name of the method, such as LoRA, DoRA or prefix tuning."""
 
 
 @dataclass(frozen=True)
@@ -267,8 +296,11 @@ class ModelInfo:
     device: str
     dtype: str
     lora_rank: int | None = None
-    second: AdapterInfo | None = None
-    """A second adapter on the same base, for comparison."""
+    """Rank of the adapter; 0 where its kind has none."""
+    adapter_kind: str | None = None
+    """Name of the adapter's method, such as LoRA, DoRA or prefix tuning."""
+    others: tuple[AdapterInfo, ...] = ()
+    """Further adapters on the same base."""
     base_folder: Path | None = None
     """Folder with the base's files; None where there is no such folder."""
     warnings: tuple[str, ...] = ()
@@ -289,25 +321,24 @@ class ModelInfo:
         """Return the variants that can answer; a base without an adapter has nothing to be compared with."""
         if self.adapter is None:
             return ("base",)
-        return VARIANTS["all"] if self.second else VARIANTS["both"]
+        return ("finetuned", "base", *(other.variant for other in self.others))
 
     def check_variant(self, variant: Variant) -> None:
         """Raise SettingsError where the weights of `variant` are not loaded."""
         if variant in self.variants:
             return
-        if variant == "second":
+        if variant == "finetuned":
             raise SettingsError(
-                "There is no second adapter here. Choose another model, or start with --second-adapter."
+                "There is no finetuned model here: no adapter is loaded. Choose base, or start with --adapter."
             )
         raise SettingsError(
-            f"There is no {variant} model here: no adapter is loaded. Choose base, or start with --adapter."
+            f"There is no adapter {variant!r} here. Choose one of {', '.join(self.variants)}, or start with another --adapter."
         )
 
     def adapter_of(self, variant: Variant) -> tuple[str | None, str | None]:
         """Return name and revision of the adapter for a receipt; "base" gets the adapter that it is compared with."""
-        if variant == "second" and self.second:
-            return self.second.name, self.second.revision
-        return self.adapter, self.adapter_revision
+        others = {other.variant: (other.name, other.revision) for other in self.others}
+        return others.get(variant, (self.adapter, self.adapter_revision))
 
 
 class Engine(Protocol):

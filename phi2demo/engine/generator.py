@@ -1,24 +1,18 @@
 """Generation of one batch: by the decoder of this package for a small Phi on a CPU, else by `transformers`."""
 
-import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
 
 import torch
 from transformers import DynamicCache, LogitsProcessorList, StoppingCriteriaList
 
+from phi2demo.engine.adapted_model import AdaptedModel
 from phi2demo.engine.decoder import MixedDecoder, PhiDecoder
 from phi2demo.engine.engine import GenerationOptions, ModelInfo, Snapshot
-from phi2demo.engine.loading import ADAPTER
-from phi2demo.engine.phi_weights import PhiWeights, WeightCopies, base_of, rotary_table, supports
+from phi2demo.engine.phi_weights import PhiWeights, WeightCopies, rotary_table, supports
 from phi2demo.engine.sampling import Vocabulary, WatchWithoutGuides, make_logits_processors
 from phi2demo.engine.search import Ends, beam_search, greedy
-from phi2demo.engine.strength import scaled_adapters
-from phi2demo.engine.watch import Watch
-
-if TYPE_CHECKING:
-    from transformers import BatchEncoding
+from phi2demo.engine.watch import PartialWatch, Watch
 
 PREFILL_FLOP = 3e10
 """Floating-point operations between two checks for a stop while a CPU reads a prompt; well under a second on two cores."""
@@ -36,8 +30,9 @@ HARMLESS = {
 class Job:
     """One batch to generate."""
 
-    batch: "BatchEncoding"
-    """Left-padded, on the device; with guides, they stand behind the rows."""
+    input_ids: torch.Tensor
+    """(rows, tokens), padded on the left, on the device; with guides, they stand behind the rows."""
+    attention_mask: torch.Tensor
     adapters: list[str]
     """Of each row and guide."""
     options: GenerationOptions
@@ -47,7 +42,9 @@ class Job:
     """The requested number, or the tokens that still fit into the context."""
     end_ids: frozenset[int]
     watch: Watch
-    """Of the rows alone."""
+    """Of all rows of the batch, without guides."""
+    numbers: tuple[int, ...] | None = None
+    """Numbers of these rows in the batch, where they are a part of it."""
 
     @property
     def rows(self) -> int:
@@ -55,9 +52,24 @@ class Job:
         return len(self.adapters) // 2 if self.options.guidance_scale > 1 else len(self.adapters)
 
     @property
-    def follower(self) -> Watch | WatchWithoutGuides:
+    def follower(self) -> Watch | PartialWatch | WatchWithoutGuides:
         """What sees every row and guide."""
-        return self.watch if self.rows == len(self.adapters) else WatchWithoutGuides(self.watch, self.rows)
+        watch = self.watch if self.numbers is None else PartialWatch(self.watch, self.numbers)
+        return watch if self.rows == len(self.adapters) else WatchWithoutGuides(watch, self.rows)
+
+    def part(self, rows: list[int]) -> "Job":
+        """Return the job for some of the rows, with their guides."""
+        if len(rows) == self.rows:
+            return self
+        chosen = rows if self.rows == len(self.adapters) else [*rows, *(row + self.rows for row in rows)]
+        return replace(
+            self,
+            input_ids=self.input_ids[chosen],
+            attention_mask=self.attention_mask[chosen],
+            adapters=[self.adapters[row] for row in chosen],
+            seeds=[self.seeds[row] for row in chosen],
+            numbers=tuple(rows),
+        )
 
 
 class Generator:
@@ -65,7 +77,7 @@ class Generator:
 
     def __init__(
         self,
-        model: torch.nn.Module,
+        model: AdaptedModel,
         info: ModelInfo,
         copies: WeightCopies,
         *,
@@ -73,49 +85,61 @@ class Generator:
         vocabulary: Callable[[], Vocabulary],
     ) -> None:
         """`vocabulary` is called for batches with a copy bias."""
-        self._model: Any = model
+        self._model = model
         self._info, self._copies, self._pad_id, self._vocabulary = info, copies, pad_id, vocabulary
-        parameter = next(model.parameters())
+        parameter = next(model.base.parameters())
         self._device = parameter.device
         self._decodable = (
             self._device.type == "cpu"
             and parameter.dtype == torch.float32
             and info.parameters <= LARGEST
-            and supports(model)
-            and set(base_of(model).generation_config.to_diff_dict()) <= HARMLESS
+            and model.mixes
+            and supports(model.model)
+            and set(model.base.generation_config.to_diff_dict()) <= HARMLESS
         )
 
     def generate(self, job: Job) -> Snapshot:
         """Generate all rows until `job.watch` ends them, and return its last snapshot."""
-        length = job.batch["input_ids"].shape[1]
-        process = make_logits_processors(job.options, job.seeds, prompt_length=length, vocabulary=self._vocabulary)
         weights = self._weights(job)
         if weights is not None:
-            return job.watch.finish(self._decode(job, weights, process))
-        with scaled_adapters(self._model, job.options.adapter_strength):
-            return self._by_transformers(job, process)
+            return job.watch.finish(self._decode(job, weights))
+        outputs: list[list[list[int]]] = [[] for _ in range(job.rows)]
+        for rows in self._model.passes(job.adapters[: job.rows]):
+            part = job.part(rows)
+            with self._model.using(part.adapters[0], job.options.adapter_strength):
+                for row, beams in zip(rows, self._by_transformers(part), strict=False):
+                    outputs[row] = beams
+        return job.watch.finish(outputs)
 
-    def _by_transformers(self, job: Job, process: LogitsProcessorList) -> Snapshot:
-        length = job.batch["input_ids"].shape[1]
-        cache = self._prefill(job) if job.options.num_beams == 1 else None
-        if job.watch.halt_reason():
-            return job.watch.finish(None)
-        output = self._model.generate(
-            **job.batch,
-            **mixing(self._info, job.adapters),
-            **(self._keeping(cache) if cache is not None else {}),
-            logits_processor=process,
-            stopping_criteria=StoppingCriteriaList([job.follower]),
-            max_new_tokens=job.max_new_tokens,
-            num_beams=job.options.num_beams,
-            num_return_sequences=job.options.num_beams,
-            do_sample=False,
-            early_stopping=job.options.num_beams > 1,
-            pad_token_id=self._pad_id,
-            eos_token_id=sorted(job.end_ids),
-            use_cache=True,
+    def _by_transformers(self, job: Job) -> list[list[list[int]]]:
+        """Return the outputs of one pass by row and beam; none where `watch` ends the batch before."""
+        beams = job.options.num_beams
+        inputs = self._model.with_virtual_tokens(
+            job.input_ids, job.attention_mask, job.adapters[0], pad_id=self._pad_id, beams=beams
         )
-        return job.watch.finish(output[:, length:].unflatten(0, (-1, job.options.num_beams))[: job.rows].tolist())
+        if beams == 1 and inputs.cache is None and inputs.embeddings is None:
+            inputs = replace(inputs, cache=self._prefill(job))
+        if job.watch.halt_reason():
+            return []
+        length = inputs.ids.shape[1]
+        settings = {
+            "logits_processor": self._processors(job, length),
+            "stopping_criteria": StoppingCriteriaList([job.follower]),
+            "max_new_tokens": job.max_new_tokens,
+            "num_beams": beams,
+            "num_return_sequences": beams,
+            "do_sample": False,
+            "early_stopping": beams > 1,
+            "pad_token_id": self._pad_id,
+            "eos_token_id": sorted(job.end_ids),
+            "use_cache": True,
+        }
+        output = self._model.generate(inputs, job.adapters, settings)
+        generated: list[list[list[int]]] = output[:, length:].view(-1, beams, output.shape[1] - length).tolist()
+        return generated[: job.rows]
+
+    def _processors(self, job: Job, prompt_length: int) -> LogitsProcessorList:
+        return make_logits_processors(job.options, job.seeds, prompt_length=prompt_length, vocabulary=self._vocabulary)
 
     def _weights(self, job: Job) -> dict[str, PhiWeights] | None:
         """By adapter; None where the decoder cannot write this batch."""
@@ -129,15 +153,14 @@ class Generator:
         weights = {adapter: copy for adapter, copy in copies.items() if copy is not None}
         return weights if len(weights) == len(copies) else None
 
-    def _decode(
-        self, job: Job, weights: dict[str, PhiWeights], process: LogitsProcessorList
-    ) -> list[list[list[int]]] | None:
+    def _decode(self, job: Job, weights: dict[str, PhiWeights]) -> list[list[list[int]]] | None:
         """Return the outputs of a beam search by row; None after greedy search, and where `watch` ended the batch."""
         read = self._read(job, weights)
         if read is None:
             return None
         decoder, logits = read
-        ids, ends = job.batch["input_ids"], Ends(job.end_ids, self._pad_id, job.max_new_tokens)
+        ids, ends = job.input_ids, Ends(job.end_ids, self._pad_id, job.max_new_tokens)
+        process = self._processors(job, ids.shape[1])
         if job.options.num_beams > 1:
             outputs = beam_search(decoder, logits, ids, process, job.follower, ends, beams=job.options.num_beams)
             return outputs[: job.rows]
@@ -146,8 +169,8 @@ class Generator:
 
     def _read(self, job: Job, weights: dict[str, PhiWeights]) -> tuple[MixedDecoder, torch.Tensor] | None:
         """Read the prompts and return the logits after them; None where `watch` ends the batch. Guides are read apart."""
-        ids, padding = job.batch["input_ids"], (1 - job.batch["attention_mask"]).sum(1)
-        config, rotary = base_of(self._model).config, rotary_table(self._model)
+        ids, padding = job.input_ids, (1 - job.attention_mask).sum(1)
+        config, rotary = self._model.base.config, rotary_table(self._model.model)
         kinds = [(adapter, row >= job.rows) for row, adapter in enumerate(job.adapters)]
         parts, results = [], []
         for kind in dict.fromkeys(kinds):
@@ -169,48 +192,18 @@ class Generator:
             return length
         return max(16, int(PREFILL_FLOP / (2 * self._info.parameters * rows)))
 
-    def _keeping(self, cache: DynamicCache) -> dict[str, DynamicCache]:
-        """`cache` by the name that the model's forward has for it: transformers 5.24 gave it another."""
-        names = inspect.signature(base_of(self._model).forward).parameters
-        return {"cache" if "cache" in names else "past_key_values": cache}
-
     def _prefill(self, job: Job) -> DynamicCache | None:
         """Read the prompts without their last token, in chunks between which the batch can be stopped."""
-        input_ids, mask = job.batch["input_ids"], job.batch["attention_mask"]
-        rows, length = input_ids.shape
+        rows, length = job.input_ids.shape
         chunk = self._chunk(rows, length)
-        if length <= chunk:
+        if length <= chunk or not self._model.can_continue:
             return None
-        cache = DynamicCache()
-        positions = (mask.cumsum(1) - 1).clamp_min(0)
+        cache = self._model.new_cache()
+        positions = (job.attention_mask.cumsum(1) - 1).clamp_min(0)
         for start in range(0, length - 1, chunk):
             if job.watch.halt_reason():
                 break
-            end = min(start + chunk, length - 1)
-            self._model(
-                input_ids=input_ids[:, start:end],
-                attention_mask=mask[:, :end],
-                position_ids=positions[:, start:end],
-                use_cache=True,
-                logits_to_keep=1,
-                **self._keeping(cache),
-                **mixing(self._info, job.adapters),
-            )
+            new = slice(start, min(start + chunk, length - 1))
+            mask = job.attention_mask[:, : new.stop]
+            self._model.read(job.input_ids[:, new], mask, positions[:, new], cache, job.adapters)
         return cache
-
-
-def mixing(info: ModelInfo, adapters: list[str]) -> dict[str, Any]:
-    """Return PEFT's argument for a mixed batch; none where no row or every row uses the adapter."""
-    return {} if info.adapter is None or set(adapters) == {ADAPTER} else {"adapter_names": adapters}
-
-
-def remove_mixing_hooks(model: torch.nn.Module) -> None:
-    """Remove the pre-forward hooks that PEFT leaves behind where a mixed batch ended in an exception.
-
-    PEFT 0.21 removes them after the `yield` of a context manager without `finally`; the next plain batch would fail.
-    """
-    for module in model.modules():
-        for key, hook in list(module._forward_pre_hooks.items()):
-            if getattr(getattr(hook, "func", None), "__name__", "") == "_adapter_names_pre_forward_hook":
-                del module._forward_pre_hooks[key]
-                module._forward_pre_hooks_with_kwargs.pop(key, None)

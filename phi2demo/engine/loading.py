@@ -15,31 +15,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from phi2demo.engine import checks
+from phi2demo.engine.adapted_model import AdapterState
+from phi2demo.engine.adapter_loading import LoadedAdapters, check_finite, load_adapters
 from phi2demo.engine.devices import MemoryDemand, Placement, choose_placement
-from phi2demo.engine.engine import AdapterInfo, Engine, ModelInfo
-from phi2demo.engine.planning import ModelPlan, check_weights
+from phi2demo.engine.engine import AdapterInfo, ChatForm, Engine, ModelInfo
+from phi2demo.engine.planning import FurtherAdapter, ModelPlan, check_weights
 from phi2demo.engine.revisions import adapter_revision, base_revision
-from phi2demo.engine.sources import Source
 from phi2demo.engine.text_encoder import chat_form, special_tokens
-from phi2demo.engine.weights import count, read_shapes
+from phi2demo.engine.weights import count
 from phi2demo.errors import ModelError, NotReadyError, Phi2DemoError
 
 if TYPE_CHECKING:
-    import torch
     from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
 
-ADAPTER, SECOND = "default", "second"
-"""PEFT's names for the first and the second adapter."""
-BASE = "__base__"
-"""PEFT's name for the rows of a mixed batch that use no adapter."""
-
-_NO_CHANGE = (
-    "Adapter {name} changes nothing: the products of its matrices are zero, as before any training. Finetuned and base "
-    "answers are the same. Give the adapter that training saved at its end."
+_NOT_MEANT = (
+    "Model has `tie_word_embeddings=True`",
+    "fan_in_fan_out is set to",
+    "Unsupported layer type '.*LayerNorm'",
+    "Adapter .* LoRA tensor.* have invalid shape",
 )
+"""Beginnings of warnings of PEFT that are not meant for these models."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +50,10 @@ class LoadedModel:
     info: ModelInfo
     end_token_ids: tuple[int, ...]
     pad_token_id: int
+    vocabulary_size: int
+    """Number of tokens for which the model has an embedding."""
+    adapters: Mapping[str, AdapterState]
+    """The state of each adapter by PEFT's name for it."""
 
 
 def load(plan: ModelPlan) -> LoadedModel:
@@ -66,25 +68,23 @@ def load(plan: ModelPlan) -> LoadedModel:
         with _without_messages():
             tokenizer = _load_tokenizer(plan)
             model = _load_base(plan, placement)
-            _check_vocabulary(tokenizer, model, name=plan.base)
-            _check_finite(dict(model.named_parameters()), name=plan.base)
-            no_change = []
-            for name, (source, pairing) in zip((ADAPTER, SECOND), plan.adapters, strict=False):
-                model = _load_adapter(plan, model, source, pairing, name=name)
-                if not pairing.config.saved and _changes_nothing(model, name):
-                    no_change.append(_NO_CHANGE.format(name=source.name))
+            check_finite(dict(model.named_parameters()), name=plan.base)
+            parameters = sum(tensor.numel() for tensor in model.parameters())
+            adapters = load_adapters(plan, model)
+            vocabulary_size = len(model.get_input_embeddings().weight)
+            _check_vocabulary(tokenizer, vocabulary_size, name=plan.base)
     except (OSError, ValueError, TypeError, RuntimeError, KeyError, ImportError) as error:
         raise ModelError(
             f"{plan.base} with {names} could not be loaded: {error}. "
             "Check that its files belong together, or give another model."
         ) from error
-    for warning in no_change:
+    for warning in adapters.warnings:
         logger.warning(warning)
-    model.eval().requires_grad_(False)
+    model = adapters.model.eval().requires_grad_(False)
     end_ids = _end_token_ids(model, tokenizer)
     tokens = frozenset(special_tokens(tokenizer, end_ids).values())
     info = replace(
-        _info(plan, model, placement, tuple(no_change)),
+        _info(plan, model, placement, parameters, adapters),
         special_tokens=tokens,
         chat=chat_form(tokenizer, tokens),
         template=plan.template,
@@ -97,14 +97,17 @@ def load(plan: ModelPlan) -> LoadedModel:
         info=info,
         end_token_ids=end_ids,
         pad_token_id=pad_id if pad_id is not None else (end_ids or (0,))[0],
+        vocabulary_size=vocabulary_size,
+        adapters=adapters.states,
     )
 
 
 @contextmanager
 def _without_messages() -> Iterator[None]:
-    """Suppress transformers' progress bar, which counts tensors, and two warnings of PEFT 0.21 that do not apply here.
+    """Suppress transformers' progress bar, which counts tensors, and warnings of PEFT 0.21 that do not apply here.
 
-    PEFT uses a property that transformers 5 deprecates, and warns that LoRA on a tied embedding cannot be merged.
+    PEFT uses a property that transformers 5 deprecates, and warns of what matters for merging (LoRA on a tied embedding),
+    of what it corrects itself (the layout of GPT-2's layers), and of 1-D biases, which it takes for damaged matrices.
     """
     from transformers.utils import logging as transformers_logging
 
@@ -113,7 +116,8 @@ def _without_messages() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
-            warnings.filterwarnings("ignore", "Model has `tie_word_embeddings=True`", UserWarning)
+            for message in _NOT_MEANT:
+                warnings.filterwarnings("ignore", message, UserWarning)
             yield
     finally:
         if has_bar:
@@ -139,24 +143,62 @@ def _free_disk_bytes(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
+def read_chat_form(plan: ModelPlan) -> ChatForm | None:
+    """Return the chat template of a plan's tokenizer without its weights; None where it has none.
+
+    Imports transformers only where a file has one. Raises ModelError where the tokenizer cannot be read.
+    """
+    folders = [folder for folder in (plan.base_folder, plan.adapter_folder) if folder is not None]
+    if not any(_names_chat_template(folder) for folder in folders):
+        return None
+    tokenizer = _load_tokenizer(plan)
+    return chat_form(tokenizer, special_tokens(tokenizer).values())
+
+
+def _names_chat_template(folder: Path) -> bool:
+    config = folder / "tokenizer_config.json"
+    return (folder / "chat_template.jinja").is_file() or (
+        config.is_file() and "chat_template" in config.read_text(encoding="utf-8", errors="replace")
+    )
+
+
 def _load_tokenizer(plan: ModelPlan) -> "PreTrainedTokenizerBase":
-    """Load the tokenizer of the base, or that of the adapter where the base has none."""
+    """Load the tokenizer with which the adapter was trained, which may have more tokens, or else that of the base."""
+    own = _read_tokenizer(plan.adapter_folder, name=plan.adapter or "")
+    base = _read_tokenizer(plan.base_folder, name=plan.base)
+    tokenizer = own or base
+    assert tokenizer is not None, "the plan has checked that there is one"
+    if own is not None and base is not None:
+        _check_same_tokens(plan, own.get_vocab(), base.get_vocab())
+    return tokenizer
+
+
+def _read_tokenizer(folder: Path | None, *, name: str) -> "PreTrainedTokenizerBase | None":
+    """Return the tokenizer in `folder`; None where there is none."""
     from transformers import AutoTokenizer
 
-    base_has_one = any((plan.base_folder / file).is_file() for file in checks.TOKENIZER_FILES)
-    folder = plan.base_folder if base_has_one else plan.adapter_folder
+    if folder is None or not any((folder / file).is_file() for file in checks.TOKENIZER_FILES):
+        return None
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
     except Exception as error:  # tokenizers raises plain Exceptions for a damaged file
-        name = plan.base if base_has_one else plan.adapter
         raise ModelError(f"The tokenizer of {name} cannot be read ({error}); copy or download it again.") from error
     return tokenizer
 
 
-def _check_vocabulary(tokenizer: "PreTrainedTokenizerBase", model: Any, *, name: str) -> None:
-    rows = model.get_input_embeddings().num_embeddings
+def _check_same_tokens(plan: ModelPlan, own: dict[str, int], base: dict[str, int]) -> None:
+    """Raise ModelError where adapter and base number the same token differently, so that one of them reads nonsense."""
+    for token, number in base.items():
+        if own.get(token, number) != number:
+            raise ModelError(
+                f"The tokenizer of {plan.adapter} gives {token!r} the number {own[token]}, that of {plan.base} {number}: "
+                "they do not belong together. Give the base that the adapter was made on with --model."
+            )
+
+
+def _check_vocabulary(tokenizer: "PreTrainedTokenizerBase", rows: int, *, name: str) -> None:
     if len(tokenizer) > rows:
         raise ModelError(
             f"The tokenizer has {len(tokenizer)} tokens, but {name} only has {rows}; give the tokenizer that it was "
@@ -184,76 +226,6 @@ def _load_base(plan: ModelPlan, placement: Placement) -> Any:
     return model if placement.spread else model.to(placement.device)
 
 
-def _load_adapter(plan: ModelPlan, base: Any, source: Source, pairing: checks.Pairing, *, name: str) -> Any:
-    """Add an adapter to `base` under PEFT's `name`; `base` may already have another one."""
-    from peft import PeftModel, get_peft_model_state_dict
-
-    adapter_shapes, base_tensors = read_shapes(source.folder, source.files), _base_tensors(base)
-    if plan.config.adaptable is None:  # not checked by the plan
-        base_shapes = {key: tuple(tensor.shape) for key, tensor in base_tensors.items()}
-        checks.check_saved(pairing, base_shapes)
-        checks.check_fit(pairing, adapter_shapes, base_shapes)
-    originals = {key: base_tensors[key].detach().clone() for key in checks.copied(adapter_shapes, pairing.config)}
-    options = {"is_trainable": False, "autocast_adapter_dtype": False, "torch_device": str(base.device)}
-    if isinstance(base, PeftModel):
-        model = base
-        model.load_adapter(source.folder, name, **options)
-    else:
-        model = PeftModel.from_pretrained(base, source.folder, name, **options)
-    tensors = get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False)
-    _check_finite(tensors, name=source.name)
-    unmatched = sorted(key for key in set(tensors) ^ set(adapter_shapes) if ".lora_" in key)
-    if unmatched or not tensors:
-        raise ModelError(
-            f"{source.name} and its adapter_config.json do not belong together: {len(unmatched)} of its weights have no "
-            f"match, such as {', '.join(unmatched[:2])}. Copy or download the adapter again."
-        )
-    for key, original in originals.items():  # PEFT has overwritten it with the adapter's copy
-        if not _is_close(base_tensors[key], original):
-            raise checks.other_weights(key, pairing)
-        base_tensors[key].data.copy_(original)
-    return model
-
-
-def _check_finite(tensors: "Mapping[str, torch.Tensor]", *, name: str) -> None:
-    """Raise ModelError where a number is not finite, as after a diverged training: every answer would be nonsense."""
-    import torch
-
-    for key, tensor in tensors.items():
-        if not tensor.is_meta and not tensor.sum(dtype=torch.float32).isfinite():  # the fastest test
-            raise ModelError(
-                f"{name} cannot be used: {key} holds numbers that are not finite. Its training has diverged, or the file "
-                "is damaged: use an earlier checkpoint, or copy or download it again."
-            )
-
-
-def _changes_nothing(model: Any, name: str) -> bool:
-    """Return whether every product of LoRA matrices is zero, as it is before training."""
-    from peft import get_peft_model_state_dict
-
-    tensors = get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False)
-    modules: dict[str, list[bool]] = {}
-    for key, tensor in tensors.items():
-        if not tensor.is_meta and ".lora_" in key:
-            modules.setdefault(key.partition(".lora_")[0], []).append(bool(tensor.any()))
-    is_scaled = any(
-        module.scaling.get(name) for module in model.modules() if isinstance(getattr(module, "scaling", None), dict)
-    )
-    return bool(modules) and (not is_scaled or not any(map(all, modules.values())))
-
-
-def _is_close(tensor: "torch.Tensor", original: "torch.Tensor") -> bool:
-    """Return whether two tensors are equal apart from rounding to another number format."""
-    return tensor.is_meta or tensor.allclose(original, rtol=0.01, atol=1e-5)
-
-
-def _base_tensors(model: Any) -> "dict[str, torch.Tensor]":
-    """Return the base's tensors by the names that they have without an adapter; a tied one under each of its names."""
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    named = inner.named_parameters(remove_duplicate=False)
-    return {name.replace(".base_layer.", "."): tensor for name, tensor in named if ".lora_" not in name}
-
-
 TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>", "<|endoftext|>")
 """Special tokens that end an answer in the chat forms of the field."""
 
@@ -266,9 +238,9 @@ def _end_token_ids(model: Any, tokenizer: "PreTrainedTokenizerBase") -> tuple[in
     return tuple(sorted(token for token in ids if isinstance(token, int)))
 
 
-def _info(plan: ModelPlan, model: Any, placement: Placement, warnings: tuple[str, ...]) -> ModelInfo:
+def _info(plan: ModelPlan, model: Any, placement: Placement, parameters: int, adapters: LoadedAdapters) -> ModelInfo:
     adapter = plan.adapter_source
-    config = model.config
+    virtual_tokens = max((state.virtual_tokens for state in adapters.states.values()), default=0)
     return ModelInfo(
         base=plan.base,
         base_revision=base_revision(plan.base_source),
@@ -276,24 +248,23 @@ def _info(plan: ModelPlan, model: Any, placement: Placement, warnings: tuple[str
         adapter_revision=adapter_revision(adapter) if adapter else None,
         adapter_folder=plan.adapter_folder,
         base_folder=plan.base_folder,
-        warnings=warnings,
-        parameters=sum(tensor.numel() for name, tensor in model.named_parameters() if ".lora_" not in name),
-        layers=plan.layers or config.num_hidden_layers,
-        hidden_size=plan.hidden_size or config.hidden_size,
-        context=plan.context or config.max_position_embeddings,
+        warnings=adapters.warnings,
+        parameters=parameters,
+        layers=plan.layers,
+        hidden_size=plan.hidden_size,
+        context=plan.context - virtual_tokens,
         device=_devices(model) if placement.spread else placement.device,
         dtype=placement.dtype,
         architecture=plan.config.model_type,
         lora_rank=plan.lora_rank,
-        second=_second(plan),
+        adapter_kind=plan.adapter_config.kind if plan.adapter_config else None,
+        others=tuple(map(_other_adapter, plan.others)),
     )
 
 
-def _second(plan: ModelPlan) -> AdapterInfo | None:
-    source, config = plan.second_source, plan.second_config
-    if source is None or config is None:
-        return None
-    return AdapterInfo(source.name, adapter_revision(source), config.rank, source.folder)
+def _other_adapter(other: FurtherAdapter) -> AdapterInfo:
+    source, config = other.source, other.config
+    return AdapterInfo(other.variant, source.name, adapter_revision(source), config.rank, source.folder, config.kind)
 
 
 def _devices(model: Any) -> str:

@@ -6,14 +6,14 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache, partial
-from typing import TYPE_CHECKING
 
 import torch
 
+from phi2demo.engine.adapted_model import ADAPTER, BASE, AdaptedModel, adapter_name
 from phi2demo.engine.cancellation import locked
 from phi2demo.engine.engine import GenerationOptions, ModelInfo, Output, Prompt, Score, Snapshot, Tokens
-from phi2demo.engine.generator import Generator, Job, mixing, remove_mixing_hooks
-from phi2demo.engine.loading import ADAPTER, BASE, SECOND, LoadedModel, load
+from phi2demo.engine.generator import Generator, Job
+from phi2demo.engine.loading import LoadedModel, load
 from phi2demo.engine.phi_weights import WeightCopies
 from phi2demo.engine.planning import ModelPlan
 from phi2demo.engine.sampling import Vocabulary
@@ -21,9 +21,6 @@ from phi2demo.engine.scoring import Scorer, ScoringRow, free_bytes
 from phi2demo.engine.text_encoder import TextEncoder, decode_with_spans, fill_gaps
 from phi2demo.engine.watch import Watch, any_set
 from phi2demo.errors import InputError, ModelError, SettingsError
-
-if TYPE_CHECKING:
-    from transformers import BatchEncoding
 
 logger = logging.getLogger(__name__)
 
@@ -34,21 +31,23 @@ HEARTBEAT_S = 0.2
 class LocalEngine:
     """A loaded model that computes one batch at a time, while others wait.
 
-    Each row of a batch names its weights (PEFT's mixed batches). No state is switched between calls, so that concurrent
-    requests cannot affect each other.
+    Each row of a batch names its weights. Whatever has to be switched for them is switched by the thread that holds the
+    lock, and switched back before another gets it, so that concurrent requests cannot affect each other.
     """
 
     def __init__(self, loaded: LoadedModel) -> None:
         self._model, self._tokenizer = loaded.model, loaded.tokenizer
+        self._adapted = AdaptedModel(loaded.model, loaded.adapters)
         self._info = loaded.info
         self._encoder = TextEncoder(self._tokenizer, end_ids=loaded.end_token_ids)
         self._end_ids = frozenset(loaded.end_token_ids)
         self._pad_id = loaded.pad_token_id
+        self._vocabulary_size = loaded.vocabulary_size
         self._device = next(self._model.parameters()).device
         copies = WeightCopies(self._model, base=BASE, free=lambda: free_bytes(self._device))
-        self._scorer = Scorer(self._model, self._forward, copies)
+        self._scorer = Scorer(self._adapted, copies)
         vocabulary = cache(partial(Vocabulary.from_tokenizer, self._tokenizer, self._end_ids, self._pad_id))
-        self._generator = Generator(self._model, self._info, copies, pad_id=self._pad_id, vocabulary=vocabulary)
+        self._generator = Generator(self._adapted, self._info, copies, pad_id=self._pad_id, vocabulary=vocabulary)
         self._lock = threading.Lock()
 
     @classmethod
@@ -85,14 +84,15 @@ class LocalEngine:
         rows = list(prompts)
         if options.guidance_scale > 1:
             rows += [replace(prompt, text=prompt.without or prompt.text) for prompt in prompts]
-        batch, adapters, room = self._encode(rows)
+        input_ids, mask, adapters, room = self._encode(rows)
+        self._adapted.check_strength(adapters, options.adapter_strength)
         max_new_tokens = min(options.max_new_tokens, room)
         closed = threading.Event()
         reports: queue.SimpleQueue[Snapshot | BaseException] = queue.SimpleQueue()
         watch = Watch(
             self._tokenizer,
             options,
-            prompt_tokens=batch["attention_mask"].sum(1).tolist()[: len(prompts)],
+            prompt_tokens=mask.sum(1).tolist()[: len(prompts)],
             stops=[prompt.stop for prompt in prompts],
             max_new_tokens=max_new_tokens,
             end_ids=self._end_ids,
@@ -104,7 +104,7 @@ class LocalEngine:
                 yield watch.finish(None)
                 return
             yield watch.snapshot()
-        job = Job(batch, adapters, options, [row.seed for row in rows], max_new_tokens, self._end_ids, watch)
+        job = Job(input_ids, mask, adapters, options, [row.seed for row in rows], max_new_tokens, self._end_ids, watch)
         thread = threading.Thread(target=self._generate, args=(job, reports), name="generate", daemon=True)
         try:
             thread.start()
@@ -127,6 +127,7 @@ class LocalEngine:
     ) -> list[Score]:
         """See `Engine.score`."""
         rows = self._scoring_rows(prompts, outputs)
+        self._adapted.check_strength([row.adapter for row in rows], adapter_strength)
         longest = max((row.length for row in rows), default=0)
         if longest > self._info.context:
             raise InputError(
@@ -156,14 +157,13 @@ class LocalEngine:
         ids = self._encoder.encode(output).ids if isinstance(output, str) else output
         if not ids:
             raise InputError("The output is empty, so it has no probability. Give at least one word.")
-        vocabulary = len(self._model.get_input_embeddings().weight)  # an adapted embedding hides num_embeddings
-        if unknown := [token for token in ids if not 0 <= token < vocabulary]:
+        if unknown := [token for token in ids if not 0 <= token < self._vocabulary_size]:
             raise InputError(
-                f"The output has token id {unknown[0]}; give ids from 0 to {vocabulary - 1}, which this model has."
+                f"The output has token id {unknown[0]}; give ids from 0 to {self._vocabulary_size - 1}, which this model has."
             )
         return tuple(ids)
 
-    def _encode(self, prompts: Sequence[Prompt]) -> tuple["BatchEncoding", list[str], int]:
+    def _encode(self, prompts: Sequence[Prompt]) -> tuple[torch.Tensor, torch.Tensor, list[str], int]:
         """Return left-padded ids and mask on the device, each row's adapter, and the tokens that fit after the longest row."""
         if not prompts:
             raise SettingsError("There is nothing to generate: give at least one prompt.")
@@ -178,33 +178,14 @@ class LocalEngine:
             )
         if min(map(len, ids)) < 1:
             raise InputError("The text is empty. Type or paste some words first.")
-        batch: BatchEncoding = self._tokenizer.pad({"input_ids": ids}, padding_side="left", return_tensors="pt")
-        return batch.to(self._device), adapters, room
+        padded = torch.tensor([[self._pad_id] * (longest - len(row)) + row for row in ids], device=self._device)
+        mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in ids], device=self._device)
+        return padded, mask, adapters, room
 
     def _adapter(self, prompt: Prompt) -> str:
         self._info.check_variant(prompt.variant)
-        return {"finetuned": ADAPTER, "second": SECOND, "base": BASE}[prompt.variant]
-
-    def _forward(
-        self,
-        *,
-        input_ids: torch.Tensor,
-        attention_mask: torch.Tensor,
-        logits_to_keep: torch.Tensor,
-        adapters: list[str],
-    ) -> torch.Tensor:
-        try:
-            output = self._model(
-                input_ids=input_ids,
-                attention_mask=attention_mask,
-                logits_to_keep=logits_to_keep,
-                use_cache=False,
-                **mixing(self._info, adapters),
-            )
-        finally:
-            remove_mixing_hooks(self._model)
-        logits: torch.Tensor = output.logits
-        return logits
+        further = {other.variant: adapter_name(number) for number, other in enumerate(self._info.others, 1)}
+        return ({"finetuned": ADAPTER, "base": BASE} | further)[prompt.variant]
 
     def _generate(self, job: Job, reports: "queue.SimpleQueue[Snapshot | BaseException]") -> None:
         """Generate in a thread of its own that holds the lock; the reader gets the last snapshot or the error."""
@@ -217,7 +198,7 @@ class LocalEngine:
         else:
             reports.put(last)
         finally:
-            remove_mixing_hooks(self._model)
+            self._adapted.remove_mixing_hooks()
             self._lock.release()
 
 

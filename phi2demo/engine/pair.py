@@ -16,6 +16,7 @@ from phi2demo.engine.engine import (
     Snapshot,
     Tokens,
 )
+from phi2demo.engine.planning import ModelPlan
 from phi2demo.errors import ModelError, SettingsError
 
 _SAMPLE = "Instruct: 12 cafés, naïve – 你好!\n\tOutput: <|im_end|></s>"
@@ -112,6 +113,16 @@ class PairEngine:
             for engine, is_base in ((self._tuned, False), (self._base, True))
         ]
         return [(engine, rows) for engine, rows in parts if rows] or [(self._tuned, [])]
+
+
+def load_engine(plan: ModelPlan) -> Engine:
+    """Load the model of a plan, with its adapters; or a wholly finetuned model and its base. Raises ModelError."""
+    from phi2demo.engine.local import LocalEngine  # imports torch, which takes seconds
+
+    if plan.tuned_source is None:
+        return LocalEngine.load(plan)
+    base = replace(plan, tuned_source=None)
+    return PairEngine(LocalEngine.load(plan.tuned_alone()), LocalEngine.load(base))
 
 
 def _alone(prompts: Sequence[Prompt], rows: Sequence[int]) -> list[Prompt]:

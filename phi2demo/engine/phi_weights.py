@@ -71,6 +71,7 @@ def supports(model: nn.Module) -> bool:
         and all(_is_plain(module) for module in linears)
         and all(type(norm) is nn.LayerNorm for norm in norms)
         and type(getattr(embedding, "base_layer", embedding)) is nn.Embedding
+        and _has_plain_lora(embedding)
     )
 
 
@@ -98,6 +99,11 @@ def copied_bytes(model: nn.Module, dtype: torch.dtype) -> int:
     base = base_of(model)
     linears = [module for layer in base.model.layers for module in _linears(layer)] + [base.lm_head]
     return sum(int(module.weight.numel()) for module in linears) * dtype.itemsize
+
+
+def layer_parameters(model: nn.Module) -> int:
+    """Return the number of parameters of one layer, with those of its adapters."""
+    return sum(parameter.numel() for parameter in base_of(model).model.layers[0].parameters())
 
 
 def apply_rotary(heads: torch.Tensor, rotary: torch.Tensor) -> None:
@@ -170,10 +176,18 @@ def _linears(layer: Any) -> list[Any]:
     return [attention.q_proj, attention.k_proj, attention.v_proj, attention.dense, mlp.fc1, mlp.fc2]
 
 
-def _is_plain(module: nn.Module) -> bool:
+def _is_plain(module: Any) -> bool:
     base = getattr(module, "base_layer", module)
-    lora = base is module or hasattr(module, "get_delta_weight")
-    return lora and type(base) is nn.Linear and bool(base.weight.is_floating_point())
+    return type(base) is nn.Linear and bool(base.weight.is_floating_point()) and _has_plain_lora(module)
+
+
+def _has_plain_lora(module: Any) -> bool:
+    """Return whether a module has no adapter but W + BA: neither a variant such as DoRA, nor a bias of B's own."""
+    if not hasattr(module, "base_layer"):
+        return True
+    return (
+        hasattr(module, "lora_A") and not module.lora_variant and all(up.bias is None for up in module.lora_B.values())
+    )
 
 
 def _joined(

@@ -1,50 +1,41 @@
 """The plan of which base and adapters to load, found and checked before any weights are loaded. Imports no torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from phi2demo import settings as defaults
-from phi2demo.engine import checks
+from phi2demo.engine import checks, phi_config
+from phi2demo.engine.adapters import AdapterConfig, read_adapter_config
+from phi2demo.engine.engine import Variant, adapter_variants
 from phi2demo.engine.sources import Source, find_adapter, find_base, resolve_base
 from phi2demo.engine.weights import Shapes, count, fingerprint, read_json, read_shapes
 from phi2demo.errors import ModelError
 from phi2demo.settings import Device, Dtype, ModelSettings
 
-_PHI_DEFAULTS: dict[str, Any] = {
-    "vocab_size": 51200,
-    "hidden_size": 2048,
-    "intermediate_size": 8192,
-    "num_hidden_layers": 24,
-    "num_attention_heads": 32,
-    "max_position_embeddings": 2048,
-}
-"""Defaults of `transformers.PhiConfig` for values that config.json leaves out."""
-
-_KEYS = {
-    "layers": ("num_hidden_layers", "n_layer", "num_layers"),
-    "hidden_size": ("hidden_size", "n_embd", "d_model"),
-    "context": ("max_position_embeddings", "n_positions", "n_ctx"),
-    "vocab_size": ("vocab_size",),
-}
-"""Keys of the same value in the configs of different models."""
-
-_OLD_PHI = ("phi-msft", "mixformer-sequential")
+DEFAULT_CONTEXT = 2048
+"""Context of a model whose config names none: its positions have no end, but memory and patience do."""
+RESERVED_TOKENS = 8192
+"""Most tokens of a context for which memory must be free before loading: few texts need the 131,072 of some models."""
+_CONTEXTS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
+"""Names that models have for their context."""
 
 
 @dataclass(frozen=True)
 class BaseConfig:
-    """The dimensions of a base from its config.json; 0 where a model other than Phi does not give one."""
+    """The dimensions of a base from its config.json."""
 
     model_type: str
     layers: int
     hidden_size: int
     context: int
     vocab_size: int
-    cache_numbers: int
-    """Numbers in the keys and values of one full context."""
-    shapes: Shapes | None
-    """Shapes of all tensors; None for a model other than Phi."""
+    key_heads: int
+    """Heads of keys and values."""
+    head_size: int
+    """Numbers of one head."""
+    shapes: Shapes | None = None
+    """Shapes of all tensors; None for a model other than Phi, whose tensors are known once it is loaded."""
 
     @property
     def parameters(self) -> int | None:
@@ -53,30 +44,60 @@ class BaseConfig:
 
     @property
     def adaptable(self) -> Shapes | None:
-        """Return the tensors that an adapter can change: all of them, and the output layer even where it is the embedding."""
-        if self.shapes is None:
-            return None
-        return {"lm_head.weight": self.shapes["model.embed_tokens.weight"]} | self.shapes
+        """Return the tensors that an adapter can change, as far as they are known before loading."""
+        return None if self.shapes is None else phi_config.adaptable_shapes(self.shapes)
+
+    @property
+    def cache_width(self) -> int:
+        """Return the numbers in the keys and values of one token."""
+        return 2 * self.layers * self.key_heads * self.head_size
+
+    @property
+    def cache_numbers(self) -> int:
+        """Return the numbers in the keys and values of one full context, or of `RESERVED_TOKENS` of it."""
+        return self.cache_width * min(self.context, RESERVED_TOKENS)
 
 
 def read_config(folder: Path, *, name: str) -> BaseConfig:
     """Read the config of the base in `folder`. Raises ModelError where the installed transformers cannot run the model."""
     raw = read_json(folder / "config.json", name=name)
     model_type = raw.get("model_type")
-    if model_type != "phi":
-        _check_known(model_type, raw, name=name)
-    values = raw.get("text_config", raw) if model_type != "phi" else _PHI_DEFAULTS | raw
-    sizes = {name: _number(values, keys) for name, keys in _KEYS.items()}
-    shapes = _phi_shapes(_checked_phi(values, name=name)) if model_type == "phi" else None
-    heads = _number(values, ("num_attention_heads", "n_head")) or 1
-    groups = _number(values, ("num_key_value_heads",)) or heads
-    cache = 2 * sizes["layers"] * (sizes["hidden_size"] * groups // heads) * sizes["context"]
-    return BaseConfig(model_type=str(model_type), cache_numbers=cache, shapes=shapes, **sizes)
+    if model_type == phi_config.MODEL_TYPE:
+        values = phi_config.with_defaults(raw, name=name)
+        return replace(_dimensions(model_type, values), shapes=phi_config.tensor_shapes(values))
+    _check_known(model_type, raw, name=name)
+    return _dimensions(str(model_type), _read_by_transformers(folder, name=name))
+
+
+def _read_by_transformers(folder: Path, *, name: str) -> dict[str, Any]:
+    """Return the config of the text model in `folder`, with the defaults and under the names that transformers gives."""
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False).get_text_config()
+    except Exception as error:  # its checks raise errors of several kinds
+        reason = " ".join(str(error).split())
+        raise ModelError(f"config.json of {name} cannot be used ({reason}); restore or download it again.") from error
+    values: dict[str, Any] = config.to_dict()
+    return values | {new: getattr(config, new, None) for new in config.attribute_map}
+
+
+def _dimensions(model_type: str, values: dict[str, Any]) -> BaseConfig:
+    hidden, heads = _number(values, "hidden_size"), _number(values, "num_attention_heads") or 1
+    return BaseConfig(
+        model_type=model_type,
+        layers=_number(values, "num_hidden_layers"),
+        hidden_size=hidden,
+        context=_number(values, *_CONTEXTS) or DEFAULT_CONTEXT,
+        vocab_size=_number(values, "vocab_size"),
+        key_heads=_number(values, "num_key_value_heads") or heads,
+        head_size=_number(values, "head_dim") or hidden // heads,
+    )
 
 
 def _check_known(model_type: object, raw: dict[str, Any], *, name: str) -> None:
     """Raise ModelError for a model that only code from its repository could run. Imports transformers: two seconds."""
-    if model_type in _OLD_PHI:
+    if model_type in phi_config.OLD_MODEL_TYPES:
         raise ModelError(
             f"{name} is written for the old Phi code (model_type {model_type!r}), which transformers cannot read; "
             "give a newer revision of it, such as the present microsoft/phi-2."
@@ -96,52 +117,19 @@ def _check_known(model_type: object, raw: dict[str, Any], *, name: str) -> None:
     )
 
 
-def _checked_phi(values: dict[str, Any], *, name: str) -> dict[str, Any]:
-    for key in _PHI_DEFAULTS:
-        if type(values[key]) is not int or values[key] < 1:
-            raise ModelError(f"config.json of {name} has {key} {values[key]!r}; it must be a whole number above 0.")
-    if values["hidden_size"] % values["num_attention_heads"]:
-        raise ModelError(
-            f"config.json of {name} has hidden_size {values['hidden_size']}, which its "
-            f"{values['num_attention_heads']} attention heads do not divide; restore the file."
-        )
-    return values
-
-
-def _phi_shapes(config: dict[str, Any]) -> Shapes:
-    """Return the shape of every tensor of `PhiForCausalLM`; tied embeddings appear once."""
-    hidden, inner, vocabulary = config["hidden_size"], config["intermediate_size"], config["vocab_size"]
-    width = hidden // config["num_attention_heads"]
-    groups = width * (config.get("num_key_value_heads") or config["num_attention_heads"])
-    linears = {
-        "self_attn.q_proj": (hidden, hidden),
-        "self_attn.k_proj": (groups, hidden),
-        "self_attn.v_proj": (groups, hidden),
-        "self_attn.dense": (hidden, hidden),
-        "mlp.fc1": (inner, hidden),
-        "mlp.fc2": (hidden, inner),
-    }
-    norms = {"input_layernorm": hidden}
-    if config.get("qk_layernorm"):
-        norms |= {"self_attn.q_layernorm": width, "self_attn.k_layernorm": width}
-    shapes: Shapes = {"model.embed_tokens.weight": (vocabulary, hidden), "lm_head.bias": (vocabulary,)}
-    if not config.get("tie_word_embeddings"):
-        shapes["lm_head.weight"] = (vocabulary, hidden)
-    shapes |= {f"model.final_layernorm.{part}": (hidden,) for part in ("weight", "bias")}
-    for layer in range(config["num_hidden_layers"]):
-        for module, (rows, columns) in linears.items():
-            shapes[f"model.layers.{layer}.{module}.weight"] = (rows, columns)
-            shapes[f"model.layers.{layer}.{module}.bias"] = (rows,)
-        for module, size in norms.items():
-            shapes |= {f"model.layers.{layer}.{module}.{part}": (size,) for part in ("weight", "bias")}
-    return shapes
-
-
-def _number(values: dict[str, Any], keys: tuple[str, ...]) -> int:
+def _number(values: dict[str, Any], *keys: str) -> int:
+    """Return the value of the first key that has a whole number; 0 where none has."""
     return next((values[key] for key in keys if type(values.get(key)) is int), 0)
 
 
-SECOND_OPTION = "--second-adapter"
+@dataclass(frozen=True)
+class FurtherAdapter:
+    """An adapter beside the first."""
+
+    variant: Variant
+    """What requests call it."""
+    source: Source
+    config: AdapterConfig
 
 
 @dataclass(frozen=True)
@@ -151,13 +139,15 @@ class ModelPlan:
     base_source: Source
     config: BaseConfig
     adapter_source: Source | None = None
-    adapter_config: checks.AdapterConfig | None = None
+    adapter_config: AdapterConfig | None = None
     device: Device = "auto"
     """Requested device; `ModelInfo` has the one that was chosen."""
     dtype: Dtype = "auto"
     token: str | None = None
-    second_source: Source | None = None
-    second_config: checks.AdapterConfig | None = None
+    others: tuple[FurtherAdapter, ...] = ()
+    """Further adapters on the same base."""
+    tuned_source: Source | None = None
+    """A wholly finetuned model, which is loaded beside the base instead of an adapter."""
     base_given: bool = False
     """Whether the user named the base; otherwise the adapter did."""
     template: str | None = None
@@ -180,19 +170,24 @@ class ModelPlan:
         return self.base_source.revision
 
     @property
+    def finetuned_source(self) -> Source | None:
+        """Return the files of the adapter or of the wholly finetuned model."""
+        return self.adapter_source or self.tuned_source
+
+    @property
     def adapter(self) -> str | None:
-        """Return the hub id or folder name of the adapter; None for a base alone."""
-        return self.adapter_source.name if self.adapter_source else None
+        """Return the hub id or folder name of the adapter, or of the wholly finetuned model; None for a base alone."""
+        return self.finetuned_source.name if self.finetuned_source else None
 
     @property
     def adapter_folder(self) -> Path | None:
         """Return the folder with the adapter's `tasks.json` and other small files."""
-        return self.adapter_source.folder if self.adapter_source else None
+        return self.finetuned_source.folder if self.finetuned_source else None
 
     @property
     def adapter_revision(self) -> str | None:
         """Return the adapter's commit on the hub; None for a folder."""
-        return self.adapter_source.revision if self.adapter_source else None
+        return self.finetuned_source.revision if self.finetuned_source else None
 
     @property
     def lora_rank(self) -> int | None:
@@ -200,33 +195,41 @@ class ModelPlan:
         return self.adapter_config.rank if self.adapter_config else None
 
     @property
-    def second(self) -> str | None:
-        """Return the hub id or folder name of the second adapter; None where there is none."""
-        return self.second_source.name if self.second_source else None
-
-    @property
     def adapters(self) -> tuple[tuple[Source, checks.Pairing], ...]:
-        """Return up to two adapters, each with its pairing with the base."""
-        adapters = ((self.adapter_source, self.adapter_config), (self.second_source, self.second_config))
+        """Return all adapters, the first one first, each with its pairing with the base."""
+        adapters = [(other.source, other.config) for other in self.others]
+        if self.adapter_source and self.adapter_config:
+            adapters.insert(0, (self.adapter_source, self.adapter_config))
         return tuple(
-            (source, checks.Pairing(source.name, self.base, config, self.base_given))
-            for source, config in adapters
-            if source and config
+            (source, checks.Pairing(source.name, self.base, config, self.base_given)) for source, config in adapters
         )
 
     @property
+    def variants(self) -> tuple[Variant, ...]:
+        """Return the variants that will answer."""
+        if self.finetuned_source is None:
+            return ("base",)
+        return ("finetuned", "base", *(other.variant for other in self.others))
+
+    def tuned_alone(self) -> "ModelPlan":
+        """Return the plan of the wholly finetuned model by itself. Raises ModelError where its config cannot be read."""
+        assert self.tuned_source is not None
+        config = read_config(self.tuned_source.folder, name=self.tuned_source.name)
+        return replace(self, base_source=self.tuned_source, config=config, tuned_source=None)
+
+    @property
     def layers(self) -> int:
-        """Return the number of layers; 0 where a model other than Phi does not give it."""
+        """Return the number of layers."""
         return self.config.layers
 
     @property
     def hidden_size(self) -> int:
-        """Return the width of the hidden states; 0 where a model other than Phi does not give it."""
+        """Return the width of the hidden states."""
         return self.config.hidden_size
 
     @property
     def context(self) -> int:
-        """Return the most tokens of prompt and output together; 0 where a model other than Phi does not give it."""
+        """Return the most tokens of prompt and output together."""
         return self.config.context
 
     @property
@@ -235,7 +238,7 @@ class ModelPlan:
         return self.config.parameters
 
     def __repr__(self) -> str:
-        names = ("base", "adapter", "second", "device", "dtype")  # never the token
+        names = ("base", "adapter", "variants", "device", "dtype")  # never the token
         return f"ModelPlan({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
 
 
@@ -246,12 +249,18 @@ def plan(settings: ModelSettings) -> ModelPlan:
     """
     base, adapter = _find(settings)
     config = read_config(base.folder, name=base.name)
-    if settings.dtype == "float16" and config.model_type == "phi":
+    if settings.dtype == "float16" and config.model_type == phi_config.MODEL_TYPE:
         raise ModelError(
             f"--dtype float16: {base.name} is a Phi, whose attention overflows in float16 and then answers nothing. "
             "Give --dtype bfloat16 or float32."
         )
-    second = _find_second(settings, adapter)
+    tuned = None
+    if settings.base is not None:
+        tuned, base = base, find_base(settings.base, revision=None, token=settings.token)
+        read_config(tuned.folder, name=tuned.name)
+        checks.check_tokenizer(tuned.folder, name=tuned.name)
+        config = read_config(base.folder, name=base.name)
+    others = _find_others(settings, adapter)
     model_plan = ModelPlan(
         base_source=base,
         config=config,
@@ -260,8 +269,8 @@ def plan(settings: ModelSettings) -> ModelPlan:
         device=settings.device,
         dtype=settings.dtype,
         token=settings.token,
-        second_source=second,
-        second_config=_config_of(second),
+        others=others,
+        tuned_source=tuned,
         base_given=settings.model is not None,
         template=settings.template,
         system=settings.system,
@@ -269,15 +278,16 @@ def plan(settings: ModelSettings) -> ModelPlan:
     if not _adapter_has_tokenizer(model_plan):
         checks.check_tokenizer(base.folder, name=base.name)
     pairings = [pairing for _, pairing in model_plan.adapters]
+    for pairing in pairings:
+        checks.check_virtual_tokens(pairing, hidden_size=config.hidden_size, cache_width=config.cache_width)
     if config.adaptable is not None:
         for pairing in pairings:
             checks.check_targets(pairing, config.adaptable)
-            checks.check_saved(pairing, config.adaptable)
     check_weights(model_plan)
-    if len(pairings) == 2:
-        checks.check_replaced(*pairings)
-    if second and model_plan.second_config and settings.model is None:
-        _check_same_base(second, model_plan.second_config, base)
+    for pairing in pairings[1:]:
+        checks.check_together(pairings[0], pairing)
+    for other in others if settings.model is None else ():
+        _check_same_base(other.source, other.config, base)
     return model_plan
 
 
@@ -290,7 +300,7 @@ def _find(settings: ModelSettings) -> tuple[Source, Source | None]:
     adapter = find_adapter(settings.adapter, revision=settings.adapter_revision, token=settings.token)
     if settings.model is not None:
         return find_base(settings.model, revision=settings.revision, token=settings.token), adapter
-    config = checks.read_adapter_config(adapter.folder, name=adapter.name)
+    config = read_adapter_config(adapter.folder, name=adapter.name)
     if config.base is None:
         raise ModelError(f"Adapter {adapter.name} does not say which base it was made on; give it with --model.")
     address = resolve_base(adapter, config.base)
@@ -298,23 +308,28 @@ def _find(settings: ModelSettings) -> tuple[Source, Source | None]:
     return find_base(address, revision=revision, token=settings.token, adapter=adapter.name), adapter
 
 
-def _config_of(adapter: Source | None) -> checks.AdapterConfig | None:
-    return checks.read_adapter_config(adapter.folder, name=adapter.name) if adapter else None
+def _config_of(adapter: Source | None) -> AdapterConfig | None:
+    return read_adapter_config(adapter.folder, name=adapter.name) if adapter else None
 
 
-def _find_second(settings: ModelSettings, first: Source | None) -> Source | None:
-    if settings.second_adapter is None:
-        return None
-    second = find_adapter(
-        settings.second_adapter, revision=settings.second_adapter_revision, token=settings.token, option=SECOND_OPTION
-    )
-    if first and second.folder.resolve() == first.folder.resolve():
-        raise ModelError(f"{SECOND_OPTION} {second.name} is the first adapter again; give another one to compare with.")
-    return second
+def _find_others(settings: ModelSettings, first: Source | None) -> tuple[FurtherAdapter, ...]:
+    revisions = (*settings.other_revisions, *[""] * len(settings.other_adapters))
+    sources = [
+        find_adapter(address, revision=revision or None, token=settings.token)
+        for address, revision in zip(settings.other_adapters, revisions, strict=False)
+    ]
+    seen = {first.folder.resolve()} if first else set()
+    for source in sources:
+        if source.folder.resolve() in seen:
+            raise ModelError(f"--adapter {source.name} is given twice; give another adapter to compare with.")
+        seen.add(source.folder.resolve())
+    variants = adapter_variants([source.name for source in sources])
+    configs = [read_adapter_config(source.folder, name=source.name) for source in sources]
+    return tuple(map(FurtherAdapter, variants, sources, configs))
 
 
-def _check_same_base(second: Source, config: checks.AdapterConfig, base: Source) -> None:
-    """Raise ModelError where the second adapter names another base, since shapes may agree by chance.
+def _check_same_base(second: Source, config: AdapterConfig, base: Source) -> None:
+    """Raise ModelError where a further adapter names another base, since shapes may agree by chance.
 
     That is a folder on this machine with other weights, or another hub id. Not checked where the user gives --model.
     """
@@ -364,6 +379,7 @@ def check_weights(plan: ModelPlan) -> Shapes:
     for adapter, pairing in plan.adapters:
         if adapter.is_downloaded:
             adapter_shapes = read_shapes(adapter.folder, adapter.files)
+            checks.check_sizes(pairing, adapter_shapes)
             if config.adaptable:
                 checks.check_fit(pairing, adapter_shapes, config.adaptable)
     return shapes

@@ -20,7 +20,7 @@ from transformers import (
 )
 
 from phi2demo.engine.engine import GenerationOptions
-from phi2demo.engine.watch import Watch
+from phi2demo.engine.watch import PartialWatch, Watch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -45,7 +45,7 @@ class Guidance(LogitsProcessor):
 class WatchWithoutGuides(StoppingCriteria):
     """Passes only the rows, not their guides, to a watch; a guide is done when its row is."""
 
-    def __init__(self, watch: Watch, rows: int) -> None:
+    def __init__(self, watch: Watch | PartialWatch, rows: int) -> None:
         """`rows` is the number of rows without guides."""
         self._watch, self._rows = watch, rows
 

@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from phi2demo.engine.adapted_model import BASE, AdaptedModel
 from phi2demo.engine.cancellation import cancellable, check_cancelled
 from phi2demo.engine.devices import free_memory
 from phi2demo.engine.engine import Score
-from phi2demo.engine.loading import BASE
 from phi2demo.engine.phi import PackedPhi
-from phi2demo.engine.phi_weights import WeightCopies, base_of, rotary_table, supports
-from phi2demo.engine.strength import get_or_make, scaled_adapters
+from phi2demo.engine.phi_weights import WeightCopies, layer_parameters, rotary_table, supports
+from phi2demo.engine.strength import get_or_make
 
 BATCH_TOKENS = 4096
 """Most tokens in a padded batch."""
@@ -32,7 +32,7 @@ class ScoringRow:
     prompt_ids: tuple[int, ...]
     output_ids: tuple[int, ...]
     adapter: str
-    """PEFT's name of the adapter, or `loading.BASE`."""
+    """PEFT's name of the adapter, or `adapted_model.BASE`."""
 
     @property
     def length(self) -> int:
@@ -182,15 +182,12 @@ MEGABYTE = 1 << 20
 class Scorer:
     """Scores rows with one loaded model; caches copies of its weights, and the keys and values of prompts."""
 
-    def __init__(self, model: torch.nn.Module, forward: Callable[..., Any], copies: WeightCopies) -> None:
-        """`forward` computes padded batches, see `score_rows`; `copies` is used where rows can be packed."""
-        self._model, self._forward, self._copies = model, forward, copies
-        parameter = next(model.parameters())
+    def __init__(self, model: AdaptedModel, copies: WeightCopies) -> None:
+        """`copies` is used where rows can be packed."""
+        self._model, self._copies = model, copies
+        parameter = next(model.base.parameters())
         self._device, self._dtype = parameter.device, parameter.dtype
-        self._packable = supports(model)
-        if self._packable:
-            layer = base_of(model).model.layers[0]
-            self._layer_parameters = sum(part.numel() for part in layer.parameters())
+        self._packable = model.mixes and supports(model.model)
         self._packed: dict[str, dict[float, PackedPhi | None]] = {}
 
     def score(self, rows: Sequence[ScoringRow], *, cancel: Event | None, strength: float = 1.0) -> list[Score]:
@@ -205,9 +202,10 @@ class Scorer:
                 unique = list({row: None for row in rows if row.adapter == adapter})
                 scores.update(zip(unique, score_packed(phi, unique, self._limits(), cancel), strict=True))
         others = list({row: None for row in rows if row not in scores})
-        if others:
-            with cancellable(self._model, cancel), scaled_adapters(self._model, strength):
-                scores.update(zip(others, score_rows(self._forward, others, device=self._device), strict=True))
+        for numbers in self._model.passes([row.adapter for row in others]):
+            part = [others[number] for number in numbers]
+            with cancellable(self._model.model, cancel), self._model.using(part[0].adapter, strength):
+                scores.update(zip(part, score_rows(self._model.logits, part, device=self._device), strict=True))
         return [scores[row] for row in rows]
 
     def forget(self) -> None:
@@ -231,24 +229,24 @@ class Scorer:
         weights = self._copies.get(adapter, self._dtype, strength=strength)
         if weights is None:
             return None
-        config = base_of(self._model).config
+        config = self._model.base.config
         per_token = config.num_hidden_layers * self._key_bytes
         slots = min(self._share(256 * MEGABYTE), free_bytes(self._device) // 4) // per_token
         least = config.max_position_embeddings + 2 * self._limits().tokens
-        return PackedPhi(weights, config, rotary_table(self._model), slots=max(slots, least))
+        return PackedPhi(weights, config, rotary_table(self._model.model), slots=max(slots, least))
 
     def _limits(self) -> PassLimits:
-        config = base_of(self._model).config
+        config = self._model.base.config
         tokens = MAX_PASS_TOKENS
         if self._device.type == "cpu":
-            tokens = min(tokens, int(LAYER_FLOP / (2 * self._layer_parameters)))
+            tokens = min(tokens, int(LAYER_FLOP / (2 * layer_parameters(self._model.model))))
         logits = self._share(2 * MEGABYTE) // (4 * config.vocab_size)  # what a processor's cache holds
         return PassLimits(max(tokens, 16), self._share(64 * MEGABYTE) // self._key_bytes, max(logits, 64))
 
     @property
     def _key_bytes(self) -> int:
         """Return the bytes of one token's keys and values in one layer."""
-        config = base_of(self._model).config
+        config = self._model.base.config
         width = config.hidden_size // config.num_attention_heads
         size = 4 if self._device.type == "cpu" else self._dtype.itemsize
         return int(2 * config.num_key_value_heads * width * size)

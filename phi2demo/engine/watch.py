@@ -79,28 +79,33 @@ class Watch(StoppingCriteria):
         self._started = time.monotonic()
         self._first_token_s: float | None = None
         self._reported_at = 0.0
-        self._steps = 0
+        self._beam_tokens = 0
         self._stops = [(*options.stop, *row_stops) for row_stops in stops]
         self._longest_stops = [max((len(text.encode()) for text in texts), default=0) for texts in self._stops]
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor, **_: object) -> torch.BoolTensor:
         """Return which rows are done, of shape (rows x beams,)."""
-        self._steps += 1
+        return self.follow(input_ids, range(len(self._ids)))
+
+    def follow(self, input_ids: torch.LongTensor, rows: Sequence[int]) -> torch.BoolTensor:
+        """Return which of `rows` are done, of shape (rows x beams,); the last tokens of `input_ids` are theirs."""
         if self._first_token_s is None:
             self._first_token_s = self.seconds
         if self._options.num_beams == 1:
-            self._follow(input_ids[:, -1].tolist())
+            self._append(rows, input_ids[:, -1].tolist())
+        else:
+            self._beam_tokens += len(rows)
         halted = self.halt_reason()
         if halted is not None:
-            rows = zip(self._reasons, self._ended_s, strict=True)
-            self._reasons = [reason if reason or ended_s is not None else halted for reason, ended_s in rows]
+            ends = zip(self._reasons, self._ended_s, strict=True)
+            self._reasons = [reason if reason or ended_s is not None else halted for reason, ended_s in ends]
         if time.monotonic() - self._reported_at > REPORT_EVERY_S:
             self._reported_at = time.monotonic()
             self._report(self.snapshot())
         if self._options.num_beams > 1:
             done = torch.full((input_ids.shape[0],), halted is not None)
         else:
-            done = torch.tensor([reason is not None for reason in self._reasons])
+            done = torch.tensor([self._reasons[row] is not None for row in rows])
         return done.to(input_ids.device)  # type: ignore[return-value]
 
     @property
@@ -121,16 +126,21 @@ class Watch(StoppingCriteria):
 
     def snapshot(self) -> Snapshot:
         """Return the texts so far."""
-        beams = self._options.num_beams > 1
-        count = self._steps * len(self._ids) if beams else sum(map(len, self._ids))
+        count = self._beam_tokens if self._options.num_beams > 1 else sum(map(len, self._ids))
         texts = tuple(map(self._text, range(len(self._ids))))
         return Snapshot(texts, count, self.seconds, self._first_token_s)
 
     def finish(self, outputs: list[list[list[int]]] | None) -> Snapshot:
-        """Return the last snapshot. `outputs` has a beam search's outputs by row, best first; None where there was none."""
+        """Return the last snapshot.
+
+        `outputs` has a beam search's outputs by row, best first: none for a row that was not reached, and None where there
+        was no beam search.
+        """
         candidates: list[tuple[Candidate, ...]] = [() for _ in self._ids]
         if outputs is not None and self._options.num_beams > 1:
             for row, beams in enumerate(outputs):
+                if not beams:
+                    continue
                 row_candidates = tuple(self._candidate(row, ids) for ids in beams)
                 self._ids[row] = list(row_candidates[0].token_ids)
                 if self._reasons[row] is None:
@@ -149,8 +159,8 @@ class Watch(StoppingCriteria):
         texts = tuple(completion.text for completion in completions)
         return Snapshot(texts, sum(map(len, self._ids)), self.seconds, self._first_token_s, completions)
 
-    def _follow(self, tokens: list[int]) -> None:
-        for row, token in enumerate(tokens):
+    def _append(self, rows: Sequence[int], tokens: list[int]) -> None:
+        for row, token in zip(rows, tokens, strict=True):
             if self._reasons[row] is not None:
                 continue
             self._ids[row].append(token)
@@ -213,6 +223,22 @@ class Watch(StoppingCriteria):
             if token in self._end_ids:
                 return ids[: index + 1]
         return ids
+
+
+class PartialWatch(StoppingCriteria):
+    """Shows a watch the rows of one pass, where a batch needs several."""
+
+    def __init__(self, watch: Watch, rows: Sequence[int]) -> None:
+        """`rows` are their numbers in the batch."""
+        self._watch, self._rows = watch, rows
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor, **_: object) -> torch.BoolTensor:
+        """See `Watch`."""
+        return self._watch.follow(input_ids, self._rows)
+
+    def mark_ended(self, rows: Iterable[int]) -> None:
+        """See `Watch.mark_ended`."""
+        self._watch.mark_ended(self._rows[row] for row in rows)
 
 
 def _shortest_start(ids: list[int], holds: Callable[[list[int]], bool]) -> list[int]:

@@ -89,7 +89,7 @@ def read_json(path: Path, *, name: str) -> dict[str, Any]:
     """Read a JSON object from the folder of `name`, a base or adapter. Raises ModelError where it is damaged."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # the last one for thousands of nested brackets
         raise ModelError(f"{path.name} of {name} cannot be read ({error}); restore or download it again.") from error
     if not isinstance(value, dict):
         raise ModelError(f"{path.name} of {name} holds no JSON object; restore or download it again.")

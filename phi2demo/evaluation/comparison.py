@@ -143,7 +143,7 @@ def _continues(word: str, cluster: str, following: str) -> bool:
 
 
 FORMAT = 2
-Anchor = Variant | Literal["reference"]
+Anchor = str
 """What an answer is compared with: the answer of another variant, or the reference."""
 
 

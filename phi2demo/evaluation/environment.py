@@ -47,7 +47,7 @@ def package_versions() -> dict[str, str]:
 def describe_model(engine: Engine) -> dict[str, Any]:
     """Describe the model as loaded, as JSON values, without folders and without a second adapter, which is not evaluated."""
     template, info = templates_of(engine.info).first, asdict(engine.info)
-    left_out = ("base_folder", "adapter_folder", "second", "architecture", "special_tokens", "chat")
+    left_out = ("base_folder", "adapter_folder", "others", "architecture", "special_tokens", "chat")
     described = {name: value for name, value in info.items() if name not in left_out}
     return described | {"template": template.given, "system": template.system or None}
 

@@ -265,6 +265,7 @@ class ModelDescription(Part):
     device: Text
     dtype: Text
     lora_rank: Count | None = None
+    adapter_kind: Text | None = None
     template: LongText | None = None
     """Name or text of the prompt template; reports that do not say it used Phi-2's."""
     system: LongText | None = None

@@ -111,7 +111,7 @@ class Attribution:
     def as_dict(self) -> dict[str, Any]:
         """Return everything as JSON values."""
         request, model = self.request, self.model
-        adapter, adapter_revision = model.adapter_of("second" if request.of == "second" else "finetuned")
+        adapter, adapter_revision = model.adapter_of(request.of)
         return {
             "task": request.task,
             "text": request.text,

@@ -13,7 +13,7 @@ import numpy as np
 
 from phi2demo.data.files import csv_text
 from phi2demo.explain.attribution import Attribution, Curve, OutputToken
-from phi2demo.explain.request import METHODS, VALUES
+from phi2demo.explain.request import METHODS, OF, VALUES
 from phi2demo.explain.units import Unit, Values
 from phi2demo.tasks.request import PROMPT_STYLES
 
@@ -29,7 +29,7 @@ def question(attribution: Attribution) -> str:
     if request.of == "difference":
         sentence = f"What did finetuning change about how likely “{output}” is"
     else:
-        model = "second adapter" if request.of == "second" else f"{request.of} model"
+        model = f"{request.of} model" if request.of in OF else f"adapter {request.of}"
         sentence = f"Which {attribution.kind} made the {model} write “{output}”"
     return f"{sentence} rather than “{shown(request.instead)}”?" if request.instead else f"{sentence}?"
 

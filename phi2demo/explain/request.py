@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 from phi2demo.data.checks import check_choice, check_text
 from phi2demo.data.cleaning import CleanedText, clean, clean_aligned
-from phi2demo.engine.engine import MAX_SEED, VARIANTS, Engine, GenerationOptions, Output, Variant
+from phi2demo.engine.engine import MAX_SEED, Engine, GenerationOptions, Output, Variant
 from phi2demo.errors import InputError, SettingsError
 from phi2demo.explain.units import UnitKind
 from phi2demo.tasks import task_named
@@ -17,7 +17,8 @@ from phi2demo.tasks.task import AnyTask
 from phi2demo.tasks.templates import PLAIN, Template, Templates
 
 Method = Literal["auto", "partition", "exact", "permutation", "lime"]
-Of = Literal["finetuned", "base", "second", "difference"]
+Of = str
+"""A variant, or "difference"."""
 Value = Literal["log-probability", "log-odds"]
 
 EMPTY_OUTPUT = "The output is empty, so there is nothing to explain. Ask the model first, or type an output."
@@ -39,7 +40,6 @@ UNITS: dict[str, str] = {
 OF: dict[str, str] = {
     "finetuned": "the finetuned model",
     "base": "the base model",
-    "second": "the second adapter",
     "difference": "what finetuning changed",
 }
 VALUES: dict[str, str] = {"log-probability": "log-probability", "log-odds": "log-odds, as in stock shap"}
@@ -100,7 +100,6 @@ class ExplainRequest:
         object.__setattr__(self, "text", check_text(self.text))
         object.__setattr__(self, "outputs", _checked_outputs(self.outputs))
         for name, value, choices in (
-            ("of", self.of, OF),
             ("method", self.method, METHODS),
             ("units", self.units, UNITS),
             ("value", self.value, VALUES),
@@ -113,6 +112,10 @@ class ExplainRequest:
         if self.instead is not None:
             check_text(self.instead, what="text after 'instead of'")
         _check_target(self.target)
+        if not isinstance(self.of, str) or not self.of:
+            raise SettingsError(
+                f"of is {self.of!r}; give finetuned, base, difference, or the name of a further adapter."
+            )
         if not isinstance(self.mask, str) or len(self.mask) > MAX_MASK_CHARACTERS or "\n" in self.mask:
             raise SettingsError(
                 f"mask is {self.mask!r}; give a text of one line and at most {MAX_MASK_CHARACTERS} characters, or none."
@@ -134,7 +137,7 @@ class ExplainRequest:
         outputs = tuple(
             _without_end(engine, raw, ids) if ids else raw for raw, ids in zip(result.raw, token_ids, strict=True)
         )
-        defaults = {
+        defaults: dict[str, Any] = {
             "of": result.variant,
             "base_prompt_style": request.base_prompt_style,
             "adapter_strength": request.generation.adapter_strength,
@@ -145,7 +148,7 @@ class ExplainRequest:
     @property
     def variants(self) -> tuple[Variant, ...]:
         """The variants that are scored."""
-        return VARIANTS["both"] if self.of == "difference" else (self.of,)
+        return ("finetuned", "base") if self.of == "difference" else (self.of,)
 
     @property
     def text_read(self) -> str:
@@ -215,4 +218,4 @@ def _check_whole(name: str, value: object, low: int, high: int) -> None:
         raise SettingsError(f"{name} is {value!r}; give a whole number from {low} to {high}.")
 
 
-assert (*METHODS, *OF, *VALUES) == (*get_args(Method), *get_args(Of), *get_args(Value))
+assert (*METHODS, *VALUES) == (*get_args(Method), *get_args(Value))

@@ -3,11 +3,11 @@
 import json
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import lru_cache
+from functools import lru_cache, reduce
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from phi2demo.data.checks import first_problem
 from phi2demo.data.languages import LANGUAGES, detect_foreign, foreign_script, language_name
@@ -44,6 +44,11 @@ class AdapterTasks:
     """Name or text of the prompt template that the adapter was finetuned with."""
     system: str | None = None
     """The system text of that template."""
+
+    @property
+    def names_tasks(self) -> bool:
+        """Whether anything is said besides the prompt template."""
+        return replace(self, template=None, system=None) != AdapterTasks()
 
     def generation(self, task: str) -> GenerationOptions:
         """How the tokens of a task are chosen unless a person says otherwise."""
@@ -105,8 +110,8 @@ class AdapterTasks:
 
     def joined(self, other: "AdapterTasks") -> "AdapterTasks":
         """What this model or another was finetuned for; of two, one of which declares nothing, what the other does."""
-        if AdapterTasks() in (self, other):
-            return self if other == AdapterTasks() else other
+        if not (self.names_tasks and other.names_tasks):
+            return self if self.names_tasks else other
         return AdapterTasks(
             tasks=_either(TASKS, self.tasks, other.tasks),
             languages=self._of_either("translation", "languages", other),
@@ -168,7 +173,6 @@ def read_adapter_tasks(folder: Path | None) -> AdapterTasks:
         return AdapterTasks()
     try:
         content = _TasksFile.model_validate_json(path.read_bytes())
-        tasks = content.tasks
     except (OSError, ValidationError) as error:
         problem = first_problem(error) if isinstance(error, ValidationError) else error.strerror
         raise ModelError(
@@ -176,7 +180,8 @@ def read_adapter_tasks(folder: Path | None) -> AdapterTasks:
             '{"tasks": {"translation": {"languages": ["en", "de"]}, "sentiment": {}}}.'
         ) from error
     _check_template(content, path)
-    names = _known("tasks", list(tasks), tuple(TASKS), path)
+    tasks = content.tasks or {}
+    names = tuple(TASKS) if content.tasks is None else _known("tasks", list(tasks), tuple(TASKS), path)
     return AdapterTasks(
         tasks=names,
         languages=_listed(tasks, "translation", "languages", tuple(LANGUAGES), path),
@@ -207,11 +212,17 @@ class _TaskEntry(BaseModel):
 
 
 class _TasksFile(BaseModel):
-    """The whole of tasks.json."""
+    """The whole of tasks.json. A file that says only the template leaves the tasks open."""
 
-    tasks: dict[str, _TaskEntry]
+    tasks: dict[str, _TaskEntry] | None = None
     template: str | None = None
     system: str | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "_TasksFile":
+        if self.tasks is None and self.template is None:
+            raise ValueError("it names neither tasks nor a template")
+        return self
 
 
 def _check_template(content: _TasksFile, path: Path) -> None:
@@ -265,10 +276,10 @@ def _shown(path: Path) -> str:
 
 @dataclass(frozen=True)
 class VariantTasks:
-    """Of the first adapter, or of a bare base, and of the second where there is one."""
+    """The tasks of the first adapter, or of a bare base, and those of further adapters."""
 
     first: AdapterTasks = field(default_factory=AdapterTasks)
-    second: AdapterTasks | None = None
+    others: Mapping[Variant, AdapterTasks] = field(default_factory=dict)
     base_prompt_style: PromptStyle = "template"
     """How the base is asked unless a person says otherwise."""
 
@@ -278,28 +289,27 @@ class VariantTasks:
 
     @property
     def either(self) -> AdapterTasks:
-        """What at least one of the two was finetuned for; what the other declares, where one declares nothing."""
-        return self.first if self.second is None else self.first.joined(self.second)
+        """Return what at least one adapter was finetuned for; one that declares nothing does not count."""
+        return self.of(("finetuned", *self.others))
 
     def of(self, variants: Sequence[Variant]) -> AdapterTasks:
-        """What these models are asked for: the base what the adapter beside it is, two adapters what either is."""
-        if self.second is None or "second" not in variants:
-            return self.first
-        return self.either if "finetuned" in variants else self.second
+        """Return what these models are asked for: the base what the adapter beside it is, several adapters what any is."""
+        declared = [self.others[variant] for variant in variants if variant in self.others]
+        if "finetuned" in variants or not declared:
+            declared.insert(0, self.first)
+        return reduce(AdapterTasks.joined, declared)
 
     def asked_of(self, variant: str) -> AdapterTasks:
-        """What these weights alone are asked for, or the difference that finetuning made."""
-        return self.of(("second",) if variant == "second" else ("finetuned",))
+        """Return what these weights alone are asked for, or the difference that finetuning made."""
+        return self.others.get(variant, self.first)
 
     def adapt(self, task: str, options: TaskOptions, variants: Sequence[Variant]) -> TaskOptions:
         """The options as these models can follow them; SettingsError for what none of them was finetuned for."""
         adapter_tasks = self.of(variants)
         if task not in adapter_tasks.tasks:
-            other, named = (
-                ("second", "second") if "finetuned" in variants or "base" in variants else ("first", "finetuned")
-            )
+            able = [name for name in ("finetuned", *self.others) if task in self.asked_of(name).tasks]
             raise SettingsError(
-                f"This model was not finetuned for {task.replace('_', ' ')}; the {other} adapter was: choose {named}."
+                f"This model was not finetuned for {task.replace('_', ' ')}; choose {' or '.join(able) or 'another task'}."
             )
         return adapter_tasks.adapt(options)
 
@@ -308,9 +318,7 @@ class VariantTasks:
 
         The language note stands beside an answer of the base too: nothing is known of either in that language.
         """
-        adapter_tasks = self.second if variant == "second" else self.first
-        if adapter_tasks is None:
-            return ()
+        adapter_tasks = self.asked_of(variant)
         missing = "" if variant == "base" else adapter_tasks.missing(request.task, request.options)
         foreign = adapter_tasks.foreign(request.task, request.text)
         return tuple(note for note in (missing, foreign) if note)
@@ -318,15 +326,16 @@ class VariantTasks:
 
 def read_variant_tasks(info: ModelInfo) -> VariantTasks:
     """Of what is loaded; ModelError where a tasks.json is malformed."""
-    second = read_adapter_tasks(info.second.folder) if info.second else None
-    return VariantTasks(read_adapter_tasks(info.adapter_folder), second, best_prompt_style(info.base_folder))
+    others = {other.variant: read_adapter_tasks(other.folder) for other in info.others}
+    return VariantTasks(read_adapter_tasks(info.adapter_folder), others, best_prompt_style(info.base_folder))
 
 
 @lru_cache(maxsize=8)
 def templates_of(info: ModelInfo) -> Templates:
     """Return the prompt templates of what is loaded; see `find_template`."""
     first = _template_of(info, read_adapter_tasks(info.adapter_folder))
-    return Templates(first, _template_of(info, read_adapter_tasks(info.second.folder)) if info.second else first)
+    others = {other.variant: _template_of(info, read_adapter_tasks(other.folder)) for other in info.others}
+    return Templates(first, others)
 
 
 def _template_of(info: ModelInfo, adapter_tasks: AdapterTasks) -> Template:

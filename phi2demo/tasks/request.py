@@ -2,14 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from phi2demo.engine.engine import GenerationOptions, Variant
 from phi2demo.errors import SettingsError
 
 PromptStyle = Literal["template", "plain"]
 
-PROMPT_STYLES: dict[PromptStyle, str] = {"plain": "As plain text", "template": "With the instruction"}
+PROMPT_STYLES: dict[PromptStyle, str] = {"plain": "As plain text", "template": "With the template"}
+"""The names of the prompt styles, wherever they are shown."""
 RECORD = "pretraining.json"
 """A file beside a base that this package pretrained. Such a base knows plain prompts, and no template."""
 
@@ -49,9 +50,12 @@ def language_of(options: TaskOptions) -> str:
 
 
 def check_variants(variants: object) -> None:
-    """Raise SettingsError unless `variants` is a tuple of known variants, each once."""
-    known = get_args(Variant)
-    if not isinstance(variants, tuple) or not variants or any(variant not in known for variant in variants):
-        raise SettingsError(f"The models to ask are {variants!r}; choose among {', '.join(known)}.")
+    """Raise SettingsError unless `variants` is a tuple of names, each once; the loaded model decides whether it has them."""
+    if (
+        not isinstance(variants, tuple)
+        or not variants
+        or not all(variant and isinstance(variant, str) for variant in variants)
+    ):
+        raise SettingsError(f"The models to ask are {variants!r}; name finetuned, base or a further adapter.")
     if len(set(variants)) < len(variants):
         raise SettingsError(f"The models to ask are {variants!r}; name each once.")

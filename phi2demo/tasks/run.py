@@ -110,7 +110,7 @@ class Assistant:
     ) -> Generator[Progress]:
         """Answer the request of a receipt again, for at most `longest_s` seconds.
 
-        The adapter that the receipt names may be loaded as the first or the second. A receipt that does not record the
+        The adapter that the receipt names may be loaded as the first or a further one. A receipt that does not record the
         settings of its adapter is replayed by one of the same weights, and the result has the note SETTINGS_UNKNOWN.
         Raises ModelError where another model is loaded than the one that the receipt names.
         """
@@ -121,7 +121,7 @@ class Assistant:
         request = request_of(receipt)
         template = make_template(receipt.template, receipt.system, info.chat)
         checked = check(replace(request, variants=(variant,), generation=request.generation.within(longest_s)))
-        assistant = replace(self, templates=Templates(template, template))
+        assistant = replace(self, templates=Templates(template))
         with closing(assistant.run(checked, cancel=cancel)) as steps:
             for progress in steps:
                 if progress.results is not None and not is_sure:
@@ -179,7 +179,6 @@ def _another_model(receipt: Receipt, info: ModelInfo) -> ModelError:
     seats = [info.adapter_of(variant) for variant in info.variants if variant != "base"]
     named = _named(receipt.base, receipt.base_revision, (receipt.adapter, receipt.adapter_revision))
     loaded = _named(info.base, info.base_revision, *seats)
-    how = " with --adapter or --second-adapter" if receipt.variant == "second" else ""
     weights, _, settings = (receipt.adapter_revision or "").partition("-")
     revisions = [revision for _, revision in seats if revision]
     why = ""
@@ -191,7 +190,7 @@ def _another_model(receipt: Receipt, info: ModelInfo) -> ModelError:
         why = (
             " The adapter's weights are the same, its settings in adapter_config.json (lora_alpha or another) are not."
         )
-    return ModelError(f"The receipt is of {named}; loaded is {loaded}.{why} Start with the former{how} to replay it.")
+    return ModelError(f"The receipt is of {named}; loaded is {loaded}.{why} Start with the former to replay it.")
 
 
 def _named(base: str, base_revision: str, *adapters: tuple[str | None, str | None]) -> str:

@@ -6,7 +6,7 @@ model reads them as tokens, which it never does in a person's own text.
 
 import re
 import string
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from phi2demo.engine.engine import ChatForm, Variant, special, visible
@@ -124,11 +124,12 @@ class Templates:
     """The template of each variant; the base is prompted like the adapter that it is compared with."""
 
     first: Template = field(default_factory=lambda: PHI)
-    second: Template = field(default_factory=lambda: PHI)
+    others: Mapping[Variant, Template] = field(default_factory=dict)
+    """Of further adapters."""
 
     def of(self, variant: Variant) -> Template:
         """Return the template of a variant."""
-        return self.second if variant == "second" else self.first
+        return self.others.get(variant, self.first)
 
     def longest(self, variants: Sequence[Variant]) -> Template:
         """Return the longest template of several variants, which leaves the least room for a text."""
@@ -148,7 +149,7 @@ def find_template(
     elif declared:
         name, reason = declared, "declared by the adapter's tasks.json"
     elif chat is not None:
-        name, reason = CHAT, "the chat template of the tokenizer"
+        name, reason = CHAT, "the tokenizer's own"
     elif architecture == "phi":
         name, reason = PHI.name, "Phi-2's own"
     else:

@@ -9,11 +9,11 @@ import gradio as gr
 from phi2demo.engine.engine import Variant
 from phi2demo.tasks.declared import VariantTasks
 from phi2demo.tasks.request import Request
+from phi2demo.ui.description import label_of
 from phi2demo.ui.run import Run
 
 STATE_S = 3600
 """The server forgets an answer after this time; the page still shows it."""
-LABELS: dict[Variant, str] = {"finetuned": "Finetuned", "base": "Base", "second": "Second adapter"}
 _LOW_CONFIDENCE_WARNING = 'It may be wrong or biased: check what matters. <a href="#limits">Limits</a>'
 
 
@@ -126,7 +126,7 @@ def answer_column(
     """Lay out the column of one answer; `name` is part of element ids, `file` starts the names of downloads."""
     with gr.Column(min_width=260, visible=visible, elem_classes="answer") as box:
         text = gr.Textbox(
-            label=LABELS[variant],
+            label=label_of(variant),
             lines=lines,
             max_lines=24,
             interactive=False,

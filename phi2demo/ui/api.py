@@ -5,14 +5,13 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import gradio as gr
 
 from phi2demo.cards.model_cards import ModelCards
-from phi2demo.engine.engine import VARIANTS, Variant
+from phi2demo.engine.engine import variants_named
 from phi2demo.engine.loading import EngineLoader
-from phi2demo.errors import SettingsError
 from phi2demo.evaluation.reports import REPORTS_FOLDER
 from phi2demo.settings import LONGEST_S
 from phi2demo.tasks import TASKS
@@ -40,7 +39,7 @@ from phi2demo.ui.endpoint import (
 )
 from phi2demo.ui.run import MODEL
 
-Model = Literal["finetuned", "base", "second", "both", "all"] | None
+Model = str | None
 Answer = dict[str, Any] | list[dict[str, Any]]
 
 
@@ -176,7 +175,7 @@ class Endpoints(Endpoint):
         base_prompt_style: BasePromptStyle,
     ) -> Iterator[Answer]:
         with told_to_client():
-            variants = _variants(variant)
+            variants = variants_named("finetuned" if variant is None else variant, tuple(self._declared.others))
             adapter_tasks = self._declared.of(variants)
             request = Request(
                 task=task,
@@ -220,14 +219,6 @@ def add_endpoints(
         gr.api(getattr(endpoints, name), api_name=name, concurrency_id=MODEL, concurrency_limit=1)
 
 
-def _variants(variant: Model) -> tuple[Variant, ...]:
-    if variant is None:
-        return ("finetuned",)
-    if not isinstance(variant, str) or variant not in VARIANTS:
-        raise SettingsError(f"variant is {variant!r}; give one of {', '.join(VARIANTS)}.")
-    return VARIANTS[variant]
-
-
 NAME = "card"
 
 
@@ -235,7 +226,7 @@ def add_card_endpoint(reports_folder: ModelCards) -> None:
     """Add /card to the current page. It asks no model, so it does not wait for one."""
 
     @documented(
-        variant='"finetuned", "base" or "second" (the second adapter); empty: finetuned where there is an adapter.',
+        variant='"finetuned", "base" or the name of a further adapter; empty: finetuned where there is an adapter.',
         returns="The card; where the folder of the model has none, a card that is made from its files.",
     )
     def card(variant: str = "") -> str:

@@ -7,13 +7,13 @@ from contextlib import closing
 from html import escape
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import gradio as gr
 
 from phi2demo.engine.engine import Variant
 from phi2demo.engine.loading import EngineLoader
-from phi2demo.evaluation.comparison import Anchor, AnswerScore, Change, Comparison, check_reference, compare, shared
+from phi2demo.evaluation.comparison import AnswerScore, Change, Comparison, check_reference, compare, shared
 from phi2demo.evaluation.reports import REPORTS_FOLDER
 from phi2demo.settings import LONGEST_S
 from phi2demo.tasks import TASKS
@@ -23,8 +23,8 @@ from phi2demo.tasks.result import Result
 from phi2demo.tasks.run import check
 from phi2demo.tasks.task import CheckedRequest
 from phi2demo.ui import markup
-from phi2demo.ui.answer_column import LABELS
-from phi2demo.ui.compare_tab import NOTHING, ORDER, CompareTab
+from phi2demo.ui.compare_tab import NOTHING, CompareTab, order
+from phi2demo.ui.description import label_of
 from phi2demo.ui.endpoint import (
     DECODING,
     FRAME_S,
@@ -49,7 +49,6 @@ _TAGS = {"gone": "del", "new": "ins"}
 _NAMES = {
     "base": "the base’s answer",
     "finetuned": "the finetuned model’s answer",
-    "second": "the second adapter’s answer",
     "reference": "the reference answer",
 }
 _WORDS = {"exact_match": ("yes", "no"), "accuracy": ("right", "wrong")}
@@ -63,11 +62,11 @@ def marked(comparison: Comparison, variant: Variant, anchor: str) -> str:
     """
     if variant == anchor or TASKS[comparison.request.task].labels or _text_of(comparison, anchor) is None:
         return ""
-    changes = comparison.changes(variant, cast(Anchor, anchor))
+    changes = comparison.changes(variant, anchor)
     same = all(change.kind == "same" for change in changes)
     share = "no difference" if same else f"{shared(changes):.0%} of the words in common"
     return (
-        f'<div class="marked-head"><span>{escape(LABELS[variant])}</span><span>{share}</span>'
+        f'<div class="marked-head"><span>{escape(label_of(variant))}</span><span>{share}</span>'
         '<button type="button" class="copy-answer">Copy</button></div>'
         f'<p class="marked-text">{_html(changes) or "&nbsp;"}</p>'
     )
@@ -79,8 +78,9 @@ def legend(comparison: Comparison, anchor: str) -> str:
         return ""
     if _text_of(comparison, anchor) is None:
         return note("There is no reference answer to mark differences from. Enter one, and compare again.", "warning")
+    other = _NAMES.get(anchor, f"the answer of {escape(anchor)}")
     return (
-        f'<p class="note"><ins>Underlined</ins> is not in {_NAMES[anchor]}, <del>struck out</del> only there. '
+        f'<p class="note"><ins>Underlined</ins> is not in {other}, <del>struck out</del> only there. '
         "White space does not count.</p>"
     )
 
@@ -107,7 +107,7 @@ def _score(score: AnswerScore, all_values: list[float]) -> str:
 
 
 def _text_of(comparison: Comparison, anchor: str) -> str | None:
-    return comparison.text_of(cast(Anchor, anchor))  # "nothing" and what is unknown are no answers
+    return comparison.text_of(anchor)  # "nothing" and what is unknown are no answers
 
 
 def _html(changes: tuple[Change, ...]) -> str:
@@ -260,7 +260,7 @@ class CompareEndpoint(Endpoint):
     def _answers(self, checked: CheckedRequest, reference: str | None) -> Iterator[dict[str, Any]]:
         assistant = self._assistant()
         loaded = assistant.engine.info.variants
-        checked = checked.with_settings(variants=tuple(variant for variant in ORDER if variant in loaded))
+        checked = checked.with_settings(variants=order(loaded))
         shown = time.monotonic()
         with closing(assistant.run(checked)) as steps:
             for progress in steps:

@@ -1,7 +1,7 @@
 """The Compare tab: one text at the top, and the answers of all models side by side below."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,19 +13,28 @@ from phi2demo.settings import LONGEST_S
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.declared import AdapterTasks, VariantTasks
 from phi2demo.tasks.request import Request
-from phi2demo.ui.answer_column import LABELS, STATE_S, AnswerColumn, answer_column, download_as
-from phi2demo.ui.description import ModelDescription
+from phi2demo.ui.answer_column import STATE_S, AnswerColumn, answer_column, download_as
+from phi2demo.ui.description import ModelDescription, label_of
 from phi2demo.ui.inputs import FOLDER, AskInputs, examples_to_try, input_box
-from phi2demo.ui.options import base_prompt_style_field, fields_above, fields_below, option_inputs
+from phi2demo.ui.options import (
+    base_prompt_style_field,
+    chooses_prompt_style,
+    fields_above,
+    fields_below,
+    option_inputs,
+)
 from phi2demo.ui.run import Run, build_run
 from phi2demo.ui.sessions import Sessions
 
 ID = "compare"
 """Of the tab."""
-ORDER: tuple[Variant, ...] = ("base", "finetuned", "second")
-"""Of the columns."""
 REFERENCE, NOTHING = "reference", "nothing"
 """Values of the choice of marks, besides the models."""
+
+
+def order(variants: Iterable[Variant]) -> tuple[Variant, ...]:
+    """Return variants in the order of their columns: the base first, then its adapters."""
+    return tuple(sorted(variants, key=lambda variant: variant != "base"))
 
 
 @dataclass(frozen=True)
@@ -149,15 +158,20 @@ def build_compare_tab(
                         placeholder="Every answer is scored against it …",
                         elem_classes="reference",
                     )
-            base_prompt_style = base_prompt_style_field(description.base_prompt_style, visible=True)
             run = build_run(ID, "Compare", sessions)
             run.status.render()
-            below = {}
+            below, base_prompt_styles = {}, {}
             for name in names:
                 with gr.Column(visible=name == names[0], elem_classes="fields options-group") as group:
-                    defaults = adapter_tasks.generation(name)
+                    base_prompt_styles[name] = base_prompt_style_field(
+                        description.base_prompt_style, visible=chooses_prompt_style(TASKS[name], adapter_tasks)
+                    )
                     inputs = option_inputs(
-                        TASKS[name], defaults, has_adapter=description.has_adapter, longest_s=longest_s
+                        TASKS[name],
+                        adapter_tasks.generation(name),
+                        has_strength=description.has_strength,
+                        base_prompt_style=base_prompt_styles[name],
+                        longest_s=longest_s,
                     )
                     below[name] = group, inputs
             examples = examples_to_try([(sample.label, sample.text) for sample in samples])
@@ -166,14 +180,13 @@ def build_compare_tab(
             with gr.Row(elem_classes="columns", equal_height=False):
                 columns = {
                     variant: answer_column(ID, variant, lines=3, file=f"{variant}", bars=True)
-                    for variant in ORDER
-                    if variant in description.variants
+                    for variant in order(description.variants)
                 }
             comparison = gr.State(None, time_to_live=STATE_S)
             after, written = _downloads()
     asks = {
         name: AskInputs(
-            text, counter, above[name][1], None, base_prompt_style, below[name][1], adapter_tasks, TASKS[name]
+            text, counter, above[name][1], None, base_prompt_styles[name], below[name][1], adapter_tasks, TASKS[name]
         )
         for name in names
     }
@@ -204,7 +217,7 @@ def _fields(name: str, adapter_tasks: AdapterTasks, *, shown: bool) -> tuple[Any
 
 
 def _marks(description: ModelDescription) -> tuple[Any, Any]:
-    anchors = [(LABELS[variant], variant) for variant in ORDER if variant in description.variants]
+    anchors = [(label_of(variant), variant) for variant in order(description.variants)]
     marks = gr.Radio(
         [*anchors, ("Reference", REFERENCE), ("Nothing", NOTHING)],
         value="base",

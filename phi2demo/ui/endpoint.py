@@ -43,11 +43,11 @@ DECODING = (
 SENTENCE_CASE = "sentence_case (true: convert a text in capitals, or without any, to sentence case)"
 
 _PARAMETERS = {
-    "variant": '"finetuned", "base", "second" (the second adapter), "both" (finetuned and base) or "all"; null: '
+    "variant": '"finetuned", "base", "both" (finetuned and base), "all", or the name of a further adapter; null: '
     "finetuned, or base where there is no adapter.",
     "seed": "A whole number; the same seed gives the same sampled answer. null: a random seed, given in the receipt.",
     "options": f"Any of {DECODING}.",
-    "base_prompt_style": 'The prompt of the base: "plain" (a text to continue) or "template" (with the instruction); '
+    "base_prompt_style": 'The prompt of the base: "plain" (a text to continue) or "template" (with the prompt template); '
     "null: plain where the folder of the base records that it was pretrained without instructions, else template.",
     "task": '"generate", "summarize", "translate", "classify" or "answer".',
     "task_options": "The options of that task, as its own endpoint takes them: mode, length, source and target, question.",

@@ -4,15 +4,15 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import asdict, replace
-from typing import Any, cast
+from typing import Any
 
 import gradio as gr
 
-from phi2demo.data.checks import check_choice, check_text
-from phi2demo.engine.engine import Engine, GenerationOptions, Variant
+from phi2demo.data.checks import check_text
+from phi2demo.engine.engine import Engine, GenerationOptions
 from phi2demo.engine.loading import EngineLoader
 from phi2demo.explain.job import explain
-from phi2demo.explain.request import OF, ExplainRequest, as_output
+from phi2demo.explain.request import ExplainRequest, as_output
 from phi2demo.settings import LONGEST_S
 from phi2demo.tasks.declared import VariantTasks
 from phi2demo.tasks.request import PromptStyle, Request, TaskOptions
@@ -42,7 +42,7 @@ class ExplainEndpoint:
     @documented(
         text="The text that the model read; its parts get values, the instruction around it does not.",
         output="The output to explain; null: what the model answers with greedy decoding.",
-        of='"finetuned", "base", "second" (the second adapter) or "difference" (what finetuning changed); null: finetuned '
+        of='"finetuned", "base", "difference" (what finetuning changed), or the name of a further adapter; null: finetuned '
         "where there is an adapter.",
         target="First output token and the one after the last, as [3, 5]; null: the whole output.",
         instead="A contrast: explain why the target and not this text; null: none.",
@@ -97,7 +97,7 @@ class ExplainEndpoint:
             else:
                 settings["adapter_strength"] = generation.adapter_strength
                 settings["sentence_case"] = generation.sentence_case
-                asked = ExplainRequest(kind.name, text, options, (_output(output),), of=chosen, **settings)  # type: ignore[arg-type]
+                asked = ExplainRequest(kind.name, text, options, (_output(output),), of=chosen, **settings)
             yield from _steps(engine, asked, longest_s=max(1.0, self._longest_s - (time.monotonic() - started)))
 
 
@@ -119,8 +119,8 @@ def _answered(
     **settings: Any,
 ) -> Generator[dict[str, Any], None, ExplainRequest]:
     """Ask the model first, and return the request to explain its answer."""
-    check_choice("of", of, OF)
-    variant = cast(Variant, "finetuned" if of == "difference" else of)
+    variant = "finetuned" if of == "difference" else of
+    engine.info.check_variant(variant)
     checked = check(Request(task.name, text, options, greedy, variants=(variant,), base_prompt_style=base_prompt_style))
     shown = time.monotonic()
     with closing(Assistant(engine).run(checked)) as steps:

@@ -14,10 +14,9 @@ from phi2demo.tasks import TASKS
 from phi2demo.tasks.declared import AdapterTasks
 from phi2demo.tasks.request import Request, TaskOptions
 from phi2demo.tasks.result import Result
-from phi2demo.ui.description import ModelDescription
+from phi2demo.ui.description import ModelDescription, label_of
 from phi2demo.ui.options import Fields, base_prompt_style_field, fields_above, fields_below
 
-_MODELS = {"finetuned": "Finetuned", "base": "Base", "second": "Second adapter", "difference": "Difference"}
 _UNITS = [("Automatic", "auto"), *((name.capitalize(), name) for name in UNITS if name != "auto")]
 _METHODS = [
     ("SHAP", "auto"),
@@ -178,7 +177,7 @@ def explain_inputs(description: ModelDescription, adapter_tasks: AdapterTasks) -
     )
     model = None
     if description.has_adapter:
-        offered = [(label, name) for name, label in _MODELS.items() if name != "second" or description.second]
+        offered = [*((label_of(name), name) for name in description.variants), ("Difference", "difference")]
         model = gr.Radio(offered, value="finetuned", label="Model", elem_classes="choice")
     base_prompt_style = base_prompt_style_field(description.base_prompt_style, visible=model is None)
     with gr.Row(elem_classes="pair", equal_height=True):
@@ -235,6 +234,7 @@ def _rare() -> dict[str, Any]:
 def rare_inputs(inputs: ExplainInputs) -> None:
     """Lay out the folded options."""
     with gr.Accordion("Options", open=False, elem_classes="options"):
+        inputs.base_prompt_style.render()
         inputs.value.render()
         with gr.Row(elem_classes="option-grid"):
             for component in (inputs.mask, inputs.max_evals, inputs.seed):

@@ -5,6 +5,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -15,7 +16,7 @@ import gradio as gr
 
 from phi2demo.data.checks import MAX_CHARACTERS
 from phi2demo.data.documents import count_words
-from phi2demo.engine.engine import VARIANTS, Engine
+from phi2demo.engine.engine import Engine, variants_named
 from phi2demo.engine.loading import EngineLoader
 from phi2demo.errors import Phi2DemoError
 from phi2demo.evaluation.confidence import ConfidenceBands
@@ -28,6 +29,7 @@ from phi2demo.tasks.receipt import Receipt
 from phi2demo.tasks.result import Alternative, Progress, Result
 from phi2demo.tasks.run import SETTINGS_UNKNOWN, Assistant, check
 from phi2demo.tasks.task import CheckedRequest, TokenBudget, token_budget_for
+from phi2demo.tasks.template_view import describe_prompt, prompt_parts
 from phi2demo.tasks.translation import TranslationOptions
 from phi2demo.ui import markup
 from phi2demo.ui.answer_column import AnswerColumn, AnswersTab
@@ -229,15 +231,20 @@ class AnswerHandlers(ABC, Generic[Tab]):
     def _done(self, checked: CheckedRequest, results: tuple[Result, ...], values: Mapping[Any, Any]) -> Updates:
         stopped = any(result.receipt.stop_reason == "stopped" for result in results)
         updates = self._tab.run.ended("Stopped" if stopped else "Done", "stopped" if stopped else "done")
+        info = self._loader.engine().info
+        checked = replace(checked, templates=templates_of(info))
         for result in results:
+            template, receipt = checked.template(result.variant), result.receipt
+            parts = prompt_parts(receipt.prompt, checked, template, info.special_tokens)
+            prompt = markup.prompt(parts, describe_prompt(checked, result.variant), pieces=receipt.pieces)
             column = self._tab.columns[result.variant]
             updates |= {
                 column.text: result.text,
                 column.bars: markup.bars(result.probabilities),
                 column.facts: markup.facts(result),
                 column.alternatives: alternatives(result.alternatives, partial(checked.task.remark, checked.read.text)),
-                column.details: markup.details(result),
-                column.receipt: result.receipt.to_json(),
+                column.details: prompt + markup.details(result),
+                column.receipt: receipt.to_json(),
                 column.replayed: "",
                 column.after: gr.Column(visible=True),
                 column.why: gr.Button(interactive=bool(result.text.strip())),
@@ -278,18 +285,17 @@ class TabHandlers(AnswerHandlers[TaskTab]):
         ask = self._tab.ask
         source, target = ask.fields["source"], ask.fields["target"]
         box = (values[ask.text] or "", values[source], values[target])
-        shown = VARIANTS[values[ask.variant]] if ask.variant else VARIANTS["base"]
+        shown = variants_named(values[ask.variant], ask.others) if ask.variant else ("base",)
         answers = [_other_side(values[self._tab.columns[variant].answered], *box) for variant in shown]
         text = next((answer for answer in answers if answer), None)
         return {source: box[2], target: box[1], **({ask.text: text} if text else {})}
 
     def switch(self, variant: str) -> Updates:
         """Show the columns of the chosen models, and the prompt style of the base where it is one of them."""
-        columns = {
-            column.box: gr.Column(visible=name in VARIANTS[variant]) for name, column in self._tab.columns.items()
-        }
         ask = self._tab.ask
-        visible = "base" in VARIANTS[variant] and chooses_prompt_style(ask.task, ask.adapter_tasks)
+        shown = variants_named(variant, ask.others)
+        columns = {column.box: gr.Column(visible=name in shown) for name, column in self._tab.columns.items()}
+        visible = "base" in shown and chooses_prompt_style(ask.task, ask.adapter_tasks)
         return {**columns, ask.base_prompt_style: gr.Radio(visible=visible)}
 
 

@@ -13,7 +13,8 @@ from phi2demo.engine.engine import ModelInfo
 from phi2demo.engine.loading import EngineLoader, LoadStatus
 from phi2demo.errors import DataError
 from phi2demo.tasks import TASKS
-from phi2demo.tasks.declared import AdapterTasks
+from phi2demo.tasks.declared import AdapterTasks, templates_of
+from phi2demo.tasks.template_view import needs_choice, title_of, warn_of_template
 from phi2demo.ui.description import ModelDescription
 from phi2demo.ui.markup import chips, note
 
@@ -29,36 +30,54 @@ def build_header(
     """Lay out the header; a timer keeps it up to date until the loading has ended."""
     with gr.Column(elem_classes="page-header", elem_id="header"):
         gr.HTML(f"<h1>{TITLE}</h1><p class='lead'>{_lead(description)}</p>", apply_default_css=False)
-        identity = gr.HTML(identity_of(loader, description), apply_default_css=False, elem_classes="identity")
+        identity = gr.HTML(
+            identity_of(loader, description, adapter_tasks), apply_default_css=False, elem_classes="identity"
+        )
         panel = limits_panel(description, adapter_tasks, audit=audit_of(description))
         gr.HTML(panel, apply_default_css=False, elem_id="limits-panel")
     timer = gr.Timer(TICK_S)
 
     def refresh() -> tuple[str, Any]:
-        return identity_of(loader, description), gr.Timer(active=loader.status.state == "loading")
+        return identity_of(loader, description, adapter_tasks), gr.Timer(active=loader.status.state == "loading")
 
     for event in (demo.load, timer.tick):
         event(refresh, None, [identity, timer], queue=False, show_progress="hidden", api_visibility="private")
 
 
-def identity_of(loader: EngineLoader, description: ModelDescription) -> str:
+def identity_of(loader: EngineLoader, description: ModelDescription, adapter_tasks: AdapterTasks) -> str:
     """Say which model answers: as loaded or, before that, as declared, with the time that loading has taken."""
     status = loader.status
     if status.state == "ready":
         info = loader.engine().info
-        return chips(_of_info(info)) + "".join(note(warning, "warning") for warning in info.warnings) + _LOADED
+        warnings = "".join(note(warning, "warning") for warning in (*info.warnings, *warn_of_template(info)))
+        offer = template_offer(info) if needs_choice(info, adapter_tasks) else ""
+        return chips(_of_info(info)) + warnings + offer + _LOADED
     return chips(_of_description(description)) + _loading(status)
 
 
+def template_offer(info: ModelInfo) -> str:
+    """Say that the prompt template of the adapter is a guess, with a link to the panel that tries the others."""
+    guess = title_of(templates_of(info).first)
+    return (
+        f'<p class="note">Nothing says with which prompt template this adapter was trained; {escape(guess)} is used. '
+        '<a href="#prompt-templates">Try the others</a></p>'
+    )
+
+
 def _of_info(info: ModelInfo) -> list[str]:
-    adapter = f"adapter {info.adapter}" + (f", LoRA rank {info.lora_rank}" if info.lora_rank else "")
+    adapter = f"adapter {info.adapter}" + _kind(info.adapter_kind or "LoRA", info.lora_rank)
     return [
         f"base {info.base}, {count(info.parameters)} parameters",
         adapter if info.adapter else "base only",
-        f"second adapter {info.second.name}, LoRA rank {info.second.rank}" if info.second else "",
+        *(f"adapter {other.name}{_kind(other.kind, other.rank)}" for other in info.others),
         f"{_device(info.device)}, {info.dtype}",
         f"context {info.context:,} tokens",
     ]
+
+
+def _kind(kind: str, rank: int | None) -> str:
+    """Say how an adapter was made, as the end of a sentence."""
+    return f", {kind} rank {rank}" if rank else "" if kind == "LoRA" else f", {kind}"
 
 
 def _of_description(description: ModelDescription) -> list[str]:
@@ -66,7 +85,7 @@ def _of_description(description: ModelDescription) -> list[str]:
     return [
         f"base {description.base}{size}",
         f"adapter {description.adapter}" if description.adapter else "base only",
-        f"second adapter {description.second}" if description.second else "",
+        *(f"adapter {other}" for other in description.others),
         "" if description.device == "auto" else _device(description.device),
         f"context {description.context:,} tokens" if description.context else "",
     ]

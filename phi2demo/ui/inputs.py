@@ -7,8 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from phi2demo.engine.engine import VARIANTS
-from phi2demo.errors import SettingsError
+from phi2demo.engine.engine import Variant, variants_named
 from phi2demo.settings import ASSETS
 from phi2demo.tasks.declared import AdapterTasks
 from phi2demo.tasks.request import Request
@@ -65,6 +64,8 @@ class AskInputs:
     options: OptionInputs
     adapter_tasks: AdapterTasks
     task: AnyTask
+    others: tuple[Variant, ...] = ()
+    """The variants of further adapters."""
 
     def all(self) -> set[Any]:
         """Return every component, as the inputs of an event."""
@@ -82,14 +83,12 @@ class AskInputs:
         chosen = {name: values[component] for name, component in self.fields.items()}
         options = replace(self.adapter_tasks.default_options(self.task.name), **chosen)
         variant = values[self.variant] if self.variant else "base"
-        if not isinstance(variant, str) or variant not in VARIANTS:
-            raise SettingsError(f"The model chosen is {variant!r}; choose one of {', '.join(VARIANTS)}.")
         return Request(
             task=self.task.name,
             text=values[self.text] or "",
             options=self.adapter_tasks.adapt(options),
             generation=generation,
-            variants=VARIANTS[variant],
+            variants=variants_named(variant, self.others),
             seed=seed,
             base_prompt_style=values[self.base_prompt_style],
         )

@@ -8,6 +8,7 @@ from phi2demo.tasks.receipt import Receipt
 from phi2demo.tasks.request import PROMPT_STYLES
 from phi2demo.tasks.result import Progress, Result
 from phi2demo.tasks.task import TokenBudget
+from phi2demo.tasks.template_view import PromptPart
 
 Kind = Literal["idle", "waiting", "running", "done", "stopped", "error"]
 
@@ -100,6 +101,21 @@ def details(result: Result) -> str:
         ("Versions", ", ".join(f"{name} {version}" for name, version in receipt.versions.items())),
     ]
     return f'<dl class="receipt">{_definitions(rows)}</dl>'
+
+
+def prompt(parts: Sequence[PromptPart], template: str, *, pieces: int = 1) -> str:
+    """Write the prompt as the model got it, the person's text apart from the rest, under a line about its template."""
+    first = f" This is the first of {pieces:,} prompts." if pieces > 1 else ""
+    return f'<p class="note">Prompt template: {escape(template)}.{first}</p>{prompt_text(parts)}'
+
+
+def prompt_text(parts: Sequence[PromptPart]) -> str:
+    """Write a prompt with the person's text, the template and the special tokens apart."""
+    written = "".join(f'<span class="{part.kind}">{escape(part.text)}</span>' for part in parts)
+    return (
+        '<pre class="prompt" tabindex="0" role="group" aria-label="The prompt as the model got it" translate="no">'
+        f"{written}</pre>"
+    )
 
 
 def counter(words: int, room: TokenBudget | None = None) -> str:

@@ -17,6 +17,7 @@ from phi2demo.emissions.meter import METHOD, Meter, MeterReading, detect_hardwar
 from phi2demo.engine.loading import EngineLoader
 from phi2demo.errors import Phi2DemoError
 from phi2demo.ui import markup
+from phi2demo.ui.description import label_of
 from phi2demo.ui.header import LOAD_PHI
 from phi2demo.ui.markdown_html import COPY, code, render
 
@@ -200,7 +201,6 @@ def _glossary() -> str:
 ID = "model"
 """Of the tab."""
 MADE = "This model's folder has no card of its own: this one was made from its files. What was not measured says so."
-LABELS = {"finetuned": "Finetuned", "base": "Base", "second": "Second adapter"}
 _SAVE = "(text) => window.phi2demoDownload('README.md', text)"
 
 Updates = dict[Any, Any]
@@ -224,7 +224,7 @@ def build_model_tab(opened: Any, model_cards: ModelCards, loader: EngineLoader, 
     """Lay out the tab and connect it; `opened` is gradio's tab around it. Cards are read when it is first opened."""
     with gr.Column(elem_classes="model"):
         variant = gr.Radio(
-            [(LABELS[offered], offered) for offered in model_cards.variants],
+            [(label_of(offered), offered) for offered in model_cards.variants],
             value=model_cards.variants[0],
             label="Model",
             elem_classes="choice",

@@ -65,15 +65,24 @@ class OptionInputs:
 
 
 def option_inputs(
-    task: AnyTask, defaults: GenerationOptions, *, has_adapter: bool, longest_s: float = LONGEST_S
+    task: AnyTask,
+    defaults: GenerationOptions,
+    *,
+    has_strength: bool,
+    base_prompt_style: Any = None,
+    longest_s: float = LONGEST_S,
 ) -> OptionInputs:
-    """Lay out the options of a task in a folded panel, starting with `defaults`, with a time limit of at most `longest_s`."""
+    """Lay out the options of a task in a folded panel, starting with `defaults`, with a time limit of at most `longest_s`.
+
+    The panel ends with `base_prompt_style`, where one is given.
+    """
     defaults = defaults.within(longest_s)
     components: dict[str, Any] = {}
     seed = None
-    with gr.Accordion("Options", open=False, elem_classes="options", visible=has_adapter or not task.labels):
+    is_empty = not has_strength and task.labels and base_prompt_style is None
+    with gr.Accordion("Options", open=False, elem_classes="options", visible=not is_empty):
         for name, (label, info, step) in _SLIDERS.items():
-            if not _offered(name, task, has_adapter):
+            if not _offered(name, task, has_strength):
                 continue
             low, high = RANGES[name]
             components[name] = as_typed(
@@ -91,7 +100,7 @@ def option_inputs(
         if not task.labels:
             with gr.Row(elem_classes="option-grid"):
                 for name, (label, info) in _NUMBERS.items():
-                    if _offered(name, task, has_adapter):
+                    if _offered(name, task, has_strength):
                         if name == "time_limit_s":
                             info = f"{info}; at most {longest_s:,.0f}"
                         components[name] = gr.Number(
@@ -104,6 +113,8 @@ def option_inputs(
                     max_lines=1,
                     elem_classes="option",
                 )
+        if base_prompt_style is not None:
+            base_prompt_style.render()
     return OptionInputs(components, seed, defaults, longest_s)
 
 
@@ -126,9 +137,9 @@ def as_typed(slider: Any) -> Any:
     return slider
 
 
-def _offered(name: str, task: AnyTask, has_adapter: bool) -> bool:
+def _offered(name: str, task: AnyTask, has_strength: bool) -> bool:
     if name == "adapter_strength":
-        return has_adapter
+        return has_strength
     if task.labels:
         return False
     if name == "min_support":
@@ -193,10 +204,9 @@ def chooses_prompt_style(task: AnyTask, adapter_tasks: AdapterTasks) -> bool:
 
 
 def base_prompt_style_field(start: PromptStyle, *, visible: bool) -> Any:
-    """Lay out the choice of prompt style for the base."""
-    labels = PROMPT_STYLES | ({"plain": "As in pretraining"} if start == "plain" else {})
-    choices = [(label, prompt_style) for prompt_style, label in labels.items()]
-    return gr.Radio(choices, value=start, label="Base prompt", elem_classes="choice", visible=visible)
+    """Create the choice of prompt style for the base, which the folded options render."""
+    choices = [(label, prompt_style) for prompt_style, label in PROMPT_STYLES.items()]
+    return gr.Radio(choices, value=start, label="Base prompt", elem_classes="choice", visible=visible, render=False)
 
 
 def _mode(adapter_tasks: AdapterTasks) -> Fields:

@@ -1,5 +1,6 @@
 """The page as a whole, and how it is served."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import gradio as gr
 
 from phi2demo.cards.model_cards import ModelCards
 from phi2demo.emissions.meter import Meter
+from phi2demo.engine.engine import Variant
 from phi2demo.engine.loading import EngineLoader
 from phi2demo.evaluation.reports import REPORTS_FOLDER, shipped_test_sets
 from phi2demo.explain.export import STYLE as HEATMAP_STYLE
@@ -34,6 +36,7 @@ from phi2demo.ui.model_tab import ID as MODEL_TAB
 from phi2demo.ui.model_tab import build_model_tab
 from phi2demo.ui.sessions import Sessions
 from phi2demo.ui.task_tab import build_task_tab
+from phi2demo.ui.template_chooser import TemplateTrials, build_template_chooser, connect_template_chooser
 from phi2demo.ui.theme import SCRIPT, STYLES, build_theme
 
 UPLOADS_KEPT_S = 300
@@ -49,19 +52,19 @@ def build_demo(
     *,
     model_cards: ModelCards | None = None,
     meter: Meter | None = None,
-    second: AdapterTasks | None = None,
+    others: Mapping[Variant, AdapterTasks] | None = None,
     reports: Path = REPORTS_FOLDER,
     longest_s: float = LONGEST_S,
 ) -> gr.Blocks:
     """Lay out the page: a header, a tab for each task, and the API. Loads nothing itself.
 
-    `adapter_tasks` is the first adapter's, `second` the second's: it widens what can be compared, and gets no tab of its own.
+    `adapter_tasks` is the first adapter's, `others` those of further adapters, which get no tabs of their own.
     The Model tab shows the cards of `model_cards` and is left out without one; `meter` times what the engine computes.
     `reports` is the folder of evaluation reports, with the items that are shipped in `set`. One request, from the page
     or over the API, may take `longest_s` seconds, as others wait for the model meanwhile.
     """
     sessions = Sessions()
-    declared = VariantTasks(adapter_tasks, second, description.base_prompt_style)
+    declared = VariantTasks(adapter_tasks, others or {}, description.base_prompt_style)
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(UPLOADS_CHECKED_S, UPLOADS_KEPT_S)) as demo:
         build_header(demo, loader, description, adapter_tasks)
         with gr.Tabs(elem_classes="tasks", overflow_behavior="wrap") as tabs:
@@ -92,6 +95,9 @@ def build_demo(
             connect_run(evaluating, EvaluateHandlers(evaluating, loader))
             if model_cards is not None:
                 with gr.Tab("Model", id=MODEL_TAB, elem_id=f"tab-{MODEL_TAB}") as opened:
+                    if description.has_adapter and description.template is None and adapter_tasks == AdapterTasks():
+                        chooser = build_template_chooser(description, sessions)
+                        connect_template_chooser(chooser, TemplateTrials(chooser, loader, longest_s=longest_s))
                     build_model_tab(opened, model_cards, loader, meter or Meter())
         add_endpoints(loader, declared, reports=reports, longest_s=longest_s)
         if description.has_adapter:

@@ -6,13 +6,13 @@ from typing import Any
 
 import gradio as gr
 
-from phi2demo.engine.engine import VARIANTS, Variant
+from phi2demo.engine.engine import Variant
 from phi2demo.settings import LONGEST_S
 from phi2demo.tasks.declared import AdapterTasks, VariantTasks
 from phi2demo.tasks.request import Request
 from phi2demo.tasks.task import AnyTask
 from phi2demo.ui.answer_column import AnswerColumn, answer_column
-from phi2demo.ui.description import ModelDescription
+from phi2demo.ui.description import ModelDescription, label_of
 from phi2demo.ui.inputs import AskInputs, Example, examples_to_try, input_box, read_examples
 from phi2demo.ui.options import (
     base_prompt_style_field,
@@ -24,7 +24,6 @@ from phi2demo.ui.options import (
 from phi2demo.ui.run import Run, build_run
 from phi2demo.ui.sessions import Sessions
 
-_VARIANT_LABELS = [("Finetuned", "finetuned"), ("Base", "base"), ("Side by side", "both")]
 _RUN_LABELS = {"question_answering": "Ask", "sentiment": "Classify"}
 _PLACEHOLDERS = {
     "generation": "Begin a story …",
@@ -110,7 +109,11 @@ def build_task_tab(
             run = build_run(task.name, _RUN_LABELS.get(task.name, task.title), sessions)
             run.status.render()
             options = option_inputs(
-                task, adapter_tasks.generation(task.name), has_adapter=description.has_adapter, longest_s=longest_s
+                task,
+                adapter_tasks.generation(task.name),
+                has_strength=description.has_strength,
+                base_prompt_style=base_prompt_style,
+                longest_s=longest_s,
             )
             examples = examples_to_try([(sample.label, sample.text) for sample in samples])
         with (
@@ -118,22 +121,26 @@ def build_task_tab(
             gr.Row(elem_classes="columns", equal_height=False),
         ):
             columns = _columns(task, description)
-    ask = AskInputs(text, counter, fields, variant, base_prompt_style, options, adapter_tasks, task)
+    ask = AskInputs(text, counter, fields, variant, base_prompt_style, options, adapter_tasks, task, description.others)
     return TaskTab(task, ask, run, columns, upload, swap_languages, examples, samples)
 
 
 def _switch(description: ModelDescription) -> Any:
     if not description.has_adapter:
         return None
-    return gr.Radio(_VARIANT_LABELS, value="finetuned", label="Model", elem_classes="choice")
+    alone = [(label_of(variant), variant) for variant in description.variants]
+    beside = [(f"{other} and base", f"{other}+base") for other in description.others]
+    choices = [*alone, ("Side by side", "both"), *beside]
+    return gr.Radio(choices, value="finetuned", label="Model", elem_classes="choice")
 
 
 def _columns(task: AnyTask, description: ModelDescription) -> dict[Variant, AnswerColumn]:
-    variants = VARIANTS["both"] if description.has_adapter else VARIANTS["base"]
+    shown_first = description.variants[0]
+    variants = ("finetuned", *description.others, "base") if description.has_adapter else ("base",)
     lines = 1 if task.labels else 6
     return {
         variant: answer_column(
-            task.name, variant, lines=lines, file=task.command, bars=bool(task.labels), visible=variant == variants[0]
+            task.name, variant, lines=lines, file=task.command, bars=bool(task.labels), visible=variant == shown_first
         )
         for variant in variants
     }

@@ -25,12 +25,13 @@ def main() -> None:
     parser.add_argument("--fails", action="store_true", help="the loading fails")
     parser.add_argument("--bare", action="store_true", help="no adapter")
     parser.add_argument("--second", action="store_true", help="a second adapter")
+    parser.add_argument("--undeclared", action="store_true", help="an adapter of which nothing says how it was trained")
     parser.add_argument("--queue-size", type=int, default=16)
     parser.add_argument("--time-limit", type=int, help="seconds that one request may take")
     arguments = parser.parse_args()
     info = replace(INFO, adapter=None, adapter_revision=None, lora_rank=None) if arguments.bare else INFO
     if arguments.second:
-        info = replace(info, second=AdapterInfo("scripted-second", "cccccccccccc", 8))
+        info = replace(info, others=(AdapterInfo("second", "scripted-second", "cccccccccccc", 8),))
 
     def load() -> Engine:
         time.sleep(arguments.loading)
@@ -46,9 +47,11 @@ def main() -> None:
         dtype="auto",
         context=info.context,
         is_embedded=not arguments.bare,
-        second=info.second.name if info.second else None,
+        others=tuple(other.variant for other in info.others),
     )
-    adapter_tasks = AdapterTasks() if arguments.bare else AdapterTasks(languages=("en", "de", "fr", "es"))
+    adapter_tasks = (
+        AdapterTasks() if arguments.bare or arguments.undeclared else AdapterTasks(languages=("en", "de", "fr", "es"))
+    )
     meter = Meter()
     loader = EngineLoader(lambda: MeteredEngine(load(), meter.computing)).start()
     server = ServerSettings(port=arguments.port, queue_size=arguments.queue_size, time_limit_s=arguments.time_limit)

@@ -22,6 +22,7 @@ def test_of_a_measured_adapter(tmp_path: Path) -> None:
     assert shape["Parameters"] == "6,841,344 in the base"
     assert shape["LoRA"] == "rank 32, 884,736 parameters of its own"
     assert shape["Languages"] == "English, German"
+    assert shape["Prompt template"] == "Instruct/Output"
     assert found.sources[0].licence == "CC BY 2.0 FR"
     assert found.sources[1] == Source("letters", "Not stated", "Not stated")
     assert dict(found.carbon)["In training"].endswith("kg CO2e, estimated")

@@ -1,12 +1,15 @@
 """"""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from phi2demo.cards.facts import Author
-from phi2demo.cards.metadata import apa, bibtex, stated_apa, stated_bibtex
-from tests.cards.reports import ADAPTER, BASE
+from phi2demo.cards.facts import Author, Facts
+from phi2demo.cards.metadata import apa, bibtex, prompt, snippet, stated_apa, stated_bibtex, template_line
+from phi2demo.engine.engine import ChatForm
+from phi2demo.tasks.templates import Template, make_template
+from tests.cards.reports import ADAPTER, BASE, adapter_facts, base_facts
 
 ON_HUB = replace(ADAPTER, name="someone/phi_2-lora", hub_id="someone/phi_2-lora")
 
@@ -48,6 +51,37 @@ def test_apa_names_the_hub_as_publisher() -> None:
     assert apa(ON_HUB, Author("someone", year=None)) == (
         "someone. (n.d.). *someone/phi_2-lora* [LoRA adapter of a language model]. Hugging Face. "
         "https://huggingface.co/someone/phi_2-lora"
+    )
+
+
+def with_template(template: Template, **changes: Any) -> Facts:
+    return adapter_facts(model=replace(ADAPTER, template=template, **changes))
+
+
+def test_the_snippet_prompts_in_the_template_of_the_adapter() -> None:
+    template = replace(make_template("alpaca"), reason="declared by the adapter's tasks.json")
+    facts = with_template(template)
+    assert template_line(facts) == "Alpaca, declared by the adapter's tasks.json"
+    assert prompt(facts).endswith(
+        "### Instruction:\nTranslate the following text from English to German.\n\n"
+        "### Input:\nThe children are playing in the garden.\n\n### Response:\n"
+    )
+    assert prompt(with_template(make_template("chatml"))).startswith("<|im_start|>user\nTranslate")
+
+
+def test_the_snippet_of_a_chat_model_uses_the_tokenizers_own_template() -> None:
+    form = ChatForm("{prompt}\n", "{system}\n{prompt}\n")
+    text = snippet(with_template(make_template("chat", "Be brief.", form)))
+    assert '{"role": "system", "content": "Be brief."}' in text
+    assert "tokenizer.apply_chat_template(" in text
+    assert "prompt =" not in text
+    compile(text, "snippet", "exec")
+
+
+def test_a_base_of_this_package_knows_no_template() -> None:
+    assert template_line(base_facts()) == "Plain text, as in its pretraining"
+    assert "German:" in snippet(
+        base_facts(model=replace(BASE, template=make_template("chat", chat=ChatForm("{prompt}"))))
     )
 
 

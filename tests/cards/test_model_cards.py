@@ -75,9 +75,9 @@ def test_a_generated_card_equals_that_of_the_command(tiny_adapter: Path, tmp_pat
 
 
 def test_each_model_has_its_card(tiny_adapter: Path, tiny_base: Path, tiny_second: Path) -> None:
-    both = ModelSettings(adapter=str(tiny_adapter), second_adapter=str(tiny_second))
+    both = ModelSettings(adapter=str(tiny_adapter), other_adapters=(str(tiny_second),))
     model_cards = ModelCards.of_plan(plan(both))
-    assert model_cards.variants == ("finetuned", "base", "second")
+    assert model_cards.variants == ("finetuned", "base", "tiny-second")
     assert [model_cards.card(variant).facts.model.name for variant in model_cards.variants] == [
         "tiny-adapter",
         "tiny-base",

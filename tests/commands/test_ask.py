@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -383,21 +384,39 @@ def test_errors_are_ours() -> None:
 
 
 def test_three_models_are_labelled(loader: Loader, say: Ask) -> None:
-    loader.engine = ScriptedEngine(info=replace(INFO, second=AdapterInfo("tiny-second", "cccccccccccc", 2)))
-    said = say("generate", "hi", "--variant", "all", "--second-adapter", "folder", "--second-adapter-revision", "main")
+    loader.engine = ScriptedEngine(
+        info=replace(INFO, others=(AdapterInfo("second", "tiny-second", "cccccccccccc", 2),))
+    )
+    said = say(
+        "generate",
+        "hi",
+        "--variant",
+        "all",
+        "--adapter",
+        "first",
+        "--adapter",
+        "second",
+        "--adapter-revision",
+        "",
+        "--adapter-revision",
+        "main",
+    )
     assert said == "finetuned: HI\nbase: HI!\nsecond: HI!\n"
-    assert (loader.asked[-1].second_adapter, loader.asked[-1].second_adapter_revision) == ("folder", "main")
-    assert say("generate", "hi", "--variant", "second", "--second-adapter", "folder") == "HI!\n"
-    assert say("generate", "hi", "--variant", "both", "--second-adapter", "folder") == "finetuned: HI\nbase: HI!\n"
+    assert (loader.asked[-1].other_adapters, loader.asked[-1].other_revisions) == (("second",), ("main",))
+    assert say("generate", "hi", "--variant", "second", "--adapter", "first", "--adapter", "second") == "HI!\n"
+    assert (
+        say("generate", "hi", "--variant", "both", "--adapter", "first", "--adapter", "second")
+        == "finetuned: HI\nbase: HI!\n"
+    )
 
 
 def test_what_each_adapter_was_finetuned_for_counts_for_its_own_answer(
     loader: Loader, say: Ask, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "tasks.json").write_text('{"tasks": {"translation": {"languages": ["en", "fr"]}}}')
-    second = AdapterInfo("tiny-second", "cccccccccccc", 2, tmp_path)
-    loader.engine = ScriptedEngine(info=replace(INFO, second=second))
-    asked = ("generate", "hi", "--second-adapter", "folder", "--variant")
+    second = AdapterInfo("second", "tiny-second", "cccccccccccc", 2, tmp_path)
+    loader.engine = ScriptedEngine(info=replace(INFO, others=(second,)))
+    asked = ("generate", "hi", "--adapter", "first", "--adapter", "second", "--variant")
     assert ask.main(asked[0], [*asked[1:], "all"], load_engine=loader) == 0
     assert capsys.readouterr().err == "note: second: This adapter was not finetuned for generation.\n"
     source = tmp_path / "in.txt"
@@ -410,18 +429,16 @@ def test_what_each_adapter_was_finetuned_for_counts_for_its_own_answer(
     assert say("translate", "hi", *asked[2:], "second") == "HI!\n"
 
 
-@pytest.mark.parametrize("variant", ["second", "all"])
-def test_a_second_adapter_that_is_not_given_is_said_before_loading(loader: Loader, say: Ask, variant: str) -> None:
-    with pytest.raises(SettingsError, match=f"--variant {variant} needs a second adapter, and none is given"):
-        say("generate", "hi", "--variant", variant)
+def test_an_adapter_that_is_not_given_is_said_before_loading(loader: Loader, say: Ask) -> None:
+    with pytest.raises(SettingsError, match=r"--variant: There is no model 'second' here; .* with another --adapter"):
+        say("generate", "hi", "--variant", "second")
     assert loader.asked == []
 
 
-def test_commands_that_ask_no_second_adapter_do_not_load_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    environment = {"PHI2DEMO_SECOND_ADAPTER": "folder"}
-    for second, loaded in ((True, "folder"), (False, None)):
+def test_commands_that_ask_one_adapter_load_one() -> None:
+    environment = {"PHI2DEMO_ADAPTER": os.pathsep.join(("first", "second"))}
+    for several, loaded in ((True, ("second",)), (False, ())):
         parser = arguments.Parser("test")
-        arguments.add_model_arguments(parser, second=second)
-        assert arguments.model_settings(parser.parse_args([]), environment).second_adapter == loaded
-    with pytest.raises(SettingsError, match="--second-adapter"):
-        parser.parse_args(["--second-adapter", "folder"])
+        arguments.add_model_arguments(parser, several=several)
+        settings = arguments.model_settings(parser.parse_args([]), environment, several=several)
+        assert (settings.adapter, settings.other_adapters) == ("first", loaded)

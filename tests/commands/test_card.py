@@ -35,7 +35,20 @@ def test_the_card_of_an_adapter(tiny_base: Path, tiny_adapter: Path, tmp_path: P
     assert (data.library_name, data.base_model) == ("peft", "tiny-base")
     assert "A LoRA adapter of rank 4 on `tiny-base`" in text
     assert str(tiny_adapter.parent) not in text
+    assert "- **Prompt template:** Instruct/Output, Phi-2's own\n" in text
     assert sorted(path.name for path in (tmp_path / "card").iterdir()) == ["README.md"]
+
+
+def test_the_card_and_its_snippet_use_the_chat_template_of_the_tokenizer(
+    tiny_base: Path, tiny_adapter: Path, tmp_path: Path
+) -> None:
+    base = copy(tiny_base, tmp_path / "base")
+    (base / "chat_template.jinja").write_text(
+        "{% for m in messages %}[{{ m['role'] }}] {{ m['content'] }}\n{% endfor %}"
+    )
+    text = card("--model", base, "--adapter", tiny_adapter, output=tmp_path / "card")
+    assert "- **Prompt template:** Chat template, the tokenizer's own\n" in text
+    assert "tokenizer.apply_chat_template(" in text
 
 
 def test_the_card_of_a_base_with_its_record(tiny_base: Path, tmp_path: Path) -> None:

@@ -152,21 +152,44 @@ def test_the_second_adapter_is_explained(say: Say) -> None:
     def learned(token: str, text: str, prompt: Prompt) -> float:
         return -3.0 + (2.0 if prompt.variant == "second" and "train" in text else 0.0)
 
-    with pytest.raises(SettingsError, match="--of second needs a second adapter, and none is given"):
+    with pytest.raises(SettingsError, match="--of: There is no model 'second' here"):
         say("the train", "--of", "second")
-    info = replace(BARE, adapter="a", adapter_revision="1", second=AdapterInfo("b", "2", 4))
-    arguments = ["the train", "--of", "second", "--second-adapter", "b", "--units", "words", "--no-trust"]
+    info = replace(BARE, adapter="a", adapter_revision="1", others=(AdapterInfo("second", "b", "2", 4),))
+    arguments = [
+        "the train",
+        "--of",
+        "second",
+        "--adapter",
+        "a",
+        "--adapter",
+        "second",
+        "--units",
+        "words",
+        "--no-trust",
+    ]
     value = json.loads(say(*arguments, "--json", engine=PlantedEngine(learned, info=info)))
     assert (value["of"], value["model"]["adapter"], value["model"]["adapter_revision"]) == ("second", "b", "2")
     assert [round(unit["value"] / len(value["tokens"]), 6) for unit in value["units"]["items"]] == [0.0, 2.0]
-    assert "made the second adapter write" in say(*arguments, engine=PlantedEngine(learned, info=info))
+    assert "made the adapter second write" in say(*arguments, engine=PlantedEngine(learned, info=info))
 
 
 def test_the_second_adapter_is_asked_only_for_its_own_languages(say: Say, tmp_path: Path) -> None:
     (tmp_path / "tasks.json").write_text('{"tasks": {"translation": {"languages": ["en", "fr"]}}}')
-    info = replace(BARE, adapter="a", adapter_revision="1", second=AdapterInfo("b", "2", 4, tmp_path))
+    info = replace(BARE, adapter="a", adapter_revision="1", others=(AdapterInfo("second", "b", "2", 4, tmp_path),))
     engine = PlantedEngine(lambda token, text, prompt: -1.0, info=info)
-    arguments = ["the train", "--task", "translate", "--of", "second", "--second-adapter", "b", "--no-trust", "--to"]
+    arguments = [
+        "the train",
+        "--task",
+        "translate",
+        "--of",
+        "second",
+        "--adapter",
+        "a",
+        "--adapter",
+        "second",
+        "--no-trust",
+        "--to",
+    ]
     with pytest.raises(SettingsError, match=r"not finetuned for German; choose from en \(English\), fr \(French\)"):
         say(*arguments, "de", engine=engine)
-    assert "made the second adapter write" in say(*arguments, "fr", engine=engine)
+    assert "made the adapter second write" in say(*arguments, "fr", engine=engine)

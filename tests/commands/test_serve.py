@@ -10,10 +10,11 @@ import pytest
 from phi2demo.commands import arguments, serve
 from phi2demo.engine.engine import Engine, GenerationOptions, Prompt
 from phi2demo.engine.loading import EngineLoader
+from phi2demo.engine.planning import plan
 from phi2demo.errors import ModelError, SettingsError
-from phi2demo.settings import ServerSettings
+from phi2demo.settings import ModelSettings, ServerSettings
 from phi2demo.tasks.declared import AdapterTasks
-from tests.tasks.scripted import ScriptedEngine
+from tests.tasks.scripted import INFO, ScriptedEngine
 
 Parse = Callable[..., argparse.Namespace]
 
@@ -100,11 +101,20 @@ def test_a_second_adapter_is_described(page: Page, tiny_adapter: Path, tiny_seco
     tiny_second = Path(shutil.copytree(tiny_second, tmp_path / tiny_second.name))
     declared = AdapterTasks(("sentiment",))
     (tiny_second / "tasks.json").write_text(declared.to_json())
-    argv = ["--adapter", str(tiny_adapter), "--second-adapter", str(tiny_second), "--port", "7861"]
+    argv = ["--adapter", str(tiny_adapter), "--adapter", str(tiny_second), "--port", "7861"]
     assert serve.main("serve", argv) == 0
     _, description, _ = page.built
-    assert (description.second, description.variants) == ("tiny-second", ("finetuned", "base", "second"))
-    assert page.also["second"] == declared
+    assert description.variants == ("finetuned", "base", "tiny-second")
+    assert page.also["others"] == {"tiny-second": declared}
+
+
+def test_special_tokens_that_the_tokenizer_lacks_are_in_the_log(
+    tiny_base: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = ScriptedEngine(info=replace(INFO, template="chatml"))
+    monkeypatch.setattr("phi2demo.engine.local.LocalEngine.load", lambda found: engine)
+    serve._load(plan(ModelSettings(model=str(tiny_base))))
+    assert "The tokenizer has no token <|im_start|> or <|im_end|>" in caplog.text
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -1,19 +1,20 @@
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from phi2demo.engine.adapters import AdapterConfig
 from phi2demo.engine.checks import (
-    AdapterConfig,
     Pairing,
     check_base,
     check_fit,
-    check_saved,
+    check_sizes,
     check_targets,
     check_tokenizer,
+    check_virtual_tokens,
     copied,
-    read_adapter_config,
+    resized,
+    vocabulary_rows,
 )
 from phi2demo.engine.weights import Shapes
 from phi2demo.errors import ModelError
@@ -55,10 +56,10 @@ def test_an_adapter_that_fits_is_accepted() -> None:
 def test_copies_of_base_weights_do_not_count_as_changes() -> None:
     head = lora("lm_head", rows=32, columns=8) | {"base_model.model.lm_head.base_layer.weight": (32, 8)}
     fit(FITTING | head)
-    assert copied(FITTING | head, MADE_ON) == ["lm_head.weight"]
+    assert copied(FITTING | head, MADE_ON, BASE) == ["lm_head.weight"]
     whole: Shapes = {"base_model.model.lm_head.weight": (32, 8)}
-    assert copied(FITTING | whole, MADE_ON) == ["lm_head.weight"]
-    assert copied(FITTING | whole, saving("lm_head").config) == []
+    assert copied(FITTING | whole, MADE_ON, BASE) == ["lm_head.weight"]
+    assert copied(FITTING | whole, replace(MADE_ON, saved=("lm_head",)), BASE) == []
     with pytest.raises(ModelError, match=r"resized vocabulary: its lm_head is for 64 tokens, plain has 32"):
         fit(head | {"base_model.model.lm_head.base_layer.weight": (64, 8)})
 
@@ -149,21 +150,6 @@ def test_targets_that_the_base_lacks_are_refused(targets: tuple[str, ...], messa
         check_targets(Pairing("tuned", "plain", config), BASE)
 
 
-def saving(*modules: str) -> Pairing:
-    return Pairing("tuned", "plain", replace(MADE_ON, saved=modules))
-
-
-def test_linear_layers_and_embeddings_may_be_replaced() -> None:
-    check_saved(saving("lm_head", "embed_tokens", "fc1", "score"), BASE)
-
-
-@pytest.mark.parametrize("module", ["input_layernorm", "layernorm", "mlp", "layers.0"])
-def test_other_modules_that_are_replaced_are_refused(module: str) -> None:
-    message = rf"tuned was made with modules_to_save='{module}', which PEFT cannot run in one batch.*Retrain it without"
-    with pytest.raises(ModelError, match=message):
-        check_saved(saving("lm_head", module), BASE)
-
-
 def test_weights_that_contradict_the_config_are_refused() -> None:
     check_base(BASE | {"extra": (1,)}, BASE, name="m")
     with pytest.raises(ModelError, match=r"lm_head.weight of shape \[32, 8\], the weights have \[64, 8\]"):
@@ -179,33 +165,29 @@ def test_a_base_without_tokenizer_is_refused(tmp_path: Path) -> None:
         check_tokenizer(tmp_path, name="m")
 
 
-def test_an_adapter_config_is_read(adapter: Path, base: Path) -> None:
-    config = read_adapter_config(adapter, name="tuned")
-    assert (config.base, config.base_revision, config.rank) == (str(base), None, 4)
-    assert set(config.targets) == {"q_proj", "v_proj", "fc1", "fc2"}
+def test_an_embedding_of_its_own_resizes_the_vocabulary() -> None:
+    embedding: Shapes = {"base_model.model.model.embed_tokens.weight": (40, 8)}
+    assert vocabulary_rows(FITTING | embedding, BASE) == 40
+    assert vocabulary_rows(FITTING, BASE) is None
+    assert vocabulary_rows({"base_model.model.model.embed_tokens.weight": (32, 8)}, BASE) is None
+    larger = resized(BASE, 40)
+    assert (larger["model.embed_tokens.weight"], larger["lm_head.weight"]) == ((40, 8), (40, 8))
+    assert larger[f"{LAYER}mlp.fc1.weight"] == (24, 8)
+    fit(FITTING | embedding | {"base_model.model.lm_head.weight": (40, 8)})
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"peft_type": "IA3"}, "tuned is of peft_type 'IA3'; only LORA"),
-        ({"peft_type": None}, "peft_type None"),
-        ({"r": 0}, "rank r = 0"),
-        ({"r": None}, "rank r = None"),
-        ({"lora_alpha": "sixteen"}, "lora_alpha = 'sixteen'; it must be a number"),
-        ({"lora_alpha": None}, "lora_alpha = None"),
-        ({"lora_alpha": float("nan")}, "lora_alpha = nan"),
-        ({"use_dora": True}, "made with use_dora, which PEFT cannot run in one batch"),
-        ({"target_parameters": ["x"]}, "made with target_parameters"),
-        ({"lora_bias": True}, "made with lora_bias"),
-        ({"bias": "all"}, "made with bias='all', which changes the base itself"),
-        ({"layer_replication": [[0, 1]]}, "made with layer_replication, which changes the base itself"),
-        ({"init_lora_weights": "pissa_niter_4"}, "made with init_lora_weights='pissa_niter_4', which changes the base"),
-    ],
-)
-def test_an_adapter_other_than_plain_lora_is_refused(
-    adapter: Path, edit: Any, changes: dict[str, Any], message: str
-) -> None:
-    edit(adapter / "adapter_config.json", **changes)
-    with pytest.raises(ModelError, match=message):
-        read_adapter_config(adapter, name="tuned")
+def test_a_rank_far_above_that_of_the_weights_is_refused() -> None:
+    large = Pairing("tuned", "plain", replace(MADE_ON, ranks=(2, 4096)))
+    with pytest.raises(ModelError, match=r"tuned declares rank 4,096, but no side of its weights is longer than 24"):
+        check_sizes(large, FITTING)
+
+
+def test_virtual_tokens_have_the_width_of_the_base() -> None:
+    config = replace(MADE_ON, method="PROMPT_TUNING", virtual_tokens=5, virtual_width=8)
+    check_sizes(Pairing("tuned", "plain", config), {"prompt_embeddings": (5, 8)})
+    with pytest.raises(ModelError, match="declares 5 virtual tokens of 8 numbers, which its weights are not"):
+        check_sizes(Pairing("tuned", "plain", config), {"prompt_embeddings": (50, 8)})
+    check_virtual_tokens(Pairing("tuned", "plain", config), hidden_size=8, cache_width=64)
+    prefix = Pairing("tuned", "plain", replace(config, method="PREFIX_TUNING"))
+    with pytest.raises(ModelError, match=r"another base than plain: its virtual tokens have 8 numbers, .* needs 64"):
+        check_virtual_tokens(prefix, hidden_size=8, cache_width=64)

@@ -78,7 +78,7 @@ def test_uses_follow_from_the_adapter() -> None:
     assert bare.variants == ("base",)
     pair = replace(bare, adapter="a", adapter_revision="1")
     assert pair.variants == ("finetuned", "base")
-    three = replace(pair, second=AdapterInfo("c", "2", 8))
+    three = replace(pair, others=(AdapterInfo("second", "c", "2", 8),))
     assert three.variants == ("finetuned", "base", "second")
     assert [three.adapter_of(variant) for variant in three.variants] == [("a", "1"), ("a", "1"), ("c", "2")]
 
@@ -88,5 +88,5 @@ def test_a_variant_that_is_not_loaded_is_refused() -> None:
     bare.check_variant("base")
     with pytest.raises(SettingsError, match=r"no finetuned model here.*start with --adapter"):
         bare.check_variant("finetuned")
-    with pytest.raises(SettingsError, match=r"no second adapter here.*start with --second-adapter"):
+    with pytest.raises(SettingsError, match=r"no adapter 'second' here.*start with another --adapter"):
         replace(bare, adapter="a").check_variant("second")

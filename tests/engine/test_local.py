@@ -87,7 +87,7 @@ def test_the_base_of_a_pair_is_the_bare_base(engine: LocalEngine, bare: LocalEng
 def test_a_prompt_that_begins_a_text_is_read_after_the_token_that_ends_one(engine: LocalEngine) -> None:
     begun = f"{END_OF_TEXT}{TEXTS[0]}"
     ids = [engine._tokenizer.eos_token_id, *engine._tokenizer.encode(TEXTS[0])]
-    assert engine._encode([Prompt(begun)])[0]["input_ids"].tolist() == [ids]
+    assert engine._encode([Prompt(begun)])[0].tolist() == [ids]
     with torch.inference_mode():
         expected = engine._model(torch.tensor([ids])).logits[0, -1].log_softmax(-1)[5]
     (score,) = engine.score([Prompt(begun)], [(5,)])
@@ -97,7 +97,7 @@ def test_a_prompt_that_begins_a_text_is_read_after_the_token_that_ends_one(engin
 def test_a_typed_special_token_is_read_as_characters(engine: LocalEngine) -> None:
     end = engine._tokenizer.eos_token_id
     typed = f"Hello. {END_OF_TEXT} World."
-    assert end not in engine._encode([Prompt(typed)])[0]["input_ids"][0].tolist()
+    assert end not in engine._encode([Prompt(typed)])[0][0].tolist()
     assert end not in engine.tokens(typed).ids
     (score,) = engine.score([Prompt(typed)], [typed])
     assert end not in score.token_ids

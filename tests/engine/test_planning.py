@@ -96,12 +96,6 @@ def test_old_adapters_are_refused(base: Path, adapter: Path) -> None:
         planned(adapter=adapter)
 
 
-def test_an_adapter_that_replaces_a_norm_is_refused(adapter: Path, edit: Any) -> None:
-    edit(adapter / "adapter_config.json", modules_to_save=["final_layernorm"])
-    with pytest.raises(ModelError, match="adapter was made with modules_to_save='final_layernorm', which PEFT cannot"):
-        planned(adapter=adapter)
-
-
 def test_an_adapter_that_names_no_base_is_refused(adapter: Path, edit: Any) -> None:
     edit(adapter / "adapter_config.json", base_model_name_or_path=None)
     with pytest.raises(ModelError, match=r"Adapter adapter does not say which base.*--model"):
@@ -159,7 +153,7 @@ def test_a_plan_for_folders_needs_no_torch_and_no_second(base: Path, adapter: Pa
 
 def test_no_secret_and_no_folder_is_shown(base: Path) -> None:
     model_plan = plan(ModelSettings(model=str(base), token="hf_secret"))
-    assert repr(model_plan) == "ModelPlan(base='base', adapter=None, second=None, device='auto', dtype='auto')"
+    assert repr(model_plan) == "ModelPlan(base='base', adapter=None, variants=('base',), device='auto', dtype='auto')"
 
 
 def config(folder: Path, **values: Any) -> Path:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
@@ -16,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from phi2demo.engine import phi, scoring
+from phi2demo.engine.adapted_model import BASE, AdaptedModel
 from phi2demo.engine.engine import Prompt, Score
-from phi2demo.engine.loading import BASE
 from phi2demo.engine.local import LocalEngine
 from phi2demo.engine.phi_weights import WeightCopies
 from phi2demo.engine.planning import plan
@@ -51,8 +50,8 @@ def reference(engine: LocalEngine) -> Reference:
     return compute
 
 
-def scorer_for(model: torch.nn.Module, forward: Any, *, free: int = 1 << 40) -> scoring.Scorer:
-    return scoring.Scorer(model, forward, WeightCopies(model, base=BASE, free=lambda: free))
+def scorer_for(model: AdaptedModel, *, free: int = 1 << 40) -> scoring.Scorer:
+    return scoring.Scorer(model, WeightCopies(model.model, base=BASE, free=lambda: free))
 
 
 def check(scores: list[Score], rows: list[ScoringRow], reference: Reference) -> None:
@@ -87,7 +86,7 @@ def test_a_second_call_that_reads_kept_prefixes_gives_the_same(engine: LocalEngi
 
 
 def test_a_store_keeps_its_content_when_it_grows(engine: LocalEngine, reference: Reference) -> None:
-    scorer = scorer_for(engine._model, engine._forward)
+    scorer = scorer_for(engine._adapted)
     first, second = rows_of(11, count=6), rows_of(11, count=30)
     scorer.score(first, cancel=None)
     packed = scorer.packed()
@@ -116,7 +115,7 @@ def test_any_rows_score_as_each_alone(engine: LocalEngine, reference: Reference,
 def test_more_than_fits_a_pass_is_scored_in_several(
     engine: LocalEngine, reference: Reference, monkeypatch: pytest.MonkeyPatch, tokens: int
 ) -> None:
-    scorer = scorer_for(engine._model, engine._forward)
+    scorer = scorer_for(engine._adapted)
     monkeypatch.setattr(scorer, "_limits", lambda: PassLimits(tokens=tokens, keys=60, logits=3))
     passes: list[int] = []
     hidden = phi.PackedPhi.hidden
@@ -134,7 +133,7 @@ def test_more_than_fits_a_pass_is_scored_in_several(
 def test_a_full_store_begins_anew(engine: LocalEngine, reference: Reference, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(phi, "FIRST_SLOTS", 8)
     monkeypatch.setattr(phi, "TABLE_TOKENS", 30)
-    scorer = scorer_for(engine._model, engine._forward)
+    scorer = scorer_for(engine._adapted)
     monkeypatch.setattr(scorer, "_limits", lambda: PassLimits(tokens=40, keys=400, logits=100))
     packed = scorer._phi("default", 1.0)
     assert packed is not None
@@ -182,7 +181,7 @@ def test_models_that_cannot_be_packed_are_scored_in_plain_batches(
 def test_without_memory_for_copies_rows_are_scored_in_plain_batches(
     engine: LocalEngine, reference: Reference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scorer = scorer_for(engine._model, engine._forward, free=1000)
+    scorer = scorer_for(engine._adapted, free=1000)
     monkeypatch.setattr(scoring, "score_packed", None)
     rows = rows_of(50, count=4)
     check(scorer.score(rows, cancel=None), rows, reference)
@@ -209,10 +208,7 @@ def test_other_shapes_of_phi(change: dict[str, object]) -> None:
     torch.manual_seed(0)
     model = PhiForCausalLM(config).eval().requires_grad_(False)
 
-    def forward(*, adapters: list[str], **inputs: torch.Tensor) -> torch.Tensor:
-        return model(**inputs).logits
-
-    scorer = scorer_for(model, forward)
+    scorer = scorer_for(AdaptedModel(model, {}))
     assert scorer._packable == (
         change.keys() <= {"intermediate_size", "num_key_value_heads", "hidden_act", "rope_parameters"}
     )
@@ -236,14 +232,14 @@ def test_a_torch_without_the_private_operators_scores_the_same(
     engine: LocalEngine, reference: Reference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.ops, "mkldnn", SimpleNamespace())
-    scorer = scorer_for(engine._model, engine._forward)
+    scorer = scorer_for(engine._adapted)
     rows = rows_of(80, count=12)
     check(scorer.score(rows, cancel=None), rows, reference)
     assert scorer.packed(), "packed all the same"
 
 
 def test_stop_is_heard_within_a_second(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    scorer = scorer_for(engine._model, engine._forward)
+    scorer = scorer_for(engine._adapted)
     monkeypatch.setattr(scorer, "_limits", lambda: PassLimits(tokens=30, keys=100, logits=10))
     rows = rows_of(70, count=40)
     expected = engine._scorer.score(rows, cancel=None)

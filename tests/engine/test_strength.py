@@ -99,9 +99,9 @@ def test_an_error_leaves_the_adapter_as_it_was(engine: LocalEngine) -> None:
 
 
 def test_a_second_adapter_is_weakened_too(tiny_adapter: Path, tiny_second: Path) -> None:
-    variants: tuple[Variant, ...] = ("second", "finetuned", "second")
+    variants: tuple[Variant, ...] = ("tiny-second", "finetuned", "tiny-second")
     prompts = [Prompt(prompt.text, variant) for prompt, variant in zip(PROMPTS, variants, strict=True)]
-    engine = engine_of(adapter=tiny_adapter, second_adapter=tiny_second, device="cpu")
+    engine = engine_of(adapter=tiny_adapter, other_adapters=(str(tiny_second),), device="cpu")
     packed = totals(engine, prompts, adapter_strength=0.5)
     engine._scorer._packable = False
     assert totals(engine, prompts, adapter_strength=0.5) == pytest.approx(packed, abs=1e-4)

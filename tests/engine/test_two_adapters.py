@@ -17,31 +17,37 @@ from phi2demo.settings import ModelSettings
 from tests.conftest import make_adapter
 
 TEXTS = ("The train leaves", "A small model reads a text and", "It rained all day, so")
-VARIANTS: tuple[Variant, ...] = ("finetuned", "base", "second")
+VARIANTS: tuple[Variant, ...] = ("finetuned", "base", "tiny-second")
 GREEDY = GenerationOptions(max_new_tokens=12)
 SAMPLED = GenerationOptions(max_new_tokens=12, temperature=1.0, top_p=0.9)
 BEAMS = GenerationOptions(max_new_tokens=8, num_beams=3)
 
 
 def engine_of(**settings: Any) -> LocalEngine:
-    return LocalEngine.load(plan(ModelSettings(**{name: str(value) for name, value in settings.items()})))
+    return LocalEngine.load(
+        plan(
+            ModelSettings(
+                **{name: value if isinstance(value, tuple) else str(value) for name, value in settings.items()}
+            )
+        )
+    )
 
 
 @pytest.fixture(scope="module")
 def both(tiny_adapter: Path, tiny_second: Path) -> LocalEngine:
-    return engine_of(adapter=tiny_adapter, second_adapter=tiny_second, device="cpu")
+    return engine_of(adapter=tiny_adapter, other_adapters=(str(tiny_second),), device="cpu")
 
 
 @pytest.fixture(scope="module")
 def alone(tiny_adapter: Path, tiny_second: Path) -> dict[Variant, LocalEngine]:
     """Of each use, an engine that has no other adapter."""
     first, second = (engine_of(adapter=folder, device="cpu") for folder in (tiny_adapter, tiny_second))
-    return {"finetuned": first, "base": first, "second": second}
+    return {"finetuned": first, "base": first, "tiny-second": second}
 
 
 def single(variant: Variant) -> Variant:
     """What an engine with one adapter calls it."""
-    return "finetuned" if variant == "second" else variant
+    return "finetuned" if variant == "tiny-second" else variant
 
 
 def texts(engine: LocalEngine, prompts: list[Prompt], options: GenerationOptions) -> list[str]:
@@ -50,8 +56,7 @@ def texts(engine: LocalEngine, prompts: list[Prompt], options: GenerationOptions
 
 
 def test_the_info_describes_the_loaded_model(both: LocalEngine, tiny_second: Path) -> None:
-    second = both.info.second
-    assert second is not None
+    (second,) = both.info.others
     assert (second.name, second.rank, second.folder) == ("tiny-second", 3, tiny_second)
     assert second.revision.partition("-")[0] == fingerprint(tiny_second, ("adapter_model.safetensors",))
     assert both.info.variants == VARIANTS
@@ -109,7 +114,7 @@ def test_an_adapter_that_changes_the_embedding_is_not_scored_with_the_others(tin
     AutoTokenizer.from_pretrained(tiny_base).save_pretrained(untied)
     first_adapter = make_adapter(untied, tmp_path / "one", seed=3, rank=2, targets=("fc1", "embed_tokens"))
     second_adapter = make_adapter(untied, tmp_path / "two", seed=4, rank=2, targets=("fc2", "embed_tokens"))
-    engine = engine_of(adapter=first_adapter, second_adapter=second_adapter, device="cpu")
+    engine = engine_of(adapter=first_adapter, other_adapters=(str(second_adapter),), device="cpu")
     prompts, outputs = [Prompt(TEXTS[0], variant) for variant in VARIANTS], [" at eight"] * 3
     packed = engine.score(prompts, outputs)
     assert len(engine._scorer.packed()) == len(VARIANTS)
@@ -120,7 +125,7 @@ def test_an_adapter_that_changes_the_embedding_is_not_scored_with_the_others(tin
 
 
 def test_a_second_adapter_of_other_numbers_takes_the_bases(tiny_adapter: Path, tiny_second: Path) -> None:
-    model = engine_of(adapter=tiny_adapter, second_adapter=tiny_second, device="cpu", dtype="bfloat16")._model
+    model = engine_of(adapter=tiny_adapter, other_adapters=(str(tiny_second),), device="cpu", dtype="bfloat16")._model
     assert {tensor.dtype for tensor in model.parameters()} == {torch.bfloat16}
 
 
@@ -133,7 +138,11 @@ def test_without_a_second_adapter_nothing_is_compared(base: Path, adapter: Path)
 def refused(message: str, **settings: Path) -> None:
     """The plan refuses: before any weights are loaded."""
     with pytest.raises(ModelError, match=message):
-        plan(ModelSettings(**{name: str(value) for name, value in settings.items()}))  # type: ignore[arg-type]
+        plan(
+            ModelSettings(
+                **{name: value if isinstance(value, tuple) else str(value) for name, value in settings.items()}
+            )
+        )  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -151,14 +160,16 @@ def test_a_second_adapter_for_other_shapes_is_refused(second: Path, adapter: Pat
     wide = {key: torch.cat([tensor, tensor]) if ".lora_B." in key else tensor for key, tensor in weights.items()}
     save_file(wide, second / "adapter_model.safetensors")
     refused(
-        r"second was made for another base than base: it changes .* of shape", adapter=adapter, second_adapter=second
+        r"second was made for another base than base: it changes .* of shape",
+        adapter=adapter,
+        other_adapters=(str(second),),
     )
 
 
 def test_two_adapters_of_which_one_replaces_modules_are_refused(second: Path, adapter: Path, edit: Any) -> None:
     edit(second / "adapter_config.json", modules_to_save=["lm_head"])
     message = "adapter and second cannot be loaded together: only one of them has lm_head in modules_to_save"
-    refused(message, adapter=adapter, second_adapter=second)
+    refused(message, adapter=adapter, other_adapters=(str(second),))
 
 
 def test_a_second_adapter_of_like_shapes_on_other_weights_is_refused(
@@ -169,13 +180,15 @@ def test_a_second_adapter_of_like_shapes_on_other_weights_is_refused(
 
     other_base = Path(shutil.copytree(base, base.parent / "other"))
     edit(second / "adapter_config.json", base_model_name_or_path=str(other_base))
-    model_plan = plan(ModelSettings(adapter=str(adapter), second_adapter=str(second)))
+    model_plan = plan(ModelSettings(adapter=str(adapter), other_adapters=(str(str),)(second)))
     assert model_plan.second == "second", "a copy of the same base is the same base"
     weights = load_file(other_base / "model.safetensors")
     name = next(iter(weights))
     save_file(weights | {name: weights[name] + 1}, other_base / "model.safetensors", metadata={"format": "pt"})
-    refused(r"second was made for another base than base: it names other", adapter=adapter, second_adapter=second)
-    chosen = plan(ModelSettings(model=str(base), adapter=str(adapter), second_adapter=str(second)))
+    refused(
+        r"second was made for another base than base: it names other", adapter=adapter, other_adapters=(str(second),)
+    )
+    chosen = plan(ModelSettings(model=str(base), adapter=str(adapter), other_adapters=(str(str),)(second)))
     assert chosen.second == "second", "who gives --model has decided"
 
 
@@ -184,19 +197,19 @@ def test_a_base_that_is_not_on_this_machine_is_compared_by_shapes(
     second: Path, adapter: Path, edit: Any, named: str | None
 ) -> None:
     edit(second / "adapter_config.json", base_model_name_or_path=named)
-    assert plan(ModelSettings(adapter=str(adapter), second_adapter=str(second))).second == "second"
+    assert plan(ModelSettings(adapter=str(adapter), other_adapters=(str(str),)(second))).second == "second"
 
 
 def test_the_first_adapter_again_is_refused(adapter: Path) -> None:
-    refused("--second-adapter adapter is the first adapter again", adapter=adapter, second_adapter=adapter)
+    refused("--second-adapter adapter is the first adapter again", adapter=adapter, other_adapters=(str(adapter),))
 
 
 def test_a_second_adapter_that_is_no_adapter_is_refused(adapter: Path, base: Path) -> None:
-    refused("base is a base model, not an adapter", adapter=adapter, second_adapter=base)
+    refused("base is a base model, not an adapter", adapter=adapter, other_adapters=(str(base),))
     refused(
         "--second-adapter /nowhere/at/all is neither a folder on this machine",
         adapter=adapter,
-        second_adapter=Path("/nowhere/at/all"),
+        other_adapters=(str(Path),)("/nowhere/at/all"),
     )
 
 
@@ -212,8 +225,8 @@ def test_a_second_adapter_on_another_architecture_is_checked(base: Path, adapter
         make_adapter(gpt, tmp_path / name, seed=seed, rank=2, targets=("c_attn",), fan_in_fan_out=True)
         for seed, name in enumerate(("one", "two"))
     )
-    engine = engine_of(adapter=first_adapter, second_adapter=second_adapter, device="cpu")
+    engine = engine_of(adapter=first_adapter, other_adapters=(str(second_adapter),), device="cpu")
     scores = engine.score([Prompt("The train", variant) for variant in VARIANTS], [" leaves"] * 3)
     assert len({round(score.total, 4) for score in scores}) == 3
     with pytest.raises(ModelError, match="adapter was made for another base than gpt"):
-        engine_of(model=gpt, adapter=first_adapter, second_adapter=adapter, device="cpu")
+        engine_of(model=gpt, adapter=first_adapter, other_adapters=(str(adapter),), device="cpu")

@@ -34,7 +34,7 @@ OPTIONS: dict[str, TaskOptions] = {
     "sentiment": SentimentOptions(),
     "question_answering": QuestionOptions("When?"),
 }
-THREE = replace(INFO, second=AdapterInfo("tiny-second", "cccccccccccc", 2))
+THREE = replace(INFO, others=(AdapterInfo("second", "tiny-second", "cccccccccccc", 2),))
 SAID = {"base": "The train leaves.", "finetuned": "Der Zug fährt um acht.", "second": "Der Zug fährt um acht ab."}
 
 

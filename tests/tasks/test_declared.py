@@ -104,6 +104,14 @@ def test_malformed_declarations_are_refused_without_the_folders_of_the_machine(v
     assert str(tmp_path.parent) not in str(told.value)
 
 
+def test_a_file_may_name_the_template_alone(tmp_path: Path) -> None:
+    read = read_adapter_tasks(write(tmp_path, {"template": "alpaca"}))
+    assert read == AdapterTasks(template="alpaca")
+    assert not read.names_tasks
+    german = AdapterTasks(languages=("en", "de"))
+    assert read.joined(german) == german.joined(read) == german
+
+
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ModelError, match="cannot be read"):
@@ -160,34 +168,34 @@ NOTHING = AdapterTasks()
 GERMAN = AdapterTasks(("generation", "translation"), languages=("en", "de"), modes=("continue",))
 FRENCH = AdapterTasks(("summarization", "translation", "sentiment"), languages=("en", "fr"), lengths=("sentence",))
 SHORT = AdapterTasks(("summarization",), lengths=("sentence", "short"))
-SECOND = replace(INFO, second=AdapterInfo("tiny-second", "cccccccccccc", 2))
+SECOND = replace(INFO, others=(AdapterInfo("second", "tiny-second", "cccccccccccc", 2),))
 
 
 def test_together_they_offer_what_either_was_finetuned_for() -> None:
-    both = VariantTasks(GERMAN, FRENCH).either
+    both = VariantTasks(GERMAN, {"second": FRENCH}).either
     assert both.tasks == (*GERMAN.tasks, *(task for task in FRENCH.tasks if task not in GERMAN.tasks))
     assert (both.languages, both.modes, both.lengths) == (("en", "de", "fr"), ("continue",), ("sentence",))
-    turned = VariantTasks(FRENCH, GERMAN).either
+    turned = VariantTasks(FRENCH, {"second": GERMAN}).either
     assert (set(turned.tasks), set(turned.languages)) == (set(both.tasks), set(both.languages))
     assert turned.tasks[: len(FRENCH.tasks)] == FRENCH.tasks
-    assert VariantTasks(FRENCH, SHORT).either.lengths == ("sentence", "short")
+    assert VariantTasks(FRENCH, {"second": SHORT}).either.lengths == ("sentence", "short")
     assert VariantTasks(GERMAN).either == GERMAN
 
 
 @pytest.mark.parametrize(("first", "second"), [(GERMAN, NOTHING), (NOTHING, GERMAN), (GERMAN, GERMAN)])
 def test_who_declares_nothing_adds_nothing(first: AdapterTasks, second: AdapterTasks) -> None:
-    assert VariantTasks(first, second).either == GERMAN
+    assert VariantTasks(first, {"second": second}).either == GERMAN
 
 
 @pytest.mark.parametrize(
     ("variants", "expected"),
     [
         (("finetuned",), GERMAN), (("base",), GERMAN), (("finetuned", "base"), GERMAN), (("second",), FRENCH),
-        (("base", "finetuned", "second"), VariantTasks(GERMAN, FRENCH).either),
+        (("base", "finetuned", "second"), VariantTasks(GERMAN, {"second": FRENCH}).either),
     ],
 )  # fmt: skip
 def test_each_is_asked_what_it_was_finetuned_for(variants: tuple[Variant, ...], expected: AdapterTasks) -> None:
-    assert VariantTasks(GERMAN, FRENCH).of(variants) == expected
+    assert VariantTasks(GERMAN, {"second": FRENCH}).of(variants) == expected
     assert VariantTasks(GERMAN).of(variants) == GERMAN
 
 
@@ -228,14 +236,14 @@ def notes(
 
 
 def test_only_the_answer_of_the_adapter_that_lacks_it_is_noted() -> None:
-    declared = VariantTasks(GERMAN, FRENCH)
+    declared = VariantTasks(GERMAN, {"second": FRENCH})
     lacks = ("This adapter was not finetuned for sentiment.",)
     assert notes(declared, "sentiment", SentimentOptions()) == {"base": (), "finetuned": lacks, "second": ()}
     french = notes(declared, "translation", TranslationOptions("en", "fr"))
     assert french == {"base": (), "finetuned": ("This adapter was not finetuned for French.",), "second": ()}
     german = notes(declared, "translation", TranslationOptions("en", "de"))
     assert german == {"base": (), "finetuned": (), "second": ("This adapter was not finetuned for German.",)}
-    for silent in (VariantTasks(NOTHING, NOTHING), VariantTasks(NOTHING)):
+    for silent in (VariantTasks(NOTHING, {"second": NOTHING}), VariantTasks(NOTHING)):
         assert not any(notes(silent, "sentiment", SentimentOptions()).values())
 
 
@@ -246,9 +254,13 @@ def test_an_answer_to_a_text_in_a_language_that_was_not_measured_is_noted() -> N
     english = AdapterTasks(("sentiment",), training_languages={"sentiment": ("en",)})
     both = AdapterTasks(("sentiment",), training_languages={"sentiment": ("en", "fr")})
     note = "The text looks like French; this task was finetuned on English texts alone: the answer may be worthless."
-    found = notes(VariantTasks(english, both), "sentiment", SentimentOptions(), REVIEW)
+    found = notes(VariantTasks(english, {"second": both}), "sentiment", SentimentOptions(), REVIEW)
     assert found == {"base": (note,), "finetuned": (note,), "second": ()}
-    for silent in (VariantTasks(both, NOTHING), VariantTasks(NOTHING), VariantTasks(GERMAN, FRENCH)):
+    for silent in (
+        VariantTasks(both, {"second": NOTHING}),
+        VariantTasks(NOTHING),
+        VariantTasks(GERMAN, {"second": FRENCH}),
+    ):
         assert note not in {
             each for given in notes(silent, "sentiment", SentimentOptions(), REVIEW).values() for each in given
         }
@@ -284,17 +296,19 @@ def test_what_was_measured_together_is_what_both_say() -> None:
     german = AdapterTasks(("sentiment",), training_languages={"sentiment": ("de",)})
     for first, second, languages in ((english, german, ("en", "de")), (german, english, ("de", "en"))):
         both = {"sentiment": languages, "summarization": ("en",)}
-        assert VariantTasks(first, second).either.training_languages == both
+        assert VariantTasks(first, {"second": second}).either.training_languages == both
     silent = AdapterTasks(("summarization",), lengths=("short",))
-    assert VariantTasks(english, silent).either.training_languages == {"sentiment": ("en",)}
+    assert VariantTasks(english, {"second": silent}).either.training_languages == {"sentiment": ("en",)}
 
 
 def test_a_length_that_one_was_finetuned_for_is_asked_as_it_is() -> None:
-    either = VariantTasks(FRENCH, SHORT).either
+    either = VariantTasks(FRENCH, {"second": SHORT}).either
     assert either.adapt(SummaryOptions("short")) == SummaryOptions("short")
     assert either.adapt(SummaryOptions("medium")) == SummaryOptions("medium", by_parts=True)
     lacks = ("This adapter was not finetuned for summaries of two or three sentences.",)
-    assert notes(VariantTasks(FRENCH, SHORT), "summarization", SummaryOptions("short"))["finetuned"] == lacks
+    assert (
+        notes(VariantTasks(FRENCH, {"second": SHORT}), "summarization", SummaryOptions("short"))["finetuned"] == lacks
+    )
 
 
 def test_of_two_adapters_the_first_says_how_tokens_are_chosen() -> None:
@@ -302,19 +316,19 @@ def test_of_two_adapters_the_first_says_how_tokens_are_chosen() -> None:
     label = replace(TASKS["sentiment"].generation, max_new_tokens=3)
     first = replace(GERMAN, decoding={"translation": one})
     second = replace(FRENCH, decoding={"translation": other, "sentiment": label})
-    declared = VariantTasks(first, second)
+    declared = VariantTasks(first, {"second": second})
     assert declared.either.decoding == {"translation": one, "sentiment": label}
     assert declared.asked_of("second").generation("translation") == other
     assert declared.asked_of("difference").generation("translation") == one
-    silent = VariantTasks(GERMAN, second).either
+    silent = VariantTasks(GERMAN, {"second": second}).either
     assert silent.generation("translation") == TASKS["translation"].generation, "nothing said is said too"
 
 
 def test_what_only_the_other_was_finetuned_for_is_refused_with_its_name() -> None:
-    declared = VariantTasks(GERMAN, FRENCH)
-    with pytest.raises(SettingsError, match="not finetuned for sentiment; the second adapter was: choose second"):
+    declared = VariantTasks(GERMAN, {"second": FRENCH})
+    with pytest.raises(SettingsError, match="not finetuned for sentiment; choose second"):
         declared.adapt("sentiment", SentimentOptions(), ("finetuned", "base"))
-    with pytest.raises(SettingsError, match="not finetuned for generation; the first adapter was: choose finetuned"):
+    with pytest.raises(SettingsError, match="not finetuned for generation; choose finetuned"):
         declared.adapt("generation", GenerationTaskOptions(), ("second",))
     with pytest.raises(SettingsError, match=r"not finetuned for German; choose from en \(English\), fr \(French\)"):
         declared.adapt("translation", TranslationOptions("en", "de"), ("second",))
@@ -327,7 +341,7 @@ def test_they_are_read_from_the_folders_of_what_is_loaded(tmp_path: Path) -> Non
     for folder, adapter_tasks in zip(folders, (GERMAN, FRENCH), strict=True):
         folder.mkdir()
         (folder / FILE).write_text(adapter_tasks.to_json())
-    info: Any = replace(INFO, adapter_folder=folders[0], second=AdapterInfo("s", "c", 2, folders[1]))
+    info: Any = replace(INFO, adapter_folder=folders[0], others=(AdapterInfo("second", "s", "c", 2, folders[1]),))
     read = read_variant_tasks(info)
     assert (read.of(("finetuned",)).tasks, read.of(("second",)).tasks) == (GERMAN.tasks, FRENCH.tasks)
     assert read_variant_tasks(INFO) == VariantTasks(NOTHING)

@@ -173,7 +173,7 @@ def test_a_receipt_of_the_first_format_is_read() -> None:
     [
         ({"format": 3, "new_field": 1}, "The receipt has format 3; this version reads format 2"),
         ({"colour": "red"}, "the field colour is unknown"),
-        ({"variant": "other"}, "variant is 'other'"),
+        ({"variant": 1}, "variant is 1"),
         ({"seed": "9"}, "seed is '9'"),
         ({"seed": 9.5}, "seed is 9.5"),
     ],
@@ -279,7 +279,7 @@ def test_closing_many_requests_closes_the_stream_of_the_engine() -> None:
     assert engine.running == 0
 
 
-SECOND = replace(INFO, second=AdapterInfo("tiny-second", "cccccccccccc", 2))
+SECOND = replace(INFO, others=(AdapterInfo("second", "tiny-second", "cccccccccccc", 2),))
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -302,18 +302,20 @@ def test_a_receipt_of_the_second_adapter_needs_it() -> None:
     with pytest.raises(
         ModelError,
         match=r"is of tiny-base a+ with adapter tiny-second c+; loaded is tiny-base a+ with adapter tiny-adapter b+\. "
-        r"Start with the former with --adapter or --second-adapter",
+        r"Start with the former to replay it",
     ):
         list(Assistant(ScriptedEngine()).replay(made))
     with pytest.raises(ModelError, match="loaded is tiny-base aaaaaaaaaaaa alone"):
         list(Assistant(ScriptedEngine(info=BARE)).replay(made))
-    both = replace(SECOND, second=AdapterInfo("other", "dddddddddddd", 2))
+    both = replace(SECOND, others=(AdapterInfo("second", "other", "dddddddddddd", 2),))
     with pytest.raises(ModelError, match=r"with adapter tiny-adapter b+ and other d+"):
         list(Assistant(ScriptedEngine(info=both)).replay(made))
 
 
 ADAPTER_SETTINGS = replace(
-    INFO, adapter_revision="bbbbbbbbbbbb-11111111", second=AdapterInfo("same-weights", "bbbbbbbbbbbb-22222222", 4)
+    INFO,
+    adapter_revision="bbbbbbbbbbbb-11111111",
+    others=(AdapterInfo("second", "same-weights", "bbbbbbbbbbbb-22222222", 4),),
 )
 
 
@@ -338,7 +340,7 @@ def test_equal_weights_under_other_settings_are_another_adapter(variant: Any) ->
 
 @pytest.mark.parametrize("variant", ["finetuned", "second"])
 def test_a_receipt_from_before_settings_were_told_is_replayed_and_the_doubt_is_said(variant: Any) -> None:
-    info = replace(SECOND, second=replace(SECOND.second or AdapterInfo("", "", 1), revision="bbbbbbbbbbbb"))
+    info = replace(SECOND, others=(replace(SECOND.others[0], revision="bbbbbbbbbbbb"),))
     (made,) = (
         result.receipt for result in Assistant(ScriptedEngine(info=info)).answer(check(request(variants=(variant,))))
     )
@@ -356,7 +358,10 @@ def test_a_receipt_replays_where_its_adapter_is_loaded_in_the_other_place() -> N
         for result in Assistant(ScriptedEngine(info=SECOND)).answer(check(request(variants=("finetuned", "second"))))
     )
     turned = replace(
-        INFO, adapter="s", adapter_revision="cccccccccccc", second=AdapterInfo("tiny-adapter", "bbbbbbbbbbbb", 4)
+        INFO,
+        adapter="s",
+        adapter_revision="cccccccccccc",
+        others=(AdapterInfo("second", "tiny-adapter", "bbbbbbbbbbbb", 4),),
     )
     for made, variant in ((first, "second"), (second, "finetuned")):
         engine = ScriptedEngine(info=turned)
@@ -365,7 +370,7 @@ def test_a_receipt_replays_where_its_adapter_is_loaded_in_the_other_place() -> N
 
 
 def test_a_second_adapter_that_is_not_there_is_refused() -> None:
-    with pytest.raises(SettingsError, match="There is no second adapter here"):
+    with pytest.raises(SettingsError, match="There is no adapter 'second' here"):
         next(Assistant(ScriptedEngine()).run(check(request(variants=("finetuned", "second")))))
 
 

@@ -194,7 +194,7 @@ def test_the_order_in_which_a_template_is_chosen() -> None:
     assert names == [
         ("alpaca", "given at the start"),
         ("chatml", "declared by the adapter's tasks.json"),
-        ("chat", "the chat template of the tokenizer"),
+        ("chat", "the tokenizer's own"),
         ("phi", "Phi-2's own"),
         ("plain", "nothing says how this model was trained"),
     ]

@@ -49,6 +49,13 @@ def test_every_linear_layer_is_finetuned_and_the_adapter_answers(
     assert tuned.token_ids != bare.token_ids
 
 
+def test_a_base_that_states_no_context_is_finetuned(corpus: Path, tiny_base: Path, tmp_path: Path) -> None:
+    """A Bloom has no table of positions that would end somewhere."""
+    base = make_base("bloom", tmp_path / "base", tiny_base)
+    folder = run_finetune(corpus, tmp_path / "adapter", base, steps=1)
+    assert (folder / "adapter_model.safetensors").is_file()
+
+
 def test_dropout_is_refused_by_a_model_without_it(corpus: Path, tiny_base: Path, tmp_path: Path) -> None:
     base = make_base("llama", tmp_path / "base", tiny_base)
     with pytest.raises(SettingsError, match=r"--dropout 0.1: this model has no dropout layers.*Leave --dropout out"):

@@ -152,6 +152,7 @@ def stage_of(folder: Path) -> Stage:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"max_length": 1}, "--max-length 1: give at least 2 tokens"),
         ({"max_length": 1000}, "--max-length 1000: .* reads 256 tokens; give 2 to 256"),
         ({"mix": dict.fromkeys(TASK_WEIGHTS, 0.0)}, "no training rows for a task with a weight"),
     ],

@@ -24,8 +24,8 @@ from tests.ui.conftest import DESCRIPTION
 from tests.ui.scripted import INFO, ScriptedEngine
 
 PAGE: Any = SimpleNamespace(session_hash="page")
-SECOND = AdapterInfo("scripted-second", "cccccccccccc", 8)
-DECLARED = VariantTasks(AdapterTasks(), AdapterTasks())
+SECOND = AdapterInfo("second", "scripted-second", "cccccccccccc", 8)
+DECLARED = VariantTasks(AdapterTasks(), {"second": AdapterTasks()})
 SAID = {
     "base": "The train leaves.",
     "finetuned": "Der Zug fährt um acht.",
@@ -35,13 +35,13 @@ SAID = {
 
 @pytest.fixture
 def engine() -> ScriptedEngine:
-    return ScriptedEngine(replace(INFO, second=SECOND), reply=lambda prompt: SAID[prompt.variant])
+    return ScriptedEngine(replace(INFO, others=(SECOND,)), reply=lambda prompt: SAID[prompt.variant])
 
 
 @pytest.fixture
 def tab() -> CompareTab:
     with gr.Blocks():
-        return build_compare_tab(replace(DESCRIPTION, second=SECOND.name), DECLARED, Sessions())
+        return build_compare_tab(replace(DESCRIPTION, others=("second",)), DECLARED, Sessions())
 
 
 @pytest.fixture
@@ -249,7 +249,9 @@ LACKS_SENTIMENT = "This adapter was not finetuned for sentiment."
 
 def test_what_only_one_adapter_was_finetuned_for_is_compared_and_said(loader: EngineLoader, sessions: Sessions) -> None:
     with gr.Blocks():
-        tab = build_compare_tab(replace(DESCRIPTION, second=SECOND.name), VariantTasks(TRANSLATOR, CRITIC), Sessions())
+        tab = build_compare_tab(
+            replace(DESCRIPTION, others=("second",)), VariantTasks(TRANSLATOR, {"second": CRITIC}), Sessions()
+        )
     assert [task for _, task in tab.task.choices] == ["translation", "sentiment"]
     assert [code for _, code in tab.asks["translation"].fields["target"].choices] == ["en", "de", "fr"]
     assert {sample.task for sample in tab.samples} == {"translation", "sentiment"}
@@ -265,15 +267,15 @@ def test_what_only_one_adapter_was_finetuned_for_is_compared_and_said(loader: En
 
 
 def test_the_endpoints_say_it_too(loader: EngineLoader) -> None:
-    declared = VariantTasks(TRANSLATOR, CRITIC)
+    declared = VariantTasks(TRANSLATOR, {"second": CRITIC})
     found = last(CompareEndpoint(loader, declared).compare("a great film", "classify"))
     assert [answer["notes"] for answer in found["answers"]] == [[], [LACKS_SENTIMENT], []]
     endpoints = Endpoints(loader, declared)
     answers: Any = list(endpoints.classify("a great film", "all"))[-1]
     assert [answer["notes"] for answer in answers] == [[LACKS_SENTIMENT], [], []]
-    assert last(endpoints.classify("a great film", "second"))["notes"] == []  # type: ignore[arg-type]
-    assert last(endpoints.translate("The train.", "en", "fr", "second"))["variant"] == "second"  # type: ignore[arg-type]
-    with pytest.raises(gr.Error, match="not finetuned for sentiment; the second adapter was: choose second"):
+    assert last(endpoints.classify("a great film", "second"))["notes"] == []
+    assert last(endpoints.translate("The train.", "en", "fr", "second"))["variant"] == "second"
+    with pytest.raises(gr.Error, match="not finetuned for sentiment; choose second"):
         list(endpoints.classify("a great film"))
     with pytest.raises(gr.Error, match="not finetuned for French"):
         list(endpoints.translate("The train.", "en", "fr"))

@@ -72,6 +72,25 @@ def test_text_streams_and_ends_with_facts_and_a_receipt(tab_of: Callable[[str], 
     assert "status done" in page[tab.run.status]
 
 
+def test_the_exact_prompt_stands_under_each_answer(tab_of: Callable[[str], Built]) -> None:
+    tab, handlers = tab_of("translation")
+    values = values_of(tab, "The <b>train</b> leaves.", variant="both") | {tab.ask.base_prompt_style: "plain"}
+    page, _ = states(tab, handlers.run(values, PAGE))
+    own = '<span class="text">The &lt;b&gt;train&lt;/b&gt; leaves.</span>'
+    finetuned, base = (page[tab.columns[variant].details] for variant in ("finetuned", "base"))
+    assert "Prompt template: Instruct/Output, Phi-2&#x27;s own." in finetuned
+    assert f'from English to German.\n</span>{own}<span class="template">\nOutput:</span>' in finetuned
+    assert "Prompt template: Plain text, as set for the base." in base
+    assert f'<span class="token">&lt;|endoftext|&gt;</span><span class="template">English: </span>{own}' in base
+
+
+def test_a_text_to_be_continued_has_no_template(tab_of: Callable[[str], Built]) -> None:
+    tab, handlers = tab_of("generation")
+    page, _ = states(tab, handlers.run(values_of(tab, "Once"), PAGE))
+    shown = page[tab.columns["finetuned"].details]
+    assert "Prompt template: Plain text, since the text is to be continued." in shown
+
+
 def test_side_by_side_fills_both_columns(tab_of: Callable[[str], Built]) -> None:
     tab, handlers = tab_of("translation")
     page, _ = states(tab, handlers.run(values_of(tab, "The train leaves.", variant="both"), PAGE))
@@ -80,7 +99,7 @@ def test_side_by_side_fills_both_columns(tab_of: Callable[[str], Built]) -> None
 
 
 @pytest.mark.parametrize(
-    ("prompt_style", "says"), [("plain", "asked as plain text"), ("template", "asked with the instruction")]
+    ("prompt_style", "says"), [("plain", "asked as plain text"), ("template", "asked with the template")]
 )
 def test_the_base_is_asked_as_chosen_and_its_answer_says_how(
     tab_of: Callable[[str], Built], prompt_style: str, says: str
@@ -420,7 +439,7 @@ def test_an_answer_at_part_of_the_strength_says_so(tab_of: Callable[[str], Built
 @pytest.mark.parametrize("task", TASKS)
 def test_without_an_adapter_there_is_no_strength(task: str) -> None:
     with gr.Blocks():
-        inputs = option_inputs(TASKS[task], TASKS[task].generation, has_adapter=False)
+        inputs = option_inputs(TASKS[task], TASKS[task].generation, has_strength=False)
     assert "adapter_strength" not in inputs.components
     assert bool(inputs.components) == (task != "sentiment")
 

@@ -8,6 +8,7 @@ import pytest
 from phi2demo.engine.loading import EngineLoader
 from phi2demo.errors import ModelError
 from phi2demo.tasks.declared import AdapterTasks
+from phi2demo.tasks.template_view import PromptPart
 from phi2demo.ui import markup
 from phi2demo.ui.header import count, identity_of, limits_panel
 from tests.ui.conftest import DESCRIPTION
@@ -30,8 +31,25 @@ def test_what_comes_from_outside_is_escaped(html: str) -> None:
     assert "&lt;script&gt;" in html
 
 
+def test_the_prompt_shows_the_persons_text_apart_and_escaped() -> None:
+    parts = [PromptPart("token", "<s>"), PromptPart("template", "Say "), PromptPart("text", EVIL)]
+    html = markup.prompt(parts, "Alpaca, given at the start", pieces=3)
+    assert '<span class="token">&lt;s&gt;</span><span class="template">Say </span>' in html
+    assert '<span class="text">&lt;script&gt;alert(1)&lt;/script&gt;</span></pre>' in html
+    assert "Prompt template: Alpaca, given at the start. This is the first of 3 prompts." in html
+
+
+def test_the_header_warns_of_missing_tokens_and_offers_a_choice(loader: EngineLoader, engine: ScriptedEngine) -> None:
+    undeclared = identity_of(loader, DESCRIPTION, AdapterTasks())
+    assert 'Instruct/Output is used. <a href="#prompt-templates">Try the others</a>' in undeclared
+    engine.info = replace(engine.info, template="chatml")
+    given = identity_of(loader, DESCRIPTION, AdapterTasks())
+    assert "Try the others" not in given
+    assert "The tokenizer has no token &lt;|im_start|&gt; or &lt;|im_end|&gt;" in given
+
+
 def test_the_header_names_the_loaded_model(loader: EngineLoader) -> None:
-    html = identity_of(loader, DESCRIPTION)
+    html = identity_of(loader, DESCRIPTION, AdapterTasks())
     for part in ("scripted-base, 28.4 M parameters", "scripted-adapter, LoRA rank 16", "CPU, bfloat16"):
         assert part in html
     assert "Loading" not in html
@@ -42,7 +60,7 @@ def test_the_header_says_base_only(loader: EngineLoader) -> None:
     engine.info = replace(engine.info, adapter=None)
     bare = EngineLoader(lambda: engine).start()
     bare.engine(timeout_s=5)
-    assert "base only" in identity_of(bare, replace(DESCRIPTION, adapter=None))
+    assert "base only" in identity_of(bare, replace(DESCRIPTION, adapter=None), AdapterTasks())
 
 
 def test_the_header_says_why_the_loading_failed() -> None:
@@ -52,7 +70,7 @@ def test_the_header_says_why_the_loading_failed() -> None:
     loader = EngineLoader(load).start()
     with pytest.raises(ModelError):
         loader.engine(timeout_s=5)
-    html = identity_of(loader, DESCRIPTION)
+    html = identity_of(loader, DESCRIPTION, AdapterTasks())
     assert "&lt;model&gt; is damaged." in html
     assert 'role="alert"' in html
 
