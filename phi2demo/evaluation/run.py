@@ -11,7 +11,7 @@ from phi2demo.data.contamination import Contamination, ItemLabels
 from phi2demo.data.documents import split_sentences
 from phi2demo.data.files import write_atomically
 from phi2demo.data.test_sets import EvaluationSplit, Skipped, TestSet, read_test_sets, select
-from phi2demo.engine.engine import Engine
+from phi2demo.engine.engine import Engine, visible
 from phi2demo.errors import DataError, SettingsError
 from phi2demo.evaluation.environment import describe_environment, describe_model, measure_speed, package_versions
 from phi2demo.evaluation.figures import Scored, result_of
@@ -120,7 +120,7 @@ def _hash_prompts(system: System, name: SystemName, *, batch_size: int) -> str:
     info = system.engine.info
     return digest(
         {
-            "prompts": [system.prompt(item) for item in system.test_set.items],
+            "prompts": [visible(system.prompt(item)) for item in system.test_set.items],
             "generation": asdict(system.generation),
             "model": [info.base_revision, info.adapter_revision if name == "finetuned" else None],
             "place": [info.device, info.dtype, package_versions()],

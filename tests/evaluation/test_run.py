@@ -266,3 +266,29 @@ def test_unanswered_items_count(data: Path) -> None:
     assert test_set["n"] == 2
     assert set(test_set["unanswered"].values()) == {1}
     assert test_set["figures"][0]["scores"]["base_plain"]["score"] <= 50
+
+
+HASH = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from phi2demo.data.test_sets import read_test_sets
+from phi2demo.evaluation.run import _hash_prompts
+from phi2demo.evaluation.systems import make_system
+from tests.tasks.scripted import INFO, ScriptedEngine
+
+engine = ScriptedEngine(info=replace(INFO, template="chatml"))
+system = make_system("finetuned", engine, read_test_sets(Path(sys.argv[1]))[0][0], seed=1)
+print(_hash_prompts(system, "finetuned", batch_size=4))
+"""
+
+
+def test_another_process_continues_answers_to_a_template_with_special_tokens(data: Path) -> None:
+    """Each process marks special tokens in its own way, which is no part of what was asked."""
+    hashes = {
+        subprocess.run(
+            [sys.executable, "-c", HASH, str(data)], cwd=ROOT, capture_output=True, text=True, check=True, timeout=120
+        ).stdout
+        for _ in range(2)
+    }
+    assert len(hashes) == 1
