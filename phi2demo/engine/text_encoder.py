@@ -216,8 +216,7 @@ def _beginning(tokenizer: "PreTrainedTokenizerBase") -> tuple[tuple[int, ...], s
     """Return what precedes a text, as ids or as text: nothing where the tokenizer adds it, else a token or a line break."""
     if tokenizer.encode("", verbose=False):
         return (), ""
-    token_id = tokenizer.convert_tokens_to_ids(END_OF_TEXT)
-    if token_id not in (None, tokenizer.unk_token_id) or END_OF_TEXT in (tokenizer.bos_token, tokenizer.eos_token):
-        return (int(token_id),), ""
+    if END_OF_TEXT in tokenizer.get_vocab():
+        return (int(tokenizer.convert_tokens_to_ids(END_OF_TEXT)),), ""
     token = tokenizer.bos_token or tokenizer.eos_token
     return ((int(tokenizer.convert_tokens_to_ids(token)),), "") if token else ((), "\n")
