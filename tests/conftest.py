@@ -1,10 +1,12 @@
 """A tiny random Phi with a tokenizer, and a LoRA adapter that changes what it says."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from phi2demo.tasks import TASKS
 
 TEXTS = (
     "The train to the coast leaves at eight in the morning.",
@@ -12,6 +14,14 @@ TEXTS = (
     "Instruct: Translate the text.\nThe cat sleeps.\nOutput: Die Katze schläft.\n",
     "It rained all day, so the children stayed at home and read 12 books.",
 )
+
+
+@pytest.fixture(autouse=True)
+def _own_tasks_end_with_their_test() -> Iterator[None]:
+    before = dict(TASKS)
+    yield
+    TASKS.clear()
+    TASKS.update(before)
 
 
 @pytest.fixture(scope="session")

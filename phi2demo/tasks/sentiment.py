@@ -1,7 +1,6 @@
 """Sentiment: positive or negative, chosen by probability, never by what happens to be written."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from phi2demo.data.rows import SENTIMENT_LABELS
 from phi2demo.engine.engine import GenerationOptions
@@ -23,12 +22,23 @@ class Sentiment(Task[SentimentOptions]):
     title = "Sentiment"
     input_label = "A review or an opinion"
     options_type = SentimentOptions
-    generation: ClassVar = GenerationOptions(max_new_tokens=4)
-    labels: ClassVar = SENTIMENT_LABELS[::-1]
+    generation = GenerationOptions(max_new_tokens=4)
+
+    def __init__(self, labels: tuple[str, ...] = SENTIMENT_LABELS[::-1]) -> None:
+        """Make the task; a model may have been finetuned with more labels, such as neutral."""
+        self.labels = labels
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sentiment) and self.labels == other.labels
+
+    def __hash__(self) -> int:
+        return hash(self.labels)
 
     def instruction(self, text: str, options: SentimentOptions) -> Instruction:
         """Ask for one of the labels."""
-        return Instruction(f"Is the sentiment of the following text {' or '.join(self.labels)}?", text)
+        *others, last = self.labels
+        listed = ", ".join(others)
+        return Instruction(f"Is the sentiment of the following text {listed} or {last}?", text)
 
     def plain(self, text: str, options: SentimentOptions) -> str:
         """A review, then the label."""
