@@ -43,6 +43,7 @@ def serve(argv: Sequence[str]) -> int:
     model_plan = plan(shared.model_settings(arguments))
     adapter_tasks = read_adapter_tasks(model_plan.adapter_folder)
     second = read_adapter_tasks(model_plan.second_source.folder) if model_plan.second_source else None
+    shared.register_planned(model_plan)
 
     from phi2demo.cards.model_cards import ModelCards
     from phi2demo.ui.page import build_demo, launch

@@ -6,7 +6,7 @@ Knows no single task, and no file.
 import json
 import keyword
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass, replace
 from typing import Any, ClassVar, Literal
 
@@ -25,8 +25,10 @@ from phi2demo.tasks.templates import Instruction
 FieldValue = str | int | float
 METRICS = {"label": ("accuracy",), "text": ("chrf", "rouge", "exact_match")}
 """By kind of output, the metrics that answers can be scored by; the first one is the default."""
-RESERVED = ("text", "task", "output", "variant", "seed", "options", "base_prompt_style")
-"""Names that a row of data or an endpoint has beside the fields of a task."""
+RESERVED = (
+    "text", "task", "output", "variant", "seed", "options", "base_prompt_style", "returns", "self", "api_name", "fn_index"
+)  # fmt: skip
+"""Names that a row of data, or an endpoint and its clients, have beside the fields of a task."""
 _TAKEN = (
     {name: f"{name} is a part of the page" for name in ("compare", "explain", "evaluate", "model")}
     | {name: f"{name} is a kind of data" for name in ("prose", "continuation", "simplification", "replay")}
@@ -55,6 +57,13 @@ class OwnField(BaseModel):
     def default(self) -> FieldValue:
         """Return the value of a field that is not filled in: the first choice, the lowest number, or nothing."""
         return self.choices[0] if self.choices else self.number[0] if self.number else ""
+
+    @property
+    def expects(self) -> str:
+        """Return what a value of the field is, in a few words."""
+        if self.number:
+            return f"{self.number[0]} to {self.number[1]}"
+        return f"one of {', '.join(self.choices)}" if self.choices else "a text"
 
     @property
     def is_whole(self) -> bool:
@@ -208,6 +217,19 @@ class OwnTask(Task[OwnOptions]):
         options = self.options_type(**values)
         assert isinstance(options, OwnOptions)
         return row["text"], options
+
+    def options_from(self, pairs: Sequence[str]) -> OwnOptions:
+        """Return the options of pairs as `team=sales` that were typed on a command line."""
+        values = {}
+        for pair in pairs:
+            name, separator, typed = pair.partition("=")
+            if not separator or name not in self.fields:
+                listed = ", ".join(f"{known}=... ({entry.expects})" for known, entry in self.fields.items())
+                raise SettingsError(f"--field {pair} is no field of {self.name}; give {listed or 'none'}.")
+            values[name] = self.fields[name].parse(name, typed)
+        options = self.options_type(**values)
+        assert isinstance(options, OwnOptions)
+        return options
 
     def problem_of_row(self, row: Row) -> str:
         """Say what is wrong with a row of data for this task; empty where nothing is."""
