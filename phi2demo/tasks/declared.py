@@ -15,9 +15,8 @@ from phi2demo.engine.engine import GenerationOptions, ModelInfo, Variant
 from phi2demo.errors import ModelError, SettingsError
 from phi2demo.tasks import BUILT_IN, TASKS, register
 from phi2demo.tasks.generation import MODES, GenerationTaskOptions
-from phi2demo.tasks.own_task import OwnTask, make_own_task
+from phi2demo.tasks.own_task import make_own_task
 from phi2demo.tasks.request import PromptStyle, Request, TaskOptions, best_prompt_style
-from phi2demo.tasks.sentiment import Sentiment
 from phi2demo.tasks.summarization import LENGTHS, SummaryOptions
 from phi2demo.tasks.task import AnyTask
 from phi2demo.tasks.templates import CHAT, Template, Templates, find_template, make_template
@@ -158,16 +157,20 @@ class AdapterTasks:
             "summarization": {"lengths": list(self.lengths)},
         }
         taught = {task: {"languages": list(codes)} for task, codes in self.training_languages.items()}
-        declared = {
-            task.name: task.declared if isinstance(task, OwnTask) else {"labels": list(task.labels)}
-            for task in self.own
-        }
         entries = {
-            task: extra.get(task, {}) | taught.get(task, {}) | declared.get(task, {}) | self._said_of_decoding(task)
+            task: extra.get(task, {})
+            | taught.get(task, {})
+            | self.declarations.get(task, {})
+            | self._said_of_decoding(task)
             for task in self.tasks
         }
         prompts = {name: value for name in ("template", "system") if (value := getattr(self, name))}
         return json.dumps({**prompts, "tasks": entries}, indent=2, ensure_ascii=False) + "\n"
+
+    @property
+    def declarations(self) -> dict[str, dict[str, Any]]:
+        """What the file says of its own tasks, without their decoding."""
+        return {task.name: task.declared for task in self.own}
 
     def _said_of_decoding(self, task: str) -> dict[str, Any]:
         """Only what is not the task's own anyway."""
@@ -200,12 +203,9 @@ def read_tasks_file(path: Path) -> AdapterTasks:
         ) from error
     _check_template(content, path)
     tasks = {name: _task_entry(name, entry, path) for name, entry in content.tasks.items() if name in BUILT_IN}
-    own = {name: _own_task(name, entry, path) for name, entry in content.tasks.items() if name not in BUILT_IN}
-    names = _known("tasks", [*tasks, *own], (*BUILT_IN, *own), path)
-    relabelled = {name: _with_labels(name, entry.labels, path) for name, entry in tasks.items() if entry.labels}
-    decoding = {name: entry.decoding for name, entry in tasks.items()} | {
-        name: task.declaration.decoding for name, task in own.items()
-    }
+    own = {name: task for name, entry in content.tasks.items() if (task := _own_task(name, entry, path))}
+    names = _known("tasks", list(tasks | own), (*BUILT_IN, *own), path)
+    decoding = {name: content.tasks[name].get("decoding") for name in names}
     return AdapterTasks(
         tasks=names,
         languages=_listed(tasks, "translation", "languages", tuple(LANGUAGES), path),
@@ -217,13 +217,13 @@ def read_tasks_file(path: Path) -> AdapterTasks:
             if name != "translation" and entry.languages is not None
         },
         decoding={
-            name: _decoding((own | BUILT_IN)[name], chosen, path)
+            name: _decoding(own.get(name) or BUILT_IN[name], chosen, path)
             for name, chosen in decoding.items()
             if chosen is not None
         },
         template=content.template,
         system=content.system,
-        own=(*relabelled.values(), *own.values()),
+        own=tuple(own.values()),
     )
 
 
@@ -254,22 +254,14 @@ def _task_entry(name: str, entry: dict[str, Any], path: Path) -> _TaskEntry:
         raise ModelError(f"{_shown(path)} cannot be read: tasks.{name}.{first_problem(error)}. Correct it.") from error
 
 
-def _own_task(name: str, entry: dict[str, Any], path: Path) -> OwnTask:
+def _own_task(name: str, entry: dict[str, Any], path: Path) -> AnyTask | None:
+    """Return a task of one's own, or a built-in one with labels of its own; None for one that is as it always is."""
     try:
+        if name in BUILT_IN:
+            return BUILT_IN[name].with_labels(entry["labels"]) if entry.get("labels") is not None else None
         return make_own_task(name, entry)
     except SettingsError as error:
         raise ModelError(f"{_shown(path)}: {error}") from error
-
-
-def _with_labels(name: str, labels: list[str], path: Path) -> AnyTask:
-    """Return a built-in task that chooses among more labels."""
-    known = BUILT_IN[name].labels
-    if not known:
-        raise ModelError(f"{_shown(path)}: {name} has no labels to choose from; remove labels.")
-    distinct = tuple(dict.fromkeys(labels))
-    if not set(known) <= set(distinct) or any(label != label.strip() or not label for label in distinct):
-        raise ModelError(f"{_shown(path)}: {name}: labels is {labels}; give {', '.join(known)} and any others.")
-    return Sentiment(distinct)
 
 
 def _check_template(content: _TasksFile, path: Path) -> None:

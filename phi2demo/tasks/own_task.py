@@ -19,7 +19,7 @@ from phi2demo.engine.engine import GenerationOptions
 from phi2demo.errors import InputError, Phi2DemoError, SettingsError
 from phi2demo.tasks import BUILT_IN
 from phi2demo.tasks.request import Request, TaskOptions
-from phi2demo.tasks.task import Task
+from phi2demo.tasks.task import Task, problem_of_label
 from phi2demo.tasks.templates import Instruction
 
 FieldValue = str | int | float
@@ -232,13 +232,13 @@ class OwnTask(Task[OwnOptions]):
         return options
 
     def problem_of_row(self, row: Row) -> str:
-        """Say what is wrong with a row of data for this task; empty where nothing is."""
+        """Refuse a field or a label that the task does not have."""
         try:
             self.from_row(row)
         except Phi2DemoError as error:
             return str(error)
-        if self.labels and row["output"] not in self.labels:
-            return f"output is {row['output']!r}; give one of {', '.join(self.labels)}."
+        if self.labels and (problem := problem_of_label(row, self.labels)):
+            return problem
         known = ("text", "task", "output", "title", *self.fields)
         unknown = next((name for name in row if name not in known), None)
         return f"{unknown} is no field of {self.name}; it has {', '.join(self.fields) or 'none'}." if unknown else ""

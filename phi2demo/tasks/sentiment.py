@@ -1,11 +1,14 @@
 """Sentiment: positive or negative, chosen by probability, never by what happens to be written."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from phi2demo.data.rows import SENTIMENT_LABELS
+from phi2demo.data.rows import SENTIMENT_LABELS, Row
 from phi2demo.engine.engine import GenerationOptions
+from phi2demo.errors import SettingsError
 from phi2demo.tasks.request import TaskOptions
-from phi2demo.tasks.task import Task
+from phi2demo.tasks.task import Task, problem_of_label
 from phi2demo.tasks.templates import Instruction
 
 
@@ -33,6 +36,22 @@ class Sentiment(Task[SentimentOptions]):
 
     def __hash__(self) -> int:
         return hash(self.labels)
+
+    @property
+    def declared(self) -> dict[str, Any]:
+        """The labels."""
+        return {"labels": list(self.labels)}
+
+    def with_labels(self, labels: Sequence[str]) -> "Sentiment":
+        """Positive, negative, and any others."""
+        distinct = tuple(dict.fromkeys(labels))
+        if not set(SENTIMENT_LABELS) <= set(distinct) or any(not label or label != label.strip() for label in distinct):
+            raise SettingsError(f"{self.name}: labels is {labels}; give {', '.join(SENTIMENT_LABELS)} and any others.")
+        return Sentiment(distinct)
+
+    def problem_of_row(self, row: Row) -> str:
+        """Refuse a label that the task does not have."""
+        return problem_of_label(row, self.labels)
 
     def instruction(self, text: str, options: SentimentOptions) -> Instruction:
         """Ask for one of the labels."""

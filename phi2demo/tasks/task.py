@@ -46,6 +46,11 @@ class Pieces:
     """At most this many pieces follow in later passes: for the progress bar only."""
 
 
+def problem_of_label(row: Row, labels: Sequence[str]) -> str:
+    """Say that the output of a row is none of the labels; empty where it is one."""
+    return "" if row["output"] in labels else f"output is {row['output']!r}; give one of {', '.join(labels)}."
+
+
 QUOTED = 80
 """Characters of a text that a note quotes."""
 
@@ -80,6 +85,15 @@ class Task(ABC, Generic[O]):
     plain_stop: tuple[str, ...] = ("\n",)
     """Strings that end the answer to a plain prompt."""
 
+    @property
+    def declared(self) -> dict[str, Any]:
+        """Return what a tasks.json says to declare this task; a built-in one needs no declaration."""
+        return {}
+
+    def with_labels(self, labels: Sequence[str]) -> "Task[O]":
+        """Return the task with other labels to choose from; SettingsError where it cannot have them."""
+        raise SettingsError(f"{self.name} has no labels to choose from; remove labels.")
+
     @abstractmethod
     def instruction(self, text: str, options: O) -> Instruction:
         """Return what the model is asked, and the text that this is about."""
@@ -92,6 +106,10 @@ class Task(ABC, Generic[O]):
         """Return the text and the options of a row of data."""
         options: Any = self.options_type()
         return row["text"], options
+
+    def problem_of_row(self, row: Row) -> str:
+        """Say why a row with `task`, `text` and `output` cannot be used for this task; empty where it can."""
+        return f"rows of {self.name} have fields of their own; assets/docs/training.md lists them."
 
     def prompt_style_of(self, variant: Variant, options: O, base_prompt_style: PromptStyle) -> PromptStyle:
         """How these weights are asked: adapters by the template that they were finetuned on."""

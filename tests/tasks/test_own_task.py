@@ -136,7 +136,7 @@ def test_a_built_in_task_may_have_more_labels(tmp_path: Path) -> None:
         check(Request("sentiment", "neutral", TASKS["sentiment"].options_type(), GenerationOptions()))
     )
     assert (result.text, tuple(result.probabilities)) == ("neutral", labels)
-    with pytest.raises(ModelError, match=r"labels is \['good', 'bad'\]; give positive, negative and any others"):
+    with pytest.raises(ModelError, match=r"labels is \['good', 'bad'\]; give negative, positive and any others"):
         read_adapter_tasks(write(tmp_path / "a", sentiment={"labels": ["good", "bad"]}))
     with pytest.raises(ModelError, match="translation has no labels to choose from; remove labels"):
         read_adapter_tasks(write(tmp_path / "a", translation={"labels": ["good", "bad"]}))
