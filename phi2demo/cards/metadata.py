@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 from phi2demo.cards.facts import Author, Facts, ModelFacts
 from phi2demo.cards.results import SHIPPED, all_test_sets, verdict
 from phi2demo.cards.training import total_grams
+from phi2demo.engine.engine import visible
 from phi2demo.evaluation.outputs import SystemName
 from phi2demo.evaluation.report import Score
 from phi2demo.evaluation.tables import Row, rows_of
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.generation import GenerationTaskOptions
-from phi2demo.tasks.templates import PLAIN
+from phi2demo.tasks.templates import CHAT, PHI, PLAIN, make_template
 from phi2demo.tasks.translation import TranslationOptions
 
 if TYPE_CHECKING:
@@ -26,6 +27,12 @@ _TASK_TYPES = {
     "generation": "text-generation",
 }
 """The hub's task types, by task."""
+
+
+def _task_type(task: str) -> str:
+    """Return the hub's task type; of a task that the adapter declares by what it answers."""
+    known = TASKS.get(task)
+    return _TASK_TYPES.get(task, "text-classification" if known and known.labels else "text-generation")
 
 
 MAX_RESULTS = 12
@@ -80,7 +87,7 @@ def eval_results(facts: Facts) -> "list[EvalResult]":
         name = test_set.name.partition(".")[2]
         results.append(
             EvalResult(
-                task_type=_TASK_TYPES[test_set.task],
+                task_type=_task_type(test_set.task),
                 dataset_type=name,
                 dataset_name=f"{SHIPPED.title}, {name}" if test_set.data.sha256 in facts.shipped else name,
                 dataset_split=test_set.data.split,
@@ -230,6 +237,10 @@ def prompt(facts: Facts) -> str:
         if "translation" in declared.tasks:
             target = next(code for code in declared.languages if code != "en")
             return TASKS["translation"].prompt(TEXT, TranslationOptions("en", target))
+        if "generation" not in declared.tasks:
+            name = declared.tasks[0]
+            template = PHI if declared.template in (None, CHAT) else make_template(declared.template, declared.system)
+            return visible(declared.task(name).prompt(TEXT, declared.default_options(name), template))
         return TASKS["generation"].prompt(TEXT, GenerationTaskOptions("continue"), PLAIN)
     others = [code for code in facts.languages if code != "en"]
     if facts.record and others:

@@ -51,11 +51,11 @@ class AdapterTasks:
 
     def generation(self, task: str) -> GenerationOptions:
         """How the tokens of a task are chosen unless a person says otherwise."""
-        return self.decoding.get(task, self._named(task).generation)
+        return self.decoding.get(task, self.task(task).generation)
 
-    def _named(self, task: str) -> AnyTask:
+    def task(self, name: str) -> AnyTask:
         """Return a task of the file, or one that is known anyway."""
-        return next((own for own in self.own if own.name == task), None) or TASKS[task]
+        return next((own for own in self.own if own.name == name), None) or TASKS[name]
 
     def adapt(self, options: TaskOptions) -> TaskOptions:
         """The options as this model can follow them; SettingsError for a language it was not finetuned for."""
@@ -81,7 +81,7 @@ class AdapterTasks:
             return self.directions()
         if task == "generation":
             return GenerationTaskOptions(self.modes[0])
-        return self._named(task).options_type()
+        return self.task(task).options_type()
 
     def missing(self, task: str, options: TaskOptions) -> str:
         """What of a request the model was not finetuned for, in a sentence; empty where it was for all."""
@@ -174,7 +174,7 @@ class AdapterTasks:
 
     def _said_of_decoding(self, task: str) -> dict[str, Any]:
         """Only what is not the task's own anyway."""
-        default, chosen = self._named(task).generation, self.generation(task)
+        default, chosen = self.task(task).generation, self.generation(task)
         other = {name: getattr(chosen, name) for name in _DECODING if getattr(chosen, name) != getattr(default, name)}
         return {"decoding": other} if other else {}
 

@@ -8,6 +8,7 @@ import keyword
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass, replace
+from functools import cache
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -159,10 +160,7 @@ class OwnTask(Task[OwnOptions]):
         self.labels = declaration.labels
         self.generation = GenerationOptions()
         self.metric = declaration.metric or METRICS[declaration.output][0]
-        options = [(key, Any, declared.default) for key, declared in declaration.fields.items()]
-        self.options_type = make_dataclass(
-            f"{name}_options", options, bases=(OwnOptions,), frozen=True, namespace={"_declared": declaration.fields}
-        )
+        self.options_type = _options_type(name, tuple(declaration.fields.items()))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, OwnTask) and (self.name, self.declaration) == (other.name, other.declaration)
@@ -242,6 +240,14 @@ class OwnTask(Task[OwnOptions]):
         known = ("text", "task", "output", "title", *self.fields)
         unknown = next((name for name in row if name not in known), None)
         return f"{unknown} is no field of {self.name}; it has {', '.join(self.fields) or 'none'}." if unknown else ""
+
+
+@cache
+def _options_type(name: str, declared: tuple[tuple[str, OwnField], ...]) -> type[TaskOptions]:
+    """Make the type of a task's options, the same one for every copy of the task."""
+    options = [(key, Any, entry.default) for key, entry in declared]
+    namespace = {"_declared": dict(declared)}
+    return make_dataclass(f"{name}_options", options, bases=(OwnOptions,), frozen=True, namespace=namespace)
 
 
 def make_own_task(name: str, entry: Mapping[str, Any]) -> OwnTask:
