@@ -197,6 +197,7 @@ def _task_in(argv: Sequence[str]) -> tuple[AnyTask, list[str]]:
     """Return the task that `ask TASK ...` names, and the arguments after it."""
     parser = shared.Parser(ASK, description="Ask for a task of the model, also one that its tasks.json declares.")
     parser.add_argument("task", metavar="TASK", help="id of the task; ask TASK --help lists what it takes")
+    parser.add_argument("--field", action="append", metavar="NAME=VALUE", help="a field of the task; may be repeated")
     shared.add_model_arguments(parser, second=True)
     if not argv or argv[0].startswith("-"):
         parser.parse_args(argv)
