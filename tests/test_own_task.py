@@ -135,6 +135,9 @@ def test_the_page_has_a_tab_with_its_fields(adapter: Path, loader: EngineLoader,
 
     description = describe(plan(ModelSettings(adapter=str(adapter))))
     demo = build_demo(loader, description, declared)
+    written = " ".join(block.value for block in demo.blocks.values() if isinstance(block, gr.HTML) and block.value)
+    assert "Give a text to a language model that was finetuned for a task of its own" in written
+    assert "The adapter does not say in which languages it was finetuned." in written
     tabs = [block.label for block in demo.blocks.values() if isinstance(block, gr.Tab)]
     assert tabs == ["Urgency", "Compare", "Explain", "Evaluate"]
     assert "ask_urgency" in [function.api_name for function in demo.fns.values()]
