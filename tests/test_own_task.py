@@ -182,6 +182,24 @@ def test_the_endpoint_takes_its_fields_as_parameters(
         next(endpoint(TEXT, "kitchen"))
 
 
+def test_a_persons_own_rows_are_scored_as_they_come(loader: EngineLoader, declared: AdapterTasks) -> None:
+    import gradio as gr
+
+    from phi2demo.ui.evaluate_handlers import EvaluateEndpoint
+    from phi2demo.ui.evaluate_inputs import placeholder, tasks_with_pairs
+
+    assert tasks_with_pairs(declared) == ["urgency"]
+    assert placeholder("urgency").startswith("text,team,days,output\n")
+    endpoint = EvaluateEndpoint(loader, declared)
+    rows = [{"text": TEXT, "team": "sales", "days": 3, "output": "high"}, {"text": "Thank you.", "output": "low"}]
+    *_, last = endpoint.evaluate(rows, "urgency", systems=["finetuned"])
+    (test_set,) = last["report"]["test_sets"]
+    assert (test_set["name"], test_set["figures"][0]["metric"], test_set["n"]) == ("urgency.own", "accuracy", 2)
+    assert [answer["text"] for answer in last["answers"]] == [TEXT, "Thank you."]
+    with pytest.raises(gr.Error, match="Row 1: days is 'x'; give a whole number from 0 to 30"):
+        next(endpoint.evaluate([rows[1] | {"days": "x"}], "urgency"))
+
+
 def test_it_is_evaluated_against_its_base(adapter: Path, tmp_path: Path) -> None:
     argv = [
         "--data",

@@ -229,6 +229,15 @@ class OwnTask(Task[OwnOptions]):
         assert isinstance(options, OwnOptions)
         return options
 
+    def accept_pair(self, row: Row) -> Row:
+        """Return a row of a person's own pairs with its numbers as numbers; SettingsError where it does not fit."""
+        typed = {
+            name: entry.parse(name, row[name]) for name, entry in self.fields.items() if isinstance(row.get(name), str)
+        }
+        if problem := self.problem_of_row(row | typed):
+            raise SettingsError(problem)
+        return row | typed
+
     def problem_of_row(self, row: Row) -> str:
         """Refuse a field or a label that the task does not have."""
         try:

@@ -21,7 +21,7 @@ from phi2demo.evaluation.report import Report
 from phi2demo.evaluation.reports import REPORTS_FOLDER, KeptReport, examples_beside, kept_reports, read_report
 from phi2demo.evaluation.tables import to_csv
 from phi2demo.ui import figures, markup, slice_table
-from phi2demo.ui.evaluate_inputs import placeholder
+from phi2demo.ui.evaluate_inputs import own_columns, placeholder
 from phi2demo.ui.evaluate_tab import EvaluateTab, ShownReport
 from phi2demo.ui.files import read_table
 from phi2demo.ui.markup import note
@@ -165,7 +165,7 @@ class EvaluateReports:
 
     def template_of(self, *, as_json: bool) -> Callable[[str], str]:
         """Return the handler that writes a template for pairs."""
-        return lambda task: own_pairs.template(task, as_json=as_json)
+        return lambda task: own_pairs.template(task, as_json=as_json, own=own_columns(task))
 
     def examples(self, shown_report: ShownReport | None, test_set: str | None, order: Order, count: int) -> Updates:
         """Show `count` examples of a test set in an order."""
