@@ -157,20 +157,13 @@ class AdapterTasks:
             "summarization": {"lengths": list(self.lengths)},
         }
         taught = {task: {"languages": list(codes)} for task, codes in self.training_languages.items()}
+        own = {task.name: task.declared for task in self.own}
         entries = {
-            task: extra.get(task, {})
-            | taught.get(task, {})
-            | self.declarations.get(task, {})
-            | self._said_of_decoding(task)
+            task: extra.get(task, {}) | taught.get(task, {}) | own.get(task, {}) | self._said_of_decoding(task)
             for task in self.tasks
         }
         prompts = {name: value for name in ("template", "system") if (value := getattr(self, name))}
         return json.dumps({**prompts, "tasks": entries}, indent=2, ensure_ascii=False) + "\n"
-
-    @property
-    def declarations(self) -> dict[str, dict[str, Any]]:
-        """What the file says of its own tasks, without their decoding."""
-        return {task.name: task.declared for task in self.own}
 
     def _said_of_decoding(self, task: str) -> dict[str, Any]:
         """Only what is not the task's own anyway."""

@@ -332,7 +332,7 @@ def _problem_of_output(declaration: Declaration) -> str:
     if declaration.output == "label":
         if len(declaration.labels) < 2:
             return f"labels is {list(declaration.labels)}; give at least two to choose from."
-        if problem := _problem_of_choices(declaration.labels):
+        if problem := _problem_of_choices(declaration.labels) or _problem_of_beginnings(declaration.labels):
             return f"labels: {problem}"
     known = METRICS[declaration.output]
     if declaration.metric and declaration.metric not in known:
@@ -349,6 +349,15 @@ def _problem_of_choices(choices: tuple[str, ...]) -> str:
             return f"{choice!r} has spaces around it, unusual characters or a line break, or is empty; correct it."
     twice = next((choice for choice in choices if choices.count(choice) > 1), None)
     return f"{twice!r} is there twice; remove one." if twice else ""
+
+
+def _problem_of_beginnings(labels: tuple[str, ...]) -> str:
+    """Say which label begins another: the tokens of the other are then never likelier than its own."""
+    for first in labels:
+        for other in labels:
+            if other != first and other.startswith(first) and not other[len(first)].isalnum():
+                return f"{other!r} begins with {first!r}, which would always be the likelier one; reword one of them."
+    return ""
 
 
 def _problem_of_examples(task: OwnTask) -> str:

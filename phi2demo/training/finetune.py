@@ -284,7 +284,7 @@ def _identity(settings: FinetuneSettings, training: Mixture, declared: AdapterTa
         "max_length": training.max_length,
         "data": {source.name: len(source.rows["train"]) for source in training.sources},
         "data_files": data_hashes(settings.data),
-        "own_tasks": declared.declarations,
+        "tasks": None if settings.tasks is None else declared.to_json(),
     }
 
 

@@ -83,6 +83,11 @@ LABELS = {"output": "label", "labels": ["a", "b"]}
         ("mine", LABELS | {"labels": ["a"]}, "labels is ['a']; give at least two to choose from."),
         ("mine", LABELS | {"labels": ["a", "a"]}, "labels: 'a' is there twice; remove one."),
         ("mine", LABELS | {"labels": ["a", ""]}, "labels: '' has spaces around it, unusual characters"),
+        (
+            "mine",
+            LABELS | {"labels": ["very", "very high"]},
+            "labels: 'very high' begins with 'very', which would always",
+        ),
         ("mine", LABELS | {"metric": "rouge"}, "metric is 'rouge'; for the output label give one of accuracy."),
         ("mine", {"metric": "beauty"}, "metric is 'beauty'; for the output text give one of chrf, rouge, exact_match."),
         ("mine", {"examples": [{"title": "a"}]}, "examples: number 1 has 'title', which is no field; add it to fields"),
