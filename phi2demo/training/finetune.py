@@ -91,6 +91,9 @@ def finetune(settings: FinetuneSettings) -> Path:
         print_missing=accelerator.is_main_process,
     )
     training = make_mixture("train", weights)
+    for name in [task.name for task in declared.own if task.name not in training.tasks]:
+        if accelerator.is_main_process:
+            print(f"There is no training row for {name}; the adapter will not declare it.", file=sys.stderr)
     held_out = draw_held_out_examples(make_mixture("validation", training.weights))
     torch.manual_seed(settings.seed)
     model = adapt(load_base(base, settings, accelerator.device), settings)

@@ -156,13 +156,18 @@ def maker_of(task_name: str) -> ExampleMaker:
 def by_task(sources: Sequence[Source]) -> list[Source]:
     """Split data sets whose rows name their task, so that each source has one task, whose id is its kind.
 
-    Rows of tasks that are not declared are left out. Raises DataError for a row that its task does not accept.
+    Raises DataError for a row of a task that is not declared, and for one that its task does not accept.
     """
     split_sources = [source for source in sources if source.kind != OWN]
     for source in sources:
         if source.kind == OWN:
             tasks = dict.fromkeys(row["task"] for rows in source.rows.values() for row in rows)
-            split_sources += [_of_task(source, TASKS[name]) for name in tasks if name in TASKS]
+            if unknown := [name for name in tasks if name not in TASKS]:
+                raise DataError(
+                    f"{source.name} has rows of the task {unknown[0]!r}, which is not declared. Give --tasks with a "
+                    "tasks.json that declares it, or remove the rows."
+                )
+            split_sources += [_of_task(source, TASKS[name]) for name in tasks]
     return split_sources
 
 
