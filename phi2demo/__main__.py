@@ -15,6 +15,7 @@ COMMANDS = {
     "translate": ("ask", "translate a text sentence by sentence, keeping its lines"),
     "classify": ("ask", "classify a text as positive or negative"),
     "answer": ("ask", "answer a question about a text"),
+    "ask": ("ask", "any task of the model by its id, also one that its tasks.json declares"),
     "explain": ("explain", "show which words of a text led to the output"),
     "templates": ("templates", "show one text through each prompt template"),
     "replay": ("replay", "repeat the request of a receipt, and compare the outputs"),

@@ -1,10 +1,14 @@
 """A tiny random Phi with a tokenizer, and a LoRA adapter that changes what it says."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from phi2demo.tasks import TASKS
 
 TEXTS = (
     "The train to the coast leaves at eight in the morning.",
@@ -14,17 +18,38 @@ TEXTS = (
 )
 
 
+@contextmanager
+def own_tasks_forgotten() -> Iterator[None]:
+    """Forget at the end which tasks of one's own were registered."""
+    before = dict(TASKS)
+    try:
+        yield
+    finally:
+        TASKS.clear()
+        TASKS.update(before)
+
+
+@pytest.fixture(autouse=True)
+def _own_tasks_end_with_their_test() -> Iterator[None]:
+    with own_tasks_forgotten():
+        yield
+
+
 @pytest.fixture(scope="session")
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a Phi of 2 layers x 64 that reads 256 tokens, with its tokenizer."""
+    return make_base(tmp_path_factory.mktemp("models") / "tiny-base")
+
+
+def make_base(folder: Path, *, context: int = 256) -> Path:
+    """Save a random Phi of 2 layers x 64 with its tokenizer."""
     import torch
     from transformers import PhiForCausalLM
 
     from phi2demo.training.settings import PRESETS
     from phi2demo.training.token_streams import train_tokenizer
 
-    folder = tmp_path_factory.mktemp("models") / "tiny-base"
-    preset = PRESETS["tiny"]
+    preset = replace(PRESETS["tiny"], context=context)
     tokenizer = train_tokenizer(TEXTS, vocab_size=preset.vocab_size, context=preset.context)
     config = preset.config(vocab_size=512, end_id=tokenizer.eos_token_id, pad_id=tokenizer.pad_token_id)
     config.initializer_range = 0.2  # far from uniform: the likeliest token is then clear

@@ -26,7 +26,7 @@ from phi2demo.errors import DataError, SettingsError
 from phi2demo.evaluation.report import Report
 from phi2demo.evaluation.reports import read_report
 from phi2demo.settings import ASSETS, ModelSettings
-from phi2demo.tasks.declared import read_adapter_tasks
+from phi2demo.tasks.declared import read_adapter_tasks, register_declared
 from phi2demo.tasks.templates import find_template
 from phi2demo.training.record import read_record
 
@@ -62,6 +62,7 @@ def gather(inputs: Inputs) -> Facts:
     Raises ModelError for a model that cannot be used, DataError for a file that cannot be used or a report on other weights.
     """
     model_plan = plan(inputs.model)
+    register_declared(model_plan.adapter_folder)
     return replace(
         facts_of(model_plan, name=inputs.name),
         reports=[_report(path, model_plan) for path in inputs.reports],

@@ -32,6 +32,12 @@ _TASK_TYPES = {
 """The hub's task types, by task."""
 
 
+def _task_type(task: str) -> str:
+    """Return the hub's task type; of a task that the adapter declares by what it answers."""
+    known = TASKS.get(task)
+    return _TASK_TYPES.get(task, "text-classification" if known and known.labels else "text-generation")
+
+
 MAX_RESULTS = 12
 """In the front matter; the card and evaluation.md have the rest."""
 SCORED_ALONE = ("generation", "prose")
@@ -84,7 +90,7 @@ def eval_results(facts: Facts) -> "list[EvalResult]":
         name = test_set.name.partition(".")[2]
         results.append(
             EvalResult(
-                task_type=_TASK_TYPES[test_set.task],
+                task_type=_task_type(test_set.task),
                 dataset_type=name,
                 dataset_name=f"{SHIPPED.title}, {name}" if test_set.data.sha256 in facts.shipped else name,
                 dataset_split=test_set.data.split,
@@ -267,6 +273,8 @@ def _example(facts: Facts) -> tuple[AnyTask, TaskOptions]:
     declared = facts.model.adapter_tasks
     if facts.model.is_adapter:
         others = [code for code in declared.languages if code != "en"] if "translation" in declared.tasks else []
+        if not others and "generation" not in declared.tasks:
+            return declared.task(declared.tasks[0]), declared.default_options(declared.tasks[0])
     else:
         others = [code for code in facts.languages if code != "en"] if facts.record else []
     if others:

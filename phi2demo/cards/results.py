@@ -95,7 +95,8 @@ def decoding_lines(facts: Facts) -> str:
             for name, value in settings.items()
             if name not in _BOUNDS and value != plain_settings.get(name)
         ]
-        written = "num_beams" in settings and not TASKS[test_set.task].labels
+        task = TASKS.get(test_set.task)
+        written = "num_beams" in settings and not (task and task.labels)
         if changed or written:
             line = f"`{', '.join(changed)}`" if changed else "greedy"
             lines.setdefault(test_set.task, {})[line] = None

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, NoReturn, get_args
+from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from phi2demo.data.languages import LANGUAGES
 from phi2demo.engine.engine import RANGES, SWITCHES, GenerationOptions, Variant, adapter_variants, variants_named
@@ -18,12 +18,17 @@ from phi2demo.settings import (
     model_settings_from,
     server_settings_from,
 )
-from phi2demo.tasks.declared import AdapterTasks
+from phi2demo.tasks import BUILT_IN, TASKS
+from phi2demo.tasks.declared import AdapterTasks, register_declared
 from phi2demo.tasks.generation import MODES, GenerationTaskOptions
+from phi2demo.tasks.own_task import OwnTask
 from phi2demo.tasks.question_answering import QuestionOptions
 from phi2demo.tasks.request import PROMPT_STYLES, TaskOptions
 from phi2demo.tasks.summarization import LENGTHS, SummaryOptions
 from phi2demo.tasks.task import AnyTask
+
+if TYPE_CHECKING:
+    from phi2demo.engine.planning import ModelPlan
 
 _MODEL_HELP = {
     "model": "folder or hub id of the base model; default: the one that the adapter names, or the embedded one",
@@ -151,8 +156,43 @@ def generation_options(arguments: argparse.Namespace, defaults: GenerationOption
     return replace(defaults, stop=stop, **changes)
 
 
+def built_in_task(command: str) -> AnyTask:
+    """Return the task that has a command of its own."""
+    return next(task for task in BUILT_IN.values() if task.command == command)
+
+
+def find_task(name: str, settings: ModelSettings) -> AnyTask:
+    """Return the task of a command or an id; SettingsError where there is none.
+
+    The tasks that the model itself declares are read where it is none of the known ones.
+    """
+    if name not in _commands():
+        from phi2demo.engine.planning import plan
+
+        register_planned(plan(settings))
+    known = _commands()
+    if name not in known:
+        raise SettingsError(f"There is no task {name!r}; this model has {', '.join(TASKS)}.")
+    return known[name]
+
+
+def register_planned(planned: "ModelPlan") -> None:
+    """Make the tasks known that the adapters of a model declare."""
+    register_declared(planned.adapter_folder, *(other.source.folder for other in planned.others))
+
+
+def _commands() -> dict[str, AnyTask]:
+    """Return every task by its command, and by its id."""
+    return {task.command: task for task in TASKS.values()} | TASKS
+
+
 def add_task_arguments(parser: argparse.ArgumentParser, task: AnyTask) -> None:
     """Add the arguments that only this task has."""
+    if isinstance(task, OwnTask) and task.fields:
+        described = ", ".join(f"{name} ({entry.expects})" for name, entry in task.fields.items())
+        parser.add_argument(
+            "--field", dest="own_fields", action="append", default=[], metavar="NAME=VALUE", help=f"one of {described}"
+        )
     match task.name:
         case "generation":
             parser.add_argument("--mode", choices=MODES, help="default: the mode that the model was finetuned for")
@@ -180,6 +220,8 @@ def add_base_prompt_style(parser: argparse.ArgumentParser) -> None:
 
 def task_options(arguments: argparse.Namespace, task: AnyTask, adapter_tasks: AdapterTasks) -> TaskOptions:
     """Return the task's options from arguments, then from what the adapter declares."""
+    if isinstance(task, OwnTask):
+        return task.options_from(getattr(arguments, "own_fields", ()))
     match task.name:
         case "generation":
             return GenerationTaskOptions(arguments.mode or adapter_tasks.modes[0])

@@ -1,4 +1,4 @@
-"""generate, summarize, translate, classify, answer: a text, or a file with one item a line."""
+"""generate, summarize, translate, classify, answer, or ask TASK: a text, or a file with one item a line."""
 
 import argparse
 import json
@@ -15,7 +15,6 @@ from phi2demo.engine.engine import Engine, Variant
 from phi2demo.errors import InputError, SettingsError
 from phi2demo.evaluation.confidence import ConfidenceBands
 from phi2demo.settings import ModelSettings
-from phi2demo.tasks import TASKS
 from phi2demo.tasks.declared import AdapterTasks, read_variant_tasks
 from phi2demo.tasks.request import Request
 from phi2demo.tasks.result import Progress, Result
@@ -130,6 +129,7 @@ def _notes(results: tuple[Result, ...]) -> list[str]:
     return [_labelled(result, note, results) for result in results for note in result.notes]
 
 
+ASK = "ask"
 LoadEngine = Callable[[ModelSettings], Engine]
 
 
@@ -138,6 +138,7 @@ def load_local(settings: ModelSettings) -> Engine:
     from phi2demo.engine.planning import plan
 
     planned = plan(settings)  # before torch is imported, which takes seconds
+    shared.register_planned(planned)
     from phi2demo.engine.pair import load_engine
 
     return load_engine(planned)
@@ -145,8 +146,8 @@ def load_local(settings: ModelSettings) -> Engine:
 
 def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_local) -> int:
     """Answer; returns 0. Arguments and texts are checked before the model is loaded."""
-    task = next(task for task in TASKS.values() if task.command == command)
-    arguments = _parser(task).parse_args(argv)
+    task, argv = _task_in(argv) if command == ASK else (shared.built_in_task(command), argv)
+    arguments = _parser(task, command).parse_args(argv)
     settings = shared.model_settings(arguments, several=True)
     request = Request(
         task.name,
@@ -171,7 +172,7 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
         "variants": variants,
         "base_prompt_style": variant_tasks.prompt_style(arguments.base_prompt_style),
     }
-    requests = [checked and checked.with_settings(**settings_of_model) for checked in lines]
+    requests = [checked and check(checked.request).with_settings(**settings_of_model) for checked in lines]
     assistant = Assistant(engine, variant_tasks, ConfidenceBands(engine.info))
     with open_output(arguments.output) as output:
         if arguments.input is None:
@@ -190,8 +191,22 @@ def _read(arguments: argparse.Namespace) -> list[str]:
     return [read_text(PIPE) if arguments.text == PIPE else arguments.text]
 
 
-def _parser(task: AnyTask) -> shared.Parser:
-    parser = shared.Parser(task.command, description=task.__doc__)
+def _task_in(argv: Sequence[str]) -> tuple[AnyTask, list[str]]:
+    """Return the task that `ask TASK ...` names, and the arguments after it."""
+    parser = shared.Parser(ASK, description="Ask for a task of the model, also one that its tasks.json declares.")
+    parser.add_argument("task", metavar="TASK", help="id of the task; ask TASK --help lists what it takes")
+    parser.add_argument("--field", action="append", metavar="NAME=VALUE", help="a field of the task; may be repeated")
+    shared.add_model_arguments(parser, several=True)
+    if not argv or argv[0].startswith("-"):
+        parser.parse_args(argv)
+        raise SettingsError(f"Give the task first: python -m phi2demo {ASK} TASK ...")
+    name, *rest = argv
+    known, _ = parser.parse_known_args([argument for argument in argv if argument not in ("-h", "--help")])
+    return shared.find_task(name, shared.model_settings(known)), rest
+
+
+def _parser(task: AnyTask, command: str) -> shared.Parser:
+    parser = shared.Parser(f"{ASK} {task.name}" if command == ASK else command, description=task.__doc__)
     parser.add_argument("text", nargs="?", metavar="TEXT", help=f"{task.input_label.lower()}; - reads standard input")
     parser.add_argument("--input", metavar="FILE", help="one item a line, in UTF-8; - is standard input")
     parser.add_argument("--output", metavar="FILE", help="one answer a line, in the same order; - is standard output")

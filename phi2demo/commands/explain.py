@@ -17,7 +17,6 @@ from phi2demo.explain import export
 from phi2demo.explain.attribution import Attribution
 from phi2demo.explain.job import explain
 from phi2demo.explain.request import EVALS, METHODS, OF, UNITS, VALUES, ExplainRequest, as_output
-from phi2demo.tasks import TASKS
 from phi2demo.tasks.declared import AdapterTasks, read_variant_tasks
 from phi2demo.tasks.request import Request
 from phi2demo.tasks.run import Assistant, check
@@ -27,7 +26,6 @@ BAR = 24
 """Characters in the longest bar."""
 STRONGEST = 15
 """Units listed."""
-_COMMANDS = {task.command: task for task in TASKS.values()}
 _FIELDS = ("method", "units", "value", "mask", "max_evals", "seed", "instead", "trust")
 """Arguments that are fields of an ExplainRequest under the same name."""
 
@@ -50,7 +48,7 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
     fields["of"] = of = args.of or engine.info.variants[0]
     variant_tasks = read_variant_tasks(engine.info)
     adapter_tasks = variant_tasks.asked_of(of)
-    checked = checked.with_settings(
+    checked = check(checked.request).with_settings(
         options=adapter_tasks.adapt(task_options(args, task, adapter_tasks)),
         generation=_greedy(args, adapter_tasks.generation(task.name)),
         variants=("finetuned" if of == "difference" else of,),
@@ -154,8 +152,10 @@ def _span(text: str | None) -> tuple[int, int] | None:
 def _task_in(command: str, argv: Sequence[str]) -> AnyTask:
     """Return the task that is named; which other arguments there are depends on it."""
     parser = shared.Parser(command, add_help=False)
-    parser.add_argument("--task", choices=_COMMANDS, default="generate")
-    return _COMMANDS[parser.parse_known_args(argv)[0].task]
+    parser.add_argument("--task", default="generate")
+    shared.add_model_arguments(parser, several=True)
+    known = parser.parse_known_args(argv)[0]
+    return shared.find_task(known.task, shared.model_settings(known))
 
 
 def _parser(command: str, task: AnyTask) -> shared.Parser:
@@ -164,9 +164,9 @@ def _parser(command: str, task: AnyTask) -> shared.Parser:
     parser.add_argument("--file", metavar="FILE", help="read the text from a file in UTF-8; - is standard input")
     parser.add_argument(
         "--task",
-        choices=_COMMANDS,
         default="generate",
-        help="--help with --task also lists the options of that task; default: generate",
+        help="generate, summarize, translate, classify, answer, or a task that the adapter declares; --help with --task "
+        "also lists the options of that task; default: generate",
     )
     parser.add_argument(
         "--output", metavar="TEXT", help="the output to explain; default: what the model answers, greedily"

@@ -29,9 +29,11 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
     shared.add_model_arguments(parser, several=True)
     arguments = parser.parse_args(argv)
     receipts = [Receipt.from_json(text) for text in _receipts_in(read_text(arguments.receipt))]
+    settings = _settings(shared.model_settings(arguments, several=True), receipts[0])
     for receipt in receipts:
+        shared.find_task(receipt.task, settings)
         check(request_of(receipt))
-    engine = load_engine(_settings(shared.model_settings(arguments, several=True), receipts[0]))
+    engine = load_engine(settings)
     assistant = Assistant(engine, read_variant_tasks(engine.info), ConfidenceBands(engine.info))
     answers = []
     for receipt in receipts:

@@ -47,6 +47,7 @@ def serve(argv: Sequence[str]) -> int:
     model_plan = plan(shared.model_settings(arguments, several=True))
     adapter_tasks = read_adapter_tasks(model_plan.adapter_folder)
     others = {other.variant: read_adapter_tasks(other.source.folder) for other in model_plan.others}
+    shared.register_planned(model_plan)
 
     from phi2demo.cards.model_cards import ModelCards
     from phi2demo.ui.page import build_demo, launch

@@ -6,6 +6,7 @@ by title where rows have one, else by text, so that no title or text is on both 
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
@@ -108,7 +109,10 @@ def _shown(value: Any) -> str:
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
+OWN = "own_task"
+"""Kind of the rows of tasks that a tasks.json declares; they may have further fields."""
 KINDS: dict[str, frozenset[str]] = {
+    OWN: frozenset({"task", "text", "output"}),
     "translation": frozenset({"source", "target", "source_lang", "target_lang"}),
     "summarization": frozenset({"document", "summary"}),
     "question_answering": frozenset({"context", "question", "answers"}),
@@ -300,12 +304,13 @@ def _clean(lines: list[_Line], report: CleaningReport, held_out: "_HeldOut | Non
             continue
         row = line.row
         texts = [row[name] for name in TEXT_FIELDS if isinstance(row.get(name), str)]
-        key = fingerprint("\n".join(texts))
+        is_own = report.kind == OWN
+        key = fingerprint(json.dumps(row, sort_keys=True) if is_own else "\n".join(texts))
         if key in seen:
             report.remove("duplicate")
         elif held_out is not None and held_out.has(row, report.kind):
             report.remove("in validation or test")
-        elif held_out is not None and any(is_inappropriate(text) for text in texts):
+        elif held_out is not None and not is_own and any(map(is_inappropriate, texts)):
             report.remove("inappropriate")
         else:
             seen.add(key)

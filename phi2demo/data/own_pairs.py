@@ -7,14 +7,14 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, create_model
 
 from phi2demo.data.checks import check_choice, check_text
-from phi2demo.data.corpus import clean_row
+from phi2demo.data.corpus import OWN, clean_row
 from phi2demo.data.languages import LANGUAGES
 from phi2demo.data.rows import SENTIMENT_LABELS, Row, sentiment_of
 from phi2demo.data.test_sets import TASK_OF_KIND, DataFile, Item, TestSet
@@ -70,6 +70,25 @@ _ROWS: dict[str, type[BaseModel]] = {
 
 
 @dataclass(frozen=True)
+class OwnColumns:
+    """The columns of pairs of a task that an adapter declares: `text`, its fields, which may be left out, and `output`."""
+
+    fields: tuple[str, ...]
+    samples: tuple[tuple[str, ...], ...]
+    """Rows that show how, with a value for each column."""
+    accept: Callable[[Row], Row]
+    """Gives a row with its numbers as numbers; Phi2DemoError where the task does not take it."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all columns."""
+        return ("text", *self.fields, "output")
+
+
+_OWN_ROW = create_model("own", text=_Text, output=_Text)
+
+
+@dataclass(frozen=True)
 class _Line:
     """A row as it was found, with its place in words."""
 
@@ -77,41 +96,48 @@ class _Line:
     fields: Mapping[str, Any]
 
 
-def template(task: str, *, as_json: bool = False) -> str:
-    """A file to fill in, with two rows that show how."""
-    names = FIELDS[task]
+def template(task: str, *, as_json: bool = False, own: OwnColumns | None = None) -> str:
+    """A file to fill in, with rows that show how; `own` are the columns of a task that an adapter declares."""
+    names, samples = (own.names, own.samples) if own else (FIELDS[task], _SAMPLES[task])
     if as_json:
-        rows = (dict(zip(names, row, strict=True)) for row in _SAMPLES[task])
+        rows = (dict(zip(names, row, strict=True)) for row in samples)
         return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(names)
-    writer.writerows(_SAMPLES[task])
+    writer.writerows(samples)
     return file.getvalue()
 
 
-def read_pairs(text: str, *, task: str, source: str = "en", target: str = "de") -> TestSet:
+def read_pairs(
+    text: str, *, task: str, source: str = "en", target: str = "de", own: OwnColumns | None = None
+) -> TestSet:
     """Read pasted CSV (a first line with the names of the columns) or JSON lines as a test set.
 
-    Raises InputError with the numbers of the lines that cannot be used, SettingsError for an unknown task or language.
+    `own` are the columns of a task that an adapter declares. Raises InputError with the numbers of the lines that cannot
+    be used, SettingsError for an unknown task or language.
     """
-    check_choice("task", task, TASKS_WITH_PAIRS)
+    names = own.names if own else _columns(task)
     size = len(text.encode(errors="replace"))
     if size > MAX_BYTES:
         raise InputError(f"The pairs have {size / 2**20:.1f} MB; at most {MAX_BYTES // 2**20} MB are read. Give fewer.")
     if not text.strip():
-        columns = ", ".join(FIELDS[task])
+        columns = ", ".join(names)
         raise InputError(f"There are no pairs. Paste CSV with the columns {columns}, or JSON lines with these fields.")
     text = check_text(text.removeprefix("\ufeff"), what="list of pairs").replace("\r\n", "\n").replace("\r", "\n")
     if text.lstrip().startswith("["):
-        return pairs_of(_json_list(text), task=task, source=source, target=target)
-    lines = _json_lines(text) if text.lstrip().startswith("{") else _csv_lines(text, FIELDS[task])
-    return _test_set(lines, task, source, target)
+        return pairs_of(_json_list(text), task=task, source=source, target=target, own=own)
+    required = ("text", "output") if own else names
+    lines = _json_lines(text) if text.lstrip().startswith("{") else _csv_lines(text, required)
+    return _test_set(lines, task, source, target, own)
 
 
-def pairs_of(rows: object, *, task: str, source: str = "en", target: str = "de") -> TestSet:
+def pairs_of(
+    rows: object, *, task: str, source: str = "en", target: str = "de", own: OwnColumns | None = None
+) -> TestSet:
     """Read rows of a program, objects with the same fields, as a test set; raises as `read_pairs`."""
-    check_choice("task", task, TASKS_WITH_PAIRS)
+    if own is None:
+        _columns(task)
     if not isinstance(rows, list) or not rows:
         raise InputError(f"The rows are {type(rows).__name__}; give a list of objects, at least one.")
 
@@ -119,10 +145,15 @@ def pairs_of(rows: object, *, task: str, source: str = "en", target: str = "de")
         for number, row in enumerate(rows, 1):
             yield _Line(f"row {number}", row) if isinstance(row, dict) else f"row {number}: it is no object"
 
-    return _test_set(lines(), task, source, target)
+    return _test_set(lines(), task, source, target, own)
 
 
-def _test_set(lines: Iterator[_Line | str], task: str, source: str, target: str) -> TestSet:
+def _columns(task: str) -> tuple[str, ...]:
+    check_choice("task", task, TASKS_WITH_PAIRS)
+    return FIELDS[task]
+
+
+def _test_set(lines: Iterator[_Line | str], task: str, source: str, target: str, own: OwnColumns | None) -> TestSet:
     """Strings among the lines are what was wrong with them."""
     languages = {}
     if task == "translation":
@@ -138,7 +169,7 @@ def _test_set(lines: Iterator[_Line | str], task: str, source: str, target: str)
             raise InputError(
                 f"There are more than {MAX_ROWS} pairs; give at most {MAX_ROWS}, and the rest in another run."
             )
-        item = line if isinstance(line, str) else _item(line, len(items), task, languages)
+        item = line if isinstance(line, str) else _item(line, len(items), task, languages, own)
         if isinstance(item, str):
             wrong.append(item)
         else:
@@ -149,19 +180,21 @@ def _test_set(lines: Iterator[_Line | str], task: str, source: str, target: str)
         raise InputError("There are names of columns, and no pair below them. Add at least one line.")
     name = f"{task}.own" + (f".{source}-{target}" if languages else "")
     digest = hashlib.sha256(json.dumps([item.row for item in items], ensure_ascii=False).encode()).hexdigest()
-    return TestSet(name, _KINDS[task], DataFile("own pairs", digest, "test"), tuple(items))
+    return TestSet(name, task if own else _KINDS[task], DataFile("own pairs", digest, "test"), tuple(items))
 
 
-def _item(line: _Line, index: int, task: str, languages: Row) -> Item | str:
+def _item(line: _Line, index: int, task: str, languages: Row, own: OwnColumns | None) -> Item | str:
     """The item, or what is wrong with its line."""
     try:
+        if own:
+            return _own_item(line, index, task, own)
         values = {name: _value(line.fields, name) for name in FIELDS[task]}
         row: Row = _ROWS[task].model_validate(values, strict=True).model_dump()
         for name in FIELDS[task]:
             check_text(values[name], what=name)
     except ValidationError as error:
         return f"{line.place}: {_problem(error)}"
-    except InputError as error:
+    except (InputError, SettingsError) as error:
         return f"{line.place}: {str(error).removesuffix('.')}"
     if task == "sentiment":
         row["label"] = _LABELS[row["label"]]
@@ -169,6 +202,16 @@ def _item(line: _Line, index: int, task: str, languages: Row) -> Item | str:
         row["answers"] = [{"text": row.pop("answer")}]
     row = clean_row(row | languages, _KINDS[task])
     return Item(index, row, (_reference(row, task),))
+
+
+def _own_item(line: _Line, index: int, task: str, own: OwnColumns) -> Item:
+    values = {name: line.fields.get(name) for name in ("text", "output")}
+    row: Row = _OWN_ROW.model_validate(values, strict=True).model_dump()
+    for name, text in row.items():
+        check_text(text, what=name)
+    further = {name: value for name, value in line.fields.items() if name not in row and value not in (None, "")}
+    row = own.accept(clean_row({"task": task} | row | further, OWN))
+    return Item(index, row, (row["output"],))
 
 
 def _problem(error: ValidationError) -> str:

@@ -73,5 +73,7 @@ def _row(line: bytes, where: str) -> Row:
 
 
 def sentiment_of(row: Row) -> str:
-    """Return the label of a row of sentiment, which gives its number."""
+    """Return the label of a row of sentiment, which gives its number, or as `output` the label itself."""
+    if "output" in row:
+        return str(row["output"])
     return SENTIMENT_LABELS[int(row["label"])]

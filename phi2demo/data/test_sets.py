@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from phi2demo.data.cleaning import clean
-from phi2demo.data.corpus import FILE_NAME, KINDS, clean_row, is_well_formed, kind_of
+from phi2demo.data.corpus import FILE_NAME, KINDS, OWN, clean_row, is_well_formed, kind_of
 from phi2demo.data.corpus import split_of as split_by_title
 from phi2demo.data.documents import split_sentences
 from phi2demo.data.files import sha256_of
@@ -68,14 +68,14 @@ class TestSet:
     name: str
     """task.set, and the direction of a translation: `translation.tatoeba.en-de`."""
     kind: str
-    """A key of KINDS."""
+    """A key of KINDS; of rows of a declared task the task."""
     file: DataFile
     items: tuple[Item, ...]
 
     @property
     def task(self) -> str:
         """A key of TASKS, or `prose`."""
-        return TASK_OF_KIND[self.kind]
+        return TASK_OF_KIND.get(self.kind, self.kind)
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def read_test_sets(
         if not rows:
             raise DataError(f"{path} holds no rows of the {used} split. Add some, or remove it.")
         kind = kind_of(rows[0][1], path)
-        if kind not in TASK_OF_KIND:
+        if kind not in (*TASK_OF_KIND, OWN):
             skipped.append(Skipped(name, f"{kind} is no task of this app"))
             continue
         file = DataFile(path.relative_to(folder).as_posix(), sha256_of(path), used, note)
@@ -179,7 +179,13 @@ def _checked(row: Row, number: int, kind: str, path: Path) -> Row:
 
 
 def _test_sets(name: str, kind: str, file: DataFile, rows: Sequence[Row]) -> Iterator[TestSet]:
-    """One; of translations, one for each direction of each pair of languages."""
+    """One; of translations one for each direction of each pair of languages, of declared tasks one for each task."""
+    if kind == OWN:
+        for task in dict.fromkeys(row["task"] for row in rows):
+            of_task = [row for row in rows if row["task"] == task]
+            items = tuple(Item(index, row, (row["output"],)) for index, row in enumerate(of_task))
+            yield TestSet(f"{task}.{name}", task, file, items)
+        return
     if kind != "translation":
         items = tuple(Item(index, row, _references(row, kind)) for index, row in enumerate(rows))
         yield TestSet(f"{TASK_OF_KIND[kind]}.{name}", kind, file, items)
@@ -235,4 +241,4 @@ _TEXT_FIELDS = {
 
 def text_of(row: Row, kind: str) -> str:
     """The person's text in a row: what is translated, summarized, judged, asked about, or gone on with."""
-    return "".join(row[name] for name in _TEXT_FIELDS[kind])
+    return "".join(row[name] for name in _TEXT_FIELDS.get(kind, ("text",)))

@@ -217,11 +217,11 @@ def check_reference(task: str, typed: object) -> str | None:
     if typed is None or (isinstance(typed, str) and not typed.strip()):
         return None
     text = clean(check_text(typed, what="good answer"))
-    labels = TASKS[task].labels
-    if labels and text.lower() not in labels:
+    labels = {label.casefold(): label for label in TASKS[task].labels}
+    if labels and text.casefold() not in labels:
         shortened = text if len(text) <= 40 else f"{text[:39]}…"
-        raise InputError(f"The good answer is {shortened!r}; for this task it is {' or '.join(labels)}.")
-    return text.lower() if labels else text
+        raise InputError(f"The good answer is {shortened!r}; for this task it is {' or '.join(labels.values())}.")
+    return labels.get(text.casefold(), text)
 
 
 def compare(request: Request, results: Sequence[Result], reference: str | None) -> Comparison:

@@ -20,6 +20,11 @@ ITEM_METRICS = {
 """By kind: the metric that says most about a single answer, and what it is called on the page."""
 
 
+def item_metric_title(kind: str) -> str:
+    """Return what the metric of a single answer is called on the page."""
+    return ITEM_METRICS[kind][1] if kind in ITEM_METRICS else metrics_for(kind, [[""]])[0].title
+
+
 @dataclass(frozen=True)
 class Example:
     """One item with its answers."""
@@ -92,7 +97,9 @@ def ordered(examples: Sequence[Example], order: Order, *, base: SystemName | Non
 
 
 def item_metric(kind: str, references: Sequence[str]) -> Metric:
-    """Choose the metric for a single item of a kind."""
+    """Choose the metric for a single item of a kind; of a declared task the first."""
+    if kind not in ITEM_METRICS:
+        return metrics_for(kind, [references])[0]
     name = ITEM_METRICS[kind][0]
     return next(metric for metric in metrics_for(kind, [references]) if metric.name == name)
 

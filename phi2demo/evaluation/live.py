@@ -35,6 +35,7 @@ from phi2demo.evaluation.run import compose
 from phi2demo.evaluation.slices import describe_slicing
 from phi2demo.evaluation.statistics import RESAMPLES, SEED
 from phi2demo.evaluation.systems import System, TemplateSystem, make_system
+from phi2demo.tasks import TASKS
 
 
 class Interruptible(ForwardingEngine):
@@ -101,7 +102,7 @@ class DurationEstimator:
         return sum(READING * len(system.prompt(item)) + self._written(system, item) for item in items)
 
     def _written(self, system: System, item: Item) -> float:
-        if system.test_set.kind in (*SCORED, "sentiment"):
+        if system.test_set.kind in SCORED or TASKS[system.test_set.task].labels:
             return 0.0
         if isinstance(system, TemplateSystem) and system.variant == "base":
             return float(CHARACTERS_PER_TOKEN * system.generation.max_new_tokens)

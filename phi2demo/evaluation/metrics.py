@@ -18,13 +18,20 @@ import numpy as np
 from phi2demo.data.languages import LANGUAGES
 from phi2demo.evaluation.statistics import ScoreOfSums, Statistics
 from phi2demo.tasks import TASKS
+from phi2demo.tasks.own_task import OwnTask
 
 References = Sequence[Sequence[str]]
 """Good answers, by example."""
 
-LABELS = TASKS["sentiment"].labels
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+CHRF = "chrf"
+_KIND_OF_METRIC = {
+    "accuracy": "sentiment", "exact_match": "question_answering", "rouge": "summarization", "chrf": CHRF,
+}  # fmt: skip
+"""The kind of row that is scored like a declared task, by the metric that the task names."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +56,12 @@ class Metric:
 
 
 def metrics_for(kind: str, references: References) -> tuple[Metric, ...]:
-    """Choose the metrics for a kind of row; the first one stands for the test set."""
+    """Choose the metrics for a kind of row, or for a declared task; the first one stands for the test set."""
+    task = TASKS.get(kind)
+    if isinstance(task, OwnTask):
+        kind = _KIND_OF_METRIC[task.metric]
+    if kind == CHRF:
+        return (_chrf(references),)
     if kind == "translation":
         return _bleu(references), _chrf(references)
     if kind == "summarization":
@@ -57,7 +69,8 @@ def metrics_for(kind: str, references: References) -> tuple[Metric, ...]:
         rouge = _rouge("best of references" if several else "one reference")
         return rouge + _rouge("first reference", suffix="_first", only_first=True) if several else rouge
     if kind == "sentiment":
-        return _accuracy(), _macro_f1()
+        labels = (task or TASKS[kind]).labels
+        return _accuracy(), _macro_f1(labels)
     if kind == "question_answering":
         return _exact_match(), _token_f1()
     return bits_per_character(), perplexity()
@@ -68,12 +81,12 @@ def metrics_of_one(kind: str, reference: str, *, english: bool = True) -> tuple[
 
     BLEU uses the n-grams that a short text has, as sacrebleu's sentence_bleu does.
     """
-    references = [[reference]]
+    references, task = [[reference]], TASKS.get(kind)
     if kind == "translation":
         return _chrf(references), _bleu(references, effective_order=True)
     if kind == "generation" or (kind == "summarization" and not english):
         return (_chrf(references),)
-    return (_accuracy(),) if kind == "sentiment" else metrics_for(kind, references)
+    return (_accuracy(),) if task and task.labels else metrics_for(kind, references)
 
 
 def bits_per_character() -> Metric:
@@ -185,18 +198,18 @@ def _accuracy() -> Metric:
     return Metric("accuracy", "accuracy", statistics, _percent, "share of right labels, in percent")
 
 
-def _macro_f1() -> Metric:
+def _macro_f1(labels: Sequence[str]) -> Metric:
     """Average over the labels that occur, from counts of expected and predicted labels; no answer counts as wrong."""
 
     def statistics(outputs: Sequence[str], references: References) -> Statistics:
-        counts = np.zeros((len(outputs), len(LABELS), 3))
+        counts = np.zeros((len(outputs), len(labels), 3))
         for row, (output, texts) in enumerate(zip(outputs, references, strict=True)):
-            for column, label in enumerate(LABELS):
+            for column, label in enumerate(labels):
                 counts[row, column] = (output == texts[0] == label, output == label, texts[0] == label)
         return counts.reshape(len(outputs), -1)
 
     def score(sums: Any) -> float:
-        right, predicted, expected = sums.reshape(len(LABELS), 3).T
+        right, predicted, expected = sums.reshape(len(labels), 3).T
         used = predicted + expected > 0
         return float(100 * np.mean(2 * right[used] / (predicted + expected)[used])) if used.any() else 0.0
 

@@ -31,7 +31,8 @@ from phi2demo.evaluation.report import (
 )
 from phi2demo.evaluation.slices import describe_slicing
 from phi2demo.evaluation.statistics import RESAMPLES, SEED, Resamples
-from phi2demo.evaluation.systems import System, confidences_in, make_system
+from phi2demo.evaluation.systems import System, check_rows, confidences_in, make_system
+from phi2demo.tasks import TASKS
 
 
 @dataclass(frozen=True)
@@ -232,7 +233,16 @@ class _Plan:
 def _plan(engine: Engine, settings: EvaluationSettings) -> _Plan:
     test_sets, skipped = read_test_sets(settings.data, split=settings.split, limit=settings.limit)
     test_sets = select(test_sets, names=settings.test_sets, tasks=settings.tasks)
+    unknown = [test_set for test_set in test_sets if test_set.task not in (*TASKS, "prose")]
+    skipped += [Skipped(test_set.name, "the adapter's tasks.json does not declare the task") for test_set in unknown]
+    test_sets = [test_set for test_set in test_sets if test_set not in unknown]
+    if unknown and not test_sets:
+        raise DataError(
+            f"The rows of {settings.data} are of {', '.join(sorted({test_set.task for test_set in unknown}))}, which the "
+            f"model's tasks.json does not declare; it has {', '.join(TASKS)}. Give other data, or the adapter with that task."
+        )
     for test_set in test_sets:
+        check_rows(test_set)
         try:
             result_of(test_set, n=len(test_set.items), figures=())
         except ValueError as error:

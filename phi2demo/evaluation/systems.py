@@ -13,21 +13,17 @@ from phi2demo.data.documents import pack
 from phi2demo.data.rows import Row
 from phi2demo.data.test_sets import Item, TestSet
 from phi2demo.engine.engine import END_OF_TEXT, Completion, Engine, GenerationOptions, Prompt, Variant
-from phi2demo.errors import InputError
+from phi2demo.errors import DataError, InputError
 from phi2demo.evaluation.outputs import SCORED, SYSTEMS, Answer, SystemName
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.candidates import choose, preferred, reversible
 from phi2demo.tasks.confidence import mean_probabilities
 from phi2demo.tasks.declared import read_adapter_tasks, templates_of
 from phi2demo.tasks.generation import GenerationTaskOptions
-from phi2demo.tasks.question_answering import QuestionOptions
 from phi2demo.tasks.request import Request, TaskOptions
 from phi2demo.tasks.result import Result
 from phi2demo.tasks.run import Assistant, check
-from phi2demo.tasks.sentiment import SentimentOptions
-from phi2demo.tasks.summarization import SummaryOptions
 from phi2demo.tasks.templates import PLAIN, Template
-from phi2demo.tasks.translation import TranslationOptions
 
 _WORD = re.compile(r"\s*\S+|\s+$")
 
@@ -352,15 +348,16 @@ def generation_of(test_set: TestSet, engine: Engine) -> GenerationOptions:
     return replace(shipped, max_new_tokens=bound, time_limit_s=TIME_LIMIT_S)
 
 
+def check_rows(test_set: TestSet) -> None:
+    """Raise DataError for a row with `task`, `text` and `output` that its task does not accept."""
+    for item in test_set.items:
+        if "task" in item.row and (problem := TASKS[test_set.task].problem_of_row(item.row)):
+            raise DataError(f"{test_set.file.name}: row {item.index + 1} of {test_set.task}: {problem}")
+
+
 def asked_of(row: Row, task: str) -> tuple[str, TaskOptions]:
     """Give the text and the task's options of a row."""
-    inputs: dict[str, Callable[[], tuple[str, TaskOptions]]] = {
-        "translation": lambda: (row["source"], TranslationOptions(row["source_lang"], row["target_lang"])),
-        "summarization": lambda: (row["document"], SummaryOptions("sentence")),
-        "question_answering": lambda: (row["context"], QuestionOptions(row["question"])),
-        "sentiment": lambda: (row["text"], SentimentOptions()),
-    }
-    return inputs[task]()
+    return TASKS[task].from_row(row)
 
 
 def request_of(row: Row, task: str, generation: GenerationOptions) -> Request:

@@ -90,6 +90,7 @@ class ExplainRequest:
     """The prompt templates of the loaded model; see `for_model`."""
     _task: AnyTask = field(init=False, repr=False, compare=False)
     _text_read: str = field(init=False, repr=False, compare=False)
+    _options_read: TaskOptions = field(init=False, repr=False, compare=False)
     _cleaned: CleanedText = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -123,6 +124,7 @@ class ExplainRequest:
         generation = GenerationOptions(adapter_strength=self.adapter_strength, sentence_case=self.sentence_case)
         read = task.read(Request(self.task, self.text, self.options, generation))
         object.__setattr__(self, "_text_read", read.text)
+        object.__setattr__(self, "_options_read", read.options)
         object.__setattr__(self, "_cleaned", clean_aligned(self.text, keep_layout=task.keeps_layout))
         _check_whole("max_evals", self.max_evals, *EVALS)
         _check_whole("seed", self.seed, 0, MAX_SEED)
@@ -184,7 +186,7 @@ class ExplainRequest:
 
     def prompt(self, text: str, variant: Variant) -> str:
         """Return the task's own prompt around a text as the model reads it."""
-        return self._task.prompt(text, self.options, self.template(variant))
+        return self._task.prompt(text, self._options_read, self.template(variant))
 
 
 def as_output(text: str) -> str:

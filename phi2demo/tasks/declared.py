@@ -13,10 +13,12 @@ from phi2demo.data.checks import first_problem
 from phi2demo.data.languages import LANGUAGES, detect_foreign, foreign_script, language_name
 from phi2demo.engine.engine import GenerationOptions, ModelInfo, Variant
 from phi2demo.errors import ModelError, SettingsError
-from phi2demo.tasks import TASKS
+from phi2demo.tasks import BUILT_IN, TASKS, register
 from phi2demo.tasks.generation import MODES, GenerationTaskOptions
+from phi2demo.tasks.own_task import make_own_task
 from phi2demo.tasks.request import PromptStyle, Request, TaskOptions, best_prompt_style
 from phi2demo.tasks.summarization import LENGTHS, SummaryOptions
+from phi2demo.tasks.task import AnyTask
 from phi2demo.tasks.templates import CHAT, Template, Templates, find_template, make_template
 from phi2demo.tasks.translation import TranslationOptions
 
@@ -44,6 +46,8 @@ class AdapterTasks:
     """Name or text of the prompt template that the adapter was finetuned with."""
     system: str | None = None
     """The system text of that template."""
+    own: tuple[AnyTask, ...] = ()
+    """The tasks that the file declares itself, and built-in ones with labels of their own; see `phi2demo.tasks.register`."""
 
     @property
     def names_tasks(self) -> bool:
@@ -52,7 +56,11 @@ class AdapterTasks:
 
     def generation(self, task: str) -> GenerationOptions:
         """How the tokens of a task are chosen unless a person says otherwise."""
-        return self.decoding.get(task, TASKS[task].generation)
+        return self.decoding.get(task, self.task(task).generation)
+
+    def task(self, name: str) -> AnyTask:
+        """Return a task of the file, or one that is known anyway."""
+        return next((own for own in self.own if own.name == name), None) or TASKS[name]
 
     def adapt(self, options: TaskOptions) -> TaskOptions:
         """The options as this model can follow them; SettingsError for a language it was not finetuned for."""
@@ -78,7 +86,7 @@ class AdapterTasks:
             return self.directions()
         if task == "generation":
             return GenerationTaskOptions(self.modes[0])
-        return TASKS[task].options_type()
+        return self.task(task).options_type()
 
     def missing(self, task: str, options: TaskOptions) -> str:
         """What of a request the model was not finetuned for, in a sentence; empty where it was for all."""
@@ -119,6 +127,7 @@ class AdapterTasks:
             lengths=self._of_either("summarization", "lengths", other),
             training_languages=self._joined_training_languages(other),
             decoding=self._decoding_beside(other),
+            own=tuple(dict.fromkeys((*self.own, *other.own))),
         )
 
     def _joined_training_languages(self, other: "AdapterTasks") -> dict[str, tuple[str, ...]]:
@@ -153,15 +162,17 @@ class AdapterTasks:
             "summarization": {"lengths": list(self.lengths)},
         }
         taught = {task: {"languages": list(codes)} for task, codes in self.training_languages.items()}
+        own = {task.name: task.declared for task in self.own}
         entries = {
-            task: extra.get(task, {}) | taught.get(task, {}) | self._said_of_decoding(task) for task in self.tasks
+            task: extra.get(task, {}) | taught.get(task, {}) | own.get(task, {}) | self._said_of_decoding(task)
+            for task in self.tasks
         }
         prompts = {name: value for name in ("template", "system") if (value := getattr(self, name))}
         return json.dumps({**prompts, "tasks": entries}, indent=2, ensure_ascii=False) + "\n"
 
     def _said_of_decoding(self, task: str) -> dict[str, Any]:
         """Only what is not the task's own anyway."""
-        default, chosen = TASKS[task].generation, self.generation(task)
+        default, chosen = self.task(task).generation, self.generation(task)
         other = {name: getattr(chosen, name) for name in _DECODING if getattr(chosen, name) != getattr(default, name)}
         return {"decoding": other} if other else {}
 
@@ -169,8 +180,17 @@ class AdapterTasks:
 def read_adapter_tasks(folder: Path | None) -> AdapterTasks:
     """The declaration in an adapter's folder; everything where there is none. ModelError where it is malformed."""
     path = folder / FILE if folder else None
-    if path is None or not path.is_file():
-        return AdapterTasks()
+    return AdapterTasks() if path is None or not path.is_file() else read_tasks_file(path)
+
+
+def register_declared(*folders: Path | None) -> None:
+    """Make the own tasks of the adapters in some folders known to the whole process. Raises as `register` does."""
+    for folder in folders:
+        register(read_adapter_tasks(folder).own)
+
+
+def read_tasks_file(path: Path) -> AdapterTasks:
+    """Read a tasks.json; ModelError where it is malformed."""
     try:
         content = _TasksFile.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
@@ -180,8 +200,12 @@ def read_adapter_tasks(folder: Path | None) -> AdapterTasks:
             '{"tasks": {"translation": {"languages": ["en", "de"]}, "sentiment": {}}}.'
         ) from error
     _check_template(content, path)
-    tasks = content.tasks or {}
-    names = tuple(TASKS) if content.tasks is None else _known("tasks", list(tasks), tuple(TASKS), path)
+    if content.tasks is None:
+        return AdapterTasks(template=content.template, system=content.system)
+    tasks = {name: _task_entry(name, entry, path) for name, entry in content.tasks.items() if name in BUILT_IN}
+    own = {name: task for name, entry in content.tasks.items() if (task := _own_task(name, entry, path))}
+    names = _known("tasks", list(tasks | own), (*BUILT_IN, *own), path)
+    decoding = {name: content.tasks[name].get("decoding") for name in names}
     return AdapterTasks(
         tasks=names,
         languages=_listed(tasks, "translation", "languages", tuple(LANGUAGES), path),
@@ -193,10 +217,13 @@ def read_adapter_tasks(folder: Path | None) -> AdapterTasks:
             if name != "translation" and entry.languages is not None
         },
         decoding={
-            name: _decoding(name, entry.decoding, path) for name, entry in tasks.items() if entry.decoding is not None
+            name: _decoding(own.get(name) or BUILT_IN[name], chosen, path)
+            for name, chosen in decoding.items()
+            if chosen is not None
         },
         template=content.template,
         system=content.system,
+        own=tuple(own.values()),
     )
 
 
@@ -208,13 +235,14 @@ class _TaskEntry(BaseModel):
     languages: list[str] | None = None
     modes: list[str] | None = None
     lengths: list[str] | None = None
+    labels: list[str] | None = None
     decoding: dict[str, Any] | None = None
 
 
 class _TasksFile(BaseModel):
     """The whole of tasks.json. A file that says only the template leaves the tasks open."""
 
-    tasks: dict[str, _TaskEntry] | None = None
+    tasks: dict[str, dict[str, Any]] | None = None
     template: str | None = None
     system: str | None = None
 
@@ -223,6 +251,23 @@ class _TasksFile(BaseModel):
         if self.tasks is None and self.template is None:
             raise ValueError("it names neither tasks nor a template")
         return self
+
+
+def _task_entry(name: str, entry: dict[str, Any], path: Path) -> _TaskEntry:
+    try:
+        return _TaskEntry.model_validate(entry)
+    except ValidationError as error:
+        raise ModelError(f"{_shown(path)} cannot be read: tasks.{name}.{first_problem(error)}. Correct it.") from error
+
+
+def _own_task(name: str, entry: dict[str, Any], path: Path) -> AnyTask | None:
+    """Return a task of one's own, or a built-in one with labels of its own; None for one that is as it always is."""
+    try:
+        if name in BUILT_IN:
+            return BUILT_IN[name].with_labels(entry["labels"]) if entry.get("labels") is not None else None
+        return make_own_task(name, entry)
+    except SettingsError as error:
+        raise ModelError(f"{_shown(path)}: {error}") from error
 
 
 def _check_template(content: _TasksFile, path: Path) -> None:
@@ -244,20 +289,21 @@ def _listed(tasks: dict[str, _TaskEntry], task: str, key: str, known: tuple[str,
     return known if values is None else _known(key, values, known, path, least=2 if key == "languages" else 1)
 
 
-def _decoding(task: str, decoding: dict[str, Any], path: Path) -> GenerationOptions:
+def _decoding(task: AnyTask, decoding: dict[str, Any], path: Path) -> GenerationOptions:
     """The task's own with those given."""
-    if unknown := [name for name in decoding if name not in _DECODING]:
-        raise ModelError(f"{_shown(path)}: decoding of {task} has {unknown}; it takes {', '.join(_DECODING)}.")
+    name = task.name
+    if unknown := [option for option in decoding if option not in _DECODING]:
+        raise ModelError(f"{_shown(path)}: decoding of {name} has {unknown}; it takes {', '.join(_DECODING)}.")
     try:
-        options = replace(TASKS[task].generation, **decoding)
+        options = replace(task.generation, **decoding)
     except SettingsError as error:
-        raise ModelError(f"{_shown(path)}: decoding of {task}: {error}") from error
-    if options.sentence_case and not TASKS[task].recases:
-        raise ModelError(f"{_shown(path)}: decoding of {task}: its texts are read as typed, without sentence_case.")
-    if options.min_support and not TASKS[task].no_answer:
-        raise ModelError(f"{_shown(path)}: decoding of {task}: only answers from a text have a min_support.")
-    if options.reverse_weight and not TASKS[task].reversible:
-        raise ModelError(f"{_shown(path)}: decoding of {task}: only what can be asked both ways has a reverse_weight.")
+        raise ModelError(f"{_shown(path)}: decoding of {name}: {error}") from error
+    if options.sentence_case and not task.recases:
+        raise ModelError(f"{_shown(path)}: decoding of {name}: its texts are read as typed, without sentence_case.")
+    if options.min_support and not task.no_answer:
+        raise ModelError(f"{_shown(path)}: decoding of {name}: only answers from a text have a min_support.")
+    if options.reverse_weight and not task.reversible:
+        raise ModelError(f"{_shown(path)}: decoding of {name}: only what can be asked both ways has a reverse_weight.")
     return options
 
 

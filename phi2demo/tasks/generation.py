@@ -1,7 +1,6 @@
 """Generation: go on with a text, or follow an instruction."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from phi2demo.data.checks import check_choice
 from phi2demo.engine.engine import GenerationOptions, Variant
@@ -31,11 +30,11 @@ class Generation(Task[GenerationTaskOptions]):
     title = "Generate"
     input_label = "Your text"
     options_type = GenerationTaskOptions
-    generation: ClassVar = GenerationOptions(max_new_tokens=200, temperature=0.7, top_p=0.95, repetition_penalty=1.1)
-    plain_stop: ClassVar = ()
-    has_right_answer: ClassVar = False
-    keeps_layout: ClassVar = True
-    recases: ClassVar = False
+    generation = GenerationOptions(max_new_tokens=200, temperature=0.7, top_p=0.95, repetition_penalty=1.1)
+    plain_stop = ()
+    has_right_answer = False
+    keeps_layout = True
+    recases = False
 
     def prompt_style_of(
         self, variant: Variant, options: GenerationTaskOptions, base_prompt_style: PromptStyle

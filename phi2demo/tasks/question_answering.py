@@ -3,10 +3,10 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 from phi2demo.data.checks import check_text
 from phi2demo.data.cleaning import clean
+from phi2demo.data.rows import Row
 from phi2demo.engine.engine import GenerationOptions
 from phi2demo.errors import InputError, SettingsError
 from phi2demo.tasks.confidence import Grounds
@@ -39,8 +39,12 @@ class QuestionAnswering(Task[QuestionOptions]):
     title = "Ask"
     input_label = "The text to ask about"
     options_type = QuestionOptions
-    generation: ClassVar = GenerationOptions(max_new_tokens=48)
-    no_answer: ClassVar = "not in the text"
+    generation = GenerationOptions(max_new_tokens=48)
+    no_answer = "not in the text"
+
+    def from_row(self, row: Row) -> tuple[str, QuestionOptions]:
+        """The question of a row about its context."""
+        return row["context"], QuestionOptions(row["question"])
 
     def instruction(self, text: str, options: QuestionOptions) -> Instruction:
         """Put the text first and the question last, next to where the answer begins."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from phi2demo.data.languages import LANGUAGES
 from phi2demo.engine.engine import GenerationOptions, Variant
 from phi2demo.errors import SettingsError
 
@@ -46,7 +47,8 @@ def best_prompt_style(folder: Path | None) -> PromptStyle:
 
 def language_of(options: TaskOptions) -> str:
     """Return the language of the text, if the options name one; else English."""
-    return str(getattr(options, "source", "en"))
+    source = str(getattr(options, "source", "en"))
+    return source if source in LANGUAGES else "en"
 
 
 def check_variants(variants: object) -> None:

@@ -4,10 +4,10 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from phi2demo.data.checks import check_choice
 from phi2demo.data.documents import balance, count_words, pack, split_sentences
+from phi2demo.data.rows import Row
 from phi2demo.engine.engine import GenerationOptions
 from phi2demo.errors import InputError, SettingsError
 from phi2demo.tasks.request import TaskOptions
@@ -48,8 +48,12 @@ class Summarization(Task[SummaryOptions]):
     title = "Summarize"
     input_label = "The text to summarize"
     options_type = SummaryOptions
-    generation: ClassVar = GenerationOptions(max_new_tokens=160, time_limit_s=1800.0)
-    splits: ClassVar = True
+    generation = GenerationOptions(max_new_tokens=160, time_limit_s=1800.0)
+    splits = True
+
+    def from_row(self, row: Row) -> tuple[str, SummaryOptions]:
+        """A summary of one sentence."""
+        return row["document"], SummaryOptions("sentence")
 
     def instruction(self, text: str, options: SummaryOptions) -> Instruction:
         """Name the length in words."""

@@ -5,10 +5,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from phi2demo.data.checks import check_choice, check_text
 from phi2demo.data.cleaning import clean, looks_changed, without_capitals
+from phi2demo.data.rows import Row
 from phi2demo.engine.engine import END_OF_TEXT, MAX_SEED, Engine, GenerationOptions, Variant
 from phi2demo.errors import InputError, SettingsError
 from phi2demo.tasks.confidence import Grounds
@@ -45,6 +46,11 @@ class Pieces:
     """At most this many pieces follow in later passes: for the progress bar only."""
 
 
+def problem_of_label(row: Row, labels: Sequence[str]) -> str:
+    """Say that the output of a row is none of the labels; empty where it is one."""
+    return "" if row["output"] in labels else f"output is {row['output']!r}; give one of {', '.join(labels)}."
+
+
 QUOTED = 80
 """Characters of a text that a note quotes."""
 
@@ -54,30 +60,39 @@ O = TypeVar("O", bound=TaskOptions)  # noqa: E741
 class Task(ABC, Generic[O]):
     """One thing a model can be asked to do: its template, its options, its clean-up."""
 
-    name: ClassVar[str]
+    name: str
     """Key in TASKS, in an adapter's declaration and in receipts."""
-    command: ClassVar[str]
+    command: str
     """On the command line and as API endpoint: a verb."""
-    title: ClassVar[str]
+    title: str
     """Of the tab."""
-    input_label: ClassVar[str]
-    options_type: ClassVar[type[TaskOptions]]
-    generation: ClassVar[GenerationOptions]
+    input_label: str
+    options_type: type[TaskOptions]
+    generation: GenerationOptions
     """How tokens are chosen where an adapter says nothing of it."""
-    labels: ClassVar[tuple[str, ...]] = ()
+    labels: tuple[str, ...] = ()
     """Where a task classifies: the outputs to choose from, by their probability."""
-    no_answer: ClassVar[str] = ""
+    no_answer: str = ""
     """What is said in the place of an answer that the text does not support; empty where that is not told."""
-    has_right_answer: ClassVar[bool] = True
+    has_right_answer: bool = True
     """Whether it can be asked how sure a model is of its answer."""
-    splits: ClassVar[bool] = False
+    splits: bool = False
     """Whether a text of any length is read, piece by piece."""
-    keeps_layout: ClassVar[bool] = False
+    keeps_layout: bool = False
     """Whether indentation and line breaks at the end count, as in code, or where the layout is put together again."""
-    recases: ClassVar[bool] = True
+    recases: bool = True
     """Whether the case of the person's text can be changed before the model reads it."""
-    plain_stop: ClassVar[tuple[str, ...]] = ("\n",)
+    plain_stop: tuple[str, ...] = ("\n",)
     """Strings that end the answer to a plain prompt."""
+
+    @property
+    def declared(self) -> dict[str, Any]:
+        """Return what a tasks.json says to declare this task; a built-in one needs no declaration."""
+        return {}
+
+    def with_labels(self, labels: Sequence[str]) -> "Task[O]":
+        """Return the task with other labels to choose from; SettingsError where it cannot have them."""
+        raise SettingsError(f"{self.name} has no labels to choose from; remove labels.")
 
     @abstractmethod
     def instruction(self, text: str, options: O) -> Instruction:
@@ -86,6 +101,15 @@ class Task(ABC, Generic[O]):
     @abstractmethod
     def plain(self, text: str, options: O) -> str:
         """A text that holds the answer next: up to there the one that `pretrain` makes of an example."""
+
+    def from_row(self, row: Row) -> tuple[str, O]:
+        """Return the text and the options of a row of data."""
+        options: Any = self.options_type()
+        return row["text"], options
+
+    def problem_of_row(self, row: Row) -> str:
+        """Say why a row with `task`, `text` and `output` cannot be used for this task; empty where it can."""
+        return f"rows of {self.name} have fields of their own; assets/docs/training.md lists them."
 
     def prompt_style_of(self, variant: Variant, options: O, base_prompt_style: PromptStyle) -> PromptStyle:
         """How these weights are asked: adapters by the template that they were finetuned on."""

@@ -3,12 +3,12 @@
 import re
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import ClassVar
 from unicodedata import decimal
 
 from phi2demo.data.cleaning import with_beginnings
 from phi2demo.data.documents import lay_out, split_sentences
 from phi2demo.data.languages import LANGUAGES, detect_foreign, foreign_script, language_name
+from phi2demo.data.rows import Row
 from phi2demo.engine.engine import GenerationOptions
 from phi2demo.errors import InputError, SettingsError
 from phi2demo.tasks.request import TaskOptions
@@ -45,9 +45,13 @@ class Translation(Task[TranslationOptions]):
     title = "Translate"
     input_label = "The text to translate"
     options_type = TranslationOptions
-    generation: ClassVar = GenerationOptions(max_new_tokens=128, time_limit_s=1800.0)
-    splits: ClassVar = True
-    keeps_layout: ClassVar = True
+    generation = GenerationOptions(max_new_tokens=128, time_limit_s=1800.0)
+    splits = True
+    keeps_layout = True
+
+    def from_row(self, row: Row) -> tuple[str, TranslationOptions]:
+        """From the first language of a row into the second."""
+        return row["source"], TranslationOptions(row["source_lang"], row["target_lang"])
 
     def instruction(self, text: str, options: TranslationOptions) -> Instruction:
         """Name both languages in English."""

@@ -17,10 +17,11 @@ from phi2demo.engine.planning import ModelPlan, plan
 from phi2demo.engine.text_encoder import chat_form, special_tokens
 from phi2demo.errors import DataError, SettingsError
 from phi2demo.settings import ModelSettings
-from phi2demo.tasks.declared import FILE, AdapterTasks
+from phi2demo.tasks import register
+from phi2demo.tasks.declared import FILE, AdapterTasks, read_tasks_file
 from phi2demo.tasks.templates import Template, find_template
 from phi2demo.training.checkpoints import data_hashes, make_output_folder
-from phi2demo.training.instructions import EMPHASIS, EXAMPLE_MAKERS, FINETUNING_KINDS, REPLAY, task_weights
+from phi2demo.training.instructions import EMPHASIS, REPLAY, by_task, maker_of, task_weights
 from phi2demo.training.loop import train
 from phi2demo.training.loss import HeldOutExamples
 from phi2demo.training.mixture import Mixture
@@ -60,6 +61,9 @@ def finetune(settings: FinetuneSettings) -> Path:
     """
     import torch
 
+    declared = AdapterTasks() if settings.tasks is None else read_tasks_file(settings.tasks)
+    register(declared.own)
+    weights = task_weights(settings.mix)
     make_output_folder(settings.output)
     base = plan(ModelSettings(model=settings.model, revision=settings.revision))
     max_length = _max_length(settings, base)
@@ -68,11 +72,12 @@ def finetune(settings: FinetuneSettings) -> Path:
     if accelerator.is_main_process:
         for report in reports:
             print(report, file=sys.stderr)
+    sources = by_task(sources)
     tokenizer = load_tokenizer(base, settings)
     template = find_template(
         given=settings.template,
-        declared=None,
-        system=settings.system,
+        declared=declared.template,
+        system=settings.system or declared.system,
         chat=chat_form(tokenizer, special_tokens(tokenizer).values()),
         architecture=base.config.model_type,
     )
@@ -85,7 +90,10 @@ def finetune(settings: FinetuneSettings) -> Path:
         settings=settings,
         print_missing=accelerator.is_main_process,
     )
-    training = make_mixture("train", task_weights(settings.mix))
+    training = make_mixture("train", weights)
+    for name in [task.name for task in declared.own if task.name not in training.tasks]:
+        if accelerator.is_main_process:
+            print(f"There is no training row for {name}; the adapter will not declare it.", file=sys.stderr)
     held_out = draw_held_out_examples(make_mixture("validation", training.weights))
     torch.manual_seed(settings.seed)
     model = adapt(load_base(base, settings, accelerator.device), settings)
@@ -99,11 +107,11 @@ def finetune(settings: FinetuneSettings) -> Path:
         settings.output,
         accelerator,
         validate=validate if held_out.batches else None,
-        identity=_identity(settings, training),
+        identity=_identity(settings, training, declared),
         label="finetune",
     )
     if accelerator.is_main_process:
-        save(model, tokenizer, _adapter_tasks(training), settings)
+        save(model, tokenizer, _adapter_tasks(training, declared), settings)
         stage = make_stage(
             "finetuning",
             settings,
@@ -238,7 +246,8 @@ def _mixture(
 
     Raises DataError if there is no row for any task, or if no row of the split gives an example.
     """
-    usable = [s for s in sources if s.rows[split] and s.rows["train"] and s.kind in FINETUNING_KINDS]
+    kinds = {maker_of(task).row_kind for task in weights}
+    usable = [s for s in sources if s.rows[split] and s.rows["train"] and s.kind in kinds]
     mixture = Mixture(usable, weights, tokenizer, max_length, settings.batch_size, settings.seed, split, template)
     if split == "train" and not mixture.tasks:
         mix = ", ".join(f"{task}={weight}" for task, weight in weights.items())
@@ -246,7 +255,7 @@ def _mixture(
     missing, split_name = mixture.tasks_without_examples, "training" if split == "train" else split
     reasons = [
         f"No {split_name} row for {task} gives an example of at most {max_length} tokens; "
-        f"it takes {EXAMPLE_MAKERS[task].requirement}."
+        f"it takes {maker_of(task).requirement}."
         for task in missing
     ]
     if missing and missing == mixture.tasks:
@@ -266,27 +275,28 @@ def draw_held_out_examples(mixture: Mixture) -> HeldOutExamples:
 
 
 def _steps(settings: FinetuneSettings, training: Mixture) -> int:
-    kinds = {EXAMPLE_MAKERS[task].row_kind for task in training.tasks}
+    kinds = {maker_of(task).row_kind for task in training.tasks}
     rows = sum(len(source.rows["train"]) for source in training.sources if source.kind in kinds)
     return round(rows * (settings.epochs or 0) / settings.batch_size)
 
 
-def _identity(settings: FinetuneSettings, training: Mixture) -> dict[str, Any]:
+def _identity(settings: FinetuneSettings, training: Mixture, declared: AdapterTasks) -> dict[str, Any]:
     """Return what must be the same in a resumed run, besides the settings of the loop."""
     names = ("model", "revision", "batch_size", "mix", "rank", "alpha", "targets", "template", "system")
     return {name: value for name, value in asdict(settings).items() if name in names} | {
         "max_length": training.max_length,
         "data": {source.name: len(source.rows["train"]) for source in training.sources},
         "data_files": data_hashes(settings.data),
+        "tasks": None if settings.tasks is None else declared.to_json(),
     }
 
 
-def _adapter_tasks(training: Mixture) -> AdapterTasks:
-    """Return the tasks and languages that the adapter was trained on."""
+def _adapter_tasks(training: Mixture, declared: AdapterTasks) -> AdapterTasks:
+    """Return the tasks and languages that the adapter was trained on, as they are declared."""
     training_languages = {}
     for task in training.tasks:
         if task in TEXT_FIELDS:
-            kind = EXAMPLE_MAKERS[task].row_kind
+            kind = maker_of(task).row_kind
             training_languages[task] = text_languages([s for s in training.sources if s.kind == kind], task)
     return AdapterTasks(
         tasks=tuple(task for task in training.tasks if task != REPLAY),
@@ -295,5 +305,7 @@ def _adapter_tasks(training: Mixture) -> AdapterTasks:
         lengths=("sentence",),
         template=training.template.given,
         system=training.template.system or None,
+        own=tuple(task for task in declared.own if task.name in training.tasks),
+        decoding={task: options for task, options in declared.decoding.items() if task in training.tasks},
         training_languages={task: codes for task, codes in training_languages.items() if codes},
     )

@@ -5,21 +5,23 @@ is plain prose: without some of the text that it was pretrained on, a model woul
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from phi2demo.data.corpus import OWN, Source, Split
 from phi2demo.data.documents import pack, split_sentences
 from phi2demo.data.rows import Row, sentiment_of
-from phi2demo.errors import SettingsError
+from phi2demo.errors import DataError, SettingsError
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.generation import GenerationTaskOptions
+from phi2demo.tasks.own_task import OwnTask
 from phi2demo.tasks.question_answering import QuestionOptions
 from phi2demo.tasks.request import TaskOptions
 from phi2demo.tasks.sentiment import SentimentOptions
 from phi2demo.tasks.summarization import SummaryOptions
-from phi2demo.tasks.task import PromptLimit
+from phi2demo.tasks.task import AnyTask, PromptLimit
 from phi2demo.tasks.templates import PLAIN, Template
 from phi2demo.tasks.translation import TranslationOptions
 
@@ -135,8 +137,48 @@ EXAMPLE_MAKERS = {
 }
 """How to make the examples of each task; simplification is not a task of the app."""
 
-FINETUNING_KINDS = frozenset(maker.row_kind for maker in EXAMPLE_MAKERS.values())
+FINETUNING_KINDS = frozenset(maker.row_kind for maker in EXAMPLE_MAKERS.values()) | {OWN}
 """Kinds of rows that finetuning uses."""
+
+
+def maker_of(task_name: str) -> ExampleMaker:
+    """Return how the examples of a task are made, also of one that a tasks.json declares."""
+    if task_name in EXAMPLE_MAKERS:
+        return EXAMPLE_MAKERS[task_name]
+
+    def make(row: Row, random: np.random.Generator, limit: PromptLimit) -> Example:
+        text, options = TASKS[task_name].from_row(row)
+        return _example(task_name, text, options, row["output"], limit.template)
+
+    return ExampleMaker(task_name, make, "a text that fits with the instruction and the output")
+
+
+def by_task(sources: Sequence[Source]) -> list[Source]:
+    """Split data sets whose rows name their task, so that each source has one task, whose id is its kind.
+
+    Raises DataError for a row of a task that is not declared, and for one that its task does not accept.
+    """
+    split_sources = [source for source in sources if source.kind != OWN]
+    for source in sources:
+        if source.kind == OWN:
+            tasks = dict.fromkeys(row["task"] for rows in source.rows.values() for row in rows)
+            if unknown := [name for name in tasks if name not in TASKS]:
+                raise DataError(
+                    f"{source.name} has rows of the task {unknown[0]!r}, which is not declared. Give --tasks with a "
+                    "tasks.json that declares it, or remove the rows."
+                )
+            split_sources += [_of_task(source, TASKS[name]) for name in tasks]
+    return split_sources
+
+
+def _of_task(source: Source, task: AnyTask) -> Source:
+    rows: dict[Split, tuple[Row, ...]] = {
+        split: tuple(row for row in rows if row["task"] == task.name) for split, rows in source.rows.items()
+    }
+    for row in (row for part in rows.values() for row in part):
+        if problem := task.problem_of_row(row):
+            raise DataError(f"{source.name}: the row of {task.name} with the text {row['text'][:60]!r}: {problem}")
+    return Source(source.name, task.name, rows)
 
 
 def _example(task_name: str, text: str, options: TaskOptions, output: str, template: Template) -> Example:
@@ -173,6 +215,8 @@ TASK_WEIGHTS = {
     REPLAY: 0.07,
 }
 """Share of the examples of each task; the shares of tasks without data go to the others."""
+OWN_WEIGHT = 1.0
+"""Weight of a declared task: as much as all others together."""
 
 
 EMPHASIS = {"generation": 2.0, "summarization": 1.5, "question_answering": 1.5, REPLAY: 2.0}
@@ -181,11 +225,10 @@ EMPHASIS = {"generation": 2.0, "summarization": 1.5, "question_answering": 1.5, 
 
 def task_weights(overrides: Mapping[str, float]) -> dict[str, float]:
     """Return `TASK_WEIGHTS` with some replaced; SettingsError for an unknown task or a weight below 0."""
+    known = TASK_WEIGHTS | {name: OWN_WEIGHT for name, task in TASKS.items() if isinstance(task, OwnTask)}
     for task, weight in overrides.items():
-        if task not in TASK_WEIGHTS:
-            raise SettingsError(
-                f"--mix {task}={weight}: there is no task {task!r}; give one of {', '.join(TASK_WEIGHTS)}."
-            )
+        if task not in known:
+            raise SettingsError(f"--mix {task}={weight}: there is no task {task!r}; give one of {', '.join(known)}.")
         if not 0 <= weight < math.inf:
             raise SettingsError(f"--mix {task}={weight}: give a weight from 0.")
-    return TASK_WEIGHTS | dict(overrides)
+    return known | dict(overrides)

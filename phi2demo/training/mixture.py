@@ -21,7 +21,7 @@ from phi2demo.errors import DataError
 from phi2demo.tasks.task import PromptLimit
 from phi2demo.tasks.templates import PHI, Template
 from phi2demo.training.batch import Batch
-from phi2demo.training.instructions import EMPHASIS, EXAMPLE_MAKERS, TASK_WEIGHTS, Example
+from phi2demo.training.instructions import EMPHASIS, Example, maker_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -102,7 +102,7 @@ class Mixture:
     def languages(self) -> tuple[str, ...]:
         """Codes of all languages that are translated from or into."""
         codes: set[str] = set()
-        for source in self._sources_of["translation"]:
+        for source in self._sources_of.get("translation", ()):
             codes.update(row[field] for row in source.rows[self.split] for field in ("source_lang", "target_lang"))
         return tuple(code for code in LANGUAGES if code in codes)
 
@@ -139,7 +139,7 @@ class Mixture:
 
     def _example(self, task: str, row: Row, random: np.random.Generator) -> TokenizedExample | None:
         """Make an example of a row; None if it gives none of at most `max_length` tokens."""
-        example = EXAMPLE_MAKERS[task].make(row, random, self._prompt_limit)
+        example = maker_of(task).make(row, random, self._prompt_limit)
         tokenized = self._tokenize(task, example) if example else None
         return tokenized if tokenized and len(tokenized.ids) <= self.max_length else None
 
@@ -161,8 +161,7 @@ class Mixture:
     @cached_property
     def _sources_of(self) -> dict[str, list[Source]]:
         return {
-            task: [source for source in self.sources if source.kind == EXAMPLE_MAKERS[task].row_kind]
-            for task in TASK_WEIGHTS
+            task: [source for source in self.sources if source.kind == maker_of(task).row_kind] for task in self.weights
         }
 
     @cached_property

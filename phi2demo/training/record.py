@@ -304,7 +304,7 @@ def _shares(weights: Mapping[str, float]) -> dict[str, float]:
 def _without_folders(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Replace paths by their last names, as the folders are those of one machine only; a hub id stays."""
     kept = dict(settings)
-    for name in ("data", "output", "start", "model"):
+    for name in ("data", "output", "start", "model", "tasks"):
         value = kept.get(name)
         if value is not None and (name != "model" or Path(value).is_absolute() or Path(value).exists()):
             kept[name] = Path(value).name

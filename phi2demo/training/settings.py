@@ -200,6 +200,8 @@ class FinetuneSettings:
     tokenizer's chat template, else phi for a Phi and plain for others."""
     system: str | None = None
     """System text of the template, where it takes one."""
+    tasks: Path | None = None
+    """A tasks.json with tasks of your own; its template is used where --template is not given."""
     targets: tuple[str, ...] = (ALL_LINEAR,)
     """Names of the layers to adapt, such as q_proj,v_proj; all-linear is every linear layer but the output layer."""
     learning_rate: float | None = None
@@ -243,7 +245,8 @@ class FinetuneSettings:
             raise SettingsError(f"--targets {','.join(self.targets)}: give either {ALL_LINEAR} or names of layers.")
         if (self.output / "config.json").exists():
             raise SettingsError(f"--output {self.output} holds a base model; give another folder for the adapter.")
-        task_weights(self.mix)
+        if self.tasks is None:
+            task_weights(self.mix)  # with tasks of one's own, `finetune` does so once they are read
         self.loop(steps=1 if self.steps is None else self.steps, default_learning_rate=1e-3)
 
     def loop(self, steps: int, default_learning_rate: float) -> LoopSettings:

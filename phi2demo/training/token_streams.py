@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from phi2demo.data.corpus import Source, read_corpus
+from phi2demo.data.corpus import OWN, Source, read_corpus
 from phi2demo.engine.engine import END_OF_TEXT
 from phi2demo.engine.text_encoder import TextEncoder
 from phi2demo.errors import SettingsError
@@ -46,6 +46,7 @@ def prepare_streams(settings: PretrainSettings) -> None:
         return
     folder.mkdir(parents=True, exist_ok=True)
     sources, reports = read_corpus(settings.data)
+    sources = [source for source in sources if source.kind != OWN]  # a base learns no task that an adapter declares
     sources += [gap_sentences(source) for source in sources if source.kind == "prose"]
     for report in reports:
         print(report, file=sys.stderr)

@@ -4,8 +4,9 @@ import json
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
+from inspect import Parameter, Signature
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import gradio as gr
 
@@ -14,9 +15,10 @@ from phi2demo.engine.engine import variants_named
 from phi2demo.engine.loading import EngineLoader
 from phi2demo.evaluation.reports import REPORTS_FOLDER
 from phi2demo.settings import LONGEST_S
-from phi2demo.tasks import TASKS
+from phi2demo.tasks import BUILT_IN
 from phi2demo.tasks.declared import AdapterTasks, VariantTasks
 from phi2demo.tasks.generation import GenerationTaskOptions
+from phi2demo.tasks.own_task import OwnTask
 from phi2demo.tasks.question_answering import QuestionOptions
 from phi2demo.tasks.receipt import Receipt
 from phi2demo.tasks.request import Request, TaskOptions
@@ -153,6 +155,39 @@ class Endpoints(Endpoint):
             "question_answering", text, lambda _: QuestionOptions(question), variant, seed, options, base_prompt_style
         )
 
+    def own(self, task: OwnTask) -> Callable[..., Iterator[Answer]]:
+        """Make the endpoint of a task that the adapter declares; its fields are parameters."""
+        parameters = {"text": Parameter("text", Parameter.POSITIONAL_OR_KEYWORD, annotation=str)}
+        for name, entry in task.fields.items():
+            kind: Any = Literal[entry.choices] if entry.choices else float if entry.number else str
+            parameters[name] = Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, default=entry.default, annotation=kind)
+        shared: dict[str, Any] = {
+            "variant": Model,
+            "seed": int | None,
+            "options": Options,
+            "base_prompt_style": BasePromptStyle,
+        }
+        for name, kind in shared.items():
+            parameters[name] = Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation=kind)
+        signature = Signature(list(parameters.values()), return_annotation=Iterator[Answer])
+
+        def ask(*values: Any) -> Iterator[Answer]:
+            given = signature.bind(*values)
+            given.apply_defaults()
+            text, *fields, variant, seed, options, base_prompt_style = given.arguments.values()
+            chosen = dict(zip(task.fields, fields, strict=True))
+            yield from self._task(
+                task.name, text, lambda _: task.options_type(**chosen), variant, seed, options, base_prompt_style
+            )
+
+        ask.__signature__ = signature  # type: ignore[attr-defined]
+        ask.__annotations__ = {name: parameter.annotation for name, parameter in parameters.items()}
+        ask.__doc__ = f"{task.title}: a task that the adapter declares."
+        described = {name: f"{task.label_of(name)}: {entry.expects}." for name, entry in task.fields.items()}
+        more = ("probabilities",) if task.labels else ("alternatives",)
+        returns = answer_with("mean_probability", "confidence_band", *more)
+        return documented(text="The text that the task is about.", returns=returns, **described)(ask)
+
     @documented(
         receipt='A receipt as an answer gave it, or its JSON as "Download receipt" on the page saves it.',
         returns='{"same", "text", "variant", "notes", "facts", "receipt"}. same: whether the text is that of the receipt.',
@@ -212,11 +247,14 @@ class Endpoints(Endpoint):
 def add_endpoints(
     loader: EngineLoader, declared: VariantTasks, *, reports: Path = REPORTS_FOLDER, longest_s: float = LONGEST_S
 ) -> None:
-    """Add /generate, /summarize, /translate, /classify, /answer (those declared) and /replay to the current page."""
+    """Add /generate, /summarize, /translate, /classify, /answer, /ask_TASK (those declared) and /replay to the current page."""
     endpoints = Endpoints(loader, declared, reports=reports, longest_s=longest_s)
-    names = [TASKS[task].command for task in TASKS if task in declared.either.tasks]
-    for name in (*names, "replay"):
-        gr.api(getattr(endpoints, name), api_name=name, concurrency_id=MODEL, concurrency_limit=1)
+    names = [task.command for task in BUILT_IN.values() if task.name in declared.either.tasks]
+    functions = {name: getattr(endpoints, name) for name in names}
+    functions |= {f"ask_{task.name}": endpoints.own(task) for task in declared.either.own if isinstance(task, OwnTask)}
+    functions["replay"] = endpoints.replay
+    for name, function in functions.items():
+        gr.api(function, api_name=name, concurrency_id=MODEL, concurrency_limit=1)
 
 
 NAME = "card"

@@ -49,8 +49,9 @@ _PARAMETERS = {
     "options": f"Any of {DECODING}.",
     "base_prompt_style": 'The prompt of the base: "plain" (a text to continue) or "template" (with the prompt template); '
     "null: plain where the folder of the base records that it was pretrained without instructions, else template.",
-    "task": '"generate", "summarize", "translate", "classify" or "answer".',
-    "task_options": "The options of that task, as its own endpoint takes them: mode, length, source and target, question.",
+    "task": '"generate", "summarize", "translate", "classify", "answer", or the id of a task that the adapter declares.',
+    "task_options": "The options of that task, as its own endpoint takes them: mode, length, source and target, question, or "
+    "the fields of a declared task.",
 }
 """Descriptions of parameters that several endpoints take."""
 

@@ -22,6 +22,7 @@ from phi2demo.settings import LONGEST_S
 from phi2demo.tasks.declared import AdapterTasks
 from phi2demo.ui import evaluate_reports, figures, markup
 from phi2demo.ui.endpoint import FRAME_S, LOADING_TIMEOUT_S, documented, task_of_command, told_to_client
+from phi2demo.ui.evaluate_inputs import own_columns
 from phi2demo.ui.evaluate_reports import EvaluateReports, shown
 from phi2demo.ui.evaluate_tab import EvaluateTab, ShownReport
 from phi2demo.ui.explanation_view import duration
@@ -244,8 +245,9 @@ class EvaluateEndpoint:
 
     @documented(
         rows="At most 100 objects with the fields of the task: source and target (translate), document and summary "
-        "(summarize), text and label (classify; positive or negative), context, question and answer (answer).",
-        task='"translate", "summarize", "classify" or "answer".',
+        "(summarize), text and label (classify; positive or negative), context, question and answer (answer), or text, the "
+        "fields and output (a task that the adapter declares).",
+        task='"translate", "summarize", "classify", "answer", or the id of a task that the adapter declares.',
         source="Language of the source of a translation, as a two-letter code.",
         target="Language of its target.",
         systems='Any of "finetuned", "base_template", "base_plain" (the base with the prompt of its pretraining); null: '
@@ -269,7 +271,7 @@ class EvaluateEndpoint:
             if name == "translation":
                 for code, which in ((source, "source"), (target, "target")):
                     check_choice(which, code, self._adapter_tasks.languages)
-            test_set = pairs_of(rows, task=name, source=source, target=target)
+            test_set = pairs_of(rows, task=name, source=source, target=target, own=own_columns(name))
             engine = self._loader.engine(timeout_s=LOADING_TIMEOUT_S)
             chosen: Any = ("finetuned", "base_plain") if engine.info.adapter else ("base_template",)
             settings = LiveSettings(systems=tuple(systems) if isinstance(systems, list) else chosen, seed=seed)  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ import gradio as gr
 
 from phi2demo.data.checks import check_choice
 from phi2demo.data.languages import LANGUAGES
-from phi2demo.data.own_pairs import FIELDS, MAX_ROWS, read_pairs
+from phi2demo.data.own_pairs import FIELDS, MAX_ROWS, OwnColumns, read_pairs
 from phi2demo.data.test_sets import TestSet
 from phi2demo.engine.engine import MAX_SEED
 from phi2demo.errors import InputError, SettingsError
@@ -18,6 +18,7 @@ from phi2demo.evaluation.outputs import SYSTEM_TITLES, SYSTEMS, SystemName
 from phi2demo.evaluation.statistics import SEED
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.declared import AdapterTasks
+from phi2demo.tasks.own_task import OwnTask
 from phi2demo.ui.description import ModelDescription
 from phi2demo.ui.options import as_typed
 
@@ -68,7 +69,8 @@ class LiveInputs:
     def _own(self, values: Mapping[Any, Any]) -> TestSet:
         task = values[self.own_task]
         check_choice("task", task, self.adapter_tasks.tasks)
-        return read_pairs(values[self.pairs] or "", task=task, source=values[self.source], target=values[self.target])
+        text, source, target = values[self.pairs] or "", values[self.source], values[self.target]
+        return read_pairs(text, task=task, source=source, target=target, own=own_columns(task))
 
     def _shipped(self, values: Mapping[Any, Any], seed: int) -> list[ItemSample]:
         chosen = values[self.tasks] or []
@@ -100,7 +102,20 @@ def known_test_sets(test_sets: Sequence[TestSet], adapter_tasks: AdapterTasks) -
 
 def tasks_with_pairs(adapter_tasks: AdapterTasks) -> list[str]:
     """Return the tasks of the model whose answers can be scored against pairs."""
-    return [name for name in FIELDS if name in adapter_tasks.tasks]
+    built_in = [name for name in FIELDS if name in adapter_tasks.tasks]
+    return [*built_in, *(name for name in adapter_tasks.tasks if own_columns(name))]
+
+
+def own_columns(name: str) -> OwnColumns | None:
+    """Return the columns of the pairs of a task that the adapter declares; None for other tasks."""
+    task = TASKS.get(name)
+    if not isinstance(task, OwnTask):
+        return None
+    texts = [example.text for example in task.examples[:2]] or ["…"]
+    fields = [str(entry.default) for entry in task.fields.values()]
+    answers = task.labels or ("…",)
+    samples = tuple((text, *fields, answers[index % len(answers)]) for index, text in enumerate(texts))
+    return OwnColumns(tuple(task.fields), samples, task.accept_pair)
 
 
 def shipped_inputs(test_sets: Sequence[TestSet]) -> tuple[Any, Any]:
@@ -157,7 +172,8 @@ def own_inputs(adapter_tasks: AdapterTasks) -> dict[str, Any]:
 
 def placeholder(task: str) -> str:
     """Return the placeholder of the box for pairs."""
-    return f"{','.join(FIELDS[task])}\n…\nAt most {MAX_ROWS} pairs. Download a template to see the format."
+    own = own_columns(task)
+    return f"{','.join(own.names if own else FIELDS[task])}\n…\nAt most {MAX_ROWS} pairs. Download a template to see the format."
 
 
 def system_inputs(description: ModelDescription) -> Any:

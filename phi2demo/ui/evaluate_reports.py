@@ -14,14 +14,14 @@ from phi2demo.engine.loading import EngineLoader
 from phi2demo.errors import InputError, Phi2DemoError
 from phi2demo.evaluation import reports
 from phi2demo.evaluation.comparison import differences, shared
-from phi2demo.evaluation.examples import ITEM_METRICS, Example, Order, ordered
+from phi2demo.evaluation.examples import Example, Order, item_metric_title, ordered
 from phi2demo.evaluation.metrics import number, title_of_test_set
 from phi2demo.evaluation.outputs import SYSTEM_TITLES, SystemName
 from phi2demo.evaluation.report import Report
 from phi2demo.evaluation.reports import REPORTS_FOLDER, KeptReport, examples_beside, kept_reports, read_report
 from phi2demo.evaluation.tables import to_csv
 from phi2demo.ui import figures, markup, slice_table
-from phi2demo.ui.evaluate_inputs import placeholder
+from phi2demo.ui.evaluate_inputs import own_columns, placeholder
 from phi2demo.ui.evaluate_tab import EvaluateTab, ShownReport
 from phi2demo.ui.files import read_table
 from phi2demo.ui.markup import note
@@ -59,7 +59,7 @@ def _card(example: Example, base: SystemName | None) -> str:
 
 def _answer(example: Example, system: SystemName) -> str:
     score = example.scores[system]
-    title = ITEM_METRICS[example.kind][1]
+    title = item_metric_title(example.kind)
     said = ("right" if score else "wrong") if title == "right" else f"{title} {number(score, 0)}"
     text = example.outputs[system]
     shown = differing(text, example.references) if text.strip() else '<span class="none">no answer</span>'
@@ -165,7 +165,7 @@ class EvaluateReports:
 
     def template_of(self, *, as_json: bool) -> Callable[[str], str]:
         """Return the handler that writes a template for pairs."""
-        return lambda task: own_pairs.template(task, as_json=as_json)
+        return lambda task: own_pairs.template(task, as_json=as_json, own=own_columns(task))
 
     def examples(self, shown_report: ShownReport | None, test_set: str | None, order: Order, count: int) -> Updates:
         """Show `count` examples of a test set in an order."""

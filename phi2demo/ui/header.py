@@ -12,7 +12,7 @@ from phi2demo.data.languages import LANGUAGES
 from phi2demo.engine.engine import ModelInfo
 from phi2demo.engine.loading import EngineLoader, LoadStatus
 from phi2demo.errors import DataError
-from phi2demo.tasks import TASKS
+from phi2demo.tasks import BUILT_IN, TASKS
 from phi2demo.tasks.declared import AdapterTasks, templates_of
 from phi2demo.tasks.template_view import needs_choice, title_of, warn_of_template
 from phi2demo.ui.description import ModelDescription
@@ -29,7 +29,7 @@ def build_header(
 ) -> None:
     """Lay out the header; a timer keeps it up to date until the loading has ended."""
     with gr.Column(elem_classes="page-header", elem_id="header"):
-        gr.HTML(f"<h1>{TITLE}</h1><p class='lead'>{_lead(description)}</p>", apply_default_css=False)
+        gr.HTML(f"<h1>{TITLE}</h1><p class='lead'>{_lead(description, adapter_tasks)}</p>", apply_default_css=False)
         identity = gr.HTML(
             identity_of(loader, description, adapter_tasks), apply_default_css=False, elem_classes="identity"
         )
@@ -100,8 +100,10 @@ def _loading(status: LoadStatus) -> str:
     )
 
 
-def _lead(description: ModelDescription) -> str:
+def _lead(description: ModelDescription, adapter_tasks: AdapterTasks) -> str:
     does = "Give a language model a text: it continues, summarizes, translates or classifies it, or answers from it"
+    if not BUILT_IN.keys() & set(adapter_tasks.tasks):
+        does = "Give a text to a language model that was finetuned for a task of its own"
     compare = "; beside it you see what the model wrote before it was finetuned" if description.has_adapter else ""
     stands_in = (
         " Answering here is a small model of the same architecture, trained from scratch, not Phi-2 itself."
@@ -152,6 +154,8 @@ def audit_of(description: ModelDescription, path: Path = SHIPPED_AUDIT) -> str:
 
 def _languages(description: ModelDescription, adapter_tasks: AdapterTasks) -> str:
     names = [LANGUAGES[code] for code in adapter_tasks.languages]
+    if adapter_tasks.own and "translation" not in adapter_tasks.tasks:
+        return "The adapter does not say in which languages it was finetuned." + _taught(adapter_tasks)
     if description.has_adapter:
         return f"It was trained on {_listed(names)}. It is poor at other languages." + _taught(adapter_tasks)
     return "A base such as Phi-2 was trained mostly on English. It is worse at other languages, and poor at some."

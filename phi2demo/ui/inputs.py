@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from textwrap import shorten
 from typing import Any
 
 import gradio as gr
@@ -10,6 +11,7 @@ import gradio as gr
 from phi2demo.engine.engine import Variant, variants_named
 from phi2demo.settings import ASSETS
 from phi2demo.tasks.declared import AdapterTasks
+from phi2demo.tasks.own_task import OwnTask
 from phi2demo.tasks.request import Request
 from phi2demo.tasks.task import AnyTask
 from phi2demo.ui import markup
@@ -29,12 +31,21 @@ class Example:
     label: str
     """The text of its button."""
     text: str
-    options: dict[str, str]
+    options: Mapping[str, Any]
 
 
-def read_examples(task: str, adapter_tasks: AdapterTasks) -> list[Example]:
+MAX_LABEL = 40
+"""Characters of the button of an example that has no name."""
+
+
+def read_examples(task: AnyTask, adapter_tasks: AdapterTasks) -> list[Example]:
     """Return the examples of a task whose languages and modes are declared."""
-    path = FOLDER / f"{task}.json"
+    if isinstance(task, OwnTask):
+        return [
+            Example(shorten(sample.text, MAX_LABEL, placeholder="…"), sample.text, sample.values)
+            for sample in task.examples
+        ]
+    path = FOLDER / f"{task.name}.json"
     if not path.is_file():
         return []
     entries: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))

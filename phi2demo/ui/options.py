@@ -13,6 +13,7 @@ from phi2demo.errors import SettingsError
 from phi2demo.settings import LONGEST_S
 from phi2demo.tasks.declared import AdapterTasks
 from phi2demo.tasks.generation import MODES
+from phi2demo.tasks.own_task import OwnField, OwnTask
 from phi2demo.tasks.request import PROMPT_STYLES, PromptStyle
 from phi2demo.tasks.summarization import LENGTHS
 from phi2demo.tasks.task import AnyTask
@@ -34,7 +35,8 @@ _NUMBERS = {
     ),
     "time_limit_s": ("Time limit in seconds", "Generation then stops and keeps its text"),
 }
-_TASKS_WITH_BEAMS = ("summarization", "translation", "question_answering")
+MOST_RADIO = 4
+"""More choices than this are a drop-down list."""
 _LABELS = {name: words[0] for name, words in {**_SLIDERS, **_NUMBERS}.items()}
 _NAME = re.compile(rf"\b(?:{'|'.join(_LABELS)})\b")
 
@@ -128,13 +130,13 @@ def check_time_limit(options: GenerationOptions, longest_s: float) -> Generation
     return options
 
 
-def as_typed(slider: Any) -> Any:
-    """Let a slider pass on what was typed: gradio refuses a value out of range without naming the slider.
+def as_typed(component: Any) -> Any:
+    """Let a slider or a number pass on what was typed: gradio refuses a value out of range without naming the component.
 
     This is no subclass, as gradio writes a file of types beside the module of every class of components.
     """
-    slider.preprocess = lambda value: value
-    return slider
+    component.preprocess = lambda value: value
+    return component
 
 
 def _offered(name: str, task: AnyTask, has_strength: bool) -> bool:
@@ -144,7 +146,7 @@ def _offered(name: str, task: AnyTask, has_strength: bool) -> bool:
         return False
     if name == "min_support":
         return bool(task.no_answer)
-    return name != "num_beams" or task.name in _TASKS_WITH_BEAMS
+    return name != "num_beams" or task.has_right_answer
 
 
 def _by_label(message: str) -> str:
@@ -190,12 +192,26 @@ def fields_above(task: AnyTask, adapter_tasks: AdapterTasks, *, with_swap: bool 
 
 def fields_below(task: AnyTask, adapter_tasks: AdapterTasks) -> Fields:
     """Lay out the fields below the input box."""
+    if isinstance(task, OwnTask):
+        return {name: _own_field(task.label_of(name), entry) for name, entry in task.fields.items()}
     lay_out: dict[str, Callable[[AdapterTasks], Fields]] = {
         "generation": _mode,
         "summarization": _length,
         "question_answering": _question,
     }
     return lay_out[task.name](adapter_tasks) if task.name in lay_out else {}
+
+
+def _own_field(label: str, entry: OwnField) -> Any:
+    """Lay out a field of a task that the adapter declares."""
+    if entry.number:
+        low, high = entry.number
+        return as_typed(gr.Number(value=low, label=label, info=entry.expects, minimum=low, maximum=high))
+    if not entry.choices:
+        return gr.Textbox(label=label, lines=1, max_lines=3)
+    if len(entry.choices) <= MOST_RADIO:
+        return gr.Radio(list(entry.choices), value=entry.default, label=label, elem_classes="choice")
+    return gr.Dropdown(list(entry.choices), value=entry.default, label=label)
 
 
 def chooses_prompt_style(task: AnyTask, adapter_tasks: AdapterTasks) -> bool:

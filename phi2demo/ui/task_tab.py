@@ -9,6 +9,7 @@ import gradio as gr
 from phi2demo.engine.engine import Variant
 from phi2demo.settings import LONGEST_S
 from phi2demo.tasks.declared import AdapterTasks, VariantTasks
+from phi2demo.tasks.own_task import OwnTask
 from phi2demo.tasks.request import Request
 from phi2demo.tasks.task import AnyTask
 from phi2demo.ui.answer_column import AnswerColumn, answer_column
@@ -93,12 +94,14 @@ def build_task_tab(
     longest_s: float = LONGEST_S,
 ) -> TaskTab:
     """Lay out the tab of a task, whose requests may take `longest_s` seconds."""
-    samples = read_examples(task.name, adapter_tasks)
+    samples = read_examples(task, adapter_tasks)
     with gr.Row(elem_classes="task", equal_height=False):
         with gr.Column(scale=5, min_width=300, elem_classes="ask"):
             above, swap_languages = fields_above(task, adapter_tasks)
             text, counter, upload = input_box(
-                task.input_label, _PLACEHOLDERS.get(task.name, ""), with_files=task.name not in _WITHOUT_FILES
+                task.input_label,
+                _PLACEHOLDERS.get(task.name, "Type or paste a text …"),
+                with_files=task.name not in _WITHOUT_FILES,
             )
             fields = above | fields_below(task, adapter_tasks)
             variant = _switch(description)
@@ -106,7 +109,9 @@ def build_task_tab(
                 description.base_prompt_style,
                 visible=not description.has_adapter and chooses_prompt_style(task, adapter_tasks),
             )
-            run = build_run(task.name, _RUN_LABELS.get(task.name, task.title), sessions)
+            run = build_run(
+                task.name, _RUN_LABELS.get(task.name, "Run" if isinstance(task, OwnTask) else task.title), sessions
+            )
             run.status.render()
             options = option_inputs(
                 task,

@@ -9,8 +9,9 @@ from phi2demo.engine.engine import AdapterInfo, Engine
 from phi2demo.engine.forwarding import MeteredEngine
 from phi2demo.engine.loading import EngineLoader
 from phi2demo.errors import ModelError
-from phi2demo.settings import ServerSettings
-from phi2demo.tasks.declared import AdapterTasks
+from phi2demo.settings import ASSETS, ServerSettings
+from phi2demo.tasks import register
+from phi2demo.tasks.declared import AdapterTasks, read_tasks_file
 from phi2demo.ui.description import ModelDescription
 from phi2demo.ui.page import build_demo, launch
 from tests.ui.cards import scripted_shelf
@@ -26,6 +27,7 @@ def main() -> None:
     parser.add_argument("--bare", action="store_true", help="no adapter")
     parser.add_argument("--second", action="store_true", help="a second adapter")
     parser.add_argument("--undeclared", action="store_true", help="an adapter of which nothing says how it was trained")
+    parser.add_argument("--own", action="store_true", help="a task of one's own beside translation")
     parser.add_argument("--queue-size", type=int, default=16)
     parser.add_argument("--time-limit", type=int, help="seconds that one request may take")
     arguments = parser.parse_args()
@@ -52,6 +54,10 @@ def main() -> None:
     adapter_tasks = (
         AdapterTasks() if arguments.bare or arguments.undeclared else AdapterTasks(languages=("en", "de", "fr", "es"))
     )
+    if arguments.own:
+        own = read_tasks_file(ASSETS / "examples" / "own_task" / "tasks.json").own
+        register(own)
+        adapter_tasks = replace(adapter_tasks, tasks=("translation", *(task.name for task in own)), own=own)
     meter = Meter()
     loader = EngineLoader(lambda: MeteredEngine(load(), meter.computing)).start()
     server = ServerSettings(port=arguments.port, queue_size=arguments.queue_size, time_limit_s=arguments.time_limit)

@@ -121,7 +121,7 @@ REFUSED: dict[str, tuple[list[str], type[Phi2DemoError], str]] = {
     "two texts": (["hi", "--file", "x"], SettingsError, "Give a text, or --file FILE"),
     "empty": ([" "], InputError, "The text is empty"),
     "empty output": (["hi", "--output", " "], InputError, "The output is empty, so there is nothing to explain"),
-    "task": (["hi", "--task", "dance"], SettingsError, "invalid choice: 'dance'"),
+    "task": (["hi", "--task", "dance"], SettingsError, "There is no task 'dance'"),
     "method": (["hi", "--method", "guess"], SettingsError, "invalid choice: 'guess'"),
     "target": (["hi", "--target", "a:b"], SettingsError, "--target a:b: give the first output token"),
     "empty target": (["hi", "--target", "5:3"], SettingsError, r"target is \(5, 3\)"),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from phi2demo.data.corpus import (
+    OWN,
     CleaningReport,
     Source,
     clean_row,
@@ -237,3 +238,15 @@ def test_is_inappropriate(text: str, inappropriate: bool) -> None:
 def test_every_listed_word_is_given_in_its_order() -> None:
     assert list(listed_words("A BASTARD! A piece of shit.")) == ["bastard", "piece of shit", "shit"]
     assert list(listed_words("The cat sleeps.")) == []
+
+
+def test_rows_of_declared_tasks_are_the_same_only_with_all_their_fields(tmp_path: Path) -> None:
+    row = {"task": "mood", "text": "What a damn  mess.", "output": "angry", "days": 3}
+    rows = [row, row | {"days": 4}, row | {"task": "tone"}, row, {"task": "mood", "text": "No answer."}]
+    write_rows(tmp_path / "own.train.jsonl", rows)
+    source, report = read_one(tmp_path)
+    assert source.kind == OWN
+    assert [(kept["task"], kept["days"], kept["text"]) for kept in source.rows["train"]] == [
+        ("mood", 3, "What a damn mess."), ("mood", 4, "What a damn mess."), ("tone", 3, "What a damn mess.")
+    ]  # fmt: skip
+    assert report.removed == {"duplicate": 1, "incomplete": 1}

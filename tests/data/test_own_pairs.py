@@ -11,6 +11,7 @@ from phi2demo.data.own_pairs import (
     MAX_FIELD,
     MAX_ROWS,
     TASKS_WITH_PAIRS,
+    OwnColumns,
     pairs_of,
     read_pairs,
     template,
@@ -118,3 +119,29 @@ def test_tasks_and_languages_that_do_not_fit() -> None:
     with pytest.raises(SettingsError, match="both 'de'"):
         read_pairs("source,target\na,b\n", task="translation", source="de", target="de")
     assert set(FIELDS) == set(TASKS_WITH_PAIRS)
+
+
+def accept(row: dict[str, Any]) -> dict[str, Any]:
+    if row["output"] == "lwo":
+        raise SettingsError("output is 'lwo'; give one of low, high.")
+    return row | {"days": int(row.get("days", 0))}
+
+
+OWN = OwnColumns(("team", "days"), (("It leaks.", "sales", "3", "low"),), accept)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["text,days,output\n It  leaks. ,3,low\n", '{"text": "It leaks.", "days": 3, "output": "low", "team": ""}\n'],
+)
+def test_pairs_of_a_declared_task_have_its_fields(text: str) -> None:
+    test_set = read_pairs(text, task="urgency", own=OWN)
+    assert (test_set.name, test_set.task) == ("urgency.own", "urgency")
+    (item,) = test_set.items
+    assert item.row == {"task": "urgency", "text": "It leaks.", "output": "low", "days": 3}
+    assert item.references == ("low",)
+    assert read_pairs(template("urgency", own=OWN), task="urgency", own=OWN).items[0].row["team"] == "sales"
+    with pytest.raises(InputError, match="Line 2: output is 'lwo'; give one of low, high"):
+        read_pairs("text,output\na,lwo\n", task="urgency", own=OWN)
+    with pytest.raises(InputError, match="Row 1: output is missing"):
+        pairs_of([{"text": "a"}], task="urgency", own=OWN)

@@ -9,7 +9,7 @@ import pytest
 
 from phi2demo.data import test_sets
 from phi2demo.data.corpus import split_of
-from phi2demo.data.test_sets import MAX_CONTINUATION, read_test_sets, select
+from phi2demo.data.test_sets import MAX_CONTINUATION, read_test_sets, select, text_of
 from phi2demo.errors import DataError
 from tests.data.conftest import Write, pair
 
@@ -184,3 +184,16 @@ def test_prose_is_also_a_text_to_be_continued(tmp_path: Path) -> None:
     assert long.startswith(second["opening"] + second["rest"])
     assert second["rest"].endswith(".")
     assert 500 < len(second["rest"]) <= MAX_CONTINUATION
+
+
+def test_rows_of_declared_tasks_make_a_test_set_for_each_task(tmp_path: Path) -> None:
+    rows = [
+        {"task": task, "text": f"text {n}", "output": f"answer {n}"} for n, task in enumerate(("mood", "tone", "mood"))
+    ]
+    (tmp_path / "mine.test.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    found, _ = read_test_sets(tmp_path)
+    assert [(test_set.name, test_set.task, len(test_set.items)) for test_set in found] == [
+        ("mood.mine", "mood", 2), ("tone.mine", "tone", 1)
+    ]  # fmt: skip
+    second = found[0].items[1]
+    assert (second.index, second.references, text_of(second.row, found[0].kind)) == (1, ("answer 2",), "text 2")

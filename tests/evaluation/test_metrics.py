@@ -10,6 +10,9 @@ import pytest
 from rouge_score.rouge_scorer import RougeScorer
 
 from phi2demo.evaluation.metrics import Metric, metrics_for, number, plain_answer, title_of_test_set, token_f1
+from phi2demo.tasks import register
+from phi2demo.tasks.own_task import make_own_task
+from tests.tasks.own_tasks import urgency
 
 OUTPUTS = ["Der Hund schläft heute.", "Ich gehe nach Hause, sagt er.", "", "Es regnet."]
 REFERENCES = [["Der Hund schläft heute nicht."], ["Ich gehe jetzt nach Hause."], ["Was?"], ["Es regnet."]]
@@ -128,3 +131,15 @@ def test_numbers(value: float, digits: int, signed: bool, text: str) -> None:
 )
 def test_titles_of_test_sets(name: str, title: str) -> None:
     assert title_of_test_set(name) == title
+
+
+def test_a_declared_task_has_the_metrics_that_it_names() -> None:
+    poem = {"instruction": "Make a poem of {text}"}
+    names = {"chrf": ["chrf"], "rouge": ["rouge1", "rouge2", "rougeL"], "exact_match": ["exact_match", "f1"]}
+    register([urgency(), *(make_own_task(f"by_{name}", poem | {"metric": name}) for name in names)])
+    for name, metrics in names.items():
+        assert list(by_name(f"by_{name}", [["a"]])) == metrics
+    labels = by_name("urgency", [["low"]])
+    outputs, references = ["low", "low", "very high"], [["low"], ["medium"], ["very high"]]
+    assert score(labels["accuracy"], outputs, references) == pytest.approx(100 * 2 / 3)
+    assert score(labels["macro_f1"], outputs, references) == pytest.approx(100 * (2 / 3 + 0 + 1) / 3)

@@ -9,6 +9,7 @@ from phi2demo.errors import InputError, Phi2DemoError, SettingsError
 from phi2demo.explain.job import explain
 from phi2demo.explain.request import ExplainRequest, as_output
 from phi2demo.tasks.generation import GenerationTaskOptions
+from phi2demo.tasks.question_answering import QuestionOptions
 from phi2demo.tasks.request import Request
 from phi2demo.tasks.run import Assistant, check
 from phi2demo.tasks.summarization import SummaryOptions
@@ -107,6 +108,13 @@ def test_the_text_is_kept_as_typed_and_read_as_the_task_reads_it() -> None:
     request = asked("a\r\nb\u00a0 c")
     assert (request.text, request.text_read) == ("a\r\nb\u00a0 c", "a\nb c")
     assert request.span_read(3, 7) == (2, 5)
+
+
+def test_options_are_read_as_they_were_for_the_answer() -> None:
+    question = QuestionOptions("When\u00a0 does it leave?")
+    request = ExplainRequest("question_answering", "It leaves at ten.", question, (" at ten",))
+    assert request.options == question
+    assert "\nQuestion: When does it leave?" in request.prompt(request.text_read, "finetuned")
 
 
 def test_a_typed_output_begins_as_the_template_has_it() -> None:

@@ -350,5 +350,5 @@ def test_they_are_read_from_the_folders_of_what_is_loaded(tmp_path: Path) -> Non
     (base / "pretraining.json").write_text("{}")
     assert read_variant_tasks(replace(INFO, base_folder=base)) == VariantTasks(NOTHING, base_prompt_style="plain")
     (folders[1] / FILE).write_text(json.dumps({"tasks": {"dancing": {}}}))
-    with pytest.raises(ModelError, match=r"second/tasks\.json: tasks is \['dancing'\]"):
+    with pytest.raises(ModelError, match=r"second/tasks\.json: dancing: the field instruction is missing"):
         read_variant_tasks(info)

@@ -3,9 +3,23 @@ from typing import Any
 import numpy as np
 import pytest
 
+from phi2demo.data.corpus import OWN, Source
 from phi2demo.engine.engine import END_OF_TEXT
+from phi2demo.errors import DataError
+from phi2demo.tasks import TASKS, register
+from phi2demo.tasks.sentiment import Sentiment
 from phi2demo.tasks.task import PromptLimit
-from phi2demo.training.instructions import CONTINUATION_TOKENS, EXAMPLE_MAKERS, REPLAY, REPLAY_TOKENS, Example
+from phi2demo.training.instructions import (
+    CONTINUATION_TOKENS,
+    EXAMPLE_MAKERS,
+    REPLAY,
+    REPLAY_TOKENS,
+    Example,
+    by_task,
+    maker_of,
+    task_weights,
+)
+from tests.tasks.own_tasks import urgency
 
 WORDS = PromptLimit(lambda text: len(text.split()), 1024)
 
@@ -108,3 +122,43 @@ def test_the_replay_of_a_long_text_is_limited_and_has_no_end() -> None:
     short = make(REPLAY, {"text": text}, limit=PromptLimit(WORDS.count_tokens, 50))
     assert short is not None
     assert 42 < len(short.output.split()) < 50
+
+
+def rows_of(*rows: dict[str, Any]) -> Source:
+    return Source("mine", OWN, {"train": rows, "validation": (), "test": rows[:1]})
+
+
+def test_rows_of_declared_tasks_become_examples_of_each_task() -> None:
+    register((urgency(), Sentiment(("positive", "neutral", "negative"))))
+    urgent = {"task": "urgency", "text": "It leaks.", "team": "sales", "output": "low"}
+    neutral = {"task": "sentiment", "text": "So so.", "output": "neutral"}
+    tales = Source("tales", "prose", {"train": (), "validation": (), "test": ()})
+    sources = by_task([rows_of(urgent, neutral), tales])
+    assert [(source.name, source.kind, len(source.rows["train"])) for source in sources] == [
+        ("tales", "prose", 0), ("mine", "urgency", 1), ("mine", "sentiment", 1)
+    ]  # fmt: skip
+    assert sources[1].rows["test"] == (urgent,)
+    example = maker_of("urgency").make(urgent, np.random.default_rng(0), WORDS)
+    assert example == Example(TASKS["urgency"].prompt(*TASKS["urgency"].from_row(urgent)), "low")
+    example = maker_of("sentiment").make(neutral, np.random.default_rng(0), WORDS)
+    assert example is not None
+    assert example.output == "neutral"
+    assert task_weights({"urgency": 2.0})["urgency"] == 2.0
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        (
+            {"task": "urgency", "output": "lwo"},
+            "mine: the row of urgency with the text 'x': output is 'lwo'; give one of low",
+        ),
+        ({"task": "sentiment", "output": "neutral"}, "output is 'neutral'; give one of positive, negative"),
+        ({"task": "translation", "output": "x"}, "rows of translation have fields of their own"),
+        ({"task": "mood", "output": "x"}, "mine has rows of the task 'mood', which is not declared. Give --tasks"),
+    ],
+)
+def test_rows_that_no_task_takes_are_refused(row: dict[str, Any], told: str) -> None:
+    register((urgency(),))
+    with pytest.raises(DataError, match=told):
+        by_task([rows_of({"text": "x", **row})])

@@ -73,6 +73,31 @@ def test_each_endpoint_gives_text_with_its_receipt(client: Any) -> None:
     assert client.predict("a great film", api_name="/classify")["probabilities"]["positive"] > 0.9
 
 
+def test_a_declared_task_is_an_endpoint_and_can_be_compared_and_explained(error: type[Exception]) -> None:
+    from gradio_client import Client
+
+    with served("--own", "--delay", "0.02") as url:
+        client = Client(url, verbose=False, analytics_enabled=False)
+        endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+        assert list(endpoints) == [
+            "/translate", "/ask_urgency", "/replay", "/compare", "/explain", "/evaluate", "/card"
+        ]  # fmt: skip
+        taken = {each["parameter_name"]: each["type"] for each in endpoints["/ask_urgency"]["parameters"]}
+        assert taken["team"] == {"enum": ["support", "sales", "building"]}
+        answer = client.predict("The lift is stuck.", team="building", days=3, api_name="/ask_urgency")
+        assert answer["receipt"]["options"] == {"team": "building", "days": 3}
+        assert client.predict(answer["receipt"], api_name="/replay")["same"]
+        asked: dict[str, Any] = {"task": "urgency", "task_options": {"days": 4}}
+        compared = client.predict("The lift is stuck.", reference="High", **asked, api_name="/compare")
+        assert compared["options"] == {"team": "support", "days": 4}
+        assert compared["reference"] == "high"
+        explained = client.predict("The lift is stuck.", "high", trust=False, **asked, api_name="/explain")
+        assert "".join(unit["text"] for unit in explained["units"]["items"]) == "The lift is stuck."
+        with pytest.raises(error, match="days is 31; give a whole number from 0 to 30"):
+            client.predict("The lift is stuck.", days=31, api_name="/ask_urgency")
+        client.close()
+
+
 def test_the_card_is_markdown(client: Any, error: type[Exception]) -> None:
     assert client.predict(api_name="/card").startswith("---\nlicense: mit\n")
     assert "# Model Card for assets/model" in client.predict(variant="base", api_name="/card")
