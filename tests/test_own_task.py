@@ -1,6 +1,8 @@
 """A task of one's own from its declaration to its answers: trained, then asked by page, command, API, and explained."""
 
 import json
+import subprocess
+import sys
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from phi2demo.commands import ask, evaluate, explain, replay, train
+from phi2demo.commands import ask, evaluate, explain, replay
 from phi2demo.engine.loading import EngineLoader
 from phi2demo.engine.planning import plan
 from phi2demo.errors import DataError, SettingsError
@@ -19,6 +21,7 @@ from phi2demo.tasks.declared import AdapterTasks, VariantTasks, read_adapter_tas
 from phi2demo.training.record import read_record
 from tests.conftest import make_base, own_tasks_forgotten
 
+ROOT = Path(__file__).parent.parent
 EXAMPLE = ASSETS / "examples" / "own_task"
 TEXT = "Water drips on the desk."
 QUESTION = "How urgent is this message for the sales team? It has 3 days left. Answer low, medium or high."
@@ -31,11 +34,11 @@ def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of an adapter that learned the task of the example."""
     folder = tmp_path_factory.mktemp("own")
     base = make_base(folder / "base", context=512)
-    with own_tasks_forgotten():
-        options = ["--model", str(base), "--data", str(EXAMPLE / "data"), "--tasks", str(EXAMPLE / "tasks.json")]
-        training = ["--template", "alpaca", "--steps", "10", "--batch-size", "8", "--learning-rate", "0.01"]
-        training += ["--precision", "fp32", "--device", "cpu"]
-        train.main("finetune", [*options, *training, "--output", str(folder / "adapter")])
+    options = ["--model", str(base), "--data", str(EXAMPLE / "data"), "--tasks", str(EXAMPLE / "tasks.json")]
+    training = ["--template", "alpaca", "--steps", "10", "--batch-size", "8", "--learning-rate", "0.01"]
+    training += ["--precision", "fp32", "--device", "cpu", "--output", str(folder / "adapter")]
+    command = [sys.executable, "-m", "phi2demo", "finetune", *options, *training]
+    subprocess.run(command, check=True, cwd=ROOT, capture_output=True)  # accelerate allows one precision in a process
     return folder / "adapter"
 
 

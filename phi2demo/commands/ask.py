@@ -202,7 +202,7 @@ def _task_in(argv: Sequence[str]) -> tuple[AnyTask, list[str]]:
         raise SettingsError(f"Give the task first: python -m phi2demo {ASK} TASK ...")
     name, *rest = argv
     known, _ = parser.parse_known_args([argument for argument in argv if argument not in ("-h", "--help")])
-    return shared.find_task(name, shared.model_settings(known)), rest
+    return shared.find_task(name, shared.model_settings(known, several=True)), rest
 
 
 def _parser(task: AnyTask, command: str) -> shared.Parser:

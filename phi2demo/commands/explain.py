@@ -155,7 +155,7 @@ def _task_in(command: str, argv: Sequence[str]) -> AnyTask:
     parser.add_argument("--task", default="generate")
     shared.add_model_arguments(parser, several=True)
     known = parser.parse_known_args(argv)[0]
-    return shared.find_task(known.task, shared.model_settings(known))
+    return shared.find_task(known.task, shared.model_settings(known, several=True))
 
 
 def _parser(command: str, task: AnyTask) -> shared.Parser:
