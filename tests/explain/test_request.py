@@ -25,7 +25,7 @@ REFUSED: dict[str, tuple[dict[str, Any], type[Phi2DemoError], str]] = {
     "blank output": ({"outputs": (" ", ())}, InputError, "The output is empty"),
     "method": ({"method": "guess"}, SettingsError, "method is 'guess'; give one of auto, partition"),
     "units": ({"units": "lines"}, SettingsError, "units is 'lines'; give one of auto, tokens"),
-    "of": ({"of": "both"}, SettingsError, "of is 'both'"),
+    "of": ({"of": ""}, SettingsError, "of is ''"),
     "value": ({"value": "odds"}, SettingsError, "value is 'odds'"),
     "target": ({"target": (3, 3)}, SettingsError, r"target is (3, 3); give the first output token"),
     "negative target": ({"target": (-1, 2)}, SettingsError, "target is (-1, 2)"),
