@@ -67,9 +67,9 @@ def find_base(address: str, *, revision: str | None, token: str | None, adapter:
     return Source(_display_name(folder), folder, base_weight_files(folder, files, name=address))
 
 
-def find_adapter(address: str, *, revision: str | None, token: str | None, option: str = "--adapter") -> Source:
-    """Find the adapter at `address`; `option` is the command-line option that gave it. Raises ModelError as above."""
-    folder = _as_folder(address, option, None)
+def find_adapter(address: str, *, revision: str | None, token: str | None) -> Source:
+    """Find the adapter at `address`. Raises ModelError as above."""
+    folder = _as_folder(address, "--adapter", None)
     if folder is None:
         return _adapter_on_hub(address, revision=revision, token=token)
     files = _file_names(folder)

@@ -34,7 +34,7 @@ class Loader:
 
 @pytest.fixture
 def loader(monkeypatch: pytest.MonkeyPatch) -> Loader:
-    for name in ("MODEL", "ADAPTER", "REVISION", "ADAPTER_REVISION", "SECOND_ADAPTER", "DEVICE", "DTYPE"):
+    for name in ("MODEL", "ADAPTER", "REVISION", "ADAPTER_REVISION", "BASE", "DEVICE", "DTYPE"):
         monkeypatch.delenv(f"PHI2DEMO_{name}", raising=False)
     return Loader(ScriptedEngine())
 

@@ -22,7 +22,7 @@ def engine() -> PlantedEngine:
 
 @pytest.fixture
 def say(engine: PlantedEngine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Say:
-    for name in ("MODEL", "ADAPTER", "REVISION", "ADAPTER_REVISION", "SECOND_ADAPTER", "DEVICE", "DTYPE"):
+    for name in ("MODEL", "ADAPTER", "REVISION", "ADAPTER_REVISION", "BASE", "DEVICE", "DTYPE"):
         monkeypatch.delenv(f"PHI2DEMO_{name}", raising=False)
 
     def run(*argv: str, engine: PlantedEngine = engine) -> str:

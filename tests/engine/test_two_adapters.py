@@ -115,7 +115,7 @@ def test_an_adapter_that_changes_the_embedding_is_not_scored_with_the_others(tin
     first_adapter = make_adapter(untied, tmp_path / "one", seed=3, rank=2, targets=("fc1", "embed_tokens"))
     second_adapter = make_adapter(untied, tmp_path / "two", seed=4, rank=2, targets=("fc2", "embed_tokens"))
     engine = engine_of(adapter=first_adapter, other_adapters=(str(second_adapter),), device="cpu")
-    prompts, outputs = [Prompt(TEXTS[0], variant) for variant in VARIANTS], [" at eight"] * 3
+    prompts, outputs = [Prompt(TEXTS[0], variant) for variant in engine.info.variants], [" at eight"] * 3
     packed = engine.score(prompts, outputs)
     assert len(engine._scorer.packed()) == len(VARIANTS)
     engine._scorer._packable = False
@@ -131,18 +131,18 @@ def test_a_second_adapter_of_other_numbers_takes_the_bases(tiny_adapter: Path, t
 
 def test_without_a_second_adapter_nothing_is_compared(base: Path, adapter: Path) -> None:
     model_plan = plan(ModelSettings(adapter=str(adapter)))
-    assert (model_plan.second, model_plan.second_source, len(model_plan.adapters)) == (None, None, 1)
+    assert (model_plan.others, len(model_plan.adapters)) == ((), 1)
     assert plan(ModelSettings(model=str(base))).adapters == ()
 
 
-def refused(message: str, **settings: Path) -> None:
+def refused(message: str, **settings: Any) -> None:
     """The plan refuses: before any weights are loaded."""
     with pytest.raises(ModelError, match=message):
         plan(
             ModelSettings(
-                **{name: value if isinstance(value, tuple) else str(value) for name, value in settings.items()}
+                **{name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}
             )
-        )  # type: ignore[arg-type]
+        )
 
 
 @pytest.fixture
@@ -180,16 +180,16 @@ def test_a_second_adapter_of_like_shapes_on_other_weights_is_refused(
 
     other_base = Path(shutil.copytree(base, base.parent / "other"))
     edit(second / "adapter_config.json", base_model_name_or_path=str(other_base))
-    model_plan = plan(ModelSettings(adapter=str(adapter), other_adapters=(str(str),)(second)))
-    assert model_plan.second == "second", "a copy of the same base is the same base"
+    model_plan = plan(ModelSettings(adapter=str(adapter), other_adapters=(str(second),)))
+    assert model_plan.others[0].variant == "second", "a copy of the same base is the same base"
     weights = load_file(other_base / "model.safetensors")
     name = next(iter(weights))
     save_file(weights | {name: weights[name] + 1}, other_base / "model.safetensors", metadata={"format": "pt"})
     refused(
         r"second was made for another base than base: it names other", adapter=adapter, other_adapters=(str(second),)
     )
-    chosen = plan(ModelSettings(model=str(base), adapter=str(adapter), other_adapters=(str(str),)(second)))
-    assert chosen.second == "second", "who gives --model has decided"
+    chosen = plan(ModelSettings(model=str(base), adapter=str(adapter), other_adapters=(str(second),)))
+    assert chosen.others[0].variant == "second", "who gives --model has decided"
 
 
 @pytest.mark.parametrize("named", ["/somewhere/else/base", "microsoft/phi-2", None])
@@ -197,19 +197,19 @@ def test_a_base_that_is_not_on_this_machine_is_compared_by_shapes(
     second: Path, adapter: Path, edit: Any, named: str | None
 ) -> None:
     edit(second / "adapter_config.json", base_model_name_or_path=named)
-    assert plan(ModelSettings(adapter=str(adapter), other_adapters=(str(str),)(second))).second == "second"
+    assert plan(ModelSettings(adapter=str(adapter), other_adapters=(str(second),))).others[0].variant == "second"
 
 
 def test_the_first_adapter_again_is_refused(adapter: Path) -> None:
-    refused("--second-adapter adapter is the first adapter again", adapter=adapter, other_adapters=(str(adapter),))
+    refused("--adapter adapter is given twice", adapter=adapter, other_adapters=(str(adapter),))
 
 
 def test_a_second_adapter_that_is_no_adapter_is_refused(adapter: Path, base: Path) -> None:
     refused("base is a base model, not an adapter", adapter=adapter, other_adapters=(str(base),))
     refused(
-        "--second-adapter /nowhere/at/all is neither a folder on this machine",
+        "--adapter /nowhere/at/all is neither a folder on this machine",
         adapter=adapter,
-        other_adapters=(str(Path),)("/nowhere/at/all"),
+        other_adapters=("/nowhere/at/all",),
     )
 
 
@@ -226,7 +226,7 @@ def test_a_second_adapter_on_another_architecture_is_checked(base: Path, adapter
         for seed, name in enumerate(("one", "two"))
     )
     engine = engine_of(adapter=first_adapter, other_adapters=(str(second_adapter),), device="cpu")
-    scores = engine.score([Prompt("The train", variant) for variant in VARIANTS], [" leaves"] * 3)
+    scores = engine.score([Prompt("The train", variant) for variant in engine.info.variants], [" leaves"] * 3)
     assert len({round(score.total, 4) for score in scores}) == 3
     with pytest.raises(ModelError, match="adapter was made for another base than gpt"):
         engine_of(model=gpt, adapter=first_adapter, other_adapters=(str(adapter),), device="cpu")
