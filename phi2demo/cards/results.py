@@ -186,9 +186,11 @@ def samples_list(facts: Facts) -> str:
 
 def systems_line(facts: Facts) -> str:
     """Explain the columns of the results."""
+    is_pretrained_here = (facts.base_record if facts.model.is_adapter else facts.record) is not None
     meanings = {
         "finetuned": "the base with this adapter, asked as the app does: by the template, prose to go on with as it is",
-        "base_template": "the base, asked by the same template, which it has not seen",
+        "base_template": "the base, asked by the same template"
+        + (", which it has not seen" if is_pretrained_here else ""),
         "base_plain": "the base, asked in the plain prompt style that it was pretrained on",
     }
     systems = systems_in(all_test_sets(facts))
