@@ -189,7 +189,7 @@ def _commands() -> dict[str, AnyTask]:
 def add_task_arguments(parser: argparse.ArgumentParser, task: AnyTask) -> None:
     """Add the arguments that only this task has."""
     if isinstance(task, OwnTask) and task.fields:
-        described = ", ".join(f"{name} ({entry.expects})" for name, entry in task.fields.items())
+        described = ", ".join(f"{name} ({entry.expects})" for name, entry in task.fields.items()).replace("%", "%%")
         parser.add_argument(
             "--field", dest="own_fields", action="append", default=[], metavar="NAME=VALUE", help=f"one of {described}"
         )

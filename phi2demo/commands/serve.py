@@ -11,14 +11,15 @@ from phi2demo.data.languages import detect_language
 from phi2demo.emissions.meter import Meter
 from phi2demo.engine.engine import Engine
 from phi2demo.engine.forwarding import MeteredEngine
-from phi2demo.engine.loading import EngineLoader
+from phi2demo.engine.loading import EngineLoader, read_chat_form
 from phi2demo.engine.planning import ModelPlan, plan
 from phi2demo.engine.revisions import adapter_revision, base_revision
 from phi2demo.engine.sources import Source
 from phi2demo.errors import SettingsError
-from phi2demo.tasks.declared import read_adapter_tasks
+from phi2demo.tasks.declared import AdapterTasks, read_adapter_tasks
 from phi2demo.tasks.request import best_prompt_style
 from phi2demo.tasks.template_view import warn_of_template
+from phi2demo.tasks.templates import find_template
 
 if TYPE_CHECKING:
     from phi2demo.ui.description import ModelDescription
@@ -46,6 +47,7 @@ def serve(argv: Sequence[str]) -> int:
     server = shared.server_settings(arguments)
     model_plan = plan(shared.model_settings(arguments, several=True))
     adapter_tasks = read_adapter_tasks(model_plan.adapter_folder)
+    _check_template(model_plan, adapter_tasks)
     others = {other.variant: read_adapter_tasks(other.source.folder) for other in model_plan.others}
     shared.register_planned(model_plan)
 
@@ -73,6 +75,18 @@ def serve(argv: Sequence[str]) -> int:
             f"The page cannot be served at {server.host}, port {server.port} ({error}). Give another --port or --host."
         ) from error
     return 0
+
+
+def _check_template(model_plan: ModelPlan, adapter_tasks: AdapterTasks) -> None:
+    """Raise SettingsError where the template or the system text that was given cannot be used."""
+    if model_plan.template or model_plan.system:
+        find_template(
+            given=model_plan.template,
+            declared=adapter_tasks.template,
+            system=model_plan.system,
+            chat=read_chat_form(model_plan),
+            architecture=model_plan.config.model_type,
+        )
 
 
 def describe(model_plan: ModelPlan) -> "ModelDescription":

@@ -4,7 +4,7 @@ import json
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import indent
 
@@ -57,6 +57,8 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
     """Show the text through each template, then declare the one of --save; returns 0."""
     arguments = _parser().parse_args(argv)
     settings = shared.model_settings(arguments)
+    if arguments.save and settings.template is None:
+        settings = replace(settings, system=None)  # it belongs to the template that is saved
     target = _target(arguments, settings) if arguments.save else None
     text = read_text(PIPE) if arguments.text == PIPE else arguments.text
     engine = load_engine(settings)

@@ -3,7 +3,6 @@
 Imports no torch; takes milliseconds, whatever the file holds.
 """
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +15,8 @@ from phi2demo.errors import ModelError
 
 MAX_RANK = 65_536
 MAX_VIRTUAL_TOKENS = 8192
+MAX_ALPHA = 1_000_000
+"""Largest lora_alpha; a larger one overflows."""
 MAX_ENTRIES = 1000
 """Most entries of a list or table in adapter_config.json; a model of a hundred layers has a thousand modules."""
 
@@ -165,8 +166,8 @@ def _check_entries(raw: Mapping[str, Any], *, name: str) -> None:
         if isinstance(value, list | dict) and len(value) > MAX_ENTRIES:
             raise _bad_entry(name, key, f"{len(value):,} entries", f"at most {MAX_ENTRIES:,} are read")
     scale = raw.get("lora_alpha", 1)
-    if type(scale) not in (int, float) or not math.isfinite(scale):
-        raise _bad_entry(name, "lora_alpha", f"= {_short(scale)}", "it must be a number")
+    if type(scale) not in (int, float) or not abs(scale) <= MAX_ALPHA:
+        raise _bad_entry(name, "lora_alpha", f"= {_short(scale)}", f"it must be a number of at most {MAX_ALPHA:,}")
     for key in ("rank_pattern", "alpha_pattern"):
         if not isinstance(raw.get(key) or {}, dict):
             raise _bad_entry(name, key, f"= {_short(raw[key])}", "it must be a table of numbers")

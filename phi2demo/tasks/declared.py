@@ -15,7 +15,7 @@ from phi2demo.engine.engine import GenerationOptions, ModelInfo, Variant
 from phi2demo.errors import ModelError, SettingsError
 from phi2demo.tasks import BUILT_IN, TASKS, register
 from phi2demo.tasks.generation import MODES, GenerationTaskOptions
-from phi2demo.tasks.own_task import make_own_task
+from phi2demo.tasks.own_task import make_own_task, problem_of_labels
 from phi2demo.tasks.request import PromptStyle, Request, TaskOptions, best_prompt_style
 from phi2demo.tasks.summarization import LENGTHS, SummaryOptions
 from phi2demo.tasks.task import AnyTask
@@ -263,9 +263,15 @@ def _task_entry(name: str, entry: dict[str, Any], path: Path) -> _TaskEntry:
 def _own_task(name: str, entry: dict[str, Any], path: Path) -> AnyTask | None:
     """Return a task of one's own, or a built-in one with labels of its own; None for one that is as it always is."""
     try:
-        if name in BUILT_IN:
-            return BUILT_IN[name].with_labels(entry["labels"]) if entry.get("labels") is not None else None
-        return make_own_task(name, entry)
+        if name not in BUILT_IN:
+            return make_own_task(name, entry)
+        if "instruction" in entry:
+            raise SettingsError(f"{name}: a built-in task keeps its instruction; give a task of your own another id.")
+        labels = entry.get("labels")
+        task = None if labels is None else BUILT_IN[name].with_labels(labels)
+        if task and (problem := problem_of_labels(tuple(labels or ()))):
+            raise SettingsError(f"{name}: labels: {problem}")
+        return task
     except SettingsError as error:
         raise ModelError(f"{_shown(path)}: {error}") from error
 

@@ -27,7 +27,8 @@ FieldValue = str | int | float
 METRICS = {"label": ("accuracy",), "text": ("chrf", "rouge", "exact_match")}
 """By kind of output, the metrics that answers can be scored by; the first one is the default."""
 RESERVED = (
-    "text", "task", "output", "variant", "seed", "options", "base_prompt_style", "returns", "self", "api_name", "fn_index"
+    "text", "task", "output", "variant", "seed", "options", "base_prompt_style", "returns", "self", "api_name", "fn_index",
+    "values",
 )  # fmt: skip
 """Names that a row of data, or an endpoint and its clients, have beside the fields of a task."""
 _TAKEN = (
@@ -36,8 +37,10 @@ _TAKEN = (
     | {task.command: f"{task.command} is a command" for task in BUILT_IN.values()}
 )
 """Ids that a task of one's own cannot have, with the reason."""
-MAX_TITLE = 40
+MAX_TITLE, MAX_INSTRUCTION, MAX_LABELS = 40, 4000, 200
 MAX_FIELD_CHARACTERS = 2000
+MAX_NUMBER = 10**15
+"""Largest bound of a number: a browser keeps whole numbers exactly up to about nine times this."""
 TEXT = "{text}"
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
@@ -304,6 +307,8 @@ def _problem_of_fields(declared: Mapping[str, OwnField]) -> str:
             return f"fields: {name} has choices and number; keep one of them."
         if "choices" in entry.model_fields_set and (problem := _problem_of_choices(entry.choices)):
             return f"fields: choices of {name}: {problem}"
+        if entry.number and not all(abs(bound) <= MAX_NUMBER for bound in entry.number):
+            return f"fields: number of {name} is out of range; give bounds of at most {MAX_NUMBER:,}."
         if entry.number and not entry.number[0] < entry.number[1]:
             low, high = entry.number
             return f"fields: number of {name} is [{low}, {high}]; give the lowest value, then a higher one."
@@ -311,6 +316,10 @@ def _problem_of_fields(declared: Mapping[str, OwnField]) -> str:
 
 
 def _problem_of_instruction(declaration: Declaration) -> str:
+    if len(declaration.instruction) > MAX_INSTRUCTION:
+        return (
+            f"instruction has {len(declaration.instruction):,} characters; shorten it to at most {MAX_INSTRUCTION:,}."
+        )
     found = _PLACEHOLDER.findall(declaration.instruction)
     if found.count("text") != 1:
         what = "contains {text} more than once; keep one" if "text" in found else "lacks {text}; put it"
@@ -332,12 +341,19 @@ def _problem_of_output(declaration: Declaration) -> str:
     if declaration.output == "label":
         if len(declaration.labels) < 2:
             return f"labels is {list(declaration.labels)}; give at least two to choose from."
-        if problem := _problem_of_choices(declaration.labels) or _problem_of_beginnings(declaration.labels):
+        if len(declaration.labels) > MAX_LABELS:
+            return f"there are {len(declaration.labels):,} labels; give at most {MAX_LABELS}."
+        if problem := problem_of_labels(declaration.labels):
             return f"labels: {problem}"
     known = METRICS[declaration.output]
     if declaration.metric and declaration.metric not in known:
         return f"metric is {declaration.metric!r}; for the output {declaration.output} give one of {', '.join(known)}."
     return ""
+
+
+def problem_of_labels(labels: tuple[str, ...]) -> str:
+    """Say what is wrong with labels to choose from, and what to do; empty where nothing is."""
+    return _problem_of_choices(labels) or _problem_of_beginnings(labels)
 
 
 def _problem_of_choices(choices: tuple[str, ...]) -> str:
@@ -355,7 +371,7 @@ def _problem_of_beginnings(labels: tuple[str, ...]) -> str:
     """Say which label begins another: the tokens of the other are then never likelier than its own."""
     for first in labels:
         for other in labels:
-            if other != first and other.startswith(first) and not other[len(first)].isalnum():
+            if other != first and other.startswith(first):
                 return f"{other!r} begins with {first!r}, which would always be the likelier one; reword one of them."
     return ""
 

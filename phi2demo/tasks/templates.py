@@ -51,6 +51,8 @@ class Template:
     """Why this template is in force, in a few words."""
 
     def __post_init__(self) -> None:
+        if self.text.count(INPUT) and self.text.find(INPUT) < self.text.find(PROMPT):
+            raise SettingsError(f"The template {visible(self.text)!r} has {INPUT} before {PROMPT}; put it after.")
         if self.text.count(PROMPT) != 1 or self.text.count(INPUT) > 1:
             raise SettingsError(
                 f"The template {visible(self.text)!r} must contain {PROMPT} exactly once, where the prompt goes. "
@@ -170,6 +172,7 @@ def make_template(given: str, system: str | None = None, chat: ChatForm | None =
             )
         if system and not chat.text_with_system:
             raise _no_system(given)
+        _check_system(system)
         text = chat.text_with_system.replace(SYSTEM, system) if system else chat.text
         return Template(CHAT, text, system=system or "")
     template = NAMED.get(given)
@@ -182,6 +185,7 @@ def make_template(given: str, system: str | None = None, chat: ChatForm | None =
     text = _CHATML_SYSTEM + template.text if system and template.name == "chatml" else template.text
     if system and SYSTEM not in text:
         raise _no_system(given)
+    _check_system(system)
     marked = _TOKEN.sub(lambda match: special(match[0]), text)
     return replace(template, text=marked.replace(SYSTEM, system or ""), system=system or "")
 
@@ -197,5 +201,12 @@ def missing_tokens(template: Template, known: Iterable[str]) -> str:
     )
 
 
+def _check_system(system: str | None) -> None:
+    if system and (PROMPT in system or INPUT in system):
+        raise SettingsError(f"The system text contains {PROMPT} or {INPUT}, which stand for the prompt; reword it.")
+
+
 def _no_system(given: str) -> SettingsError:
-    return SettingsError(f"The template {given} takes no system text. Leave --system out, or give another --template.")
+    return SettingsError(
+        f"The template {given} takes no system text. Leave the system text out, or give another template."
+    )

@@ -117,6 +117,14 @@ def test_special_tokens_that_the_tokenizer_lacks_are_in_the_log(
     assert "The tokenizer has no token <|im_start|> or <|im_end|>" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("option", "value"), [("--template", "foo"), ("--template", "chat"), ("--system", "Be brief.")]
+)
+def test_a_template_that_cannot_be_used_is_refused_at_the_start(tiny_base: Path, option: str, value: str) -> None:
+    with pytest.raises(SettingsError, match="template"):
+        serve.serve(["--model", str(tiny_base), option, value])
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_a_port_that_is_taken_is_said(page: Page, tiny_base: Path) -> None:
     page.error = OSError("Cannot find empty port in range: 7860-7860")

@@ -88,6 +88,18 @@ LABELS = {"output": "label", "labels": ["a", "b"]}
             LABELS | {"labels": ["very", "very high"]},
             "labels: 'very high' begins with 'very', which would always",
         ),
+        ("mine", LABELS | {"labels": ["1", "2", "10"]}, "labels: '10' begins with '1', which would always"),
+        (
+            "mine",
+            LABELS | {"labels": [str(number) for number in range(1000, 1300)]},
+            "there are 300 labels; give at most",
+        ),
+        ("mine", {"fields": {"values": {}}}, "fields: the name values is taken"),
+        ("mine", {"fields": {"who": {"number": [0, 10**20]}}}, "fields: number of who is out of range"),
+        ("mine", {"instruction": "x" * 4001 + "{text}"}, "instruction has 4,007 characters; shorten it"),
+        ("sentiment", {"instruction": "{text}"}, "sentiment: a built-in task keeps its instruction"),
+        ("sentiment", {"labels": ["positive", "negative", "negative a"]}, "'negative a' begins with 'negative'"),
+        ("sentiment", {"labels": ["positive", "negative", "neutral", "neutral"]}, "'neutral' is there twice"),
         ("mine", LABELS | {"metric": "rouge"}, "metric is 'rouge'; for the output label give one of accuracy."),
         ("mine", {"metric": "beauty"}, "metric is 'beauty'; for the output text give one of chrf, rouge, exact_match."),
         ("mine", {"examples": [{"title": "a"}]}, "examples: number 1 has 'title', which is no field; add it to fields"),
@@ -99,7 +111,8 @@ LABELS = {"output": "label", "labels": ["a", "b"]}
 def test_a_wrong_declaration_is_refused_with_file_field_and_what_to_do(
     name: str, changes: dict[str, Any], told: str, tmp_path: Path
 ) -> None:
-    folder = write(tmp_path / "adapter", **{name: {"instruction": "Rewrite {text}."} | changes})
+    entry = changes if name == "sentiment" else {"instruction": "Rewrite {text}."} | changes
+    folder = write(tmp_path / "adapter", **{name: entry})
     with pytest.raises(ModelError) as error:
         read_adapter_tasks(folder)
     assert str(error.value).startswith("adapter/tasks.json: ")

@@ -160,6 +160,7 @@ def test_a_text_that_looks_like_a_template_is_taken_as_it_stands(name: str, text
         ),
         ("{prompt} and {prompt}", "must contain {prompt} exactly once"),
         ("chat", "the tokenizer has no chat template"),
+        ("{input} {prompt}", "has {input} before {prompt}; put it after"),
     ],
 )
 def test_a_template_that_cannot_be_is_refused(given: str, message: str) -> None:
@@ -172,6 +173,8 @@ def test_a_system_text_needs_a_place() -> None:
     assert visible(chatml.text).startswith("<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n")
     with pytest.raises(SettingsError, match="The template phi takes no system text"):
         make_template("phi", "Be brief.")
+    with pytest.raises(SettingsError, match=r"The system text contains \{prompt\} or \{input\}"):
+        make_template("chatml", "x {prompt} y")
     own = make_template("{system}\\n{prompt}\\n", "Say <|im_end|>.")
     assert own.text == "Say <|im_end|>.\n{prompt}\n", "a special token in a system text is no token"
 
