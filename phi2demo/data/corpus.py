@@ -19,10 +19,10 @@ from phi2demo.data.languages import LANGUAGES
 from phi2demo.data.rows import SENTIMENT_LABELS, Row, read_rows
 from phi2demo.errors import DataError
 
-_Listed = tuple[frozenset[str], dict[str, list[tuple[str, ...]]]]
+_WordList = tuple[frozenset[str], dict[str, list[tuple[str, ...]]]]
 """Single words, and phrases by their first word."""
 
-_WORD_LISTS: dict[str, _Listed] = {}
+_WORD_LISTS: dict[str, _WordList] = {}
 """Those read so far, by language."""
 
 
@@ -49,7 +49,7 @@ def listed_words(text: str, *, language: str = "en") -> Iterator[str]:
                 yield " ".join(phrase)
 
 
-def _word_list(language: str) -> _Listed:
+def _word_list(language: str) -> _WordList:
     lines = resources.files("safetext").joinpath(f"languages/{language}/words.txt").read_text(encoding="utf-8")
     entries = [tuple(re.findall(r"\w+", line.casefold())) for line in lines.splitlines() if line.strip()]
     phrases: dict[str, list[tuple[str, ...]]] = {}

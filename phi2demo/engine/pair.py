@@ -14,8 +14,8 @@ from phi2demo.engine.engine import (
     Prompt,
     Score,
     Snapshot,
-    Tokens,
 )
+from phi2demo.engine.forwarding import ForwardingEngine
 from phi2demo.engine.planning import ModelPlan
 from phi2demo.errors import ModelError, SettingsError
 
@@ -23,14 +23,15 @@ _SAMPLE = "Instruct: 12 cafés, naïve – 你好!\n\tOutput: <|im_end|></s>"
 """A text by which two tokenizers are compared."""
 
 
-class PairEngine:
+class PairEngine(ForwardingEngine):
     """A finetuned model and its base, each an engine of its own; both are in memory.
 
     Raises ModelError where their tokenizers differ, since outputs of one could not be scored by the other.
     """
 
     def __init__(self, tuned: Engine, base: Engine) -> None:
-        self._tuned, self._base = tuned, base
+        super().__init__(tuned)
+        self._base = base
         own, other = tuned.info, base.info
         if tuned.tokens(_SAMPLE).ids != base.tokens(_SAMPLE).ids or own.special_tokens != other.special_tokens:
             raise ModelError(
@@ -53,14 +54,6 @@ class PairEngine:
     def info(self) -> ModelInfo:
         """See `Engine.info`; the finetuned model stands in the place of the adapter."""
         return self._info
-
-    def count_tokens(self, text: str) -> int:
-        """See `Engine.count_tokens`."""
-        return self._tuned.count_tokens(text)
-
-    def tokens(self, text: str | Sequence[int]) -> Tokens:
-        """See `Engine.tokens`."""
-        return self._tuned.tokens(text)
 
     def stream(
         self, prompts: Sequence[Prompt], options: GenerationOptions, *, cancel: Event | None = None
@@ -101,7 +94,7 @@ class PairEngine:
 
     def forget(self) -> None:
         """See `Engine.forget`."""
-        self._tuned.forget()
+        super().forget()
         self._base.forget()
 
     def _parts(self, prompts: Sequence[Prompt]) -> list[tuple[Engine, list[int]]]:
@@ -110,9 +103,9 @@ class PairEngine:
             self._info.check_variant(prompt.variant)
         parts = [
             (engine, [row for row, prompt in enumerate(prompts) if (prompt.variant == "base") == is_base])
-            for engine, is_base in ((self._tuned, False), (self._base, True))
+            for engine, is_base in ((self._engine, False), (self._base, True))
         ]
-        return [(engine, rows) for engine, rows in parts if rows] or [(self._tuned, [])]
+        return [(engine, rows) for engine, rows in parts if rows] or [(self._engine, [])]
 
 
 def load_engine(plan: ModelPlan) -> Engine:

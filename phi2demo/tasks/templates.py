@@ -196,7 +196,7 @@ def missing_tokens(template: Template, known: Iterable[str]) -> str:
     if not missing:
         return ""
     return (
-        f"The tokenizer has no token {' or '.join(missing)}: it reads the characters instead, as it did in training only "
+        f"The tokenizer has no token {' or '.join(missing)}: it reads the characters instead. That is right only "
         "if the adapter was trained with this same tokenizer."
     )
 

@@ -23,12 +23,24 @@ def engine() -> ScriptedEngine:
 
 
 @pytest.fixture
-def say(engine: ScriptedEngine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Say:
+def loaded() -> list[ModelSettings]:
+    """The settings of each model that was loaded."""
+    return []
+
+
+@pytest.fixture
+def say(
+    engine: ScriptedEngine,
+    loaded: list[ModelSettings],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Say:
     """Run the command, give what it printed."""
     for name in ("MODEL", "ADAPTER", "TEMPLATE", "SYSTEM"):
         monkeypatch.delenv(f"PHI2DEMO_{name}", raising=False)
 
     def load(settings: ModelSettings) -> ScriptedEngine:
+        loaded.append(settings)
         return engine
 
     def run(*argv: str) -> str:
@@ -66,6 +78,14 @@ def test_save_adds_the_template_and_leaves_the_rest_alone(say: Say, tmp_path: Pa
         "template": "chatml", "system": "Be brief.", "tasks": {"sentiment": {}}, "more": [1],
     }  # fmt: skip
     assert [path.name for path in tmp_path.iterdir()] == ["tasks.json"]
+
+
+def test_the_system_text_belongs_to_the_template_that_is_saved(
+    say: Say, loaded: list[ModelSettings], tmp_path: Path
+) -> None:
+    say("Hi.", "--adapter", str(tmp_path), "--save", "chatml", "--system", "Be brief.")
+    say("Hi.", "--adapter", str(tmp_path), "--save", "chatml", "--template", "chatml", "--system", "Be brief.")
+    assert [settings.system for settings in loaded] == [None, "Be brief."]
 
 
 def test_what_cannot_be_saved_is_refused_before_the_model_is_asked(

@@ -32,6 +32,7 @@ def test_an_adapter_config_is_read(adapter: Path, base: Path) -> None:
         ({"r": None}, "rank r = None"),
         ({"lora_alpha": "sixteen"}, "lora_alpha = 'sixteen'; it must be a number"),
         ({"lora_alpha": None}, "lora_alpha = None"),
+        ({"lora_alpha": 1e308}, r"lora_alpha = 1e\+308; it must be a number of at most 1,000,000"),
         ({"lora_alpha": float("nan")}, "lora_alpha = nan"),
         ({"alpha_pattern": ["q_proj"]}, "alpha_pattern = .*it must be a table of numbers"),
         ({"rank_pattern": {"q_proj": -1}}, "rank_pattern = -1; it must be a whole number"),

@@ -1,13 +1,16 @@
 """Two whole models as one engine: each row goes to its model, and what one cannot do is refused."""
 
 from dataclasses import replace
+from pathlib import Path
 from threading import Event
 
 import pytest
 
 from phi2demo.engine.engine import GenerationOptions, Prompt, Tokens
-from phi2demo.engine.pair import PairEngine
+from phi2demo.engine.pair import PairEngine, load_engine
+from phi2demo.engine.planning import plan
 from phi2demo.errors import ModelError, SettingsError
+from phi2demo.settings import ModelSettings
 from tests.tasks.scripted import BARE, ScriptedEngine
 
 TUNED = replace(BARE, base="tuned", base_revision="cccccccccccc", context=128)
@@ -91,3 +94,22 @@ def test_other_tokenizers_are_refused(tuned: ScriptedEngine, original: ScriptedE
     original.tokens = lambda text: Tokens(str(text), (1,), ((0, 1),))  # type: ignore[method-assign]
     with pytest.raises(ModelError, match="tuned and original have different tokenizers"):
         PairEngine(tuned, original)
+
+
+def test_a_merged_model_and_its_base_answer_as_adapter_and_base_do(
+    tiny_base: Path, tiny_adapter: Path, tmp_path: Path
+) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    merged = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_base), tiny_adapter).merge_and_unload()
+    merged.save_pretrained(tmp_path / "merged")
+    AutoTokenizer.from_pretrained(tiny_base).save_pretrained(tmp_path / "merged")
+    adapted = load_engine(plan(ModelSettings(adapter=str(tiny_adapter), device="cpu")))
+    whole = load_engine(plan(ModelSettings(model=str(tmp_path / "merged"), base=str(tiny_base), device="cpu")))
+    assert (whole.info.adapter, whole.info.base) == ("merged", adapted.info.base)
+    prompts = [Prompt("The train leaves", "finetuned"), Prompt("The train leaves", "base")]
+    both = [engine.stream(prompts, GenerationOptions(max_new_tokens=8)) for engine in (adapted, whole)]
+    (*_, expected), (*_, found) = both
+    assert found.texts == expected.texts
+    assert found.texts[0] != found.texts[1], "the adapter of this fixture changes the output"

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from phi2demo.commands import arguments
 from phi2demo.engine.engine import GenerationOptions
 from phi2demo.errors import InputError, ModelError, SettingsError
 from phi2demo.tasks import TASKS, register
 from phi2demo.tasks.declared import FILE, AdapterTasks, read_adapter_tasks, register_declared
+from phi2demo.tasks.own_task import make_own_task
 from phi2demo.tasks.receipt import Receipt
 from phi2demo.tasks.request import Request
 from phi2demo.tasks.run import Assistant, check
@@ -262,3 +264,12 @@ def test_an_adapter_with_only_own_tasks_offers_no_other(tmp_path: Path) -> None:
         read.missing("sentiment", TASKS["sentiment"].options_type()) == "This adapter was not finetuned for sentiment."
     )
     assert AdapterTasks().tasks == ("generation", "summarization", "translation", "sentiment", "question_answering")
+
+
+def test_a_percent_sign_in_a_choice_is_shown_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    task = make_own_task("offer", {"instruction": "{text} {cut}", "fields": {"cut": {"choices": ["50%", "10% off"]}}})
+    parser = arguments.Parser("ask")
+    arguments.add_task_arguments(parser, task)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--help"])
+    assert "cut (one of 50%, 10% off)" in " ".join(capsys.readouterr().out.split())
