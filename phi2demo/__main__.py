@@ -7,7 +7,7 @@ from importlib import import_module
 
 from phi2demo import __version__
 from phi2demo.commands.exit_codes import exit_code_of
-from phi2demo.errors import SettingsError
+from phi2demo.errors import SettingsError, quoted
 
 COMMANDS = {
     "generate": ("ask", "continue a text, or follow an instruction"),
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
         print(__version__)
         return 0
     if command not in COMMANDS:
-        raise SettingsError(f"There is no command {command!r}; give one of {', '.join(COMMANDS)}.")
+        raise SettingsError(f"There is no command {quoted(command)}; give one of {', '.join(COMMANDS)}.")
     run: Callable[[str, Sequence[str]], int] = import_module(f"phi2demo.commands.{COMMANDS[command][0]}").main
     return run(command, rest)
 

@@ -9,9 +9,16 @@ Phi2DemoError
 ├── HubUnreachableError     the Hugging Face hub does not answer
 └── StoppedError            the user stopped the work
 
+A message quotes a value by `quoted`, a name by `shortened` and names by `listed`: whatever was given, it stays readable.
+
 The page shows a message next to the button that was pressed, the API returns it, and the command line prints it after
 "error:" and exits with code 2.
 """
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class Phi2DemoError(Exception):
@@ -50,3 +57,26 @@ class StoppedError(Phi2DemoError):
 
     The page keeps what is on it and says that the run was stopped; the command line prints the message.
     """
+
+
+MAX_QUOTED = 60
+"""Characters of a value or a name in a message."""
+MAX_LISTED = 20
+"""Names in a message."""
+
+
+def shortened(text: str, most: int = MAX_QUOTED) -> str:
+    """Return a text for a message: its beginning where it has more than `most` characters."""
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
+def quoted(value: object) -> str:
+    """Return a value for a message as Python writes it, shortened."""
+    return repr(shortened(value)) if isinstance(value, str) else shortened(repr(value))
+
+
+def listed(names: "Iterable[str]") -> str:
+    """Return names for a message: the first ones, each shortened, and how many there are besides."""
+    all_names = list(names)
+    more = f" and {len(all_names) - MAX_LISTED} more" if len(all_names) > MAX_LISTED else ""
+    return ", ".join(map(shortened, all_names[:MAX_LISTED])) + more

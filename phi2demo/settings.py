@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-from phi2demo.errors import SettingsError
+from phi2demo.errors import SettingsError, quoted
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 EMBEDDED_MODEL = ASSETS / "model"
@@ -177,7 +177,7 @@ def server_settings_from(
     host = env.get("PHI2DEMO_HOST") or ("0.0.0.0" if "SPACE_ID" in env else ServerSettings.host)
     port = env.get("PHI2DEMO_PORT", str(ServerSettings.port))
     if not port.isdecimal():
-        raise SettingsError(f"--port (PHI2DEMO_PORT) is {port!r}; give a number from 0 (any free port) to 65535.")
+        raise SettingsError(f"--port (PHI2DEMO_PORT) is {quoted(port)}; give a number from 0 (any free port) to 65535.")
     limit = env.get("PHI2DEMO_TIME_LIMIT")
     if limit is not None and not limit.isdecimal():
         raise _wrong_time_limit(limit)
@@ -199,7 +199,7 @@ def launch_from(environment: Mapping[str, str] | None = None) -> Launch:
     }
     for name, value in ranks.items():
         if not value.isdecimal():
-            raise SettingsError(f"{name} is {value!r}; start several processes by torchrun, which sets it.")
+            raise SettingsError(f"{name} is {quoted(value)}; start several processes by torchrun, which sets it.")
     launch = Launch(*(int(value) for value in ranks.values()))
     if launch.count > 1 and "MASTER_ADDR" not in env:
         raise SettingsError("WORLD_SIZE is set but MASTER_ADDR is not; start several processes by torchrun.")
@@ -240,16 +240,18 @@ def _is_loopback(host: str) -> bool:
 
 
 def _wrong_time_limit(value: object) -> SettingsError:
-    return SettingsError(f"--time-limit (PHI2DEMO_TIME_LIMIT) is {value!r}; give whole seconds from 1 to {LONGEST_S}.")
+    return SettingsError(
+        f"--time-limit (PHI2DEMO_TIME_LIMIT) is {quoted(value)}; give whole seconds from 1 to {LONGEST_S}."
+    )
 
 
 def _flag(name: str, env: Mapping[str, str]) -> bool:
     value = env.get(name, "0").lower()
     if value not in ("0", "1", "true", "false", ""):
-        raise SettingsError(f"{name} is {value!r}; give 1 or 0.")
+        raise SettingsError(f"{name} is {quoted(value)}; give 1 or 0.")
     return value in ("1", "true")
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise SettingsError(f"{name} is {value!r}; give one of {', '.join(choices)}.")
+        raise SettingsError(f"{name} is {quoted(value)}; give one of {', '.join(choices)}.")

@@ -15,7 +15,7 @@ from phi2demo.audit.context import AuditContext, AuditSettings
 from phi2demo.audit.report import ProbeResult, Report, compare, read_audit, summarize
 from phi2demo.data.files import sha256_of, write_atomically
 from phi2demo.engine.engine import Engine
-from phi2demo.errors import SettingsError
+from phi2demo.errors import SettingsError, quoted
 from phi2demo.evaluation.environment import describe_environment, describe_model, package_versions
 from phi2demo.evaluation.outputs import digest
 from phi2demo.evaluation.processes import run_lock
@@ -37,7 +37,7 @@ T = TypeVar("T")
 def check_probes(names: Sequence[str]) -> tuple[str, ...]:
     """Return the names in the order of PROBES, all for none given; SettingsError for a name that is no probe."""
     if unknown := [name for name in names if name not in PROBES]:
-        raise SettingsError(f"There is no probe {unknown[0]!r}; choose from {', '.join(PROBES)}.")
+        raise SettingsError(f"There is no probe {quoted(unknown[0])}; choose from {', '.join(PROBES)}.")
     return tuple(name for name in PROBES if not names or name in names)
 
 

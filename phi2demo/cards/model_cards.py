@@ -13,7 +13,7 @@ from phi2demo.cards.facts import Author, Facts
 from phi2demo.cards.gather import facts_of
 from phi2demo.engine.engine import Variant
 from phi2demo.engine.planning import ModelPlan
-from phi2demo.errors import DataError, SettingsError
+from phi2demo.errors import DataError, SettingsError, quoted
 from phi2demo.settings import ASSETS
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class ModelCards:
         """Return the card of a variant; SettingsError where there is no such variant."""
         known = next((name for name in self._places if name == variant), None)
         if known is None:
-            raise SettingsError(f"There is no card of {variant!r}; choose one of {', '.join(self._places)}.")
+            raise SettingsError(f"There is no card of {quoted(variant)}; choose one of {', '.join(self._places)}.")
         with self._lock:
             if known not in self._cards:
                 self._cards[known] = read_card(known, self._places[known])

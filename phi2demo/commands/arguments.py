@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from phi2demo.data.languages import LANGUAGES
 from phi2demo.engine.engine import RANGES, SWITCHES, GenerationOptions, Variant, adapter_variants, variants_named
-from phi2demo.errors import SettingsError
+from phi2demo.errors import SettingsError, listed, quoted
 from phi2demo.settings import (
     LONGEST_S,
     SERVED_LONGEST_S,
@@ -172,7 +172,7 @@ def find_task(name: str, settings: ModelSettings) -> AnyTask:
         register_planned(plan(settings))
     known = _commands()
     if name not in known:
-        raise SettingsError(f"There is no task {name!r}; this model has {', '.join(TASKS)}.")
+        raise SettingsError(f"There is no task {quoted(name)}; this model has {listed(TASKS)}.")
     return known[name]
 
 

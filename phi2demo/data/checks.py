@@ -6,13 +6,10 @@ from collections.abc import Iterable
 from pydantic import ValidationError
 
 from phi2demo.data.cleaning import clean
-from phi2demo.errors import InputError, SettingsError
+from phi2demo.errors import InputError, SettingsError, listed, quoted, shortened
 
 MAX_CHARACTERS = 1_000_000
 """A text longer than this is refused before anything reads it: a million characters are about 350 pages."""
-
-MAX_SHOWN = 60
-"""Characters of a wrong value that a message quotes."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -20,7 +17,9 @@ def first_problem(error: ValidationError) -> str:
     """Describe the first field that pydantic refuses, as `test_sets[0].figures[1].scores.finetuned.low is 'x'`."""
     problem = error.errors(include_url=False, include_context=False)[0]
     is_key = problem["loc"][-1:] == ("[key]",)
-    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"] if part != "[key]"]
+    parts = [
+        f"[{part}]" if isinstance(part, int) else f".{shortened(part)}" for part in problem["loc"] if part != "[key]"
+    ]
     name = "".join(parts).removeprefix(".")
     if is_key or problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return f"the field {name} is unknown"
@@ -28,16 +27,14 @@ def first_problem(error: ValidationError) -> str:
         return f"the field {name} is missing"
     if problem["type"] == "too_long":
         return f"{name} has too many entries"
-    value = repr(problem["input"])
-    shown = value if len(value) <= MAX_SHOWN else f"{value[:MAX_SHOWN]}…"
-    return f"{name or 'the content'} is {shown} ({problem['msg'].lower()})"
+    return f"{name or 'the content'} is {quoted(problem['input'])} ({problem['msg'].lower()})"
 
 
 def check_choice(name: str, value: object, choices: Iterable[str]) -> None:
     """SettingsError where `value` is none of `choices`, whatever its type."""
     known = tuple(choices)
     if not isinstance(value, str) or value not in known:
-        raise SettingsError(f"{name} is {value!r}; give one of {', '.join(known)}.")
+        raise SettingsError(f"{name} is {quoted(value)}; give one of {listed(known)}.")
 
 
 def check_text(text: object, *, what: str = "text") -> str:

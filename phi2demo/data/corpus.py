@@ -17,7 +17,7 @@ from typing import Any, Literal
 from phi2demo.data.cleaning import clean
 from phi2demo.data.languages import LANGUAGES
 from phi2demo.data.rows import SENTIMENT_LABELS, Row, read_rows
-from phi2demo.errors import DataError
+from phi2demo.errors import DataError, listed, quoted
 
 _WordList = tuple[frozenset[str], dict[str, list[tuple[str, ...]]]]
 """Single words, and phrases by their first word."""
@@ -79,31 +79,28 @@ def flaw_of(row: Mapping[str, Any], kind: str, fields: Set[str]) -> Flaw | None:
         return Flaw("empty", f"{empty[0]} is empty")
     for name in ("source_lang", "target_lang") if kind == "translation" else ():
         if row[name] not in LANGUAGES:
-            return Flaw("unknown language", f"{name} is {row[name]!r}; use one of {', '.join(LANGUAGES)}")
+            return Flaw("unknown language", f"{name} is {quoted(row[name])}; use one of {', '.join(LANGUAGES)}")
     if kind == "translation" and row["source_lang"] == row["target_lang"]:
-        return Flaw("one language", f"source_lang and target_lang are both {row['source_lang']!r}; a pair needs two")
+        return Flaw(
+            "one language", f"source_lang and target_lang are both {quoted(row['source_lang'])}; a pair needs two"
+        )
     return None
 
 
 def malformed(row: Mapping[str, Any], kind: str, fields: Set[str]) -> str | None:
     """Which field of a complete row is not what its kind needs: texts are strings, a label is 0 or 1, answers objects."""
     if kind == "sentiment" and row["label"] not in range(len(SENTIMENT_LABELS)):
-        return f"label is {_shown(row['label'])}; give 0 or 1"
+        return f"label is {quoted(row['label'])}; give 0 or 1"
     if kind == "question_answering" and not _are_answers(row["answers"]):
-        return f'answers is {_shown(row["answers"])}; give a list of objects as {{"text": "..."}}'
+        return f'answers is {quoted(row["answers"])}; give a list of objects as {{"text": "..."}}'
     texts = sorted(fields - {"label", "answers"})
     return next(
-        (f"{name} is {_shown(row[name])}; give a text" for name in texts if not isinstance(row[name], str)), None
+        (f"{name} is {quoted(row[name])}; give a text" for name in texts if not isinstance(row[name], str)), None
     )
 
 
 def _are_answers(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(a, dict) and isinstance(a.get("text"), str) for a in value)
-
-
-def _shown(value: Any) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 60 else f"{shown[:57]}..."
 
 
 Split = Literal["train", "validation", "test"]
@@ -248,7 +245,7 @@ def _kind(name: str, splits: dict[Split, list[_Line]], path: Path) -> str:
         other = _kind_by_fields(line.row)
         if other and other != kind and not KINDS[other] < KINDS[kind]:
             raise DataError(
-                f"{line}: a row of {other}, by its fields {', '.join(sorted(KINDS[other]))}, but the set {name!r} begins "
+                f"{line}: a row of {other}, by its fields {', '.join(sorted(KINDS[other]))}, but the set {quoted(name)} begins "
                 f"with one of {kind} ({lines[0]}). Correct the rows, or give each kind a file of another name."
             )
     return kind
@@ -280,7 +277,7 @@ def kind_of(row: Row, path: Path) -> str:
     if kind := _kind_by_fields(row):
         return kind
     known = "; ".join(f"{kind}: {', '.join(sorted(fields))}" for kind, fields in KINDS.items())
-    raise DataError(f"{path}: rows with the fields {sorted(row)} are of no known kind. Known are {known}.")
+    raise DataError(f"{path}: rows with the fields {listed(sorted(row))} are of no known kind. Known are {known}.")
 
 
 def _kind_by_fields(row: Row) -> str | None:

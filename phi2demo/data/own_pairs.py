@@ -18,7 +18,7 @@ from phi2demo.data.corpus import OWN, clean_row
 from phi2demo.data.languages import LANGUAGES
 from phi2demo.data.rows import SENTIMENT_LABELS, Row, sentiment_of
 from phi2demo.data.test_sets import TASK_OF_KIND, DataFile, Item, TestSet
-from phi2demo.errors import InputError, SettingsError
+from phi2demo.errors import InputError, SettingsError, listed, quoted
 
 MAX_ROWS = 100
 MAX_BYTES = 1024 * 1024
@@ -122,7 +122,7 @@ def read_pairs(
     if size > MAX_BYTES:
         raise InputError(f"The pairs have {size / 2**20:.1f} MB; at most {MAX_BYTES // 2**20} MB are read. Give fewer.")
     if not text.strip():
-        columns = ", ".join(names)
+        columns = listed(names)
         raise InputError(f"There are no pairs. Paste CSV with the columns {columns}, or JSON lines with these fields.")
     text = check_text(text.removeprefix("\ufeff"), what="list of pairs").replace("\r\n", "\n").replace("\r", "\n")
     if text.lstrip().startswith("["):
@@ -160,7 +160,7 @@ def _test_set(lines: Iterator[_Line | str], task: str, source: str, target: str,
         check_choice("source", source, LANGUAGES)
         check_choice("target", target, LANGUAGES)
         if source == target:
-            raise SettingsError(f"source and target are both {source!r}; choose two languages.")
+            raise SettingsError(f"source and target are both {quoted(source)}; choose two languages.")
         languages = {"source_lang": source, "target_lang": target}
     items: list[Item] = []
     wrong: list[str] = []
@@ -223,7 +223,7 @@ def _problem(error: ValidationError) -> str:
     if problem["type"] == "string_too_long":
         return f"{name} has {len(value):,} characters; at most {MAX_FIELD:,} are read"
     labels = ", or ".join(f"{label} or {number}" for number, label in enumerate(SENTIMENT_LABELS))
-    return f"{name} is {_short(value)}; give {labels if name == 'label' else 'a text'}"
+    return f"{name} is {quoted(value)}; give {labels if name == 'label' else 'a text'}"
 
 
 def _value(fields: Mapping[str, Any], name: str) -> Any:
@@ -291,8 +291,8 @@ def _csv_lines(text: str, names: Sequence[str]) -> Iterator[_Line | str]:
             columns = [cell.strip().lower() for cell in cells]
             if missing := [name for name in names if name not in columns]:
                 raise InputError(
-                    f"The first line has to name the columns {', '.join(names)}; it is {_short(head)}, without "
-                    f"{', '.join(missing)}. Download the template to see how."
+                    f"The first line has to name the columns {listed(names)}; it is {quoted(head)}, without "
+                    f"{listed(missing)}. Download the template to see how."
                 )
         elif len(cells) != len(columns):
             yield f"{place}: {len(cells)} columns instead of {len(columns)}; put a text that holds {delimiter!r} in quotes"
@@ -307,8 +307,3 @@ def _said(wrong: Sequence[str]) -> str:
     return (
         f"{lines} cannot be used. {named[0].upper()}{named[1:]}{more}. Correct or remove what is named, and run again."
     )
-
-
-def _short(value: object) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 60 else f"{shown[:60]}…"

@@ -16,7 +16,7 @@ from phi2demo.data.documents import split_sentences
 from phi2demo.data.files import sha256_of
 from phi2demo.data.languages import LANGUAGES
 from phi2demo.data.rows import Row, read_rows, sentiment_of, too_large
-from phi2demo.errors import DataError
+from phi2demo.errors import DataError, listed, quoted
 
 EvaluationSplit = Literal["validation", "test"]
 
@@ -130,7 +130,7 @@ def select(test_sets: Sequence[TestSet], *, names: Sequence[str] = (), tasks: Se
         for name in chosen:
             if name not in known:
                 raise DataError(
-                    f"There is nothing to measure as {name!r} in this folder; known are {', '.join(known)}."
+                    f"There is nothing to measure as {quoted(name)} in this folder; known are {listed(known)}."
                 )
     return [m for m in test_sets if not (names or tasks) or m.name in names or m.task in tasks]
 
@@ -174,7 +174,7 @@ def _checked(row: Row, number: int, kind: str, path: Path) -> Row:
     if kind == "translation":
         for name in ("source_lang", "target_lang"):
             if row[name] not in LANGUAGES:
-                raise DataError(f"{where}: {name} is {row[name]!r}; use one of {', '.join(LANGUAGES)}.")
+                raise DataError(f"{where}: {name} is {quoted(row[name])}; use one of {', '.join(LANGUAGES)}.")
     return row
 
 

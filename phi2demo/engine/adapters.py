@@ -11,7 +11,7 @@ from typing import Any
 
 from phi2demo.engine.patterns import check_patterns
 from phi2demo.engine.weights import read_json
-from phi2demo.errors import ModelError
+from phi2demo.errors import ModelError, quoted
 
 MAX_RANK = 65_536
 MAX_VIRTUAL_TOKENS = 8192
@@ -156,7 +156,7 @@ def _kind(raw: Mapping[str, Any], *, name: str) -> AdapterKind:
         return KINDS[peft_type]
     why = _REFUSED_KINDS.get(peft_type, _UNTESTED) if isinstance(peft_type, str) else "which is no kind of adapter"
     raise ModelError(
-        f"{name} is of peft_type {_short(peft_type)}, {why}. Give a LoRA adapter, or one of {', '.join(KINDS)}."
+        f"{name} is of peft_type {quoted(peft_type)}, {why}. Give a LoRA adapter, or one of {', '.join(KINDS)}."
     )
 
 
@@ -167,10 +167,10 @@ def _check_entries(raw: Mapping[str, Any], *, name: str) -> None:
             raise _bad_entry(name, key, f"{len(value):,} entries", f"at most {MAX_ENTRIES:,} are read")
     scale = raw.get("lora_alpha", 1)
     if type(scale) not in (int, float) or not abs(scale) <= MAX_ALPHA:
-        raise _bad_entry(name, "lora_alpha", f"= {_short(scale)}", f"it must be a number of at most {MAX_ALPHA:,}")
+        raise _bad_entry(name, "lora_alpha", f"= {quoted(scale)}", f"it must be a number of at most {MAX_ALPHA:,}")
     for key in ("rank_pattern", "alpha_pattern"):
         if not isinstance(raw.get(key) or {}, dict):
-            raise _bad_entry(name, key, f"= {_short(raw[key])}", "it must be a table of numbers")
+            raise _bad_entry(name, key, f"= {quoted(raw[key])}", "it must be a table of numbers")
 
 
 def _fixed_strength(raw: Mapping[str, Any], kind: AdapterKind, title: str, *, name: str) -> str:
@@ -195,12 +195,12 @@ def _unsupported_options(raw: Mapping[str, Any]) -> dict[str, str]:
     if raw.get("alora_invocation_tokens"):
         reasons["alora_invocation_tokens"] = "which changes answers only after certain tokens of a prompt"
     if raw.get("bias", "none") not in ("none", "all", "lora_only"):
-        reasons[f"bias={_short(raw['bias'])}"] = _UNTESTED
+        reasons[f"bias={quoted(raw['bias'])}"] = _UNTESTED
     variants = ("use_qalora", "use_bdlora", "arrow_config", "kasa_config", "velora_config", "monteclora_config")
     reasons |= {option: _UNTESTED for option in variants if raw.get(option)}
     initial = raw.get("init_lora_weights")
     if isinstance(initial, str) and initial.lower().startswith(("pissa", "olora", "corda", "loftq", "lora_ga", "mica")):
-        reasons[f"init_lora_weights={_short(initial)}"] = _CHANGES_BASE
+        reasons[f"init_lora_weights={quoted(initial)}"] = _CHANGES_BASE
     return reasons
 
 
@@ -241,7 +241,7 @@ def _whole_number(raw: Mapping[str, Any], key: str, most: int, *, name: str) -> 
 def _check_whole_number(key: str, value: object, most: int, *, name: str) -> None:
     if type(value) is not int or not 1 <= value <= most:
         label = "rank r" if key == "r" else key
-        raise _bad_entry(name, label, f"= {_short(value)}", f"it must be a whole number from 1 to {most:,}")
+        raise _bad_entry(name, label, f"= {quoted(value)}", f"it must be a whole number from 1 to {most:,}")
 
 
 def _bad_entry(name: str, key: str, value: str, rule: str) -> ModelError:
@@ -251,11 +251,6 @@ def _bad_entry(name: str, key: str, value: str, rule: str) -> ModelError:
 def _texts(value: object) -> tuple[str, ...]:
     """Return the texts of an entry that is a text, a list of texts, or nothing."""
     return (value,) if isinstance(value, str) else tuple(map(str, value)) if isinstance(value, list) else ()
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:60]}..."
 
 
 def _text(value: object) -> str | None:

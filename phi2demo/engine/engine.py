@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Event
 from typing import Literal, Protocol
 
-from phi2demo.errors import SettingsError
+from phi2demo.errors import SettingsError, quoted
 
 Variant = str
 """The weights that answer: "base", "finetuned" (the base with its first adapter), or the name of a further adapter."""
@@ -33,7 +33,7 @@ def variants_named(choice: str, others: Sequence[Variant] = ()) -> tuple[Variant
         **{f"{name}+base": (name, "base") for name in others},
     }
     if not isinstance(choice, str) or choice not in known:
-        raise SettingsError(f"There is no model {choice!r} here; choose one of {', '.join(known)}.")
+        raise SettingsError(f"There is no model {quoted(choice)} here; choose one of {', '.join(known)}.")
     return known[choice]
 
 
@@ -125,16 +125,16 @@ class GenerationOptions:
         for name, (low, high) in RANGES.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-                raise SettingsError(f"{name} is {value!r}; give a number from {low} to {high}.")
+                raise SettingsError(f"{name} is {quoted(value)}; give a number from {low} to {high}.")
             if isinstance(low, int) and not isinstance(value, int):
-                raise SettingsError(f"{name} is {value!r}; give a whole number from {low} to {high}.")
+                raise SettingsError(f"{name} is {quoted(value)}; give a whole number from {low} to {high}.")
             if not low <= value <= high:
                 raise SettingsError(f"{name} is {value}; give a value from {low} to {high}.")
         for name in SWITCHES:
             if not isinstance(getattr(self, name), bool):
-                raise SettingsError(f"{name} is {getattr(self, name)!r}; give true or false.")
+                raise SettingsError(f"{name} is {quoted(getattr(self, name))}; give true or false.")
         if not isinstance(self.stop, tuple) or not all(isinstance(text, str) and text for text in self.stop):
-            raise SettingsError(f"stop is {self.stop!r}; give a tuple of non-empty strings.")
+            raise SettingsError(f"stop is {quoted(self.stop)}; give a tuple of non-empty strings.")
         if self.num_beams > 1 and self.temperature > 0:
             raise SettingsError("Beam search does not sample: set temperature to 0 or num_beams to 1.")
 
@@ -332,7 +332,8 @@ class ModelInfo:
                 "There is no finetuned model here: no adapter is loaded. Choose base, or start with --adapter."
             )
         raise SettingsError(
-            f"There is no adapter {variant!r} here. Choose one of {', '.join(self.variants)}, or start with another --adapter."
+            f"There is no adapter {quoted(variant)} here. Choose one of {', '.join(self.variants)}, or start with another "
+            "--adapter."
         )
 
     def adapter_of(self, variant: Variant) -> tuple[str | None, str | None]:

@@ -16,7 +16,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from phi2demo.errors import HubUnreachableError, ModelError
+from phi2demo.errors import HubUnreachableError, ModelError, quoted
 
 logger = logging.getLogger(__name__)
 
@@ -158,7 +158,7 @@ def run_with_timeout(seconds: float, function: Callable[[], T]) -> T:
 def _refusal(repo_id: str, revision: str | None, error: HfHubHTTPError) -> str:
     """Say why the hub refuses the repository, and what to do."""
     if isinstance(error, RevisionNotFoundError):
-        return f"{repo_id} has no revision {revision!r} on the hub; give one of its branches, tags or commits."
+        return f"{repo_id} has no revision {quoted(revision)} on the hub; give one of its branches, tags or commits."
     if isinstance(error, GatedRepoError) or _status(error) == 403:
         return (
             f"{repo_id} is gated and this account may not read it: accept its terms on the hub and set HF_TOKEN "

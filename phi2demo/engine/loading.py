@@ -23,7 +23,7 @@ from phi2demo.engine.planning import FurtherAdapter, ModelPlan, check_weights
 from phi2demo.engine.revisions import adapter_revision, base_revision
 from phi2demo.engine.text_encoder import chat_form, special_tokens
 from phi2demo.engine.weights import count
-from phi2demo.errors import ModelError, NotReadyError, Phi2DemoError
+from phi2demo.errors import ModelError, NotReadyError, Phi2DemoError, quoted
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -193,7 +193,7 @@ def _check_same_tokens(plan: ModelPlan, own: dict[str, int], base: dict[str, int
     for token, number in base.items():
         if own.get(token, number) != number:
             raise ModelError(
-                f"The tokenizer of {plan.adapter} gives {token!r} the number {own[token]}, that of {plan.base} {number}: "
+                f"The tokenizer of {plan.adapter} gives {quoted(token)} the number {own[token]}, that of {plan.base} {number}: "
                 "they do not belong together. Give the base that the adapter was made on with --model."
             )
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from phi2demo.errors import ModelError
+from phi2demo.errors import ModelError, quoted
 
 CPU_S = 0.3
 """Seconds of computing that all patterns may take together; those of real adapters take a hundredth of it."""
@@ -61,6 +61,6 @@ def _refused(adapter: str, patterns: Sequence[str], why: str) -> ModelError:
     longest = max(patterns, key=len)
     example = longest if len(longest) <= 60 else f"{longest[:60]}..."
     return ModelError(
-        f"adapter_config.json of {adapter} has regular expressions that {why}, such as {example!r}. "
+        f"adapter_config.json of {adapter} has regular expressions that {why}, such as {quoted(example)}. "
         "Name the modules in it one by one."
     )

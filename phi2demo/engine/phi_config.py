@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from phi2demo.engine.weights import Shapes
-from phi2demo.errors import ModelError
+from phi2demo.errors import ModelError, quoted
 
 MODEL_TYPE = "phi"
 OLD_MODEL_TYPES = ("phi-msft", "mixformer-sequential")
@@ -28,7 +28,9 @@ def with_defaults(raw: Mapping[str, Any], *, name: str) -> dict[str, Any]:
     values = _DEFAULTS | dict(raw)
     for key in _DEFAULTS:
         if type(values[key]) is not int or values[key] < 1:
-            raise ModelError(f"config.json of {name} has {key} {values[key]!r}; it must be a whole number above 0.")
+            raise ModelError(
+                f"config.json of {name} has {key} {quoted(values[key])}; it must be a whole number above 0."
+            )
     if values["hidden_size"] % values["num_attention_heads"]:
         raise ModelError(
             f"config.json of {name} has hidden_size {values['hidden_size']}, which its "

@@ -10,7 +10,7 @@ from phi2demo.engine.adapters import AdapterConfig, read_adapter_config
 from phi2demo.engine.engine import Variant, adapter_variants
 from phi2demo.engine.sources import Source, find_adapter, find_base, resolve_base
 from phi2demo.engine.weights import Shapes, count, fingerprint, read_json, read_shapes
-from phi2demo.errors import ModelError
+from phi2demo.errors import ModelError, quoted
 from phi2demo.settings import Device, Dtype, ModelSettings
 
 DEFAULT_CONTEXT = 2048
@@ -99,7 +99,7 @@ def _check_known(model_type: object, raw: dict[str, Any], *, name: str) -> None:
     """Raise ModelError for a model that only code from its repository could run. Imports transformers: two seconds."""
     if model_type in phi_config.OLD_MODEL_TYPES:
         raise ModelError(
-            f"{name} is written for the old Phi code (model_type {model_type!r}), which transformers cannot read; "
+            f"{name} is written for the old Phi code (model_type {quoted(model_type)}), which transformers cannot read; "
             "give a newer revision of it, such as the present microsoft/phi-2."
         )
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
@@ -108,11 +108,11 @@ def _check_known(model_type: object, raw: dict[str, Any], *, name: str) -> None:
         return
     if "auto_map" in raw:
         raise ModelError(
-            f"{name} (model_type {model_type!r}) needs code from its own repository, which is never run here; "
+            f"{name} (model_type {quoted(model_type)}) needs code from its own repository, which is never run here; "
             "give a model that transformers itself implements, such as microsoft/phi-2."
         )
     raise ModelError(
-        f"{name} has model_type {model_type!r}, which is not a text generator that the installed transformers implements; "
+        f"{name} has model_type {quoted(model_type)}, which is not a text generator that the installed transformers implements; "
         "give a causal language model such as microsoft/phi-2."
     )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from phi2demo.engine.weights import adapter_weight_files, base_weight_files
-from phi2demo.errors import ModelError
+from phi2demo.errors import ModelError, quoted
 
 if TYPE_CHECKING:
     from phi2demo.engine.hub import Snapshot
@@ -89,7 +89,7 @@ def resolve_base(adapter: Source, base: str) -> str:
         if path.is_dir():
             return base
         raise ModelError(
-            f"Adapter {adapter.name} was made on a folder {path.name!r} that is not on this machine; "
+            f"Adapter {adapter.name} was made on a folder {quoted(path.name)} that is not on this machine; "
             "give its base with --model."
         )
     parents = (adapter.folder, *adapter.folder.resolve().parents, Path.cwd(), _ROOT)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from phi2demo.errors import ModelError
+from phi2demo.errors import ModelError, quoted
 
 BASE_WEIGHTS = "model.safetensors"
 BASE_INDEX = "model.safetensors.index.json"
@@ -51,7 +51,9 @@ def base_weight_files(folder: Path, present: set[str], *, name: str) -> tuple[st
     shards = tuple(sorted(set(table.values())))
     outside = [shard for shard in shards if "/" in shard or "\\" in shard or not shard.endswith(".safetensors")]
     if outside:
-        raise ModelError(f"{BASE_INDEX} of {name} names {outside[0]!r}; only safetensors files beside it are read.")
+        raise ModelError(
+            f"{BASE_INDEX} of {name} names {quoted(outside[0])}; only safetensors files beside it are read."
+        )
     missing = [shard for shard in shards if shard not in present]
     if missing:
         raise ModelError(

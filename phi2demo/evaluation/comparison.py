@@ -14,7 +14,7 @@ from phi2demo.data.checks import check_text
 from phi2demo.data.cleaning import characters, clean
 from phi2demo.data.languages import detect_language
 from phi2demo.engine.engine import Variant
-from phi2demo.errors import InputError
+from phi2demo.errors import InputError, quoted
 from phi2demo.evaluation.metrics import Metric, metrics_of_one
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.request import Request
@@ -219,8 +219,7 @@ def check_reference(task: str, typed: object) -> str | None:
     text = clean(check_text(typed, what="good answer"))
     labels = {label.casefold(): label for label in TASKS[task].labels}
     if labels and text.casefold() not in labels:
-        shortened = text if len(text) <= 40 else f"{text[:39]}…"
-        raise InputError(f"The good answer is {shortened!r}; for this task it is {' or '.join(labels.values())}.")
+        raise InputError(f"The good answer is {quoted(text)}; for this task it is {' or '.join(labels.values())}.")
     return labels.get(text.casefold(), text)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from phi2demo.data.corpus import KINDS
 from phi2demo.data.rows import Row
 from phi2demo.engine.hub import REACH_S, run_with_timeout
-from phi2demo.errors import DataError, HubUnreachableError, SettingsError
+from phi2demo.errors import DataError, HubUnreachableError, SettingsError, listed, quoted
 
 FETCH_S = 1800.0
 """Time limit for all rows."""
@@ -112,7 +112,7 @@ def to_row(raw: Row, *, columns: Mapping[str, str], label_names: list[str] | Non
     """Turn a row of the hub into one of a kind in KINDS; DataError, which says how to map columns, where it fits none."""
     if absent := [column for column in columns.values() if column not in raw]:
         raise DataError(
-            f"{where}: there is no column {absent[0]!r}; there are {', '.join(raw)}. Correct --hub-columns."
+            f"{where}: there is no column {quoted(absent[0])}; there are {listed(raw)}. Correct --hub-columns."
         )
     pair = raw.get("translation")
     if isinstance(pair, dict) and len(pair) == 2:
@@ -130,7 +130,7 @@ def to_row(raw: Row, *, columns: Mapping[str, str], label_names: list[str] | Non
             return row
     kinds = "; ".join(f"{kind}: {', '.join(sorted(KINDS[kind]))}" for kind in _MEASURED)
     raise DataError(
-        f"{where}: the columns {', '.join(raw)} are of no known kind. Say which column is which field, for example "
+        f"{where}: the columns {listed(raw)} are of no known kind. Say which column is which field, for example "
         f"--hub-columns document=story,summary=gist. Known are {kinds}."
     )
 

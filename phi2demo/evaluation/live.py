@@ -16,7 +16,7 @@ from typing import TypeVar
 from phi2demo.data.test_sets import Item
 from phi2demo.engine.engine import MAX_SEED, Engine, GenerationOptions, Output, Prompt, Score, Snapshot
 from phi2demo.engine.forwarding import ForwardingEngine
-from phi2demo.errors import SettingsError, StoppedError
+from phi2demo.errors import SettingsError, StoppedError, quoted
 from phi2demo.evaluation.environment import describe_environment, describe_model
 from phi2demo.evaluation.examples import Example
 from phi2demo.evaluation.live_samples import ItemSample, LiveRow, Tally
@@ -133,7 +133,9 @@ class LiveSettings:
 
     def __post_init__(self) -> None:
         if not self.systems or any(system not in SYSTEMS for system in self.systems):
-            raise SettingsError(f"The systems are {list(self.systems)!r}; give at least one of {', '.join(SYSTEMS)}.")
+            raise SettingsError(
+                f"The systems are {quoted(list(self.systems))}; give at least one of {', '.join(SYSTEMS)}."
+            )
         for name, low, high in (("resamples", 100, 10_000), ("batch_size", 1, 64), ("seed", 0, MAX_SEED)):
             if not low <= getattr(self, name) <= high:
                 raise SettingsError(f"{name} is {getattr(self, name)}; give a whole number from {low} to {high:,}.")

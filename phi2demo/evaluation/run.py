@@ -12,7 +12,7 @@ from phi2demo.data.documents import split_sentences
 from phi2demo.data.files import write_atomically
 from phi2demo.data.test_sets import EvaluationSplit, Skipped, TestSet, read_test_sets, select
 from phi2demo.engine.engine import Engine, visible
-from phi2demo.errors import DataError, SettingsError
+from phi2demo.errors import DataError, SettingsError, listed, quoted
 from phi2demo.evaluation.environment import describe_environment, describe_model, measure_speed, package_versions
 from phi2demo.evaluation.figures import Scored, result_of
 from phi2demo.evaluation.hub_data import HubData
@@ -176,7 +176,7 @@ class EvaluationSettings:
                 "outside it."
             )
         if unknown := [system for system in self.systems if system not in SYSTEMS]:
-            raise SettingsError(f"There is no system {unknown[0]!r}; choose from {', '.join(SYSTEMS)}.")
+            raise SettingsError(f"There is no system {quoted(unknown[0])}; choose from {', '.join(SYSTEMS)}.")
 
 
 def evaluate(
@@ -238,8 +238,8 @@ def _plan(engine: Engine, settings: EvaluationSettings) -> _Plan:
     test_sets = [test_set for test_set in test_sets if test_set not in unknown]
     if unknown and not test_sets:
         raise DataError(
-            f"The rows of {settings.data} are of {', '.join(sorted({test_set.task for test_set in unknown}))}, which the "
-            f"model's tasks.json does not declare; it has {', '.join(TASKS)}. Give other data, or the adapter with that task."
+            f"The rows of {settings.data} are of {listed(sorted({test_set.task for test_set in unknown}))}, which the "
+            f"model's tasks.json does not declare; it has {listed(TASKS)}. Give other data, or the adapter with that task."
         )
     for test_set in test_sets:
         check_rows(test_set)
@@ -247,7 +247,7 @@ def _plan(engine: Engine, settings: EvaluationSettings) -> _Plan:
             result_of(test_set, n=len(test_set.items), figures=())
         except ValueError as error:
             raise DataError(
-                f"The name of the file {test_set.file.name!r} cannot stand in a report: it is too long or has control "
+                f"The name of the file {quoted(test_set.file.name)} cannot stand in a report: it is too long or has control "
                 "characters. Rename the file."
             ) from error
     names = [

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 from phi2demo.data.checks import check_choice, check_text
 from phi2demo.data.cleaning import CleanedText, clean, clean_aligned
 from phi2demo.engine.engine import MAX_SEED, Engine, GenerationOptions, Output, Variant
-from phi2demo.errors import InputError, SettingsError
+from phi2demo.errors import InputError, SettingsError, quoted
 from phi2demo.explain.units import UnitKind
 from phi2demo.tasks import task_named
 from phi2demo.tasks.declared import templates_of
@@ -115,11 +115,11 @@ class ExplainRequest:
         _check_target(self.target)
         if not isinstance(self.of, str) or not self.of:
             raise SettingsError(
-                f"of is {self.of!r}; give finetuned, base, difference, or the name of a further adapter."
+                f"of is {quoted(self.of)}; give finetuned, base, difference, or the name of a further adapter."
             )
         if not isinstance(self.mask, str) or len(self.mask) > MAX_MASK_CHARACTERS or "\n" in self.mask:
             raise SettingsError(
-                f"mask is {self.mask!r}; give a text of one line and at most {MAX_MASK_CHARACTERS} characters, or none."
+                f"mask is {quoted(self.mask)}; give a text of one line and at most {MAX_MASK_CHARACTERS} characters, or none."
             )
         generation = GenerationOptions(adapter_strength=self.adapter_strength, sentence_case=self.sentence_case)
         read = task.read(Request(self.task, self.text, self.options, generation))
@@ -212,12 +212,14 @@ def _check_target(target: object) -> None:
         return
     is_pair = isinstance(target, tuple) and len(target) == 2 and all(type(index) is int for index in target)
     if not is_pair or not 0 <= target[0] < target[1]:  # type: ignore[index]
-        raise SettingsError(f"target is {target!r}; give the first output token and the one after the last, as (3, 5).")
+        raise SettingsError(
+            f"target is {quoted(target)}; give the first output token and the one after the last, as (3, 5)."
+        )
 
 
 def _check_whole(name: str, value: object, low: int, high: int) -> None:
     if type(value) is not int or not low <= value <= high:
-        raise SettingsError(f"{name} is {value!r}; give a whole number from {low} to {high}.")
+        raise SettingsError(f"{name} is {quoted(value)}; give a whole number from {low} to {high}.")
 
 
 assert (*METHODS, *VALUES) == (*get_args(Method), *get_args(Value))

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from phi2demo.data.cleaning import clean
 from phi2demo.engine.engine import Engine, Output, Tokens, Variant
-from phi2demo.errors import InputError, SettingsError
+from phi2demo.errors import InputError, SettingsError, quoted
 from phi2demo.explain.attribution import OutputToken
 from phi2demo.explain.request import EMPTY_OUTPUT, ExplainRequest
 from phi2demo.explain.units import Unit, UnitKind, split
@@ -170,7 +170,7 @@ def _contrast(engine: Engine, instead: str, targets: Sequence[_Target]) -> _Targ
     typed = engine.tokens(space + clean(instead))
     ids = (*output.ids[:first], *typed.ids)
     if ids == output.ids[:last]:
-        raise InputError(f"{instead!r} is what the output says. Type something else to compare it with.")
+        raise InputError(f"{quoted(instead)} is what the output says. Type something else to compare it with.")
     contrast = Tokens(typed.text, ids, ((0, 0),) * first + typed.spans)
     return _Target(target.piece, contrast, first, len(ids), is_contrast=True)
 

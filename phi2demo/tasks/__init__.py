@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from phi2demo.errors import ModelError, SettingsError
+from phi2demo.errors import ModelError, SettingsError, listed, quoted
 from phi2demo.tasks.generation import Generation
 from phi2demo.tasks.question_answering import QuestionAnswering
 from phi2demo.tasks.sentiment import Sentiment
@@ -38,5 +38,5 @@ def register(tasks: Iterable[AnyTask]) -> None:
 def task_named(name: str) -> AnyTask:
     """Return the task of a name; SettingsError where there is none."""
     if not isinstance(name, str) or name not in TASKS:
-        raise SettingsError(f"There is no task {name!r}; choose one of {', '.join(TASKS)}.")
+        raise SettingsError(f"There is no task {quoted(name)}; choose one of {listed(TASKS)}.")
     return TASKS[name]

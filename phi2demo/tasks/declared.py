@@ -7,15 +7,16 @@ from functools import lru_cache, reduce
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import ValidationError
 
 from phi2demo.data.checks import first_problem
 from phi2demo.data.languages import LANGUAGES, detect_foreign, foreign_script, language_name
 from phi2demo.engine.engine import GenerationOptions, ModelInfo, Variant
-from phi2demo.errors import ModelError, SettingsError
+from phi2demo.errors import ModelError, SettingsError, quoted
 from phi2demo.tasks import BUILT_IN, TASKS, register
+from phi2demo.tasks.declaration import TaskEntry, TasksFile, problem_of_labels
 from phi2demo.tasks.generation import MODES, GenerationTaskOptions
-from phi2demo.tasks.own_task import make_own_task, problem_of_labels
+from phi2demo.tasks.own_task import make_own_task
 from phi2demo.tasks.request import PromptStyle, Request, TaskOptions, best_prompt_style
 from phi2demo.tasks.summarization import LENGTHS, SummaryOptions
 from phi2demo.tasks.task import AnyTask
@@ -192,7 +193,7 @@ def register_declared(*folders: Path | None) -> None:
 def read_tasks_file(path: Path) -> AdapterTasks:
     """Read a tasks.json; ModelError where it is malformed."""
     try:
-        content = _TasksFile.model_validate_json(path.read_bytes())
+        content = TasksFile.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         problem = first_problem(error) if isinstance(error, ValidationError) else error.strerror
         raise ModelError(
@@ -227,35 +228,9 @@ def read_tasks_file(path: Path) -> AdapterTasks:
     )
 
 
-class _TaskEntry(BaseModel):
-    """What tasks.json says of one task; a key that another version of this package knows is no error."""
-
-    model_config = ConfigDict(strict=True)
-
-    languages: list[str] | None = None
-    modes: list[str] | None = None
-    lengths: list[str] | None = None
-    labels: list[str] | None = None
-    decoding: dict[str, Any] | None = None
-
-
-class _TasksFile(BaseModel):
-    """The whole of tasks.json. A file that says only the template leaves the tasks open."""
-
-    tasks: dict[str, dict[str, Any]] | None = None
-    template: str | None = None
-    system: str | None = None
-
-    @model_validator(mode="after")
-    def _says_something(self) -> "_TasksFile":
-        if self.tasks is None and self.template is None:
-            raise ValueError("it names neither tasks nor a template")
-        return self
-
-
-def _task_entry(name: str, entry: dict[str, Any], path: Path) -> _TaskEntry:
+def _task_entry(name: str, entry: dict[str, Any], path: Path) -> TaskEntry:
     try:
-        return _TaskEntry.model_validate(entry)
+        return TaskEntry.model_validate(entry)
     except ValidationError as error:
         raise ModelError(f"{_shown(path)} cannot be read: tasks.{name}.{first_problem(error)}. Correct it.") from error
 
@@ -276,7 +251,7 @@ def _own_task(name: str, entry: dict[str, Any], path: Path) -> AnyTask | None:
         raise ModelError(f"{_shown(path)}: {error}") from error
 
 
-def _check_template(content: _TasksFile, path: Path) -> None:
+def _check_template(content: TasksFile, path: Path) -> None:
     if content.template in (None, CHAT):
         return
     try:
@@ -290,7 +265,7 @@ def _either(known: Container[str], *lists: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for names in lists for name in names if name in known))
 
 
-def _listed(tasks: dict[str, _TaskEntry], task: str, key: str, known: tuple[str, ...], path: Path) -> tuple[str, ...]:
+def _listed(tasks: dict[str, TaskEntry], task: str, key: str, known: tuple[str, ...], path: Path) -> tuple[str, ...]:
     values = getattr(tasks.get(task), key, None)
     return known if values is None else _known(key, values, known, path, least=2 if key == "languages" else 1)
 
@@ -299,7 +274,7 @@ def _decoding(task: AnyTask, decoding: dict[str, Any], path: Path) -> Generation
     """The task's own with those given."""
     name = task.name
     if unknown := [option for option in decoding if option not in _DECODING]:
-        raise ModelError(f"{_shown(path)}: decoding of {name} has {unknown}; it takes {', '.join(_DECODING)}.")
+        raise ModelError(f"{_shown(path)}: decoding of {name} has {quoted(unknown)}; it takes {', '.join(_DECODING)}.")
     try:
         options = replace(task.generation, **decoding)
     except SettingsError as error:
@@ -317,7 +292,7 @@ def _known(key: str, values: list[str], known: tuple[str, ...], path: Path, *, l
     """In the order given: the first are what the page begins with."""
     distinct = tuple(dict.fromkeys(values))
     if len(distinct) < least or any(value not in known for value in distinct):
-        raise ModelError(f"{_shown(path)}: {key} is {values}; list at least {least} of {', '.join(known)}.")
+        raise ModelError(f"{_shown(path)}: {key} is {quoted(values)}; list at least {least} of {', '.join(known)}.")
     return distinct
 
 

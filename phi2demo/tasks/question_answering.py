@@ -8,7 +8,7 @@ from phi2demo.data.checks import check_text
 from phi2demo.data.cleaning import clean
 from phi2demo.data.rows import Row
 from phi2demo.engine.engine import GenerationOptions
-from phi2demo.errors import InputError, SettingsError
+from phi2demo.errors import InputError, SettingsError, quoted
 from phi2demo.tasks.confidence import Grounds
 from phi2demo.tasks.request import Request, TaskOptions, language_of
 from phi2demo.tasks.task import Task
@@ -28,7 +28,7 @@ class QuestionOptions(TaskOptions):
 
     def __post_init__(self) -> None:
         if not isinstance(self.question, str):
-            raise SettingsError(f"question is {self.question!r}; give a string.")
+            raise SettingsError(f"question is {quoted(self.question)}; give a string.")
 
 
 class QuestionAnswering(Task[QuestionOptions]):

@@ -13,7 +13,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from phi2demo import __version__
 from phi2demo.data.checks import first_problem
 from phi2demo.engine.engine import ModelInfo, Variant, visible
-from phi2demo.errors import InputError
+from phi2demo.errors import InputError, quoted, shortened
 from phi2demo.tasks.request import PromptStyle, Request
 from phi2demo.tasks.templates import Template
 
@@ -84,7 +84,7 @@ class Receipt:
                 values = {_NAMES_OF_FORMAT_1.get(name, name): value for name, value in values.items()} | {"format": 2}
             if values.get("format") != FORMAT:
                 raise InputError(
-                    f"The receipt has format {values.get('format')!r}; this version reads format {FORMAT}."
+                    f"The receipt has format {quoted(values.get('format'))}; this version reads format {FORMAT}."
                 )
             return TypeAdapter(cls).validate_json(json.dumps(values))
         except ValidationError as error:
@@ -143,4 +143,6 @@ def _versions() -> tuple[tuple[str, str], ...]:
 
 
 def _no_receipt(why: str) -> InputError:
-    return InputError(f"This is not a receipt of phi2demo: {why[:200]}. Give the JSON that came with an output.")
+    return InputError(
+        f"This is not a receipt of phi2demo: {shortened(why, 200)}. Give the JSON that came with an output."
+    )

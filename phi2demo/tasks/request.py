@@ -6,7 +6,7 @@ from typing import Literal
 
 from phi2demo.data.languages import LANGUAGES
 from phi2demo.engine.engine import GenerationOptions, Variant
-from phi2demo.errors import SettingsError
+from phi2demo.errors import SettingsError, quoted
 
 PromptStyle = Literal["template", "plain"]
 
@@ -58,6 +58,6 @@ def check_variants(variants: object) -> None:
         or not variants
         or not all(variant and isinstance(variant, str) for variant in variants)
     ):
-        raise SettingsError(f"The models to ask are {variants!r}; name finetuned, base or a further adapter.")
+        raise SettingsError(f"The models to ask are {quoted(variants)}; name finetuned, base or a further adapter.")
     if len(set(variants)) < len(variants):
-        raise SettingsError(f"The models to ask are {variants!r}; name each once.")
+        raise SettingsError(f"The models to ask are {quoted(variants)}; name each once.")

@@ -10,7 +10,7 @@ from threading import Event
 
 from phi2demo.engine.engine import Engine, GenerationOptions, ModelInfo, Prompt, Score, Variant
 from phi2demo.engine.revisions import same_adapter
-from phi2demo.errors import InputError, ModelError
+from phi2demo.errors import InputError, ModelError, shortened
 from phi2demo.tasks import task_named
 from phi2demo.tasks.confidence import ConfidenceBand
 from phi2demo.tasks.declared import VariantTasks, templates_of
@@ -158,7 +158,7 @@ def request_of(receipt: Receipt) -> Request:
             prompt_style=receipt.prompt_style,
         )
     except TypeError as error:
-        raise InputError(f"The receipt's options do not fit this version: {error}.") from error
+        raise InputError(f"The receipt's options do not fit this version: {shortened(str(error), 200)}.") from error
 
 
 def _variant_of(receipt: Receipt, info: ModelInfo) -> tuple[Variant | None, bool]:
@@ -194,8 +194,8 @@ def _another_model(receipt: Receipt, info: ModelInfo) -> ModelError:
 
 
 def _named(base: str, base_revision: str, *adapters: tuple[str | None, str | None]) -> str:
-    listed = " and ".join(f"{name} {revision}" for name, revision in adapters if name)
-    return f"{base} {base_revision}" + (f" with adapter {listed}" if listed else " alone")
+    named = " and ".join(f"{shortened(name)} {shortened(str(revision))}" for name, revision in adapters if name)
+    return f"{shortened(base)} {shortened(base_revision)}" + (f" with adapter {named}" if named else " alone")
 
 
 def classify(engine: Engine, requests: Sequence[CheckedRequest]) -> Generator[Progress]:

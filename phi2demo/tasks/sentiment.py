@@ -6,7 +6,7 @@ from typing import Any
 
 from phi2demo.data.rows import SENTIMENT_LABELS, Row
 from phi2demo.engine.engine import GenerationOptions
-from phi2demo.errors import SettingsError
+from phi2demo.errors import SettingsError, quoted
 from phi2demo.tasks.request import TaskOptions
 from phi2demo.tasks.task import Task, problem_of_label
 from phi2demo.tasks.templates import Instruction
@@ -46,7 +46,9 @@ class Sentiment(Task[SentimentOptions]):
         """Positive, negative, and any others."""
         distinct = tuple(dict.fromkeys(labels))
         if not set(SENTIMENT_LABELS) <= set(distinct) or any(not label or label != label.strip() for label in distinct):
-            raise SettingsError(f"{self.name}: labels is {labels}; give {', '.join(SENTIMENT_LABELS)} and any others.")
+            raise SettingsError(
+                f"{self.name}: labels is {quoted(labels)}; give {', '.join(SENTIMENT_LABELS)} and any others."
+            )
         return Sentiment(distinct)
 
     def problem_of_row(self, row: Row) -> str:

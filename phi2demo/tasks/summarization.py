@@ -9,7 +9,7 @@ from phi2demo.data.checks import check_choice
 from phi2demo.data.documents import balance, count_words, pack, split_sentences
 from phi2demo.data.rows import Row
 from phi2demo.engine.engine import GenerationOptions
-from phi2demo.errors import InputError, SettingsError
+from phi2demo.errors import InputError, SettingsError, quoted
 from phi2demo.tasks.request import TaskOptions
 from phi2demo.tasks.task import Pieces, PromptLimit, Task
 from phi2demo.tasks.templates import Instruction
@@ -37,7 +37,7 @@ class SummaryOptions(TaskOptions):
     def __post_init__(self) -> None:
         check_choice("length", self.length, LENGTHS)
         if not isinstance(self.by_parts, bool):
-            raise SettingsError(f"by_parts is {self.by_parts!r}; give true or false.")
+            raise SettingsError(f"by_parts is {quoted(self.by_parts)}; give true or false.")
 
 
 class Summarization(Task[SummaryOptions]):

@@ -11,7 +11,7 @@ from phi2demo.data.checks import check_choice, check_text
 from phi2demo.data.cleaning import clean, looks_changed, without_capitals
 from phi2demo.data.rows import Row
 from phi2demo.engine.engine import END_OF_TEXT, MAX_SEED, Engine, GenerationOptions, Variant
-from phi2demo.errors import InputError, SettingsError
+from phi2demo.errors import InputError, SettingsError, listed, quoted
 from phi2demo.tasks.confidence import Grounds
 from phi2demo.tasks.request import PROMPT_STYLES, PromptStyle, Request, TaskOptions, check_variants, language_of
 from phi2demo.tasks.templates import PHI, PLAIN, Instruction, Template, Templates
@@ -48,7 +48,7 @@ class Pieces:
 
 def problem_of_label(row: Row, labels: Sequence[str]) -> str:
     """Say that the output of a row is none of the labels; empty where it is one."""
-    return "" if row["output"] in labels else f"output is {row['output']!r}; give one of {', '.join(labels)}."
+    return "" if row["output"] in labels else f"output is {quoted(row['output'])}; give one of {listed(labels)}."
 
 
 QUOTED = 80
@@ -229,7 +229,7 @@ class Task(ABC, Generic[O]):
             raise SettingsError(f"{self.name} reads a text as it is typed: leave sentence_case off.")
         seed = request.seed
         if seed is not None and (type(seed) is not int or not 0 <= seed <= MAX_SEED):
-            raise SettingsError(f"The seed is {seed!r}; give a whole number from 0 to {MAX_SEED}, or none.")
+            raise SettingsError(f"The seed is {quoted(seed)}; give a whole number from 0 to {MAX_SEED}, or none.")
         if seed is None:
             seed = secrets.randbelow(MAX_SEED + 1)
         return replace(request, seed=seed)

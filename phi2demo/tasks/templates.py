@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from phi2demo.engine.engine import ChatForm, Variant, special, visible
-from phi2demo.errors import SettingsError
+from phi2demo.errors import SettingsError, quoted
 
 PROMPT, INPUT, SYSTEM = "{prompt}", "{input}", "{system}"
 OWN = "own"
@@ -52,10 +52,10 @@ class Template:
 
     def __post_init__(self) -> None:
         if self.text.count(INPUT) and self.text.find(INPUT) < self.text.find(PROMPT):
-            raise SettingsError(f"The template {visible(self.text)!r} has {INPUT} before {PROMPT}; put it after.")
+            raise SettingsError(f"The template {quoted(visible(self.text))} has {INPUT} before {PROMPT}; put it after.")
         if self.text.count(PROMPT) != 1 or self.text.count(INPUT) > 1:
             raise SettingsError(
-                f"The template {visible(self.text)!r} must contain {PROMPT} exactly once, where the prompt goes. "
+                f"The template {quoted(visible(self.text))} must contain {PROMPT} exactly once, where the prompt goes. "
                 f"Give such a text, or one of {', '.join((*NAMED, CHAT))}."
             )
 
@@ -179,7 +179,7 @@ def make_template(given: str, system: str | None = None, chat: ChatForm | None =
     if template is None:
         if PROMPT not in given:
             raise SettingsError(
-                f"There is no template {given!r}; give one of {', '.join((*NAMED, CHAT))}, or a text with {PROMPT}."
+                f"There is no template {quoted(given)}; give one of {', '.join((*NAMED, CHAT))}, or a text with {PROMPT}."
             )
         template = Template(OWN, given.replace("\\n", "\n"))
     text = _CHATML_SYSTEM + template.text if system and template.name == "chatml" else template.text

@@ -10,7 +10,7 @@ from phi2demo.data.documents import lay_out, split_sentences
 from phi2demo.data.languages import LANGUAGES, detect_foreign, foreign_script, language_name
 from phi2demo.data.rows import Row
 from phi2demo.engine.engine import GenerationOptions
-from phi2demo.errors import InputError, SettingsError
+from phi2demo.errors import InputError, SettingsError, quoted
 from phi2demo.tasks.request import TaskOptions
 from phi2demo.tasks.task import Pieces, PromptLimit, Task
 from phi2demo.tasks.templates import Instruction
@@ -32,7 +32,7 @@ class TranslationOptions(TaskOptions):
         for end, code in (("source", self.source), ("target", self.target)):
             if not isinstance(code, str) or code not in LANGUAGES:
                 known = ", ".join(f"{code} ({name})" for code, name in LANGUAGES.items())
-                raise SettingsError(f"The {end} language is {code!r}; give one of {known}.")
+                raise SettingsError(f"The {end} language is {quoted(code)}; give one of {known}.")
         if self.source == self.target:
             raise SettingsError(f"Both languages are {language_name(self.source)}; choose two.")
 

@@ -13,7 +13,7 @@ import numpy as np
 from phi2demo.data.corpus import OWN, Source, Split
 from phi2demo.data.documents import pack, split_sentences
 from phi2demo.data.rows import Row, sentiment_of
-from phi2demo.errors import DataError, SettingsError
+from phi2demo.errors import DataError, SettingsError, quoted
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.own_task import OwnTask
@@ -164,7 +164,7 @@ def by_task(sources: Sequence[Source]) -> list[Source]:
             tasks = dict.fromkeys(row["task"] for rows in source.rows.values() for row in rows)
             if unknown := [name for name in tasks if name not in TASKS]:
                 raise DataError(
-                    f"{source.name} has rows of the task {unknown[0]!r}, which is not declared. Give --tasks with a "
+                    f"{source.name} has rows of the task {quoted(unknown[0])}, which is not declared. Give --tasks with a "
                     "tasks.json that declares it, or remove the rows."
                 )
             split_sources += [_of_task(source, TASKS[name]) for name in tasks]
@@ -177,7 +177,7 @@ def _of_task(source: Source, task: AnyTask) -> Source:
     }
     for row in (row for part in rows.values() for row in part):
         if problem := task.problem_of_row(row):
-            raise DataError(f"{source.name}: the row of {task.name} with the text {row['text'][:60]!r}: {problem}")
+            raise DataError(f"{source.name}: the row of {task.name} with the text {quoted(row['text'])}: {problem}")
     return Source(source.name, task.name, rows)
 
 
@@ -228,7 +228,9 @@ def task_weights(overrides: Mapping[str, float]) -> dict[str, float]:
     known = TASK_WEIGHTS | {name: OWN_WEIGHT for name, task in TASKS.items() if isinstance(task, OwnTask)}
     for task, weight in overrides.items():
         if task not in known:
-            raise SettingsError(f"--mix {task}={weight}: there is no task {task!r}; give one of {', '.join(known)}.")
+            raise SettingsError(
+                f"--mix {task}={weight}: there is no task {quoted(task)}; give one of {', '.join(known)}."
+            )
         if not 0 <= weight < math.inf:
             raise SettingsError(f"--mix {task}={weight}: give a weight from 0.")
     return known | dict(overrides)

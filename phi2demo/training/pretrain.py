@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from phi2demo.data.corpus import CleaningReport
 from phi2demo.engine.planning import plan
-from phi2demo.errors import SettingsError
+from phi2demo.errors import SettingsError, quoted
 from phi2demo.settings import ModelSettings
 from phi2demo.training.batch import Batch
 from phi2demo.training.checkpoints import make_output_folder
@@ -113,7 +113,9 @@ def check_start(folder: Path, preset: Preset) -> None:
         raise SettingsError(f"--start {folder} holds an adapter, which is no base; give the folder of its base.")
     model_type = plan(ModelSettings(model=str(folder))).config.model_type
     if model_type != "phi":
-        raise SettingsError(f"--start {folder} holds a model of type {model_type!r}; give a base that pretrain made.")
+        raise SettingsError(
+            f"--start {folder} holds a model of type {quoted(model_type)}; give a base that pretrain made."
+        )
     config = PhiConfig.from_pretrained(folder)
     expected = preset.config(vocab_size=config.vocab_size, end_id=0, pad_id=0)
     for name in SHAPE:

@@ -13,7 +13,7 @@ import gradio as gr
 from phi2demo.data.checks import check_choice
 from phi2demo.engine.engine import RANGES, SWITCHES, GenerationOptions
 from phi2demo.engine.loading import EngineLoader
-from phi2demo.errors import Phi2DemoError, SettingsError
+from phi2demo.errors import Phi2DemoError, SettingsError, listed, quoted
 from phi2demo.evaluation.confidence import ConfidenceBands
 from phi2demo.evaluation.reports import REPORTS_FOLDER
 from phi2demo.settings import LONGEST_S
@@ -127,8 +127,8 @@ def task_options_of(task: AnyTask, options: object, adapter_tasks: AdapterTasks)
     start = asdict(adapter_tasks.default_options(task.name))
     options = {} if options is None else options
     if not isinstance(options, Mapping) or (unknown := [name for name in options if name not in start]):
-        what = f"has {', '.join(map(repr, unknown))}" if isinstance(options, Mapping) else f"is {options!r}"
-        raise SettingsError(f"task_options {what}; {task.command} takes {', '.join(start) or 'none'}.")
+        what = f"has {listed(map(repr, unknown))}" if isinstance(options, Mapping) else f"is {quoted(options)}"
+        raise SettingsError(f"task_options {what}; {task.command} takes {listed(start) or 'none'}.")
     return adapter_tasks.adapt(task.options_type(**(start | dict(options))))
 
 
@@ -149,7 +149,7 @@ def told_to_client() -> Iterator[None]:
 def checked_seed(seed: int | None) -> int | None:
     """Return the seed; SettingsError where it is no whole number."""
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
-        raise SettingsError(f"seed is {seed!r}; give a whole number, or null for a random one.")
+        raise SettingsError(f"seed is {quoted(seed)}; give a whole number, or null for a random one.")
     return seed
 
 
@@ -160,6 +160,6 @@ def generation_of(defaults: GenerationOptions, options: Options, *, longest_s: f
         return defaults
     known = (*RANGES, *SWITCHES)
     if not isinstance(options, Mapping) or (unknown := [name for name in options if name not in known]):
-        what = f"has {', '.join(map(repr, unknown))}" if isinstance(options, Mapping) else f"is {options!r}"
+        what = f"has {listed(map(repr, unknown))}" if isinstance(options, Mapping) else f"is {quoted(options)}"
         raise SettingsError(f"options {what}; give values of {', '.join(known)}.")
     return check_time_limit(replace(defaults, **options), longest_s)  # type: ignore[arg-type]

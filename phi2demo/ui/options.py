@@ -9,11 +9,12 @@ import gradio as gr
 
 from phi2demo.data.languages import LANGUAGES
 from phi2demo.engine.engine import MAX_SEED, RANGES, GenerationOptions
-from phi2demo.errors import SettingsError
+from phi2demo.errors import SettingsError, quoted
 from phi2demo.settings import LONGEST_S
+from phi2demo.tasks.declaration import OwnField
 from phi2demo.tasks.declared import AdapterTasks
 from phi2demo.tasks.generation import MODES
-from phi2demo.tasks.own_task import OwnField, OwnTask
+from phi2demo.tasks.own_task import OwnTask
 from phi2demo.tasks.request import PROMPT_STYLES, PromptStyle
 from phi2demo.tasks.summarization import LENGTHS
 from phi2demo.tasks.task import AnyTask
@@ -160,7 +161,7 @@ def _seed(typed: str | None) -> int | None:
         return None
     if not typed.strip().isdecimal():
         raise SettingsError(
-            f"The seed is {typed.strip()[:40]!r}; give a whole number from 0 to {MAX_SEED}, or leave it empty."
+            f"The seed is {quoted(typed.strip())}; give a whole number from 0 to {MAX_SEED}, or leave it empty."
         )
     return int(typed.strip()[:20])
 

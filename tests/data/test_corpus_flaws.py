@@ -20,7 +20,7 @@ PAIR = {"source": "Hello.", "target": "Ciao.", "source_lang": "en", "target_lang
         (
             "question_answering",
             {"context": "A.", "question": "B?", "answers": ["Tom" * 30]},
-            Flaw("malformed", f"""answers is ['{("Tom" * 30)[:55]}...; give a list of objects as {{"text": "..."}}"""),
+            Flaw("malformed", f"""answers is ['{("Tom" * 30)[:58]}…; give a list of objects as {{"text": "..."}}"""),
         ),
         (
             "translation",

@@ -122,6 +122,47 @@ def test_a_wrong_declaration_is_refused_with_file_field_and_what_to_do(
     assert told in str(error.value)
 
 
+LONG = "x" * 10_000
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        (LONG, {}),
+        ("mine", {LONG: 1}),
+        ("mine", {"title": LONG}),
+        ("mine", {"instruction": [LONG]}),
+        ("mine", {"instruction": f"{{{'x' * 3000}}} {{text}}"}),
+        ("mine", {"fields": {LONG: {}}}),
+        ("mine", {"fields": {f"{LONG}!": {}}}),
+        ("mine", {"fields": {"who": {LONG: 1}}}),
+        ("mine", {"fields": {"who": {"choices": [LONG, LONG]}}}),
+        ("mine", LABELS | {"labels": [LONG]}),
+        ("mine", LABELS | {"labels": [LONG, f"{LONG} "]}),
+        ("mine", LABELS | {"labels": [LONG, f"{LONG}y"]}),
+        ("mine", {"metric": LONG}),
+        ("mine", {"examples": [{LONG: "a"}]}),
+        ("mine", {"decoding": {LONG: 2}}),
+        ("mine", {"decoding": {"num_beams": LONG}}),
+        ("sentiment", {"labels": [LONG]}),
+        ("sentiment", {"languages": [LONG]}),
+        ("sentiment", {"languages": LONG}),
+    ],
+)
+def test_a_message_on_a_huge_declaration_is_short(name: str, changes: dict[str, Any], tmp_path: Path) -> None:
+    entry = changes if name == "sentiment" else {"instruction": "Rewrite {text}."} | changes
+    with pytest.raises(ModelError) as error:
+        read_adapter_tasks(write(tmp_path / "adapter", **{name: entry}))
+    assert len(str(error.value)) < 600
+
+
+@pytest.mark.parametrize("row", [{"team": LONG}, {"days": LONG}, {"note": [LONG]}, {"output": LONG}, {LONG: 1}])
+def test_a_message_on_a_huge_row_is_short(row: dict[str, Any]) -> None:
+    task = urgency(labels=["low", *(f"{number:03}{LONG}" for number in range(100))])
+    told = task.problem_of_row({"task": "urgency", "text": "It leaks.", "output": "low"} | row)
+    assert 0 < len(told) < 2000
+
+
 def test_a_file_is_read_and_written_with_its_tasks_behind_the_built_in_ones(tmp_path: Path) -> None:
     read = read_adapter_tasks(write(tmp_path / "a", urgency=URGENCY, polite=POLITE, translation={}))
     assert read.tasks == ("translation", "urgency", "polite")
