@@ -13,7 +13,7 @@ from phi2demo.evaluation.statistics import RESAMPLES, SEED
 from phi2demo.evaluation.systems import read_of
 from phi2demo.settings import ASSETS
 from phi2demo.tasks import TASKS
-from phi2demo.tasks.declared import read_adapter_tasks, templates_of
+from phi2demo.tasks.declared import read_variant_tasks, templates_of
 from phi2demo.tasks.templates import PLAIN, Template
 
 SHIPPED_SET = ASSETS / "evaluation" / "set"
@@ -111,7 +111,7 @@ class AuditContext:
 
     def generation_options(self, task: str) -> GenerationOptions:
         """Return the generation options that the app uses for a task."""
-        return read_adapter_tasks(self.engine.info.adapter_folder).generation(task)
+        return read_variant_tasks(self.engine.info).first.generation(task)
 
     def generate(self, prompts: Sequence[Prompt], options: GenerationOptions, title: str) -> list[Completion]:
         """Complete each prompt."""

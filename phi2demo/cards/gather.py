@@ -62,7 +62,7 @@ def gather(inputs: Inputs) -> Facts:
     Raises ModelError for a model that cannot be used, DataError for a file that cannot be used or a report on other weights.
     """
     model_plan = plan(inputs.model)
-    register_declared(model_plan.adapter_folder)
+    register_declared(model_plan.adapter_folder, base=model_plan.base_folder)
     return replace(
         facts_of(model_plan, name=inputs.name),
         reports=[_report(path, model_plan) for path in inputs.reports],
@@ -94,7 +94,7 @@ def facts_of(model_plan: ModelPlan, *, name: str | None = None, recorded: bool =
 
 def _model(model_plan: ModelPlan, name: str | None) -> ModelFacts:
     base, adapter = model_plan.base_source, model_plan.adapter_source
-    adapter_tasks = read_adapter_tasks(model_plan.adapter_folder)
+    adapter_tasks = read_adapter_tasks(model_plan.adapter_folder, model_plan.base_folder)
     common: dict[str, Any] = {
         "template": find_template(
             given=model_plan.template,

@@ -177,8 +177,9 @@ def find_task(name: str, settings: ModelSettings) -> AnyTask:
 
 
 def register_planned(planned: "ModelPlan") -> None:
-    """Make the tasks known that the adapters of a model declare."""
-    register_declared(planned.adapter_folder, *(other.source.folder for other in planned.others))
+    """Make the tasks known that a model and its adapters declare."""
+    others = (other.source.folder for other in planned.others)
+    register_declared(planned.adapter_folder, *others, base=planned.base_folder)
 
 
 def _commands() -> dict[str, AnyTask]:

@@ -66,7 +66,7 @@ def write_card(argv: Sequence[str]) -> int:
 def write_samples(argv: Sequence[str], load_engine: LoadEngine) -> int:
     """Continue each prompt, with the seeds 0, 1, 2, ..., and write a JSON line for each; returns 0."""
     from phi2demo.cards.examples import PROMPTS, make_samples, read_prompts
-    from phi2demo.tasks.declared import read_adapter_tasks
+    from phi2demo.tasks.declared import read_variant_tasks
 
     parser = shared.Parser("samples", description="Generate one sample for each prompt, for a model card.")
     parser.add_argument(
@@ -78,7 +78,7 @@ def write_samples(argv: Sequence[str], load_engine: LoadEngine) -> int:
     prompts = read_prompts(Path(arguments.prompts))
     engine = load_engine(shared.model_settings(arguments))
     with open_output(arguments.output) as output:
-        for sample in make_samples(engine, prompts, read_adapter_tasks(engine.info.adapter_folder)):
+        for sample in make_samples(engine, prompts, read_variant_tasks(engine.info).first):
             print(sample.to_json(), file=output)
     return 0
 

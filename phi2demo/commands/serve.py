@@ -46,9 +46,11 @@ def serve(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     server = shared.server_settings(arguments)
     model_plan = plan(shared.model_settings(arguments, several=True))
-    adapter_tasks = read_adapter_tasks(model_plan.adapter_folder)
+    adapter_tasks = read_adapter_tasks(model_plan.adapter_folder, model_plan.base_folder)
     _check_template(model_plan, adapter_tasks)
-    others = {other.variant: read_adapter_tasks(other.source.folder) for other in model_plan.others}
+    others = {
+        other.variant: read_adapter_tasks(other.source.folder, model_plan.base_folder) for other in model_plan.others
+    }
     shared.register_planned(model_plan)
 
     from phi2demo.cards.model_cards import ModelCards

@@ -18,7 +18,7 @@ from phi2demo.evaluation.outputs import SCORED, SYSTEMS, Answer, SystemName
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.candidates import choose, preferred, reversible
 from phi2demo.tasks.confidence import mean_probabilities
-from phi2demo.tasks.declared import read_adapter_tasks, templates_of
+from phi2demo.tasks.declared import read_variant_tasks, templates_of
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.request import Request, TaskOptions
 from phi2demo.tasks.result import Result
@@ -340,7 +340,7 @@ def generation_of(test_set: TestSet, engine: Engine) -> GenerationOptions:
     A base does not know where an answer to a template ends: without this bound it runs on to the limit of the task.
     """
     task = "generation" if test_set.kind in SCORED else test_set.task
-    shipped = read_adapter_tasks(engine.info.adapter_folder).generation(task)
+    shipped = read_variant_tasks(engine.info).first.generation(task)
     if test_set.kind in SCORED:
         return GenerationOptions(adapter_strength=shipped.adapter_strength)
     longest = max(engine.count_tokens(f" {text}") for item in test_set.items for text in item.references)

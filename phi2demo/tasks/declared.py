@@ -1,4 +1,4 @@
-"""What an adapter says it was finetuned for: `tasks.json` in its folder. Knows nothing of the page."""
+"""What a model says it was finetuned for: `tasks.json` in its folder. Knows nothing of the page."""
 
 import json
 from collections.abc import Container, Mapping, Sequence
@@ -178,16 +178,19 @@ class AdapterTasks:
         return {"decoding": other} if other else {}
 
 
-def read_adapter_tasks(folder: Path | None) -> AdapterTasks:
-    """The declaration in an adapter's folder; everything where there is none. ModelError where it is malformed."""
-    path = folder / FILE if folder else None
-    return AdapterTasks() if path is None or not path.is_file() else read_tasks_file(path)
+def read_adapter_tasks(adapter: Path | None, base: Path | None = None) -> AdapterTasks:
+    """The declaration in an adapter's folder, else that of its base; everything where there is none.
+
+    A base has one where it was finetuned as a whole, or an adapter was merged into it. ModelError where it is malformed.
+    """
+    paths = [folder / FILE for folder in (adapter, base) if folder]
+    return next((read_tasks_file(path) for path in paths if path.is_file()), AdapterTasks())
 
 
-def register_declared(*folders: Path | None) -> None:
-    """Make the own tasks of the adapters in some folders known to the whole process. Raises as `register` does."""
-    for folder in folders:
-        register(read_adapter_tasks(folder).own)
+def register_declared(*adapters: Path | None, base: Path | None = None) -> None:
+    """Make the own tasks of a base's adapters known to the whole process. Raises as `register` does."""
+    for adapter in adapters:
+        register(read_adapter_tasks(adapter, base).own)
 
 
 def read_tasks_file(path: Path) -> AdapterTasks:
@@ -353,16 +356,17 @@ class VariantTasks:
 
 def read_variant_tasks(info: ModelInfo) -> VariantTasks:
     """Of what is loaded; ModelError where a tasks.json is malformed."""
-    others = {other.variant: read_adapter_tasks(other.folder) for other in info.others}
-    return VariantTasks(read_adapter_tasks(info.adapter_folder), others, best_prompt_style(info.base_folder))
+    base = info.base_folder
+    others = {other.variant: read_adapter_tasks(other.folder, base) for other in info.others}
+    return VariantTasks(read_adapter_tasks(info.adapter_folder, base), others, best_prompt_style(base))
 
 
 @lru_cache(maxsize=8)
 def templates_of(info: ModelInfo) -> Templates:
     """Return the prompt templates of what is loaded; see `find_template`."""
-    first = _template_of(info, read_adapter_tasks(info.adapter_folder))
-    others = {other.variant: _template_of(info, read_adapter_tasks(other.folder)) for other in info.others}
-    return Templates(first, others)
+    declared = read_variant_tasks(info)
+    others = {variant: _template_of(info, adapter_tasks) for variant, adapter_tasks in declared.others.items()}
+    return Templates(_template_of(info, declared.first), others)
 
 
 def _template_of(info: ModelInfo, adapter_tasks: AdapterTasks) -> Template:

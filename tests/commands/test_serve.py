@@ -13,7 +13,9 @@ from phi2demo.engine.loading import EngineLoader
 from phi2demo.engine.planning import plan
 from phi2demo.errors import ModelError, SettingsError
 from phi2demo.settings import ModelSettings, ServerSettings
+from phi2demo.tasks import TASKS
 from phi2demo.tasks.declared import AdapterTasks
+from tests.tasks.own_tasks import urgency
 from tests.tasks.scripted import INFO, ScriptedEngine
 
 Parse = Callable[..., argparse.Namespace]
@@ -106,6 +108,17 @@ def test_a_second_adapter_is_described(page: Page, tiny_adapter: Path, tiny_seco
     _, description, _ = page.built
     assert description.variants == ("finetuned", "base", "tiny-second")
     assert page.also["others"] == {"tiny-second": declared}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_merged_models_own_tasks_are_on_its_page(page: Page, tiny_base: Path, tmp_path: Path) -> None:
+    merged = Path(shutil.copytree(tiny_base, tmp_path / "merged"))
+    declared = AdapterTasks(("urgency", "sentiment"), own=(urgency(),))
+    (merged / "tasks.json").write_text(declared.to_json())
+    assert serve.main("serve", ["--model", str(merged), "--port", "7861"]) == 0
+    _, description, adapter_tasks = page.built
+    assert (description.variants, set(adapter_tasks.tasks)) == (("base",), {"urgency", "sentiment"})
+    assert "urgency" in TASKS
 
 
 def test_special_tokens_that_the_tokenizer_lacks_are_in_the_log(

@@ -112,6 +112,19 @@ def test_a_file_may_name_the_template_alone(tmp_path: Path) -> None:
     assert read.joined(german) == german.joined(read) == german
 
 
+def test_a_model_without_an_adapter_and_an_adapter_without_a_file_take_that_of_the_base(tmp_path: Path) -> None:
+    merged, adapter = tmp_path / "merged", tmp_path / "adapter"
+    for folder in (merged, adapter):
+        folder.mkdir()
+    write(merged, GERMAN.to_json())
+    alone = replace(INFO, adapter=None, base_folder=merged)
+    beside = replace(INFO, adapter_folder=adapter, base_folder=merged, others=(AdapterInfo("b", "b", "c", 2, adapter),))
+    assert read_variant_tasks(alone).first == read_variant_tasks(beside).first == GERMAN
+    assert read_variant_tasks(beside).others == {"b": GERMAN}
+    write(adapter, FRENCH.to_json())
+    assert read_variant_tasks(beside).first == FRENCH
+
+
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ModelError, match="cannot be read"):
