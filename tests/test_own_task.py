@@ -193,7 +193,7 @@ def test_a_persons_own_rows_are_scored_as_they_come(loader: EngineLoader, declar
 
     assert tasks_with_pairs(declared) == ["urgency"]
     assert placeholder("urgency").startswith("text,team,days,output\n")
-    endpoint = EvaluateEndpoint(loader, declared)
+    endpoint = EvaluateEndpoint(loader, VariantTasks(declared))
     rows = [{"text": TEXT, "team": "sales", "days": 3, "output": "high"}, {"text": "Thank you.", "output": "low"}]
     *_, last = endpoint.evaluate(rows, "urgency", systems=["finetuned"])
     (test_set,) = last["report"]["test_sets"]
@@ -201,6 +201,9 @@ def test_a_persons_own_rows_are_scored_as_they_come(loader: EngineLoader, declar
     assert [answer["text"] for answer in last["answers"]] == [TEXT, "Thank you."]
     with pytest.raises(gr.Error, match="Row 1: days is 'x'; give a whole number from 0 to 30"):
         next(endpoint.evaluate([rows[1] | {"days": "x"}], "urgency"))
+    of_second = EvaluateEndpoint(loader, VariantTasks(AdapterTasks(("sentiment",)), {"second": declared}))
+    with pytest.raises(gr.Error, match=r"not finetuned for urgency\. Start with second as the first --adapter"):
+        next(of_second.evaluate(rows, "urgency"))
 
 
 def test_it_is_evaluated_against_its_base(adapter: Path, tmp_path: Path) -> None:

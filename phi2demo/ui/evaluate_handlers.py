@@ -12,14 +12,14 @@ import gradio as gr
 from phi2demo.data.checks import check_choice
 from phi2demo.data.own_pairs import pairs_of
 from phi2demo.engine.loading import EngineLoader
-from phi2demo.errors import StoppedError
+from phi2demo.errors import SettingsError, StoppedError
 from phi2demo.evaluation.live import DurationEstimator, LiveProgress, LiveResult, LiveRun, LiveSettings
 from phi2demo.evaluation.live_samples import ItemSample
 from phi2demo.evaluation.metrics import title_of_test_set
 from phi2demo.evaluation.outputs import SYSTEM_TITLES
 from phi2demo.evaluation.statistics import SEED
 from phi2demo.settings import LONGEST_S
-from phi2demo.tasks.declared import AdapterTasks
+from phi2demo.tasks.declared import VariantTasks
 from phi2demo.ui import evaluate_reports, figures, markup
 from phi2demo.ui.endpoint import FRAME_S, LOADING_TIMEOUT_S, documented, task_of_command, told_to_client
 from phi2demo.ui.evaluate_inputs import own_columns
@@ -239,15 +239,15 @@ MAX_S = 300.0
 class EvaluateEndpoint:
     """The endpoint. It is a generator, so that the computing ends when the client leaves."""
 
-    def __init__(self, loader: EngineLoader, adapter_tasks: AdapterTasks, *, longest_s: float = LONGEST_S) -> None:
+    def __init__(self, loader: EngineLoader, declared: VariantTasks, *, longest_s: float = LONGEST_S) -> None:
         """A call may take `longest_s` seconds, and no more than MAX_S."""
-        self._loader, self._adapter_tasks, self._longest_s = loader, adapter_tasks, min(longest_s, MAX_S)
+        self._loader, self._declared, self._longest_s = loader, declared, min(longest_s, MAX_S)
 
     @documented(
         rows="At most 100 objects with the fields of the task: source and target (translate), document and summary "
         "(summarize), text and label (classify; positive or negative), context, question and answer (answer), or text, the "
         "fields and output (a task that the adapter declares).",
-        task='"translate", "summarize", "classify", "answer", or the id of a task that the adapter declares.',
+        task='"translate", "summarize", "classify", "answer", or the id of a task that the first adapter declares.',
         source="Language of the source of a translation, as a two-letter code.",
         target="Language of its target.",
         systems='Any of "finetuned", "base_template", "base_plain" (the base with the prompt of its pretraining); null: '
@@ -267,10 +267,10 @@ class EvaluateEndpoint:
     ) -> Iterator[dict[str, Any]]:
         """Ask the finetuned model and its base your own pairs, and score their answers against yours."""
         with told_to_client():
-            name = task_of_command(task, self._adapter_tasks).name
+            name = self._task(task)
             if name == "translation":
                 for code, which in ((source, "source"), (target, "target")):
-                    check_choice(which, code, self._adapter_tasks.languages)
+                    check_choice(which, code, self._declared.first.languages)
             test_set = pairs_of(rows, task=name, source=source, target=target, own=own_columns(name))
             engine = self._loader.engine(timeout_s=LOADING_TIMEOUT_S)
             chosen: Any = ("finetuned", "base_plain") if engine.info.adapter else ("base_template",)
@@ -278,10 +278,21 @@ class EvaluateEndpoint:
             run = LiveRun(engine, [ItemSample(test_set, test_set.items)], settings)
             yield from _steps(run, at_most_s=self._longest_s)
 
+    def _task(self, command: str) -> str:
+        """Return the id of a task; SettingsError for one that the first adapter, which is measured, was not finetuned for."""
+        name = task_of_command(command, self._declared.either).name
+        able = [variant for variant, adapter_tasks in self._declared.others.items() if name in adapter_tasks.tasks]
+        if name not in self._declared.first.tasks:
+            raise SettingsError(
+                f"/evaluate measures the first adapter, which was not finetuned for {command}. Start with "
+                f"{' or '.join(able)} as the first --adapter."
+            )
+        return name
 
-def add_evaluate_endpoint(loader: EngineLoader, adapter_tasks: AdapterTasks, *, longest_s: float = LONGEST_S) -> None:
+
+def add_evaluate_endpoint(loader: EngineLoader, declared: VariantTasks, *, longest_s: float = LONGEST_S) -> None:
     """Add /evaluate to the current page."""
-    endpoint = EvaluateEndpoint(loader, adapter_tasks, longest_s=longest_s)
+    endpoint = EvaluateEndpoint(loader, declared, longest_s=longest_s)
     gr.api(endpoint.evaluate, api_name=NAME, concurrency_id=MODEL, concurrency_limit=1)
 
 

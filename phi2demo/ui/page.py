@@ -103,7 +103,7 @@ def build_demo(
         if description.has_adapter:
             add_compare_endpoint(loader, declared, reports=reports, longest_s=longest_s)
         add_explain_endpoint(loader, declared, longest_s=longest_s)
-        add_evaluate_endpoint(loader, adapter_tasks, longest_s=longest_s)
+        add_evaluate_endpoint(loader, declared, longest_s=longest_s)
         if model_cards is not None:
             add_card_endpoint(model_cards)
 

@@ -15,7 +15,7 @@ from phi2demo.engine.engine import Prompt
 from phi2demo.engine.loading import EngineLoader
 from phi2demo.evaluation.reports import REPORTS_FOLDER, SET_REPORT
 from phi2demo.evaluation.run import EvaluationSettings, evaluate
-from phi2demo.tasks.declared import AdapterTasks
+from phi2demo.tasks.declared import VariantTasks
 from phi2demo.ui.evaluate_handlers import EvaluateEndpoint
 from phi2demo.ui.evaluate_reports import MAX_REPORT_BYTES, files_of
 from phi2demo.ui.evaluate_tab import ID
@@ -350,11 +350,11 @@ def test_stop_between_two_turns_shows_at_once_what_was_done(
 
 def test_a_call_takes_no_longer_than_it_may(loader: EngineLoader, engine: ScriptedEngine) -> None:
     rows = [{"source": ENGLISH.format(at), "target": GERMAN.format(at)} for at in range(40)]
-    *_, whole = EvaluateEndpoint(loader, AdapterTasks()).evaluate(rows[:4])
+    *_, whole = EvaluateEndpoint(loader, VariantTasks()).evaluate(rows[:4])
     assert whole["complete"] is True
     engine.delay_s = 0.1
     started = time.monotonic()
-    *_, part = EvaluateEndpoint(loader, AdapterTasks(), longest_s=2.0).evaluate(rows)
+    *_, part = EvaluateEndpoint(loader, VariantTasks(), longest_s=2.0).evaluate(rows)
     assert time.monotonic() - started < 5
     assert part["complete"] is False
     assert 0 < len(part["answers"]) < 40
