@@ -11,12 +11,11 @@ from phi2demo.engine.engine import Completion, Engine, GenerationOptions, Prompt
 from phi2demo.errors import SettingsError
 from phi2demo.evaluation.statistics import RESAMPLES, SEED
 from phi2demo.evaluation.systems import read_of
-from phi2demo.settings import ASSETS
+from phi2demo.settings import SHIPPED_SET
 from phi2demo.tasks import TASKS
-from phi2demo.tasks.declared import read_variant_tasks, templates_of
+from phi2demo.tasks.declared import AdapterTasks, read_variant_tasks, templates_of
 from phi2demo.tasks.templates import PLAIN, Template
 
-SHIPPED_SET = ASSETS / "evaluation" / "set"
 SCORING_BATCH = 128
 GENERATION_BATCH = 16
 
@@ -109,9 +108,14 @@ class AuditContext:
             totals += [score.total for score in scores]
         return totals
 
+    @property
+    def adapter_tasks(self) -> AdapterTasks:
+        """What the audited model was finetuned for."""
+        return read_variant_tasks(self.engine.info).first
+
     def generation_options(self, task: str) -> GenerationOptions:
         """Return the generation options that the app uses for a task."""
-        return read_variant_tasks(self.engine.info).first.generation(task)
+        return self.adapter_tasks.generation(task)
 
     def generate(self, prompts: Sequence[Prompt], options: GenerationOptions, title: str) -> list[Completion]:
         """Complete each prompt."""

@@ -12,8 +12,10 @@ from phi2demo.data.test_sets import Item, TestSet, read_test_sets
 from phi2demo.engine.engine import Variant
 from phi2demo.evaluation.metrics import metrics_for
 from phi2demo.evaluation.outputs import SystemName
+from phi2demo.evaluation.reports import known_test_sets
 from phi2demo.evaluation.statistics import Resamples
 from phi2demo.evaluation.systems import make_system
+from phi2demo.settings import SHIPPED_SET
 
 TYPOS_PER_CHARACTER = 0.05
 _END_MARKS = ".!?…"
@@ -110,6 +112,8 @@ def _test_sets(context: AuditContext) -> list[TestSet]:
     if not context.settings.items.is_dir():
         return []
     test_sets, _ = read_test_sets(context.settings.items)
+    if context.settings.items == SHIPPED_SET:
+        test_sets = list(known_test_sets(test_sets, context.adapter_tasks))
     reviews = [test_set for test_set in test_sets if test_set.kind == "sentiment"]
     translations = [
         test_set

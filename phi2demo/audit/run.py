@@ -31,6 +31,9 @@ PROBES: dict[str, Callable[[AuditContext], ProbeResult]] = {
 }
 """In the order in which they run and are reported."""
 
+TASKS_OF_PROBES = {counterfactual.NAME: "sentiment", gender.NAME: "translation"}
+"""What these probes ask; unless a probe is named, a model that was not finetuned for its task is spared it."""
+
 T = TypeVar("T")
 
 
@@ -49,11 +52,11 @@ def audit(engine: Engine, settings: AuditSettings, *, weights: Mapping[str, str]
     folder.
     """
     with run_lock(settings.output):
-        names = check_probes(settings.probes)
+        context = AuditContext(engine, settings, _show_progress)
+        names = _probes_of(context)
         path = settings.output / REPORT
         older = settings.compare or (path if path.is_file() else None)
         old = read_audit(older) if older else None
-        context = AuditContext(engine, settings, _show_progress)
         probes = [_run_or_resume(context, name) for name in names]
         report = {
             "format": FORMAT,
@@ -70,6 +73,16 @@ def audit(engine: Engine, settings: AuditSettings, *, weights: Mapping[str, str]
             _archive(path)
         write_atomically(path, json.dumps(report, ensure_ascii=False, indent=1) + "\n")
         return report
+
+
+def _probes_of(context: AuditContext) -> tuple[str, ...]:
+    """Return the probes that were named, else those of what the model was finetuned for."""
+    names = check_probes(context.settings.probes)
+    for name, task in TASKS_OF_PROBES.items() if not context.settings.probes else ():
+        if task not in context.adapter_tasks.tasks:
+            print(f"The model was not finetuned for {task}: the probe {name} is left out.", file=sys.stderr)
+            names = tuple(other for other in names if other != name)
+    return names
 
 
 def _run_or_resume(context: AuditContext, name: str) -> dict[str, Any]:

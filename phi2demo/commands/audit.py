@@ -8,6 +8,7 @@ from pathlib import Path
 from phi2demo.commands import arguments as shared
 from phi2demo.commands.ask import LoadEngine, load_local
 from phi2demo.engine.planning import plan
+from phi2demo.settings import SHIPPED_SET
 
 
 def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_local) -> int:
@@ -38,7 +39,6 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
 
 
 def _parser(command: str) -> shared.Parser:
-    from phi2demo.audit.context import SHIPPED_SET
     from phi2demo.audit.run import PROBES
     from phi2demo.evaluation.statistics import RESAMPLES, SEED
 

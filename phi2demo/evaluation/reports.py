@@ -17,11 +17,10 @@ from phi2demo.errors import DataError
 from phi2demo.evaluation.examples import Example, examples_of
 from phi2demo.evaluation.outputs import SYSTEMS, SystemName, read_outputs
 from phi2demo.evaluation.report import Report, TestSetResult
-from phi2demo.settings import ASSETS
+from phi2demo.settings import ASSETS, SHIPPED_SET
+from phi2demo.tasks.declared import AdapterTasks
 
 REPORTS_FOLDER = ASSETS / "evaluation"
-SHIPPED_SET = REPORTS_FOLDER / "set"
-"""Items that come with the project."""
 SET_REPORT = "set_report/report.json"
 """Below REPORTS_FOLDER: the report on the shipped set, with its answers in `outputs` beside it."""
 
@@ -69,6 +68,17 @@ def kept_reports(folder: Path = REPORTS_FOLDER, *, info: ModelInfo | None = None
 def shipped_test_sets(folder: Path = SHIPPED_SET) -> list[TestSet]:
     """Read the test sets of the shipped set; none where its folder does not exist."""
     return list(_test_sets(folder)) if folder.is_dir() else []
+
+
+def known_test_sets(test_sets: Sequence[TestSet], adapter_tasks: AdapterTasks) -> tuple[TestSet, ...]:
+    """Return the test sets whose task and languages the model was finetuned for."""
+
+    def is_known(test_set: TestSet) -> bool:
+        row = test_set.items[0].row
+        codes = {row["source_lang"], row["target_lang"]} if test_set.kind == "translation" else set()
+        return test_set.task in adapter_tasks.tasks and codes <= set(adapter_tasks.languages)
+
+    return tuple(test_set for test_set in test_sets if test_set.items and is_known(test_set))
 
 
 def examples_beside(kept: KeptReport, *, data: Path = SHIPPED_SET) -> list[Example]:

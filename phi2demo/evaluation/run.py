@@ -29,10 +29,13 @@ from phi2demo.evaluation.report import (
     Speed,
     TestSetResult,
 )
+from phi2demo.evaluation.reports import known_test_sets
 from phi2demo.evaluation.slices import describe_slicing
 from phi2demo.evaluation.statistics import RESAMPLES, SEED, Resamples
 from phi2demo.evaluation.systems import System, check_rows, confidences_in, make_system
+from phi2demo.settings import SHIPPED_SET
 from phi2demo.tasks import TASKS
+from phi2demo.tasks.declared import AdapterTasks, read_variant_tasks
 
 
 @dataclass(frozen=True)
@@ -233,6 +236,10 @@ class _Plan:
 def _plan(engine: Engine, settings: EvaluationSettings) -> _Plan:
     test_sets, skipped = read_test_sets(settings.data, split=settings.split, limit=settings.limit)
     test_sets = select(test_sets, names=settings.test_sets, tasks=settings.tasks)
+    if settings.data == SHIPPED_SET and not (settings.test_sets or settings.tasks):
+        shipped, test_sets = test_sets, _known(test_sets, read_variant_tasks(engine.info).first)
+        why = "the model was not finetuned for the task or the languages"
+        skipped += [Skipped(test_set.name, why) for test_set in shipped if test_set not in test_sets]
     unknown = [test_set for test_set in test_sets if test_set.task not in (*TASKS, "prose")]
     skipped += [Skipped(test_set.name, "the adapter's tasks.json does not declare the task") for test_set in unknown]
     test_sets = [test_set for test_set in test_sets if test_set not in unknown]
@@ -257,6 +264,17 @@ def _plan(engine: Engine, settings: EvaluationSettings) -> _Plan:
         engine, test_sets, names, output=settings.output, seed=settings.seed, batch_size=settings.batch_size
     )
     return _Plan(test_sets, skipped, jobs)
+
+
+def _known(shipped: Sequence[TestSet], adapter_tasks: AdapterTasks) -> list[TestSet]:
+    """Return the shipped test sets that the model was finetuned for; DataError where there is none."""
+    known = known_test_sets(shipped, adapter_tasks)
+    if not known:
+        raise DataError(
+            f"The model was finetuned for {listed(adapter_tasks.tasks)}, of which the shipped test set has nothing. Give "
+            "--data with rows of these tasks, or name shipped ones with --tasks."
+        )
+    return list(known)
 
 
 def _settings(settings: EvaluationSettings) -> RunSettings:

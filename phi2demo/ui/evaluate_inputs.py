@@ -89,17 +89,6 @@ class LiveInputs:
         return int(seed)
 
 
-def known_test_sets(test_sets: Sequence[TestSet], adapter_tasks: AdapterTasks) -> tuple[TestSet, ...]:
-    """Return the test sets whose task and languages the model was finetuned for."""
-
-    def is_known(test_set: TestSet) -> bool:
-        row = test_set.items[0].row
-        codes = {row["source_lang"], row["target_lang"]} if test_set.kind == "translation" else set()
-        return test_set.task in adapter_tasks.tasks and codes <= set(adapter_tasks.languages)
-
-    return tuple(test_set for test_set in test_sets if test_set.items and is_known(test_set))
-
-
 def tasks_with_pairs(adapter_tasks: AdapterTasks) -> list[str]:
     """Return the tasks of the model whose answers can be scored against pairs."""
     built_in = [name for name in FIELDS if name in adapter_tasks.tasks]

@@ -9,13 +9,13 @@ import gradio as gr
 from phi2demo.data.test_sets import TestSet
 from phi2demo.evaluation.examples import Example
 from phi2demo.evaluation.report import Report
+from phi2demo.evaluation.reports import known_test_sets
 from phi2demo.tasks.declared import AdapterTasks
 from phi2demo.ui import figures, markup
 from phi2demo.ui.answer_column import STATE_S
 from phi2demo.ui.description import ModelDescription
 from phi2demo.ui.evaluate_inputs import (
     LiveInputs,
-    known_test_sets,
     own_inputs,
     seed_input,
     shipped_inputs,

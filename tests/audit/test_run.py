@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from phi2demo.audit import read_audit, run
+from phi2demo.audit import read_audit, robustness, run
 from phi2demo.audit.context import AuditContext, AuditSettings
 from phi2demo.audit.report import SHIPPED_AUDIT, ProbeResult, read_summary, to_markdown
 from phi2demo.errors import DataError, SettingsError
 from phi2demo.evaluation.processes import LOCK, run_lock
+from phi2demo.tasks.declared import FILE, AdapterTasks
 from tests.audit.planted import PlantedEngine, noise
 from tests.tasks.scripted import INFO
 
@@ -58,6 +59,27 @@ def test_the_report_has_the_fields_of_its_format(tmp_path: Path) -> None:
 def test_the_same_seed_gives_the_same_report(tmp_path: Path) -> None:
     one, other = (run.audit(engine(), settings(tmp_path / name), weights={}) for name in ("one", "other"))
     assert without_time(one) == without_time(other)
+
+
+def test_a_model_is_not_asked_the_shipped_texts_of_other_tasks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[str] = []
+
+    def note(context: AuditContext) -> ProbeResult:
+        asked.extend(test_set.name for test_set in robustness._test_sets(context))
+        return ProbeResult("note", "", "", 0, (), "Nothing.")
+
+    for name in run.PROBES:
+        monkeypatch.setitem(run.PROBES, name, note)
+    (tmp_path / FILE).write_text(AdapterTasks(("sentiment",)).to_json())
+    of_reviews = PlantedEngine(info=replace(INFO, adapter_folder=tmp_path))
+    report = run.audit(of_reviews, settings(tmp_path / "out", probes=()), weights={})
+    assert report["settings"]["probes"] == ["sentiment", "toxicity", "memorization", "robustness"]
+    assert "not finetuned for translation: the probe gender is left out" in capsys.readouterr().err
+    assert set(asked) == {"sentiment.reviews_and_moods"}
+    named = run.audit(of_reviews, settings(tmp_path / "named", probes=("gender",)), weights={})
+    assert named["settings"]["probes"] == ["gender"]
 
 
 def test_an_interrupted_run_resumes_with_the_probe_it_was_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,13 +1,18 @@
 """The evaluate command, with a scripted engine and with tiny weights."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from phi2demo.commands import evaluate
-from phi2demo.errors import SettingsError
-from tests.tasks.scripted import ScriptedEngine
+from phi2demo.errors import DataError, SettingsError
+from phi2demo.evaluation.reports import known_test_sets, shipped_test_sets
+from phi2demo.settings import ASSETS, EMBEDDED_ADAPTER
+from phi2demo.tasks.declared import FILE, AdapterTasks, read_adapter_tasks, register_declared
+from tests.tasks.own_tasks import urgency
+from tests.tasks.scripted import INFO, ScriptedEngine
 
 
 @pytest.fixture
@@ -62,6 +67,46 @@ def test_the_shipped_set_is_measured_where_no_data_is_given(tmp_path: Path, caps
     assert "| sentiment.reviews_and_moods | accuracy | 54 |" in table
     assert "| sentiment.reviews_and_moods | genre: e-mail | accuracy | 9 |" in table
     assert "| too few |" in table
+
+
+def engine_of(folder: Path, declared: AdapterTasks) -> ScriptedEngine:
+    folder.mkdir()
+    (folder / FILE).write_text(declared.to_json())
+    return ScriptedEngine(info=replace(INFO, adapter_folder=folder))
+
+
+def test_of_the_shipped_set_an_adapter_is_asked_what_it_was_finetuned_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine = engine_of(tmp_path / "adapter", AdapterTasks(("sentiment", "translation"), languages=("en", "de")))
+    argv = ["--output", str(tmp_path / "out"), "--resamples", "100", "--limit", "3", "--json"]
+    assert evaluate.main("evaluate", argv, load_engine=lambda settings: engine) == 0
+    report = json.loads(capsys.readouterr().out)
+    names = [test_set["name"] for test_set in report["test_sets"]]
+    assert names == ["translation.everyday.en-de", "translation.everyday.de-en", "sentiment.reviews_and_moods"]
+    skipped = {test_set["name"]: test_set["why"] for test_set in report["skipped"]}
+    assert skipped["summarization.summaries"] == "the model was not finetuned for the task or the languages"
+    assert evaluate.main("evaluate", [*argv, "--tasks", "summarization"], load_engine=lambda settings: engine) == 0
+    assert [test_set["task"] for test_set in json.loads(capsys.readouterr().out)["test_sets"]] == ["summarization"]
+
+
+def test_an_adapter_of_other_tasks_is_not_asked_the_shipped_set(tmp_path: Path) -> None:
+    engine = engine_of(tmp_path / "adapter", AdapterTasks(("urgency",), own=(urgency(),)))
+    register_declared(tmp_path / "adapter")
+    told = (
+        "The model was finetuned for urgency, of which the shipped test set has nothing. Give --data with rows of these"
+    )
+    with pytest.raises(DataError, match=told):
+        evaluate.main("evaluate", ["--output", str(tmp_path / "out")], load_engine=lambda settings: engine)
+
+
+@pytest.mark.parametrize(
+    "adapter", [EMBEDDED_ADAPTER, ASSETS / "adapters" / "smollm2-135m"], ids=lambda path: path.name
+)
+def test_the_shipped_adapters_are_asked_all_that_they_were_finetuned_for(adapter: Path) -> None:
+    declared = read_adapter_tasks(adapter)
+    asked = {test_set.task for test_set in known_test_sets(shipped_test_sets(), declared)}
+    assert asked == set(declared.tasks) - {"generation"}, "the shipped set has no texts to continue"
 
 
 @pytest.mark.parametrize(
