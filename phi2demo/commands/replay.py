@@ -9,8 +9,10 @@ from typing import Any
 from phi2demo.commands import arguments as shared
 from phi2demo.commands.ask import LoadEngine, finish, load_local
 from phi2demo.commands.input_output import read_text
+from phi2demo.engine.planning import plan
 from phi2demo.evaluation.confidence import ConfidenceBands
 from phi2demo.settings import ModelSettings
+from phi2demo.tasks import TASKS
 from phi2demo.tasks.declared import read_variant_tasks
 from phi2demo.tasks.receipt import Receipt
 from phi2demo.tasks.result import Result
@@ -30,8 +32,9 @@ def main(command: str, argv: Sequence[str], *, load_engine: LoadEngine = load_lo
     arguments = parser.parse_args(argv)
     receipts = [Receipt.from_json(text) for text in _receipts_in(read_text(arguments.receipt))]
     settings = _settings(shared.model_settings(arguments, several=True), receipts[0])
+    if any(receipt.task not in TASKS for receipt in receipts):
+        shared.register_planned(plan(settings))
     for receipt in receipts:
-        shared.find_task(receipt.task, settings)
         check(request_of(receipt))
     engine = load_engine(settings)
     assistant = Assistant(engine, read_variant_tasks(engine.info), ConfidenceBands(engine.info))

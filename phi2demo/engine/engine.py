@@ -323,6 +323,11 @@ class ModelInfo:
             return ("base",)
         return ("finetuned", "base", *(other.variant for other in self.others))
 
+    @property
+    def is_wholly_finetuned(self) -> bool:
+        """Return whether "finetuned" is a model of its own, beside its base, and no adapter."""
+        return self.adapter is not None and self.lora_rank is None
+
     def check_variant(self, variant: Variant) -> None:
         """Raise SettingsError where the weights of `variant` are not loaded."""
         if variant in self.variants:

@@ -340,14 +340,14 @@ class Chooser:
         return [replace(choice, mean_probability=known.get(place)) for place, choice in enumerate(chosen)]
 
     def _withholding(self, rows: Sequence[Answered], chosen: Sequence[Chosen]) -> list[Chosen]:
-        """Mark an adapter's answers with less support than `min_support` as withheld. The threshold was not set for the base."""
-        asked = {}
+        """Mark answers with less support than `min_support` as withheld; the threshold was not set for an adapter's base."""
+        asked, is_alone = {}, self.engine.info.adapter is None
         for place, (row, choice) in enumerate(zip(rows, chosen, strict=True)):
             grounds = self.task.grounds(row.text, row.options, row.template)
             if (
                 grounds
                 and choice.mean_probability is not None
-                and row.prompt.variant != "base"
+                and (is_alone or row.prompt.variant != "base")
                 and choice.completion.text.strip()
             ):
                 asked[place] = grounds, row.prompt.variant, choice.mean_probability

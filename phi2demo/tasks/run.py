@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby, islice
 from threading import Event
 
-from phi2demo.engine.engine import Engine, GenerationOptions, ModelInfo, Prompt, Score, Variant
+from phi2demo.engine.engine import Engine, GenerationOptions, ModelInfo, Prompt, Score, Variant, adapter_variants
 from phi2demo.engine.revisions import same_adapter
-from phi2demo.errors import InputError, ModelError, shortened
-from phi2demo.tasks import task_named
+from phi2demo.errors import InputError, ModelError, SettingsError, listed, quoted, shortened
+from phi2demo.tasks import TASKS, task_named
 from phi2demo.tasks.confidence import ConfidenceBand
 from phi2demo.tasks.declared import VariantTasks, templates_of
 from phi2demo.tasks.receipt import Receipt, make_receipt
@@ -110,14 +110,16 @@ class Assistant:
     ) -> Generator[Progress]:
         """Answer the request of a receipt again, for at most `longest_s` seconds.
 
-        The adapter that the receipt names may be loaded as the first or a further one. A receipt that does not record the
-        settings of its adapter is replayed by one of the same weights, and the result has the note SETTINGS_UNKNOWN.
-        Raises ModelError where another model is loaded than the one that the receipt names.
+        The adapter that the receipt names may be loaded as the first or a further one, a wholly finetuned model with its
+        base or alone. A receipt that does not record the settings of its adapter is replayed by one of the same weights,
+        and the result has the note SETTINGS_UNKNOWN. Raises ModelError where another model is loaded than the one that
+        the receipt names, and InputError where the receipt names a variant that its adapter cannot have.
         """
         info = self.engine.info
         variant, is_sure = _variant_of(receipt, info)
-        if variant is None or info.base_revision != receipt.base_revision:
+        if variant is None:
             raise _another_model(receipt, info)
+        _check_variant_of(receipt, info)
         request = request_of(receipt)
         template = make_template(receipt.template, receipt.system, info.chat)
         checked = check(replace(request, variants=(variant,), generation=request.generation.within(longest_s)))
@@ -141,8 +143,20 @@ class Assistant:
 
 
 def request_of(receipt: Receipt) -> Request:
-    """The request that a receipt was given for; InputError where its options are not this version's."""
-    task = task_named(receipt.task)
+    """The request that a receipt was given for.
+
+    Raises InputError where its options are not this version's, SettingsError where no loaded model declares its task.
+    """
+    if receipt.task not in TASKS:
+        named = _named(receipt.base, receipt.base_revision, (receipt.adapter, receipt.adapter_revision))
+        start = (
+            f"--adapter and the folder or hub id of {receipt.adapter}" if receipt.adapter else f"--model {receipt.base}"
+        )
+        raise SettingsError(
+            f"The receipt is of the task {quoted(receipt.task)}, which no model here declares, and of {named}. Start with "
+            f"{shortened(start, 200)} to replay it."
+        )
+    task = TASKS[receipt.task]
     try:
         generation = dict(receipt.generation)
         if isinstance(stop := generation.get("stop", []), list):
@@ -162,9 +176,15 @@ def request_of(receipt: Receipt) -> Request:
 
 
 def _variant_of(receipt: Receipt, info: ModelInfo) -> tuple[Variant | None, bool]:
-    """Return the variant that is the adapter of a receipt, None where it is not loaded, and whether that is certain."""
-    if receipt.variant == "base":
-        return "base", True
+    """Return the variant with the weights of a receipt, None where they are not loaded, and whether that is certain."""
+    whole_models: dict[Variant, str | None] = {"base": info.base_revision}
+    if info.is_wholly_finetuned:
+        whole_models["finetuned"] = info.adapter_revision
+    recorded = receipt.base_revision if receipt.variant == "base" else receipt.adapter_revision
+    if whole := next((variant for variant, revision in whole_models.items() if revision == recorded), None):
+        return whole, True
+    if receipt.variant == "base" or info.base_revision != receipt.base_revision:
+        return None, True
     seats = [
         variant
         for variant in dict.fromkeys((receipt.variant, *info.variants))
@@ -173,6 +193,15 @@ def _variant_of(receipt: Receipt, info: ModelInfo) -> tuple[Variant | None, bool
     same = {variant: same_adapter(info.adapter_of(variant)[1], receipt.adapter_revision) for variant in seats}
     surely = next((variant for variant in seats if same[variant]), None)
     return (surely, True) if surely else (next((variant for variant in seats if same[variant] is None), None), False)
+
+
+def _check_variant_of(receipt: Receipt, info: ModelInfo) -> None:
+    """Raise InputError where a receipt names a variant that is neither loaded nor the name of its adapter."""
+    known = dict.fromkeys(
+        ("finetuned", *info.variants, *adapter_variants([receipt.adapter] if receipt.adapter else []))
+    )
+    if not receipt.variant.startswith(tuple(known)):  # a name that is taken gets a number behind it
+        raise InputError(f"The receipt is of the variant {quoted(receipt.variant)}; its model has {listed(known)}.")
 
 
 def _another_model(receipt: Receipt, info: ModelInfo) -> ModelError:

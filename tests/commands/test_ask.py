@@ -369,6 +369,19 @@ def test_replay_refuses_another_model_and_what_is_no_receipt(loader: Loader, say
             replay.main("replay", [str(path)], load_engine=loader)
 
 
+def test_replay_says_of_which_adapter_a_task_is_that_nobody_declares(loader: Loader, say: Ask, tmp_path: Path) -> None:
+    path = receipt_file(say, tmp_path)
+    answer = json.loads(path.read_text())
+    answer["receipt"]["task"] = "urgency"
+    path.write_text(json.dumps(answer))
+    asked = len(loader.asked)
+    with pytest.raises(
+        SettingsError, match=r"the task 'urgency', .* with adapter tiny-adapter bbbb.*\. Start with --adapter"
+    ):
+        replay.main("replay", [str(path)], load_engine=loader)
+    assert len(loader.asked) == asked, "no model was loaded for it"
+
+
 def test_replay_loads_a_model_of_the_hub_that_the_receipt_names(loader: Loader, say: Ask, tmp_path: Path) -> None:
     path = receipt_file(say, tmp_path)
     answer = json.loads(path.read_text())

@@ -15,7 +15,7 @@ from phi2demo.tasks.confidence import Grounds, supports
 from phi2demo.tasks.question_answering import QuestionOptions
 from phi2demo.tasks.request import Request
 from phi2demo.tasks.run import Assistant, check, request_of
-from tests.tasks.scripted import ScriptedEngine
+from tests.tasks.scripted import BARE, ScriptedEngine
 
 TASK = TASKS["question_answering"]
 TEXT = "Anna lives in Rome."
@@ -91,6 +91,10 @@ def test_a_supported_answer_is_given_and_nothing_is_said() -> None:
 def test_only_an_adapter_is_known_by_its_support() -> None:
     finetuned, base = Assistant(Planted(question=-9.0)).answer(check(replace(ASKED, variants=("finetuned", "base"))))
     assert (finetuned.text, base.text) == ("not in the text", "Rome")
+    merged = Planted(question=-9.0)
+    merged._info = BARE
+    (alone,) = Assistant(merged).answer(check(replace(ASKED, variants=("base",))))
+    assert alone.text == "not in the text", "a model that answers alone is asked as its own tasks.json says"
     engine = Planted(question=-9.0)
     (result,) = Assistant(engine).answer(check(replace(ASKED, generation=GenerationOptions())))
     assert result.text == "Rome"

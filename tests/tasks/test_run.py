@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from phi2demo.engine.engine import MAX_SEED, AdapterInfo, GenerationOptions
+from phi2demo.engine.pair import PairEngine
 from phi2demo.errors import InputError, ModelError, Phi2DemoError, SettingsError
 from phi2demo.tasks import TASKS, task_named
 from phi2demo.tasks.generation import GenerationTaskOptions
@@ -367,6 +368,45 @@ def test_a_receipt_replays_where_its_adapter_is_loaded_in_the_other_place() -> N
         engine = ScriptedEngine(info=turned)
         list(Assistant(engine).replay(made))
         assert {prompt.variant for prompt in engine.batches[0]} == {variant}
+
+
+MERGED = replace(BARE, base="merged", base_revision="cccccccccccc")
+
+
+def pair() -> PairEngine:
+    return PairEngine(ScriptedEngine(info=MERGED), ScriptedEngine(info=BARE))
+
+
+def test_a_wholly_finetuned_model_replays_alone_and_beside_its_base() -> None:
+    (alone,) = Assistant(ScriptedEngine(info=MERGED)).answer(check(request(variants=("base",))))
+    *_, last = Assistant(pair()).replay(alone.receipt)
+    assert [(again.variant, again.text) for again in last.results or ()] == [("finetuned", alone.text)]
+    (beside,) = Assistant(pair()).answer(check(request(variants=("finetuned",))))
+    *_, last = Assistant(ScriptedEngine(info=MERGED)).replay(beside.receipt)
+    assert [(again.variant, again.text) for again in last.results or ()] == [("base", beside.text)]
+    with pytest.raises(ModelError, match=r"The receipt is of merged cccccccccccc alone; loaded is tiny-base a+ alone"):
+        list(Assistant(ScriptedEngine(info=BARE)).replay(alone.receipt))
+
+
+def test_a_receipt_of_a_variant_that_its_adapter_cannot_have_is_refused() -> None:
+    made = replace(receipt(), variant="dancing")
+    with pytest.raises(InputError, match="of the variant 'dancing'; its model has finetuned, base, tiny-adapter"):
+        list(Assistant(ScriptedEngine()).replay(made))
+    for variant in ("tiny-adapter", "tiny-adapter-2"):
+        *_, last = Assistant(ScriptedEngine()).replay(replace(receipt(), variant=variant))
+        assert [again.variant for again in last.results or ()] == ["finetuned"]
+
+
+def test_a_receipt_of_a_task_that_nobody_declares_says_of_which_model_it_is() -> None:
+    with pytest.raises(
+        SettingsError,
+        match=r"of the task 'urgency', which no model here declares, and of tiny-base a+ with adapter tiny-adapter b+\. "
+        "Start with --adapter and the folder or hub id of tiny-adapter to replay it",
+    ):
+        list(Assistant(ScriptedEngine()).replay(replace(receipt(), task="urgency")))
+    alone = Assistant(ScriptedEngine(info=BARE)).answer(check(request(variants=("base",))))[0].receipt
+    with pytest.raises(SettingsError, match="Start with --model tiny-base to replay it"):
+        request_of(replace(alone, task="urgency"))
 
 
 def test_a_second_adapter_that_is_not_there_is_refused() -> None:

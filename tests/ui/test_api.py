@@ -162,6 +162,12 @@ def test_a_receipt_replays(client: Any) -> None:
     assert again["text"] == receipt["output"]
 
 
+def test_a_receipt_of_an_unknown_variant_is_refused(client: Any, error: type[Exception]) -> None:
+    receipt = client.predict(text="Once", api_name="/generate")["receipt"]
+    with pytest.raises(error, match="of the variant 'dancing'; its model has finetuned, base"):
+        client.predict(receipt | {"variant": "dancing"}, api_name="/replay")
+
+
 def test_partial_answers_stream(client: Any) -> None:
     job = client.submit(text=" ".join(f"word{at}" for at in range(50)), api_name="/generate")
     last = job.result()
