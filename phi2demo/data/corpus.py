@@ -123,6 +123,8 @@ TEXT_FIELDS = ("source", "target", "document", "summary", "context", "question",
 """Of a row of any kind, that hold texts."""
 FILE_NAME = re.compile(r"(?P<name>.+?)(?:\.(?P<split>train|validation|test))?\.jsonl(?:\.(?:gz|xz))?")
 """Of a data file: the set, and the split where the name says one."""
+MAX_NAMED = 5
+"""Rows that cannot be used and are named with their lines."""
 _LOOSE_PUNCTUATION = re.compile(r" (?=[.,!?;:)\]]|n't\b|'(?:s|re|ve|ll|d|m)\b)|(?<=[(\[]) ")
 
 
@@ -144,15 +146,15 @@ class CleaningReport:
     kept: dict[str, int] = field(default_factory=dict)
     removed: dict[str, int] = field(default_factory=dict)
     unusable: str = ""
-    """The first row that could not be used: file, line and why."""
+    """The first rows that could not be used: line, file and why."""
 
     def remove(self, reason: str) -> None:
         """Count one row that is left out."""
         self.removed[reason] = self.removed.get(reason, 0) + 1
 
     def __str__(self) -> str:
-        first = f"; the first that cannot be used is {self.unusable}" if self.unusable else ""
-        return f"{self.name}: kept {self.kept}, removed {self.removed}{first}"
+        wrong = f". Correct or remove what cannot be used: {self.unusable}" if self.unusable else ""
+        return f"{self.name}: kept {self.kept}, removed {self.removed}{wrong}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +219,7 @@ def _read_set(name: str, parts: list[tuple[Split | None, Path]]) -> _Set:
     for lines in splits.values():
         for place, line in enumerate(lines):
             lines[place] = _judge(line, kind)  # in its place, lest every text be held twice
-    return _Set(name, kind, splits, _first_unusable(splits))
+    return _Set(name, kind, splits, _unusable(splits))
 
 
 def _read_splits(parts: list[tuple[Split | None, Path]]) -> dict[Split, list[_Line]]:
@@ -261,15 +263,16 @@ def _judge(line: _Line, kind: str) -> _Line:
     return _Line(line.path, line.number, row, flaw_of(row, kind, KINDS[kind]))
 
 
-def _first_unusable(splits: dict[Split, list[_Line]]) -> str:
-    """File, line and why; empty where all can be used. DataError where none of a file can."""
+def _unusable(splits: dict[Split, list[_Line]]) -> str:
+    """The first few with line, file and why; empty where all can be used. DataError where none of a file can."""
     lines = _by_number(splits)
     usable = {line.path for line in lines if not line.flaw}
     flawed = [(line, line.flaw) for line in lines if line.flaw]
     for line, flaw in flawed:
         if line.path not in usable:
             raise DataError(f"{line}: {flaw.why}. No row of this file can be used; correct its rows, or remove it.")
-    return next((f"line {line.number} of {line.path.name}: {flaw.why}" for line, flaw in flawed), "")
+    named = "; ".join(f"line {line.number} of {line.path.name}: {flaw.why}" for line, flaw in flawed[:MAX_NAMED])
+    return named + (f"; and {len(flawed) - MAX_NAMED} more" if len(flawed) > MAX_NAMED else "")
 
 
 def kind_of(row: Row, path: Path) -> str:

@@ -163,16 +163,21 @@ def test_a_name_in_two_folders_is_of_one_kind(tmp_path: Path) -> None:
 PAIR = {"source": "Hello.", "target": "Ciao.", "source_lang": "en", "target_lang": "it"}
 
 
-def test_rows_in_a_language_that_no_task_has_are_left_out_and_the_first_is_named(tmp_path: Path) -> None:
+def test_rows_in_a_language_that_no_task_has_are_left_out_and_the_first_ones_are_named(tmp_path: Path) -> None:
     rows = [PAIR, PAIR | {"target": "Hei.", "target_lang": "xx"}, PAIR | {"target": "Hoi.", "source_lang": ["en"]}]
     write_rows(tmp_path / "pairs.train.jsonl", rows)
     source, report = read_one(tmp_path)
     assert len(source.rows["train"]) == 1
     assert report.removed == {"unknown language": 1, "malformed": 1}
     assert report.unusable == (
-        "line 2 of pairs.train.jsonl: target_lang is 'xx'; use one of en, de, fr, es, it, pt, nl"
+        "line 2 of pairs.train.jsonl: target_lang is 'xx'; use one of en, de, fr, es, it, pt, nl; "
+        "line 3 of pairs.train.jsonl: source_lang is ['en']; give a text"
     )
-    assert str(report).endswith(f"; the first that cannot be used is {report.unusable}")
+    assert str(report).endswith(f". Correct or remove what cannot be used: {report.unusable}")
+    write_rows(tmp_path / "pairs.train.jsonl", [PAIR, *[PAIR | {"target": n} for n in range(9)]])
+    told = read_one(tmp_path)[1].unusable
+    assert told.startswith("line 2 of pairs.train.jsonl: target is 0; give a text; line 3 of ")
+    assert told.endswith("line 6 of pairs.train.jsonl: target is 4; give a text; and 4 more")
 
 
 def test_a_held_out_row_that_lacks_a_field_is_left_out(tmp_path: Path) -> None:
