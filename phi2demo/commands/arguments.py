@@ -53,6 +53,17 @@ class Parser(argparse.ArgumentParser):
         raise SettingsError(f"{message}. See {self.prog} --help.")
 
 
+class _Once(argparse.Action):
+    """Stores a value, and refuses a second one, which would replace the first without a word."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        if getattr(namespace, self.dest) is not None:
+            parser.error(f"{option} is given twice, and this command takes one. Run it once for each")
+        setattr(namespace, self.dest, values)
+
+
 def option(name: str) -> str:
     """Return the argument of a field: `max_new_tokens` is set by --max-new-tokens."""
     return "--" + name.replace("_", "-")
@@ -62,12 +73,14 @@ def add_model_arguments(parser: argparse.ArgumentParser, *, several: bool = Fals
     """Add the arguments that choose the model, with several adapters on one base where the command compares them."""
     group = parser.add_argument_group("model")
     for name, help_text in _MODEL_HELP.items():
-        if several and name in _REPEATED:
+        if name not in _REPEATED:
+            group.add_argument(option(name), help=help_text)
+        elif several:
             group.add_argument(
                 option(name), action="append", help=f"{help_text}; may be given again, to compare several"
             )
         else:
-            group.add_argument(option(name), help=help_text)
+            group.add_argument(option(name), action=_Once, help=help_text)
     group.add_argument(
         "--device", choices=get_args(Device), help="an explicit choice never falls back to another device"
     )

@@ -5,10 +5,11 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from phi2demo.commands import templates
+from phi2demo.commands import audit, evaluate, templates
 from phi2demo.engine.engine import ChatForm
 from phi2demo.errors import InputError, SettingsError
 from phi2demo.settings import ModelSettings
@@ -48,6 +49,13 @@ def say(
         return capsys.readouterr().out
 
     return run
+
+
+@pytest.mark.parametrize("command", [templates, evaluate, audit])
+def test_a_command_that_takes_one_adapter_refuses_a_second(command: Any) -> None:
+    argv = ["--adapter", "a", "--adapter", "b", *(["text"] if command is templates else ["--output", "out"])]
+    with pytest.raises(SettingsError, match="--adapter is given twice, and this command takes one"):
+        command.main("x", argv, load_engine=lambda settings: pytest.fail("loaded"))
 
 
 def test_each_template_with_its_prompt_and_answer(say: Say) -> None:
