@@ -3,11 +3,12 @@
 import keyword
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from phi2demo.data.checks import check_choice, check_text
+from phi2demo.data.checks import check_choice, check_text, first_problem
 from phi2demo.data.cleaning import clean
 from phi2demo.errors import SettingsError, listed, quoted, shortened
 from phi2demo.tasks import BUILT_IN
@@ -115,9 +116,9 @@ class Declaration(BaseModel):
 
 
 class TaskEntry(BaseModel):
-    """What tasks.json says of one task; a key that another version of this package knows is no error."""
+    """What tasks.json says of a built-in task."""
 
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(strict=True, extra="forbid")
 
     languages: list[str] | None = None
     modes: list[str] | None = None
@@ -129,6 +130,8 @@ class TaskEntry(BaseModel):
 class TasksFile(BaseModel):
     """The whole of tasks.json. A file that says only the template leaves the tasks open."""
 
+    model_config = ConfigDict(extra="forbid")
+
     tasks: dict[str, dict[str, Any]] | None = None
     template: str | None = None
     system: str | None = None
@@ -138,6 +141,16 @@ class TasksFile(BaseModel):
         if self.tasks is None and self.template is None:
             raise ValueError("it names neither tasks nor a template")
         return self
+
+
+def problem_in(error: ValidationError, model: type[BaseModel]) -> str:
+    """Describe the first thing that `model` refuses, and of an unknown key which one may be meant."""
+    problem = error.errors(include_url=False, include_context=False)[0]
+    if problem["type"] != "extra_forbidden":
+        return first_problem(error)
+    *where, key = map(str, problem["loc"])
+    near = get_close_matches(key.lower(), (OwnField if where else model).model_fields, n=1)
+    return first_problem(error) + (f"; {near[0]} may be meant" if near else "")
 
 
 def problem_of(name: str, declaration: Declaration) -> str:

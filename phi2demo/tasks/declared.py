@@ -9,12 +9,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from phi2demo.data.checks import first_problem
 from phi2demo.data.languages import LANGUAGES, detect_foreign, foreign_script, language_name
 from phi2demo.engine.engine import GenerationOptions, ModelInfo, Variant
 from phi2demo.errors import ModelError, SettingsError, quoted
 from phi2demo.tasks import BUILT_IN, TASKS, register
-from phi2demo.tasks.declaration import TaskEntry, TasksFile, problem_of_labels
+from phi2demo.tasks.declaration import TaskEntry, TasksFile, problem_in, problem_of_labels
 from phi2demo.tasks.generation import MODES, GenerationTaskOptions
 from phi2demo.tasks.own_task import make_own_task
 from phi2demo.tasks.request import PromptStyle, Request, TaskOptions, best_prompt_style
@@ -198,7 +197,7 @@ def read_tasks_file(path: Path) -> AdapterTasks:
     try:
         content = TasksFile.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
-        problem = first_problem(error) if isinstance(error, ValidationError) else error.strerror
+        problem = problem_in(error, TasksFile) if isinstance(error, ValidationError) else error.strerror
         raise ModelError(
             f"{_shown(path)} cannot be read: {problem}. It should look like "
             '{"tasks": {"translation": {"languages": ["en", "de"]}, "sentiment": {}}}.'
@@ -232,10 +231,14 @@ def read_tasks_file(path: Path) -> AdapterTasks:
 
 
 def _task_entry(name: str, entry: dict[str, Any], path: Path) -> TaskEntry:
+    if "instruction" in entry:
+        raise ModelError(
+            f"{_shown(path)}: {name}: a built-in task keeps its instruction; give a task of your own another id."
+        )
     try:
         return TaskEntry.model_validate(entry)
     except ValidationError as error:
-        raise ModelError(f"{_shown(path)} cannot be read: tasks.{name}.{first_problem(error)}. Correct it.") from error
+        raise ModelError(f"{_shown(path)}: {name}: {problem_in(error, TaskEntry)}. Correct it.") from error
 
 
 def _own_task(name: str, entry: dict[str, Any], path: Path) -> AnyTask | None:
@@ -243,8 +246,6 @@ def _own_task(name: str, entry: dict[str, Any], path: Path) -> AnyTask | None:
     try:
         if name not in BUILT_IN:
             return make_own_task(name, entry)
-        if "instruction" in entry:
-            raise SettingsError(f"{name}: a built-in task keeps its instruction; give a task of your own another id.")
         labels = entry.get("labels")
         task = None if labels is None else BUILT_IN[name].with_labels(labels)
         if task and (problem := problem_of_labels(tuple(labels or ()))):

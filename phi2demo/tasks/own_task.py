@@ -11,13 +11,22 @@ from typing import Any, ClassVar
 
 from pydantic import ValidationError
 
-from phi2demo.data.checks import check_text, first_problem
+from phi2demo.data.checks import check_text
 from phi2demo.data.cleaning import clean
 from phi2demo.data.rows import Row
 from phi2demo.engine.engine import GenerationOptions
 from phi2demo.errors import InputError, Phi2DemoError, SettingsError, listed, quoted, shortened
 from phi2demo.tasks import BUILT_IN
-from phi2demo.tasks.declaration import METRICS, PLACEHOLDER, TEXT, Declaration, FieldValue, OwnField, problem_of
+from phi2demo.tasks.declaration import (
+    METRICS,
+    PLACEHOLDER,
+    TEXT,
+    Declaration,
+    FieldValue,
+    OwnField,
+    problem_in,
+    problem_of,
+)
 from phi2demo.tasks.request import Request, TaskOptions
 from phi2demo.tasks.task import Task, problem_of_label
 from phi2demo.tasks.templates import Instruction
@@ -169,8 +178,8 @@ def make_own_task(name: str, entry: Mapping[str, Any]) -> OwnTask:
     except ValidationError as error:
         known = ", ".join(key for key in Declaration.model_fields if key != "instruction")
         raise SettingsError(
-            f"{shortened(name)}: {first_problem(error)}. It is none of {', '.join(BUILT_IN)}, so it is a task of your own: "
-            f"it needs an instruction, and may have {known}."
+            f"{shortened(name)}: {problem_in(error, Declaration)}. It is none of {', '.join(BUILT_IN)}, so it is a task of your "
+            f"own: it needs an instruction, and may have {known}."
         ) from error
     if problem := problem_of(name, declaration) or _problem_of_examples(OwnTask(name, declaration)):
         raise SettingsError(f"{shortened(name)}: {problem}")

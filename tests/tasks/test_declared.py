@@ -12,7 +12,14 @@ from phi2demo.engine.engine import AdapterInfo, GenerationOptions, Variant
 from phi2demo.errors import ModelError, SettingsError
 from phi2demo.settings import ASSETS
 from phi2demo.tasks import TASKS
-from phi2demo.tasks.declared import FILE, AdapterTasks, VariantTasks, read_adapter_tasks, read_variant_tasks
+from phi2demo.tasks.declared import (
+    FILE,
+    AdapterTasks,
+    VariantTasks,
+    read_adapter_tasks,
+    read_tasks_file,
+    read_variant_tasks,
+)
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.request import Request, TaskOptions
 from phi2demo.tasks.run import Assistant, check
@@ -102,6 +109,32 @@ def test_malformed_declarations_are_refused_without_the_folders_of_the_machine(v
         read_adapter_tasks(write(tmp_path, value))
     assert f"{tmp_path.name}/{FILE}" in str(told.value)
     assert str(tmp_path.parent) not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ({"Tasks": {"sentiment": {}}}, "the field Tasks is unknown; tasks may be meant"),
+        ({"tasks": {"sentiment": {}}, "templates": "phi"}, "the field templates is unknown; template may be meant"),
+        ({"tasks": {"sentiment": {}}, "colour": "red"}, "the field colour is unknown. It should look like"),
+        ({"tasks": {"sentiment": {"langauges": ["en"]}}}, "langauges is unknown; languages may be meant"),
+        ({"tasks": {"translation": {"decodings": {}}}}, "decodings is unknown; decoding may be meant"),
+        ({"tasks": {"mine": {"instruction": "{text}", "feilds": {}}}}, "feilds is unknown; fields may be meant"),
+        (
+            {"tasks": {"mine": {"instruction": "{who} {text}", "fields": {"who": {"choice": ["a"]}}}}},
+            "the field fields.who.choice is unknown; choices may be meant",
+        ),
+    ],
+)
+def test_an_unknown_key_is_refused_with_the_one_that_may_be_meant(value: Any, told: str, tmp_path: Path) -> None:
+    with pytest.raises(ModelError) as error:
+        read_adapter_tasks(write(tmp_path, value))
+    assert told in str(error.value)
+
+
+@pytest.mark.parametrize("path", sorted(ASSETS.rglob(FILE)), ids=lambda path: path.parent.name)
+def test_the_shipped_files_have_known_keys_alone(path: Path) -> None:
+    assert read_tasks_file(path).tasks
 
 
 def test_a_file_may_name_the_template_alone(tmp_path: Path) -> None:

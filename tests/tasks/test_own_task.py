@@ -107,7 +107,7 @@ LABELS = {"output": "label", "labels": ["a", "b"]}
         ("mine", {"examples": [{"title": "a"}]}, "examples: number 1 has 'title', which is no field; add it to fields"),
         ("mine", {"examples": [{"text": "a"}, {}]}, "examples: number 2: The text is empty."),
         ("mine", {"decoding": {"beams": 2}}, "decoding of mine has ['beams']; it takes max_new_tokens"),
-        ("mine", {"label": ["a", "b"]}, "the field label is unknown. It is none of generation"),
+        ("mine", {"label": ["a", "b"]}, "the field label is unknown; labels may be meant. It is none of generation"),
     ],
 )
 def test_a_wrong_declaration_is_refused_with_file_field_and_what_to_do(
