@@ -21,8 +21,9 @@ RESERVED = (
     "values",
 )  # fmt: skip
 """Names that a row of data, or an endpoint and its clients, have beside the fields of a task."""
+_TABS = ("compare", "explain", "evaluate", "model")
 _TAKEN = (
-    {name: f"{name} is a part of the page" for name in ("compare", "explain", "evaluate", "model")}
+    {name: f"{name} is a part of the page" for name in _TABS}
     | {name: f"{name} is a kind of data" for name in ("prose", "continuation", "simplification", "replay")}
     | {task.command: f"{task.command} is a command" for task in BUILT_IN.values()}
 )
@@ -159,6 +160,7 @@ def problem_of(name: str, declaration: Declaration) -> str:
         _problem_of_id(name)
         or _problem_of_fields(declaration.fields)
         or _problem_of_instruction(declaration)
+        or _problem_of_title(declaration.title or as_title(name))
         or _problem_of_output(declaration)
     )
 
@@ -208,8 +210,19 @@ def _problem_of_instruction(declaration: Declaration) -> str:
     for name in declaration.fields:
         if name not in found:
             return f"instruction lacks {{{name}}}, so the field changes nothing; put it there, or remove the field."
-    if len(declaration.title) > MAX_TITLE or "\n" in declaration.title:
-        return f"title is {quoted(declaration.title)}; give one line of at most {MAX_TITLE} characters."
+    return ""
+
+
+def as_title(name: str) -> str:
+    """Make a title of a name."""
+    return name.replace("_", " ").strip().capitalize()
+
+
+def _problem_of_title(title: str) -> str:
+    if len(title) > MAX_TITLE or "\n" in title:
+        return f"title is {quoted(title)}; give one line of at most {MAX_TITLE} characters."
+    if title.strip().casefold() in _TABS:
+        return f"title is {quoted(title)}, which is a part of the page; give another title."
     return ""
 
 

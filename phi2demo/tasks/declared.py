@@ -49,6 +49,16 @@ class AdapterTasks:
     own: tuple[AnyTask, ...] = ()
     """The tasks that the file declares itself, and built-in ones with labels of their own; see `phi2demo.tasks.register`."""
 
+    def __post_init__(self) -> None:
+        names: dict[str, str] = {}
+        for name in self.tasks:
+            other = names.setdefault(self.task(name).title.strip().casefold(), name)
+            if other != name:
+                raise ModelError(
+                    f"The tasks {other} and {name} have the same title {quoted(self.task(name).title)}. Give one of the two "
+                    "another title in its tasks.json."
+                )
+
     @property
     def names_tasks(self) -> bool:
         """Whether anything is said besides the prompt template."""

@@ -24,6 +24,7 @@ from phi2demo.tasks.declaration import (
     Declaration,
     FieldValue,
     OwnField,
+    as_title,
     problem_in,
     problem_of,
 )
@@ -66,7 +67,7 @@ class OwnTask(Task[OwnOptions]):
         """Make a task of a declaration; `make_own_task` checks it."""
         self.name = self.command = name
         self.declaration = declaration
-        self.title = declaration.title or _as_title(name)
+        self.title = declaration.title or as_title(name)
         self.labels = declaration.labels
         self.generation = GenerationOptions()
         self.metric = declaration.metric or METRICS[declaration.output][0]
@@ -98,7 +99,7 @@ class OwnTask(Task[OwnOptions]):
 
     def label_of(self, name: str) -> str:
         """Return what the page calls a field."""
-        return self.fields[name].label or _as_title(name)
+        return self.fields[name].label or as_title(name)
 
     def instruction(self, text: str, options: OwnOptions) -> Instruction:
         """Fill in the instruction; a text that ends it on a line of its own is its input."""
@@ -203,7 +204,3 @@ def _problem_of_examples(task: OwnTask) -> str:
 def _filled(template: str, values: Mapping[str, str]) -> str:
     """Put values into a template in one pass, so that braces in a value stay as they were typed."""
     return PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), template)
-
-
-def _as_title(name: str) -> str:
-    return name.replace("_", " ").strip().capitalize()

@@ -11,7 +11,7 @@ from phi2demo.data.languages import LANGUAGES
 from phi2demo.engine.engine import AdapterInfo, GenerationOptions, Variant
 from phi2demo.errors import ModelError, SettingsError
 from phi2demo.settings import ASSETS
-from phi2demo.tasks import TASKS
+from phi2demo.tasks import TASKS, register
 from phi2demo.tasks.declared import (
     FILE,
     AdapterTasks,
@@ -135,6 +135,36 @@ def test_an_unknown_key_is_refused_with_the_one_that_may_be_meant(value: Any, to
 @pytest.mark.parametrize("path", sorted(ASSETS.rglob(FILE)), ids=lambda path: path.parent.name)
 def test_the_shipped_files_have_known_keys_alone(path: Path) -> None:
     assert read_tasks_file(path).tasks
+
+
+@pytest.mark.parametrize(
+    "tasks",
+    [
+        {"one": {"title": "Rewrite"}, "two": {"title": "rewrite "}},
+        {"one": {}, "two": {"title": "One"}},
+        {"sentiment": {}, "two": {"title": "Sentiment"}},
+    ],
+)
+def test_two_tasks_with_one_title_are_refused(tasks: dict[str, Any], tmp_path: Path) -> None:
+    entries = {
+        name: entry if name == "sentiment" else entry | {"instruction": "{text}"} for name, entry in tasks.items()
+    }
+    with pytest.raises(
+        ModelError, match=r"The tasks \w+ and \w+ have the same title .* another title in its tasks\.json"
+    ):
+        read_adapter_tasks(write(tmp_path, {"tasks": entries}))
+    alone = {name: entry for name, entry in entries.items() if name == "two"}
+    assert read_adapter_tasks(write(tmp_path, {"tasks": alone})).tasks == ("two",)
+
+
+def test_two_adapters_whose_tasks_have_one_title_are_refused_together(tmp_path: Path) -> None:
+    first, second = (
+        read_adapter_tasks(write(tmp_path, {"tasks": {name: {"instruction": "{text}", "title": "Rewrite"}}}))
+        for name in ("one", "two")
+    )
+    register((*first.own, *second.own))
+    with pytest.raises(ModelError, match="The tasks one and two have the same title 'Rewrite'"):
+        _ = VariantTasks(first, {"second": second}).either
 
 
 def test_a_file_may_name_the_template_alone(tmp_path: Path) -> None:

@@ -79,6 +79,8 @@ LABELS = {"output": "label", "labels": ["a", "b"]}
             "fields: who has choices and number; keep one",
         ),
         ("mine", {"title": "x" * 41}, "title is 'xxx"),
+        ("mine", {"title": "Explain"}, "title is 'Explain', which is a part of the page; give another title."),
+        ("model_", {}, "title is 'Model', which is a part of the page"),
         ("mine", {"output": "number"}, "output is 'number'"),
         ("mine", {"labels": ["a", "b"]}, 'labels are given, but output is "text"; set output to "label", or remove'),
         ("mine", {"output": "label"}, "labels is []; give at least two to choose from."),
