@@ -191,7 +191,7 @@ def _item(line: _Line, index: int, task: str, languages: Row, own: OwnColumns | 
         values = {name: _value(line.fields, name) for name in FIELDS[task]}
         row: Row = _ROWS[task].model_validate(values, strict=True).model_dump()
         for name in FIELDS[task]:
-            check_text(values[name], what=name)
+            check_text(values[name], what=f'field "{name}"')
     except ValidationError as error:
         return f"{line.place}: {_problem(error)}"
     except (InputError, SettingsError) as error:
@@ -208,7 +208,7 @@ def _own_item(line: _Line, index: int, task: str, own: OwnColumns) -> Item:
     values = {name: line.fields.get(name) for name in ("text", "output")}
     row: Row = _OWN_ROW.model_validate(values, strict=True).model_dump()
     for name, text in row.items():
-        check_text(text, what=name)
+        check_text(text, what=f'field "{name}"')
     further = {name: value for name, value in line.fields.items() if name not in row and value not in (None, "")}
     row = own.accept(clean_row({"task": task} | row | further, OWN))
     return Item(index, row, (row["output"],))

@@ -84,7 +84,7 @@ class OwnField(BaseModel):
             raise SettingsError(
                 f"{name} has {len(value):,} characters; at most {MAX_FIELD_CHARACTERS:,} are read. Shorten it."
             )
-        return check_text(value, what=name) if value.strip() else ""
+        return check_text(value, what=f'field "{name}"') if value.strip() else ""
 
     def parse(self, name: str, text: str) -> FieldValue:
         """Return the value that was typed on a command line."""

@@ -351,7 +351,7 @@ def _ending_notes(receipt: Receipt, noun: str) -> tuple[str, ...]:
     """Why an output may be incomplete."""
     what = "It ends" if receipt.pieces == 1 else f"At least one {noun} ends"
     return {
-        "length": (f"{what} where the limit of new tokens was reached; raise it under Options for more.",),
+        "length": (f"{what} where the limit of new tokens was reached; raise it (Options, or --max-new-tokens).",),
         "context": (f"{what} where the model's context was full.",),
         "loop": (f"{what} where the model began to repeat itself over and over.",),
         "time": ("It ends where the time limit was reached.",),

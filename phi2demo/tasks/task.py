@@ -155,9 +155,9 @@ class Task(ABC, Generic[O]):
         prompt = self.prompt(text, options, budget.template)
         if not budget.fits(prompt):
             count = budget.count_tokens(prompt)
+            advice = "Shorten it." if self.labels else "Shorten it, or lower the number of new tokens."
             raise InputError(
-                f"The text has {count} tokens with its instruction; this model reads at most {budget.tokens} here. "
-                "Shorten it, or lower the number of new tokens."
+                f"The text has {count} tokens with its instruction; this model reads at most {budget.tokens} here. {advice}"
             )
         return Pieces((text,), join=lambda outputs: "".join(outputs[:1]))
 

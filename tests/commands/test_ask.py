@@ -299,7 +299,9 @@ def test_notes_go_to_standard_error(loader: Loader, tmp_path: Path, capsys: pyte
     ask.main("translate", ["one two three", "--max-new-tokens", "2"], load_engine=loader)
     printed = capsys.readouterr()
     assert printed.out == "ONE TWO\n"
-    assert printed.err == "note: It ends where the limit of new tokens was reached; raise it under Options for more.\n"
+    assert printed.err == (
+        "note: It ends where the limit of new tokens was reached; raise it (Options, or --max-new-tokens).\n"
+    )
     source = tmp_path / "in.txt"
     source.write_text("a\nb c d\n", encoding="utf-8")
     ask.main("translate", ["--input", str(source), "--max-new-tokens", "2"], load_engine=loader)

@@ -252,7 +252,7 @@ def test_fields_have_defaults_and_survive_json() -> None:
         ("days", "3", "days is '3'; give a whole number from 0 to 30."),
         ("note", 3, "note is 3; give a text."),
         ("note", "x" * 2001, "note has 2,001 characters; at most 2,000 are read. Shorten it."),
-        ("note", "a\x00", "The note holds NUL bytes"),
+        ("note", "a\x00", 'The field "note" holds NUL bytes'),
     ],
 )
 def test_values_that_a_field_does_not_take(name: str, value: object, told: str) -> None:

@@ -241,10 +241,13 @@ def test_an_error_in_the_stream_reaches_the_caller_and_leaves_nothing_running(en
 @pytest.mark.parametrize(
     ("text", "note"),
     [
-        ("One two three.", "It ends where the limit of new tokens was reached; raise it under Options for more."),
+        (
+            "One two three.",
+            "It ends where the limit of new tokens was reached; raise it (Options, or --max-new-tokens).",
+        ),
         (
             "One two three.\nOne.",
-            "At least one sentence ends where the limit of new tokens was reached; raise it under Options for more.",
+            "At least one sentence ends where the limit of new tokens was reached; raise it (Options, or --max-new-tokens).",
         ),
     ],
 )
