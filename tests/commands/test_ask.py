@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -423,6 +424,28 @@ def test_three_models_are_labelled(loader: Loader, say: Ask) -> None:
         say("generate", "hi", "--variant", "both", "--adapter", "first", "--adapter", "second")
         == "finetuned: HI\nbase: HI!\n"
     )
+
+
+def test_a_task_that_the_second_adapter_alone_declares_is_asked(
+    tiny_base: Path, tiny_adapter: Path, tiny_second: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = (Path(shutil.copytree(adapter, tmp_path / adapter.name)) for adapter in (tiny_adapter, tiny_second))
+    entry = {
+        "instruction": "Pick one for {who}.\n{text}",
+        "fields": {"who": {}},
+        "output": "label",
+        "labels": ["a", "b"],
+    }
+    (second / "tasks.json").write_text(json.dumps({"tasks": {"pick": entry}}))
+    model = ["--model", str(tiny_base), "--adapter", str(first), "--adapter", str(second), "--device", "cpu"]
+    asked = ["pick", "Which?", "--field", "who=Tom", *model, "--json", "--variant"]
+    assert ask.main("ask", [*asked, "tiny-second"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["text"] in ("a", "b")
+    assert answer["receipt"]["prompt"] == "Instruct: Pick one for Tom.\nWhich?\nOutput:"
+    assert (answer["variant"], answer["receipt"]["adapter"], answer["notes"]) == ("tiny-second", "tiny-second", [])
+    assert ask.main("ask", [*asked, "finetuned"]) == 0
+    assert json.loads(capsys.readouterr().out)["notes"] == ["This adapter was not finetuned for pick."]
 
 
 def test_what_each_adapter_was_finetuned_for_counts_for_its_own_answer(
