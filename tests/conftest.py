@@ -1,5 +1,6 @@
-"""A tiny random Phi with a tokenizer, and a LoRA adapter that changes what it says."""
+"""A tiny random Phi with a tokenizer, a LoRA adapter that changes what it says, and a real Chromium."""
 
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,6 +17,21 @@ TEXTS = (
     "Instruct: Translate the text.\nThe cat sleeps.\nOutput: Die Katze schläft.\n",
     "It rained all day, so the children stayed at home and read 12 books.",
 )
+
+
+CHROMIUM = next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), ""
+)
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 @contextmanager
@@ -89,3 +105,36 @@ def make_adapter(base: Path, folder: Path, *, seed: int, rank: int, targets: Seq
                 torch.nn.init.normal_(tensor, std=0.3)
     model.save_pretrained(folder, save_embedding_layers=False)
     return folder
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if not CHROMIUM:
+        pytest.skip("no chromium on this machine")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def new_page(chromium: Any) -> Iterator[Any]:
+    """Open a page; `script errors` fail the test that caused them."""
+    contexts, errors = [], []
+
+    def open_page(url: str, *, width: int = 1280, height: int = 900, dark: bool = False, ready: bool = True) -> Any:
+        scheme = "dark" if dark else "light"
+        contexts.append(chromium.new_context(viewport={"width": width, "height": height}, color_scheme=scheme))
+        page = contexts[-1].new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(url)
+        page.wait_for_selector("button.run")
+        if ready:
+            page.wait_for_selector(".loading:empty", state="attached")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not errors

@@ -1,12 +1,17 @@
-"""The app over SmolLM2 and the adapter that was trained on it: every tab's endpoint, the explanation, the evaluation."""
+"""The app over SmolLM2 and the adapter that was trained on it: page, endpoints, explanation, evaluation, and other tasks."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from phi2demo.commands import ask
 from phi2demo.settings import ASSETS
+from tests.browser.test_page import answer as shown_answer
+from tests.browser.test_page import ask as fill_and_run
+from tests.browser.test_page import open_tab, status, until
 from tests.servers import serving
 
 pytestmark = pytest.mark.real
@@ -17,11 +22,16 @@ TEXT = "The old town has a market. People from the villages bring bread, apples 
 
 
 @pytest.fixture(scope="module")
-def client(smollm2: Path) -> Iterator[Any]:
+def url(smollm2: Path) -> Iterator[str]:
+    with serving(["app.py", "--model", str(smollm2), "--adapter", str(ADAPTER)]) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="module")
+def client(url: str) -> Any:
     from gradio_client import Client
 
-    with serving(["app.py", "--model", str(smollm2), "--adapter", str(ADAPTER)]) as server:
-        yield Client(server.url, verbose=False)
+    return Client(url, verbose=False)
 
 
 def test_finetuned_and_base_answer_in_the_tokenizers_own_form(client: Any) -> None:
@@ -54,3 +64,39 @@ def test_rows_of_ones_own_are_measured(client: Any) -> None:
     measured = client.predict(rows, task="classify", systems=["finetuned", "base_template"], api_name="/evaluate")
     assert measured["complete"]
     assert len(measured["answers"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        (["generate", "Write one sentence about a dog.", "--mode", "instruct"], "generation"),
+        (["translate", "The dog sleeps.", "--from", "en", "--to", "de"], "translation"),
+    ],
+)
+def test_what_the_adapter_was_not_finetuned_for_is_no_endpoint_and_is_told(
+    command: list[str], name: str, client: Any, smollm2: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    assert {"/classify", f"/{command[0]}"} & endpoints.keys() == {"/classify"}
+    model = ["--model", str(smollm2), "--adapter", str(ADAPTER), "--max-new-tokens", "24", "--variant", "both"]
+    assert ask.main(command[0], [*command[1:], *model, "--json"]) == 0
+    finetuned, base = json.loads(capsys.readouterr().out)
+    assert f"This adapter was not finetuned for {name}." in finetuned["notes"]
+    assert f"This adapter was not finetuned for {name}." not in base["notes"]
+    assert finetuned["text"].strip()
+    assert base["text"].strip()
+
+
+def test_a_person_asks_on_the_page(new_page: Any, url: str) -> None:
+    page = new_page(url)
+    titles = [tab.inner_text().strip() for tab in page.get_by_role("tab").all()]
+    assert titles == ["Summarize", "Sentiment", "Ask", "Compare", "Explain", "Evaluate", "Model"]
+    open_tab(page, "Sentiment")
+    fill_and_run(page, REVIEW)
+    until(lambda: status(page) == "Done", timeout_s=60)
+    assert shown_answer(page) == "positive"
+    open_tab(page, "Ask")
+    page.get_by_label("Your question").fill("When is the market?")
+    fill_and_run(page, TEXT)
+    until(lambda: status(page) == "Done", timeout_s=60)
+    assert "Saturday" in shown_answer(page)
