@@ -21,6 +21,8 @@ SERVED_LONGEST_S = 300
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+EngineName = Literal["auto", "transformers", "onnx"]
+Quantization = Literal["none", "int8", "int4"]
 
 
 @dataclass(frozen=True)
@@ -48,10 +50,24 @@ class ModelSettings:
     """System text of a chat template."""
     base: str | None = None
     """Folder or hub id of the base of a wholly finetuned `model`, to compare it with."""
+    engine: EngineName = "auto"
+    """The library that generates: transformers, or ONNX Runtime GenAI on a CPU."""
+    quantize: Quantization = "none"
+    """Number format of the weights of an ONNX graph; "none" is float32."""
+    cache: Path = Path("~/.cache/phi2demo")
+    """Folder in which converted graphs are kept."""
 
     def __post_init__(self) -> None:
         _check_choice("device", self.device, get_args(Device))
         _check_choice("dtype", self.dtype, get_args(Dtype))
+        _check_choice("engine", self.engine, get_args(EngineName))
+        _check_choice("quantize", self.quantize, get_args(Quantization))
+        if self.engine == "onnx" and (self.device in ("cuda", "mps") or self.dtype in ("bfloat16", "float16")):
+            raise SettingsError(
+                "--engine onnx computes in float32 on the CPU: leave --device and --dtype out, or give --engine transformers."
+            )
+        if self.quantize != "none" and self.engine != "onnx":
+            raise SettingsError(f"--quantize {self.quantize} is for --engine onnx; give that too.")
         for option, addresses in (
             ("model", (self.model,)),
             ("adapter", (self.adapter, *self.other_adapters)),
@@ -143,7 +159,7 @@ def model_settings_from(
     *,
     several: bool = True,
 ) -> ModelSettings:
-    """Settings from PHI2DEMO_MODEL, _ADAPTER, _BASE, their _REVISION, _DEVICE, _DTYPE, _TEMPLATE, _SYSTEM, HF_TOKEN.
+    """Settings from PHI2DEMO_MODEL, _ADAPTER, _BASE, their _REVISION, _DEVICE, _DTYPE, _ENGINE, _QUANTIZE, _CACHE and more.
 
     `environment` replaces that of the process. `overrides` has values by field name, which win unless they are None.
     PHI2DEMO_ADAPTER may name several adapters, separated as in PATH; unless `several`, all but the first are left out.
@@ -162,6 +178,9 @@ def model_settings_from(
         dtype=cast(Dtype, env.get("PHI2DEMO_DTYPE", "auto")),
         template=env.get("PHI2DEMO_TEMPLATE") or None,
         system=env.get("PHI2DEMO_SYSTEM") or None,
+        engine=cast(EngineName, env.get("PHI2DEMO_ENGINE", "auto")),
+        quantize=cast(Quantization, env.get("PHI2DEMO_QUANTIZE", "none")),
+        cache=Path(env.get("PHI2DEMO_CACHE") or ModelSettings.cache),
         token=env.get("HF_TOKEN") or None,
     )
 

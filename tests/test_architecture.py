@@ -45,15 +45,17 @@ NEVER = {
 HEAVY = ("torch", "transformers", "peft", "accelerate", "gradio", "shap", "lime")
 
 WITH_TORCH = {
+    "phi2demo.engine.batch",
     "phi2demo.engine.decoder",
-    "phi2demo.engine.generator",
     "phi2demo.engine.cancellation",
     "phi2demo.engine.local",
+    "phi2demo.engine.onnx_model",
     "phi2demo.engine.phi",
     "phi2demo.engine.phi_weights",
     "phi2demo.engine.sampling",
     "phi2demo.engine.scoring",
     "phi2demo.engine.search",
+    "phi2demo.engine.transformers_model",
     "phi2demo.engine.watch",
     "phi2demo.training.optimizers",
 }

@@ -92,7 +92,7 @@ def _run_or_resume(context: AuditContext, name: str) -> dict[str, Any]:
         {
             "probe": name,
             "settings": _described(settings),
-            "model": [info.base_revision, info.adapter_revision, info.device, info.dtype],
+            "model": [info.base_revision, info.adapter_revision, info.device, info.dtype, info.engine],
             "versions": package_versions(),
             "files": [_file_hashes(folder) for folder in (settings.data, settings.items, Path(__file__).parent)],
         }

@@ -13,7 +13,9 @@ from phi2demo.settings import (
     SERVED_LONGEST_S,
     Device,
     Dtype,
+    EngineName,
     ModelSettings,
+    Quantization,
     ServerSettings,
     model_settings_from,
     server_settings_from,
@@ -85,13 +87,19 @@ def add_model_arguments(parser: argparse.ArgumentParser, *, several: bool = Fals
         "--device", choices=get_args(Device), help="an explicit choice never falls back to another device"
     )
     group.add_argument("--dtype", choices=get_args(Dtype))
+    group.add_argument(
+        "--engine",
+        choices=get_args(EngineName),
+        help="the library that generates; onnx is ONNX Runtime GenAI, on a CPU",
+    )
+    group.add_argument("--quantize", choices=get_args(Quantization), help="weights of --engine onnx; none is float32")
 
 
 def model_settings(
     arguments: argparse.Namespace, environment: Mapping[str, str] | None = None, *, several: bool = False
 ) -> ModelSettings:
     """Return the settings from the arguments, else from the environment; `several` is as in `add_model_arguments`."""
-    overrides = {name: getattr(arguments, name) for name in (*_MODEL_HELP, "device", "dtype")}
+    overrides = {name: getattr(arguments, name) for name in (*_MODEL_HELP, "device", "dtype", "engine", "quantize")}
     return model_settings_from(environment, overrides, several=several)
 
 

@@ -42,8 +42,9 @@ def main(command: str, argv: Sequence[str]) -> int:
 
 def _compare(loaded: "LoadedModel", args: argparse.Namespace) -> Comparison:
     from phi2demo.engine.local import LocalEngine
+    from phi2demo.engine.transformers_model import TransformersModel
 
-    engine, repeats = LocalEngine(loaded), args.repeats
+    engine, repeats = LocalEngine(TransformersModel(loaded)), args.repeats
     result: Comparison
     if args.comparison == "explain":
         examples = explaining.EXAMPLES[: args.texts]

@@ -54,7 +54,7 @@ def _tell(result: Result, receipt: Receipt) -> None:
         print(f"same: {result.text}")
     else:
         print(f"differs: {result.text}\nreceipt: {receipt.output}")
-        for name in ("device", "dtype", "stop_reason", "versions"):
+        for name in ("engine", "device", "dtype", "stop_reason", "versions"):
             then, now = getattr(receipt, name), getattr(result.receipt, name)
             if then != now:
                 print(f"note: {name} was {then} in the receipt, and is {now} now", file=sys.stderr)

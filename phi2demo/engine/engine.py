@@ -295,6 +295,7 @@ class ModelInfo:
     """Most tokens that a prompt and its output may have together."""
     device: str
     dtype: str
+    """Number format of the weights: that of torch, or int8 or int4."""
     lora_rank: int | None = None
     """Rank of the adapter; 0 where its kind has none."""
     adapter_kind: str | None = None
@@ -305,6 +306,8 @@ class ModelInfo:
     """Folder with the base's files; None where there is no such folder."""
     warnings: tuple[str, ...] = ()
     """Sentences that the user should read before using these weights."""
+    engine: str = "transformers"
+    """The library that generates, with its version where another one may write another text."""
     architecture: str = "phi"
     """The `model_type` of the base's config.json."""
     special_tokens: frozenset[str] = frozenset({END_OF_TEXT})

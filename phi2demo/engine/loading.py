@@ -10,13 +10,13 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from phi2demo.engine import checks
 from phi2demo.engine.adapted_model import AdapterState
-from phi2demo.engine.adapter_loading import LoadedAdapters, check_finite, load_adapters
+from phi2demo.engine.adapter_loading import check_finite, load_adapters
 from phi2demo.engine.devices import MemoryDemand, Placement, choose_placement
 from phi2demo.engine.engine import AdapterInfo, ChatForm, Engine, ModelInfo
 from phi2demo.engine.planning import FurtherAdapter, ModelPlan, check_weights
@@ -56,23 +56,33 @@ class LoadedModel:
     """The state of each adapter by PEFT's name for it."""
 
 
+@dataclass(frozen=True)
+class LoadedTokenizer:
+    """The tokenizer of a model, and the special tokens that generation needs."""
+
+    tokenizer: "PreTrainedTokenizerBase"
+    end_token_ids: tuple[int, ...]
+    """The tokens that end a text or an answer."""
+    pad_token_id: int
+
+
 def load(plan: ModelPlan) -> LoadedModel:
     """Load the model of `plan`, in seconds, or in minutes where weights are downloaded first. Raises ModelError."""
-    _download(plan)
+    download(plan)
     shapes = check_weights(plan)
     parameters = plan.parameters or count(shapes)
     placement = choose_placement(plan.device, plan.dtype, MemoryDemand(parameters, plan.config.cache_numbers))
     names = " and ".join(source.name for source, _ in plan.adapters) or "no adapter"
     logger.info("loading %s with %s on %s as %s", plan.base, names, placement.device, placement.dtype)
     try:
-        with _without_messages():
-            tokenizer = _load_tokenizer(plan)
+        with without_messages():
+            text = load_tokenizer(plan)
             model = _load_base(plan, placement)
             check_finite(dict(model.named_parameters()), name=plan.base)
             parameters = sum(tensor.numel() for tensor in model.parameters())
             adapters = load_adapters(plan, model)
             vocabulary_size = len(model.get_input_embeddings().weight)
-            _check_vocabulary(tokenizer, vocabulary_size, name=plan.base)
+            _check_vocabulary(text.tokenizer, vocabulary_size, name=plan.base)
     except (OSError, ValueError, TypeError, RuntimeError, KeyError, ImportError) as error:
         raise ModelError(
             f"{plan.base} with {names} could not be loaded: {error}. "
@@ -81,29 +91,28 @@ def load(plan: ModelPlan) -> LoadedModel:
     for warning in adapters.warnings:
         logger.warning(warning)
     model = adapters.model.eval().requires_grad_(False)
-    end_ids = _end_token_ids(model, tokenizer)
-    tokens = frozenset(special_tokens(tokenizer, end_ids).values())
-    info = replace(
-        _info(plan, model, placement, parameters, adapters),
-        special_tokens=tokens,
-        chat=chat_form(tokenizer, tokens),
-        template=plan.template,
-        system=plan.system,
+    info = describe(
+        plan,
+        text,
+        device=_devices(model) if placement.spread else placement.device,
+        dtype=placement.dtype,
+        parameters=parameters,
+        virtual_tokens=max((state.virtual_tokens for state in adapters.states.values()), default=0),
+        warnings=adapters.warnings,
     )
-    pad_id = tokenizer.pad_token_id
     return LoadedModel(
         model=model,
-        tokenizer=tokenizer,
+        tokenizer=text.tokenizer,
         info=info,
-        end_token_ids=end_ids,
-        pad_token_id=pad_id if pad_id is not None else (end_ids or (0,))[0],
+        end_token_ids=text.end_token_ids,
+        pad_token_id=text.pad_token_id,
         vocabulary_size=vocabulary_size,
         adapters=adapters.states,
     )
 
 
 @contextmanager
-def _without_messages() -> Iterator[None]:
+def without_messages() -> Iterator[None]:
     """Suppress transformers' progress bar, which counts tensors, and warnings of PEFT 0.21 that do not apply here.
 
     PEFT uses a property that transformers 5 deprecates, and warns of what matters for merging (LoRA on a tied embedding),
@@ -124,7 +133,8 @@ def _without_messages() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def _download(plan: ModelPlan) -> None:
+def download(plan: ModelPlan) -> None:
+    """Fetch the weights of a plan from the hub, where they are missing. Raises ModelError."""
     from phi2demo.engine import hub
 
     for source in (plan.base_source, *(source for source, _ in plan.adapters)):
@@ -151,7 +161,7 @@ def read_chat_form(plan: ModelPlan) -> ChatForm | None:
     folders = [folder for folder in (plan.base_folder, plan.adapter_folder) if folder is not None]
     if not any(_names_chat_template(folder) for folder in folders):
         return None
-    tokenizer = _load_tokenizer(plan)
+    tokenizer = _tokenizer(plan)
     return chat_form(tokenizer, special_tokens(tokenizer).values())
 
 
@@ -162,7 +172,15 @@ def _names_chat_template(folder: Path) -> bool:
     )
 
 
-def _load_tokenizer(plan: ModelPlan) -> "PreTrainedTokenizerBase":
+def load_tokenizer(plan: ModelPlan) -> LoadedTokenizer:
+    """Load the tokenizer of a plan, without any weights. Raises ModelError."""
+    tokenizer = _tokenizer(plan)
+    end_ids = _end_token_ids(plan.base_folder, tokenizer)
+    pad_id = tokenizer.pad_token_id
+    return LoadedTokenizer(tokenizer, end_ids, pad_id if pad_id is not None else (end_ids or (0,))[0])
+
+
+def _tokenizer(plan: ModelPlan) -> "PreTrainedTokenizerBase":
     """Load the tokenizer with which the adapter was trained, which may have more tokens, or else that of the base."""
     own = _read_tokenizer(plan.adapter_folder, name=plan.adapter or "")
     base = _read_tokenizer(plan.base_folder, name=plan.base)
@@ -230,17 +248,34 @@ TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>", "<|endoftex
 """Special tokens that end an answer in the chat forms of the field."""
 
 
-def _end_token_ids(model: Any, tokenizer: "PreTrainedTokenizerBase") -> tuple[int, ...]:
+def _end_token_ids(folder: Path, tokenizer: "PreTrainedTokenizerBase") -> tuple[int, ...]:
     """Return the tokens that end a text or an answer for the model, for its tokenizer, or in a chat form."""
-    declared = model.generation_config.eos_token_id
+    from transformers import AutoConfig, GenerationConfig
+
+    if (folder / "generation_config.json").is_file():
+        declared = GenerationConfig.from_pretrained(folder, local_files_only=True).eos_token_id
+    else:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        declared = GenerationConfig.from_model_config(config).eos_token_id
     turns = {token_id for token_id, token in tokenizer.added_tokens_decoder.items() if token.content in TURN_ENDS}
     ids = set(declared if isinstance(declared, list) else [declared]) | {tokenizer.eos_token_id} | turns
     return tuple(sorted(token for token in ids if isinstance(token, int)))
 
 
-def _info(plan: ModelPlan, model: Any, placement: Placement, parameters: int, adapters: LoadedAdapters) -> ModelInfo:
+def describe(
+    plan: ModelPlan,
+    text: LoadedTokenizer,
+    *,
+    device: str,
+    dtype: str,
+    parameters: int,
+    engine: str = "transformers",
+    virtual_tokens: int = 0,
+    warnings: tuple[str, ...] = (),
+) -> ModelInfo:
+    """Return the description of a loaded model."""
     adapter = plan.adapter_source
-    virtual_tokens = max((state.virtual_tokens for state in adapters.states.values()), default=0)
+    tokens = frozenset(special_tokens(text.tokenizer, text.end_token_ids).values())
     return ModelInfo(
         base=plan.base,
         base_revision=base_revision(plan.base_source),
@@ -248,17 +283,22 @@ def _info(plan: ModelPlan, model: Any, placement: Placement, parameters: int, ad
         adapter_revision=adapter_revision(adapter) if adapter else None,
         adapter_folder=plan.adapter_folder,
         base_folder=plan.base_folder,
-        warnings=adapters.warnings,
+        warnings=warnings,
         parameters=parameters,
         layers=plan.layers,
         hidden_size=plan.hidden_size,
         context=plan.context - virtual_tokens,
-        device=_devices(model) if placement.spread else placement.device,
-        dtype=placement.dtype,
+        device=device,
+        dtype=dtype,
+        engine=engine,
         architecture=plan.config.model_type,
         lora_rank=plan.lora_rank,
         adapter_kind=plan.adapter_config.kind if plan.adapter_config else None,
         others=tuple(map(_other_adapter, plan.others)),
+        special_tokens=tokens,
+        chat=chat_form(text.tokenizer, tokens),
+        template=plan.template,
+        system=plan.system,
     )
 
 

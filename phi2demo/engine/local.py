@@ -1,24 +1,22 @@
-"""The engine that runs transformers and PEFT in this process. Knows no task and no page."""
+"""The engine that runs a model in this process. Knows no task and no page."""
 
 import logging
 import queue
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cache, partial
 
 import torch
 
-from phi2demo.engine.adapted_model import ADAPTER, BASE, AdaptedModel, adapter_name
+from phi2demo.engine.adapted_model import ADAPTER, BASE, adapter_name
+from phi2demo.engine.batch import Job, LocalModel
 from phi2demo.engine.cancellation import locked
 from phi2demo.engine.engine import GenerationOptions, ModelInfo, Output, Prompt, Score, Snapshot, Tokens
-from phi2demo.engine.generator import Generator, Job
-from phi2demo.engine.loading import LoadedModel, load
-from phi2demo.engine.phi_weights import WeightCopies
+from phi2demo.engine.loading import load
 from phi2demo.engine.planning import ModelPlan
-from phi2demo.engine.sampling import Vocabulary
-from phi2demo.engine.scoring import Scorer, ScoringRow, free_bytes
+from phi2demo.engine.scoring import ScoringRow
 from phi2demo.engine.text_encoder import TextEncoder, decode_with_spans, fill_gaps
+from phi2demo.engine.transformers_model import TransformersModel
 from phi2demo.engine.watch import Watch, any_set
 from phi2demo.errors import InputError, ModelError, SettingsError
 
@@ -35,25 +33,16 @@ class LocalEngine:
     lock, and switched back before another gets it, so that concurrent requests cannot affect each other.
     """
 
-    def __init__(self, loaded: LoadedModel) -> None:
-        self._model, self._tokenizer = loaded.model, loaded.tokenizer
-        self._adapted = AdaptedModel(loaded.model, loaded.adapters)
-        self._info = loaded.info
-        self._encoder = TextEncoder(self._tokenizer, end_ids=loaded.end_token_ids)
-        self._end_ids = frozenset(loaded.end_token_ids)
-        self._pad_id = loaded.pad_token_id
-        self._vocabulary_size = loaded.vocabulary_size
-        self._device = next(self._model.parameters()).device
-        copies = WeightCopies(self._model, base=BASE, free=lambda: free_bytes(self._device))
-        self._scorer = Scorer(self._adapted, copies)
-        vocabulary = cache(partial(Vocabulary.from_tokenizer, self._tokenizer, self._end_ids, self._pad_id))
-        self._generator = Generator(self._adapted, self._info, copies, pad_id=self._pad_id, vocabulary=vocabulary)
+    def __init__(self, model: LocalModel) -> None:
+        self._model, self._info, self._tokenizer = model, model.info, model.tokenizer
+        self._encoder = TextEncoder(self._tokenizer, end_ids=model.end_token_ids)
+        self._end_ids = frozenset(model.end_token_ids)
         self._lock = threading.Lock()
 
     @classmethod
     def load(cls, plan: ModelPlan) -> "LocalEngine":
-        """Load the model of `plan`. Raises ModelError."""
-        return cls(load(plan))
+        """Load the model of `plan` by transformers. Raises ModelError."""
+        return cls(TransformersModel(load(plan)))
 
     @property
     def info(self) -> ModelInfo:
@@ -85,7 +74,7 @@ class LocalEngine:
         if options.guidance_scale > 1:
             rows += [replace(prompt, text=prompt.without or prompt.text) for prompt in prompts]
         input_ids, mask, adapters, room = self._encode(rows)
-        self._adapted.check_strength(adapters, options.adapter_strength)
+        self._model.check(adapters, options)
         max_new_tokens = min(options.max_new_tokens, room)
         closed = threading.Event()
         reports: queue.SimpleQueue[Snapshot | BaseException] = queue.SimpleQueue()
@@ -127,7 +116,6 @@ class LocalEngine:
     ) -> list[Score]:
         """See `Engine.score`."""
         rows = self._scoring_rows(prompts, outputs)
-        self._adapted.check_strength([row.adapter for row in rows], adapter_strength)
         longest = max((row.length for row in rows), default=0)
         if longest > self._info.context:
             raise InputError(
@@ -135,12 +123,12 @@ class LocalEngine:
                 "Shorten the text."
             )
         with locked(self._lock, cancel), torch.inference_mode():
-            return self._scorer.score(rows, strength=adapter_strength, cancel=cancel)
+            return self._model.score(rows, strength=adapter_strength, cancel=cancel)
 
     def forget(self) -> None:
         """Drop the keys and values of prompts that scoring caches between calls."""
         with self._lock:
-            self._scorer.forget()
+            self._model.forget()
 
     def _scoring_rows(self, prompts: Sequence[Prompt], outputs: Sequence[Output]) -> list[ScoringRow]:
         texts = list({prompt.text: None for prompt in prompts})
@@ -157,9 +145,9 @@ class LocalEngine:
         ids = self._encoder.encode(output).ids if isinstance(output, str) else output
         if not ids:
             raise InputError("The output is empty, so it has no probability. Give at least one word.")
-        if unknown := [token for token in ids if not 0 <= token < self._vocabulary_size]:
+        if unknown := [token for token in ids if not 0 <= token < self._model.vocabulary_size]:
             raise InputError(
-                f"The output has token id {unknown[0]}; give ids from 0 to {self._vocabulary_size - 1}, which this model has."
+                f"The output has token id {unknown[0]}; give ids from 0 to {self._model.vocabulary_size - 1}."
             )
         return tuple(ids)
 
@@ -178,8 +166,10 @@ class LocalEngine:
             )
         if min(map(len, ids)) < 1:
             raise InputError("The text is empty. Type or paste some words first.")
-        padded = torch.tensor([[self._pad_id] * (longest - len(row)) + row for row in ids], device=self._device)
-        mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in ids], device=self._device)
+        padded = torch.tensor(
+            [[self._model.pad_token_id] * (longest - len(row)) + row for row in ids], device=self._model.device
+        )
+        mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in ids], device=self._model.device)
         return padded, mask, adapters, room
 
     def _adapter(self, prompt: Prompt) -> str:
@@ -191,14 +181,13 @@ class LocalEngine:
         """Generate in a thread of its own that holds the lock; the reader gets the last snapshot or the error."""
         try:
             with torch.inference_mode():
-                last = self._generator.generate(job)
+                last = self._model.generate(job)
         except Exception as error:  # the reader raises it
             logger.exception("generation failed")
             reports.put(_as_model_error(error))
         else:
             reports.put(last)
         finally:
-            self._adapted.remove_mixing_hooks()
             self._lock.release()
 
 

@@ -110,12 +110,19 @@ class PairEngine(ForwardingEngine):
 
 def load_engine(plan: ModelPlan) -> Engine:
     """Load the model of a plan, with its adapters; or a wholly finetuned model and its base. Raises ModelError."""
+    if plan.tuned_source is None:
+        return _load_one(plan)
+    return PairEngine(_load_one(plan.tuned_alone()), _load_one(replace(plan, tuned_source=None)))
+
+
+def _load_one(plan: ModelPlan) -> Engine:
     from phi2demo.engine.local import LocalEngine  # imports torch, which takes seconds
 
-    if plan.tuned_source is None:
+    if plan.engine != "onnx":
         return LocalEngine.load(plan)
-    base = replace(plan, tuned_source=None)
-    return PairEngine(LocalEngine.load(plan.tuned_alone()), LocalEngine.load(base))
+    from phi2demo.engine.onnx_model import OnnxModel
+
+    return LocalEngine(OnnxModel(plan))
 
 
 def _alone(prompts: Sequence[Prompt], rows: Sequence[int]) -> list[Prompt]:

@@ -11,7 +11,7 @@ from phi2demo.engine.engine import Variant, adapter_variants
 from phi2demo.engine.sources import Source, find_adapter, find_base, resolve_base
 from phi2demo.engine.weights import Shapes, count, fingerprint, read_json, read_shapes
 from phi2demo.errors import ModelError, quoted
-from phi2demo.settings import Device, Dtype, ModelSettings
+from phi2demo.settings import Device, Dtype, EngineName, ModelSettings, Quantization
 
 DEFAULT_CONTEXT = 2048
 """Context of a model whose config names none: its positions have no end, but memory and patience do."""
@@ -153,6 +153,10 @@ class ModelPlan:
     template: str | None = None
     """As in `ModelSettings`."""
     system: str | None = None
+    engine: EngineName = "auto"
+    quantize: Quantization = "none"
+    cache: Path = Path()
+    """Folder in which converted graphs are kept."""
 
     @property
     def base(self) -> str:
@@ -274,6 +278,9 @@ def plan(settings: ModelSettings) -> ModelPlan:
         base_given=settings.model is not None,
         template=settings.template,
         system=settings.system,
+        engine=settings.engine,
+        quantize=settings.quantize,
+        cache=settings.cache.expanduser(),
     )
     if not _adapter_has_tokenizer(model_plan):
         checks.check_tokenizer(base.folder, name=base.name)

@@ -264,6 +264,7 @@ class ModelDescription(Part):
     context: Count | None = None
     device: Text
     dtype: Text
+    engine: Text = "transformers"
     lora_rank: Count | None = None
     adapter_kind: Text | None = None
     template: LongText | None = None

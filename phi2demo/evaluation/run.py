@@ -127,7 +127,7 @@ def _hash_prompts(system: System, name: SystemName, *, batch_size: int) -> str:
             "prompts": [visible(system.prompt(item)) for item in system.test_set.items],
             "generation": asdict(system.generation),
             "model": [info.base_revision, info.adapter_revision if name == "finetuned" else None],
-            "place": [info.device, info.dtype, package_versions()],
+            "place": [info.device, info.dtype, info.engine, package_versions()],
             "seed": system.seed,
             "batch_size": batch_size,
             "answer": "bits characters tokens" if system.test_set.kind in SCORED else "text probability",

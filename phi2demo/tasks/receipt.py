@@ -67,6 +67,8 @@ class Receipt:
     """The system text of the template."""
     prompt: str = ""
     """What the model was given for the first piece of the text, with the template and its special tokens."""
+    engine: str = "transformers"
+    """The library that generated, with its version; early receipts did not say it, when there was only this one."""
     format: int = FORMAT
 
     def to_json(self) -> str:
@@ -123,6 +125,7 @@ def make_receipt(
         adapter_revision=adapter_revision,
         device=info.device,
         dtype=info.dtype,
+        engine=info.engine,
         versions=dict(_versions()),
         new_tokens=new_tokens,
         seconds=round(seconds, 3),

@@ -70,7 +70,7 @@ def _of_info(info: ModelInfo) -> list[str]:
         f"base {info.base}, {count(info.parameters)} parameters",
         adapter if info.adapter else "base only",
         *(f"adapter {other.name}{_kind(other.kind, other.rank)}" for other in info.others),
-        f"{_device(info.device)}, {info.dtype}",
+        f"{_device(info.device)}, {info.dtype}, {info.engine}",
         f"context {info.context:,} tokens",
     ]
 

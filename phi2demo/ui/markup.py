@@ -89,7 +89,7 @@ def details(result: Result) -> str:
         *([("On a test set", result.confidence_band.measured)] if result.confidence_band else []),
         ("Base", f"{receipt.base} {receipt.base_revision}"),
         ("Adapter", _adapter(receipt)),
-        ("Device", f"{receipt.device}, {receipt.dtype}"),
+        ("Engine", f"{receipt.engine} on {receipt.device}, {receipt.dtype}"),
         ("Prompt style", PROMPT_STYLES[receipt.prompt_style].lower()),
         ("Seed", str(receipt.seed)),
         *((name.replace("_", " ").capitalize(), _value(value)) for name, value in receipt.options.items()),

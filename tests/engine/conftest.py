@@ -12,6 +12,18 @@ from typing import Any
 
 import pytest
 
+from phi2demo.engine import onnx_conversion, onnx_graphs
+
+in_a_process_of_its_own = onnx_graphs._run
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _convert_in_this_process() -> Iterator[None]:
+    """Convert graphs here, which has imported all that it takes: a process of its own needs ten seconds for that."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onnx_graphs, "_run", lambda conversion, what: onnx_conversion.convert(conversion))
+        yield
+
 
 @pytest.fixture
 def base(tiny_base: Path, tmp_path: Path) -> Path:

@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM
 from phi2demo.engine.engine import GenerationOptions, Prompt, Variant
 from phi2demo.engine.local import LocalEngine
 from phi2demo.errors import ModelError, SettingsError
+from tests.engine.engines import transformers_model
 from tests.engine.test_two_adapters import engine_of
 
 TEXTS = ("The train leaves the station and", "A small model", "It rained all day, so the children stayed at home")
@@ -143,7 +144,7 @@ def test_it_works_as_peft_computes_it(name: str, tiny_base: Path, tmp_path: Path
     case = WORKS[name]
     folder = train(tiny_base, tmp_path / "adapter", case.config())
     engine = engine_of(adapter=folder, device="cpu")
-    assert (engine.info.adapter_kind, engine._adapted.mixes) == (case.kind, case.mixes)
+    assert (engine.info.adapter_kind, transformers_model(engine).adapted.mixes) == (case.kind, case.mixes)
     assert engine.info.context == 256 - 5 * (name in VIRTUAL)
     check_as_peft(engine, peft_model(tiny_base, folder), AutoModelForCausalLM.from_pretrained(tiny_base).eval())
     tuned, based = [Prompt(TEXTS[0])], [Prompt(TEXTS[0], "base")]

@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from phi2demo.errors import ModelError
 from phi2demo.training.token_streams import train_tokenizer
+from tests.engine.engines import transformers_model
 from tests.engine.test_adapter_kinds import check_as_peft, lora, train
 from tests.engine.test_two_adapters import engine_of
 
@@ -75,8 +76,8 @@ def test_it_works_as_peft_computes_it(
     tokens = len(AutoTokenizer.from_pretrained(folder))
     train(base, folder, lora(**options)(), model)
     engine = engine_of(adapter=folder, device="cpu")
-    assert (len(engine._tokenizer), engine._vocabulary_size) == (tokens, rows)
-    assert engine._adapted.mixes == mixes
+    assert (len(engine._tokenizer), engine._model.vocabulary_size) == (tokens, rows)
+    assert transformers_model(engine).adapted.mixes == mixes
     reference = as_trained(base, folder, rows)
     check_as_peft(engine, reference, disabled(reference))
 
@@ -91,7 +92,7 @@ def test_an_embedding_that_was_trained_whole_is_the_adapters_alone(base: Path, t
         path,
     )
     engine = engine_of(adapter=folder, device="cpu")
-    assert not engine._adapted.mixes
+    assert not transformers_model(engine).adapted.mixes
     check_as_peft(engine, as_trained(base, folder, 515), with_mean_rows(base, 515))
 
 

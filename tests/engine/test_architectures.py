@@ -23,7 +23,7 @@ from transformers import (
     Qwen2Config,
 )
 
-from phi2demo.engine import generator
+from phi2demo.engine import transformers_model
 from phi2demo.engine.adapted_model import AdaptedModel
 from phi2demo.engine.engine import GenerationOptions, Prompt, Variant
 from phi2demo.engine.local import LocalEngine
@@ -46,7 +46,7 @@ pytestmark = [
 VARIANTS: tuple[Variant, ...] = ("finetuned", "base")
 PROMPTS = ("The train leaves the station and", "A small model")
 SIZES: dict[str, Any] = {
-    "vocab_size": 512, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "initializer_range": 0.2,
+    "vocab_size": 512, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "initializer_range": 0.2,
     "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0,
 }  # fmt: skip
 GATED = {"intermediate_size": 64, "max_position_embeddings": 1024}
@@ -64,14 +64,17 @@ class Family:
 
 
 FAMILIES = {
-    "phi": Family(lambda: PhiConfig(**SIZES, **GATED)),
+    "phi": Family(lambda: PhiConfig(**SIZES | {"num_attention_heads": 2}, **GATED)),
     "llama": Family(lambda: LlamaConfig(num_key_value_heads=2, **SIZES, **GATED), begins=True),
     "qwen2": Family(lambda: Qwen2Config(num_key_value_heads=2, tie_word_embeddings=True, **SIZES, **GATED)),
     "gpt2": Family(lambda: GPT2Config(n_positions=1024, **SIZES)),
     "gpt_neox": Family(lambda: GPTNeoXConfig(**SIZES, **GATED)),
     "gemma": Family(lambda: GemmaConfig(num_key_value_heads=1, head_dim=16, **SIZES, **GATED), begins=True),
     "gemma2": Family(
-        lambda: Gemma2Config(num_key_value_heads=2, head_dim=16, sliding_window=16, **SIZES, **GATED), begins=True
+        lambda: Gemma2Config(
+            num_key_value_heads=2, head_dim=16, sliding_window=16, **SIZES | {"hidden_size": 32}, **GATED
+        ),
+        begins=True,
     ),
     "bloom": Family(lambda: BloomConfig(**SIZES), context=2048),
 }
@@ -134,7 +137,7 @@ def outputs(engine: LocalEngine, prompts: list[Prompt], options: GenerationOptio
 
 def test_it_is_described_by_its_config(loaded: Loaded) -> None:
     info, config = loaded.engine.info, loaded.base.config
-    assert (info.layers, info.hidden_size, info.context) == (2, 32, loaded.family.context)
+    assert (info.layers, info.hidden_size, info.context) == (2, config.hidden_size, loaded.family.context)
     assert info.parameters == sum(tensor.numel() for tensor in loaded.base.parameters())
     assert (info.architecture, info.lora_rank, info.variants) == (config.model_type, 4, VARIANTS)
 
@@ -164,8 +167,8 @@ def test_it_answers_as_plain_transformers_and_peft(loaded: Loaded, options: Gene
 def test_a_long_prompt_is_read_in_parts(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
     prompts = [Prompt("The train leaves the station. " * 4), Prompt("A small model"), Prompt("It rained", "base")]
     expected = outputs(loaded.engine, prompts, GenerationOptions(max_new_tokens=8))
-    monkeypatch.setattr(loaded.engine._generator, "_decodable", False)
-    monkeypatch.setattr(generator, "PREFILL_FLOP", 1)
+    monkeypatch.setattr(loaded.engine._model, "_decodable", False)
+    monkeypatch.setattr(transformers_model, "PREFILL_FLOP", 1)
     assert outputs(loaded.engine, prompts, GenerationOptions(max_new_tokens=8)) == expected
 
 

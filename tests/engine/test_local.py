@@ -13,6 +13,7 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
+from phi2demo.engine import onnx_model
 from phi2demo.engine.decoder import PhiDecoder
 from phi2demo.engine.engine import END_OF_TEXT, GenerationOptions, Prompt, Snapshot
 from phi2demo.engine.local import LocalEngine
@@ -20,6 +21,7 @@ from phi2demo.engine.planning import plan
 from phi2demo.engine.text_encoder import TextEncoder
 from phi2demo.errors import InputError, ModelError, SettingsError, StoppedError
 from phi2demo.settings import ModelSettings
+from tests.engine.engines import KINDS, made_for, torch_model, transformers_model
 
 TEXTS = ("The train leaves", "A small model reads a text and", "It rained all day, so")
 GREEDY = GenerationOptions(max_new_tokens=12)
@@ -27,26 +29,19 @@ SAMPLED = GenerationOptions(max_new_tokens=12, temperature=1.0, top_p=0.9)
 LONG = GenerationOptions(max_new_tokens=200)
 
 
-@pytest.fixture(scope="module", params=["decoder", "transformers"])
+@pytest.fixture(scope="module", params=KINDS)
 def engine(request: pytest.FixtureRequest, tiny_base: Path, tiny_adapter: Path) -> LocalEngine:
     return made_for(request.param, tiny_adapter)
 
 
-def made_for(writer: str, adapter: Path) -> LocalEngine:
-    """Writes with its own decoder, as it would by itself, or with transformers."""
-    local_engine = LocalEngine.load(plan(ModelSettings(adapter=str(adapter), device="cpu")))
-    assert local_engine._generator._decodable
-    local_engine._generator._decodable = writer == "decoder"
-    return local_engine
-
-
-@pytest.fixture(scope="module", params=["decoder", "transformers"])
+@pytest.fixture(scope="module", params=KINDS)
 def endless(request: pytest.FixtureRequest, tiny_base: Path, tiny_adapter: Path) -> LocalEngine:
     """The same model, which never ends by itself."""
     local_engine = made_for(request.param, tiny_adapter)
     local_engine._end_ids = frozenset({511})
+    local_engine._model.end_token_ids = (511,)  # type: ignore[misc]
     with torch.no_grad():
-        local_engine._model.get_base_model().lm_head.bias[511] = -1e9
+        torch_model(local_engine).get_base_model().lm_head.bias[511] = -1e9
     return local_engine
 
 
@@ -89,7 +84,7 @@ def test_a_prompt_that_begins_a_text_is_read_after_the_token_that_ends_one(engin
     ids = [engine._tokenizer.eos_token_id, *engine._tokenizer.encode(TEXTS[0])]
     assert engine._encode([Prompt(begun)])[0].tolist() == [ids]
     with torch.inference_mode():
-        expected = engine._model(torch.tensor([ids])).logits[0, -1].log_softmax(-1)[5]
+        expected = torch_model(engine)(torch.tensor([ids])).logits[0, -1].log_softmax(-1)[5]
     (score,) = engine.score([Prompt(begun)], [(5,)])
     assert score.total == pytest.approx(float(expected), abs=1e-4)
 
@@ -132,7 +127,7 @@ def test_samples_follow_the_softmax(engine: LocalEngine) -> None:
     one_token = GenerationOptions(max_new_tokens=1, temperature=1.0)
     ids = engine._tokenizer(TEXTS[0], return_tensors="pt").input_ids
     with torch.inference_mode():
-        expected = engine._model(ids).logits[0, -1].softmax(-1)
+        expected = torch_model(engine)(ids).logits[0, -1].softmax(-1)
     drawn = torch.zeros_like(expected)
     for start in range(0, 2000, 250):
         rows = [Prompt(TEXTS[0], seed=start + offset) for offset in range(250)]
@@ -151,11 +146,14 @@ def test_top_k_of_one_is_greedy(engine: LocalEngine) -> None:
 def test_greedy_equals_plain_transformers(engine: LocalEngine) -> None:
     batch = engine._tokenizer(TEXTS[0], return_tensors="pt")
     with torch.inference_mode():
-        ids = engine._model.generate(**batch, max_new_tokens=12, do_sample=False)[0, batch["input_ids"].shape[1] :]
+        ids = torch_model(engine).generate(**batch, max_new_tokens=12, do_sample=False)[
+            0, batch["input_ids"].shape[1] :
+        ]
     assert texts(engine, [Prompt(TEXTS[0])], GREEDY) == [engine._tokenizer.decode(ids, skip_special_tokens=True)]
 
 
-def test_text_comes_as_it_is_made(endless: LocalEngine) -> None:
+def test_text_comes_as_it_is_made(endless: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow(endless, monkeypatch, seconds=0.01)
     seen = [snapshot.texts[0] for snapshot in endless.stream([Prompt(TEXTS[0])], LONG)]
     assert len(set(seen)) > 3
     assert all(later.startswith(earlier.rstrip("\ufffd")) for earlier, later in itertools.pairwise(seen))
@@ -173,7 +171,7 @@ def test_a_row_says_when_it_ended_itself(engine: LocalEngine, beams: int) -> Non
     engine_ends = GenerationOptions(max_new_tokens=40, num_beams=beams)
     snapshot = last(engine.stream([Prompt(text) for text in TEXTS], engine_ends))
     seconds = [completion.seconds for completion in snapshot.completions or ()]
-    if beams > 1 and not engine._generator._decodable:
+    if beams > 1 and not getattr(engine._model, "_decodable", False):
         assert seconds == [None] * 3
         return
     lengths = [len(completion.token_ids) for completion in snapshot.completions or ()]
@@ -231,8 +229,10 @@ def test_a_time_limit_ends_it(endless: LocalEngine, monkeypatch: pytest.MonkeyPa
 
 
 def slow(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch, *, seconds: float) -> None:
-    slow_down(engine._model.get_base_model().model.layers[0], "forward", monkeypatch, seconds=seconds)
+    slow_down(torch_model(engine).get_base_model().model.layers[0], "forward", monkeypatch, seconds=seconds)
     slow_down(PhiDecoder, "read", monkeypatch, seconds=seconds)
+    for name in ("_append", "_next_logits"):
+        slow_down(onnx_model, name, monkeypatch, seconds=seconds)
 
 
 def slow_down(owner: Any, name: str, monkeypatch: pytest.MonkeyPatch, *, seconds: float) -> None:
@@ -279,12 +279,14 @@ def test_a_long_prompt_is_read_in_chunks_that_give_the_same_text(
         Prompt(TEXTS[0], "base", 5)
     ]
     whole = texts(engine, rows, SAMPLED)
-    monkeypatch.setattr("phi2demo.engine.generator.PREFILL_FLOP", 1.0)
+    monkeypatch.setattr("phi2demo.engine.transformers_model.PREFILL_FLOP", 1.0)
+    monkeypatch.setattr(onnx_model, "READ_TOKENS", 8)
     assert texts(engine, rows, SAMPLED) == whole
 
 
 def test_stop_is_heard_while_a_long_prompt_is_read(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("phi2demo.engine.generator.PREFILL_FLOP", 1.0)
+    monkeypatch.setattr("phi2demo.engine.transformers_model.PREFILL_FLOP", 1.0)
+    monkeypatch.setattr(onnx_model, "READ_TOKENS", 8)
     slow(engine, monkeypatch, seconds=0.3)
     stream = engine.stream([Prompt("The train leaves. " * 25)], GREEDY)
     next(stream)
@@ -303,12 +305,13 @@ def test_an_error_while_generating_reaches_the_reader_and_the_next_request_works
         def fail(*args: object, **kwargs: object) -> object:
             raise RuntimeError("planted")
 
-        layer = engine._model.get_base_model().model.layers[1]
+        layer = torch_model(engine).get_base_model().model.layers[1]
         broken.setattr(layer, "forward", fail)
         broken.setattr(PhiDecoder, "read", fail)
+        broken.setattr(onnx_model, "_next_logits", fail)
         with pytest.raises(ModelError, match="planted"):
             last(engine.stream(pair, GREEDY))
-        broken.setattr(engine._scorer, "_packable", False)
+        broken.setattr(transformers_model(engine)._scorer, "_packable", False)
         with pytest.raises(RuntimeError, match="planted"):
             engine.score(pair, [" a", " b"])
     assert texts(engine, [pair[0]], GREEDY) == before[:1]
@@ -371,10 +374,10 @@ def test_beams_give_the_same_texts_as_transformers(engine: LocalEngine, variants
     batch = engine._tokenizer(TEXTS[0], return_tensors="pt")
     for row, completion in zip(rows, seen[-1].completions or (), strict=True):
         with torch.inference_mode():
-            model = engine._model if row.variant == "finetuned" else None
+            model = torch_model(engine) if row.variant == "finetuned" else None
             if model is None:
-                with engine._model.disable_adapter():
-                    ids = engine._model.generate(**batch, max_new_tokens=12, num_beams=3, early_stopping=True)
+                with torch_model(engine).disable_adapter():
+                    ids = torch_model(engine).generate(**batch, max_new_tokens=12, num_beams=3, early_stopping=True)
             else:
                 ids = model.generate(**batch, max_new_tokens=12, num_beams=3, early_stopping=True)
         expected = engine._tokenizer.decode(ids[0, batch["input_ids"].shape[1] :], skip_special_tokens=True)
@@ -396,7 +399,7 @@ def test_scores_equal_a_plain_forward_pass(engine: LocalEngine) -> None:
         ids = torch.tensor([prompt_ids + output_ids])
         with torch.inference_mode():
             names = {"adapter_names": ["default" if row.variant == "finetuned" else "__base__"]}
-            logits = engine._model(input_ids=ids, **names).logits[0].log_softmax(-1)
+            logits = torch_model(engine)(input_ids=ids, **names).logits[0].log_softmax(-1)
         expected = [float(logits[len(prompt_ids) - 1 + position, token]) for position, token in enumerate(output_ids)]
         assert list(score.log_probabilities) == pytest.approx(expected, abs=1e-5)
         assert score.total == pytest.approx(sum(expected), abs=1e-4)
@@ -428,8 +431,8 @@ def test_plain_scoring_stops_within_a_second(engine: LocalEngine, monkeypatch: p
     expected = engine.score(rows, outputs)
     cancel = threading.Event()
     with monkeypatch.context() as patch:
-        patch.setattr(engine._scorer, "_packable", False)
-        for module in engine._model.get_base_model().modules():
+        patch.setattr(transformers_model(engine)._scorer, "_packable", False)
+        for module in torch_model(engine).get_base_model().modules():
             if not any(module.children()):
                 slow_down(module, "forward", patch, seconds=0.3)
         timer = threading.Timer(0.5, cancel.set)
@@ -440,7 +443,7 @@ def test_plain_scoring_stops_within_a_second(engine: LocalEngine, monkeypatch: p
         assert time.monotonic() - started < 1.5
         timer.join()
     assert engine.score(rows, outputs, cancel=threading.Event()) == expected
-    assert engine._scorer._packable
+    assert transformers_model(engine)._scorer._packable
 
 
 def test_scoring_that_waits_for_another_request_can_be_stopped(engine: LocalEngine) -> None:

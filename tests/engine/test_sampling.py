@@ -9,7 +9,8 @@ import torch
 from phi2demo.engine.engine import GenerationOptions, Prompt
 from phi2demo.engine.local import LocalEngine
 from phi2demo.engine.sampling import Guidance, Vocabulary, WatchWithoutGuides, make_logits_processors
-from tests.engine.test_local import TEXTS, last, made_for, texts
+from tests.engine.engines import KINDS, made_for, torch_model
+from tests.engine.test_local import TEXTS, last, texts
 
 PROMPT = [5, 6, 7, 5, 6]
 VOCABULARY = 10
@@ -52,18 +53,18 @@ ROWS = [
 ]
 
 
-@pytest.fixture(scope="module", params=["decoder", "transformers"])
+@pytest.fixture(scope="module", params=KINDS)
 def engine(request: pytest.FixtureRequest, tiny_adapter: Path) -> LocalEngine:
     return made_for(request.param, tiny_adapter)
 
 
 def by_hand(engine: LocalEngine, prompt: Prompt, options: GenerationOptions) -> list[int]:
     """Two runs of the model itself, token by token, without padding or stored keys."""
-    model: Any = engine._model
+    model: Any = torch_model(engine)
     given, guide = (engine._tokenizer.encode(text) for text in (prompt.text, prompt.without or prompt.text))
     penalties = GenerationOptions(repetition_penalty=options.repetition_penalty)
     process = make_logits_processors(
-        penalties, [prompt.seed], prompt_length=len(given), vocabulary=engine._generator._vocabulary
+        penalties, [prompt.seed], prompt_length=len(given), vocabulary=engine._model._vocabulary
     )
     made: list[int] = []
     with torch.inference_mode():

@@ -9,7 +9,8 @@ import torch
 from phi2demo.engine.engine import GenerationOptions, Prompt
 from phi2demo.engine.local import LocalEngine
 from phi2demo.engine.sampling import CopyBias, Vocabulary
-from tests.engine.test_local import last, made_for, texts
+from tests.engine.engines import KINDS, made_for
+from tests.engine.test_local import last, texts
 
 ROWS = [
     Prompt("The train leaves the station and", "finetuned", without="The"),
@@ -19,7 +20,7 @@ ROWS = [
 END, PAD, COMMON = 0, 1, 4
 
 
-@pytest.fixture(scope="module", params=["decoder", "transformers"])
+@pytest.fixture(scope="module", params=KINDS)
 def engine(request: pytest.FixtureRequest, tiny_adapter: Path) -> LocalEngine:
     return made_for(request.param, tiny_adapter)
 
@@ -48,19 +49,19 @@ def test_a_guide_has_the_words_of_its_row() -> None:
 
 def test_tokens_that_every_text_needs(engine: LocalEngine) -> None:
     tokenizer = engine._tokenizer
-    vocabulary = engine._generator._vocabulary()
-    assert vocabulary is engine._generator._vocabulary(), "found once"
+    vocabulary = engine._model._vocabulary()
+    assert vocabulary is engine._model._vocabulary(), "found once"
     texts = {tokenizer.decode([token]) for token in vocabulary.common.tolist()}
     assert {".", ",", "\n", " the", tokenizer.eos_token} <= texts
     assert not {" train", "t", "1", "\ufffd", tokenizer.pad_token} & texts
-    assert vocabulary.pad_id == tokenizer.pad_token_id
+    assert vocabulary.pad_id == engine._model.pad_token_id
 
 
 @pytest.mark.parametrize("guidance", [1.0, 1.5])
 @pytest.mark.parametrize("beams", [1, 3])
 def test_a_great_bias_leaves_nothing_else(engine: LocalEngine, guidance: float, beams: int) -> None:
     options = GenerationOptions(max_new_tokens=12, copy_bias=10.0, guidance_scale=guidance, num_beams=beams)
-    common = set(engine._generator._vocabulary().common.tolist())
+    common = set(engine._model._vocabulary().common.tolist())
     free = last(engine.stream(ROWS, GenerationOptions(max_new_tokens=12))).completions or ()
     bound = last(engine.stream(ROWS, options)).completions or ()
     for row, free_completion, bound_completion in zip(ROWS, free, bound, strict=True):

@@ -23,6 +23,7 @@ from phi2demo.engine.planning import plan
 from phi2demo.engine.scoring import PassLimits, ScoringRow, log_probabilities
 from phi2demo.errors import StoppedError
 from phi2demo.settings import ModelSettings
+from tests.engine.engines import torch_model, transformers_model
 
 WORDS = ("the", "train", "to", "coast", "leaves", "at", "eight", "...", "a", "small", "model", "reads", "text")
 Reference = Callable[[ScoringRow], list[float]]
@@ -42,7 +43,9 @@ def reference(engine: LocalEngine) -> Reference:
         if row not in seen:
             ids = torch.tensor([row.prompt_ids + row.output_ids])
             with torch.inference_mode():
-                logits = engine._model(input_ids=ids, adapter_names=[row.adapter]).logits[0].double().log_softmax(-1)
+                logits = (
+                    torch_model(engine)(input_ids=ids, adapter_names=[row.adapter]).logits[0].double().log_softmax(-1)
+                )
             start = len(row.prompt_ids) - 1
             seen[row] = [float(logits[start + position, token]) for position, token in enumerate(row.output_ids)]
         return seen[row]
@@ -76,17 +79,17 @@ def rows_of(seed: int, *, count: int, longest: int = 40) -> list[ScoringRow]:
 @pytest.mark.parametrize("seed", range(4))
 def test_packed_rows_score_as_each_alone(engine: LocalEngine, reference: Reference, seed: int) -> None:
     rows = rows_of(seed, count=24)
-    check(engine._scorer.score(rows, cancel=None), rows, reference)
+    check(transformers_model(engine)._scorer.score(rows, cancel=None), rows, reference)
 
 
 def test_a_second_call_that_reads_kept_prefixes_gives_the_same(engine: LocalEngine, reference: Reference) -> None:
     first, second = rows_of(10, count=12), rows_of(10, count=20)
-    engine._scorer.score(first, cancel=None)
-    check(engine._scorer.score(second, cancel=None), second, reference)
+    transformers_model(engine)._scorer.score(first, cancel=None)
+    check(transformers_model(engine)._scorer.score(second, cancel=None), second, reference)
 
 
 def test_a_store_keeps_its_content_when_it_grows(engine: LocalEngine, reference: Reference) -> None:
-    scorer = scorer_for(engine._adapted)
+    scorer = scorer_for(transformers_model(engine).adapted)
     first, second = rows_of(11, count=6), rows_of(11, count=30)
     scorer.score(first, cancel=None)
     packed = scorer.packed()
@@ -108,14 +111,14 @@ def test_any_rows_score_as_each_alone(engine: LocalEngine, reference: Reference,
         st.sampled_from(("default", BASE)),
     )
     rows = data.draw(st.lists(row, min_size=1, max_size=12))
-    check(engine._scorer.score(rows, cancel=None), rows, reference)
+    check(transformers_model(engine)._scorer.score(rows, cancel=None), rows, reference)
 
 
 @pytest.mark.parametrize("tokens", [1, 7, 50])
 def test_more_than_fits_a_pass_is_scored_in_several(
     engine: LocalEngine, reference: Reference, monkeypatch: pytest.MonkeyPatch, tokens: int
 ) -> None:
-    scorer = scorer_for(engine._adapted)
+    scorer = scorer_for(transformers_model(engine).adapted)
     monkeypatch.setattr(scorer, "_limits", lambda: PassLimits(tokens=tokens, keys=60, logits=3))
     passes: list[int] = []
     hidden = phi.PackedPhi.hidden
@@ -133,7 +136,7 @@ def test_more_than_fits_a_pass_is_scored_in_several(
 def test_a_full_store_begins_anew(engine: LocalEngine, reference: Reference, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(phi, "FIRST_SLOTS", 8)
     monkeypatch.setattr(phi, "TABLE_TOKENS", 30)
-    scorer = scorer_for(engine._adapted)
+    scorer = scorer_for(transformers_model(engine).adapted)
     monkeypatch.setattr(scorer, "_limits", lambda: PassLimits(tokens=40, keys=400, logits=100))
     packed = scorer._phi("default", 1.0)
     assert packed is not None
@@ -146,10 +149,10 @@ def test_a_full_store_begins_anew(engine: LocalEngine, reference: Reference, mon
 
 def test_forgotten_prefixes_are_computed_again(engine: LocalEngine, reference: Reference) -> None:
     rows = rows_of(90, count=8)
-    engine._scorer.score(rows, cancel=None)
+    transformers_model(engine)._scorer.score(rows, cancel=None)
     engine.forget()
-    assert not any(len(packed._tree) for packed in engine._scorer.packed())
-    check(engine._scorer.score(rows, cancel=None), rows, reference)
+    assert not any(len(packed._tree) for packed in transformers_model(engine)._scorer.packed())
+    check(transformers_model(engine)._scorer.score(rows, cancel=None), rows, reference)
 
 
 def test_equal_rows_are_computed_once(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,17 +174,17 @@ def test_equal_rows_are_computed_once(engine: LocalEngine, monkeypatch: pytest.M
 def test_models_that_cannot_be_packed_are_scored_in_plain_batches(
     engine: LocalEngine, reference: Reference, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    monkeypatch.setattr(engine._scorer, "_packable", False)
+    monkeypatch.setattr(transformers_model(engine)._scorer, "_packable", False)
     monkeypatch.setattr("phi2demo.engine.scoring.BATCH_TOKENS", 100)
     monkeypatch.setattr(scoring, "score_packed", None)
     rows = rows_of(seed, count=12)
-    check(engine._scorer.score(rows, cancel=None), rows, reference)
+    check(transformers_model(engine)._scorer.score(rows, cancel=None), rows, reference)
 
 
 def test_without_memory_for_copies_rows_are_scored_in_plain_batches(
     engine: LocalEngine, reference: Reference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scorer = scorer_for(engine._adapted, free=1000)
+    scorer = scorer_for(transformers_model(engine).adapted, free=1000)
     monkeypatch.setattr(scoring, "score_packed", None)
     rows = rows_of(50, count=4)
     check(scorer.score(rows, cancel=None), rows, reference)
@@ -232,17 +235,17 @@ def test_a_torch_without_the_private_operators_scores_the_same(
     engine: LocalEngine, reference: Reference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.ops, "mkldnn", SimpleNamespace())
-    scorer = scorer_for(engine._adapted)
+    scorer = scorer_for(transformers_model(engine).adapted)
     rows = rows_of(80, count=12)
     check(scorer.score(rows, cancel=None), rows, reference)
     assert scorer.packed(), "packed all the same"
 
 
 def test_stop_is_heard_within_a_second(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    scorer = scorer_for(engine._adapted)
+    scorer = scorer_for(transformers_model(engine).adapted)
     monkeypatch.setattr(scorer, "_limits", lambda: PassLimits(tokens=30, keys=100, logits=10))
     rows = rows_of(70, count=40)
-    expected = engine._scorer.score(rows, cancel=None)
+    expected = transformers_model(engine)._scorer.score(rows, cancel=None)
     attend = phi.PackedPhi._attend
 
     def slow(*arguments: object) -> torch.Tensor:

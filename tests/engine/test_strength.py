@@ -13,7 +13,8 @@ from phi2demo.engine.engine import GenerationOptions, Prompt, Variant
 from phi2demo.engine.local import LocalEngine
 from phi2demo.engine.strength import MAX_CACHED, _replaced_parameters, get_or_make, scaled_adapters
 from tests.conftest import make_adapter
-from tests.engine.test_local import made_for, texts
+from tests.engine.engines import KINDS, made_for, torch_model, transformers_model
+from tests.engine.test_local import texts
 from tests.engine.test_two_adapters import engine_of
 
 PROMPTS = [
@@ -30,10 +31,10 @@ WAYS = [
 ]
 
 
-@pytest.fixture(params=["decoder", "transformers"])
+@pytest.fixture(params=KINDS)
 def engine(request: pytest.FixtureRequest, tiny_adapter: Path) -> LocalEngine:
     computed = made_for(request.param, tiny_adapter)
-    computed._scorer._packable = request.param == "decoder"
+    transformers_model(computed)._scorer._packable = request.param == "decoder"
     return computed
 
 
@@ -89,7 +90,7 @@ def test_an_error_leaves_the_adapter_as_it_was(engine: LocalEngine) -> None:
     scalings = [dict(lora_module.scaling) for lora_module in _lora(engine)]
 
     def fail() -> None:
-        with scaled_adapters(engine._model, 0.5):
+        with scaled_adapters(torch_model(engine), 0.5):
             assert [lora_module.scaling for lora_module in _lora(engine)] != scalings
             raise RuntimeError("planted")
 
@@ -103,7 +104,7 @@ def test_a_second_adapter_is_weakened_too(tiny_adapter: Path, tiny_second: Path)
     prompts = [Prompt(prompt.text, variant) for prompt, variant in zip(PROMPTS, variants, strict=True)]
     engine = engine_of(adapter=tiny_adapter, other_adapters=(str(tiny_second),), device="cpu")
     packed = totals(engine, prompts, adapter_strength=0.5)
-    engine._scorer._packable = False
+    transformers_model(engine)._scorer._packable = False
     assert totals(engine, prompts, adapter_strength=0.5) == pytest.approx(packed, abs=1e-4)
     assert totals(engine, prompts) != pytest.approx(packed, abs=0.1)
 
@@ -128,7 +129,7 @@ def test_weights_that_an_adapter_replaces_are_blended_too(tiny_base: Path, tmp_p
     save_file({key: tensor + 0.1 * (".fc2." in key) for key, tensor in load_file(path).items()}, path)
     engine = engine_of(adapter=adapter, device="cpu")
     weakened_engine = weakened(adapter, tmp_path / "weakened", 0.5)
-    for parameter, base in _replaced_parameters(weakened_engine._model):
+    for parameter, base in _replaced_parameters(torch_model(weakened_engine)):
         parameter.data = (parameter.data + base.data) / 2
     based = [Prompt(prompt.text, "base", prompt.seed) for prompt in PROMPTS]
     full = totals(engine)
@@ -144,10 +145,10 @@ def test_of_many_strengths_few_copies_are_kept(tiny_adapter: Path) -> None:
     engine = engine_of(adapter=tiny_adapter, device="cpu")
     for strength in (0.25, 0.5, 0.75, 1.0, 0.5):
         totals(engine, adapter_strength=strength)
-    assert {key: list(kept) for key, kept in engine._scorer._packed.items()} == {
+    assert {key: list(kept) for key, kept in transformers_model(engine)._scorer._packed.items()} == {
         "default": [1.0, 0.5], "__base__": [1.0]
     }  # fmt: skip
-    assert len(engine._scorer.packed()) == MAX_CACHED + 1
+    assert len(transformers_model(engine)._scorer.packed()) == MAX_CACHED + 1
 
 
 def test_a_cached_value_is_made_once() -> None:
@@ -170,5 +171,5 @@ def test_a_value_that_could_not_be_made_is_tried_again() -> None:
 
 
 def _lora(engine: LocalEngine) -> list[Any]:
-    scaled_modules: list[nn.Module] = [module for module in engine._model.modules() if hasattr(module, "scaling")]
+    scaled_modules: list[nn.Module] = [module for module in torch_model(engine).modules() if hasattr(module, "scaling")]
     return [module for module in scaled_modules if isinstance(module.scaling, dict)]

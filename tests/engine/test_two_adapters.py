@@ -15,6 +15,7 @@ from phi2demo.engine.weights import fingerprint
 from phi2demo.errors import ModelError
 from phi2demo.settings import ModelSettings
 from tests.conftest import make_adapter
+from tests.engine.engines import torch_model, transformers_model
 
 TEXTS = ("The train leaves", "A small model reads a text and", "It rained all day, so")
 VARIANTS: tuple[Variant, ...] = ("finetuned", "base", "tiny-second")
@@ -88,15 +89,15 @@ def test_each_alone_on_two_adapters_answers_as_without_the_other(
 def test_scores_are_those_of_each_alone(
     both: LocalEngine, alone: dict[Variant, LocalEngine], packed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert both._scorer._packable
-    monkeypatch.setattr(both._scorer, "_packable", packed)
+    assert transformers_model(both)._scorer._packable
+    monkeypatch.setattr(transformers_model(both)._scorer, "_packable", packed)
     outputs = [" at eight", " another one.", " they stayed."]
     cases = [(text, variant, output) for (text, output) in zip(TEXTS, outputs, strict=True) for variant in VARIANTS]
     scored = both.score([Prompt(text, variant) for text, variant, _ in cases], [output for *_, output in cases])
     for (text, variant, output), score in zip(cases, scored, strict=True):
         ids = both._tokenizer.encode(text) + both._tokenizer.encode(output)
         with torch.inference_mode():  # plain PEFT with one adapter, or with none
-            peft = alone[variant]._model
+            peft = torch_model(alone[variant])
             names = None if variant != "base" else ["__base__"]
             logits = peft(input_ids=torch.tensor([ids]), adapter_names=names).logits[0].double().log_softmax(-1)
         start = len(ids) - len(score.token_ids) - 1
@@ -117,15 +118,17 @@ def test_an_adapter_that_changes_the_embedding_is_not_scored_with_the_others(tin
     engine = engine_of(adapter=first_adapter, other_adapters=(str(second_adapter),), device="cpu")
     prompts, outputs = [Prompt(TEXTS[0], variant) for variant in engine.info.variants], [" at eight"] * 3
     packed = engine.score(prompts, outputs)
-    assert len(engine._scorer.packed()) == len(VARIANTS)
-    engine._scorer._packable = False
+    assert len(transformers_model(engine)._scorer.packed()) == len(VARIANTS)
+    transformers_model(engine)._scorer._packable = False
     for packed_score, padded_score in zip(packed, engine.score(prompts, outputs), strict=True):
         assert list(packed_score.log_probabilities) == pytest.approx(list(padded_score.log_probabilities), abs=1e-5)
     assert len({round(score.total, 3) for score in packed}) == 3
 
 
 def test_a_second_adapter_of_other_numbers_takes_the_bases(tiny_adapter: Path, tiny_second: Path) -> None:
-    model = engine_of(adapter=tiny_adapter, other_adapters=(str(tiny_second),), device="cpu", dtype="bfloat16")._model
+    model = engine_of(
+        adapter=tiny_adapter, other_adapters=(str(tiny_second),), device="cpu", dtype="bfloat16"
+    )._model.adapted.model
     assert {tensor.dtype for tensor in model.parameters()} == {torch.bfloat16}
 
 

@@ -1,18 +1,22 @@
-"""Generation of one batch: by the decoder of this package for a small Phi on a CPU, else by `transformers`."""
+"""A model of transformers with its adapters: it generates and scores one batch at a time."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache, partial
+from threading import Event
 
 import torch
 from transformers import DynamicCache, LogitsProcessorList, StoppingCriteriaList
 
-from phi2demo.engine.adapted_model import AdaptedModel
+from phi2demo.engine.adapted_model import BASE, AdaptedModel
+from phi2demo.engine.batch import Job
 from phi2demo.engine.decoder import MixedDecoder, PhiDecoder
-from phi2demo.engine.engine import GenerationOptions, ModelInfo, Snapshot
+from phi2demo.engine.engine import GenerationOptions, Score, Snapshot
+from phi2demo.engine.loading import LoadedModel
 from phi2demo.engine.phi_weights import PhiWeights, WeightCopies, rotary_table, supports
-from phi2demo.engine.sampling import Vocabulary, WatchWithoutGuides, make_logits_processors
+from phi2demo.engine.sampling import Vocabulary, make_logits_processors
+from phi2demo.engine.scoring import Scorer, ScoringRow, free_bytes
 from phi2demo.engine.search import Ends, beam_search, greedy
-from phi2demo.engine.watch import PartialWatch, Watch
 
 PREFILL_FLOP = 3e10
 """Floating-point operations between two checks for a stop while a CPU reads a prompt; well under a second on two cores."""
@@ -26,87 +30,57 @@ HARMLESS = {
 """Entries of a generation config that do not change the chosen tokens; a model with any other is left to `transformers`."""
 
 
-@dataclass(frozen=True)
-class Job:
-    """One batch to generate."""
+class TransformersModel:
+    """See `batch.LocalModel`."""
 
-    input_ids: torch.Tensor
-    """(rows, tokens), padded on the left, on the device; with guides, they stand behind the rows."""
-    attention_mask: torch.Tensor
-    adapters: list[str]
-    """Of each row and guide."""
-    options: GenerationOptions
-    seeds: list[int]
-    """Of each row and guide."""
-    max_new_tokens: int
-    """The requested number, or the tokens that still fit into the context."""
-    end_ids: frozenset[int]
-    watch: Watch
-    """Of all rows of the batch, without guides."""
-    numbers: tuple[int, ...] | None = None
-    """Numbers of these rows in the batch, where they are a part of it."""
-
-    @property
-    def rows(self) -> int:
-        """Without guides."""
-        return len(self.adapters) // 2 if self.options.guidance_scale > 1 else len(self.adapters)
-
-    @property
-    def follower(self) -> Watch | PartialWatch | WatchWithoutGuides:
-        """What sees every row and guide."""
-        watch = self.watch if self.numbers is None else PartialWatch(self.watch, self.numbers)
-        return watch if self.rows == len(self.adapters) else WatchWithoutGuides(watch, self.rows)
-
-    def part(self, rows: list[int]) -> "Job":
-        """Return the job for some of the rows, with their guides."""
-        if len(rows) == self.rows:
-            return self
-        chosen = rows if self.rows == len(self.adapters) else [*rows, *(row + self.rows for row in rows)]
-        return replace(
-            self,
-            input_ids=self.input_ids[chosen],
-            attention_mask=self.attention_mask[chosen],
-            adapters=[self.adapters[row] for row in chosen],
-            seeds=[self.seeds[row] for row in chosen],
-            numbers=tuple(rows),
+    def __init__(self, loaded: LoadedModel) -> None:
+        self.adapted = AdaptedModel(loaded.model, loaded.adapters)
+        self.info, self.tokenizer, self.vocabulary_size = loaded.info, loaded.tokenizer, loaded.vocabulary_size
+        self.end_token_ids, self.pad_token_id = loaded.end_token_ids, loaded.pad_token_id
+        parameter = next(loaded.model.parameters())
+        self.device = parameter.device
+        self._copies = WeightCopies(loaded.model, base=BASE, free=lambda: free_bytes(self.device))
+        self._scorer = Scorer(self.adapted, self._copies)
+        self._vocabulary = cache(
+            partial(Vocabulary.from_tokenizer, self.tokenizer, self.end_token_ids, self.pad_token_id)
         )
-
-
-class Generator:
-    """Generates with one loaded model; only one thread may use it at a time."""
-
-    def __init__(
-        self,
-        model: AdaptedModel,
-        info: ModelInfo,
-        copies: WeightCopies,
-        *,
-        pad_id: int,
-        vocabulary: Callable[[], Vocabulary],
-    ) -> None:
-        """`vocabulary` is called for batches with a copy bias."""
-        self._model = model
-        self._info, self._copies, self._pad_id, self._vocabulary = info, copies, pad_id, vocabulary
-        parameter = next(model.base.parameters())
-        self._device = parameter.device
         self._decodable = (
-            self._device.type == "cpu"
+            self.device.type == "cpu"
             and parameter.dtype == torch.float32
-            and info.parameters <= LARGEST
-            and model.mixes
-            and supports(model.model)
-            and set(model.base.generation_config.to_diff_dict()) <= HARMLESS
+            and self.info.parameters <= LARGEST
+            and self.adapted.mixes
+            and supports(loaded.model)
+            and set(self.adapted.base.generation_config.to_diff_dict()) <= HARMLESS
         )
+
+    def check(self, adapters: Sequence[str], options: GenerationOptions) -> None:
+        """See `LocalModel.check`."""
+        self.adapted.check_strength(adapters, options.adapter_strength)
+
+    def score(self, rows: Sequence[ScoringRow], *, strength: float, cancel: Event | None) -> list[Score]:
+        """See `LocalModel.score`."""
+        self.adapted.check_strength([row.adapter for row in rows], strength)
+        return self._scorer.score(rows, strength=strength, cancel=cancel)
+
+    def forget(self) -> None:
+        """See `LocalModel.forget`."""
+        self._scorer.forget()
 
     def generate(self, job: Job) -> Snapshot:
-        """Generate all rows until `job.watch` ends them, and return its last snapshot."""
+        """See `LocalModel.generate`."""
+        try:
+            return self._generate(job)
+        finally:
+            self.adapted.remove_mixing_hooks()
+
+    def _generate(self, job: Job) -> Snapshot:
         weights = self._weights(job)
         if weights is not None:
             return job.watch.finish(self._decode(job, weights))
         outputs: list[list[list[int]]] = [[] for _ in range(job.rows)]
-        for rows in self._model.passes(job.adapters[: job.rows]):
+        for rows in self.adapted.passes(job.adapters[: job.rows]):
             part = job.part(rows)
-            with self._model.using(part.adapters[0], job.options.adapter_strength):
+            with self.adapted.using(part.adapters[0], job.options.adapter_strength):
                 for row, beams in zip(rows, self._by_transformers(part), strict=False):
                     outputs[row] = beams
         return job.watch.finish(outputs)
@@ -114,8 +88,8 @@ class Generator:
     def _by_transformers(self, job: Job) -> list[list[list[int]]]:
         """Return the outputs of one pass by row and beam; none where `watch` ends the batch before."""
         beams = job.options.num_beams
-        inputs = self._model.with_virtual_tokens(
-            job.input_ids, job.attention_mask, job.adapters[0], pad_id=self._pad_id, beams=beams
+        inputs = self.adapted.with_virtual_tokens(
+            job.input_ids, job.attention_mask, job.adapters[0], pad_id=self.pad_token_id, beams=beams
         )
         if beams == 1 and inputs.cache is None and inputs.embeddings is None:
             inputs = replace(inputs, cache=self._prefill(job))
@@ -130,11 +104,11 @@ class Generator:
             "num_return_sequences": beams,
             "do_sample": False,
             "early_stopping": beams > 1,
-            "pad_token_id": self._pad_id,
+            "pad_token_id": self.pad_token_id,
             "eos_token_id": sorted(job.end_ids),
             "use_cache": True,
         }
-        output = self._model.generate(inputs, job.adapters, settings)
+        output = self.adapted.generate(inputs, job.adapters, settings)
         generated: list[list[list[int]]] = output[:, length:].view(-1, beams, output.shape[1] - length).tolist()
         return generated[: job.rows]
 
@@ -159,7 +133,7 @@ class Generator:
         if read is None:
             return None
         decoder, logits = read
-        ids, ends = job.input_ids, Ends(job.end_ids, self._pad_id, job.max_new_tokens)
+        ids, ends = job.input_ids, Ends(job.end_ids, self.pad_token_id, job.max_new_tokens)
         process = self._processors(job, ids.shape[1])
         if job.options.num_beams > 1:
             outputs = beam_search(decoder, logits, ids, process, job.follower, ends, beams=job.options.num_beams)
@@ -170,7 +144,7 @@ class Generator:
     def _read(self, job: Job, weights: dict[str, PhiWeights]) -> tuple[MixedDecoder, torch.Tensor] | None:
         """Read the prompts and return the logits after them; None where `watch` ends the batch. Guides are read apart."""
         ids, padding = job.input_ids, (1 - job.attention_mask).sum(1)
-        config, rotary = self._model.base.config, rotary_table(self._model.model)
+        config, rotary = self.adapted.base.config, rotary_table(self.adapted.model)
         kinds = [(adapter, row >= job.rows) for row, adapter in enumerate(job.adapters)]
         parts, results = [], []
         for kind in dict.fromkeys(kinds):
@@ -188,22 +162,22 @@ class Generator:
 
     def _chunk(self, rows: int, length: int) -> int:
         """Return how many tokens of each prompt are read before the next check for a stop."""
-        if self._device.type != "cpu":
+        if self.device.type != "cpu":
             return length
-        return max(16, int(PREFILL_FLOP / (2 * self._info.parameters * rows)))
+        return max(16, int(PREFILL_FLOP / (2 * self.info.parameters * rows)))
 
     def _prefill(self, job: Job) -> DynamicCache | None:
         """Read the prompts without their last token, in chunks between which the batch can be stopped."""
         rows, length = job.input_ids.shape
         chunk = self._chunk(rows, length)
-        if length <= chunk or not self._model.can_continue:
+        if length <= chunk or not self.adapted.can_continue:
             return None
-        cache = self._model.new_cache()
+        cache = self.adapted.new_cache()
         positions = (job.attention_mask.cumsum(1) - 1).clamp_min(0)
         for start in range(0, length - 1, chunk):
             if job.watch.halt_reason():
                 break
             new = slice(start, min(start + chunk, length - 1))
             mask = job.attention_mask[:, : new.stop]
-            self._model.read(job.input_ids[:, new], mask, positions[:, new], cache, job.adapters)
+            self.adapted.read(job.input_ids[:, new], mask, positions[:, new], cache, job.adapters)
         return cache
