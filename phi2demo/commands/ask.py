@@ -139,7 +139,7 @@ def load_local(settings: ModelSettings) -> Engine:
 
     planned = plan(settings)  # before torch is imported, which takes seconds
     shared.register_planned(planned)
-    from phi2demo.engine.pair import load_engine
+    from phi2demo.engine.process import load_engine
 
     return load_engine(planned)
 

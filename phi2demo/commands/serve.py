@@ -122,7 +122,7 @@ def _is_quick(source: Source) -> bool:
 
 
 def _load(model_plan: ModelPlan) -> Engine:
-    from phi2demo.engine.pair import load_engine
+    from phi2demo.engine.process import load_engine
 
     engine = load_engine(model_plan)
     for warning in warn_of_template(engine.info):

@@ -60,9 +60,9 @@ END_OF_TEXT = "<|endoftext|>"
 texts begin. Anywhere else in a prompt, this and all other special tokens are read as ordinary characters, unless
 `special` marks them."""
 
-_MARK = f"\x00{secrets.token_hex(8)}:"
+MARK = f"\x00{secrets.token_hex(8)}:"
 """What comes before a marked special token; a new one in every process, so that no text of a person can contain it."""
-_MARKED = re.compile(f"{_MARK}(.*?)\x01", re.DOTALL)
+_MARKED = re.compile(f"{MARK}(.*?)\x01", re.DOTALL)
 
 
 def special(token: str) -> str:
@@ -71,7 +71,7 @@ def special(token: str) -> str:
     Where a tokenizer has no such token, its characters are read instead. The empty token at the beginning of a prompt
     says that the prompt begins as it stands: no token is added before it.
     """
-    return f"{_MARK}{token}\x01"
+    return f"{MARK}{token}\x01"
 
 
 AS_IT_STANDS = special("")

@@ -108,7 +108,7 @@ class PairEngine(ForwardingEngine):
         return [(engine, rows) for engine, rows in parts if rows] or [(self._engine, [])]
 
 
-def load_engine(plan: ModelPlan) -> Engine:
+def load_here(plan: ModelPlan) -> Engine:
     """Load the model of a plan, with its adapters; or a wholly finetuned model and its base. Raises ModelError."""
     if plan.tuned_source is None:
         return _load_one(plan)

@@ -7,8 +7,9 @@ from threading import Event
 import pytest
 
 from phi2demo.engine.engine import GenerationOptions, Prompt, Tokens
-from phi2demo.engine.pair import PairEngine, load_engine
+from phi2demo.engine.pair import PairEngine
 from phi2demo.engine.planning import plan
+from phi2demo.engine.process import load_engine
 from phi2demo.errors import ModelError, SettingsError
 from phi2demo.settings import ModelSettings
 from tests.tasks.scripted import BARE, ScriptedEngine
