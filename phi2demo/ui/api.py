@@ -129,7 +129,7 @@ class Endpoints(Endpoint):
     def classify(
         self, text: str, variant: Model = None, base_prompt_style: BasePromptStyle = None, options: Options = None
     ) -> Iterator[Answer]:
-        """Say whether a text is positive or negative, with the probability of each."""
+        """Choose the label of a text: positive, negative, or another that the model has, with the probability of each."""
         yield from self._task(
             "sentiment", text, lambda _: SentimentOptions(), variant, None, options, base_prompt_style
         )

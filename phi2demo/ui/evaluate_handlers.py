@@ -245,8 +245,8 @@ class EvaluateEndpoint:
 
     @documented(
         rows="At most 100 objects with the fields of the task: source and target (translate), document and summary "
-        "(summarize), text and label (classify; positive or negative), context, question and answer (answer), or text, the "
-        "fields and output (a task that the adapter declares).",
+        "(summarize), text and label (classify), context, question and answer (answer), or text, the fields and output (a "
+        "task that the adapter declares).",
         task='"translate", "summarize", "classify", "answer", or the id of a task that the adapter declares.',
         source="Language of the source of a translation, as a two-letter code.",
         target="Language of its target.",
@@ -267,11 +267,18 @@ class EvaluateEndpoint:
     ) -> Iterator[dict[str, Any]]:
         """Ask the finetuned model and its base your own pairs, and score their answers against yours."""
         with told_to_client():
-            name = task_of_command(task, self._adapter_tasks).name
-            if name == "translation":
+            asked = task_of_command(task, self._adapter_tasks)
+            if asked.name == "translation":
                 for code, which in ((source, "source"), (target, "target")):
                     check_choice(which, code, self._adapter_tasks.languages)
-            test_set = pairs_of(rows, task=name, source=source, target=target, own=own_columns(name))
+            test_set = pairs_of(
+                rows,
+                task=asked.name,
+                source=source,
+                target=target,
+                own=own_columns(asked.name),
+                labels=asked.labels,
+            )
             engine = self._loader.engine(timeout_s=LOADING_TIMEOUT_S)
             chosen: Any = ("finetuned", "base_plain") if engine.info.adapter else ("base_template",)
             settings = LiveSettings(systems=tuple(systems) if isinstance(systems, list) else chosen, seed=seed)  # type: ignore[arg-type]

@@ -15,7 +15,9 @@ from phi2demo.engine.engine import Prompt
 from phi2demo.engine.loading import EngineLoader
 from phi2demo.evaluation.reports import REPORTS_FOLDER, SET_REPORT
 from phi2demo.evaluation.run import EvaluationSettings, evaluate
+from phi2demo.tasks import register
 from phi2demo.tasks.declared import AdapterTasks
+from phi2demo.tasks.sentiment import Sentiment
 from phi2demo.ui.evaluate_handlers import EvaluateEndpoint
 from phi2demo.ui.evaluate_reports import MAX_REPORT_BYTES, files_of
 from phi2demo.ui.evaluate_tab import ID
@@ -236,6 +238,22 @@ def test_own_pairs_are_measured(page: EvaluatePage) -> None:
     assert (test_set.name, test_set.n) == ("translation.own.en-de", 6)
     assert test_set.figures[1].scores["finetuned"].score == pytest.approx(100)
     assert "Wort3 geht" in files_of(shown_report)["answers.jsonl"]
+
+
+def test_own_pairs_may_have_the_further_labels_of_the_model(page: EvaluatePage, loader: EngineLoader) -> None:
+    register((Sentiment(("positive", "neutral", "negative")),))
+    page.fill(source_of="own", own_task="sentiment", pairs="text,label\nSo so.,Neutral\nDull.,0\n")
+    page.run()
+    assert [example.references for example in page.state[page.tab.shown_report].examples] == [
+        ("neutral",),
+        ("negative",),
+    ]
+    page.fill(pairs="text,label\nSo so.,so\n")
+    page.run()
+    assert "label is &#x27;so&#x27;; give positive or 1, or neutral, or negative or 0" in page.html("run.status")
+    rows = [{"text": "So so.", "label": "neutral"}]
+    *_, last = EvaluateEndpoint(loader, AdapterTasks()).evaluate(rows, "classify")
+    assert [answer["references"] for answer in last["answers"]] == [["neutral"]]
 
 
 @pytest.mark.parametrize(
