@@ -24,8 +24,11 @@ from phi2demo.tasks.task import Task, problem_of_label
 from phi2demo.tasks.templates import Instruction
 
 FieldValue = str | int | float
-METRICS = {"label": ("accuracy",), "text": ("chrf", "rouge", "exact_match")}
-"""By kind of output, the metrics that answers can be scored by; the first one is the default."""
+METRICS = {
+    "label": {"accuracy": "sentiment"},
+    "text": {"chrf": "generation", "rouge": "summarization", "exact_match": "question_answering"},
+}
+"""By kind of output, its metrics, each with the built-in task that is scored alike; the first one is the default."""
 RESERVED = (
     "text", "task", "output", "variant", "seed", "options", "base_prompt_style", "returns", "self", "api_name", "fn_index",
     "values",
@@ -162,7 +165,7 @@ class OwnTask(Task[OwnOptions]):
         self.title = declaration.title or _as_title(name)
         self.labels = declaration.labels
         self.generation = GenerationOptions()
-        self.metric = declaration.metric or METRICS[declaration.output][0]
+        self.metric = declaration.metric or next(iter(METRICS[declaration.output]))
         self.options_type = _options_type(name, tuple(declaration.fields.items()))
 
     def __eq__(self, other: object) -> bool:
@@ -228,9 +231,7 @@ class OwnTask(Task[OwnOptions]):
                 listed = ", ".join(f"{known}=... ({entry.expects})" for known, entry in self.fields.items())
                 raise SettingsError(f"--field {pair} is no field of {self.name}; give {listed or 'none'}.")
             values[name] = self.fields[name].parse(name, typed)
-        options = self.options_type(**values)
-        assert isinstance(options, OwnOptions)
-        return options
+        return self.from_row({"text": "", **values})[1]
 
     def accept_pair(self, row: Row) -> Row:
         """Return a row of a person's own pairs with its numbers as numbers; SettingsError where it does not fit."""

@@ -14,8 +14,8 @@ from phi2demo.engine.loading import EngineLoader
 from phi2demo.errors import InputError, Phi2DemoError
 from phi2demo.evaluation import reports
 from phi2demo.evaluation.comparison import differences, shared
-from phi2demo.evaluation.examples import Example, Order, item_metric_title, ordered
-from phi2demo.evaluation.metrics import number, title_of_test_set
+from phi2demo.evaluation.examples import Example, Order, ordered
+from phi2demo.evaluation.metrics import item_metric, number, title_of_test_set
 from phi2demo.evaluation.outputs import SYSTEM_TITLES, SystemName
 from phi2demo.evaluation.report import Report
 from phi2demo.evaluation.reports import REPORTS_FOLDER, KeptReport, examples_beside, kept_reports, read_report
@@ -59,8 +59,8 @@ def _card(example: Example, base: SystemName | None) -> str:
 
 def _answer(example: Example, system: SystemName) -> str:
     score = example.scores[system]
-    title = item_metric_title(example.kind)
-    said = ("right" if score else "wrong") if title == "right" else f"{title} {number(score, 0)}"
+    metric = item_metric(example.kind, [""])
+    said = ("right" if score else "wrong") if metric.name == "accuracy" else f"{metric.title} {number(score, 0)}"
     text = example.outputs[system]
     shown = differing(text, example.references) if text.strip() else '<span class="none">no answer</span>'
     name = f'{escape(SYSTEM_TITLES[system].capitalize())} <span class="score">{said}</span>'
