@@ -86,7 +86,7 @@ def test_the_command_asks_and_its_receipt_replays(adapter: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("argv", "told"),
+    ("argv", "message"),
     [
         (["urgenci", "x"], "There is no task 'urgenci'; this model has generation, .*, urgency"),
         (
@@ -99,12 +99,12 @@ def test_the_command_asks_and_its_receipt_replays(adapter: Path, tmp_path: Path)
         (["--adapter", "x"], "the following arguments are required: TASK"),
     ],
 )
-def test_wrong_arguments_are_told_before_a_model_is_loaded(adapter: Path, argv: list[str], told: str) -> None:
+def test_wrong_arguments_are_told_before_a_model_is_loaded(adapter: Path, argv: list[str], message: str) -> None:
     def load(settings: ModelSettings) -> Any:
         raise AssertionError("loaded")
 
     given = [*argv, "--adapter", str(adapter)] if argv[:1] != ["--adapter"] and argv else argv
-    with pytest.raises(SettingsError, match=told):
+    with pytest.raises(SettingsError, match=message):
         ask.main("ask", given, load_engine=load)
 
 
@@ -230,7 +230,7 @@ def test_it_is_evaluated_against_its_base(adapter: Path, tmp_path: Path) -> None
 
 def test_rows_that_the_task_does_not_take_are_told(adapter: Path, tmp_path: Path) -> None:
     (tmp_path / "messages.test.jsonl").write_text('{"task": "urgency", "text": "x", "output": "hgih"}\n')
-    argv = ["--data", str(tmp_path), "--adapter", str(adapter), "--output", str(tmp_path.parent / "told")]
+    argv = ["--data", str(tmp_path), "--adapter", str(adapter), "--output", str(tmp_path.parent / "message")]
     with pytest.raises(DataError, match=f"row 1 of urgency: output is 'hgih'; give one of {', '.join(LABELS)}"):
         evaluate.main("evaluate", argv)
     (tmp_path / "messages.test.jsonl").write_text('{"task": "mood", "text": "x", "output": "good"}\n')

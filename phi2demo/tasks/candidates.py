@@ -45,7 +45,7 @@ class Choice:
         chosen = any(candidate.token_ids == completion.token_ids for candidate in outputs.values())
         return cls(prompt, outputs if chosen and len(outputs) > 1 else {}, completion)
 
-    def listed(self, totals: Sequence[float]) -> tuple[Alternative, ...]:
+    def alternatives(self, totals: Sequence[float]) -> tuple[Alternative, ...]:
         """With the log-probabilities of the outputs: the chosen one first, then the likeliest."""
         alternatives = [
             Alternative(candidate, text, total)
@@ -78,7 +78,7 @@ def list_outputs(
             for choice in choices
             for alternatives in list_outputs(engine, [choice], options, cancel=cancel)
         ]
-    return [choice.listed([next(scores).total for _ in choice.outputs]) for choice in choices]
+    return [choice.alternatives([next(scores).total for _ in choice.outputs]) for choice in choices]
 
 
 LENGTH_SHARE = 0.7
@@ -270,7 +270,7 @@ class Chooser:
     def choose(self, rows: Sequence[Answered]) -> list[Chosen]:
         """Of each row; where there is no time for a choice, the likeliest stays, and the reason says so."""
         weighed = self._weighed(rows)
-        answers = self._by_both_directions(rows, weighed) if weighed else self._listed(rows)
+        answers = self._by_both_directions(rows, weighed) if weighed else self._with_alternatives(rows)
         answers = [
             replace(answer, completion=self._kept(row, answer.completion))
             for row, answer in zip(rows, answers, strict=True)
@@ -306,7 +306,7 @@ class Chooser:
             chosen[place] = Chosen(replace(rows[place].completion, stop_reason=reason))
         return chosen
 
-    def _listed(self, rows: Sequence[Answered]) -> list[Chosen]:
+    def _with_alternatives(self, rows: Sequence[Answered]) -> list[Chosen]:
         """The answers are there, so that nothing is missed where time is up."""
         chosen = [self._preferred(row) for row in rows]
         lists: list[tuple[Alternative, ...]] = [() for _ in chosen]

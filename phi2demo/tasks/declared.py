@@ -161,10 +161,13 @@ class AdapterTasks:
             "translation": {"languages": list(self.languages)},
             "summarization": {"lengths": list(self.lengths)},
         }
-        taught = {task: {"languages": list(codes)} for task, codes in self.training_languages.items()}
+        training_languages = {task: {"languages": list(codes)} for task, codes in self.training_languages.items()}
         own = {task.name: task.declared for task in self.own}
         entries = {
-            task: extra.get(task, {}) | taught.get(task, {}) | own.get(task, {}) | self._said_of_decoding(task)
+            task: extra.get(task, {})
+            | training_languages.get(task, {})
+            | own.get(task, {})
+            | self._said_of_decoding(task)
             for task in self.tasks
         }
         prompts = {name: value for name in ("template", "system") if (value := getattr(self, name))}
@@ -178,7 +181,7 @@ class AdapterTasks:
 
 
 def read_adapter_tasks(folder: Path | None) -> AdapterTasks:
-    """The declaration in an adapter's folder; everything where there is none. ModelError where it is malformed."""
+    """What the tasks.json in an adapter's folder says; everything where there is none. ModelError where it is malformed."""
     path = folder / FILE if folder else None
     return AdapterTasks() if path is None or not path.is_file() else read_tasks_file(path)
 

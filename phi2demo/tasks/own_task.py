@@ -321,15 +321,15 @@ def _problem_of_instruction(declaration: Declaration) -> str:
         return (
             f"instruction has {len(declaration.instruction):,} characters; shorten it to at most {MAX_INSTRUCTION:,}."
         )
-    found = _PLACEHOLDER.findall(declaration.instruction)
-    if found.count("text") != 1:
-        what = "contains {text} more than once; keep one" if "text" in found else "lacks {text}; put it"
+    placeholders = _PLACEHOLDER.findall(declaration.instruction)
+    if placeholders.count("text") != 1:
+        what = "contains {text} more than once; keep one" if "text" in placeholders else "lacks {text}; put it"
         return f"instruction {what} where the person's text goes."
-    for name in found:
+    for name in placeholders:
         if name not in ("text", *declaration.fields):
             return f"instruction contains {{{name}}}, which is no field; add it to fields, or remove the braces."
     for name in declaration.fields:
-        if name not in found:
+        if name not in placeholders:
             return f"instruction lacks {{{name}}}, so the field changes nothing; put it there, or remove the field."
     if len(declaration.title) > MAX_TITLE or "\n" in declaration.title:
         return f"title is {declaration.title!r}; give one line of at most {MAX_TITLE} characters."

@@ -142,7 +142,7 @@ def answer_column(
         answered = gr.State(None, time_to_live=STATE_S)
         with gr.Column(visible=False, elem_classes="after") as after:
             facts = gr.HTML("", apply_default_css=False)
-            gr.HTML(_LOW_CONFIDENCE_WARNING, elem_classes="caution", apply_default_css=False)
+            gr.HTML(_LOW_CONFIDENCE_WARNING, elem_classes="low-confidence-warning", apply_default_css=False)
             others = gr.HTML("", apply_default_css=False)
             with gr.Accordion("Receipt", open=False, elem_classes="details"):
                 details = gr.HTML("", apply_default_css=False)

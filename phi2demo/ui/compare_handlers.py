@@ -34,10 +34,10 @@ from phi2demo.ui.endpoint import (
     Options,
     checked_seed,
     documented,
+    errors_for_client,
     generation_of,
     task_of_command,
     task_options_of,
-    told_to_client,
 )
 from phi2demo.ui.handlers import AnswerHandlers, connect_answers
 from phi2demo.ui.markup import note
@@ -242,7 +242,7 @@ class CompareEndpoint(Endpoint):
         base_prompt_style: BasePromptStyle = None,
     ) -> Iterator[dict[str, Any]]:
         """Send the same request to every loaded model, and compare the answers with each other and with a reference."""
-        with told_to_client():
+        with errors_for_client():
             kind = task_of_command(task, self._declared.either)
             defaults = self._declared.either.generation(kind.name)
             request = Request(

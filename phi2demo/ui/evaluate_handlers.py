@@ -21,7 +21,7 @@ from phi2demo.evaluation.statistics import SEED
 from phi2demo.settings import LONGEST_S
 from phi2demo.tasks.declared import AdapterTasks
 from phi2demo.ui import evaluate_reports, figures, markup
-from phi2demo.ui.endpoint import FRAME_S, LOADING_TIMEOUT_S, documented, task_of_command, told_to_client
+from phi2demo.ui.endpoint import FRAME_S, LOADING_TIMEOUT_S, documented, errors_for_client, task_of_command
 from phi2demo.ui.evaluate_inputs import own_columns
 from phi2demo.ui.evaluate_reports import EvaluateReports, shown
 from phi2demo.ui.evaluate_tab import EvaluateTab, ShownReport
@@ -266,7 +266,7 @@ class EvaluateEndpoint:
         seed: int = SEED,
     ) -> Iterator[dict[str, Any]]:
         """Ask the finetuned model and its base your own pairs, and score their answers against yours."""
-        with told_to_client():
+        with errors_for_client():
             asked = task_of_command(task, self._adapter_tasks)
             if asked.name == "translation":
                 for code, which in ((source, "source"), (target, "target")):

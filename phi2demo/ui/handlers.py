@@ -49,7 +49,7 @@ _HEADS = (
     ("Backward", "Log-probability of your text given this output, in nats"),
     ("Score", "The candidate with the highest score is chosen"),
 )
-_HEADS_OF_LISTED = (_HEADS[0], ("Log-probability", "Log-probability of this output given your text, in nats"))
+_HEADS_OF_ALTERNATIVES = (_HEADS[0], ("Log-probability", "Log-probability of this output given your text, in nats"))
 _LEGEND = (
     "Log-probability of each output given your text, in nats, and as a percentage where it is not tiny. Beam search also "
     "applies the options, and candidates that keep to your text go first."
@@ -69,7 +69,7 @@ def alternatives(pieces: Sequence[Sequence[Alternative]], remark: Callable[[str]
     if not weighed:
         return ""
     both = any(isinstance(alternative, Ranked) for piece in weighed for alternative in piece)
-    shown = _HEADS if both else _HEADS_OF_LISTED
+    shown = _HEADS if both else _HEADS_OF_ALTERNATIVES
     heads = "".join(f'<th scope="col" title="{escape(words)}">{escape(head)}</th>' for head, words in shown)
     bodies = "".join(_body(piece, remark) for piece in weighed[:SHOWN])
     left = len(weighed) - SHOWN

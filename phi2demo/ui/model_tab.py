@@ -72,12 +72,12 @@ class EmissionsHandlers:
 def _used(computed: MeterReading, estimate: Emissions) -> str:
     if not computed.calls:
         return "<p>The model has computed nothing yet. Ask it something on another tab, then come back.</p>"
-    each_wh = estimate.energy_kwh * 1000 / computed.calls
+    wh_per_batch = estimate.energy_kwh * 1000 / computed.calls
     return (
         f"<p>Since it started, its model has computed for {_amount(computed.busy_s)} s in {computed.calls:,} "
         f"batch{'es' * (computed.calls != 1)}, with {_amount(computed.processor_s)} s of processor time, on "
         f"{escape(estimate.hardware)}: <strong>{_amount(estimate.energy_kwh * 1000)} Wh</strong>, "
-        f"<strong>{_amount(estimate.co2e_kg * 1000)} g CO2e</strong>, {_amount(each_wh)} Wh a batch.</p>"
+        f"<strong>{_amount(estimate.co2e_kg * 1000)} g CO2e</strong>, {_amount(wh_per_batch)} Wh a batch.</p>"
         f'<p class="note">An estimate, not a measurement at the plug. {escape(METHOD)} PUE {estimate.pue:g}. '
         f"{escape(_intensity(estimate))}</p>"
     )

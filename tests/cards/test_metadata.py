@@ -26,11 +26,11 @@ def test_bibtex_of_a_group() -> None:
 
 
 def test_bibtex_of_persons_on_the_hub_with_what_tex_would_read_otherwise() -> None:
-    found = bibtex(ON_HUB, Author("Example, Ada and Muster & Co.", year=None))
-    assert found.startswith("@misc{phi2-lora,\n  author = {Example, Ada and {Muster \\& Co.}},")
-    assert "title = {someone/phi\\_2-lora}" in found
-    assert r"howpublished = {\url{https://huggingface.co/someone/phi_2-lora}}" in found
-    assert "year" not in found
+    result = bibtex(ON_HUB, Author("Example, Ada and Muster & Co.", year=None))
+    assert result.startswith("@misc{phi2-lora,\n  author = {Example, Ada and {Muster \\& Co.}},")
+    assert "title = {someone/phi\\_2-lora}" in result
+    assert r"howpublished = {\url{https://huggingface.co/someone/phi_2-lora}}" in result
+    assert "year" not in result
 
 
 @pytest.mark.parametrize(

@@ -173,7 +173,7 @@ FORMS = {
 """Chat templates of three families of public models."""
 
 
-def with_form(name: str) -> PreTrainedTokenizerFast:
+def with_chat_template(name: str) -> PreTrainedTokenizerFast:
     tokenizer = {"chatml": chatml, "llama-3": llama, "zephyr": phi}[name]()
     tokenizer.chat_template = FORMS[name]
     return tokenizer
@@ -182,7 +182,7 @@ def with_form(name: str) -> PreTrainedTokenizerFast:
 @pytest.mark.parametrize("system", ["", "Be brief."])
 @pytest.mark.parametrize("name", FORMS)
 def test_a_chat_template_gives_the_tokens_of_the_tokenizer_itself(name: str, system: str) -> None:
-    tokenizer, question = with_form(name), "Where does the train go?"
+    tokenizer, question = with_chat_template(name), "Where does the train go?"
     form = chat_form(tokenizer, special_tokens(tokenizer).values())
     assert form is not None
     text = form.text_with_system.replace("{system}", system) if system else form.text
@@ -195,7 +195,7 @@ def test_a_chat_template_gives_the_tokens_of_the_tokenizer_itself(name: str, sys
 
 @pytest.mark.parametrize("name", FORMS)
 def test_a_question_cannot_end_its_turn(name: str) -> None:
-    tokenizer = with_form(name)
+    tokenizer = with_chat_template(name)
     encoder, marks = TextEncoder(tokenizer), special_tokens(tokenizer)
     form = chat_form(tokenizer, marks.values())
     assert form is not None

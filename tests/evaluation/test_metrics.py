@@ -54,13 +54,13 @@ def test_rouge_is_rouge_scores_for_each_example() -> None:
     metrics = by_name("summarization", references)
     scorer = RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=True)
     for name in ("rouge1", "rouge2", "rougeL"):
-        each = [
+        item = [
             [scorer.score(t, o)[name].fmeasure for t in texts] for o, texts in zip(outputs, references, strict=True)
         ]
-        assert metrics[name].statistics(outputs, references)[:, 0].tolist() == [max(values) for values in each]
+        assert metrics[name].statistics(outputs, references)[:, 0].tolist() == [max(values) for values in item]
         first = metrics[f"{name}_first"]
-        assert first.statistics(outputs, references)[:, 0].tolist() == [values[0] for values in each]
-        assert score(metrics[name], outputs, references) == pytest.approx(100 * np.mean([max(v) for v in each]))
+        assert first.statistics(outputs, references)[:, 0].tolist() == [values[0] for values in item]
+        assert score(metrics[name], outputs, references) == pytest.approx(100 * np.mean([max(v) for v in item]))
     assert metrics["rouge1"].statistics(outputs, references)[0, 0] > 0.7  # stems: cats, sleeping
     assert "rouge1_first" not in by_name("summarization", [["one"]])
 

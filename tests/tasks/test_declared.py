@@ -118,7 +118,7 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
         read_adapter_tasks(tmp_path)
 
 
-def test_lengths_that_a_model_was_not_taught_are_put_together() -> None:
+def test_lengths_that_a_model_was_not_finetuned_for_are_put_together() -> None:
     short = SummaryOptions("short")
     assert AdapterTasks().adapt(short) == short
     taught = AdapterTasks(lengths=("sentence",))
@@ -154,7 +154,7 @@ def test_what_a_tab_starts_with() -> None:
 
 
 @pytest.mark.parametrize("options", [TranslationOptions("en", "it"), TranslationOptions("nl", "en")])
-def test_a_language_that_a_model_was_not_taught_is_refused(options: TranslationOptions) -> None:
+def test_a_language_that_a_model_was_not_finetuned_for_is_refused(options: TranslationOptions) -> None:
     taught = AdapterTasks(languages=("en", "de"))
     with pytest.raises(
         SettingsError, match=r"not finetuned for (Italian|Dutch); choose from en \(English\), de \(German\)"

@@ -220,8 +220,8 @@ def test_every_example_can_be_asked(tab: CompareTab, handlers: CompareHandlers) 
         "question_answering",
         "sentiment",
     }
-    for at, sample in enumerate(tab.samples):
-        filled = {component: shown(update) for component, update in handlers.try_example(at).items()}
+    for index, sample in enumerate(tab.samples):
+        filled = {component: shown(update) for component, update in handlers.try_example(index).items()}
         assert not filled.keys() - set(tab.filled())
         values = values_of(tab) | {component: filled[component] for component in filled.keys() & tab.inputs()}
         assert (values[tab.text], values[tab.reference]) == (sample.text, sample.reference)
@@ -268,8 +268,8 @@ def test_what_only_one_adapter_was_finetuned_for_is_compared_and_said(loader: En
 
 def test_the_endpoints_say_it_too(loader: EngineLoader) -> None:
     declared = VariantTasks(TRANSLATOR, {"second": CRITIC})
-    found = last(CompareEndpoint(loader, declared).compare("a great film", "classify"))
-    assert [answer["notes"] for answer in found["answers"]] == [[], [LACKS_SENTIMENT], []]
+    result = last(CompareEndpoint(loader, declared).compare("a great film", "classify"))
+    assert [answer["notes"] for answer in result["answers"]] == [[], [LACKS_SENTIMENT], []]
     endpoints = Endpoints(loader, declared)
     answers: Any = list(endpoints.classify("a great film", "all"))[-1]
     assert [answer["notes"] for answer in answers] == [[LACKS_SENTIMENT], [], []]
@@ -290,7 +290,7 @@ def last(steps: Iterator[dict[str, Any]]) -> dict[str, Any]:
 
 def test_the_endpoint_gives_what_the_page_shows(loader: EngineLoader, engine: ScriptedEngine) -> None:
     endpoint = CompareEndpoint(loader, DECLARED)
-    found = last(
+    result = last(
         endpoint.compare(
             "The train.",
             "translate",
@@ -300,13 +300,13 @@ def test_the_endpoint_gives_what_the_page_shows(loader: EngineLoader, engine: Sc
             {"max_new_tokens": 2},
         )
     )
-    assert (found["task"], found["options"]) == ("translation", {"source": "en", "target": "fr"})
-    assert [(answer["variant"], answer["text"]) for answer in found["answers"]] == [
+    assert (result["task"], result["options"]) == ("translation", {"source": "en", "target": "fr"})
+    assert [(answer["variant"], answer["text"]) for answer in result["answers"]] == [
         ("base", "The train"), ("finetuned", "Der Zug"), ("second", "Der Zug"),
     ]  # fmt: skip
-    assert {answer["receipt"]["seed"] for answer in found["answers"]} == {3}
-    assert len(found["differences"]) == 6
-    json.dumps(found)
+    assert {answer["receipt"]["seed"] for answer in result["answers"]} == {3}
+    assert len(result["differences"]) == 6
+    json.dumps(result)
 
 
 def test_the_endpoint_streams_and_asks_what_is_loaded(engine: ScriptedEngine) -> None:

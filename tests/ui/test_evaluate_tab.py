@@ -27,7 +27,7 @@ from tests.ui.evaluating import PAGE, EvaluatePage
 from tests.ui.scripted import INFO, ScriptedEngine
 
 ENGLISH, GERMAN = "word{} goes home at night", "Wort{} geht nachts nach Hause"
-PAIRS = "source,target\n" + "".join(f"{ENGLISH.format(at)},{GERMAN.format(at)}\n" for at in range(6))
+PAIRS = "source,target\n" + "".join(f"{ENGLISH.format(index)},{GERMAN.format(index)}\n" for index in range(6))
 EVIL = "<script>window.hacked=1</script> <img src=x onerror=\"hacked=1\"> 'q' 👩‍🚀 e\u0301"
 
 
@@ -51,14 +51,14 @@ def model_cards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "set").mkdir(parents=True)
     pairs = [
         {
-            "source": ENGLISH.format(at),
-            "target": GERMAN.format(at) if at else EVIL,
+            "source": ENGLISH.format(index),
+            "target": GERMAN.format(index) if index else EVIL,
             "source_lang": "en",
             "target_lang": "de",
         }
-        for at in range(24)
+        for index in range(24)
     ]
-    reviews = [{"text": f"a {'good' if at % 2 else 'dull'} film {at}", "label": at % 2} for at in range(6)]
+    reviews = [{"text": f"a {'good' if index % 2 else 'dull'} film {index}", "label": index % 2} for index in range(6)]
     for name, rows in (("everyday.en-de", pairs), ("moods", reviews)):
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         (folder / "set" / f"{name}.test.jsonl").write_text(text, encoding="utf-8")
@@ -227,7 +227,7 @@ def test_partial_figures_and_time_left_come_on_the_way(page: EvaluatePage, engin
     plots = [step[page.tab.plot] for step in seen if page.tab.plot in step]
     assert any("So far" in plot and "100.0" in plot for plot in plots)
     statuses = [step[page.tab.run.status] for step in seen if page.tab.run.status in step]
-    assert any("of 12 answers" in each and "left" in each and "<progress" in each for each in statuses)
+    assert any("of 12 answers" in item and "left" in item and "<progress" in item for item in statuses)
 
 
 def test_own_pairs_are_measured(page: EvaluatePage) -> None:
@@ -367,7 +367,7 @@ def test_stop_between_two_turns_shows_at_once_what_was_done(
 
 
 def test_a_call_takes_no_longer_than_it_may(loader: EngineLoader, engine: ScriptedEngine) -> None:
-    rows = [{"source": ENGLISH.format(at), "target": GERMAN.format(at)} for at in range(40)]
+    rows = [{"source": ENGLISH.format(index), "target": GERMAN.format(index)} for index in range(40)]
     *_, whole = EvaluateEndpoint(loader, AdapterTasks()).evaluate(rows[:4])
     assert whole["complete"] is True
     engine.delay_s = 0.1
@@ -464,4 +464,4 @@ def test_the_sources_show_what_is_set_for_them(page: EvaluatePage) -> None:
     assert {name: changed[group].visible for name, group in page.tab.groups.items()} == {
         "report": False, "run": False, "own": True,
     }  # fmt: skip
-    assert all(changed[each].visible for each in page.tab.asking)
+    assert all(changed[item].visible for item in page.tab.asking)

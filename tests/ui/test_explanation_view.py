@@ -95,21 +95,21 @@ def test_one_token_is_narrowed_to_its_column() -> None:
 
 
 def test_columns_of_a_part_are_counted_from_its_beginning() -> None:
-    found = attribution()
-    found = replace(found, request=replace(found.request, target=(5, 8)))
-    part = explanation_view.narrowed(found, 5, 7)
+    result = attribution()
+    result = replace(result, request=replace(result.request, target=(5, 8)))
+    part = explanation_view.narrowed(result, 5, 7)
     assert part is not None
     assert part.totals.tolist() == [3.0, -1.0]
-    assert explanation_view.narrowed(found, 4, 6) is None
-    assert explanation_view.narrowed(found, 7, 9) is None
+    assert explanation_view.narrowed(result, 4, 6) is None
+    assert explanation_view.narrowed(result, 7, 9) is None
 
 
 def test_a_contrast_is_narrowed_to_what_was_written() -> None:
-    found = attribution()
-    that = replace(found.tokens[2], side="contrast")
-    found = replace(found, tokens=(*found.tokens[:2], that), request=replace(found.request, instead="z"))
-    assert explanation_view.narrowed(found, 2, 3) is None
-    part = explanation_view.narrowed(found, 0, 2)
+    result = attribution()
+    that = replace(result.tokens[2], side="contrast")
+    result = replace(result, tokens=(*result.tokens[:2], that), request=replace(result.request, instead="z"))
+    assert explanation_view.narrowed(result, 2, 3) is None
+    part = explanation_view.narrowed(result, 0, 2)
     assert part is not None
     assert part.request.instead is None
 
@@ -130,15 +130,15 @@ def test_how_far_to_believe_it_in_plain_words() -> None:
 
 
 def test_only_what_was_measured_is_said() -> None:
-    found = attribution(trust=Trust(calls=2, seconds=0.1, seed=0, remainder=0.0), notes=())
-    assert [figure.name for figure in figures(found)] == ["Missing share", "Cost"]
-    assert "<ul" not in trust_panel(found)
-    exact = replace(found, request=replace(found.request, method="exact"))
+    result = attribution(trust=Trust(calls=2, seconds=0.1, seed=0, remainder=0.0), notes=())
+    assert [figure.name for figure in figures(result)] == ["Missing share", "Cost"]
+    assert "<ul" not in trust_panel(result)
+    exact = replace(result, request=replace(result.request, method="exact"))
     assert next(figures(exact)).value == "All"
 
 
 def test_values_that_were_sampled_have_their_error() -> None:
-    found = attribution(trust=replace(TRUST, standard_error=(0.25, 0.5), fit=0.875))
-    said = {figure.name: f"{figure.value} {figure.says}" for figure in figures(found)}
+    result = attribution(trust=replace(TRUST, standard_error=(0.25, 0.5), fit=0.875))
+    said = {figure.name: f"{figure.value} {figure.says}" for figure in figures(result)}
     assert said["Standard error"] == "± 0.25 on the strongest value, +7.00"
     assert said["Fit"].startswith("88% of the variance")

@@ -317,8 +317,8 @@ def test_a_file_fills_the_input_of_every_visitor_who_opens_it(tab_of: Callable[[
 def test_what_was_weighed_stands_under_the_answer(tab_of: Callable[[str], Built]) -> None:
     tab, handlers = tab_of("translation")
     column = tab.columns["finetuned"]
-    found = Candidate(" Bonjour.", (1, 2), "end"), Candidate(" Salut.", (3, 4), "end")
-    pieces = (tuple(Ranked(each, each.text.strip(), -1.0, -2.0, -1.3) for each in found),)
+    result = Candidate(" Bonjour.", (1, 2), "end"), Candidate(" Salut.", (3, 4), "end")
+    pieces = (tuple(Ranked(item, item.text.strip(), -1.0, -2.0, -1.3) for item in result),)
     page, _ = states(tab, handlers.run(values_of(tab, "Hello."), PAGE))
     assert page[column.alternatives] == ""
     assert column.alternatives in column.shown()
@@ -408,7 +408,7 @@ def test_a_replay_takes_no_longer_than_it_may_and_says_what_that_changed(
 ) -> None:
     with gr.Blocks():
         tab = build_task_tab(TASKS["translation"], DESCRIPTION, AdapterTasks(), sessions)
-    column, text = tab.columns["finetuned"], " ".join(f"Sentence {at} is here." for at in range(20))
+    column, text = tab.columns["finetuned"], " ".join(f"Sentence {index} is here." for index in range(20))
     page, _ = states(tab, TabHandlers(tab, loader).run(values_of(tab, text), PAGE))
     replay = TabHandlers(tab, loader, longest_s=1).replay_of(column)
     assert "The same text again" in [*replay(page[column.receipt], PAGE)][-1][column.replayed]
@@ -588,8 +588,8 @@ def test_a_long_text_shows_its_first_sentences() -> None:
 
 
 def test_what_was_only_listed_tells_shares_and_remarks() -> None:
-    found = (("four", (1,), -2.0), ("214", (2, 3), -0.5), ("long", (4,), -20.0))
-    piece = [Alternative(Candidate(f" {text}", ids, "end"), text, value) for text, ids, value in found]
+    result = (("four", (1,), -2.0), ("214", (2, 3), -0.5), ("long", (4,), -20.0))
+    piece = [Alternative(Candidate(f" {text}", ids, "end"), text, value) for text, ids, value in result]
     html = alternatives((piece,), lambda output: "" if output == "214" else "not <in> the text")
     rows = re.findall(r"<tr.*?</tr>", html)
     assert [re.sub("(<.*?>)+", "|", row) for row in rows] == [

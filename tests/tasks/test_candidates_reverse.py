@@ -65,9 +65,9 @@ def request(text: str = TEXT, **changes: object) -> Request:
 def test_the_score_weighs_both_ways_length_and_copies() -> None:
     engine = BeamEngine({TEXT: [LIKELY, FAITHFUL, COPIED]}, LIKES)
     ranked = alone(engine, asked(), [LIKELY, FAITHFUL, COPIED], weight=0.3)
-    assert [each.text for each in ranked] == ["Der Hund schläft.", "Der dog schläft.", "Er schläft."]
+    assert [item.text for item in ranked] == ["Der Hund schläft.", "Der dog schläft.", "Er schläft."]
     bonus = 2 * LENGTH_SHARE * 0.5  # the surest ends with 1 nat in 2 tokens
-    assert [each.score for each in ranked] == pytest.approx(
+    assert [item.score for item in ranked] == pytest.approx(
         [-2 - 0.3 * 3 + bonus, -2 - 0.3 * 0.5 + bonus - COPY_COST, -1 - 0.3 * 20 + bonus]
     )
     assert (ranked[2].log_probability, ranked[2].reverse_log_probability) == (-1.0, -20.0)
@@ -89,7 +89,7 @@ def test_a_longer_output_may_cost_its_tokens() -> None:
         (PLAIN, "<|endoftext|>German: Der Hund schläft.\nEnglish:"),
     ],
 )
-def test_the_way_back_is_asked_of_the_same_weights_in_the_same_form(template: Template, back: str) -> None:
+def test_the_reverse_is_asked_of_the_same_weights_by_the_same_template(template: Template, back: str) -> None:
     prompt = Prompt(TASK.prompt(TEXT, OPTIONS, template), "base", seed=7, stop=("\n",))
     engine = BeamEngine({TEXT: [LIKELY, FAITHFUL]}, LIKES)
     alone(engine, asked(template, prompt), [LIKELY, FAITHFUL], weight=0.3)
@@ -119,7 +119,7 @@ def test_of_outputs_that_are_the_same_once_cleaned_the_likeliest_stands() -> Non
     twin = replace(FAITHFUL, text="Der  Hund schläft.", token_ids=(9, 9, 9))
     engine = BeamEngine({TEXT: [FAITHFUL, twin, LIKELY]}, LIKES)
     ranked = alone(engine, asked(), [FAITHFUL, twin, LIKELY], weight=0.3)
-    assert [each.candidate for each in ranked] == [FAITHFUL, LIKELY]
+    assert [item.candidate for item in ranked] == [FAITHFUL, LIKELY]
 
 
 def test_what_does_not_fit_the_context_stays_as_it_was() -> None:
@@ -145,7 +145,7 @@ def test_many_texts_are_ranked_together_as_each_alone() -> None:
     ]  # fmt: skip
     together = rank(engine, given, BEAMS)
     assert calls == [10]
-    assert together == [alone(engine, *each, weight=0.3) for each in given]
+    assert together == [alone(engine, *item, weight=0.3) for item in given]
     assert [len(ranked) for ranked in together] == [2, 0, 3, 0]
 
 
@@ -161,7 +161,7 @@ def test_a_text_that_does_not_fit_the_context_keeps_no_other_from_being_ranked()
     engine = Small({TEXT: [LIKELY, FAITHFUL]}, LIKES)
     candidates = [LIKELY, FAITHFUL]
     ranked = rank(engine, [(asked(), candidates), (long, candidates), (asked(), candidates)], BEAMS)
-    assert [len(each) for each in ranked] == [2, 0, 2]
+    assert [len(item) for item in ranked] == [2, 0, 2]
 
 
 def test_other_tasks_have_no_way_back() -> None:
@@ -181,9 +181,9 @@ def test_an_answer_is_the_chosen_one_with_all_that_was_weighed() -> None:
     assert result.receipt.output == "Der Hund schläft."
     assert result.receipt.new_tokens == len(FAITHFUL.token_ids)
     assert result.receipt.generation["reverse_weight"] == 0.3
-    assert [each.text for each in result.alternatives[0]] == ["Der Hund schläft.", "Der dog schläft.", "Er schläft."]
+    assert [item.text for item in result.alternatives[0]] == ["Der Hund schläft.", "Der dog schläft.", "Er schläft."]
     told = result.as_dict()["alternatives"]
-    assert [each["text"] for each in told[0]] == [each.text for each in result.alternatives[0]]
+    assert [item["text"] for item in told[0]] == [item.text for item in result.alternatives[0]]
     assert told[0][0]["score"] > told[0][1]["score"]
 
 
@@ -192,8 +192,8 @@ def test_without_a_weight_or_beams_nothing_is_weighed(changes: dict[str, object]
     engine = BeamEngine({TEXT: [LIKELY, FAITHFUL]}, LIKES)
     (result,) = Assistant(engine).answer(check(request(generation=replace(BEAMS, **changes))))
     assert result.text == ("Er schläft." if "reverse_weight" in changes else TEXT.upper())
-    assert not any(isinstance(each, Ranked) for piece in result.alternatives for each in piece)
-    told = [each.text for piece in result.alternatives for each in piece]
+    assert not any(isinstance(item, Ranked) for piece in result.alternatives for item in piece)
+    told = [item.text for piece in result.alternatives for item in piece]
     assert told == (["Er schläft.", "Der Hund schläft."] if "reverse_weight" in changes else []), "listed all the same"
 
 
@@ -250,7 +250,7 @@ def test_time_that_is_over_while_it_chooses_is_said(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.usefixtures("one_by_one")
-def test_choosing_gives_signs_of_life_and_leaves_the_text_to_be_seen() -> None:
+def test_progress_is_shown_and_the_text_stays_while_candidates_are_scored() -> None:
     engine = BeamEngine({TEXT: [LIKELY, FAITHFUL]}, LIKES)
     steps = Assistant(engine).run(check(request(f"{TEXT}\n{TEXT}")))
     seen = [len(engine.scored) for progress in steps if progress.results is None]
@@ -285,7 +285,7 @@ def test_equal_scores_keep_the_order_of_the_beams() -> None:
     first, second = candidate("Eins."), candidate("Zwei.")
     outputs: list[Output] = [first.token_ids, second.token_ids]
     engine = BeamEngine({TEXT: [first, second]})
-    assert [each.candidate.token_ids for each in alone(engine, asked(), [first, second], weight=0.3)] == outputs
+    assert [item.candidate.token_ids for item in alone(engine, asked(), [first, second], weight=0.3)] == outputs
 
 
 def test_free_text_that_was_cut_stays() -> None:
