@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from phi2demo.audit import read_audit
+from phi2demo.audit.report import read_audit
 from phi2demo.cards.examples import choose_failures, read_failures, read_samples
 from phi2demo.cards.facts import Author, Facts, Failure, ModelFacts
 from phi2demo.data.files import sha256_of

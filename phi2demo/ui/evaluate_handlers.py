@@ -20,7 +20,7 @@ from phi2demo.evaluation.outputs import SYSTEM_TITLES
 from phi2demo.evaluation.statistics import SEED
 from phi2demo.settings import LONGEST_S
 from phi2demo.tasks.declared import AdapterTasks
-from phi2demo.ui import evaluate_reports, figures, markup
+from phi2demo.ui import evaluate_reports, markup, report_view
 from phi2demo.ui.endpoint import FRAME_S, LOADING_TIMEOUT_S, documented, errors_for_client, task_of_command
 from phi2demo.ui.evaluate_inputs import own_columns
 from phi2demo.ui.evaluate_reports import EvaluateReports, shown
@@ -126,7 +126,7 @@ class EvaluateHandlers:
                     partial_figures = progress.partial if progress.done > scored else None
                     scored = progress.done
                     yield {status: _running(progress)} | (
-                        {self._tab.plot: figures.so_far(partial_figures)} if partial_figures else {}
+                        {self._tab.plot: report_view.so_far(partial_figures)} if partial_figures else {}
                     )
         return None
 

@@ -183,7 +183,7 @@ def _quoted(text: str) -> str:
 
 
 @dataclass(frozen=True)
-class Figure:
+class Check:
     """A check of an explanation."""
 
     name: str
@@ -198,9 +198,9 @@ def trust_panel(attribution: Attribution) -> str:
     """Write the notes, checks and curves of an explanation."""
     notes = "".join(f"<li>{escape(note)}</li>" for note in attribution.notes)
     rows = "".join(
-        f'<div><dt><abbr title="{escape(figure.means)}">{escape(figure.name)}</abbr></dt>'
-        f'<dd><span class="value">{escape(figure.value)}</span> {escape(figure.says)}</dd></div>'
-        for figure in figures(attribution)
+        f'<div><dt><abbr title="{escape(check.means)}">{escape(check.name)}</abbr></dt>'
+        f'<dd><span class="value">{escape(check.value)}</span> {escape(check.says)}</dd></div>'
+        for check in checks(attribution)
     )
     return (
         '<div class="explanation"><h2>Checks of this explanation</h2>'
@@ -209,13 +209,13 @@ def trust_panel(attribution: Attribution) -> str:
     )
 
 
-def figures(attribution: Attribution) -> Iterator[Figure]:
+def checks(attribution: Attribution) -> Iterator[Check]:
     """Yield the checks that this explanation has."""
     trust = attribution.trust
     if trust.opened is not None and trust.split_evenly is not None:
         yield _tree(trust, attribution.kind)
     if attribution.request.method == "exact":
-        yield Figure(
+        yield Check(
             "Measured",
             "Exact Shapley values: every subset of the units was scored",
             "All",
@@ -223,14 +223,14 @@ def figures(attribution: Attribution) -> Iterator[Figure]:
         )
     if trust.standard_error is not None and attribution.units:
         index = attribution.ranked[0]
-        yield Figure(
+        yield Check(
             "Standard error",
             "Of the strongest value, over the random samples",
             f"± {trust.standard_error[index]:.2g}",
             f"on the strongest value, {attribution.totals[index]:+.2f}",
         )
     if trust.fit is not None:
-        yield Figure(
+        yield Check(
             "Fit",
             "Weighted R² of LIME's linear model over the masked texts",
             f"{trust.fit:.0%}",
@@ -241,19 +241,19 @@ def figures(attribution: Attribution) -> Iterator[Figure]:
     if trust.insertion is not None:
         yield _area("Insertion", trust.insertion, lower_is_better=False)
     if trust.agreement is not None:
-        yield Figure(
+        yield Check(
             "Agreement",
             "Spearman's rank correlation of the values by SHAP and by LIME: 1 is the same order, 0 none",
             f"{trust.agreement:.2f}",
             f"SHAP and LIME {_agreement(trust.agreement)} on the order",
         )
-    yield Figure(
+    yield Check(
         "Missing share",
         "The values' sum against the value of the whole text less that of the empty text",
         f"{trust.remainder:.1%}",
         "of the text's effect is missing from the sum of the values",
     )
-    yield Figure(
+    yield Check(
         "Cost",
         "Prompts that were scored for values and checks, and the seed of every random choice",
         f"{trust.calls:,}",
@@ -261,13 +261,13 @@ def figures(attribution: Attribution) -> Iterator[Figure]:
     )
 
 
-def _tree(trust: Trust, kind: str) -> Figure:
+def _tree(trust: Trust, kind: str) -> Check:
     assert trust.opened is not None
     assert trust.split_evenly is not None
     says = f"of the groups were split down to single {kind}"
     if trust.split_evenly >= 0.0005:
         says += f"; {trust.split_evenly:.1%} of the total value is shared evenly inside groups"
-    return Figure(
+    return Check(
         "Measured",
         "Share of the inner nodes of the tree that were opened, and of the value below the others",
         f"{trust.opened:.0%}",
@@ -275,10 +275,10 @@ def _tree(trust: Trust, kind: str) -> Figure:
     )
 
 
-def _area(name: str, curve: Curve, *, lower_is_better: bool) -> Figure:
+def _area(name: str, curve: Curve, *, lower_is_better: bool) -> Check:
     better = curve.area < curve.random_area if lower_is_better else curve.area > curve.random_area
     doing = "hiding the strongest first" if lower_is_better else "adding the strongest first"
-    return Figure(
+    return Check(
         name,
         f"Area under the curve; {'lower' if lower_is_better else 'higher'} is better (Petsiuk et al., 2018)",
         f"{curve.area:.2f}",

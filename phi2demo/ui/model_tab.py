@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from phi2demo.cards.essentials import Essentials, Figure, Source, essentials_of
+from phi2demo.cards.essentials import CardScore, Essentials, Source, essentials_of
 from phi2demo.cards.markdown import GLOSSARY
 from phi2demo.cards.metadata import HUB
 from phi2demo.cards.model_cards import ModelCards, ShownCard
@@ -130,7 +130,7 @@ def _definitions(rows: Iterable[tuple[str, str]]) -> str:
     )
 
 
-def _figures(figures: Sequence[Figure]) -> str:
+def _figures(figures: Sequence[CardScore]) -> str:
     """Write a row for each data set, with its first metric."""
     if not figures:
         return "<p>Not measured: the front matter of its card has no results.</p>"
@@ -152,7 +152,7 @@ def _figures(figures: Sequence[Figure]) -> str:
     return _table("Results", head, rows, words=3) + f'<p class="note">{note}Every metric stands in the card below.</p>'
 
 
-def _score(figure: Figure) -> str:
+def _score(figure: CardScore) -> str:
     if figure.low is None or figure.high is None:
         return f"{figure.value:g}"
     return f"{figure.value:g} ({figure.low:g} to {figure.high:g})"

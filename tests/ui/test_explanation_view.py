@@ -12,7 +12,7 @@ from phi2demo.explain.request import ExplainRequest
 from phi2demo.explain.units import Unit
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.ui import explanation_view
-from phi2demo.ui.explanation_view import figures, trust_panel
+from phi2demo.ui.explanation_view import checks, trust_panel
 from tests.ui.scripted import INFO
 
 EVIL = "<script>alert('1')</script>"
@@ -121,7 +121,7 @@ def test_an_estimate_in_words(seconds: float, said: str) -> None:
 
 
 def test_how_far_to_believe_it_in_plain_words() -> None:
-    said = {figure.name: f"{figure.value} {figure.says}" for figure in figures(attribution())}
+    said = {figure.name: f"{figure.value} {figure.says}" for figure in checks(attribution())}
     assert said["Measured"].startswith("50% of the groups were split down to single words; 4.0% of the total value")
     assert said["Deletion"].startswith("0.30 against 0.50 for random orders: hiding the strongest first changes")
     assert "does not change the output any faster" in said["Insertion"]
@@ -131,14 +131,14 @@ def test_how_far_to_believe_it_in_plain_words() -> None:
 
 def test_only_what_was_measured_is_said() -> None:
     result = attribution(trust=Trust(calls=2, seconds=0.1, seed=0, remainder=0.0), notes=())
-    assert [figure.name for figure in figures(result)] == ["Missing share", "Cost"]
+    assert [figure.name for figure in checks(result)] == ["Missing share", "Cost"]
     assert "<ul" not in trust_panel(result)
     exact = replace(result, request=replace(result.request, method="exact"))
-    assert next(figures(exact)).value == "All"
+    assert next(checks(exact)).value == "All"
 
 
 def test_values_that_were_sampled_have_their_error() -> None:
     result = attribution(trust=replace(TRUST, standard_error=(0.25, 0.5), fit=0.875))
-    said = {figure.name: f"{figure.value} {figure.says}" for figure in figures(result)}
+    said = {figure.name: f"{figure.value} {figure.says}" for figure in checks(result)}
     assert said["Standard error"] == "± 0.25 on the strongest value, +7.00"
     assert said["Fit"].startswith("88% of the variance")
