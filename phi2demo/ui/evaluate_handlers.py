@@ -74,7 +74,7 @@ class EvaluateHandlers:
     def stop(self, run: LiveRun | None, request: gr.Request) -> Updates:
         """Take a waiting run out of the queue, or ask a running one to end; either shows the figures so far."""
         tab = self._tab
-        if not tab.run.leave_queue(request):
+        if not tab.run.sessions.leave(*tab.run.key(request)):
             return tab.run.stop(request)
         words = STOPPED_EARLY if run is None else _stopped(run.done, run.total)
         status = markup.status(words, "stopped")
@@ -85,9 +85,10 @@ class EvaluateHandlers:
 
         Where Stop took it out of the queue, the figures are shown already.
         """
-        if self._tab.run.drop(request):
-            return self._tab.run.idle()
-        return self._tab.run.ended(QUEUE_REFUSED, "error") | self._so_far(run)
+        tab_run = self._tab.run
+        if tab_run.sessions.drop(*tab_run.key(request)):
+            return tab_run.idle()
+        return tab_run.ended(QUEUE_REFUSED, "error") | self._so_far(run)
 
     def _estimated(self, values: Mapping[Any, Any], cancel: Event) -> str:
         samples, settings = self._tab.live.read(values, own=values[self._tab.source] == "own")
@@ -134,7 +135,7 @@ class EvaluateHandlers:
         """Run `work`, and go to the end of the queue where it is not over; the change of `turn` brings the run back."""
         run = yield from self._tab.run.steps(work, request)
         if run is not None:
-            self._tab.run.announce(request)
+            self._tab.run.sessions.begin(*self._tab.run.key(request))
             yield {self._tab.running: run, self._tab.turn: time.monotonic()}
 
     def _so_far(self, run: LiveRun | None) -> Updates:

@@ -96,7 +96,7 @@ class ExplainHandlers:
                     yield updates
                 progress = next(steps)
         except Phi2DemoError as error:
-            if not tab.run.is_present(request):  # another answer was carried here meanwhile
+            if not tab.run.sessions.present(*tab.run.key(request)):  # another answer was carried here meanwhile
                 yield tab.run.idle()
             else:
                 stopped = isinstance(error, StoppedError)

@@ -149,7 +149,7 @@ class ExplainFilling:
         opened: Updates = {tab.tabs: gr.Tabs(selected=ID)}
         if answered is None:
             return opened | _ended(tab, "That answer is no longer kept. Ask again, then press the button.")
-        tab.run.drop(request)
+        tab.run.sessions.drop(*tab.run.key(request))
         try:
             asked, result, engine = answered.asked, answered.result, self._loader.engine()
             explained = ExplainRequest.from_result(engine, asked, result)
