@@ -232,7 +232,9 @@ class ExplainFilling:
 
 def charts(tab: ExplainTab, attribution: Attribution) -> Updates:
     """Return the updates of the bar chart and the table."""
-    return {tab.bars: explanation_view.strongest(attribution), tab.table: explanation_view.every_unit(attribution)}
+    bars = f"<h2>Strongest {attribution.kind}</h2>{export.bars(attribution)}"
+    section = explanation_view.section
+    return {tab.bars: section(bars), tab.table: section(export.table(attribution))}
 
 
 def _cleared(tab: ExplainTab, picker: str) -> Updates:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from phi2demo.explain import export
 from phi2demo.explain.attribution import Attribution, Curve, OutputToken, Trust
 from phi2demo.explain.estimate import Estimate
 from phi2demo.explain.job import Partial
@@ -12,7 +13,7 @@ from phi2demo.explain.request import ExplainRequest
 from phi2demo.explain.units import Unit
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.ui import explanation_view
-from phi2demo.ui.explanation_view import checks, trust_panel
+from phi2demo.ui.explanation_view import trust_panel
 from tests.ui.scripted import INFO
 
 EVIL = "<script>alert('1')</script>"
@@ -49,8 +50,8 @@ def attribution(**changed: object) -> Attribution:
         explanation_view.hint(EVIL, is_shown=True),
         explanation_view.so_far(Partial(attribution().units, np.zeros(2))),
         explanation_view.view(attribution()),
-        explanation_view.strongest(attribution()),
-        explanation_view.every_unit(attribution()),
+        export.bars(attribution()),
+        export.table(attribution()),
         trust_panel(attribution()),
     ],
 )
@@ -121,7 +122,7 @@ def test_an_estimate_in_words(seconds: float, said: str) -> None:
 
 
 def test_how_far_to_believe_it_in_plain_words() -> None:
-    said = {figure.name: f"{figure.value} {figure.says}" for figure in checks(attribution())}
+    said = {figure.name: f"{figure.value} {figure.says}" for figure in export.checks(attribution())}
     assert said["Measured"].startswith("50% of the groups were split down to single words; 4.0% of the total value")
     assert said["Deletion"].startswith("0.30 against 0.50 for random orders: hiding the strongest first changes")
     assert "does not change the output any faster" in said["Insertion"]
@@ -131,14 +132,14 @@ def test_how_far_to_believe_it_in_plain_words() -> None:
 
 def test_only_what_was_measured_is_said() -> None:
     result = attribution(trust=Trust(calls=2, seconds=0.1, seed=0, remainder=0.0), notes=())
-    assert [figure.name for figure in checks(result)] == ["Missing share", "Cost"]
+    assert [figure.name for figure in export.checks(result)] == ["Missing share", "Cost"]
     assert "<ul" not in trust_panel(result)
     exact = replace(result, request=replace(result.request, method="exact"))
-    assert next(checks(exact)).value == "All"
+    assert next(export.checks(exact)).value == "All"
 
 
 def test_values_that_were_sampled_have_their_error() -> None:
     result = attribution(trust=replace(TRUST, standard_error=(0.25, 0.5), fit=0.875))
-    said = {figure.name: f"{figure.value} {figure.says}" for figure in checks(result)}
+    said = {figure.name: f"{figure.value} {figure.says}" for figure in export.checks(result)}
     assert said["Standard error"] == "± 0.25 on the strongest value, +7.00"
     assert said["Fit"].startswith("88% of the variance")
