@@ -200,14 +200,14 @@ def test_masking_a_word_changes_nothing_but_that_word(engine: PlantedEngine, nam
     template = make_template(name, chat=ChatForm(f"{special('<|user|>')}\n{{prompt}}{special('<|end|>')}\n"))
     request = ExplainRequest("sentiment", TEXT, SentimentOptions(), ("positive",), templates=Templates(template))
     function = value_function_of(engine, request, kind="words")
-    whole = request.prompt(clean(TEXT), "finetuned")
+    whole = request.asked.prompt(clean(TEXT), "finetuned")
     before, text, after = whole.partition("The big train\nleaves at eight.")
     assert after or name == "plain"
     words = ["The ", "big ", "train", "leaves ", "at ", "eight."]
     for place, word in enumerate(words):
         shown = np.ones(len(words), dtype=np.bool_)
         shown[place] = False
-        prompt = request.prompt(function.masked(shown, 0), "finetuned")
+        prompt = request.asked.prompt(function.masked(shown, 0), "finetuned")
         assert prompt.startswith(before)
         assert prompt.endswith(after)
         shown_text = prompt.removeprefix(before).removesuffix(after)
