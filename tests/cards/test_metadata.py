@@ -70,8 +70,8 @@ def test_the_snippet_prompts_in_the_template_of_the_adapter() -> None:
 
 
 def test_the_snippet_of_a_chat_model_uses_the_tokenizers_own_template() -> None:
-    form = ChatForm("{prompt}\n", "{system}\n{prompt}\n")
-    text = snippet(with_template(make_template("chat", "Be brief.", form)))
+    chat = ChatForm("{prompt}\n", "{system}\n{prompt}\n")
+    text = snippet(with_template(make_template("chat", "Be brief.", chat)))
     assert '{"role": "system", "content": "Be brief."}' in text
     assert "tokenizer.apply_chat_template(" in text
     assert "prompt =" not in text

@@ -35,10 +35,10 @@ def test_a_second_run_is_refused_with_the_name_of_the_first(tmp_path: Path) -> N
 
 
 def test_processes_of_one_run_share_it_and_another_run_is_still_refused(tmp_path: Path) -> None:
-    with run_lock(tmp_path) as claim:
+    with run_lock(tmp_path) as lock:
         with pytest.raises(SettingsError, match="Another run"), run_lock(tmp_path, joining=True):
             pass
-        claim.share()
+        lock.share()
         with (
             run_lock(tmp_path, joining=True),
             pytest.raises(SettingsError, match="Another run"),

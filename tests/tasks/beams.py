@@ -15,7 +15,7 @@ def candidate(text: str, tokens: int = 2) -> Candidate:
 
 
 def about(prompt: Prompt) -> str:
-    """The person's text in a prompt of either form."""
+    """The person's text in a prompt of either style."""
     if prompt.text.startswith("Instruct: "):
         return body(prompt.text)
     return prompt.text.partition(": ")[2].partition("\n")[0]
