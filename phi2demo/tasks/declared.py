@@ -161,13 +161,10 @@ class AdapterTasks:
             "translation": {"languages": list(self.languages)},
             "summarization": {"lengths": list(self.lengths)},
         }
-        training_languages = {task: {"languages": list(codes)} for task, codes in self.training_languages.items()}
+        languages = {task: {"languages": list(codes)} for task, codes in self.training_languages.items()}
         own = {task.name: task.declared for task in self.own}
         entries = {
-            task: extra.get(task, {})
-            | training_languages.get(task, {})
-            | own.get(task, {})
-            | self._said_of_decoding(task)
+            task: extra.get(task, {}) | languages.get(task, {}) | own.get(task, {}) | self._said_of_decoding(task)
             for task in self.tasks
         }
         prompts = {name: value for name in ("template", "system") if (value := getattr(self, name))}
