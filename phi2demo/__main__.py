@@ -13,7 +13,7 @@ COMMANDS = {
     "generate": ("ask", "continue a text, or follow an instruction"),
     "summarize": ("ask", "summarize a text; long documents part by part"),
     "translate": ("ask", "translate a text sentence by sentence, keeping its lines"),
-    "classify": ("ask", "classify a text as positive or negative"),
+    "classify": ("ask", "choose the label of a text: positive, negative, or others of the model"),
     "answer": ("ask", "answer a question about a text"),
     "ask": ("ask", "any task of the model by its id, also one that its tasks.json declares"),
     "explain": ("explain", "show which words of a text led to the output"),

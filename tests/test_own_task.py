@@ -24,7 +24,9 @@ from tests.conftest import make_base, own_tasks_forgotten
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ASSETS / "examples" / "own_task"
 TEXT = "Water drips on the desk."
-QUESTION = "How urgent is this message for the sales team? It has 3 days left. Answer low, medium or high."
+(TASK,) = read_tasks_file(EXAMPLE / "tasks.json").own
+LABELS = TASK.labels
+QUESTION = TASK.instruction(TEXT, TASK.options_type(team="sales", days=3)).text
 PROMPT = f"### Instruction:\n{QUESTION}\n\n### Input:\n{TEXT}\n\n### Response:\n"
 FIELDS = ("--field", "team=sales", "--field", "days=3")
 
@@ -69,7 +71,7 @@ def test_the_declaration_is_saved_with_the_adapter(adapter: Path) -> None:
 
 def test_the_command_asks_and_its_receipt_replays(adapter: Path, tmp_path: Path) -> None:
     answer = asked(adapter, *FIELDS)
-    assert answer["text"] in ("low", "medium", "high")
+    assert answer["text"] in LABELS
     receipt = answer["receipt"]
     assert receipt["prompt"].endswith(PROMPT)
     assert (receipt["task"], receipt["options"], receipt["template"]) == (
@@ -84,7 +86,7 @@ def test_the_command_asks_and_its_receipt_replays(adapter: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("argv", "told"),
+    ("argv", "message"),
     [
         (["urgenci", "x"], "There is no task 'urgenci'; this model has generation, .*, urgency"),
         (
@@ -97,12 +99,12 @@ def test_the_command_asks_and_its_receipt_replays(adapter: Path, tmp_path: Path)
         (["--adapter", "x"], "the following arguments are required: TASK"),
     ],
 )
-def test_wrong_arguments_are_told_before_a_model_is_loaded(adapter: Path, argv: list[str], told: str) -> None:
+def test_wrong_arguments_are_told_before_a_model_is_loaded(adapter: Path, argv: list[str], message: str) -> None:
     def load(settings: ModelSettings) -> Any:
         raise AssertionError("loaded")
 
     given = [*argv, "--adapter", str(adapter)] if argv[:1] != ["--adapter"] and argv else argv
-    with pytest.raises(SettingsError, match=told):
+    with pytest.raises(SettingsError, match=message):
         ask.main("ask", given, load_engine=load)
 
 
@@ -110,7 +112,7 @@ def test_the_command_explains_it(adapter: Path) -> None:
     argv = [TEXT, "--task", "urgency", *FIELDS, "--adapter", str(adapter), "--units", "words", "--no-trust", "--json"]
     found = json.loads(said(explain.main, "explain", argv))  # type: ignore[arg-type]
     assert [unit["text"].strip() for unit in found["units"]["items"]] == TEXT.split()
-    assert found["output"].strip() in ("low", "medium", "high")
+    assert found["output"].strip() in LABELS
 
 
 @pytest.fixture
@@ -180,7 +182,7 @@ def test_the_endpoint_takes_its_fields_as_parameters(
     assert parameters["days"] == "Days left: 0 to 30."
     *_, answer = endpoint(TEXT, "sales", 3, None, None, None, None)
     assert answer["text"] == asked(adapter, *FIELDS)["text"]
-    assert answer["probabilities"].keys() == {"low", "medium", "high"}
+    assert answer["probabilities"].keys() == set(LABELS)
     with pytest.raises(gr.Error, match="team is 'kitchen'; give one of support, sales, building"):
         next(endpoint(TEXT, "kitchen"))
 
@@ -194,7 +196,10 @@ def test_a_persons_own_rows_are_scored_as_they_come(loader: EngineLoader, declar
     assert tasks_with_pairs(declared) == ["urgency"]
     assert placeholder("urgency").startswith("text,team,days,output\n")
     endpoint = EvaluateEndpoint(loader, VariantTasks(declared))
-    rows = [{"text": TEXT, "team": "sales", "days": 3, "output": "high"}, {"text": "Thank you.", "output": "low"}]
+    rows = [
+        {"text": TEXT, "team": "sales", "days": 3, "output": LABELS[-1]},
+        {"text": "Thank you.", "output": LABELS[0]},
+    ]
     *_, last = endpoint.evaluate(rows, "urgency", systems=["finetuned"])
     (test_set,) = last["report"]["test_sets"]
     assert (test_set["name"], test_set["figures"][0]["metric"], test_set["n"]) == ("urgency.own", "accuracy", 2)
@@ -219,16 +224,17 @@ def test_it_is_evaluated_against_its_base(adapter: Path, tmp_path: Path) -> None
     ]
     assert "accuracy" in said(evaluate.main, "evaluate", argv)  # type: ignore[arg-type]
     report = Report.model_validate_json((tmp_path / "out" / "report.json").read_text())
+    rows = (EXAMPLE / "data" / "messages.test.jsonl").read_text().splitlines()
     (result,) = report.test_sets
-    assert (result.name, result.task, result.n) == ("urgency.messages", "urgency", 6)
+    assert (result.name, result.task, result.n) == ("urgency.messages", "urgency", len(rows))
     assert [figure.metric for figure in result.figures] == ["accuracy", "macro_f1"]
     assert set(result.figures[0].scores) == {"finetuned", "base_template", "base_plain"}
 
 
 def test_rows_that_the_task_does_not_take_are_told(adapter: Path, tmp_path: Path) -> None:
     (tmp_path / "messages.test.jsonl").write_text('{"task": "urgency", "text": "x", "output": "hgih"}\n')
-    argv = ["--data", str(tmp_path), "--adapter", str(adapter), "--output", str(tmp_path.parent / "told")]
-    with pytest.raises(DataError, match="row 1 of urgency: output is 'hgih'; give one of low, medium, high"):
+    argv = ["--data", str(tmp_path), "--adapter", str(adapter), "--output", str(tmp_path.parent / "message")]
+    with pytest.raises(DataError, match=f"row 1 of urgency: output is 'hgih'; give one of {', '.join(LABELS)}"):
         evaluate.main("evaluate", argv)
     (tmp_path / "messages.test.jsonl").write_text('{"task": "mood", "text": "x", "output": "good"}\n')
     with pytest.raises(

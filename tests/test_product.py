@@ -94,15 +94,15 @@ def test_an_endpoint_returns_text_with_its_receipt(client: Any, endpoint: str, t
 @pytest.mark.parametrize("of", ["finetuned", "base", "difference"])
 def test_an_answer_is_explained_over_the_text_as_typed(client: Any, of: str) -> None:
     text = "Wo\u00a0wohnst  du?"
-    found = client.predict(text, task="translate", of=of, api_name="/explain")
-    units = found["units"]["items"]
+    result = client.predict(text, task="translate", of=of, api_name="/explain")
+    units = result["units"]["items"]
     assert "".join(unit["text"] for unit in units) == text
-    assert found["output"].strip()
-    assert found["of"] == of
-    assert len(found["values"]) == len(units)
-    explained = found["full_value"] - found["base_value"]
+    assert result["output"].strip()
+    assert result["of"] == of
+    assert len(result["values"]) == len(units)
+    explained = result["full_value"] - result["base_value"]
     assert sum(unit["value"] for unit in units) == pytest.approx(explained, abs=1e-3 * max(1.0, abs(explained)))
-    assert found["model"]["adapter"] == "assets/adapter"
+    assert result["model"]["adapter"] == "assets/adapter"
 
 
 @pytest.mark.slow
@@ -183,7 +183,8 @@ def test_guidance_changes_a_summary_and_is_replayed(client: Any, variant: str) -
 @pytest.mark.slow
 def test_a_file_of_two_hundred_lines_keeps_its_lines(tmp_path: Path) -> None:
     lines = [
-        ["I have no time today.", "", "Where is the station?", "My name is Anna. I am 30."][at % 4] for at in range(200)
+        ["I have no time today.", "", "Where is the station?", "My name is Anna. I am 30."][index % 4]
+        for index in range(200)
     ]
     (tmp_path / "in.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     for words in (["translate", "--from", "en", "--to", "de"], ["summarize"], ["generate", "--max-new-tokens", "8"]):

@@ -60,13 +60,13 @@ def options_of(command: str) -> frozenset[str]:
 
 def commands_in(text: str) -> list[tuple[str, str]]:
     """The commands in code blocks and code spans, each with its arguments."""
-    found = []
+    result = []
     for code in (*command_lines(text), *re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.S))):
         line = re.sub(r"^.*-m phi2demo ", "", code.replace("python app.py", "serve"))
         command, _, arguments = line.partition(" ")
         if command in COMMANDS:
-            found.append((command, arguments))
-    return found
+            result.append((command, arguments))
+    return result
 
 
 def slug(heading: str) -> str:

@@ -3,7 +3,3 @@
 `run` runs the probes one after the other; each is a module with its texts beside it. `report` reads, compares and
 renders what was written.
 """
-
-from phi2demo.audit.report import read_audit
-
-__all__ = ["read_audit"]

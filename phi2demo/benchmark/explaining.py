@@ -246,7 +246,7 @@ def _baseline(loaded: "LoadedModel", engine: "LocalEngine") -> Explain:
         variant, (output,) = request.variants[0], request.outputs
 
         def log_odds(texts: Sequence[str]) -> "NDArray[np.float64]":
-            prompts = np.array([request.prompt(str(text), variant) for text in texts])
+            prompts = np.array([request.asked.prompt(str(text), variant) for text in texts])
             scores: NDArray[np.float64] = scorer(prompts, np.array([output] * len(texts)))
             return scores
 

@@ -24,8 +24,8 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One measured figure."""
+class CardScore:
+    """A score that the card of a model states."""
 
     data: str
     task: str
@@ -52,7 +52,7 @@ class Essentials:
     shape: tuple[tuple[str, str], ...]
     """Rows of name and value."""
     sources: tuple[Source, ...]
-    figures: tuple[Figure, ...]
+    figures: tuple[CardScore, ...]
     """One for each data set."""
     carbon: tuple[tuple[str, str], ...]
     bibtex: str
@@ -118,16 +118,16 @@ def _sources(card: ShownCard) -> tuple[Source, ...]:
     return tuple(Source(name, "see its page on the hub") for name in _names(card.data.datasets))
 
 
-def _figures(card: ShownCard) -> tuple[Figure, ...]:
+def _figures(card: ShownCard) -> tuple[CardScore, ...]:
     """Return the first metric of each data set; of several measurements the one with the most examples."""
-    figures: dict[str, Figure] = {}
+    figures: dict[str, CardScore] = {}
     for result in card.data.eval_results or []:
         if isinstance(result.metric_value, bool) or not isinstance(result.metric_value, int | float):
             continue
         details: Mapping[str, Any] = result.metric_args if isinstance(result.metric_args, Mapping) else {}
         base = details.get("base")
         title = find_data_set(result.dataset_name).title
-        figure = Figure(
+        figure = CardScore(
             data=result.dataset_name if title == result.dataset_name else f"{title} ({result.dataset_name})",
             task=result.task_type.replace("-", " "),
             metric=result.metric_name or result.metric_type,

@@ -10,8 +10,7 @@ from phi2demo.data.rows import read_rows
 from phi2demo.data.test_sets import Item, TestSet, read_test_sets
 from phi2demo.engine.engine import Engine, Variant
 from phi2demo.errors import DataError
-from phi2demo.evaluation.examples import ITEM_METRICS
-from phi2demo.evaluation.metrics import Metric, metrics_for
+from phi2demo.evaluation.metrics import ITEM_METRICS, Metric, metrics_for
 from phi2demo.evaluation.outputs import read_outputs
 from phi2demo.evaluation.reports import read_report
 from phi2demo.evaluation.systems import asked_of
@@ -97,7 +96,7 @@ def choose_failures(reports: Sequence[Path], data: Path, *, adapter: bool = True
 def _worst(test_set: TestSet, outputs: dict[int, str]) -> Failure:
     items = [item for item in test_set.items if item.index in outputs]
     metrics = metrics_for(test_set.kind, [item.references for item in items])
-    metric = next(metric for metric in metrics if metric.name == ITEM_METRICS[test_set.kind][0])
+    metric = next(metric for metric in metrics if metric.name == ITEM_METRICS[test_set.kind])
     scores = _scores(metric, items, outputs)
     worst = min(range(len(items)), key=lambda index: (scores[index], -len(items[index].references[0]), index))
     item = items[worst]

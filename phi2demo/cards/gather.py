@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from phi2demo.audit import read_audit
+from phi2demo.audit.report import read_audit
 from phi2demo.cards.examples import choose_failures, read_failures, read_samples
 from phi2demo.cards.facts import Author, Facts, Failure, ModelFacts
 from phi2demo.data.files import sha256_of
 from phi2demo.emissions.footprint import Hardware
-from phi2demo.engine.loading import read_chat_form
+from phi2demo.engine.loading import read_chat_template
 from phi2demo.engine.planning import ModelPlan, plan
 from phi2demo.engine.revisions import (
     adapter_revision,
@@ -100,7 +100,7 @@ def _model(model_plan: ModelPlan, name: str | None) -> ModelFacts:
             given=model_plan.template,
             declared=adapter_tasks.template,
             system=model_plan.system or adapter_tasks.system,
-            chat=read_chat_form(model_plan),
+            chat=read_chat_template(model_plan),
             architecture=model_plan.config.model_type,
         ),
         "model_type": model_plan.config.model_type,

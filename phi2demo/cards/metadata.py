@@ -242,9 +242,9 @@ def _batch(facts: Facts) -> str:
     task, options = _example(facts)
     said = [("user", task.instruction(TEXT, options).whole)]
     messages = [("system", template.system), *said] if template.system else said
-    listed = ", ".join(f'{{"role": "{role}", "content": {_quoted(text)}}}' for role, text in messages)
+    roles = ", ".join(f'{{"role": "{role}", "content": {_quoted(text)}}}' for role, text in messages)
     return (
-        f"{_assignment('messages', f'[{listed}]')}\n"
+        f"{_assignment('messages', f'[{roles}]')}\n"
         "batch = tokenizer.apply_chat_template(\n"
         '    messages, add_generation_prompt=True, return_dict=True, return_tensors="pt"\n'
         ")"

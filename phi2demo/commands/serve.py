@@ -11,7 +11,7 @@ from phi2demo.data.languages import detect_language
 from phi2demo.emissions.meter import Meter
 from phi2demo.engine.engine import Engine
 from phi2demo.engine.forwarding import MeteredEngine
-from phi2demo.engine.loading import EngineLoader, read_chat_form
+from phi2demo.engine.loading import EngineLoader, read_chat_template
 from phi2demo.engine.planning import ModelPlan, plan
 from phi2demo.engine.revisions import adapter_revision, base_revision
 from phi2demo.engine.sources import Source
@@ -86,7 +86,7 @@ def _check_template(model_plan: ModelPlan, adapter_tasks: AdapterTasks) -> None:
             given=model_plan.template,
             declared=adapter_tasks.template,
             system=model_plan.system,
-            chat=read_chat_form(model_plan),
+            chat=read_chat_template(model_plan),
             architecture=model_plan.config.model_type,
         )
 

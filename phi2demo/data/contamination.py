@@ -188,7 +188,7 @@ class Contamination:
         if not parts:
             return None
         items = _texts(test_set)
-        standing = {
+        items_by_label = {
             label: self._sought.stand(
                 items, [held for (_, split), held in parts.items() if _LABEL_OF_SPLIT[split] == label]
             )
@@ -196,7 +196,7 @@ class Contamination:
         }
         labels = tuple(
             IN_TRAINING if trained else IN_VALIDATION if chosen else IN_NEITHER
-            for trained, chosen in zip(standing[IN_TRAINING], standing[IN_VALIDATION], strict=True)
+            for trained, chosen in zip(items_by_label[IN_TRAINING], items_by_label[IN_VALIDATION], strict=True)
         )
         counts = {part: sum(self._sought.stand(items, [held])) for part, held in parts.items()}
         files: dict[str, int] = {}

@@ -61,7 +61,7 @@ alone. Of 1,826 sentences of fewer than 25 letters in English, German, French an
 LEAST_LETTERS = 4
 """Of a text whose language is guessed: "brb" is in none."""
 NAME_WORDS = 4
-"""A name has at most so many words."""
+"""The most words of a name."""
 _SCRIPTS = {"CJK": "Chinese", "HIRAGANA": "Japanese", "KATAKANA": "Japanese", "HANGUL": "Korean"}
 """Of Unicode's names of letters, which begin with their script, those that a person calls otherwise."""
 

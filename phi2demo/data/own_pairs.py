@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError, create_model
+from pydantic import BaseModel, Field, ValidationError, create_model
 
 from phi2demo.data.checks import check_choice, check_text
 from phi2demo.data.corpus import OWN, clean_row
@@ -37,7 +37,6 @@ FIELDS: dict[str, tuple[str, ...]] = {
 TASKS_WITH_PAIRS = tuple(FIELDS)
 
 _KINDS = {task: kind for kind, task in TASK_OF_KIND.items() if task in FIELDS}
-_LABELS = {text: number for number, label in enumerate(SENTIMENT_LABELS) for text in (label, str(number))}
 _SAMPLES: dict[str, tuple[tuple[str, ...], ...]] = {
     "translation": (("The train leaves at eight.", "Der Zug fährt um acht ab."), ("Where is it?", "Wo ist es?")),
     "summarization": (
@@ -53,18 +52,8 @@ _SAMPLES: dict[str, tuple[tuple[str, ...], ...]] = {
 
 
 _Text = Annotated[str, Field(min_length=1, max_length=MAX_FIELD)]
-
-
-def _known_label(label: object) -> str:
-    name = str(label).strip().lower()
-    if name not in _LABELS:
-        raise ValueError("not a label")
-    return name
-
-
-_Label = Annotated[str, BeforeValidator(_known_label)]
 _ROWS: dict[str, type[BaseModel]] = {
-    task: create_model(task, **{name: _Label if name == "label" else _Text for name in names})  # type: ignore[call-overload]
+    task: create_model(task, **dict.fromkeys(names, _Text))  # type: ignore[call-overload]
     for task, names in FIELDS.items()
 }
 
@@ -110,12 +99,18 @@ def template(task: str, *, as_json: bool = False, own: OwnColumns | None = None)
 
 
 def read_pairs(
-    text: str, *, task: str, source: str = "en", target: str = "de", own: OwnColumns | None = None
+    text: str,
+    *,
+    task: str,
+    source: str = "en",
+    target: str = "de",
+    own: OwnColumns | None = None,
+    labels: Sequence[str] = SENTIMENT_LABELS,
 ) -> TestSet:
     """Read pasted CSV (a first line with the names of the columns) or JSON lines as a test set.
 
-    `own` are the columns of a task that an adapter declares. Raises InputError with the numbers of the lines that cannot
-    be used, SettingsError for an unknown task or language.
+    `own` are the columns of a task that an adapter declares, `labels` those of sentiment. Raises InputError with the
+    numbers of the lines that cannot be used, SettingsError for an unknown task or language.
     """
     names = own.names if own else _columns(task)
     size = len(text.encode(errors="replace"))
@@ -126,14 +121,20 @@ def read_pairs(
         raise InputError(f"There are no pairs. Paste CSV with the columns {columns}, or JSON lines with these fields.")
     text = check_text(text.removeprefix("\ufeff"), what="list of pairs").replace("\r\n", "\n").replace("\r", "\n")
     if text.lstrip().startswith("["):
-        return pairs_of(_json_list(text), task=task, source=source, target=target, own=own)
+        return pairs_of(_json_list(text), task=task, source=source, target=target, own=own, labels=labels)
     required = ("text", "output") if own else names
     lines = _json_lines(text) if text.lstrip().startswith("{") else _csv_lines(text, required)
-    return _test_set(lines, task, source, target, own)
+    return _test_set(lines, task, source, target, own, labels)
 
 
 def pairs_of(
-    rows: object, *, task: str, source: str = "en", target: str = "de", own: OwnColumns | None = None
+    rows: object,
+    *,
+    task: str,
+    source: str = "en",
+    target: str = "de",
+    own: OwnColumns | None = None,
+    labels: Sequence[str] = SENTIMENT_LABELS,
 ) -> TestSet:
     """Read rows of a program, objects with the same fields, as a test set; raises as `read_pairs`."""
     if own is None:
@@ -145,7 +146,7 @@ def pairs_of(
         for number, row in enumerate(rows, 1):
             yield _Line(f"row {number}", row) if isinstance(row, dict) else f"row {number}: it is no object"
 
-    return _test_set(lines(), task, source, target, own)
+    return _test_set(lines(), task, source, target, own, labels)
 
 
 def _columns(task: str) -> tuple[str, ...]:
@@ -153,7 +154,9 @@ def _columns(task: str) -> tuple[str, ...]:
     return FIELDS[task]
 
 
-def _test_set(lines: Iterator[_Line | str], task: str, source: str, target: str, own: OwnColumns | None) -> TestSet:
+def _test_set(
+    lines: Iterator[_Line | str], task: str, source: str, target: str, own: OwnColumns | None, labels: Sequence[str]
+) -> TestSet:
     """Strings among the lines are what was wrong with them."""
     languages = {}
     if task == "translation":
@@ -169,7 +172,7 @@ def _test_set(lines: Iterator[_Line | str], task: str, source: str, target: str,
             raise InputError(
                 f"There are more than {MAX_ROWS} pairs; give at most {MAX_ROWS}, and the rest in another run."
             )
-        item = line if isinstance(line, str) else _item(line, len(items), task, languages, own)
+        item = line if isinstance(line, str) else _item(line, len(items), task, languages, own, labels)
         if isinstance(item, str):
             wrong.append(item)
         else:
@@ -183,7 +186,9 @@ def _test_set(lines: Iterator[_Line | str], task: str, source: str, target: str,
     return TestSet(name, task if own else _KINDS[task], DataFile("own pairs", digest, "test"), tuple(items))
 
 
-def _item(line: _Line, index: int, task: str, languages: Row, own: OwnColumns | None) -> Item | str:
+def _item(
+    line: _Line, index: int, task: str, languages: Row, own: OwnColumns | None, labels: Sequence[str]
+) -> Item | str:
     """The item, or what is wrong with its line."""
     try:
         if own:
@@ -192,12 +197,12 @@ def _item(line: _Line, index: int, task: str, languages: Row, own: OwnColumns | 
         row: Row = _ROWS[task].model_validate(values, strict=True).model_dump()
         for name in FIELDS[task]:
             check_text(values[name], what=f'field "{name}"')
+        if task == "sentiment":
+            row["output"] = _label(row.pop("label"), labels)
     except ValidationError as error:
-        return f"{line.place}: {_problem(error)}"
+        return f"{line.place}: {_problem(error, labels)}"
     except (InputError, SettingsError) as error:
         return f"{line.place}: {str(error).removesuffix('.')}"
-    if task == "sentiment":
-        row["label"] = _LABELS[row["label"]]
     if task == "question_answering":
         row["answers"] = [{"text": row.pop("answer")}]
     row = clean_row(row | languages, _KINDS[task])
@@ -214,7 +219,22 @@ def _own_item(line: _Line, index: int, task: str, own: OwnColumns) -> Item:
     return Item(index, row, (row["output"],))
 
 
-def _problem(error: ValidationError) -> str:
+def _label(typed: str, labels: Sequence[str]) -> str:
+    """The label that a word or a number stands for; InputError where it is none."""
+    numbers = {str(number): label for number, label in enumerate(SENTIMENT_LABELS)}
+    name = {label.lower(): label for label in labels}.get(typed.strip().lower()) or numbers.get(typed.strip())
+    if name is None:
+        raise InputError(f"label is {quoted(typed)}; give {_choices(labels)}")
+    return name
+
+
+def _choices(labels: Sequence[str]) -> str:
+    return ", or ".join(
+        f"{label} or {SENTIMENT_LABELS.index(label)}" if label in SENTIMENT_LABELS else label for label in labels
+    )
+
+
+def _problem(error: ValidationError, labels: Sequence[str]) -> str:
     """What is wrong with the first field that cannot be used."""
     problem = error.errors(include_url=False)[0]
     name, value = problem["loc"][0], problem["input"]
@@ -222,8 +242,7 @@ def _problem(error: ValidationError) -> str:
         return f"{name} is missing"
     if problem["type"] == "string_too_long":
         return f"{name} has {len(value):,} characters; at most {MAX_FIELD:,} are read"
-    labels = ", or ".join(f"{label} or {number}" for number, label in enumerate(SENTIMENT_LABELS))
-    return f"{name} is {quoted(value)}; give {labels if name == 'label' else 'a text'}"
+    return f"{name} is {quoted(value)}; give {_choices(labels) if name == 'label' else 'a text'}"
 
 
 def _value(fields: Mapping[str, Any], name: str) -> Any:

@@ -266,7 +266,7 @@ class AdapterInfo:
 
 
 @dataclass(frozen=True)
-class ChatForm:
+class ChatTemplate:
     """A chat template around one question, rendered by the tokenizer, with its special tokens marked."""
 
     text: str
@@ -312,7 +312,7 @@ class ModelInfo:
     """The `model_type` of the base's config.json."""
     special_tokens: frozenset[str] = frozenset({END_OF_TEXT})
     """The special tokens of the tokenizer."""
-    chat: ChatForm | None = None
+    chat: ChatTemplate | None = None
     """The chat template of the tokenizer; None where it has none."""
     template: str | None = None
     """The prompt template that the person named when they started; None leaves it to the adapter and the tokenizer."""

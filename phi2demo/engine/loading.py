@@ -18,10 +18,10 @@ from phi2demo.engine import checks
 from phi2demo.engine.adapted_model import AdapterState
 from phi2demo.engine.adapter_loading import check_finite, load_adapters
 from phi2demo.engine.devices import MemoryDemand, Placement, choose_placement
-from phi2demo.engine.engine import AdapterInfo, ChatForm, Engine, ModelInfo
+from phi2demo.engine.engine import AdapterInfo, ChatTemplate, Engine, ModelInfo
 from phi2demo.engine.planning import FurtherAdapter, ModelPlan, check_weights
 from phi2demo.engine.revisions import adapter_revision, base_revision
-from phi2demo.engine.text_encoder import chat_form, special_tokens
+from phi2demo.engine.text_encoder import read_template, special_tokens
 from phi2demo.engine.weights import count
 from phi2demo.errors import ModelError, NotReadyError, Phi2DemoError, quoted
 
@@ -153,7 +153,7 @@ def _free_disk_bytes(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
-def read_chat_form(plan: ModelPlan) -> ChatForm | None:
+def read_chat_template(plan: ModelPlan) -> ChatTemplate | None:
     """Return the chat template of a plan's tokenizer without its weights; None where it has none.
 
     Imports transformers only where a file has one. Raises ModelError where the tokenizer cannot be read.
@@ -162,7 +162,7 @@ def read_chat_form(plan: ModelPlan) -> ChatForm | None:
     if not any(_names_chat_template(folder) for folder in folders):
         return None
     tokenizer = _tokenizer(plan)
-    return chat_form(tokenizer, special_tokens(tokenizer).values())
+    return read_template(tokenizer, special_tokens(tokenizer).values())
 
 
 def _names_chat_template(folder: Path) -> bool:
@@ -296,7 +296,7 @@ def describe(
         adapter_kind=plan.adapter_config.kind if plan.adapter_config else None,
         others=tuple(map(_other_adapter, plan.others)),
         special_tokens=tokens,
-        chat=chat_form(text.tokenizer, tokens),
+        chat=read_template(text.tokenizer, tokens),
         template=plan.template,
         system=plan.system,
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from phi2demo.engine.engine import AS_IT_STANDS, END_OF_TEXT, ChatForm, special, visible
+from phi2demo.engine.engine import AS_IT_STANDS, END_OF_TEXT, ChatTemplate, special, visible
 from phi2demo.errors import ModelError
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class TextEncoder:
 PLACEHOLDER, SYSTEM_PLACEHOLDER = "{prompt}", "{system}"
 
 
-def chat_form(tokenizer: "PreTrainedTokenizerBase", tokens: Iterable[str]) -> ChatForm | None:
+def read_template(tokenizer: "PreTrainedTokenizerBase", tokens: Iterable[str]) -> ChatTemplate | None:
     """Render the tokenizer's chat template around placeholders, by `apply_chat_template`, with its `tokens` marked.
 
     None where the tokenizer has no chat template, or one that does not show what the user says.
@@ -137,7 +137,7 @@ def chat_form(tokenizer: "PreTrainedTokenizerBase", tokens: Iterable[str]) -> Ch
         return None
     mark = partial(_marked, tokens=sorted(tokens, key=len, reverse=True))
     has_both = both.count(PLACEHOLDER) == both.count(SYSTEM_PLACEHOLDER) == 1
-    return ChatForm(mark(text), mark(both) if has_both else "")
+    return ChatTemplate(mark(text), mark(both) if has_both else "")
 
 
 def _rendered(tokenizer: "PreTrainedTokenizerBase", messages: list[dict[str, str]]) -> str:

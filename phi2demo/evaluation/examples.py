@@ -5,24 +5,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from phi2demo.data.test_sets import TestSet, text_of
-from phi2demo.evaluation.metrics import Metric, metrics_for
+from phi2demo.evaluation.metrics import Metric, item_metric
 from phi2demo.evaluation.outputs import SCORED, SystemName
 from phi2demo.evaluation.slices import labels_of
 
 Order = Literal["worst", "best", "change"]
-
-ITEM_METRICS = {
-    "translation": ("chrf", "chrF"),
-    "summarization": ("rougeL", "ROUGE-L"),
-    "sentiment": ("accuracy", "right"),
-    "question_answering": ("f1", "F1"),
-}
-"""By kind: the metric that says most about a single answer, and what it is called on the page."""
-
-
-def item_metric_title(kind: str) -> str:
-    """Return what the metric of a single answer is called on the page."""
-    return ITEM_METRICS[kind][1] if kind in ITEM_METRICS else metrics_for(kind, [[""]])[0].title
 
 
 @dataclass(frozen=True)
@@ -40,7 +27,7 @@ class Example:
     references: tuple[str, ...]
     outputs: dict[SystemName, str]
     scores: dict[SystemName, float]
-    """0 to 100, by the metric of ITEM_METRICS."""
+    """0 to 100, by `item_metric`."""
     labels: dict[str, str]
     """Length, complexity, and the genre where it is known."""
 
@@ -94,14 +81,6 @@ def ordered(examples: Sequence[Example], order: Order, *, base: SystemName | Non
         return sorted(examples, key=lambda example: (-abs(example.change(base)), example.index))
     sign = -1 if order == "best" else 1
     return sorted(examples, key=lambda example: (sign * next(iter(example.scores.values())), example.index))
-
-
-def item_metric(kind: str, references: Sequence[str]) -> Metric:
-    """Choose the metric for a single item of a kind; of a declared task the first."""
-    if kind not in ITEM_METRICS:
-        return metrics_for(kind, [references])[0]
-    name = ITEM_METRICS[kind][0]
-    return next(metric for metric in metrics_for(kind, [references]) if metric.name == name)
 
 
 def _score(metric: Metric, output: str, references: Sequence[str]) -> float:

@@ -18,6 +18,7 @@ import numpy as np
 from phi2demo.data.languages import LANGUAGES
 from phi2demo.evaluation.statistics import ScoreOfSums, Statistics
 from phi2demo.tasks import TASKS
+from phi2demo.tasks.declaration import METRICS
 from phi2demo.tasks.own_task import OwnTask
 
 References = Sequence[Sequence[str]]
@@ -25,13 +26,6 @@ References = Sequence[Sequence[str]]
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
-
-
-CHRF = "chrf"
-_KIND_OF_METRIC = {
-    "accuracy": "sentiment", "exact_match": "question_answering", "rouge": "summarization", "chrf": CHRF,
-}  # fmt: skip
-"""The kind of row that is scored like a declared task, by the metric that the task names."""
 
 
 @dataclass(frozen=True)
@@ -55,25 +49,36 @@ class Metric:
     """Whether the score is the ratio of two sums; the second number of an item that was not scored is 0."""
 
 
+METRICS_BY_KIND: dict[str, Callable[[References, Sequence[str]], tuple[Metric, ...]]] = {
+    "translation": lambda references, labels: (_bleu(references), _chrf(references)),
+    "summarization": lambda references, labels: _rouge_of(references),
+    "sentiment": lambda references, labels: (_accuracy(), _macro_f1(labels)),
+    "question_answering": lambda references, labels: (_exact_match(), _token_f1()),
+    "generation": lambda references, labels: (_chrf(references),),
+    "prose": lambda references, labels: (bits_per_character(), perplexity()),
+    "continuation": lambda references, labels: (bits_per_character(), perplexity()),
+}
+"""The metrics of a kind of row, from references and the labels of the task; the first one stands for the test set.
+
+assets/docs/evaluation.md lists them."""
+ITEM_METRICS = {
+    "translation": "chrf", "summarization": "rougeL", "sentiment": "accuracy", "question_answering": "f1",
+}  # fmt: skip
+"""By kind of row, the metric that says most about a single answer."""
+
+
 def metrics_for(kind: str, references: References) -> tuple[Metric, ...]:
-    """Choose the metrics for a kind of row, or for a declared task; the first one stands for the test set."""
+    """Choose the metrics for a kind of row, or for a declared task."""
     task = TASKS.get(kind)
     if isinstance(task, OwnTask):
-        kind = _KIND_OF_METRIC[task.metric]
-    if kind == CHRF:
-        return (_chrf(references),)
-    if kind == "translation":
-        return _bleu(references), _chrf(references)
-    if kind == "summarization":
-        several = any(len(texts) > 1 for texts in references)
-        rouge = _rouge("best of references" if several else "one reference")
-        return rouge + _rouge("first reference", suffix="_first", only_first=True) if several else rouge
-    if kind == "sentiment":
-        labels = (task or TASKS[kind]).labels
-        return _accuracy(), _macro_f1(labels)
-    if kind == "question_answering":
-        return _exact_match(), _token_f1()
-    return bits_per_character(), perplexity()
+        kind = METRICS[task.declaration.output][task.metric]
+    return METRICS_BY_KIND[kind](references, task.labels if task else ())
+
+
+def item_metric(kind: str, references: Sequence[str]) -> Metric:
+    """Choose the metric for a single item of a kind; of a declared task the first."""
+    metrics = metrics_for(kind, [references])
+    return next((metric for metric in metrics if metric.name == ITEM_METRICS.get(kind)), metrics[0])
 
 
 def metrics_of_one(kind: str, reference: str, *, english: bool = True) -> tuple[Metric, ...]:
@@ -84,7 +89,7 @@ def metrics_of_one(kind: str, reference: str, *, english: bool = True) -> tuple[
     references, task = [[reference]], TASKS.get(kind)
     if kind == "translation":
         return _chrf(references), _bleu(references, effective_order=True)
-    if kind == "generation" or (kind == "summarization" and not english):
+    if kind == "summarization" and not english:
         return (_chrf(references),)
     return (_accuracy(),) if task and task.labels else metrics_for(kind, references)
 
@@ -189,6 +194,12 @@ def _rouge(which: str, *, suffix: str = "", only_first: bool = False) -> tuple[M
         Metric(f"{name}{suffix}", f"{title}{note}", statistics_of(name), _percent, f"{name}, {signature}")
         for name, title in names.items()
     )
+
+
+def _rouge_of(references: References) -> tuple[Metric, ...]:
+    several = any(len(texts) > 1 for texts in references)
+    rouge = _rouge("best of references" if several else "one reference")
+    return rouge + _rouge("first reference", suffix="_first", only_first=True) if several else rouge
 
 
 def _accuracy() -> Metric:

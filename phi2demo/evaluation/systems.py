@@ -16,7 +16,7 @@ from phi2demo.engine.engine import END_OF_TEXT, Completion, Engine, GenerationOp
 from phi2demo.errors import DataError, InputError
 from phi2demo.evaluation.outputs import SCORED, SYSTEMS, Answer, SystemName
 from phi2demo.tasks import TASKS
-from phi2demo.tasks.candidates import choose, preferred, reversible
+from phi2demo.tasks.candidates import Answered, choose_both_ways, preferred
 from phi2demo.tasks.confidence import mean_probabilities
 from phi2demo.tasks.declared import read_variant_tasks, templates_of
 from phi2demo.tasks.generation import GenerationTaskOptions
@@ -202,20 +202,14 @@ class PlainSystem(System):
         self, prompts: Sequence[Prompt], rows: Sequence[Row], completions: Sequence[Completion]
     ) -> list[Completion]:
         """Choose among the candidates of each completion as the app does."""
-        task, weight = TASKS[self.test_set.task], self.generation.reverse_weight
-        requests = [self._read(row) for row in rows]
-        reverse_prompts = [
-            reversible(task, request.text, request.options, PLAIN, prompt)
-            for request, prompt in zip(requests, prompts, strict=True)
+        task, requests = TASKS[self.test_set.task], map(self._read, rows)
+        answered = [
+            Answered(request.text, request.options, PLAIN, prompt, completion)
+            for request, prompt, completion in zip(requests, prompts, completions, strict=True)
         ]
-        pairs = zip(reverse_prompts, completions, strict=True)
-        weighed = [(reverse, completion) for reverse, completion in pairs if reverse is not None]
-        if weight and len(weighed) == len(completions):
-            return [completion for completion, _ in choose(self.engine, weighed, self.generation)]
-        return [
-            preferred(task, request.text, request.options, completion)
-            for request, completion in zip(requests, completions, strict=True)
-        ]
+        if self.generation.reverse_weight:
+            return [choice.completion for choice in choose_both_ways(self.engine, task, answered, self.generation)]
+        return [preferred(task, row) for row in answered]
 
     def _label(self, texts: Sequence[str], labels: Sequence[str]) -> list[Answer]:
         prompts = [Prompt(text, "base") for text in texts for _ in labels]

@@ -5,14 +5,15 @@ Colours are set by classes and by `--v`, the strength from 0 to 1; `STYLE` defin
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
 import numpy as np
 
 from phi2demo.data.files import csv_text
-from phi2demo.explain.attribution import Attribution, Curve, OutputToken
+from phi2demo.explain.attribution import Attribution, Curve, OutputToken, Trust
 from phi2demo.explain.request import METHODS, OF, VALUES
 from phi2demo.explain.units import Unit, Values
 from phi2demo.tasks.request import PROMPT_STYLES
@@ -57,39 +58,113 @@ def effect(attribution: Attribution) -> str:
     )
 
 
+@dataclass(frozen=True)
+class Check:
+    """A check of an explanation."""
+
+    name: str
+    means: str
+    """The definition, as a tooltip of the name."""
+    value: str
+    says: str
+    """The value in plain words."""
+
+
 def trust_lines(attribution: Attribution) -> tuple[str, ...]:
-    """Return the trust figures, one line for each."""
+    """Return the checks of the explanation, one line for each."""
+    return tuple(f"{check.name}: {check.value} {check.says}" for check in checks(attribution))
+
+
+def checks(attribution: Attribution) -> Iterator[Check]:
+    """Yield the checks that this explanation has."""
     trust = attribution.trust
-    lines = [f"values and effect of the text differ by {trust.remainder:.1%}"]
     if trust.opened is not None and trust.split_evenly is not None:
-        lines.append(f"tree opened {trust.opened:.0%}, {trust.split_evenly:.1%} of the credit only split evenly")
+        yield _tree(trust, attribution.kind)
+    if attribution.request.method == "exact":
+        yield Check(
+            "Measured",
+            "Exact Shapley values: every subset of the units was scored",
+            "All",
+            f"combinations of shown and hidden {attribution.kind} were scored; nothing is estimated",
+        )
     if trust.standard_error is not None and attribution.units:
-        strongest = attribution.ranked[0]
-        lines.append(
-            f"standard error of the strongest unit {trust.standard_error[strongest]:.2g}, "
-            f"its value {attribution.totals[strongest]:+.2f}"
+        index = attribution.ranked[0]
+        yield Check(
+            "Standard error",
+            "Of the strongest value, over the random samples",
+            f"± {trust.standard_error[index]:.2g}",
+            f"on the strongest value, {attribution.totals[index]:+.2f}",
         )
     if trust.fit is not None:
-        lines.append(f"the linear model explains {trust.fit:.0%} of the variance (R²)")
+        yield Check(
+            "Fit",
+            "Weighted R² of LIME's linear model over the masked texts",
+            f"{trust.fit:.0%}",
+            "of the variance is explained by adding up single parts",
+        )
     if trust.deletion is not None:
-        lines.append(_area("deletion", trust.deletion, better=trust.deletion.area < trust.deletion.random_area))
+        yield _area("Deletion", trust.deletion, lower_is_better=True)
     if trust.insertion is not None:
-        lines.append(_area("insertion", trust.insertion, better=trust.insertion.area > trust.insertion.random_area))
+        yield _area("Insertion", trust.insertion, lower_is_better=False)
     if trust.agreement is not None:
-        lines.append(f"SHAP and LIME agree {trust.agreement:.2f} (rank correlation)")
-    lines.append(f"{trust.calls:,} prompts scored, {trust.seconds:.1f} s, seed {trust.seed}")
-    return tuple(lines)
+        yield Check(
+            "Agreement",
+            "Spearman's rank correlation of the values by SHAP and by LIME: 1 is the same order, 0 none",
+            f"{trust.agreement:.2f}",
+            f"SHAP and LIME {_agreement(trust.agreement)} on the order",
+        )
+    yield Check(
+        "Missing share",
+        "The values' sum against the value of the whole text less that of the empty text",
+        f"{trust.remainder:.1%}",
+        "of the text's effect is missing from the sum of the values",
+    )
+    yield Check(
+        "Cost",
+        "Prompts that were scored for values and checks, and the seed of every random choice",
+        f"{trust.calls:,}",
+        f"model calls in {trust.seconds:.1f} s, seed {trust.seed}",
+    )
+
+
+def _tree(trust: Trust, kind: str) -> Check:
+    assert trust.opened is not None
+    assert trust.split_evenly is not None
+    says = f"of the groups were split down to single {kind}"
+    if trust.split_evenly >= 0.0005:
+        says += f"; {trust.split_evenly:.1%} of the total value is shared evenly inside groups"
+    return Check(
+        "Measured",
+        "Share of the inner nodes of the tree that were opened, and of the value below the others",
+        f"{trust.opened:.0%}",
+        says,
+    )
+
+
+def _area(name: str, curve: Curve, *, lower_is_better: bool) -> Check:
+    better = curve.area < curve.random_area if lower_is_better else curve.area > curve.random_area
+    doing = "hiding the strongest first" if lower_is_better else "adding the strongest first"
+    return Check(
+        name,
+        f"Area under the curve; {'lower' if lower_is_better else 'higher'} is better (Petsiuk et al., 2018)",
+        f"{curve.area:.2f}",
+        f"against {curve.random_area:.2f} for random orders: {doing} {'changes' if better else 'does not change'} the output "
+        f"{'faster' if better else 'any faster'} than chance",
+    )
+
+
+def _agreement(correlation: float) -> str:
+    if correlation >= 0.8:
+        return "agree"
+    if correlation >= 0.5:
+        return "mostly agree"
+    return "hardly agree" if correlation > 0 else "disagree"
 
 
 def shown(text: str, *, longest: int = 80) -> str:
     """Return a text in one line, cut to `longest` characters."""
     line = " ".join(text.split())
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
-
-
-def _area(name: str, curve: Curve, *, better: bool) -> str:
-    verdict = "better" if better else "no better"
-    return f"{name} area {curve.area:.2f}, random orders {curve.random_area:.2f}: {verdict} than chance"
 
 
 def heatmap(units: Sequence[Unit], totals: Values, *, scale: float | None = None) -> str:
@@ -159,7 +234,13 @@ def table(attribution: Attribution) -> str:
     return f"<table><caption>Units by strength, in nats</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
 
-def curve(curve: Curve, title: str) -> str:
+def curves(trust: Trust) -> str:
+    """Render the curves that were measured."""
+    pairs = (("Deletion", trust.deletion), ("Insertion", trust.insertion))
+    return "".join(_curve(curve, name) for name, curve in pairs if curve is not None)
+
+
+def _curve(curve: Curve, title: str) -> str:
     """Render a curve and the mean of random orderings as an SVG."""
     width, height, pad, side = 280, 130, 22, 2
     values = np.array([curve.values, curve.random])
@@ -198,14 +279,9 @@ def _side(value: float) -> str:
 
 def page(attribution: Attribution) -> str:
     """Render the whole explanation as one HTML file: question, heatmap, output, strongest units, trust figures, all units."""
-    trust, model = attribution.trust, attribution.model
+    model = attribution.model
     title = question(attribution)
     scale = strongest(attribution.totals)
-    curves = "".join(
-        curve(measured, name)
-        for name, measured in (("Deletion", trust.deletion), ("Insertion", trust.insertion))
-        if measured is not None
-    )
     adapter = f" with adapter {model.adapter} {model.adapter_revision}" if model.adapter else " alone"
     sections = [
         f"<h1>{escape(title)}</h1>",
@@ -218,7 +294,7 @@ def page(attribution: Attribution) -> str:
         bars(attribution),
         "<h2>How reliable this is</h2>",
         _list((*trust_lines(attribution), *attribution.notes)),
-        f'<div class="curves">{curves}</div>',
+        f'<div class="curves">{curves(attribution.trust)}</div>',
         "<h2>All units</h2>",
         table(attribution),
         _quiet(f"{model.base} {model.base_revision}{adapter}, {model.device} {model.dtype}"),

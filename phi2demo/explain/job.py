@@ -12,7 +12,7 @@ import numpy as np
 from phi2demo.engine.engine import Engine
 from phi2demo.errors import SettingsError, StoppedError
 from phi2demo.explain import faithfulness, lime, shapley
-from phi2demo.explain.attribution import Attribution, Trust
+from phi2demo.explain.attribution import Attribution, OutputToken, Trust
 from phi2demo.explain.estimate import COMPARISON_EVALS, Estimate, ExplanationPlan, make_plan, time_trial
 from phi2demo.explain.request import ExplainRequest, Method
 from phi2demo.explain.scoring_plan import make_scoring_plan, units_by_kind
@@ -49,6 +49,8 @@ class ExplainProgress:
     """Present from the second step on."""
     partial: Partial | None = None
     attribution: Attribution | None = None
+    tokens: tuple[OutputToken, ...] = ()
+    """The output tokens of the target, and of the contrast."""
 
     @property
     def share(self) -> float:
@@ -82,7 +84,7 @@ def explain(
     job = ExplanationJob(engine, request, cancel=stop, cache=cache, report=reports.put)
     thread = threading.Thread(target=job.run, name="explain", daemon=True)
     thread.start()
-    started, newest = time.monotonic(), ExplainProgress("Starting", 0, 0.0)
+    started, newest = time.monotonic(), ExplainProgress("Starting", 0, 0.0, tokens=job.scoring_plan.tokens)
     try:
         while newest.attribution is None:
             if cancel is not None and cancel.is_set():
@@ -98,7 +100,7 @@ def explain(
                 report = replace(newest, seconds=time.monotonic() - started)
             if isinstance(report, BaseException):
                 raise report
-            newest = replace(report, partial=report.partial or newest.partial)
+            newest = replace(report, partial=report.partial or newest.partial, tokens=newest.tokens)
             yield newest
     finally:
         stop.set()
@@ -119,11 +121,11 @@ class ExplanationJob:
     ) -> None:
         request = request.for_model(engine)
         self._engine, self._request, self._report = engine, request, report
-        self._scoring_plan = make_scoring_plan(engine, request)
+        self.scoring_plan = make_scoring_plan(engine, request)
         self._value_function = ValueFunction(
             engine,
             request,
-            self._scoring_plan,
+            self.scoring_plan,
             cache=ScoreCache() if cache is None else cache,
             cancel=cancel,
             report=self._report_progress,
@@ -161,12 +163,12 @@ class ExplanationJob:
             model=self._engine.info,
             units=plan.units,
             kind=plan.estimate.kind,
-            tokens=self._scoring_plan.tokens,
+            tokens=self.scoring_plan.tokens,
             values=unit_values.values,
             base_values=empty,
             full_values=full,
             trust=trust,
-            notes=(*self._scoring_plan.notes, *_notes(request, plan, trust)),
+            notes=(*self.scoring_plan.notes, *_notes(request, plan, trust)),
         )
         return ExplainProgress("Done", trust.calls, trust.seconds, plan.estimate, None, attribution)
 

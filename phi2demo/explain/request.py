@@ -13,8 +13,8 @@ from phi2demo.tasks import task_named
 from phi2demo.tasks.declared import templates_of
 from phi2demo.tasks.request import PROMPT_STYLES, PromptStyle, Request, TaskOptions
 from phi2demo.tasks.result import Result
-from phi2demo.tasks.task import AnyTask
-from phi2demo.tasks.templates import PLAIN, Template, Templates
+from phi2demo.tasks.task import CheckedRequest
+from phi2demo.tasks.templates import Templates
 
 Method = Literal["auto", "partition", "exact", "permutation", "lime"]
 Of = str
@@ -88,16 +88,14 @@ class ExplainRequest:
     seed: int = 0
     templates: Templates = field(default_factory=Templates, repr=False)
     """The prompt templates of the loaded model; see `for_model`."""
-    _task: AnyTask = field(init=False, repr=False, compare=False)
-    _text_read: str = field(init=False, repr=False, compare=False)
-    _options_read: TaskOptions = field(init=False, repr=False, compare=False)
+    asked: CheckedRequest = field(init=False, repr=False, compare=False)
+    """The request that the output answers, which knows its prompts."""
     _cleaned: CleanedText = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         task = task_named(self.task)
         if not isinstance(self.options, task.options_type):
             raise SettingsError(f"{self.task} takes {task.options_type.__name__}, not {type(self.options).__name__}.")
-        object.__setattr__(self, "_task", task)
         object.__setattr__(self, "text", check_text(self.text))
         object.__setattr__(self, "outputs", _checked_outputs(self.outputs))
         for name, value, choices in (
@@ -122,9 +120,8 @@ class ExplainRequest:
                 f"mask is {quoted(self.mask)}; give a text of one line and at most {MAX_MASK_CHARACTERS} characters, or none."
             )
         generation = GenerationOptions(adapter_strength=self.adapter_strength, sentence_case=self.sentence_case)
-        read = task.read(Request(self.task, self.text, self.options, generation))
-        object.__setattr__(self, "_text_read", read.text)
-        object.__setattr__(self, "_options_read", read.options)
+        asked = Request(self.task, self.text, self.options, generation, base_prompt_style=self.base_prompt_style)
+        object.__setattr__(self, "asked", CheckedRequest(task, asked, self.templates))
         object.__setattr__(self, "_cleaned", clean_aligned(self.text, keep_layout=task.keeps_layout))
         _check_whole("max_evals", self.max_evals, *EVALS)
         _check_whole("seed", self.seed, 0, MAX_SEED)
@@ -155,12 +152,12 @@ class ExplainRequest:
     @property
     def text_read(self) -> str:
         """The text as the model reads it."""
-        return self._text_read
+        return self.asked.read.text
 
     @property
     def is_recased(self) -> bool:
         """Whether the model reads the text in another case than it was typed in."""
-        return self._text_read != self._cleaned.text
+        return self.text_read != self._cleaned.text
 
     @property
     def edges(self) -> tuple[int, ...]:
@@ -174,19 +171,10 @@ class ExplainRequest:
     def for_model(self, engine: Engine) -> "ExplainRequest":
         """Return the request with the templates of a loaded model; a typed output begins as an answer to them does."""
         request = replace(self, templates=templates_of(engine.info))
-        if request.template(self.variants[0]).separator:
+        if request.asked.template(self.variants[0]).separator:
             return request
         outputs = (output.removeprefix(" ") if isinstance(output, str) else output for output in self.outputs)
         return replace(request, outputs=tuple(outputs))
-
-    def template(self, variant: Variant) -> Template:
-        """Return the template around the prompts of a variant."""
-        style = self._task.prompt_style_of(variant, self.options, self.base_prompt_style)
-        return PLAIN if style == "plain" else self.templates.of(variant)
-
-    def prompt(self, text: str, variant: Variant) -> str:
-        """Return the task's own prompt around a text as the model reads it."""
-        return self._task.prompt(text, self._options_read, self.template(variant))
 
 
 def as_output(text: str) -> str:

@@ -10,7 +10,6 @@ from phi2demo.errors import InputError, SettingsError, quoted
 from phi2demo.explain.attribution import OutputToken
 from phi2demo.explain.request import EMPTY_OUTPUT, ExplainRequest
 from phi2demo.explain.units import Unit, UnitKind, split
-from phi2demo.tasks import task_named
 from phi2demo.tasks.request import language_of
 from phi2demo.tasks.task import PromptLimit
 
@@ -194,9 +193,9 @@ def _pieces(
     """
     text = request.text_read
     reserved = max(len(output.ids) for output in outputs)
-    template = request.template(request.variants[0])
+    template = request.asked.template(request.variants[0])
     limit = PromptLimit(engine.count_tokens, engine.info.context - reserved, reserved, template)
-    cut = task_named(request.task).pieces(text, request.options, limit)
+    cut = request.asked.task.pieces(text, request.options, limit)
     if len(cut.texts) == len(outputs):
         return _located(text, cut.texts), ()
     if len(outputs) > 1:
@@ -204,7 +203,7 @@ def _pieces(
             f"The output has {len(outputs)} pieces, but the task cuts this text into {len(cut.texts)}. "
             "Explain the text that the output was made from."
         )
-    prompts = [request.prompt(text, variant) for variant in request.variants]
+    prompts = [request.asked.prompt(text, variant) for variant in request.variants]
     if not all(map(limit.fits, prompts)):
         longest = max(map(engine.count_tokens, prompts))
         raise InputError(

@@ -123,7 +123,7 @@ class ValueFunction:
 
     def _key(self, mask: Mask, output: ScoredOutput) -> _Key:
         strength = 1.0 if output.variant == "base" else self._request.adapter_strength
-        prompt = self._request.prompt(self.masked(mask, output.piece), output.variant)
+        prompt = self._request.asked.prompt(self.masked(mask, output.piece), output.variant)
         return output.variant, strength, prompt, output.ids
 
     def _value(self, log_probabilities: _Row) -> _Row:

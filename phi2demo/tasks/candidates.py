@@ -6,9 +6,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from threading import Event
 
-from phi2demo.engine.engine import Candidate, Completion, Engine, GenerationOptions, Output, Prompt, StopReason
-from phi2demo.errors import InputError, StoppedError
-from phi2demo.tasks.confidence import mean_probabilities, mean_probability, supports
+from phi2demo.engine.engine import Candidate, Completion, Engine, GenerationOptions, Output, Prompt, Score, StopReason
+from phi2demo.errors import StoppedError
+from phi2demo.tasks.confidence import mean_probabilities, mean_probability, score_rows, supports
 from phi2demo.tasks.request import TaskOptions
 from phi2demo.tasks.result import Alternative
 from phi2demo.tasks.task import AnyTask
@@ -19,66 +19,15 @@ WHOLE = ("end", "stop string")
 
 
 def by_text(candidates: Sequence[Candidate], shown: Callable[[str], str]) -> dict[str, Candidate]:
-    """Those that came to their end, by what is shown of them, where that is anything; of equal ones the likeliest."""
+    """Those that came to their end, by what is shown of them, where that is anything; of equal ones the likeliest.
+
+    None where there are not two, so that there is no choice.
+    """
     candidates_by_text: dict[str, Candidate] = {}
     for candidate in candidates:
         if candidate.stop_reason in WHOLE and (text := shown(candidate.text)):
             candidates_by_text.setdefault(text, candidate)
-    return candidates_by_text
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A prompt, its outputs that differ once cleaned, and the answer that was chosen among them."""
-
-    prompt: Prompt
-    outputs: Mapping[str, Candidate]
-    chosen: Completion
-
-    @classmethod
-    def of(cls, task: AnyTask, options: TaskOptions, prompt: Prompt, completion: Completion) -> "Choice":
-        """Of the candidates that came to their end, the likeliest of equal ones.
-
-        Of none where there are not two, or where the answer itself was cut short.
-        """
-        outputs = by_text(completion.candidates, lambda output: task.clean(task.kept(output, options)))
-        chosen = any(candidate.token_ids == completion.token_ids for candidate in outputs.values())
-        return cls(prompt, outputs if chosen and len(outputs) > 1 else {}, completion)
-
-    def listed(self, totals: Sequence[float]) -> tuple[Alternative, ...]:
-        """With the log-probabilities of the outputs: the chosen one first, then the likeliest."""
-        alternatives = [
-            Alternative(candidate, text, total)
-            for (text, candidate), total in zip(self.outputs.items(), totals, strict=True)
-        ]
-        alternatives.sort(
-            key=lambda other: (other.candidate.token_ids != self.chosen.token_ids, -other.log_probability)
-        )
-        return tuple(alternatives)
-
-
-def list_outputs(
-    engine: Engine, choices: Sequence[Choice], options: GenerationOptions, *, cancel: Event | None = None
-) -> list[tuple[Alternative, ...]]:
-    """What each answer was chosen among, all scored together with the options' `adapter_strength`.
-
-    Nothing where there is no choice, or it does not fit the context. Raises StoppedError within a second of `cancel`.
-    """
-    prompts = [choice.prompt for choice in choices for _ in choice.outputs]
-    outputs: list[Output] = [candidate.token_ids for choice in choices for candidate in choice.outputs.values()]
-    if not prompts:
-        return [() for _ in choices]
-    try:
-        scores = iter(engine.score(prompts, outputs, adapter_strength=options.adapter_strength, cancel=cancel))
-    except InputError:  # a long text with a long answer: it was answered, so it is no error of the person's
-        if len(choices) == 1:
-            return [()]
-        return [
-            alternatives
-            for choice in choices
-            for alternatives in list_outputs(engine, [choice], options, cancel=cancel)
-        ]
-    return [choice.listed([next(scores).total for _ in choice.outputs]) for choice in choices]
+    return candidates_by_text if len(candidates_by_text) > 1 else {}
 
 
 LENGTH_SHARE = 0.7
@@ -86,19 +35,6 @@ LENGTH_SHARE = 0.7
 COPY_COST = 1.0
 """Penalty in nats for each copied word."""
 _WORD = re.compile(r"[^\W\d_]+")
-
-
-@dataclass(frozen=True)
-class Reversible:
-    """A text that was answered, and how it is asked back."""
-
-    prompt: Prompt
-    """That was answered."""
-    text: str
-    """That the prompt was made of."""
-    clean: Callable[[str], str]
-    back: Callable[[str], Prompt]
-    """From a cleaned answer."""
 
 
 @dataclass(frozen=True)
@@ -114,116 +50,6 @@ class Ranked(Alternative):
         """For JSON."""
         both = {"reverse_log_probability": self.reverse_log_probability, "score": self.score}
         return super().as_dict() | both
-
-
-def preferred(task: AnyTask, text: str, options: TaskOptions, completion: Completion) -> Completion:
-    """Replace the completion by the finished candidate that the task prefers, if there is one.
-
-    Free text has none: a likelier one that was cut at a limit is no worse.
-    """
-    whole = [candidate for candidate in completion.candidates if candidate.stop_reason in WHOLE]
-    if not whole or not task.has_right_answer:
-        return completion
-    return _put(
-        completion, whole[task.preferred(text, [task.clean(task.kept(candidate.text, options)) for candidate in whole])]
-    )
-
-
-def reversible(task: AnyTask, text: str, options: TaskOptions, template: Template, prompt: Prompt) -> Reversible | None:
-    """Return how the same variant is asked to translate back, by the same template; None where the task has no way back."""
-    reverse = task.reverse(options)
-    if reverse is None:
-        return None
-    return Reversible(
-        prompt, text, task.clean, lambda output: Prompt(task.prompt(output, reverse, template), prompt.variant)
-    )
-
-
-def choose(
-    engine: Engine,
-    answers: Sequence[tuple[Reversible, Completion]],
-    options: GenerationOptions,
-    *,
-    cancel: Event | None = None,
-) -> list[tuple[Completion, tuple[Ranked, ...]]]:
-    """Of each completion the best of its candidates in its place, and all of them as `rank` gives them."""
-    asked = [(text, completion.candidates) for text, completion in answers]
-    return [
-        (_put(completion, ranked[0].candidate), ranked) if ranked else (completion, ())
-        for (_, completion), ranked in zip(answers, rank(engine, asked, options, cancel=cancel), strict=True)
-    ]
-
-
-def rank(
-    engine: Engine,
-    asked: Sequence[tuple[Reversible, Sequence[Candidate]]],
-    options: GenerationOptions,
-    *,
-    cancel: Event | None = None,
-) -> list[tuple[Ranked, ...]]:
-    """Of each text the candidates that differ once cleaned, best first, all scored together.
-
-    There are none where there are not two, or they do not fit the context. Those that were cut at a limit are left out:
-    half a sentence cannot be turned back. Of the options, `reverse_weight` and `adapter_strength` count. Raises
-    StoppedError within a second of `cancel`.
-    """
-    candidate_sets = [_CandidateSet.of(*pair) for pair in asked]
-    rows = [row for candidate_set in candidate_sets for row in candidate_set.rows()]
-    if not rows:
-        return [() for _ in asked]
-    try:
-        prompts, outputs = map(list, zip(*rows, strict=True))
-        scores = iter(engine.score(prompts, outputs, adapter_strength=options.adapter_strength, cancel=cancel))
-    except InputError:  # a long text with a long answer: it was answered, so it is no error of the person's
-        if len(asked) == 1:
-            return [()]
-        return [ranked for pair in asked for ranked in rank(engine, [pair], options, cancel=cancel)]
-    return [
-        candidate_set.decided([next(scores).total for _ in candidate_set.rows()], options.reverse_weight)
-        for candidate_set in candidate_sets
-    ]
-
-
-@dataclass(frozen=True)
-class _CandidateSet:
-    """Candidates of one text, by what they are once cleaned; none where there are not two."""
-
-    asked: Reversible
-    candidates: Mapping[str, Candidate]
-
-    @classmethod
-    def of(cls, asked: Reversible, candidates: Sequence[Candidate]) -> "_CandidateSet":
-        """Of those that came to their end."""
-        different = by_text(candidates, asked.clean)
-        return cls(asked, different if len(different) > 1 else {})
-
-    def rows(self) -> list[tuple[Prompt, Output]]:
-        """What is to be scored: every candidate given the text, then the text given every candidate."""
-        forward = [(self.asked.prompt, candidate.token_ids) for candidate in self.candidates.values()]
-        return [*forward, *((self.asked.back(text), f" {self.asked.text.strip()}") for text in self.candidates)]
-
-    def decided(self, totals: Sequence[float], weight: float) -> tuple[Ranked, ...]:
-        """By the log-probabilities of the rows."""
-        count = len(self.candidates)
-        if not count:
-            return ()
-        tokens = [len(candidate.token_ids) for candidate in self.candidates.values()]
-        bonus = LENGTH_SHARE * min(-total / length for total, length in zip(totals[:count], tokens, strict=True))
-        words, ranked = _words(self.asked.text), []
-        for (text, candidate), forward, back in zip(
-            self.candidates.items(), totals[:count], totals[count:], strict=True
-        ):
-            beside = bonus * len(candidate.token_ids) - COPY_COST * len(words & _words(text))
-            ranked.append(Ranked(candidate, text, forward, back, forward + weight * back + beside))
-        return tuple(sorted(ranked, key=lambda candidate: -candidate.score))
-
-
-def _put(completion: Completion, chosen: Candidate) -> Completion:
-    return replace(completion, text=chosen.text, token_ids=chosen.token_ids, stop_reason=chosen.stop_reason)
-
-
-def _words(text: str) -> set[str]:
-    return set(_WORD.findall(text.casefold()))
 
 
 @dataclass(frozen=True)
@@ -252,6 +78,84 @@ class Chosen:
     """Whether the text supports it too little for it to be given."""
 
 
+def preferred(task: AnyTask, row: Answered) -> Completion:
+    """Replace the completion by the finished candidate that the task prefers, if there is one.
+
+    Free text has none: a likelier one that was cut at a limit is no worse.
+    """
+    whole = [candidate for candidate in row.completion.candidates if candidate.stop_reason in WHOLE]
+    if not whole or not task.has_right_answer:
+        return row.completion
+    outputs = [task.clean(task.kept(candidate.text, row.options)) for candidate in whole]
+    return _put(row.completion, whole[task.preferred(row.text, outputs)])
+
+
+def choose_both_ways(
+    engine: Engine,
+    task: AnyTask,
+    rows: Sequence[Answered],
+    options: GenerationOptions,
+    *,
+    cancel: Event | None = None,
+) -> list[Chosen]:
+    """Of each row the best of the candidates that differ once cleaned, and all of them, best first; all scored together.
+
+    The likeliest stays where there are not two, or they do not fit the context. Those that were cut at a limit are left
+    out: half a sentence cannot be turned back. Of the options, `reverse_weight` and `adapter_strength` count. Raises
+    StoppedError within a second of `cancel`.
+    """
+    candidates = [by_text(row.completion.candidates, task.clean) for row in rows]
+    pairs = [_both_ways(task, row, different) for row, different in zip(rows, candidates, strict=True)]
+    scored = score_rows(engine, pairs, adapter_strength=options.adapter_strength, cancel=cancel)
+    chosen = []
+    for row, different, scores in zip(rows, candidates, scored, strict=True):
+        ranked = _ranked(row.text, different, [score.total for score in scores], options.reverse_weight)
+        chosen.append(Chosen(_put(row.completion, ranked[0].candidate) if ranked else row.completion, ranked))
+    return chosen
+
+
+def _both_ways(task: AnyTask, row: Answered, candidates: Mapping[str, Candidate]) -> list[tuple[Prompt, Output]]:
+    """What is to be scored: every candidate given the text, then the text given every candidate, by the same template."""
+    reverse = task.reverse(row.options)
+    forward = [(row.prompt, candidate.token_ids) for candidate in candidates.values()]
+    backward = (Prompt(task.prompt(text, reverse, row.template), row.prompt.variant) for text in candidates)
+    return [*forward, *((prompt, f" {row.text.strip()}") for prompt in backward)]
+
+
+def _ranked(
+    source: str, candidates: Mapping[str, Candidate], totals: Sequence[float], weight: float
+) -> tuple[Ranked, ...]:
+    """By the log-probabilities of `_both_ways`; empty where there are none."""
+    if not totals:
+        return ()
+    count = len(candidates)
+    tokens = [len(candidate.token_ids) for candidate in candidates.values()]
+    bonus = LENGTH_SHARE * min(-total / length for total, length in zip(totals[:count], tokens, strict=True))
+    words, ranked = _words(source), []
+    for (text, candidate), forward, back in zip(candidates.items(), totals[:count], totals[count:], strict=True):
+        beside = bonus * len(candidate.token_ids) - COPY_COST * len(words & _words(text))
+        ranked.append(Ranked(candidate, text, forward, back, forward + weight * back + beside))
+    return tuple(sorted(ranked, key=lambda candidate: -candidate.score))
+
+
+def _put(completion: Completion, chosen: Candidate) -> Completion:
+    return replace(completion, text=chosen.text, token_ids=chosen.token_ids, stop_reason=chosen.stop_reason)
+
+
+def _alternatives(
+    chosen: Completion, outputs: Mapping[str, Candidate], scores: Sequence[Score]
+) -> tuple[Alternative, ...]:
+    """The outputs with their log-probabilities: the chosen one first, then the likeliest; empty where they were not scored."""
+    pairs = zip(outputs.items(), scores, strict=True) if scores else ()
+    alternatives = [Alternative(candidate, text, score.total) for (text, candidate), score in pairs]
+    alternatives.sort(key=lambda other: (other.candidate.token_ids != chosen.token_ids, -other.log_probability))
+    return tuple(alternatives)
+
+
+def _words(text: str) -> set[str]:
+    return set(_WORD.findall(text.casefold()))
+
+
 @dataclass(frozen=True)
 class Chooser:
     """Chooses for the rows of one request or several alike."""
@@ -269,8 +173,9 @@ class Chooser:
 
     def choose(self, rows: Sequence[Answered]) -> list[Chosen]:
         """Of each row; where there is no time for a choice, the likeliest stays, and the reason says so."""
-        weighed = self._weighed(rows)
-        answers = self._by_both_directions(rows, weighed) if weighed else self._listed(rows)
+        answers = [Chosen(preferred(self.task, row)) for row in rows]
+        choose = self._by_both_directions if self.generation.reverse_weight else self._with_alternatives
+        answers = choose(rows, answers)
         answers = [
             replace(answer, completion=self._kept(row, answer.completion))
             for row, answer in zip(rows, answers, strict=True)
@@ -279,45 +184,43 @@ class Chooser:
             answers = self._with_probability(rows, answers)
         return self._withholding(rows, answers) if self.generation.min_support else answers
 
-    def _weighed(self, rows: Sequence[Answered]) -> dict[int, Reversible]:
-        """Rows that are to be asked back, by their place."""
-        if not self.generation.reverse_weight:
-            return {}
-        asked = {
-            place: reversible(self.task, row.text, row.options, row.template, row.prompt)
-            for place, row in enumerate(rows)
-        }
-        return {place: back for place, back in asked.items() if back is not None and rows[place].completion.candidates}
-
-    def _by_both_directions(self, rows: Sequence[Answered], weighed: dict[int, Reversible]) -> list[Chosen]:
-        chosen = [Chosen(self._preferred(row)) for row in rows]
-        reason = self.cut_short()
+    def _by_both_directions(self, rows: Sequence[Answered], chosen: list[Chosen]) -> list[Chosen]:
+        weighed = [place for place, row in enumerate(rows) if row.completion.candidates]
+        asked = [rows[place] for place in weighed]
+        best, reason = [Chosen(row.completion) for row in asked], self.cut_short()
         if reason is None:
             try:
-                pairs = [(back, rows[place].completion) for place, back in weighed.items()]
-                best = choose(self.engine, pairs, self.generation, cancel=self.cancel)
-                seconds = self.seconds()
-                for place, (completion, ranked) in zip(weighed, best, strict=True):
-                    chosen[place] = Chosen(replace(completion, seconds=seconds), ranked)
-                return chosen
+                best = choose_both_ways(self.engine, self.task, asked, self.generation, cancel=self.cancel)
             except StoppedError:
                 reason = "stopped"
-        for place in weighed:
-            chosen[place] = Chosen(replace(rows[place].completion, stop_reason=reason))
+        ends = {"stop_reason": reason} if reason else {"seconds": self.seconds()}
+        for place, choice in zip(weighed, best, strict=True):
+            chosen[place] = replace(choice, completion=replace(choice.completion, **ends))
         return chosen
 
-    def _listed(self, rows: Sequence[Answered]) -> list[Chosen]:
+    def _with_alternatives(self, rows: Sequence[Answered], chosen: list[Chosen]) -> list[Chosen]:
         """The answers are there, so that nothing is missed where time is up."""
-        chosen = [self._preferred(row) for row in rows]
-        lists: list[tuple[Alternative, ...]] = [() for _ in chosen]
-        if self.listing and self.cut_short() is None:
-            choices = [Choice.of(self.task, r.options, r.prompt, c) for r, c in zip(rows, chosen, strict=True)]
-            with suppress(StoppedError):
-                lists = list_outputs(self.engine, choices, self.generation, cancel=self.cancel)
-        return [Chosen(*pair) for pair in zip(chosen, lists, strict=True)]
+        if not self.listing or self.cut_short() is not None:
+            return chosen
+        outputs = [self._outputs(row, choice.completion) for row, choice in zip(rows, chosen, strict=True)]
+        pairs = [
+            [(row.prompt, candidate.token_ids) for candidate in different.values()]
+            for row, different in zip(rows, outputs, strict=True)
+        ]
+        with suppress(StoppedError):
+            strength = self.generation.adapter_strength
+            scored = score_rows(self.engine, pairs, adapter_strength=strength, cancel=self.cancel)
+            return [
+                replace(choice, alternatives=_alternatives(choice.completion, different, scores))
+                for choice, different, scores in zip(chosen, outputs, scored, strict=True)
+            ]
+        return chosen
 
-    def _preferred(self, row: Answered) -> Completion:
-        return preferred(self.task, row.text, row.options, row.completion)
+    def _outputs(self, row: Answered, completion: Completion) -> dict[str, Candidate]:
+        """The candidates that differ once cleaned; none where the answer itself was cut short."""
+        outputs = by_text(completion.candidates, lambda output: self.task.clean(self.task.kept(output, row.options)))
+        chosen = any(candidate.token_ids == completion.token_ids for candidate in outputs.values())
+        return outputs if chosen else {}
 
     def _with_probability(self, rows: Sequence[Answered], chosen: Sequence[Chosen]) -> list[Chosen]:
         """Only what was not scored for the choice is scored."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from threading import Event
 from typing import Literal
 
-from phi2demo.engine.engine import Completion, Engine, Output, Prompt, Variant
+from phi2demo.engine.engine import Completion, Engine, Output, Prompt, Score, Variant
 from phi2demo.errors import InputError
 
 Word = Literal["sure", "fairly sure", "unsure"]
@@ -42,6 +42,31 @@ def joint(parts: Iterable[tuple[float | None, int]]) -> float | None:
     return mean_probability(total, tokens)
 
 
+def score_rows(
+    engine: Engine,
+    rows: Sequence[Sequence[tuple[Prompt, Output]]],
+    *,
+    adapter_strength: float = 1.0,
+    cancel: Event | None = None,
+) -> list[list[Score]]:
+    """Score the outputs of each row under their prompts, all together; a row that does not fit the context has no scores.
+
+    That is no error of the person's, as the row was answered. Raises StoppedError within a second of `cancel`.
+    """
+    pairs = [pair for row in rows for pair in row]
+    if not pairs:
+        return [[] for _ in rows]
+    prompts, outputs = [prompt for prompt, _ in pairs], [output for _, output in pairs]
+    try:
+        scores = iter(engine.score(prompts, outputs, adapter_strength=adapter_strength, cancel=cancel))
+    except InputError:
+        if len(rows) == 1:
+            return [[]]
+        alone = (score_rows(engine, [row], adapter_strength=adapter_strength, cancel=cancel) for row in rows)
+        return [scores for (scores,) in alone]
+    return [[next(scores) for _ in row] for row in rows]
+
+
 def mean_probabilities(
     engine: Engine,
     prompts: Sequence[Prompt],
@@ -50,29 +75,11 @@ def mean_probabilities(
     adapter_strength: float = 1.0,
     cancel: Event | None = None,
 ) -> list[float | None]:
-    """Of each completion under its prompt, all scored together; None for an empty one and one that fills the context.
-
-    Raises StoppedError within a second of `cancel`.
-    """
-    asked = [(p, c.token_ids) for p, c in zip(prompts, completions, strict=True) if c.token_ids]
-    if not asked:
-        return [None for _ in completions]
-    outputs: list[Output] = [token_ids for _, token_ids in asked]
-    try:
-        scores = iter(
-            engine.score([prompt for prompt, _ in asked], outputs, adapter_strength=adapter_strength, cancel=cancel)
-        )
-    except InputError:  # a long text with a long answer: it was answered, so it is no error of the person's
-        if len(completions) == 1:
-            return [None]
-        return [
-            value
-            for pair in zip(prompts, completions, strict=True)
-            for value in mean_probabilities(
-                engine, pair[:1], pair[1:], adapter_strength=adapter_strength, cancel=cancel
-            )
-        ]
-    return [mean_probability(next(scores).total, len(c.token_ids)) if c.token_ids else None for c in completions]
+    """Of each completion under its prompt; None for an empty one and one that fills the context. Raises as `score_rows`."""
+    outputs = [completion.token_ids for completion in completions]
+    rows = [[(prompt, ids)] if ids else [] for prompt, ids in zip(prompts, outputs, strict=True)]
+    scored = score_rows(engine, rows, adapter_strength=adapter_strength, cancel=cancel)
+    return [mean_probability(row[0].total, len(ids)) if row else None for row, ids in zip(scored, outputs, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -96,23 +103,19 @@ def supports(
 ) -> list[float | None]:
     """Return the support of each answer, given by its grounds, its variant and its mean token probability.
 
-    None where a text does not fit the context. Raises StoppedError within a second of `cancel`.
+    None where a text does not fit the context. Raises as `score_rows`.
     """
-    prompts = [Prompt(text, variant) for grounds, variant, _ in asked for text in (grounds.prompt, grounds.without)]
-    outputs: list[Output] = [grounds.output for grounds, _, _ in asked for _ in range(2)]
-    try:
-        scores = engine.score(prompts, outputs, adapter_strength=adapter_strength, cancel=cancel)
-    except InputError:  # it was answered, so it is no error of the person's
-        if len(asked) < 2:
-            return [None for _ in asked]
-        return [
-            value
-            for answer in asked
-            for value in supports(engine, [answer], adapter_strength=adapter_strength, cancel=cancel)
-        ]
+    rows: list[list[tuple[Prompt, Output]]] = [
+        [(Prompt(text, variant), grounds.output) for text in (grounds.prompt, grounds.without)]
+        for grounds, variant, _ in asked
+    ]
     values: list[float | None] = []
-    for index, (_, _, probability) in enumerate(asked):
-        with_text, without = scores[2 * index : 2 * index + 2]
-        gain = (with_text.total - without.total) / len(with_text.token_ids)
-        values.append(probability * math.exp(min(gain, 50.0)))
+    scored = score_rows(engine, rows, adapter_strength=adapter_strength, cancel=cancel)
+    for (_, _, probability), scores in zip(asked, scored, strict=True):
+        value = None
+        if scores:
+            with_text, without = scores
+            gain = (with_text.total - without.total) / len(with_text.token_ids)
+            value = probability * math.exp(min(gain, 50.0))
+        values.append(value)
     return values

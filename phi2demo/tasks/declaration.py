@@ -14,8 +14,11 @@ from phi2demo.errors import SettingsError, listed, quoted, shortened
 from phi2demo.tasks import BUILT_IN
 
 FieldValue = str | int | float
-METRICS = {"label": ("accuracy",), "text": ("chrf", "rouge", "exact_match")}
-"""By kind of output, the metrics that answers can be scored by; the first one is the default."""
+METRICS = {
+    "label": {"accuracy": "sentiment"},
+    "text": {"chrf": "generation", "rouge": "summarization", "exact_match": "question_answering"},
+}
+"""By kind of output, its metrics, each with the built-in task that is scored alike; the first one is the default."""
 RESERVED = (
     "text", "task", "output", "variant", "seed", "options", "base_prompt_style", "returns", "self", "api_name", "fn_index",
     "values",
@@ -200,15 +203,15 @@ def _problem_of_instruction(declaration: Declaration) -> str:
         return (
             f"instruction has {len(declaration.instruction):,} characters; shorten it to at most {MAX_INSTRUCTION:,}."
         )
-    found = PLACEHOLDER.findall(declaration.instruction)
-    if found.count("text") != 1:
-        what = "contains {text} more than once; keep one" if "text" in found else "lacks {text}; put it"
+    placeholders = PLACEHOLDER.findall(declaration.instruction)
+    if placeholders.count("text") != 1:
+        what = "contains {text} more than once; keep one" if "text" in placeholders else "lacks {text}; put it"
         return f"instruction {what} where the person's text goes."
-    for name in found:
+    for name in placeholders:
         if name not in ("text", *declaration.fields):
             return f"instruction contains {{{shortened(name)}}}, which is no field; add it to fields, or remove the braces."
     for name in declaration.fields:
-        if name not in found:
+        if name not in placeholders:
             return f"instruction lacks {{{name}}}, so the field changes nothing; put it there, or remove the field."
     return ""
 

@@ -171,10 +171,10 @@ class AdapterTasks:
             "translation": {"languages": list(self.languages)},
             "summarization": {"lengths": list(self.lengths)},
         }
-        taught = {task: {"languages": list(codes)} for task, codes in self.training_languages.items()}
+        languages = {task: {"languages": list(codes)} for task, codes in self.training_languages.items()}
         own = {task.name: task.declared for task in self.own}
         entries = {
-            task: extra.get(task, {}) | taught.get(task, {}) | own.get(task, {}) | self._said_of_decoding(task)
+            task: extra.get(task, {}) | languages.get(task, {}) | own.get(task, {}) | self._said_of_decoding(task)
             for task in self.tasks
         }
         prompts = {name: value for name in ("template", "system") if (value := getattr(self, name))}
@@ -188,7 +188,7 @@ class AdapterTasks:
 
 
 def read_adapter_tasks(adapter: Path | None, base: Path | None = None) -> AdapterTasks:
-    """The declaration in an adapter's folder, else that of its base; everything where there is none.
+    """What the tasks.json in an adapter's folder says, else that of its base; everything where there is none.
 
     A base has one where it was finetuned as a whole, or an adapter was merged into it. ModelError where it is malformed.
     """

@@ -70,7 +70,7 @@ class OwnTask(Task[OwnOptions]):
         self.title = declaration.title or as_title(name)
         self.labels = declaration.labels
         self.generation = GenerationOptions()
-        self.metric = declaration.metric or METRICS[declaration.output][0]
+        self.metric = declaration.metric or next(iter(METRICS[declaration.output]))
         self.options_type = _options_type(name, tuple(declaration.fields.items()))
 
     def __eq__(self, other: object) -> bool:
@@ -136,9 +136,7 @@ class OwnTask(Task[OwnOptions]):
                 expected = listed(f"{known}=... ({entry.expects})" for known, entry in self.fields.items())
                 raise SettingsError(f"--field {shortened(pair)} is no field of {self.name}; give {expected or 'none'}.")
             values[name] = self.fields[name].parse(name, typed)
-        options = self.options_type(**values)
-        assert isinstance(options, OwnOptions)
-        return options
+        return self.from_row({"text": "", **values})[1]
 
     def accept_pair(self, row: Row) -> Row:
         """Return a row of a person's own pairs with its numbers as numbers; SettingsError where it does not fit."""

@@ -1,4 +1,4 @@
-"""Sentiment: positive or negative, chosen by probability, never by what happens to be written."""
+"""Sentiment: positive, negative or a further label, chosen by probability, never by what happens to be written."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -61,7 +61,7 @@ class Task(ABC, Generic[O]):
     """One thing a model can be asked to do: its template, its options, its clean-up."""
 
     name: str
-    """Key in TASKS, in an adapter's declaration and in receipts."""
+    """Key in TASKS, in tasks.json and in receipts."""
     command: str
     """On the command line and as API endpoint: a verb."""
     title: str

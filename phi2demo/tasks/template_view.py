@@ -62,11 +62,11 @@ def describe_prompt(checked: CheckedRequest, variant: Variant) -> str:
 def warn_of_template(info: ModelInfo) -> tuple[str, ...]:
     """Say which special tokens of the templates in force the tokenizer lacks; empty where it has all of them."""
     templates = templates_of(info)
-    found = {
+    missing = {
         template: missing_tokens(template, info.special_tokens)
         for template in (templates.first, *templates.others.values())
     }
-    return tuple(f"Prompt template {title_of(template)}: {said}" for template, said in found.items() if said)
+    return tuple(f"Prompt template {title_of(template)}: {said}" for template, said in missing.items() if said)
 
 
 def prompt_parts(
@@ -83,13 +83,13 @@ def prompt_parts(
         place = chr(ord(_PLACE) + len(places))
         options = _with(options, name, place)
         places[place] = re.escape(words.strip())
-    form = re.split(f"([{''.join(places)}])", checked.task.prompt(_PLACE, options, template))
-    pattern = "".join(f"({places.get(piece) or re.escape(visible(piece))})" for piece in form)
+    pieces = re.split(f"([{''.join(places)}])", checked.task.prompt(_PLACE, options, template))
+    pattern = "".join(f"({places.get(piece) or re.escape(visible(piece))})" for piece in pieces)
     match = re.fullmatch(pattern, prompt, re.DOTALL)
     if match is None:
         return (PromptPart("text", prompt),)
     parts: list[PromptPart] = []
-    for piece, words in zip(form, match.groups(), strict=True):
+    for piece, words in zip(pieces, match.groups(), strict=True):
         parts += [PromptPart("text", words)] if piece in places else _template_parts(piece, special_tokens)
     return tuple(part for part in parts if part.text)
 

@@ -9,7 +9,7 @@ import string
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from phi2demo.engine.engine import ChatForm, Variant, special, visible
+from phi2demo.engine.engine import ChatTemplate, Variant, special, visible
 from phi2demo.errors import SettingsError, quoted
 
 PROMPT, INPUT, SYSTEM = "{prompt}", "{input}", "{system}"
@@ -139,7 +139,7 @@ class Templates:
 
 
 def find_template(
-    *, given: str | None, declared: str | None, system: str | None, chat: ChatForm | None, architecture: str
+    *, given: str | None, declared: str | None, system: str | None, chat: ChatTemplate | None, architecture: str
 ) -> Template:
     """Return the template in force, with the reason.
 
@@ -159,7 +159,7 @@ def find_template(
     return replace(make_template(name, system, chat), reason=reason)
 
 
-def make_template(given: str, system: str | None = None, chat: ChatForm | None = None) -> Template:
+def make_template(given: str, system: str | None = None, chat: ChatTemplate | None = None) -> Template:
     """Return the template of a name, or one with the text that a person gave; `\\n` in it is a line break.
 
     Raises SettingsError for an unknown name, for `chat` where the tokenizer has no chat template, and for a system text

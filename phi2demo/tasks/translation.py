@@ -17,7 +17,7 @@ from phi2demo.tasks.templates import Instruction
 
 _WORD = re.compile(r"\w+")
 MIN_COPIED_WORDS = 4
-"""A sentence of a longer text that comes back as it was is pointed out from so many words on: names stay as they are."""
+"""The fewest words of a sentence of a longer text that is pointed out where it comes back unchanged: names stay so."""
 _NUMBER = re.compile(r"(?<!\d)\d{1,3}(?: \d{3})+(?!\d)(?:[.,]\d+)?|\d(?:[\d.,'’\u00a0\u202f]*\d)?")
 
 

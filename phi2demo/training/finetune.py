@@ -14,7 +14,7 @@ from phi2demo.data.corpus import Source, Split, read_corpus
 from phi2demo.data.languages import LANGUAGES, detect_language
 from phi2demo.engine.devices import has_bfloat16
 from phi2demo.engine.planning import ModelPlan, plan
-from phi2demo.engine.text_encoder import chat_form, special_tokens
+from phi2demo.engine.text_encoder import read_template, special_tokens
 from phi2demo.errors import DataError, SettingsError
 from phi2demo.settings import ModelSettings
 from phi2demo.tasks import register
@@ -78,7 +78,7 @@ def finetune(settings: FinetuneSettings) -> Path:
         given=settings.template,
         declared=declared.template,
         system=settings.system or declared.system,
-        chat=chat_form(tokenizer, special_tokens(tokenizer).values()),
+        chat=read_template(tokenizer, special_tokens(tokenizer).values()),
         architecture=base.config.model_type,
     )
     make_mixture = partial(

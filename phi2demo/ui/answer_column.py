@@ -1,6 +1,5 @@
 """The column of one model's answer, and the protocol of tabs that show answers."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -8,8 +7,8 @@ import gradio as gr
 
 from phi2demo.engine.engine import Variant
 from phi2demo.tasks.declared import VariantTasks
-from phi2demo.tasks.request import Request
 from phi2demo.ui.description import label_of
+from phi2demo.ui.inputs import AskInputs, CompareInputs
 from phi2demo.ui.run import Run
 
 STATE_S = 3600
@@ -75,13 +74,8 @@ class AnswersTab(Protocol):
         ...
 
     @property
-    def text(self) -> Any:
-        """The input box."""
-        ...
-
-    @property
-    def counter(self) -> Any:
-        """The line that says how long the input is."""
+    def ask(self) -> AskInputs | CompareInputs:
+        """The inputs that become a request."""
         ...
 
     @property
@@ -99,24 +93,12 @@ class AnswersTab(Protocol):
         """Texts to try; None where there are none."""
         ...
 
-    def counted(self) -> list[Any]:
-        """Return the components that the counter depends on."""
-        ...
-
-    def inputs(self) -> set[Any]:
-        """Return every component that a request depends on."""
-        ...
-
     def filled(self) -> list[Any]:
         """Return the components that an example updates."""
         ...
 
     def shown(self) -> list[Any]:
         """Return the components that answers update."""
-        ...
-
-    def read(self, values: Mapping[Any, Any]) -> Request:
-        """Return the request of these values; SettingsError where an option is out of range."""
         ...
 
 
@@ -142,7 +124,7 @@ def answer_column(
         answered = gr.State(None, time_to_live=STATE_S)
         with gr.Column(visible=False, elem_classes="after") as after:
             facts = gr.HTML("", apply_default_css=False)
-            gr.HTML(_LOW_CONFIDENCE_WARNING, elem_classes="caution", apply_default_css=False)
+            gr.HTML(_LOW_CONFIDENCE_WARNING, elem_classes="low-confidence-warning", apply_default_css=False)
             others = gr.HTML("", apply_default_css=False)
             with gr.Accordion("Receipt", open=False, elem_classes="details"):
                 details = gr.HTML("", apply_default_css=False)

@@ -36,8 +36,8 @@ from phi2demo.ui.endpoint import (
     answer_with,
     checked_seed,
     documented,
+    errors_for_client,
     generation_of,
-    told_to_client,
 )
 from phi2demo.ui.run import MODEL
 
@@ -129,7 +129,7 @@ class Endpoints(Endpoint):
     def classify(
         self, text: str, variant: Model = None, base_prompt_style: BasePromptStyle = None, options: Options = None
     ) -> Iterator[Answer]:
-        """Say whether a text is positive or negative, with the probability of each."""
+        """Choose the label of a text: positive, negative, or another that the model has, with the probability of each."""
         yield from self._task(
             "sentiment", text, lambda _: SentimentOptions(), variant, None, options, base_prompt_style
         )
@@ -194,7 +194,7 @@ class Endpoints(Endpoint):
     )
     def replay(self, receipt: str | dict[str, Any]) -> Iterator[Answer]:
         """Repeat the request of a receipt."""
-        with told_to_client():
+        with errors_for_client():
             before = Receipt.from_json(receipt if isinstance(receipt, str) else json.dumps(receipt))
             for answers in self._stream(lambda assistant: assistant.replay(before, longest_s=self._longest_s)):
                 yield {**answers[0], "same": answers[0]["text"] == before.output}
@@ -209,7 +209,7 @@ class Endpoints(Endpoint):
         options: Options,
         base_prompt_style: BasePromptStyle,
     ) -> Iterator[Answer]:
-        with told_to_client():
+        with errors_for_client():
             variants = variants_named("finetuned" if variant is None else variant, tuple(self._declared.others))
             adapter_tasks = self._declared.of(variants)
             request = Request(
@@ -269,7 +269,7 @@ def add_card_endpoint(reports_folder: ModelCards) -> None:
     )
     def card(variant: str = "") -> str:
         """Give the model card of a loaded model, as Markdown with its front matter."""
-        with told_to_client():
+        with errors_for_client():
             return reports_folder.card(variant or reports_folder.variants[0]).text
 
     gr.api(card, api_name=NAME, concurrency_id="cards", concurrency_limit=2)

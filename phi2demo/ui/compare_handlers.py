@@ -34,10 +34,10 @@ from phi2demo.ui.endpoint import (
     Options,
     checked_seed,
     documented,
+    errors_for_client,
     generation_of,
     task_of_command,
     task_options_of,
-    told_to_client,
 )
 from phi2demo.ui.handlers import AnswerHandlers, connect_answers
 from phi2demo.ui.markup import note
@@ -152,16 +152,16 @@ class CompareHandlers(AnswerHandlers[CompareTab]):
         """Show the fields of a task."""
         tab = self._tab
         shown = {group: gr.Column(visible=name == task) for name, pair in tab.groups.items() for group in pair}
-        return {**shown, tab.text: gr.Textbox(label=TASKS[task].input_label)}
+        return {**shown, tab.ask.text: gr.Textbox(label=TASKS[task].input_label)}
 
     def try_example(self, index: int) -> Updates:
         """Fill the tab with the task, text, options and reference answer of an example."""
         tab, sample = self._tab, self._tab.samples[index]
-        fields = tab.asks[sample.task].fields
+        fields = tab.ask.asks[sample.task].fields
         known = {fields[name]: value for name, value in sample.options.items() if name in fields}
         text = gr.Textbox(value=sample.text, label=TASKS[sample.task].input_label)
-        chosen = {tab.task: sample.task, tab.reference: sample.reference, **known}
-        return {**self.choose(sample.task), **chosen, tab.text: text}
+        chosen = {tab.ask.task: sample.task, tab.ask.reference: sample.reference, **known}
+        return {**self.choose(sample.task), **chosen, tab.ask.text: text}
 
     def mark(self, marks: str, comparison: Comparison | None) -> Updates:
         """Mark what differs from another answer, without asking the models again."""
@@ -175,7 +175,7 @@ class CompareHandlers(AnswerHandlers[CompareTab]):
 
     def _checked(self, values: Mapping[Any, Any]) -> CheckedRequest:
         checked = super()._checked(values)
-        check_reference(checked.task.name, values[self._tab.reference])
+        check_reference(checked.task.name, values[self._tab.ask.reference])
         return checked
 
     def _cleared(self) -> Updates:
@@ -188,12 +188,12 @@ class CompareHandlers(AnswerHandlers[CompareTab]):
 
     def _done(self, checked: CheckedRequest, results: tuple[Result, ...], values: Mapping[Any, Any]) -> Updates:
         tab = self._tab
-        comparison = compare(checked.request, results, check_reference(checked.task.name, values[tab.reference]))
+        comparison = compare(checked.request, results, check_reference(checked.task.name, values[tab.ask.reference]))
         updates = super()._done(checked, results, values)
-        updates |= self.mark(values[tab.marks], comparison)
+        updates |= self.mark(values[tab.ask.marks], comparison)
         for result in results:
             column = tab.columns[result.variant]
-            content = marked(comparison, result.variant, values[tab.marks])
+            content = marked(comparison, result.variant, values[tab.ask.marks])
             updates[column.text] = gr.Textbox(value=result.text, visible=_unless(content))
             for component, html in (
                 (column.bars, markup.bars(result.probabilities)),
@@ -212,9 +212,9 @@ def _unless(content: str) -> bool | Literal["hidden"]:
 def connect_compare(tab: CompareTab, handlers: CompareHandlers) -> None:
     """Connect the events of the tab. Answers are marked again when they are complete, as the choice may have changed."""
     for ran in connect_answers(tab, handlers):
-        ran.success(handlers.mark, [tab.marks, tab.comparison], tab.marked(), **AT_ONCE)
-    tab.task.input(handlers.choose, tab.task, tab.chosen(), **AT_ONCE)
-    tab.marks.input(handlers.mark, [tab.marks, tab.comparison], tab.marked(), **AT_ONCE)
+        ran.success(handlers.mark, [tab.ask.marks, tab.comparison], tab.marked(), **AT_ONCE)
+    tab.ask.task.input(handlers.choose, tab.ask.task, tab.chosen(), **AT_ONCE)
+    tab.ask.marks.input(handlers.mark, [tab.ask.marks, tab.comparison], tab.marked(), **AT_ONCE)
 
 
 NAME = "compare"
@@ -242,7 +242,7 @@ class CompareEndpoint(Endpoint):
         base_prompt_style: BasePromptStyle = None,
     ) -> Iterator[dict[str, Any]]:
         """Send the same request to every loaded model, and compare the answers with each other and with a reference."""
-        with told_to_client():
+        with errors_for_client():
             kind = task_of_command(task, self._declared.either)
             defaults = self._declared.either.generation(kind.name)
             request = Request(

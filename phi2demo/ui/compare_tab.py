@@ -1,21 +1,19 @@
 """The Compare tab: one text at the top, and the answers of all models side by side below."""
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
-from phi2demo.data.checks import check_choice
 from phi2demo.engine.engine import Variant
 from phi2demo.settings import LONGEST_S
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.declared import AdapterTasks, VariantTasks
-from phi2demo.tasks.request import Request
 from phi2demo.ui.answer_column import STATE_S, AnswerColumn, answer_column, download_as
 from phi2demo.ui.description import ModelDescription, label_of
-from phi2demo.ui.inputs import FOLDER, AskInputs, examples_to_try, input_box
+from phi2demo.ui.inputs import FOLDER, AskInputs, CompareInputs, examples_to_try, input_box
 from phi2demo.ui.options import (
     base_prompt_style_field,
     chooses_prompt_style,
@@ -52,14 +50,9 @@ class Sample:
 class CompareTab:
     """The components of the tab."""
 
-    task: Any
-    asks: dict[str, AskInputs]
-    """By task: its own fields and options, and the shared input box."""
+    ask: CompareInputs
     groups: dict[str, tuple[Any, Any]]
     """By task: the columns above and below the input box, shown while the task is selected."""
-    reference: Any
-    marks: Any
-    """The choice of the answer that the others are compared with."""
     legend: Any
     columns: dict[Variant, AnswerColumn]
     comparison: Any
@@ -75,33 +68,14 @@ class CompareTab:
     variant_tasks: VariantTasks
     """What the models that answer here were finetuned for."""
 
-    @property
-    def text(self) -> Any:
-        """Return the input box."""
-        return next(iter(self.asks.values())).text
-
-    @property
-    def counter(self) -> Any:
-        """Return the line that says how long the input is."""
-        return next(iter(self.asks.values())).counter
-
-    def counted(self) -> list[Any]:
-        """Return the components that the counter depends on."""
-        return [self.task, *dict.fromkeys(component for ask in self.asks.values() for component in ask.counted())]
-
-    def inputs(self) -> set[Any]:
-        """Return every component that a request, or the display of its answers, depends on."""
-        asked = {component for ask in self.asks.values() for component in ask.all()}
-        return asked | {self.task, self.reference, self.marks}
-
     def chosen(self) -> list[Any]:
         """Return the components that another task updates."""
-        return [self.text, *(group for pair in self.groups.values() for group in pair)]
+        return [self.ask.text, *(group for pair in self.groups.values() for group in pair)]
 
     def filled(self) -> list[Any]:
         """Return the components that an example updates."""
-        fields = [component for ask in self.asks.values() for component in ask.fields.values()]
-        return [self.task, self.reference, *fields, *self.chosen()]
+        fields = [component for ask in self.ask.asks.values() for component in ask.fields.values()]
+        return [self.ask.task, self.ask.reference, *fields, *self.chosen()]
 
     def marked(self) -> list[Any]:
         """Return the components that another choice of marks updates."""
@@ -114,12 +88,6 @@ class CompareTab:
         """Return the components that answers update."""
         answers = [component for column in self.columns.values() for component in column.shown()]
         return [*answers, self.legend, self.comparison, self.after, self.written]
-
-    def read(self, values: Mapping[Any, Any]) -> Request:
-        """Return the request of these values, for every model; SettingsError where an option is out of range."""
-        task = values[self.task]
-        check_choice("task", task, self.asks)
-        return replace(self.asks[task].read(values), variants=tuple(self.columns))
 
 
 def build_compare_tab(
@@ -190,9 +158,10 @@ def build_compare_tab(
         )
         for name in names
     }
+    ask = CompareInputs(text, counter, task, asks, reference, marks, tuple(columns))
     groups = {name: (above[name][0], below[name][0]) for name in names}
     return CompareTab(
-        task, asks, groups, reference, marks, legend, columns, comparison, after, written,
+        ask, groups, legend, columns, comparison, after, written,
         run, upload, examples, samples, declared,
     )  # fmt: skip
 

@@ -133,7 +133,7 @@ def task_options_of(task: AnyTask, options: object, adapter_tasks: AdapterTasks)
 
 
 @contextmanager
-def told_to_client() -> Iterator[None]:
+def errors_for_client() -> Iterator[None]:
     """Raise errors for the client: messages of our own as they are, others as a short one, with the details in the log."""
     try:
         yield

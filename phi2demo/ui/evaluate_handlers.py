@@ -20,8 +20,9 @@ from phi2demo.evaluation.outputs import SYSTEM_TITLES
 from phi2demo.evaluation.statistics import SEED
 from phi2demo.settings import LONGEST_S
 from phi2demo.tasks.declared import VariantTasks
-from phi2demo.ui import evaluate_reports, figures, markup
-from phi2demo.ui.endpoint import FRAME_S, LOADING_TIMEOUT_S, documented, task_of_command, told_to_client
+from phi2demo.tasks.task import Task
+from phi2demo.ui import evaluate_reports, markup, report_view
+from phi2demo.ui.endpoint import FRAME_S, LOADING_TIMEOUT_S, documented, errors_for_client, task_of_command
 from phi2demo.ui.evaluate_inputs import own_columns
 from phi2demo.ui.evaluate_reports import EvaluateReports, shown
 from phi2demo.ui.evaluate_tab import EvaluateTab, ShownReport
@@ -74,7 +75,7 @@ class EvaluateHandlers:
     def stop(self, run: LiveRun | None, request: gr.Request) -> Updates:
         """Take a waiting run out of the queue, or ask a running one to end; either shows the figures so far."""
         tab = self._tab
-        if not tab.run.leave_queue(request):
+        if not tab.run.sessions.leave(*tab.run.key(request)):
             return tab.run.stop(request)
         words = STOPPED_EARLY if run is None else _stopped(run.done, run.total)
         status = markup.status(words, "stopped")
@@ -85,9 +86,10 @@ class EvaluateHandlers:
 
         Where Stop took it out of the queue, the figures are shown already.
         """
-        if self._tab.run.drop(request):
-            return self._tab.run.idle()
-        return self._tab.run.ended(QUEUE_REFUSED, "error") | self._so_far(run)
+        tab_run = self._tab.run
+        if tab_run.sessions.drop(*tab_run.key(request)):
+            return tab_run.idle()
+        return tab_run.ended(QUEUE_REFUSED, "error") | self._so_far(run)
 
     def _estimated(self, values: Mapping[Any, Any], cancel: Event) -> str:
         samples, settings = self._tab.live.read(values, own=values[self._tab.source] == "own")
@@ -126,7 +128,7 @@ class EvaluateHandlers:
                     partial_figures = progress.partial if progress.done > scored else None
                     scored = progress.done
                     yield {status: _running(progress)} | (
-                        {self._tab.plot: figures.so_far(partial_figures)} if partial_figures else {}
+                        {self._tab.plot: report_view.so_far(partial_figures)} if partial_figures else {}
                     )
         return None
 
@@ -134,7 +136,7 @@ class EvaluateHandlers:
         """Run `work`, and go to the end of the queue where it is not over; the change of `turn` brings the run back."""
         run = yield from self._tab.run.steps(work, request)
         if run is not None:
-            self._tab.run.announce(request)
+            self._tab.run.sessions.begin(*self._tab.run.key(request))
             yield {self._tab.running: run, self._tab.turn: time.monotonic()}
 
     def _so_far(self, run: LiveRun | None) -> Updates:
@@ -245,8 +247,8 @@ class EvaluateEndpoint:
 
     @documented(
         rows="At most 100 objects with the fields of the task: source and target (translate), document and summary "
-        "(summarize), text and label (classify; positive or negative), context, question and answer (answer), or text, the "
-        "fields and output (a task that the adapter declares).",
+        "(summarize), text and label (classify), context, question and answer (answer), or text, the fields and output (a "
+        "task that the adapter declares).",
         task='"translate", "summarize", "classify", "answer", or the id of a task that the first adapter declares.',
         source="Language of the source of a translation, as a two-letter code.",
         target="Language of its target.",
@@ -266,28 +268,35 @@ class EvaluateEndpoint:
         seed: int = SEED,
     ) -> Iterator[dict[str, Any]]:
         """Ask the finetuned model and its base your own pairs, and score their answers against yours."""
-        with told_to_client():
-            name = self._task(task)
-            if name == "translation":
+        with errors_for_client():
+            asked = self._task(task)
+            if asked.name == "translation":
                 for code, which in ((source, "source"), (target, "target")):
                     check_choice(which, code, self._declared.first.languages)
-            test_set = pairs_of(rows, task=name, source=source, target=target, own=own_columns(name))
+            test_set = pairs_of(
+                rows,
+                task=asked.name,
+                source=source,
+                target=target,
+                own=own_columns(asked.name),
+                labels=asked.labels,
+            )
             engine = self._loader.engine(timeout_s=LOADING_TIMEOUT_S)
             chosen: Any = ("finetuned", "base_plain") if engine.info.adapter else ("base_template",)
             settings = LiveSettings(systems=tuple(systems) if isinstance(systems, list) else chosen, seed=seed)  # type: ignore[arg-type]
             run = LiveRun(engine, [ItemSample(test_set, test_set.items)], settings)
             yield from _steps(run, at_most_s=self._longest_s)
 
-    def _task(self, command: str) -> str:
-        """Return the id of a task; SettingsError for one that the first adapter, which is measured, was not finetuned for."""
-        name = task_of_command(command, self._declared.either).name
-        able = [variant for variant, adapter_tasks in self._declared.others.items() if name in adapter_tasks.tasks]
-        if name not in self._declared.first.tasks:
+    def _task(self, command: str) -> Task[Any]:
+        """Return a task; SettingsError for one that the first adapter, which is measured, was not finetuned for."""
+        task = task_of_command(command, self._declared.either)
+        able = [variant for variant, adapter_tasks in self._declared.others.items() if task.name in adapter_tasks.tasks]
+        if task.name not in self._declared.first.tasks:
             raise SettingsError(
                 f"/evaluate measures the first adapter, which was not finetuned for {command}. Start with "
                 f"{' or '.join(able)} as the first --adapter."
             )
-        return name
+        return task
 
 
 def add_evaluate_endpoint(loader: EngineLoader, declared: VariantTasks, *, longest_s: float = LONGEST_S) -> None:

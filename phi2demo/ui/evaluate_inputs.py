@@ -70,7 +70,9 @@ class LiveInputs:
         task = values[self.own_task]
         check_choice("task", task, self.adapter_tasks.tasks)
         text, source, target = values[self.pairs] or "", values[self.source], values[self.target]
-        return read_pairs(text, task=task, source=source, target=target, own=own_columns(task))
+        return read_pairs(
+            text, task=task, source=source, target=target, own=own_columns(task), labels=TASKS[task].labels
+        )
 
     def _shipped(self, values: Mapping[Any, Any], seed: int) -> list[ItemSample]:
         chosen = values[self.tasks] or []

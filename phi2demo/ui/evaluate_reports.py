@@ -14,13 +14,13 @@ from phi2demo.engine.loading import EngineLoader
 from phi2demo.errors import InputError, Phi2DemoError
 from phi2demo.evaluation import reports
 from phi2demo.evaluation.comparison import differences, shared
-from phi2demo.evaluation.examples import Example, Order, item_metric_title, ordered
-from phi2demo.evaluation.metrics import number, title_of_test_set
+from phi2demo.evaluation.examples import Example, Order, ordered
+from phi2demo.evaluation.metrics import item_metric, number, title_of_test_set
 from phi2demo.evaluation.outputs import SYSTEM_TITLES, SystemName
 from phi2demo.evaluation.report import Report
 from phi2demo.evaluation.reports import REPORTS_FOLDER, KeptReport, examples_beside, kept_reports, read_report
 from phi2demo.evaluation.tables import to_csv
-from phi2demo.ui import figures, markup, slice_table
+from phi2demo.ui import markup, report_view, slice_table
 from phi2demo.ui.evaluate_inputs import own_columns, placeholder
 from phi2demo.ui.evaluate_tab import EvaluateTab, ShownReport
 from phi2demo.ui.files import read_table
@@ -59,8 +59,8 @@ def _card(example: Example, base: SystemName | None) -> str:
 
 def _answer(example: Example, system: SystemName) -> str:
     score = example.scores[system]
-    title = item_metric_title(example.kind)
-    said = ("right" if score else "wrong") if title == "right" else f"{title} {number(score, 0)}"
+    metric = item_metric(example.kind, [""])
+    said = ("right" if score else "wrong") if metric.name == "accuracy" else f"{metric.title} {number(score, 0)}"
     text = example.outputs[system]
     shown = differing(text, example.references) if text.strip() else '<span class="none">no answer</span>'
     name = f'{escape(SYSTEM_TITLES[system].capitalize())} <span class="score">{said}</span>'
@@ -189,7 +189,7 @@ class EvaluateReports:
     def _about(self, shown_report: ShownReport | None) -> Updates:
         if shown_report is None:
             return {}
-        return {self._tab.about: figures.about(shown_report.report, info=self._info(), live=shown_report.live)}
+        return {self._tab.about: report_view.about(shown_report.report, info=self._info(), live=shown_report.live)}
 
     def _show(self, shown_report: ShownReport) -> Updates:
         return shown(self._tab, shown_report, info=self._info())
@@ -217,10 +217,10 @@ def shown(tab: EvaluateTab, shown_report: ShownReport, *, info: ModelInfo | None
     first = test_sets[0] if test_sets else None
     choices = [(title_of_test_set(name), name) for name in test_sets]
     return {
-        tab.about: figures.about(shown_report.report, info=info, live=shown_report.live),
-        tab.plot: figures.plot(shown_report.report) + slice_table.scores(shown_report.report),
+        tab.about: report_view.about(shown_report.report, info=info, live=shown_report.live),
+        tab.plot: report_view.plot(shown_report.report) + slice_table.scores(shown_report.report),
         tab.after: gr.Column(visible=True),
-        tab.table: figures.table(shown_report.report),
+        tab.table: report_view.table(shown_report.report),
         tab.slices: slice_table.heat(shown_report.report),
         tab.examples.box: gr.Accordion(visible=bool(test_sets)),
         tab.examples.test_set: gr.Dropdown(choices, value=first),

@@ -11,7 +11,7 @@ from phi2demo.evaluation.examples import Example
 from phi2demo.evaluation.report import Report
 from phi2demo.evaluation.reports import known_test_sets
 from phi2demo.tasks.declared import AdapterTasks
-from phi2demo.ui import figures, markup
+from phi2demo.ui import markup, report_view
 from phi2demo.ui.answer_column import STATE_S
 from phi2demo.ui.description import ModelDescription
 from phi2demo.ui.evaluate_inputs import (
@@ -135,7 +135,7 @@ def build_evaluate_tab(
 
 def _figures() -> dict[str, Any]:
     about = gr.HTML("", apply_default_css=False)
-    plot = gr.HTML(figures.NO_REPORT, apply_default_css=False)
+    plot = gr.HTML(report_view.NO_REPORT, apply_default_css=False)
     with gr.Column(visible=False, elem_classes="found") as after:
         with gr.Accordion("By length, genre and complexity", open=True, elem_classes="details"):
             slices = gr.HTML("", apply_default_css=False)

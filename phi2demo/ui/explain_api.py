@@ -23,9 +23,9 @@ from phi2demo.ui.endpoint import (
     LOADING_TIMEOUT_S,
     BasePromptStyle,
     documented,
+    errors_for_client,
     task_of_command,
     task_options_of,
-    told_to_client,
 )
 from phi2demo.ui.run import MODEL
 
@@ -77,7 +77,7 @@ class ExplainEndpoint:
         base_prompt_style: BasePromptStyle = None,
     ) -> Iterator[dict[str, Any]]:
         """Attribute an output, or a part of it, to the parts of the text, and measure how reliable that is."""
-        with told_to_client():
+        with errors_for_client():
             kind = task_of_command(task, self._declared.either)
             options = task_options_of(kind, task_options, self._declared.either)
             prompt_style = self._declared.prompt_style(base_prompt_style)

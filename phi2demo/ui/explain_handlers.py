@@ -12,9 +12,9 @@ import gradio as gr
 
 from phi2demo.engine.loading import EngineLoader
 from phi2demo.errors import Phi2DemoError, StoppedError
+from phi2demo.explain import export
 from phi2demo.explain.attribution import Attribution
 from phi2demo.explain.job import ExplainProgress, Partial, explain
-from phi2demo.explain.scoring_plan import output_tokens
 from phi2demo.explain.shapley import warm_up
 from phi2demo.settings import LONGEST_S
 from phi2demo.ui import explanation_view, markup
@@ -48,7 +48,7 @@ class ExplainHandlers:
         engine = yield from tab.run.wait_for_weights(self._loader, cancel)
         with closing(explain(engine, asked, cancel=cancel, longest_s=self._longest_s)) as steps:
             first = next(steps)
-            tokens = explanation_view.picker(output_tokens(engine, asked.for_model(engine).outputs))
+            tokens = explanation_view.picker([token for token in first.tokens if token.side == "output"])
             yield {
                 tab.view: explanation_view.ready(),
                 tab.after: gr.Column(visible=False),
@@ -96,7 +96,7 @@ class ExplainHandlers:
                     yield updates
                 progress = next(steps)
         except Phi2DemoError as error:
-            if not tab.run.is_present(request):  # another answer was carried here meanwhile
+            if not tab.run.sessions.present(*tab.run.key(request)):  # another answer was carried here meanwhile
                 yield tab.run.idle()
             else:
                 stopped = isinstance(error, StoppedError)
@@ -107,12 +107,12 @@ class ExplainHandlers:
         yield self._done(progress.attribution) | estimate
 
     def _done(self, attribution: Attribution) -> Updates:
-        tab = self._tab
+        tab, settings = self._tab, export.settings(attribution)
         return tab.run.ended("Done", "done") | {
             tab.view: explanation_view.view(attribution),
             **charts(tab, attribution),
             tab.trust: trust_panel(attribution),
-            tab.settings: explanation_view.settings(attribution),
+            tab.settings: markup.note(f"{settings}; units: {attribution.kind}; seed {attribution.request.seed}."),
             tab.hint: explanation_view.hint(None, is_shown=True) if attribution.request.target is None else gr.skip(),
             tab.after: gr.Column(visible=True),
             tab.attribution: attribution,

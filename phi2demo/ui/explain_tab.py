@@ -149,7 +149,7 @@ class ExplainFilling:
         opened: Updates = {tab.tabs: gr.Tabs(selected=ID)}
         if answered is None:
             return opened | _ended(tab, "That answer is no longer kept. Ask again, then press the button.")
-        tab.run.drop(request)
+        tab.run.sessions.drop(*tab.run.key(request))
         try:
             asked, result, engine = answered.asked, answered.result, self._loader.engine()
             explained = ExplainRequest.from_result(engine, asked, result)
@@ -232,7 +232,9 @@ class ExplainFilling:
 
 def charts(tab: ExplainTab, attribution: Attribution) -> Updates:
     """Return the updates of the bar chart and the table."""
-    return {tab.bars: explanation_view.strongest(attribution), tab.table: explanation_view.every_unit(attribution)}
+    bars = f"<h2>Strongest {attribution.kind}</h2>{export.bars(attribution)}"
+    section = explanation_view.section
+    return {tab.bars: section(bars), tab.table: section(export.table(attribution))}
 
 
 def _cleared(tab: ExplainTab, picker: str) -> Updates:

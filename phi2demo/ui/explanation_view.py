@@ -1,11 +1,11 @@
 """An explanation as escaped HTML: the output with tokens to select, the heatmap, and the checks."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from html import escape
 
 from phi2demo.explain import export
-from phi2demo.explain.attribution import Attribution, Curve, OutputToken, Trust
+from phi2demo.explain.attribution import Attribution, OutputToken
 from phi2demo.explain.estimate import Estimate
 from phi2demo.explain.job import Partial
 from phi2demo.ui.markup import note
@@ -98,7 +98,7 @@ def ready(estimate: str = "") -> str:
 def so_far(partial: Partial, *, stopped: bool = False) -> str:
     """Write the heatmap of partial values."""
     title = "Stopped: partial result" if stopped else "So far"
-    return _explanation(
+    return section(
         f"<h2>{title}</h2>{export.heatmap(partial.units, partial.totals)}{export.legend(export.strongest(partial.totals))}"
         + note("Parts that are not measured one by one yet share their value evenly.")
     )
@@ -106,26 +106,11 @@ def so_far(partial: Partial, *, stopped: bool = False) -> str:
 
 def view(attribution: Attribution) -> str:
     """Write question, heatmap, legend and what the numbers mean."""
-    return _explanation(
+    return section(
         f"<h2>{escape(export.question(attribution))}</h2>"
         f"{export.heatmap(attribution.units, attribution.totals)}{_legend(attribution)}"
         + note(f"{_reading(attribution)} {_effect(attribution)}")
     )
-
-
-def strongest(attribution: Attribution) -> str:
-    """Write the bar chart."""
-    return _explanation(f"<h2>Strongest {escape(attribution.kind)}</h2>{export.bars(attribution)}")
-
-
-def every_unit(attribution: Attribution) -> str:
-    """Write the heatmap as a table."""
-    return _explanation(export.table(attribution))
-
-
-def settings(attribution: Attribution) -> str:
-    """Write the settings of an explanation."""
-    return note(f"{export.settings(attribution)}; units: {attribution.kind}; seed {attribution.request.seed}.")
 
 
 def estimated(estimate: Estimate) -> str:
@@ -174,7 +159,8 @@ def _effect(attribution: Attribution) -> str:
     return f"{quantity}: {full:+.2f} with the whole text, {base:+.2f} with all of it hidden."
 
 
-def _explanation(content: str) -> str:
+def section(content: str) -> str:
+    """Write a part of an explanation."""
     return f'<div class="explanation">{content}</div>'
 
 
@@ -182,119 +168,16 @@ def _quoted(text: str) -> str:
     return f"“{export.shown(text, longest=40)}”"
 
 
-@dataclass(frozen=True)
-class Figure:
-    """A check of an explanation."""
-
-    name: str
-    means: str
-    """The definition, as a tooltip of the name."""
-    value: str
-    says: str
-    """The value in plain words."""
-
-
 def trust_panel(attribution: Attribution) -> str:
     """Write the notes, checks and curves of an explanation."""
     notes = "".join(f"<li>{escape(note)}</li>" for note in attribution.notes)
     rows = "".join(
-        f'<div><dt><abbr title="{escape(figure.means)}">{escape(figure.name)}</abbr></dt>'
-        f'<dd><span class="value">{escape(figure.value)}</span> {escape(figure.says)}</dd></div>'
-        for figure in figures(attribution)
+        f'<div><dt><abbr title="{escape(check.means)}">{escape(check.name)}</abbr></dt>'
+        f'<dd><span class="value">{escape(check.value)}</span> {escape(check.says)}</dd></div>'
+        for check in export.checks(attribution)
     )
     return (
         '<div class="explanation"><h2>Checks of this explanation</h2>'
         + (f'<ul class="notes">{notes}</ul>' if notes else "")
-        + f'<dl class="trust">{rows}</dl><div class="curves">{_curves(attribution.trust)}</div></div>'
+        + f'<dl class="trust">{rows}</dl><div class="curves">{export.curves(attribution.trust)}</div></div>'
     )
-
-
-def figures(attribution: Attribution) -> Iterator[Figure]:
-    """Yield the checks that this explanation has."""
-    trust = attribution.trust
-    if trust.opened is not None and trust.split_evenly is not None:
-        yield _tree(trust, attribution.kind)
-    if attribution.request.method == "exact":
-        yield Figure(
-            "Measured",
-            "Exact Shapley values: every subset of the units was scored",
-            "All",
-            f"combinations of shown and hidden {attribution.kind} were scored; nothing is estimated",
-        )
-    if trust.standard_error is not None and attribution.units:
-        index = attribution.ranked[0]
-        yield Figure(
-            "Standard error",
-            "Of the strongest value, over the random samples",
-            f"± {trust.standard_error[index]:.2g}",
-            f"on the strongest value, {attribution.totals[index]:+.2f}",
-        )
-    if trust.fit is not None:
-        yield Figure(
-            "Fit",
-            "Weighted R² of LIME's linear model over the masked texts",
-            f"{trust.fit:.0%}",
-            "of the variance is explained by adding up single parts",
-        )
-    if trust.deletion is not None:
-        yield _area("Deletion", trust.deletion, lower_is_better=True)
-    if trust.insertion is not None:
-        yield _area("Insertion", trust.insertion, lower_is_better=False)
-    if trust.agreement is not None:
-        yield Figure(
-            "Agreement",
-            "Spearman's rank correlation of the values by SHAP and by LIME: 1 is the same order, 0 none",
-            f"{trust.agreement:.2f}",
-            f"SHAP and LIME {_agreement(trust.agreement)} on the order",
-        )
-    yield Figure(
-        "Missing share",
-        "The values' sum against the value of the whole text less that of the empty text",
-        f"{trust.remainder:.1%}",
-        "of the text's effect is missing from the sum of the values",
-    )
-    yield Figure(
-        "Cost",
-        "Prompts that were scored for values and checks, and the seed of every random choice",
-        f"{trust.calls:,}",
-        f"model calls in {trust.seconds:.1f} s, seed {trust.seed}",
-    )
-
-
-def _tree(trust: Trust, kind: str) -> Figure:
-    assert trust.opened is not None
-    assert trust.split_evenly is not None
-    says = f"of the groups were split down to single {kind}"
-    if trust.split_evenly >= 0.0005:
-        says += f"; {trust.split_evenly:.1%} of the total value is shared evenly inside groups"
-    return Figure(
-        "Measured",
-        "Share of the inner nodes of the tree that were opened, and of the value below the others",
-        f"{trust.opened:.0%}",
-        says,
-    )
-
-
-def _area(name: str, curve: Curve, *, lower_is_better: bool) -> Figure:
-    better = curve.area < curve.random_area if lower_is_better else curve.area > curve.random_area
-    doing = "hiding the strongest first" if lower_is_better else "adding the strongest first"
-    return Figure(
-        name,
-        f"Area under the curve; {'lower' if lower_is_better else 'higher'} is better (Petsiuk et al., 2018)",
-        f"{curve.area:.2f}",
-        f"against {curve.random_area:.2f} for random orders: {doing} {'changes' if better else 'does not change'} the output "
-        f"{'faster' if better else 'any faster'} than chance",
-    )
-
-
-def _agreement(correlation: float) -> str:
-    if correlation >= 0.8:
-        return "agree"
-    if correlation >= 0.5:
-        return "mostly agree"
-    return "hardly agree" if correlation > 0 else "disagree"
-
-
-def _curves(trust: Trust) -> str:
-    pairs = (("Deletion", trust.deletion), ("Insertion", trust.insertion))
-    return "".join(export.curve(curve, name) for name, curve in pairs if curve is not None)

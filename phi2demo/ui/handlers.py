@@ -49,7 +49,7 @@ _HEADS = (
     ("Backward", "Log-probability of your text given this output, in nats"),
     ("Score", "The candidate with the highest score is chosen"),
 )
-_HEADS_OF_LISTED = (_HEADS[0], ("Log-probability", "Log-probability of this output given your text, in nats"))
+_HEADS_OF_ALTERNATIVES = (_HEADS[0], ("Log-probability", "Log-probability of this output given your text, in nats"))
 _LEGEND = (
     "Log-probability of each output given your text, in nats, and as a percentage where it is not tiny. Beam search also "
     "applies the options, and candidates that keep to your text go first."
@@ -69,7 +69,7 @@ def alternatives(pieces: Sequence[Sequence[Alternative]], remark: Callable[[str]
     if not weighed:
         return ""
     both = any(isinstance(alternative, Ranked) for piece in weighed for alternative in piece)
-    shown = _HEADS if both else _HEADS_OF_LISTED
+    shown = _HEADS if both else _HEADS_OF_ALTERNATIVES
     heads = "".join(f'<th scope="col" title="{escape(words)}">{escape(head)}</th>' for head, words in shown)
     bodies = "".join(_body(piece, remark) for piece in weighed[:SHOWN])
     left = len(weighed) - SHOWN
@@ -165,7 +165,7 @@ class AnswerHandlers(ABC, Generic[Tab]):
 
     def count(self, values: Mapping[Any, Any]) -> str:
         """Count the input in words and, once the model is loaded, in tokens."""
-        text = values[self._tab.text] or ""
+        text = values[self._tab.ask.text] or ""
         if len(text) > MAX_CHARACTERS:
             return markup.note(f"{len(text):,} characters; at most {MAX_CHARACTERS:,} are read.", "warning")
         return markup.counter(count_words(text), self._token_budget(values))
@@ -174,7 +174,7 @@ class AnswerHandlers(ABC, Generic[Tab]):
         if self._loader.status.state != "ready":
             return None
         try:
-            asked = self._tab.read(values)
+            asked = self._tab.ask.read(values)
         except Phi2DemoError:  # an option that cannot be is refused when it is asked
             return None
         engine = self._loader.engine()
@@ -190,7 +190,7 @@ class AnswerHandlers(ABC, Generic[Tab]):
         yield {tab.run.status: markup.status(f"Reading {name}", "running")}
         try:
             text = read_document(path)
-            yield {tab.text: text, tab.run.status: markup.status(f"Read {name}", "done"), **reset}
+            yield {tab.ask.text: text, tab.run.status: markup.status(f"Read {name}", "done"), **reset}
         except Phi2DemoError as error:
             yield {tab.run.status: markup.status(str(error), "error"), **reset}
 
@@ -212,7 +212,7 @@ class AnswerHandlers(ABC, Generic[Tab]):
 
     def _checked(self, values: Mapping[Any, Any]) -> CheckedRequest:
         """The request that the values ask for; refused here, before any model is asked, where it cannot be answered."""
-        return check(self._tab.read(values))
+        return check(self._tab.ask.read(values))
 
     def _assistant(self, engine: Engine) -> Assistant:
         bands = ConfidenceBands(engine.info, self._reports) if self._reports else None
@@ -333,15 +333,15 @@ def connect_task(tab: TaskTab, handlers: TabHandlers) -> None:
 
 def connect_answers(tab: AnswersTab, handlers: AnswerHandlers[Any]) -> list[Any]:
     """Connect the events that every tab with answers has, and return those that answer."""
-    run_events = [tab.run.connect(tab.run.button.click, handlers.run, tab.inputs(), tab.shown())]
+    run_events = [tab.run.connect(tab.run.button.click, handlers.run, tab.ask.all(), tab.shown())]
     if tab.examples is not None:
         fill = handlers.try_example, tab.examples, tab.filled()
-        run_events.append(tab.run.connect(tab.examples.click, handlers.run, tab.inputs(), tab.shown(), fill=fill))
+        run_events.append(tab.run.connect(tab.examples.click, handlers.run, tab.ask.all(), tab.shown(), fill=fill))
     tab.run.connect_stop([*run_events, *(_connect_replay(tab, column, handlers) for column in tab.columns.values())])
-    changes = [component.change for component in tab.counted()]
-    gr.on(changes, handlers.count, tab.inputs(), tab.counter, trigger_mode="always_last", **AT_ONCE)
+    changes = [component.change for component in tab.ask.counted()]
+    gr.on(changes, handlers.count, tab.ask.all(), tab.ask.counter, trigger_mode="always_last", **AT_ONCE)
     if tab.upload is not None:
-        tab.upload.upload(handlers.open_file, tab.upload, [tab.text, tab.run.status, tab.upload], **READS_FILES)
+        tab.upload.upload(handlers.open_file, tab.upload, [tab.ask.text, tab.run.status, tab.upload], **READS_FILES)
     return run_events
 
 

@@ -155,13 +155,15 @@ def audit_of(description: ModelDescription, path: Path = SHIPPED_AUDIT) -> str:
 def _languages(description: ModelDescription, adapter_tasks: AdapterTasks) -> str:
     names = [LANGUAGES[code] for code in adapter_tasks.languages]
     if adapter_tasks.own and "translation" not in adapter_tasks.tasks:
-        return "The adapter does not say in which languages it was finetuned." + _taught(adapter_tasks)
+        return "The adapter does not say in which languages it was finetuned." + _training_languages(adapter_tasks)
     if description.has_adapter:
-        return f"It was trained on {_listed(names)}. It is poor at other languages." + _taught(adapter_tasks)
+        return f"It was trained on {_listed(names)}. It is poor at other languages." + _training_languages(
+            adapter_tasks
+        )
     return "A base such as Phi-2 was trained mostly on English. It is worse at other languages, and poor at some."
 
 
-def _taught(adapter_tasks: AdapterTasks) -> str:
+def _training_languages(adapter_tasks: AdapterTasks) -> str:
     """Say which languages each task was finetuned on, where that is declared."""
     tasks: dict[tuple[str, ...], list[str]] = {}
     for task, codes in adapter_tasks.training_languages.items():

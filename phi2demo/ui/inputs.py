@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from phi2demo.data.checks import check_choice
 from phi2demo.engine.engine import Variant, variants_named
 from phi2demo.settings import ASSETS
 from phi2demo.tasks.declared import AdapterTasks
@@ -103,6 +104,37 @@ class AskInputs:
             seed=seed,
             base_prompt_style=values[self.base_prompt_style],
         )
+
+
+@dataclass(frozen=True)
+class CompareInputs:
+    """The inputs of the tab Compare that become a request, or that its answers are shown by."""
+
+    text: Any
+    counter: Any
+    task: Any
+    asks: dict[str, AskInputs]
+    """By task: its own fields and options, and the shared input box."""
+    reference: Any
+    marks: Any
+    """The choice of the answer that the others are compared with."""
+    variants: tuple[Variant, ...]
+    """All models that answer."""
+
+    def all(self) -> set[Any]:
+        """Return every component, as the inputs of an event."""
+        asked = {component for ask in self.asks.values() for component in ask.all()}
+        return asked | {self.task, self.reference, self.marks}
+
+    def counted(self) -> list[Any]:
+        """Return the components that the counter depends on."""
+        return [self.task, *dict.fromkeys(component for ask in self.asks.values() for component in ask.counted())]
+
+    def read(self, values: Mapping[Any, Any]) -> Request:
+        """Return the request of these values, for every model; SettingsError where an option is out of range."""
+        task = values[self.task]
+        check_choice("task", task, self.asks)
+        return replace(self.asks[task].read(values), variants=self.variants)
 
 
 def input_box(label: str, placeholder: str, *, with_files: bool = True, lines: int = 7) -> tuple[Any, Any, Any]:

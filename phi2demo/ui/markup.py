@@ -118,19 +118,19 @@ def prompt_text(parts: Sequence[PromptPart]) -> str:
     )
 
 
-def counter(words: int, room: TokenBudget | None = None) -> str:
+def counter(words: int, budget: TokenBudget | None = None) -> str:
     """Write the length of the input, and the share of the token limit that it takes."""
     if not words:
         return '<span class="counter">&nbsp;</span>'
     parts = [f"{words:,} word{'' if words == 1 else 's'}"]
-    if room and room.limit is not None:
-        parts.append(f"{room.tokens:,} of {room.limit:,} tokens")
-        if room.tokens > room.limit:
+    if budget and budget.limit is not None:
+        parts.append(f"{budget.tokens:,} of {budget.limit:,} tokens")
+        if budget.tokens > budget.limit:
             return f'<span class="counter over">{_separated([*parts, "too long"])}</span>'
-    elif room:
-        parts.append(f"{room.tokens:,} tokens")
-        if room.pieces is None or room.pieces > 1:
-            parts.append(f"read in {room.pieces:,} {room.noun}s" if room.pieces else "read in parts")
+    elif budget:
+        parts.append(f"{budget.tokens:,} tokens")
+        if budget.pieces is None or budget.pieces > 1:
+            parts.append(f"read in {budget.pieces:,} {budget.noun}s" if budget.pieces else "read in parts")
     return f'<span class="counter">{_separated(parts)}</span>'
 
 

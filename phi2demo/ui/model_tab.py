@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from phi2demo.cards.essentials import Essentials, Figure, Source, essentials_of
+from phi2demo.cards.essentials import CardScore, Essentials, Source, essentials_of
 from phi2demo.cards.markdown import GLOSSARY
 from phi2demo.cards.metadata import HUB
 from phi2demo.cards.model_cards import ModelCards, ShownCard
@@ -72,12 +72,12 @@ class EmissionsHandlers:
 def _used(computed: MeterReading, estimate: Emissions) -> str:
     if not computed.calls:
         return "<p>The model has computed nothing yet. Ask it something on another tab, then come back.</p>"
-    each_wh = estimate.energy_kwh * 1000 / computed.calls
+    wh_per_batch = estimate.energy_kwh * 1000 / computed.calls
     return (
         f"<p>Since it started, its model has computed for {_amount(computed.busy_s)} s in {computed.calls:,} "
         f"batch{'es' * (computed.calls != 1)}, with {_amount(computed.processor_s)} s of processor time, on "
         f"{escape(estimate.hardware)}: <strong>{_amount(estimate.energy_kwh * 1000)} Wh</strong>, "
-        f"<strong>{_amount(estimate.co2e_kg * 1000)} g CO2e</strong>, {_amount(each_wh)} Wh a batch.</p>"
+        f"<strong>{_amount(estimate.co2e_kg * 1000)} g CO2e</strong>, {_amount(wh_per_batch)} Wh a batch.</p>"
         f'<p class="note">An estimate, not a measurement at the plug. {escape(METHOD)} PUE {estimate.pue:g}. '
         f"{escape(_intensity(estimate))}</p>"
     )
@@ -130,7 +130,7 @@ def _definitions(rows: Iterable[tuple[str, str]]) -> str:
     )
 
 
-def _figures(figures: Sequence[Figure]) -> str:
+def _figures(figures: Sequence[CardScore]) -> str:
     """Write a row for each data set, with its first metric."""
     if not figures:
         return "<p>Not measured: the front matter of its card has no results.</p>"
@@ -152,7 +152,7 @@ def _figures(figures: Sequence[Figure]) -> str:
     return _table("Results", head, rows, words=3) + f'<p class="note">{note}Every metric stands in the card below.</p>'
 
 
-def _score(figure: Figure) -> str:
+def _score(figure: CardScore) -> str:
     if figure.low is None or figure.high is None:
         return f"{figure.value:g}"
     return f"{figure.value:g} ({figure.low:g} to {figure.high:g})"

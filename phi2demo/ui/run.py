@@ -31,6 +31,8 @@ READS_FILES: dict[str, Any] = {
     "concurrency_id": "files", "concurrency_limit": 2, "show_progress": "hidden", **PRIVATE,
 }  # fmt: skip
 
+ESTIMATE = " estimate"
+"""The suffix of the key under which the estimate of a run stands."""
 STOPPED_EARLY = "Stopped before it began."
 QUEUE_REFUSED = "The request was not accepted: too many are waiting, or a value is invalid. Try again in a moment."
 UNEXPECTED = "Something went wrong on our side; the log of the app says what. Your text is still here: try again."
@@ -69,6 +71,10 @@ class Run:
         """Return the same run with its status shown in another line."""
         return replace(self, status=status)
 
+    def key(self, request: gr.Request, suffix: str = "") -> tuple[str, str]:
+        """Return the page that a request comes from and the tab, as the keys of `sessions`."""
+        return str(request.session_hash), self.name + suffix
+
     def busy(self) -> Updates:
         """Enable only Stop."""
         return {self.button: gr.Button(interactive=False), self.stop_button: gr.Button(interactive=True)}
@@ -90,8 +96,8 @@ class Run:
 
         The error stays invisible, as the page shows the run. It keeps the events that follow from firing.
         """
-        self.sessions.stop(page_of(request), self._estimate_name)
-        if not self.announce(request):
+        self.sessions.stop(*self.key(request, ESTIMATE))
+        if not self.sessions.begin(*self.key(request)):
             words = "This tab is running already. Wait until it is done, or stop it."
             raise gr.Error(words, visible=False, print_exception=False)
         return {self.status: markup.status("Waiting for its turn", "waiting"), **self.cleared, **self.busy()}
@@ -103,7 +109,7 @@ class Run:
 
         An error ends the run with its message; then None is returned.
         """
-        with self.sessions.running(page_of(request), self.name) as cancel:
+        with self.sessions.running(*self.key(request)) as cancel:
             try:
                 return (yield from work(cancel))
             except StoppedError as error:
@@ -127,9 +133,9 @@ class Run:
 
     def estimate(self, work: Callable[[Event], str], request: gr.Request) -> Iterator[Updates]:
         """Show the HTML that `work` returns of how long a run would take; nothing while the tab runs."""
-        if self.is_present(request):
+        if self.sessions.present(*self.key(request)):
             return
-        with self.sessions.running(page_of(request), self._estimate_name) as cancel:
+        with self.sessions.running(*self.key(request, ESTIMATE)) as cancel:
             try:
                 yield {self.estimate_line: markup.note("Measuring how long it will take …")}
                 yield {self.estimate_line: work(cancel)}
@@ -140,37 +146,21 @@ class Run:
 
     def stop(self, request: gr.Request) -> Updates:
         """Take a waiting run out of the queue, or ask a running one to end; a running one reports its own end."""
-        if self.leave_queue(request):
+        if self.sessions.leave(*self.key(request)):
             return {self.status: markup.status(STOPPED_EARLY, "stopped"), **self.cancel()}
-        if self.sessions.stop(page_of(request), self.name):
+        if self.sessions.stop(*self.key(request)):
             return {self.stop_button: gr.Button(interactive=False)}
         return {self.status: markup.KEYS, **self.idle()}
 
     def refused(self, request: gr.Request) -> Updates:
         """End a run that the queue did not take, that lost its connection, or that Stop took out of the queue."""
-        if self.drop(request):
+        if self.sessions.drop(*self.key(request)):
             return self.ended(STOPPED_EARLY, "stopped")
         return self.ended(QUEUE_REFUSED, "error")
-
-    def announce(self, request: gr.Request) -> bool:
-        """Let Stop reach a run that waits for its turn; False where the tab runs already."""
-        return self.sessions.begin(page_of(request), self.name)
 
     def cancel(self) -> Updates:
         """Make the browser take the waiting run out of the queue; `refused` enables Run once it has."""
         return {self.cancel_trigger: time.monotonic()}
-
-    def leave_queue(self, request: gr.Request) -> bool:
-        """Stop a run that waits; False where none waits."""
-        return self.sessions.leave(page_of(request), self.name)
-
-    def drop(self, request: gr.Request) -> bool:
-        """Forget a run that never got its turn, or whose page shows something else now; True where Stop had ended it."""
-        return self.sessions.drop(page_of(request), self.name)
-
-    def is_present(self, request: gr.Request) -> bool:
-        """Return whether a run waits, runs, or ends after Stop; False once it was dropped."""
-        return self.sessions.present(page_of(request), self.name)
 
     def connect(
         self, click: Any, handler: Callable[..., Any], inputs: Any, outputs: Sequence[Any], *, fill: Any = None
@@ -195,10 +185,6 @@ class Run:
         """Let the cancel trigger take these events out of the queue."""
         self.cancel_trigger.change(None, cancels=events, **PRIVATE)
 
-    @property
-    def _estimate_name(self) -> str:
-        return f"{self.name} estimate"
-
 
 def build_run(name: str, label: str, sessions: Sessions, *, status: str = markup.KEYS) -> Run:
     """Lay out the two buttons; the tab renders the status line, which starts with `status`."""
@@ -214,8 +200,3 @@ def build_run(name: str, label: str, sessions: Sessions, *, status: str = markup
         status=gr.HTML(status, elem_classes="status-line", apply_default_css=False, render=False),
         estimate_line=gr.HTML("", elem_classes="estimate", apply_default_css=False, render=False),
     )
-
-
-def page_of(request: gr.Request) -> str:
-    """Return the page that a request comes from, as a key of sessions."""
-    return str(request.session_hash)

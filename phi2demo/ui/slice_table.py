@@ -149,10 +149,10 @@ _HEADS = ("Test set", "Metric", *(name.capitalize() for name in CONFIDENCE_QUINT
 
 def scores(report: Report) -> str:
     """Write scores by confidence, a row for each test set that has them; empty where none has."""
-    told = [(test_set, quintiles) for test_set in report.test_sets if (quintiles := _quintiles(test_set))]
-    if not told:
+    by_confidence = [(test_set, quintiles) for test_set in report.test_sets if (quintiles := _quintiles(test_set))]
+    if not by_confidence:
         return ""
-    rows = "".join(_confidence_row(test_set, quintiles) for test_set, quintiles in told)
+    rows = "".join(_confidence_row(test_set, quintiles) for test_set, quintiles in by_confidence)
     return (
         '<div class="figures below"><h2>Scores by confidence</h2></div>'
         + markup.region(

@@ -1,6 +1,5 @@
 """The tab of a task: input on the left, answers on the right. One function lays out every task."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +9,6 @@ from phi2demo.engine.engine import Variant
 from phi2demo.settings import LONGEST_S
 from phi2demo.tasks.declared import AdapterTasks, VariantTasks
 from phi2demo.tasks.own_task import OwnTask
-from phi2demo.tasks.request import Request
 from phi2demo.tasks.task import AnyTask
 from phi2demo.ui.answer_column import AnswerColumn, answer_column
 from phi2demo.ui.description import ModelDescription, label_of
@@ -54,24 +52,6 @@ class TaskTab:
         """What the models that answer here were finetuned for."""
         return VariantTasks(self.ask.adapter_tasks)
 
-    @property
-    def text(self) -> Any:
-        """Return the input box."""
-        return self.ask.text
-
-    @property
-    def counter(self) -> Any:
-        """Return the line that says how long the input is."""
-        return self.ask.counter
-
-    def counted(self) -> list[Any]:
-        """Return the components that the counter depends on."""
-        return self.ask.counted()
-
-    def inputs(self) -> set[Any]:
-        """Return every component that a request depends on."""
-        return self.ask.all()
-
     def filled(self) -> list[Any]:
         """Return the components that an example updates."""
         return [self.ask.text, *self.ask.fields.values()]
@@ -79,10 +59,6 @@ class TaskTab:
     def shown(self) -> list[Any]:
         """Return the components that answers update."""
         return [component for column in self.columns.values() for component in column.shown()]
-
-    def read(self, values: Mapping[Any, Any]) -> Request:
-        """Return the request of these values; SettingsError where an option is out of range."""
-        return self.ask.read(values)
 
 
 def build_task_tab(

@@ -116,9 +116,9 @@ class TemplateTrials:
 
     def run(self, values: dict[Any, Any], request: gr.Request) -> Iterator[Updates]:
         """Show every prompt at once, then the answers as they come."""
-        yield from self._chooser.run.steps(partial(self._try_each, values[self._chooser.text] or ""), request)
+        yield from self._chooser.run.steps(partial(self._try_templates, values[self._chooser.text] or ""), request)
 
-    def _try_each(self, text: str, cancel: Event) -> Generator[Updates, None, None]:
+    def _try_templates(self, text: str, cancel: Event) -> Generator[Updates, None, None]:
         run = self._chooser.run
         engine = yield from run.wait_for_weights(self._loader, cancel)
         checked = trial_request(text, engine.info)

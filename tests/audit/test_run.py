@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from phi2demo.audit import read_audit, robustness, run
+from phi2demo.audit import robustness, run
 from phi2demo.audit.context import AuditContext, AuditSettings
-from phi2demo.audit.report import SHIPPED_AUDIT, ProbeResult, read_summary, to_markdown
+from phi2demo.audit.report import SHIPPED_AUDIT, ProbeResult, read_audit, read_summary, to_markdown
 from phi2demo.errors import DataError, SettingsError
 from phi2demo.evaluation.processes import LOCK, run_lock
 from phi2demo.tasks.declared import FILE, AdapterTasks

@@ -14,7 +14,7 @@ from phi2demo.tasks import register
 from phi2demo.tasks.declared import AdapterTasks, read_tasks_file
 from phi2demo.ui.description import ModelDescription
 from phi2demo.ui.page import build_demo, launch
-from tests.ui.cards import scripted_shelf
+from tests.ui.cards import scripted_model_cards
 from tests.ui.scripted import INFO, ScriptedEngine
 
 
@@ -61,7 +61,7 @@ def main() -> None:
     meter = Meter()
     loader = EngineLoader(lambda: MeteredEngine(load(), meter.computing)).start()
     server = ServerSettings(port=arguments.port, queue_size=arguments.queue_size, time_limit_s=arguments.time_limit)
-    model_cards = scripted_shelf(not arguments.bare)
+    model_cards = scripted_model_cards(not arguments.bare)
     demo = build_demo(
         loader, description, adapter_tasks, model_cards=model_cards, meter=meter, longest_s=server.longest_s
     )

@@ -7,11 +7,15 @@ from typing import Any
 
 import pytest
 
+from phi2demo.settings import ASSETS
+from phi2demo.tasks.declared import read_tasks_file
 from tests.browser.conftest import Broken, served
 from tests.browser.test_page import answer, ask, open_tab, seen, status, until
 
 pytestmark = pytest.mark.browser
 
+(TASK,) = read_tasks_file(ASSETS / "examples" / "own_task" / "tasks.json").own
+LABELS = TASK.labels
 TEXT = "The lift has stopped between two floors."
 
 
@@ -37,11 +41,12 @@ def test_its_tab_comes_after_the_built_in_ones_and_its_fields_reach_the_model(ne
     page.get_by_label("Days left").locator("visible=true").fill("4")
     ask(page, TEXT)
     until(lambda: status(page) == "Done")
-    assert answer(page) in ("low", "medium", "high")
-    assert [bar.inner_text() for bar in seen(page, ".bars .label").all()] == ["low", "medium", "high"]
+    assert answer(page) in LABELS
+    assert [bar.inner_text() for bar in seen(page, ".bars .label").all()] == list(LABELS)
     asked = receipt(page)
     assert asked["options"] == {"team": "building", "days": 4}
-    assert f"for the building team? It has 4 days left. Answer low, medium or high.\n{TEXT}" in asked["prompt"]
+    options = TASK.options_type(team="building", days=4)
+    assert TASK.instruction(TEXT, options).whole in asked["prompt"]
 
 
 def test_a_number_out_of_range_is_told_and_an_example_fills_the_fields(new_page: Any, own: str, broken: Broken) -> None:

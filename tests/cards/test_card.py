@@ -80,12 +80,12 @@ def test_the_results_are_read_back_from_the_model_index(tmp_path: Path) -> None:
     path.write_text(make_card(adapter_facts()).text, encoding="utf-8")
     name, results = model_index_to_eval_results(ModelCard.load(path).data.to_dict()["model-index"])
     assert name == "adapter"
-    found = {(each.task_type, each.dataset_type, each.metric_type): each.metric_value for each in results}
+    found = {(item.task_type, item.dataset_type, item.metric_type): item.metric_value for item in results}
     assert found == {
         ("translation", "tatoeba.en-de", "bleu"): 26.4,
         ("text-classification", "reviews", "accuracy"): 50,
     }
-    assert {each.dataset_split for each in results} == {"test"}
+    assert {item.dataset_split for item in results} == {"test"}
     assert results[0].metric_args == {
         "system": "finetuned",
         "n": 1618,
@@ -94,7 +94,7 @@ def test_the_results_are_read_back_from_the_model_index(tmp_path: Path) -> None:
         "base": {"system": "base_plain", "value": 20, "low": 19, "high": 21},
         "against_base": "better",
     }
-    assert [each.metric_args["against_base"] for each in results] == ["better", "worse"]
+    assert [item.metric_args["against_base"] for item in results] == ["better", "worse"]
 
 
 def test_a_base_tells_its_own_results_only(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_a_base_tells_its_own_results_only(tmp_path: Path) -> None:
     assert "26.4" not in card.text
     assert "20.0 (19.0 to 21.0)" in section(card.text, "### Results")
     assert section(card.text, "#### Summary") == "Not measured."
-    (bleu,) = [each for each in card.metadata.eval_results or () if each.metric_type == "bleu"]
+    (bleu,) = [item for item in card.metadata.eval_results or () if item.metric_type == "bleu"]
     assert (bleu.metric_value, bleu.metric_args["system"]) == (20, "base_plain")
 
 
@@ -281,7 +281,7 @@ def test_an_answer_with_any_line_break_stays_in_its_place() -> None:
 
 def test_two_reports_are_told_together() -> None:
     other = report(made_at="2026-12-01T00:00:00")
-    other["test_sets"] = [each | {"name": f"{each['name']}2"} for each in other["test_sets"]]
+    other["test_sets"] = [item | {"name": f"{item['name']}2"} for item in other["test_sets"]]
     card = make_card(adapter_facts(reports=[report(), other]))
     assert len(card.metadata.eval_results or ()) == 4
     assert "Measured on 2026-11-23" in card.pages["evaluation.md"]
@@ -383,7 +383,7 @@ def test_the_shipped_sets_results_are_in_the_model_index_under_its_title(tmp_pat
     path = tmp_path / "README.md"
     path.write_text(make_card(adapter_facts(shipped=frozenset({"ab" * 32}))).text, encoding="utf-8")
     _, results = model_index_to_eval_results(ModelCard.load(path).data.to_dict()["model-index"])
-    assert {each.dataset_name for each in results} == {
+    assert {item.dataset_name for item in results} == {
         "The demo's own evaluation set, tatoeba.en-de",
         "The demo's own evaluation set, reviews",
     }

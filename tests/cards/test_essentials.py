@@ -16,22 +16,22 @@ def essentials(folder: Path, facts: Facts, text: str = "") -> Essentials:
 
 
 def test_of_a_measured_adapter(tmp_path: Path) -> None:
-    found = essentials(tmp_path, adapter_facts())
-    assert found.what == "A LoRA adapter on assets/model, finetuned for translation, sentiment."
-    shape = dict(found.shape)
+    result = essentials(tmp_path, adapter_facts())
+    assert result.what == "A LoRA adapter on assets/model, finetuned for translation, sentiment."
+    shape = dict(result.shape)
     assert shape["Parameters"] == "6,841,344 in the base"
     assert shape["LoRA"] == "rank 32, 884,736 parameters of its own"
     assert shape["Languages"] == "English, German"
     assert shape["Prompt template"] == "Instruct/Output"
-    assert found.sources[0].licence == "CC BY 2.0 FR"
-    assert found.sources[1] == Source("letters", "Not stated", "Not stated")
-    assert dict(found.carbon)["In training"].endswith("kg CO2e, estimated")
-    assert dict(found.carbon)["Electricity of"] == "France"
+    assert result.sources[0].licence == "CC BY 2.0 FR"
+    assert result.sources[1] == Source("letters", "Not stated", "Not stated")
+    assert dict(result.carbon)["In training"].endswith("kg CO2e, estimated")
+    assert dict(result.carbon)["Electricity of"] == "France"
 
 
 def test_results_come_from_the_cards_front_matter_with_interval_and_base(tmp_path: Path) -> None:
-    found = essentials(tmp_path, adapter_facts())
-    bleu, accuracy = found.figures
+    result = essentials(tmp_path, adapter_facts())
+    bleu, accuracy = result.figures
     assert (bleu.task, bleu.data, bleu.metric) == ("translation", "Tatoeba, English-German (tatoeba.en-de)", "BLEU")
     assert (bleu.value, bleu.low, bleu.high, bleu.base, bleu.n) == (26.4, 25.4, 27.4, 20, 1618)
     assert (bleu.against_base, accuracy.against_base) == ("better", "worse")
@@ -61,17 +61,17 @@ model-index:
 @article{theirs, title={T}}
 ```
 """
-    found = essentials(tmp_path, Facts(replace(ADAPTER, hub_id="someone/theirs")), text)
-    assert found.sources == (Source("someone/letters", "see its page on the hub"),)
-    assert [(figure.data, figure.value, figure.low) for figure in found.figures] == [
+    result = essentials(tmp_path, Facts(replace(ADAPTER, hub_id="someone/theirs")), text)
+    assert result.sources == (Source("someone/letters", "see its page on the hub"),)
+    assert [(figure.data, figure.value, figure.low) for figure in result.figures] == [
         ("Letters", 41.5, None),
         ("Notes", 12, None),
     ]
-    assert dict(found.carbon) == {"In training": "1.5 kg CO2e (the front matter of its card)"}
-    shape = dict(found.shape)
+    assert dict(result.carbon) == {"In training": "1.5 kg CO2e (the front matter of its card)"}
+    shape = dict(result.shape)
     assert (shape["Licence"], shape["On the hub"]) == ("apache-2.0", "https://huggingface.co/someone/theirs")
-    assert (found.bibtex, found.cited_by_card) == ("@article{theirs, title={T}}", True)
-    assert found.apa.startswith("someone. (n.d.).")
+    assert (result.bibtex, result.cited_by_card) == ("@article{theirs, title={T}}", True)
+    assert result.apa.startswith("someone. (n.d.).")
 
 
 def test_hours_and_carbon_count_the_same_runs(tmp_path: Path) -> None:
@@ -99,12 +99,12 @@ def test_carbon_is_read_from_the_card_without_records(line: str, carbon: str, tm
 
 
 def test_a_model_without_records_or_results(tmp_path: Path) -> None:
-    found = essentials(tmp_path, Facts(replace(BASE, parameters=None, layers=0)))
-    assert found.what == "A language model of the architecture phi: a base, which goes on with a text."
-    assert (found.sources, found.figures) == ((), ())
-    assert {"Layers", "Parameters"}.isdisjoint(dict(found.shape))
-    assert dict(found.shape)["Languages"] == "Not stated"
-    assert not found.cited_by_card
+    result = essentials(tmp_path, Facts(replace(BASE, parameters=None, layers=0)))
+    assert result.what == "A language model of the architecture phi: a base, which goes on with a text."
+    assert (result.sources, result.figures) == ((), ())
+    assert {"Layers", "Parameters"}.isdisjoint(dict(result.shape))
+    assert dict(result.shape)["Languages"] == "Not stated"
+    assert not result.cited_by_card
 
 
 def test_a_data_set_measured_twice_shows_the_larger_run(tmp_path: Path) -> None:
@@ -112,8 +112,8 @@ def test_a_data_set_measured_twice_shows_the_larger_run(tmp_path: Path) -> None:
     (report,) = facts.reports
     test_sets = tuple(test_set.model_copy(update={"n": 48}) for test_set in report.test_sets)
     small = report.model_copy(update={"test_sets": test_sets})
-    found = essentials(tmp_path, replace(facts, reports=[small, report]))
-    assert [figure.n for figure in found.figures] == [1618, 1618]
+    result = essentials(tmp_path, replace(facts, reports=[small, report]))
+    assert [figure.n for figure in result.figures] == [1618, 1618]
 
 
 def test_a_base_that_was_trained_from_scratch_says_so(tmp_path: Path) -> None:

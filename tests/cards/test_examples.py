@@ -55,8 +55,8 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
 def test_failures(tmp_path: Path) -> None:
     path = tmp_path / "failures.jsonl"
     path.write_text(json.dumps({"input": "a", "output": "b", "reference": "c"}) + "\n")
-    (found,) = read_failures(path)
-    assert (found.input, found.output, found.reference, found.note) == ("a", "b", "c", "")
+    (result,) = read_failures(path)
+    assert (result.input, result.output, result.reference, result.note) == ("a", "b", "c", "")
 
 
 @pytest.mark.parametrize(("text", "message"), [("", "holds no lines"), ('{"prompt": "a"}\n', "line 1: KeyError")])
@@ -96,7 +96,7 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
     for name, path in files.items():
         told = one_test_set(name, figure("chrf", "chrF", 1, 1, p=1.0))
         test_sets.append(told | {"data": {"name": path.name, "sha256": sha256_of(path), "split": "test", "note": ""}})
-        rows = [{"index": at, "output": text, "seconds": 1.0} for at, text in enumerate(ANSWERS[name])]
+        rows = [{"index": index, "output": text, "seconds": 1.0} for index, text in enumerate(ANSWERS[name])]
         write_lines(tmp_path / "outputs" / f"{name}.finetuned.jsonl", [{"asked": "x"}, *rows])
     settings = {"systems": ["finetuned"], "batch_size": 1, "resamples": 100, "seed": 0, "split": "test"}
     return write_report(tmp_path / "report.json", test_sets=test_sets, settings=settings), data
@@ -113,7 +113,7 @@ def test_the_worst_answer_of_each_task_is_chosen(folders: tuple[Path, Path]) -> 
 
 def test_a_base_shows_its_own(folders: tuple[Path, Path]) -> None:
     report, data = folders
-    rows = [{"index": at, "output": text, "seconds": 1.0} for at, text in enumerate(["negative", "negative"])]
+    rows = [{"index": index, "output": text, "seconds": 1.0} for index, text in enumerate(["negative", "negative"])]
     write_lines(report.parent / "outputs" / "sentiment.reviews.base_plain.jsonl", [{"asked": "x"}, *rows])
     (only,) = choose_failures([report], data, adapter=False)
     assert (only.output, only.reference) == ("negative", "positive")

@@ -21,10 +21,10 @@ from phi2demo.cards.facts import NOT_STATED, find_data_set
     ],
 )
 def test_licences(name: str, licence: str, share_alike: bool) -> None:
-    found = find_data_set(name)
-    assert (found.licence, found.share_alike) == (licence, share_alike)
-    assert found.attribution != NOT_STATED
-    assert found.note
+    result = find_data_set(name)
+    assert (result.licence, result.share_alike) == (licence, share_alike)
+    assert result.attribution != NOT_STATED
+    assert result.note
 
 
 def test_pages_and_pairs_of_one_collection_are_told_apart() -> None:
@@ -33,5 +33,5 @@ def test_pages_and_pairs_of_one_collection_are_told_apart() -> None:
 
 
 def test_an_unknown_set_is_named_and_nothing_more() -> None:
-    found = find_data_set("my_letters")
-    assert (found.title, found.licence, found.attribution) == ("my_letters", NOT_STATED, NOT_STATED)
+    result = find_data_set("my_letters")
+    assert (result.title, result.licence, result.attribution) == ("my_letters", NOT_STATED, NOT_STATED)

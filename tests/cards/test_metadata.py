@@ -7,7 +7,7 @@ import pytest
 
 from phi2demo.cards.facts import Author, Facts
 from phi2demo.cards.metadata import apa, bibtex, prompt, snippet, stated_apa, stated_bibtex, template_line
-from phi2demo.engine.engine import ChatForm
+from phi2demo.engine.engine import ChatTemplate
 from phi2demo.tasks.templates import Template, make_template
 from tests.cards.reports import ADAPTER, BASE, adapter_facts, base_facts
 
@@ -26,11 +26,11 @@ def test_bibtex_of_a_group() -> None:
 
 
 def test_bibtex_of_persons_on_the_hub_with_what_tex_would_read_otherwise() -> None:
-    found = bibtex(ON_HUB, Author("Example, Ada and Muster & Co.", year=None))
-    assert found.startswith("@misc{phi2-lora,\n  author = {Example, Ada and {Muster \\& Co.}},")
-    assert "title = {someone/phi\\_2-lora}" in found
-    assert r"howpublished = {\url{https://huggingface.co/someone/phi_2-lora}}" in found
-    assert "year" not in found
+    result = bibtex(ON_HUB, Author("Example, Ada and Muster & Co.", year=None))
+    assert result.startswith("@misc{phi2-lora,\n  author = {Example, Ada and {Muster \\& Co.}},")
+    assert "title = {someone/phi\\_2-lora}" in result
+    assert r"howpublished = {\url{https://huggingface.co/someone/phi_2-lora}}" in result
+    assert "year" not in result
 
 
 @pytest.mark.parametrize(
@@ -70,8 +70,8 @@ def test_the_snippet_prompts_in_the_template_of_the_adapter() -> None:
 
 
 def test_the_snippet_of_a_chat_model_uses_the_tokenizers_own_template() -> None:
-    form = ChatForm("{prompt}\n", "{system}\n{prompt}\n")
-    text = snippet(with_template(make_template("chat", "Be brief.", form)))
+    chat = ChatTemplate("{prompt}\n", "{system}\n{prompt}\n")
+    text = snippet(with_template(make_template("chat", "Be brief.", chat)))
     assert '{"role": "system", "content": "Be brief."}' in text
     assert "tokenizer.apply_chat_template(" in text
     assert "prompt =" not in text
@@ -81,7 +81,7 @@ def test_the_snippet_of_a_chat_model_uses_the_tokenizers_own_template() -> None:
 def test_a_base_of_this_package_knows_no_template() -> None:
     assert template_line(base_facts()) == "Plain text, as in its pretraining"
     assert "German:" in snippet(
-        base_facts(model=replace(BASE, template=make_template("chat", chat=ChatForm("{prompt}"))))
+        base_facts(model=replace(BASE, template=make_template("chat", chat=ChatTemplate("{prompt}"))))
     )
 
 

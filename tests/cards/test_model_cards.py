@@ -129,9 +129,9 @@ def test_only_pictures_of_the_folder_are_shown(tmp_path: Path) -> None:
     (folder / "big.png").write_bytes(b"0" * (MAX_BYTES + 1))
     (folder / "good.PNG").write_bytes(b"picture")
     card = read_card("finetuned", place(folder, "# Mine"))
-    found = card.picture("good.PNG")
-    assert found is not None
-    assert (found.media_type, found.data) == ("image/png", b"picture")
+    result = card.picture("good.PNG")
+    assert result is not None
+    assert (result.media_type, result.data) == ("image/png", b"picture")
     for name in (
         "link.svg",
         "../secret.svg",

@@ -333,7 +333,7 @@ def test_replay_takes_all_that_json_writes(
     lines.write_text("one\n\ntwo\n")
     path.write_text(say("generate", "--input", str(lines), "--json"))
     assert replay.main("replay", [str(path), "--json"], load_engine=loader) == 0
-    assert [(each["same"], each["text"]) for each in json.loads(capsys.readouterr().out)] == [
+    assert [(item["same"], item["text"]) for item in json.loads(capsys.readouterr().out)] == [
         (True, "ONE"), (True, "TWO"),
     ]  # fmt: skip
     loader.engine = ScriptedEngine(lambda prompt: " ONE")

@@ -43,7 +43,7 @@ def test_the_strongest_units_come_first_with_bars_and_trust(say: Say) -> None:
     assert "░" in rows[1]
     assert rows[0].count("█") == 24
     text = "\n".join(lines)
-    for part in ("tree opened 100%", "deletion area", "insertion area", "SHAP and LIME agree", "seed 0"):
+    for part in ("Measured: 100%", "Deletion: ", "Insertion: ", "SHAP and LIME", "seed 0"):
         assert part in text
 
 

@@ -70,7 +70,7 @@ class Page:
 
 @pytest.fixture
 def page(monkeypatch: pytest.MonkeyPatch) -> Page:
-    monkeypatch.setattr(serve, "_load", lambda found: ScriptedEngine())
+    monkeypatch.setattr(serve, "_load", lambda plan: ScriptedEngine())
     return Page(monkeypatch)
 
 
@@ -125,7 +125,7 @@ def test_special_tokens_that_the_tokenizer_lacks_are_in_the_log(
     tiny_base: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     engine = ScriptedEngine(info=replace(INFO, template="chatml"))
-    monkeypatch.setattr("phi2demo.engine.local.LocalEngine.load", lambda found: engine)
+    monkeypatch.setattr("phi2demo.engine.local.LocalEngine.load", lambda plan: engine)
     serve._load(plan(ModelSettings(model=str(tiny_base))))
     assert "The tokenizer has no token <|im_start|> or <|im_end|>" in caplog.text
 

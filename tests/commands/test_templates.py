@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from phi2demo.commands import audit, evaluate, templates
-from phi2demo.engine.engine import ChatForm
+from phi2demo.engine.engine import ChatTemplate
 from phi2demo.errors import InputError, SettingsError
 from phi2demo.settings import ModelSettings
 from tests.tasks.scripted import INFO, ScriptedEngine
@@ -69,7 +69,7 @@ def test_each_template_with_its_prompt_and_answer(say: Say) -> None:
 
 
 def test_json_names_the_template_in_force(say: Say, engine: ScriptedEngine) -> None:
-    engine._info = replace(INFO, chat=ChatForm("Q: {prompt}\nA:"), template="Say {prompt}!")
+    engine._info = replace(INFO, chat=ChatTemplate("Q: {prompt}\nA:"), template="Say {prompt}!")
     trials = {trial["template"]: trial for trial in json.loads(say("Hello.", "--json"))}
     assert list(trials) == ["Say {prompt}!", "phi", "alpaca", "chatml", "plain", "chat"]
     assert [trial["template"] for trial in trials.values() if "reason" in trial] == ["Say {prompt}!"]

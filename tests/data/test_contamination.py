@@ -37,11 +37,11 @@ def test_what_was_planted_is_found_where_it_stands(write: Write, tmp_path: Path)
     )
     write("a/films.train.jsonl.xz", reviews("fine  FILM", "Something else"))
     write("b/other.validation.jsonl", [{"text": f"He wrote: {LONG.upper()} And so on."}, {"text": "A dull dull film"}])
-    found = found_in(tmp_path / "data", "sentiment.films")
-    assert found is not None
-    assert found.labels == (IN_NEITHER, IN_VALIDATION, IN_VALIDATION, IN_TRAINING, IN_NEITHER)
-    assert list(found.files.items()) == [("b/other.validation.jsonl", 2), ("a/films.train.jsonl.xz", 1)]
-    assert found.as_dict() == {IN_TRAINING: 1, IN_VALIDATION: 2, IN_NEITHER: 2, "files": found.files}
+    result = found_in(tmp_path / "data", "sentiment.films")
+    assert result is not None
+    assert result.labels == (IN_NEITHER, IN_VALIDATION, IN_VALIDATION, IN_TRAINING, IN_NEITHER)
+    assert list(result.files.items()) == [("b/other.validation.jsonl", 2), ("a/films.train.jsonl.xz", 1)]
+    assert result.as_dict() == {IN_TRAINING: 1, IN_VALIDATION: 2, IN_NEITHER: 2, "files": result.files}
 
 
 @pytest.mark.parametrize(
@@ -58,26 +58,26 @@ def test_what_was_planted_is_found_where_it_stands(write: Write, tmp_path: Path)
 def test_a_text_stands_where_seven_tenths_of_its_runs_do(write: Write, tmp_path: Path, text: str, stands: bool) -> None:
     write("films.test.jsonl", reviews(text))
     write("films.train.jsonl", reviews(LONG))
-    found = found_in(tmp_path / "data", "sentiment.films")
-    assert found is not None
-    assert found.labels == ((IN_TRAINING if stands else IN_NEITHER),)
+    result = found_in(tmp_path / "data", "sentiment.films")
+    assert result is not None
+    assert result.labels == ((IN_TRAINING if stands else IN_NEITHER),)
 
 
 def test_a_short_text_inside_a_longer_one_does_not_stand_there(write: Write, tmp_path: Path) -> None:
     write("films.test.jsonl", reviews(SHORT))
     write("films.train.jsonl", reviews(f"{SHORT} {LONG}", f"It was {SHORT}"))
-    found = found_in(tmp_path / "data", "sentiment.films")
-    assert found is not None
-    assert found.labels == (IN_NEITHER,)
+    result = found_in(tmp_path / "data", "sentiment.films")
+    assert result is not None
+    assert result.labels == (IN_NEITHER,)
 
 
 def test_no_run_goes_on_from_one_text_into_the_next(write: Write, tmp_path: Path) -> None:
     words = LONG.split()
     write("films.test.jsonl", reviews(LONG))
-    write("films.train.jsonl", reviews(*(" ".join(words[at : at + 8]) for at in range(0, 16, 8))))
-    found = found_in(tmp_path / "data", "sentiment.films")
-    assert found is not None
-    assert found.labels == (IN_NEITHER,)  # two of its nine runs
+    write("films.train.jsonl", reviews(*(" ".join(words[index : index + 8]) for index in range(0, 16, 8))))
+    result = found_in(tmp_path / "data", "sentiment.films")
+    assert result is not None
+    assert result.labels == (IN_NEITHER,)  # two of its nine runs
 
 
 def test_runs_of_several_files_count_together_but_not_for_any_of_them(write: Write, tmp_path: Path) -> None:
@@ -85,10 +85,10 @@ def test_runs_of_several_files_count_together_but_not_for_any_of_them(write: Wri
     write("films.test.jsonl", reviews(LONG))
     write("one.train.jsonl", reviews(" ".join(words[:12])))
     write("two.train.jsonl", reviews(" ".join(words[5:])))
-    found = found_in(tmp_path / "data", "sentiment.films")
-    assert found is not None
-    assert found.labels == (IN_TRAINING,)
-    assert found.files == {}
+    result = found_in(tmp_path / "data", "sentiment.films")
+    assert result is not None
+    assert result.labels == (IN_TRAINING,)
+    assert result.files == {}
 
 
 def test_references_of_translations_and_summaries_are_looked_up_but_no_answers(write: Write, tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_references_of_translations_and_summaries_are_looked_up_but_no_answers(w
     write("tales.train.jsonl", [{"text": text} for text in ("guten tag", "dogs, and cats", "How old is Tom?", "ten")])
     test_sets = measures_in(tmp_path / "data")
     looked_up = Contamination(tmp_path / "data", test_sets)
-    labels = {test_set.name: found.labels for test_set in test_sets if (found := looked_up.of(test_set))}
+    labels = {test_set.name: result.labels for test_set in test_sets if (result := looked_up.of(test_set))}
     assert labels == {
         "translation.pairs.en-de": (IN_TRAINING,),
         "translation.pairs.de-en": (IN_TRAINING,),
@@ -117,9 +117,9 @@ def test_the_rows_that_are_measured_and_those_of_a_test_file_do_not_count(write:
     write("other.test.jsonl", reviews(LONG))
     assert found_in(tmp_path / "data", "sentiment.films", split="validation") is None
     write("films.train.jsonl", reviews(SHORT))
-    found = found_in(tmp_path / "data", "sentiment.films", split="validation")
-    assert found is not None
-    assert found.labels == (IN_NEITHER, IN_TRAINING)
+    result = found_in(tmp_path / "data", "sentiment.films", split="validation")
+    assert result is not None
+    assert result.labels == (IN_NEITHER, IN_TRAINING)
 
 
 def test_a_file_without_a_split_is_told_apart_as_training_splits_it(write: Write, tmp_path: Path) -> None:
@@ -134,13 +134,13 @@ def test_a_file_without_a_split_is_told_apart_as_training_splits_it(write: Write
     ]
     write("questions.jsonl", rows)
     test_sets = measures_in(tmp_path / "data")
-    found = Contamination(tmp_path / "data", test_sets).of(test_sets[0])
-    assert found is not None
-    assert set(found.labels) == {IN_NEITHER}
+    result = Contamination(tmp_path / "data", test_sets).of(test_sets[0])
+    assert result is not None
+    assert set(result.labels) == {IN_NEITHER}
     write("questions.jsonl", rows + [row | {"title": f"u{row['title']}"} for row in rows])
-    found = found_in(tmp_path / "data", test_sets[0].name)
-    assert found is not None
-    assert {IN_TRAINING, IN_VALIDATION} <= set(found.labels)
+    result = found_in(tmp_path / "data", test_sets[0].name)
+    assert result is not None
+    assert {IN_TRAINING, IN_VALIDATION} <= set(result.labels)
 
 
 def test_texts_that_do_not_fit_at_once_are_compared_in_parts(
@@ -153,9 +153,9 @@ def test_texts_that_do_not_fit_at_once_are_compared_in_parts(
     expected = (IN_NEITHER,) * 20 + (IN_TRAINING,) * 20
     for at_once in (100, 1_000_000):
         monkeypatch.setattr(contamination, "_AT_ONCE", at_once)
-        found = found_in(tmp_path / "data", "sentiment.films")
-        assert found is not None
-        assert found.labels == expected
+        result = found_in(tmp_path / "data", "sentiment.films")
+        assert result is not None
+        assert result.labels == expected
 
 
 def test_a_file_that_cannot_be_read_is_named(write: Write, tmp_path: Path) -> None:

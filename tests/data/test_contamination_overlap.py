@@ -57,7 +57,7 @@ def test_as_a_search_by_hand_finds_it() -> None:
             " ".join(words[start:end])
             for start in range(20)
             for end in range(start + GRAM, 21)
-            if any(f" {' '.join(words[start:end])} " in f" {each} " for each in texts)
+            if any(f" {' '.join(words[start:end])} " in f" {item} " for item in texts)
         ]
         assert index.look_up(text).longest.words == max((len(run.split()) for run in runs), default=0)
         assert index.look_up(text).runs(9)[0] == len([run for run in runs if len(run.split()) == 9])

@@ -16,9 +16,9 @@ from tests.data.conftest import Write, pair
 
 def test_each_set_is_measured_on_its_split(data: Path) -> None:
     test_sets, skipped = read_test_sets(data)
-    found = {test_set.name: (test_set.file.split, len(test_set.items)) for test_set in test_sets}
+    result = {test_set.name: (test_set.file.split, len(test_set.items)) for test_set in test_sets}
     questions = sum(split_of({"title": f"t{n}"}) == "test" for n in range(30))
-    assert found == {
+    assert result == {
         "translation.pairs.en-de": ("test", 11),
         "translation.pairs.de-en": ("test", 11),
         "summarization.papers": ("validation", 5),
@@ -191,9 +191,9 @@ def test_rows_of_declared_tasks_make_a_test_set_for_each_task(tmp_path: Path) ->
         {"task": task, "text": f"text {n}", "output": f"answer {n}"} for n, task in enumerate(("mood", "tone", "mood"))
     ]
     (tmp_path / "mine.test.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    found, _ = read_test_sets(tmp_path)
-    assert [(test_set.name, test_set.task, len(test_set.items)) for test_set in found] == [
+    result, _ = read_test_sets(tmp_path)
+    assert [(test_set.name, test_set.task, len(test_set.items)) for test_set in result] == [
         ("mood.mine", "mood", 2), ("tone.mine", "tone", 1)
     ]  # fmt: skip
-    second = found[0].items[1]
-    assert (second.index, second.references, text_of(second.row, found[0].kind)) == (1, ("answer 2",), "text 2")
+    second = result[0].items[1]
+    assert (second.index, second.references, text_of(second.row, result[0].kind)) == (1, ("answer 2",), "text 2")

@@ -73,7 +73,7 @@ def test_score_total() -> None:
     assert Score((), ()).total == 0
 
 
-def test_uses_follow_from_the_adapter() -> None:
+def test_variants_follow_from_the_adapter() -> None:
     bare = ModelInfo("b", "r", None, None, None, 1, 1, 1, 1, "cpu", "float32")
     assert bare.variants == ("base",)
     pair = replace(bare, adapter="a", adapter_revision="1")

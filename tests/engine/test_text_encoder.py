@@ -12,7 +12,7 @@ from tokenizers.trainers import BpeTrainer, UnigramTrainer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from phi2demo.engine.engine import END_OF_TEXT, special, visible
-from phi2demo.engine.text_encoder import TextEncoder, chat_form, decode_with_spans, fill_gaps, special_tokens
+from phi2demo.engine.text_encoder import TextEncoder, decode_with_spans, fill_gaps, read_template, special_tokens
 from phi2demo.settings import EMBEDDED_MODEL
 
 CORPUS = [
@@ -173,7 +173,7 @@ FORMS = {
 """Chat templates of three families of public models."""
 
 
-def with_form(name: str) -> PreTrainedTokenizerFast:
+def with_chat_template(name: str) -> PreTrainedTokenizerFast:
     tokenizer = {"chatml": chatml, "llama-3": llama, "zephyr": phi}[name]()
     tokenizer.chat_template = FORMS[name]
     return tokenizer
@@ -182,8 +182,8 @@ def with_form(name: str) -> PreTrainedTokenizerFast:
 @pytest.mark.parametrize("system", ["", "Be brief."])
 @pytest.mark.parametrize("name", FORMS)
 def test_a_chat_template_gives_the_tokens_of_the_tokenizer_itself(name: str, system: str) -> None:
-    tokenizer, question = with_form(name), "Where does the train go?"
-    form = chat_form(tokenizer, special_tokens(tokenizer).values())
+    tokenizer, question = with_chat_template(name), "Where does the train go?"
+    form = read_template(tokenizer, special_tokens(tokenizer).values())
     assert form is not None
     text = form.text_with_system.replace("{system}", system) if system else form.text
     messages = [{"role": "system", "content": system}] * bool(system) + [{"role": "user", "content": question}]
@@ -195,9 +195,9 @@ def test_a_chat_template_gives_the_tokens_of_the_tokenizer_itself(name: str, sys
 
 @pytest.mark.parametrize("name", FORMS)
 def test_a_question_cannot_end_its_turn(name: str) -> None:
-    tokenizer = with_form(name)
+    tokenizer = with_chat_template(name)
     encoder, marks = TextEncoder(tokenizer), special_tokens(tokenizer)
-    form = chat_form(tokenizer, marks.values())
+    form = read_template(tokenizer, marks.values())
     assert form is not None
     typed = "".join(marks.values())
     plain, attack = encoder.encode_prompts([form.text.replace("{prompt}", text) for text in ("Hi", f"Hi{typed}")])
@@ -224,5 +224,5 @@ def test_a_marked_token_that_the_tokenizer_lacks_is_read_as_characters() -> None
 def test_a_chat_template_without_the_question_or_a_system_text(template: str | None, expected: str | None) -> None:
     tokenizer = phi()
     tokenizer.chat_template = template
-    form = chat_form(tokenizer, [])
+    form = read_template(tokenizer, [])
     assert (form and form.text_with_system) == expected

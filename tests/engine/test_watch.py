@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from phi2demo.engine.engine import Completion, GenerationOptions, Snapshot
+from phi2demo.engine.engine import Completion, GenerationOptions, Prompt, Snapshot
 from phi2demo.engine.local import LocalEngine
 from phi2demo.engine.planning import plan
 from phi2demo.engine.watch import Watch, find_loop_end
@@ -94,7 +94,8 @@ def test_an_output_that_does_not_is_left_alone() -> None:
 
 def test_the_best_of_beams_is_one_that_does_not_repeat_itself() -> None:
     from phi2demo.tasks import TASKS
-    from phi2demo.tasks.candidates import preferred
+    from phi2demo.tasks.candidates import Answered, preferred
+    from phi2demo.tasks.templates import PHI
     from phi2demo.tasks.translation import TranslationOptions
 
     loop, fine = [*ids_of(" Konzon" + "zon" * 30), END], [*ids_of(" Das Wetter ist gut."), END]
@@ -103,7 +104,8 @@ def test_the_best_of_beams_is_one_that_does_not_repeat_itself() -> None:
     assert last.completions is not None
     completion = last.completions[0]
     assert [candidate.stop_reason for candidate in completion.candidates] == ["loop", "end"]
-    best = preferred(TASKS["translation"], "今日は", TranslationOptions("en", "de"), completion)
+    row = Answered("今日は", TranslationOptions("en", "de"), PHI, Prompt("any"), completion)
+    best = preferred(TASKS["translation"], row)
     assert best.text.strip() == "Das Wetter ist gut."
 
 

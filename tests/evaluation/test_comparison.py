@@ -123,18 +123,18 @@ def test_json_holds_everything_and_its_receipts_read_back(task: str) -> None:
     found = compared(task, said, "positive" if task == "sentiment" else "Der Zug fährt.")
     value = json.loads(json.dumps(found.as_dict()))
     assert (value["format"], value["task"], value["text"]) == (2, task, "a text")
-    assert [each["variant"] for each in value["answers"]] == ["base", "finetuned", "second"]
-    for each, result in zip(value["answers"], found.results, strict=True):
-        assert Receipt.from_json(json.dumps(each["receipt"])) == result.receipt
-        assert each["scores"][0]["signature"]
-    pairs = [(each["from"], each["to"]) for each in value["differences"]]
+    assert [item["variant"] for item in value["answers"]] == ["base", "finetuned", "second"]
+    for item, result in zip(value["answers"], found.results, strict=True):
+        assert Receipt.from_json(json.dumps(item["receipt"])) == result.receipt
+        assert item["scores"][0]["signature"]
+    pairs = [(item["from"], item["to"]) for item in value["differences"]]
     assert pairs == [
         ("base", "finetuned"), ("base", "second"), ("finetuned", "second"),
         ("reference", "base"), ("reference", "finetuned"), ("reference", "second"),
     ]  # fmt: skip
-    for each in value["differences"]:
-        text = "".join(change["text"] for change in each["changes"] if change["kind"] != "gone")
-        assert text == next(answer["text"] for answer in value["answers"] if answer["variant"] == each["to"])
+    for item in value["differences"]:
+        text = "".join(change["text"] for change in item["changes"] if change["kind"] != "gone")
+        assert text == next(answer["text"] for answer in value["answers"] if answer["variant"] == item["to"])
 
 
 def test_what_differs_between_two_answers() -> None:
@@ -142,7 +142,7 @@ def test_what_differs_between_two_answers() -> None:
     assert [(change.kind, change.text) for change in found.changes("second", "finetuned")] == [
         ("same", "Der Zug fährt um acht"), ("new", " ab"), ("same", "."),
     ]  # fmt: skip
-    (last,) = [each for each in found.as_dict()["differences"] if (each["from"], each["to"]) == ("finetuned", "second")]
+    (last,) = [item for item in found.as_dict()["differences"] if (item["from"], item["to"]) == ("finetuned", "second")]
     assert last["shared"] == pytest.approx(12 / 13, abs=1e-4)
 
 
@@ -226,8 +226,8 @@ def test_the_share_of_words_in_common() -> None:
 
 
 def test_a_book_takes_seconds_not_minutes() -> None:
-    before = " ".join(f"the {at % 997} and" for at in range(10_000))
-    after = " ".join(f"the {at % 991} and" for at in range(10_000))
+    before = " ".join(f"the {index % 997} and" for index in range(10_000))
+    after = " ".join(f"the {index % 991} and" for index in range(10_000))
     started = time.process_time()
     changes = differences(before, after)
     assert time.process_time() - started < 20

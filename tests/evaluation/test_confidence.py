@@ -31,9 +31,9 @@ def measured(name: str, n: int, *, scores: tuple[float, ...] = SCORES, metric: s
     told = small()["test_sets"][0]
     figure = told["figures"][0] | {"metric": metric}
     quintiles = []
-    for at, (quintile, score) in enumerate(zip(CONFIDENCE_QUINTILES, scores, strict=True)):
+    for index, (quintile, score) in enumerate(zip(CONFIDENCE_QUINTILES, scores, strict=True)):
         part = figure | {"scores": {**figure["scores"], "finetuned": {"score": score, "low": None, "high": None}}}
-        bounds = {"low": at / 5, "high": (at + 1) / 5}
+        bounds = {"low": index / 5, "high": (index + 1) / 5}
         quintiles.append(
             {"by": "confidence", "n": n // 5, "enough": True, "name": quintile, "figures": [part], "bounds": bounds}
         )
@@ -83,8 +83,8 @@ def test_a_word_is_true_of_how_many_answers_were_right(
     receipt: Receipt, metric: str, right: tuple[float, ...], words: list[str]
 ) -> None:
     report = report_of(measured("translation.x.en-de", 400, scores=right, metric=metric))
-    found = [confidence_band([report], receipt, at / 5 + 0.1) for at in range(5)]
-    assert [each and each.word for each in found] == words
+    found = [confidence_band([report], receipt, index / 5 + 0.1) for index in range(5)]
+    assert [item and item.word for item in found] == words
 
 
 def test_the_largest_set_of_the_same_languages_says_it(receipt: Receipt) -> None:

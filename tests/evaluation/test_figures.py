@@ -17,9 +17,13 @@ UNSCORED = "0.0 0 0"
 
 def scored(*outputs: str) -> Scored:
     """Of texts of two genres in turn, by a finetuned model and a base that needs a bit more for each."""
-    rows: list[dict[str, Any]] = [{"text": "A tale.", "genre": ("news", "story")[at % 2]} for at in range(len(outputs))]
-    test_set = TestSet("prose.tales", "prose", FILE, tuple(Item(at, row, ("A tale.",)) for at, row in enumerate(rows)))
-    more = [UNSCORED if each == UNSCORED else f"{float(each.split()[0]) + 7} 7 2" for each in outputs]
+    rows: list[dict[str, Any]] = [
+        {"text": "A tale.", "genre": ("news", "story")[index % 2]} for index in range(len(outputs))
+    ]
+    test_set = TestSet(
+        "prose.tales", "prose", FILE, tuple(Item(index, row, ("A tale.",)) for index, row in enumerate(rows))
+    )
+    more = [UNSCORED if item == UNSCORED else f"{float(item.split()[0]) + 7} 7 2" for item in outputs]
     return Scored.of(test_set, {"finetuned": outputs, "base_plain": more})
 
 

@@ -57,8 +57,8 @@ def test_rows_become_a_folder_that_is_measured(hub: SimpleNamespace, tmp_path: P
         [{"sentence": f"Film {n}.", "label": n % 2, "idx": n} for n in range(9)],
         label=SimpleNamespace(names=["positive", "negative"]),
     )
-    found = fetch(REVIEWS, tmp_path)
-    assert found.revision == "abc123"
+    result = fetch(REVIEWS, tmp_path)
+    assert result.revision == "abc123"
     ((given, more),) = hub.asked
     assert given == ("owner/reviews", None)
     assert (more["split"], more["revision"], more["streaming"]) == ("test", "abc123", True)
@@ -66,7 +66,7 @@ def test_rows_become_a_folder_that_is_measured(hub: SimpleNamespace, tmp_path: P
     ((test_set,), _) = read_test_sets(tmp_path)
     assert test_set.name == "sentiment.owner_reviews_test"
     assert [item.references[0] for item in test_set.items] == ["positive", "negative", "positive"]
-    assert fetch(REVIEWS, tmp_path) == found
+    assert fetch(REVIEWS, tmp_path) == result
     assert len(hub.asked) == 1
     with pytest.raises(SettingsError, match=r"holds other rows, of owner/reviews.*--output"):
         fetch(HubData("owner/other"), tmp_path)

@@ -30,10 +30,13 @@ def planted(prompt: Prompt) -> str:
 
 def pairs(count: int, task: str = "translation") -> TestSet:
     if task == "sentiment":
-        return pairs_of([{"text": f"a pos thing {at}", "label": 1} for at in range(count)], task=task)
+        return pairs_of([{"text": f"a pos thing {index}", "label": 1} for index in range(count)], task=task)
     rows = [
-        {"source": f"{WORDS[at % len(WORDS)]} is here now", "target": f"{WORDS[at % len(WORDS)].upper()} IS HERE NOW"}
-        for at in range(count)
+        {
+            "source": f"{WORDS[index % len(WORDS)]} is here now",
+            "target": f"{WORDS[index % len(WORDS)].upper()} IS HERE NOW",
+        }
+        for index in range(count)
     ]
     return pairs_of(rows, task=task)
 

@@ -9,7 +9,18 @@ import numpy as np
 import pytest
 from rouge_score.rouge_scorer import RougeScorer
 
-from phi2demo.evaluation.metrics import Metric, metrics_for, number, plain_answer, title_of_test_set, token_f1
+from phi2demo.data.test_sets import TASK_OF_KIND
+from phi2demo.evaluation.metrics import (
+    ITEM_METRICS,
+    METRICS_BY_KIND,
+    Metric,
+    metrics_for,
+    number,
+    plain_answer,
+    title_of_test_set,
+    token_f1,
+)
+from phi2demo.settings import ASSETS
 from phi2demo.tasks import register
 from phi2demo.tasks.own_task import make_own_task
 from tests.tasks.own_tasks import urgency
@@ -43,13 +54,13 @@ def test_rouge_is_rouge_scores_for_each_example() -> None:
     metrics = by_name("summarization", references)
     scorer = RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=True)
     for name in ("rouge1", "rouge2", "rougeL"):
-        each = [
+        item = [
             [scorer.score(t, o)[name].fmeasure for t in texts] for o, texts in zip(outputs, references, strict=True)
         ]
-        assert metrics[name].statistics(outputs, references)[:, 0].tolist() == [max(values) for values in each]
+        assert metrics[name].statistics(outputs, references)[:, 0].tolist() == [max(values) for values in item]
         first = metrics[f"{name}_first"]
-        assert first.statistics(outputs, references)[:, 0].tolist() == [values[0] for values in each]
-        assert score(metrics[name], outputs, references) == pytest.approx(100 * np.mean([max(v) for v in each]))
+        assert first.statistics(outputs, references)[:, 0].tolist() == [values[0] for values in item]
+        assert score(metrics[name], outputs, references) == pytest.approx(100 * np.mean([max(v) for v in item]))
     assert metrics["rouge1"].statistics(outputs, references)[0, 0] > 0.7  # stems: cats, sleeping
     assert "rouge1_first" not in by_name("summarization", [["one"]])
 
@@ -131,6 +142,14 @@ def test_numbers(value: float, digits: int, signed: bool, text: str) -> None:
 )
 def test_titles_of_test_sets(name: str, title: str) -> None:
     assert title_of_test_set(name) == title
+
+
+def test_the_guide_lists_every_metric() -> None:
+    table = (ASSETS / "docs" / "evaluation.md").read_text(encoding="utf-8").partition("| task | metrics |")[2]
+    listed = table.partition("\n\n")[0]
+    titles = {metric.title for kind in METRICS_BY_KIND for metric in metrics_for(kind, [["a"]])}
+    assert [title for title in sorted(titles) if title not in listed] == []
+    assert set(ITEM_METRICS) < set(METRICS_BY_KIND) >= {*TASK_OF_KIND}
 
 
 def test_a_declared_task_has_the_metrics_that_it_names() -> None:

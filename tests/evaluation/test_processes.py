@@ -63,11 +63,11 @@ def launch(arguments: list[str], *, processes: int) -> subprocess.CompletedProce
 
 def outputs(folder: Path) -> dict[str, list[dict[str, Any]]]:
     """Every answer by file, without its time."""
-    found = {}
+    result = {}
     for path in sorted((folder / "outputs").iterdir()):
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
-        found[path.name] = [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
-    return found
+        result[path.name] = [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+    return result
 
 
 def figures(folder: Path) -> list[Any]:
@@ -87,7 +87,7 @@ def test_two_processes_equal_one(data: Path, tiny_base: Path, tiny_adapter: Path
     assert outputs(tmp_path / "two") == outputs(tmp_path / "one")
     assert figures(tmp_path / "two") == figures(tmp_path / "one")
     told = [json.loads((tmp_path / name / "report.json").read_text())["environment"] for name in ("one", "two")]
-    assert [each["processes"] for each in told] == [1, 2]
+    assert [item["processes"] for item in told] == [1, 2]
 
 
 @pytest.mark.slow
@@ -121,7 +121,7 @@ def asked(done: subprocess.CompletedProcess[str]) -> int:
 def test_shares_are_all_there_is_to_do(count: int) -> None:
     things = list(range(11))
     shares = [Processes(index, count).share(things) for index in range(count)]
-    assert sorted(each for share in shares for each in share) == things
+    assert sorted(item for share in shares for item in share) == things
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 

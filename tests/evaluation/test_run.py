@@ -36,14 +36,14 @@ def run(data: Path, engine: ScriptedEngine | None = None, **changes: Any) -> dic
 
 
 def figure(report: dict[str, Any], test_set: str, metric: str) -> dict[str, Any]:
-    (found,) = [m for m in report["test_sets"] if m["name"] == test_set]
-    (one,) = [f for f in found["figures"] if f["metric"] == metric]
+    (result,) = [m for m in report["test_sets"] if m["name"] == test_set]
+    (one,) = [f for f in result["figures"] if f["metric"] == metric]
     return dict(one)
 
 
 def slice_of(test_set: dict[str, Any], by: str, name: str) -> dict[str, Any]:
-    (found,) = [each for each in test_set["slices"] if (each["by"], each["name"]) == (by, name)]
-    return dict(found)
+    (result,) = [item for item in test_set["slices"] if (item["by"], item["name"]) == (by, name)]
+    return dict(result)
 
 
 def bare(figure: dict[str, Any]) -> dict[str, Any]:
@@ -65,13 +65,13 @@ def test_every_test_set_has_its_figures(data: Path) -> None:
     )
     assert figure(report, "summarization.papers", "rouge1")["baselines"]["first_sentence"]["score"] > 0
     for test_set in report["test_sets"]:
-        for each in test_set["figures"]:
-            for score in each["scores"].values():
+        for item in test_set["figures"]:
+            for score in item["scores"].values():
                 assert score["low"] <= score["score"] + 1e-9
                 assert score["score"] <= score["high"] + 1e-9
     assert report["model"]["weights_sha256"] == WEIGHTS
     assert str(data) not in json.dumps(report)
-    assert {each["name"] for each in report["skipped"]} == {"simple", "other.en-fr"}
+    assert {item["name"] for item in report["skipped"]} == {"simple", "other.en-fr"}
     assert report["speed"]["median_tokens_per_s"] > 0
 
 
@@ -96,13 +96,13 @@ def test_a_slice_has_the_figures_of_its_items_alone(data: Path) -> None:
     assert 0 < long["n"] < 40
     for test_set in whole.values():
         for by in ("length", "complexity"):
-            assert sum(each["n"] for each in test_set["slices"] if each["by"] == by) == test_set["n"]
+            assert sum(item["n"] for item in test_set["slices"] if item["by"] == by) == test_set["n"]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows if row["genre"] == "story"))
     kept = [row for row in pairs if 9 <= len(row["source"].split()) <= 20]
     translations.write_text("".join(json.dumps(row) + "\n" for row in kept))
     alone = {m["name"]: m for m in run(data, **chosen, output=data.parent / "alone")["test_sets"]}
-    for found, test_set in ((stories, "sentiment.reviews"), (long, "translation.pairs.en-de")):
-        assert [bare(each) for each in alone[test_set]["figures"]] == found["figures"]
+    for result, test_set in ((stories, "sentiment.reviews"), (long, "translation.pairs.en-de")):
+        assert [bare(item) for item in alone[test_set]["figures"]] == result["figures"]
 
 
 def test_what_may_have_been_seen_is_counted_and_scored_apart(data: Path) -> None:
@@ -118,9 +118,9 @@ def test_what_may_have_been_seen_is_counted_and_scored_apart(data: Path) -> None
         "".join(json.dumps(review(number)) + "\n" for number in range(6, 9))
     )
     (alone,) = run(data, tasks=("sentiment",), baselines=False, output=data.parent / "alone")["test_sets"]
-    assert [bare(each) for each in alone["figures"]] == clean["figures"]
+    assert [bare(item) for item in alone["figures"]] == clean["figures"]
     assert alone["contamination"]["in neither"] == 3
-    assert not [each for each in alone["slices"] if each["by"] == "contamination"]
+    assert not [item for item in alone["slices"] if item["by"] == "contamination"]
     left = run(data, tasks=("sentiment",), baselines=False, contamination=False, output=data.parent / "alone")[
         "test_sets"
     ][0]
@@ -132,17 +132,17 @@ def test_answers_have_a_confidence_and_are_scored_by_its_quintiles(data: Path) -
     (data / "translation" / "pairs.en-de.test.jsonl.xz").unlink()
     rows = [pair(number) | {"source": f"{'word ' * (number % 11)}number {number}"} for number in range(110)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    test_sets = {each["name"]: each for each in run(data, baselines=False)["test_sets"]}
+    test_sets = {item["name"]: item for item in run(data, baselines=False)["test_sets"]}
     for name in ("translation.pairs.en-de", "question_answering.questions", "sentiment.reviews"):
         for system in ("finetuned", "base_plain"):
             lines = (data.parent / "report" / "outputs" / f"{name}.{system}.jsonl").read_text().splitlines()[1:]
             assert all(0 < json.loads(line)["confidence"] <= 1 for line in lines), (name, system)
-    parts = [each for each in test_sets["translation.pairs.en-de"]["slices"] if each["by"] == "confidence"]
-    assert [each["name"] for each in parts] == list(CONFIDENCE_QUINTILES)
-    assert [each["n"] for each in parts] == [22] * 5
+    parts = [item for item in test_sets["translation.pairs.en-de"]["slices"] if item["by"] == "confidence"]
+    assert [item["name"] for item in parts] == list(CONFIDENCE_QUINTILES)
+    assert [item["n"] for item in parts] == [22] * 5
     assert all(low["bounds"]["high"] <= high["bounds"]["low"] for low, high in pairwise(parts))
-    assert all({"finetuned", "base_plain"} <= each["figures"][0]["scores"].keys() for each in parts)
-    assert "confidence" not in {each["by"] for each in test_sets["sentiment.reviews"]["slices"]}, "too few"
+    assert all({"finetuned", "base_plain"} <= item["figures"][0]["scores"].keys() for item in parts)
+    assert "confidence" not in {item["by"] for item in test_sets["sentiment.reviews"]["slices"]}, "too few"
 
 
 def test_the_base_better_by_fewer_bits_is_chosen(data: Path) -> None:
@@ -214,9 +214,9 @@ def test_another_model_or_limit_is_not_mixed_in(data: Path) -> None:
 def test_a_base_without_adapter_is_evaluated_alone(data: Path) -> None:
     report = run(data, ScriptedEngine(info=BARE))
     for test_set in report["test_sets"]:
-        for each in test_set["figures"]:
-            assert "finetuned" not in each["scores"]
-            assert "difference" not in each
+        for item in test_set["figures"]:
+            assert "finetuned" not in item["scores"]
+            assert "difference" not in item
     assert "finetuned" not in results_to_markdown(read_report(data.parent / "report" / "report.json").test_sets)
 
 

@@ -35,10 +35,10 @@ def test_a_second_run_is_refused_with_the_name_of_the_first(tmp_path: Path) -> N
 
 
 def test_processes_of_one_run_share_it_and_another_run_is_still_refused(tmp_path: Path) -> None:
-    with run_lock(tmp_path) as claim:
+    with run_lock(tmp_path) as lock:
         with pytest.raises(SettingsError, match="Another run"), run_lock(tmp_path, joining=True):
             pass
-        claim.share()
+        lock.share()
         with (
             run_lock(tmp_path, joining=True),
             pytest.raises(SettingsError, match="Another run"),
@@ -49,7 +49,7 @@ def test_processes_of_one_run_share_it_and_another_run_is_still_refused(tmp_path
         pass
 
 
-def test_the_claim_of_a_killed_run_is_taken_over(tmp_path: Path) -> None:
+def test_the_lock_of_a_killed_run_is_taken_over(tmp_path: Path) -> None:
     holder = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None
     with holder.stdout:
@@ -63,7 +63,7 @@ def test_the_claim_of_a_killed_run_is_taken_over(tmp_path: Path) -> None:
         assert (tmp_path / LOCK).read_text().startswith(f"process {os.getpid()} ")
 
 
-def test_a_run_that_fails_leaves_no_claim(tmp_path: Path) -> None:
+def test_a_run_that_fails_leaves_no_lock(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), run_lock(tmp_path):
         raise KeyboardInterrupt
     with run_lock(tmp_path):

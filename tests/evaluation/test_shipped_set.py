@@ -91,16 +91,16 @@ def test_no_text_stands_twice() -> None:
     texts = [row["source"] for row in ROWS[TRANSLATIONS[0]]]
     fields = ("target", "document", "summary", "text", "context", "question")
     texts += [row[field] for rows in ROWS.values() for row in rows for field in fields if field in row]
-    found = Counter(map(fingerprint, texts))
-    assert [text for text in texts if found[fingerprint(text)] > 1] == []
+    result = Counter(map(fingerprint, texts))
+    assert [text for text in texts if result[fingerprint(text)] > 1] == []
 
 
 def test_answers_are_a_few_words_of_the_context_and_the_question_does_not_say_them() -> None:
     for row in ROWS["questions.test.jsonl"]:
         for answer in row["answers"]:
-            found = rf"(?<!\w){re.escape(answer['text'])}(?!\w)"
-            assert re.search(found, row["context"]), row["id"]
-            assert not re.search(found, row["question"], re.I), row["id"]
+            result = rf"(?<!\w){re.escape(answer['text'])}(?!\w)"
+            assert re.search(result, row["context"]), row["id"]
+            assert not re.search(result, row["question"], re.I), row["id"]
             assert 1 <= count_words(answer["text"]) <= 6, row["id"]
         assert row["question"].endswith("?")
 

@@ -27,7 +27,7 @@ def measure_of(rows: list[dict[str, Any]], *, name: str = "sentiment.x", kind: s
 
 
 def named(test_set: TestSet) -> dict[tuple[str, str], tuple[int, ...]]:
-    return {(each.by, each.name): each.indexes for each in slices_of(test_set)}
+    return {(item.by, item.name): item.indexes for item in slices_of(test_set)}
 
 
 @pytest.mark.parametrize(
@@ -96,17 +96,17 @@ def test_slices_hold_each_item_once_in_a_fixed_order() -> None:
         ("complexity", "middling"): (1,),
         ("complexity", "complex"): (2,),
     }
-    assert [(each.by, each.name) for each in slices_of(test_set)] == list(named(test_set))
-    assert all(not each.enough for each in slices_of(test_set))
+    assert [(item.by, item.name) for item in slices_of(test_set)] == list(named(test_set))
+    assert all(not item.enough for item in slices_of(test_set))
 
 
 def test_items_are_sliced_by_contamination_where_any_is_contaminated() -> None:
     test_set = measure_of([{"text": "a"}] * 3)
-    found = slices_of(test_set, contamination=[IN_NEITHER, IN_TRAINING, IN_NEITHER])
-    assert [(each.name, each.indexes) for each in found if each.by == "contamination"] == [
+    result = slices_of(test_set, contamination=[IN_NEITHER, IN_TRAINING, IN_NEITHER])
+    assert [(item.name, item.indexes) for item in result if item.by == "contamination"] == [
         (IN_TRAINING, (1,)), (IN_NEITHER, (0, 2)),
     ]  # fmt: skip
-    assert [each for each in found if each.by != "contamination"] == slices_of(test_set)
+    assert [item for item in result if item.by != "contamination"] == slices_of(test_set)
     assert slices_of(test_set, contamination=[IN_NEITHER] * 3) == slices_of(test_set)
 
 
@@ -114,30 +114,30 @@ def test_items_are_sliced_by_quintiles_of_confidence() -> None:
     test_set = measure_of([{"text": "a"}] * 103)
     values: list[float | None] = [((index * 37) % 103) / 103 for index in range(103)]
     values[5] = None
-    found = [each for each in slices_of(test_set, confidences=values) if each.by == "confidence"]
-    assert [each.name for each in found] == list(CONFIDENCE_QUINTILES)
-    assert sorted(index for each in found for index in each.indexes) == list(range(103))
-    assert {len(each.indexes) for each in found} == {20, 21}
-    assert 5 in found[0].indexes
-    for each, above in pairwise(found):
-        assert each.bounds is not None
+    result = [item for item in slices_of(test_set, confidences=values) if item.by == "confidence"]
+    assert [item.name for item in result] == list(CONFIDENCE_QUINTILES)
+    assert sorted(index for item in result for index in item.indexes) == list(range(103))
+    assert {len(item.indexes) for item in result} == {20, 21}
+    assert 5 in result[0].indexes
+    for item, above in pairwise(result):
+        assert item.bounds is not None
         assert above.bounds is not None
-        assert each.bounds[1] < above.bounds[0]
-        assert each.bounds == (
-            min(values[index] or 0 for index in each.indexes),
-            max(values[index] or 0 for index in each.indexes),
+        assert item.bounds[1] < above.bounds[0]
+        assert item.bounds == (
+            min(values[index] or 0 for index in item.indexes),
+            max(values[index] or 0 for index in item.indexes),
         )
 
 
 @pytest.mark.parametrize("values", [None, [], [0.5] * 99, [None] * 200])
 def test_few_items_or_no_confidences_give_no_quintiles(values: list[float | None] | None) -> None:
     test_set = measure_of([{"text": "a"}] * len(values or [1]))
-    assert all(each.by != "confidence" for each in slices_of(test_set, confidences=values))
+    assert all(item.by != "confidence" for item in slices_of(test_set, confidences=values))
 
 
 def test_enough_begins_at_the_least() -> None:
     for count in (LEAST_TO_RANK - 1, LEAST_TO_RANK):
-        (by_length,) = [each for each in slices_of(measure_of([{"text": "a"}] * count)) if each.by == "length"]
+        (by_length,) = [item for item in slices_of(measure_of([{"text": "a"}] * count)) if item.by == "length"]
         assert by_length.enough is (count == LEAST_TO_RANK)
 
 
@@ -159,7 +159,7 @@ def test_a_genre_is_the_rows_or_known_of_its_set(name: str, kind: str, row: dict
 def test_every_kind_has_its_labels(data: Path) -> None:
     for test_set in read_test_sets(data)[0]:
         for by in ("length", "complexity"):
-            indexes = [index for each in slices_of(test_set) if each.by == by for index in each.indexes]
+            indexes = [index for item in slices_of(test_set) if item.by == by for index in item.indexes]
             assert sorted(indexes) == list(range(len(test_set.items)))
 
 

@@ -73,8 +73,8 @@ def test_intervals_are_those_of_sacrebleus_command(tmp_path: Path) -> None:
         assert theirs["confidence_var"] == pytest.approx((drawn.estimate.high - drawn.estimate.low) / 2, abs=0.6e-3)
 
 
-@pytest.mark.parametrize(("better", "found"), [(0.3, True), (0.4, False)])
-def test_paired_test_beside_sacrebleus(better: float, found: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("better", "result"), [(0.3, True), (0.4, False)])
+def test_paired_test_beside_sacrebleus(better: float, result: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SACREBLEU_SEED", "12345")
     references, worse = sentences(5, 80, 0.4)
     _, outputs = sentences(6, 80, better)
@@ -88,22 +88,22 @@ def test_paired_test_beside_sacrebleus(better: float, found: bool, monkeypatch: 
     (_, theirs) = test()[1]["BLEU"]
     base = test()[1]["BLEU"][0]
     assert ours.value == pytest.approx(theirs.score - base.score, abs=1e-6)
-    assert (ours.p < 0.05) is found
+    assert (ours.p < 0.05) is result
     assert theirs.p_value is not None
     assert ours.p >= theirs.p_value
 
 
 def test_a_planted_difference_is_found_and_none_is_not() -> None:
     random = np.random.default_rng(7)
-    found = {0.0: 0, 0.3: 0}
-    for shift in found:
+    result = {0.0: 0, 0.3: 0}
+    for shift in result:
         for seed in range(60):
             base = random.normal(size=100)
             ours = base + random.normal(shift, 1.0, size=100)
             difference = Resamples.draw(100, resamples=200, seed=seed).compare(rows(ours), rows(base), mean)
-            found[shift] += difference.p < 0.05
-    assert found[0.0] <= 9
-    assert found[0.3] >= 40
+            result[shift] += difference.p < 0.05
+    assert result[0.0] <= 9
+    assert result[0.3] >= 40
 
 
 def test_equal_systems_differ_by_nothing() -> None:

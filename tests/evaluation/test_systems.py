@@ -37,7 +37,7 @@ PROMPTS = {
 ANSWERS = {"translation": "Hallo.", "summarization": "Short.", "question_answering": "5", "sentiment": "positive"}
 
 
-def measure_of(kind: str, *rows: Row, references: Sequence[str] = ("one two three",)) -> TestSet:
+def make_test_set(kind: str, *rows: Row, references: Sequence[str] = ("one two three",)) -> TestSet:
     items = tuple(Item(index, row, tuple(references)) for index, row in enumerate(rows))
     return TestSet(f"{kind}.x", kind, DataFile("x.test.jsonl", "0", "test"), items)
 
@@ -60,7 +60,7 @@ def test_a_turned_translation_is_the_other_pretraining_text() -> None:
 @pytest.mark.parametrize("name", ["finetuned", "base_template"])
 def test_the_template_is_the_apps_and_so_is_the_answer(name: SystemName) -> None:
     engine = ScriptedEngine()
-    test_set = measure_of("translation", ROWS["translation"], ROWS["translation"] | {"source": "One. Two."})
+    test_set = make_test_set("translation", ROWS["translation"], ROWS["translation"] | {"source": "One. Two."})
     system = make_system(name, engine, test_set, seed=3)
     assert system is not None
     answers = system.answer(test_set.items)
@@ -71,9 +71,9 @@ def test_the_template_is_the_apps_and_so_is_the_answer(name: SystemName) -> None
     assert system.prompt(test_set.items[0]).startswith("Instruct: Translate the following text from English to German.")
 
 
-def test_the_plain_form_takes_the_first_line() -> None:
+def test_a_plain_prompt_takes_the_first_line() -> None:
     engine = ScriptedEngine(lambda prompt: " Hallo Tom.\nEnglish: more")
-    test_set = measure_of("translation", ROWS["translation"])
+    test_set = make_test_set("translation", ROWS["translation"])
     system = make_system("base_plain", engine, test_set, seed=0)
     assert system is not None
     (answer,) = system.answer(test_set.items)
@@ -84,36 +84,38 @@ def test_the_plain_form_takes_the_first_line() -> None:
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
-def test_every_form_prefers_an_answer_that_stands_in_the_text(name: SystemName) -> None:
+def test_every_system_prefers_an_answer_that_stands_in_the_text(name: SystemName) -> None:
     row = {"context": "Tom has 5 dogs.", "question": "What has he?", "answers": [{"text": "5 dogs"}]}
     endings = [candidate("five cats"), candidate("5 dogs")]
-    system = make_system(name, ScriptedEngine(), measure_of("question_answering", row), seed=0)
+    system = make_system(name, ScriptedEngine(), make_test_set("question_answering", row), seed=0)
     assert system is not None
     engine = BeamEngine({about(Prompt(system.prompt(system.test_set.items[0]))): endings})
     system = replace(system, engine=engine, generation=replace(system.generation, num_beams=2))
-    assert [found.output for found in system.answer(system.test_set.items)] == ["5 dogs"]
+    assert [result.output for result in system.answer(system.test_set.items)] == ["5 dogs"]
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
-def test_every_form_chooses_by_the_way_back(name: SystemName) -> None:
+def test_every_system_chooses_by_the_reverse_translation(name: SystemName) -> None:
     likely, faithful = candidate("Er schläft."), candidate("Der Hund schläft.")
     text = "The dog sleeps."
     likes: dict[str | tuple[str, str], float] = {"Er schläft.": -1.0, "Der Hund schläft.": -2.0}
     likes |= {("Der Hund schläft.", text): -3.0, ("Er schläft.", text): -20.0}
-    test_set = measure_of("translation", ROWS["translation"] | {"source": text})
+    test_set = make_test_set("translation", ROWS["translation"] | {"source": text})
     system = make_system(name, BeamEngine({text: [likely, faithful]}, likes), test_set, seed=0)
     assert system is not None
     system = replace(system, generation=replace(system.generation, num_beams=2, reverse_weight=0.3))
-    (found,) = system.answer(test_set.items)
-    assert found.output == "Der Hund schläft."
+    (result,) = system.answer(test_set.items)
+    assert result.output == "Der Hund schläft."
     plain = replace(system, generation=replace(system.generation, reverse_weight=0.0))
     assert plain.answer(test_set.items)[0].output == "Er schläft."
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
-def test_every_form_reads_a_text_in_capitals_as_the_app_does(name: SystemName) -> None:
+def test_every_system_reads_a_text_in_capitals_as_the_app_does(name: SystemName) -> None:
     engine = ScriptedEngine()
-    system = make_system(name, engine, measure_of("translation", ROWS["translation"] | {"source": "SO LONG."}), seed=0)
+    system = make_system(
+        name, engine, make_test_set("translation", ROWS["translation"] | {"source": "SO LONG."}), seed=0
+    )
     assert system is not None
     for sentence_case, read in ((False, "SO LONG."), (True, "So long.")):
         told = replace(system, generation=replace(system.generation, sentence_case=sentence_case))
@@ -124,11 +126,11 @@ def test_every_form_reads_a_text_in_capitals_as_the_app_does(name: SystemName) -
 
 
 @pytest.mark.parametrize("kind", ["summarization", "question_answering"])
-def test_every_form_is_guided_by_its_own_prompt_without_the_text(kind: str) -> None:
+def test_every_system_is_guided_by_its_own_prompt_without_the_text(kind: str) -> None:
     without = {}
     for name in SYSTEMS:
         engine = ScriptedEngine()
-        system = make_system(name, engine, measure_of(kind, ROWS[kind]), seed=0)
+        system = make_system(name, engine, make_test_set(kind, ROWS[kind]), seed=0)
         assert system is not None
         replace(system, generation=replace(system.generation, guidance_scale=1.5)).answer(system.test_set.items)
         assert engine.options[0].guidance_scale == 1.5
@@ -149,7 +151,7 @@ def test_plain_labels_are_chosen_by_probability() -> None:
             return [Score((1,), (-0.1 if each else -2.0,)) for each in liked]
 
     rows = [{"text": text, "label": 0} for text in ("good", "dull", "good too")]
-    test_set = measure_of("sentiment", *rows)
+    test_set = make_test_set("sentiment", *rows)
     system = make_system("base_plain", Likes(), test_set, seed=0)
     assert system is not None
     answers = system.answer(test_set.items)
@@ -159,7 +161,7 @@ def test_plain_labels_are_chosen_by_probability() -> None:
 
 def test_what_does_not_fit_has_no_answer_and_spoils_no_other() -> None:
     long = ROWS["question_answering"] | {"context": "far too long " * 200}
-    test_set = measure_of("question_answering", ROWS["question_answering"], long, ROWS["question_answering"])
+    test_set = make_test_set("question_answering", ROWS["question_answering"], long, ROWS["question_answering"])
     for name in SYSTEMS:
         system = make_system(name, ScriptedEngine(), test_set, seed=0)
         assert system is not None
@@ -172,7 +174,7 @@ def test_what_does_not_fit_has_no_answer_and_spoils_no_other() -> None:
 
 def test_a_long_document_is_cut_at_a_sentence_end() -> None:
     row = {"document": "It says one thing here. " * 100, "summary": "x"}
-    test_set = measure_of("summarization", row)
+    test_set = make_test_set("summarization", row)
     engine = ScriptedEngine(lambda prompt: " short")
     system = make_system("base_plain", engine, test_set, seed=0)
     assert system is not None
@@ -182,23 +184,23 @@ def test_a_long_document_is_cut_at_a_sentence_end() -> None:
     assert 150 < engine.count_tokens(prompt.text) <= INFO.context - system.generation.max_new_tokens
 
 
-def test_the_bound_on_new_tokens_is_the_same_for_all_forms() -> None:
-    test_set = measure_of("translation", ROWS["translation"], references=["a b c d e", "a"])
+def test_the_bound_on_new_tokens_is_the_same_for_all_systems() -> None:
+    test_set = make_test_set("translation", ROWS["translation"], references=["a b c d e", "a"])
     systems = [make_system(name, ScriptedEngine(), test_set, seed=0) for name in SYSTEMS]
     assert {system.generation.max_new_tokens for system in systems if system} == {8 + 16}
-    long = measure_of("translation", ROWS["translation"], references=["word " * 500])
+    long = make_test_set("translation", ROWS["translation"], references=["word " * 500])
     shipped = TASKS["translation"].generation
     assert generation_of(long, ScriptedEngine()) == replace(shipped, time_limit_s=3600.0)
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
-def test_every_form_is_asked_as_the_adapter_says(name: SystemName, tmp_path: Path) -> None:
+def test_every_system_is_decoded_as_the_adapter_says(name: SystemName, tmp_path: Path) -> None:
     said = {"num_beams": 4, "guidance_scale": 1.5, "copy_bias": 1.0}
     (tmp_path / FILE).write_text(json.dumps({"tasks": {"summarization": {"decoding": said}}}))
     system = make_system(
         name,
         ScriptedEngine(info=replace(INFO, adapter_folder=tmp_path)),
-        measure_of("summarization", ROWS["summarization"]),
+        make_test_set("summarization", ROWS["summarization"]),
         seed=0,
     )
     assert system is not None
@@ -211,7 +213,7 @@ def test_texts_are_scored_at_the_strength_that_they_are_continued_with(kind: str
     (tmp_path / FILE).write_text(json.dumps({"tasks": said}))
     engine = ScriptedEngine(info=replace(INFO, adapter_folder=tmp_path))
     row = {"text": "It rained. Tom ran.", "opening": "It rained.", "rest": " Tom ran."}
-    system = make_system("finetuned", engine, measure_of(kind, row), seed=0)
+    system = make_system("finetuned", engine, make_test_set(kind, row), seed=0)
     assert system is not None
     system.answer(system.test_set.items)
     assert engine.strengths == [0.5]
@@ -228,7 +230,7 @@ def test_prose_has_no_template(data: Path) -> None:
 
 
 def test_documents_reach_the_task_as_they_are() -> None:
-    test_set = measure_of("summarization", ROWS["summarization"])
+    test_set = make_test_set("summarization", ROWS["summarization"])
     system = make_system("finetuned", ScriptedEngine(), test_set, seed=0)
     assert system is not None
     assert system.prompt(test_set.items[0]) == TASKS["summarization"].prompt("A long text.", SummaryOptions("sentence"))
@@ -251,7 +253,7 @@ def test_a_continuation_is_scored_after_its_opening(name: SystemName, prompt: st
             return [Score((1, 2), (-math.log(2), -2 * math.log(2))) for _ in prompts]
 
     system = make_system(
-        name, Remembers(), measure_of("continuation", {"opening": "It rained.", "rest": "\nTom\nran."}), seed=0
+        name, Remembers(), make_test_set("continuation", {"opening": "It rained.", "rest": "\nTom\nran."}), seed=0
     )
     assert system is not None
     (answer,) = system.answer(system.test_set.items)
@@ -261,7 +263,7 @@ def test_a_continuation_is_scored_after_its_opening(name: SystemName, prompt: st
     assert (characters, tokens) == ("8", "2")
 
 
-def test_a_continuation_is_cut_to_what_fits_after_every_forms_prompt() -> None:
+def test_a_continuation_is_cut_to_what_fits_after_the_prompt_of_every_system() -> None:
     sentence = "Tom ran far. "
     rows = [{"opening": "It rained.", "rest": "\n" + sentence * times} for times in (2, 100)]
     rows.append({"opening": "very " * INFO.context, "rest": " Tom ran."})
@@ -275,7 +277,7 @@ def test_a_continuation_is_cut_to_what_fits_after_every_forms_prompt() -> None:
             return super().score(prompts, outputs, **more)
 
     for name in SYSTEMS:
-        system = make_system(name, Remembers(), measure_of("continuation", *rows), seed=0)
+        system = make_system(name, Remembers(), make_test_set("continuation", *rows), seed=0)
         assert system is not None
         answers = system.answer(system.test_set.items)
         assert [answer.details for answer in answers] == [{}, {}, {"unanswered": "does not fit the context"}]
@@ -347,6 +349,6 @@ def test_a_real_model_needs_the_bits_that_torch_says(tiny_base: Path) -> None:
     with torch.no_grad():
         logits = AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float32)(ids).logits[0, :-1]
     nats = torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="sum")
-    (found,) = text_bits(engine, [text], variant="base")
-    assert found.bits == pytest.approx(float(nats) / math.log(2), rel=1e-4)
-    assert found.tokens == ids.shape[1] - 1
+    (result,) = text_bits(engine, [text], variant="base")
+    assert result.bits == pytest.approx(float(nats) / math.log(2), rel=1e-4)
+    assert result.tokens == ids.shape[1] - 1

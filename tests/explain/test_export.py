@@ -111,7 +111,7 @@ def test_sentences_say_the_question_and_how_reliable_the_answer_is(attribution: 
     assert export.question(attribution).startswith("Which words made the finetuned model write “<script>")
     assert "LIME, log-probability in nats, hidden words dropped" in export.settings(attribution)
     lines = "\n".join(export.trust_lines(attribution))
-    for part in ("deletion area", "insertion area", "SHAP and LIME agree", "standard error", "R²", "prompts scored"):
+    for part in ("Deletion: ", "Insertion: ", "Agreement: ", "Standard error: ", "Fit: ", "Cost: "):
         assert part in lines
     engine = PlantedEngine(rewards({"a": 1.0}))
     contrast = explained(
@@ -119,7 +119,7 @@ def test_sentences_say_the_question_and_how_reliable_the_answer_is(attribution: 
     )
     assert export.question(contrast) == "What did finetuning change about how likely “yes” is rather than “no”?"
     assert "replaced by “...”" in export.settings(contrast)
-    assert "tree opened 100%, 0.0% of the credit" in "\n".join(export.trust_lines(contrast))
+    assert "Measured: 100% of the groups were split down to single words" in "\n".join(export.trust_lines(contrast))
 
 
 @pytest.mark.parametrize("units", ["words", "tokens"])

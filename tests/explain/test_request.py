@@ -114,7 +114,7 @@ def test_options_are_read_as_they_were_for_the_answer() -> None:
     question = QuestionOptions("When\u00a0 does it leave?")
     request = ExplainRequest("question_answering", "It leaves at ten.", question, (" at ten",))
     assert request.options == question
-    assert "\nQuestion: When does it leave?" in request.prompt(request.text_read, "finetuned")
+    assert "\nQuestion: When does it leave?" in request.asked.prompt(request.text_read, "finetuned")
 
 
 def test_a_typed_output_begins_as_the_template_has_it() -> None:

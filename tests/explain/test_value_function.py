@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from phi2demo.data.cleaning import clean
-from phi2demo.engine.engine import END_OF_TEXT, ChatForm, special
+from phi2demo.engine.engine import END_OF_TEXT, ChatTemplate, special
 from phi2demo.errors import SettingsError, StoppedError
 from phi2demo.explain.request import ExplainRequest
 from phi2demo.explain.scoring_plan import make_scoring_plan, units_of
@@ -197,17 +197,17 @@ def test_units_are_of_the_text_as_typed_and_are_hidden_in_the_text_as_read(
 
 @pytest.mark.parametrize("name", ["phi", "alpaca", "chatml", "plain", "chat", "<s>[INST] {prompt} [/INST]"])
 def test_masking_a_word_changes_nothing_but_that_word(engine: PlantedEngine, name: str) -> None:
-    template = make_template(name, chat=ChatForm(f"{special('<|user|>')}\n{{prompt}}{special('<|end|>')}\n"))
+    template = make_template(name, chat=ChatTemplate(f"{special('<|user|>')}\n{{prompt}}{special('<|end|>')}\n"))
     request = ExplainRequest("sentiment", TEXT, SentimentOptions(), ("positive",), templates=Templates(template))
     function = value_function_of(engine, request, kind="words")
-    whole = request.prompt(clean(TEXT), "finetuned")
+    whole = request.asked.prompt(clean(TEXT), "finetuned")
     before, text, after = whole.partition("The big train\nleaves at eight.")
     assert after or name == "plain"
     words = ["The ", "big ", "train", "leaves ", "at ", "eight."]
     for place, word in enumerate(words):
         shown = np.ones(len(words), dtype=np.bool_)
         shown[place] = False
-        prompt = request.prompt(function.masked(shown, 0), "finetuned")
+        prompt = request.asked.prompt(function.masked(shown, 0), "finetuned")
         assert prompt.startswith(before)
         assert prompt.endswith(after)
         shown_text = prompt.removeprefix(before).removesuffix(after)

@@ -34,7 +34,7 @@ def client(url: str) -> Any:
     return Client(url, verbose=False)
 
 
-def test_finetuned_and_base_answer_in_the_tokenizers_own_form(client: Any) -> None:
+def test_finetuned_and_base_answer_through_the_tokenizers_chat_template(client: Any) -> None:
     for answer in client.predict(TEXT, variant="both", api_name="/summarize"):
         assert answer["text"].strip()
         receipt = answer["receipt"]

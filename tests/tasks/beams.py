@@ -15,7 +15,7 @@ def candidate(text: str, tokens: int = 2) -> Candidate:
 
 
 def about(prompt: Prompt) -> str:
-    """The person's text in a prompt of either form."""
+    """The person's text in a prompt of either style."""
     if prompt.text.startswith("Instruct: "):
         return body(prompt.text)
     return prompt.text.partition(": ")[2].partition("\n")[0]
@@ -41,9 +41,9 @@ class BeamEngine(ScriptedEngine):
         for snapshot in super().stream(prompts, options, cancel=cancel):
             if snapshot.completions is not None and options.num_beams > 1:
                 ended = [
-                    replace(each, text=found[0].text, token_ids=found[0].token_ids, candidates=tuple(found))
-                    for each, prompt in zip(snapshot.completions, prompts, strict=True)
-                    for found in [self._endings[about(prompt)]]
+                    replace(item, text=result[0].text, token_ids=result[0].token_ids, candidates=tuple(result))
+                    for item, prompt in zip(snapshot.completions, prompts, strict=True)
+                    for result in [self._endings[about(prompt)]]
                 ]
                 snapshot = replace(snapshot, completions=tuple(ended))
             yield snapshot
@@ -61,10 +61,10 @@ class BeamEngine(ScriptedEngine):
             raise StoppedError("Stopped.")
         self.strengths.append(adapter_strength)
         self.scored += zip(prompts, outputs, strict=True)
-        return [Score((0,), (self._liked(*each),)) for each in zip(prompts, outputs, strict=True)]
+        return [Score((0,), (self._liked(*item),)) for item in zip(prompts, outputs, strict=True)]
 
     def _liked(self, prompt: Prompt, output: Output) -> float:
         if isinstance(output, str):
             return self._likes.get((about(prompt), output.strip()), -9.0)
-        known = {each.token_ids: each.text.strip() for found in self._endings.values() for each in found}
+        known = {item.token_ids: item.text.strip() for result in self._endings.values() for item in result}
         return self._likes.get(known.get(output, ""), -9.0)

@@ -82,7 +82,7 @@ class ScriptedEngine:
 
     def tokens(self, text: str | Sequence[int]) -> Tokens:
         """A token a letter: which words ids stand for is not known here."""
-        return Tokens(str(text), tuple(range(len(text))), tuple((at, at + 1) for at in range(len(text))))
+        return Tokens(str(text), tuple(range(len(text))), tuple((index, index + 1) for index in range(len(text))))
 
     def stream(
         self, prompts: Sequence[Prompt], options: GenerationOptions, *, cancel: Event | None = None

@@ -26,7 +26,7 @@ REQUEST = Request("summarization", TEXT, SummaryOptions(), BEAMS, seed=1)
 
 def listed(result: Result) -> list[tuple[str, float]]:
     (piece,) = result.alternatives
-    return [(each.text, each.log_probability) for each in piece]
+    return [(item.text, item.log_probability) for item in piece]
 
 
 def test_the_chosen_one_is_first_and_equal_ones_are_told_once() -> None:

@@ -109,7 +109,7 @@ def test_texts_that_do_not_fit_are_answered() -> None:
             return super().score(prompts, outputs, **more)
 
     grounds = [Grounds("a Question:", "b Question:", " x"), Grounds("long Question:", "b Question:", " x")]
-    asked: Any = [(each, "finetuned", 0.5) for each in grounds]
+    asked: Any = [(item, "finetuned", 0.5) for item in grounds]
     assert supports(Short(question=-9.0), asked) == [pytest.approx(0.5), None]
 
 

@@ -194,13 +194,13 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
         read_adapter_tasks(tmp_path)
 
 
-def test_lengths_that_a_model_was_not_taught_are_put_together() -> None:
+def test_lengths_that_a_model_was_not_finetuned_for_are_put_together() -> None:
     short = SummaryOptions("short")
     assert AdapterTasks().adapt(short) == short
-    taught = AdapterTasks(lengths=("sentence",))
-    assert taught.adapt(short) == SummaryOptions("short", by_parts=True)
-    assert taught.adapt(SummaryOptions("sentence")) == SummaryOptions("sentence")
-    assert taught.adapt(GenerationTaskOptions()) == GenerationTaskOptions()
+    adapter_tasks = AdapterTasks(lengths=("sentence",))
+    assert adapter_tasks.adapt(short) == SummaryOptions("short", by_parts=True)
+    assert adapter_tasks.adapt(SummaryOptions("sentence")) == SummaryOptions("sentence")
+    assert adapter_tasks.adapt(GenerationTaskOptions()) == GenerationTaskOptions()
 
 
 def test_an_adapter_says_how_its_tokens_are_chosen(tmp_path: Path) -> None:
@@ -230,13 +230,13 @@ def test_what_a_tab_starts_with() -> None:
 
 
 @pytest.mark.parametrize("options", [TranslationOptions("en", "it"), TranslationOptions("nl", "en")])
-def test_a_language_that_a_model_was_not_taught_is_refused(options: TranslationOptions) -> None:
-    taught = AdapterTasks(languages=("en", "de"))
+def test_a_language_that_a_model_was_not_finetuned_for_is_refused(options: TranslationOptions) -> None:
+    adapter_tasks = AdapterTasks(languages=("en", "de"))
     with pytest.raises(
         SettingsError, match=r"not finetuned for (Italian|Dutch); choose from en \(English\), de \(German\)"
     ):
-        taught.adapt(options)
-    assert taught.adapt(TranslationOptions("de", "en")) == TranslationOptions("de", "en")
+        adapter_tasks.adapt(options)
+    assert adapter_tasks.adapt(TranslationOptions("de", "en")) == TranslationOptions("de", "en")
 
 
 MEASURED = [ASSETS / f"evaluation/set/{name}.test.jsonl" for name in ("questions", "reviews_and_moods", "summaries")]

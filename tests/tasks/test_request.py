@@ -38,7 +38,7 @@ def prompts(engine: ScriptedEngine) -> list[Prompt]:
 
 
 @pytest.mark.parametrize("task", [name for name in TASKS if not TASKS[name].labels])
-def test_the_base_alone_is_asked_plainly_and_its_answer_ends_where_the_form_does(task: str) -> None:
+def test_the_base_alone_gets_the_plain_prompt_and_its_answer_ends_at_the_stop_string(task: str) -> None:
     engine = ScriptedEngine()
     finetuned, base = Assistant(engine).answer(check(asked(task)))
     first, second = prompts(engine)
@@ -48,7 +48,7 @@ def test_the_base_alone_is_asked_plainly_and_its_answer_ends_where_the_form_does
     assert (finetuned.receipt.prompt_style, base.receipt.prompt_style) == ("template", "plain")
 
 
-def test_a_label_is_chosen_under_the_form_of_its_model() -> None:
+def test_a_label_is_chosen_under_the_prompt_of_its_model() -> None:
     seen: list[Prompt] = []
 
     class Listening(ScriptedEngine):
@@ -85,7 +85,7 @@ def test_a_receipt_that_does_not_say_was_made_with_the_template() -> None:
 
 
 @pytest.mark.parametrize("prompt_style", ["", "Plain", None, 1])
-def test_another_form_is_refused_before_the_model_is_asked(prompt_style: Any) -> None:
+def test_an_unknown_prompt_style_is_refused_before_the_model_is_asked(prompt_style: Any) -> None:
     engine = ScriptedEngine()
     with pytest.raises(SettingsError, match=r"base_prompt_style is .*; give one of plain, template"):
         Assistant(engine).answer(check(asked("translation", base_prompt_style=prompt_style)))

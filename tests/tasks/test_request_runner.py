@@ -98,7 +98,7 @@ def steps_of(engine: ScriptedEngine, request: Request) -> list[Progress]:
     return steps
 
 
-def test_a_long_document_is_summarized_in_rounds_with_progress() -> None:
+def test_a_long_document_is_summarized_in_passes_with_progress() -> None:
     engine = ScriptedEngine(summarizer)
     steps = steps_of(engine, summary(words(20_000)))
     shares = [step.done / step.total for step in steps]
@@ -121,7 +121,7 @@ def test_the_merge_is_shown_only_once_it_says_something() -> None:
     assert all(texts[first:])
 
 
-def test_uses_may_need_different_numbers_of_rounds() -> None:
+def test_variants_may_need_different_numbers_of_passes() -> None:
     request = summary(words(3000), variants=("finetuned", "base"))
     engine = ScriptedEngine(summarizer)
     finetuned, base = steps_of(engine, request)[-1].results or ()
@@ -145,7 +145,7 @@ ADVERSARIES = {
 @pytest.mark.parametrize("by_parts", [False, True])
 @pytest.mark.parametrize("length", ["sentence", "short", "medium"])
 @pytest.mark.parametrize("adversary", ADVERSARIES)
-def test_rounds_end_whatever_the_engine_says(adversary: str, length: str, by_parts: bool) -> None:
+def test_passes_end_whatever_the_engine_says(adversary: str, length: str, by_parts: bool) -> None:
     engine = ScriptedEngine(ADVERSARIES[adversary])
     request = summary(words(3000), options=SummaryOptions(length, by_parts), variants=("finetuned", "base"))
     steps = steps_of(engine, request)
@@ -333,8 +333,8 @@ def test_each_model_of_a_pair_takes_its_own_time(engine: ScriptedEngine, monkeyp
     def timed(prompts: list[Prompt], *rest: object, **options: object) -> Iterator[Snapshot]:
         for snapshot in stream(prompts, *rest, **options):  # type: ignore[arg-type]
             ended = snapshot.completions and tuple(
-                replace(each, seconds=0.01 if prompt.variant == "finetuned" else 0.02)
-                for each, prompt in zip(snapshot.completions, prompts, strict=True)
+                replace(item, seconds=0.01 if prompt.variant == "finetuned" else 0.02)
+                for item, prompt in zip(snapshot.completions, prompts, strict=True)
             )
             yield replace(snapshot, completions=ended)
 
@@ -374,11 +374,11 @@ def summaries(*outputs: str, of: int, reason: StopReason = "end") -> Pass:
     """The round over `of` pieces of which some are answered, the last for `reason`."""
     pieces = Pieces(tuple("ab"[:of]), " ".join)
     reasons: list[StopReason] = ["end"] * (len(outputs) - 1) + [reason]
-    completions = [Completion(text, (1,), 1, each) for text, each in zip(outputs, reasons, strict=False)]
+    completions = [Completion(text, (1,), 1, item) for text, item in zip(outputs, reasons, strict=False)]
     return Pass(pieces, list(outputs), completions)
 
 
-def test_a_round_is_complete_once_every_piece_was_answered_to_its_end() -> None:
+def test_a_pass_is_complete_once_every_piece_was_answered_to_its_end() -> None:
     assert summaries("one", "two", of=2).complete
     assert not summaries("one", of=2).complete
     assert not summaries("one", "two", of=2, reason="stopped").complete

@@ -90,7 +90,7 @@ def test_a_seed_is_drawn_and_said() -> None:
     assert receipt(seed=0).seed == 0
 
 
-def test_a_use_that_is_not_there_is_refused() -> None:
+def test_a_variant_that_is_not_there_is_refused() -> None:
     engine = ScriptedEngine(info=BARE)
     for variants in (("finetuned",), ("finetuned", "base")):
         with pytest.raises(SettingsError, match="There is no finetuned model here: no adapter is loaded"):
@@ -328,7 +328,7 @@ def test_equal_weights_under_other_settings_are_another_adapter(variant: Any) ->
     )
     engine = ScriptedEngine(info=ADAPTER_SETTINGS)
     *_, last = Assistant(engine).replay(made)
-    assert [(each.variant, each.notes) for each in last.results or ()] == [(variant, ())]
+    assert [(item.variant, item.notes) for item in last.results or ()] == [(variant, ())]
     other = replace(INFO, adapter_revision="bbbbbbbbbbbb-33333333")
     with pytest.raises(ModelError, match=r"weights are the same, its settings .*lora_alpha.* are not\. Start with"):
         list(Assistant(ScriptedEngine(info=other)).replay(made))
@@ -350,7 +350,7 @@ def test_a_receipt_from_before_settings_were_told_is_replayed_and_the_doubt_is_s
     assert (again.variant, again.text, again.notes) == (variant, made.output, (SETTINGS_UNKNOWN,))
     base = receipt(variants=("base",))
     *_, last = Assistant(ScriptedEngine(info=ADAPTER_SETTINGS)).replay(base)
-    assert [each.notes for each in last.results or ()] == [()]
+    assert [item.notes for item in last.results or ()] == [()]
 
 
 def test_a_receipt_replays_where_its_adapter_is_loaded_in_the_other_place() -> None:

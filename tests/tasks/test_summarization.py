@@ -29,7 +29,7 @@ def test_by_parts_there_are_as_many_parts_as_sentences_are_wanted(length: str) -
     assert len(Summarization().pieces(SENTENCE * 4, options, BUDGET).texts) == 1
 
 
-def test_the_next_round_is_shorter_or_none() -> None:
+def test_the_next_pass_is_shorter_or_none() -> None:
     task = Summarization()
     outputs = [SENTENCE * 4] * 40
     pieces = task.next_pieces(outputs, SummaryOptions(), BUDGET)

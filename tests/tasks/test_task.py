@@ -65,7 +65,7 @@ def test_checking_keeps_the_stop_strings_and_reads_the_text_cleaned() -> None:
     "variants",
     [(), None, "base", ["base"], ("base", "base"), ("finetuned", "base", "base"), ("",), (1,), ([],)],
 )
-def test_uses_are_checked(variants: Any) -> None:
+def test_variants_are_checked(variants: Any) -> None:
     with pytest.raises(SettingsError, match=r"^The models to ask are"):
         TASKS["sentiment"].check(request(variants=variants))
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from phi2demo.engine.engine import ChatForm, special, visible
+from phi2demo.engine.engine import ChatTemplate, special, visible
 from phi2demo.errors import InputError, SettingsError
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.declared import AdapterTasks
@@ -92,13 +92,13 @@ def test_a_choice_is_needed_where_nothing_says_how_the_adapter_was_trained() -> 
     assert needs_choice(INFO, AdapterTasks())
     assert not needs_choice(BARE, AdapterTasks())
     assert not needs_choice(replace(INFO, template="phi"), AdapterTasks())
-    assert not needs_choice(replace(INFO, chat=ChatForm("{prompt}\n")), AdapterTasks())
+    assert not needs_choice(replace(INFO, chat=ChatTemplate("{prompt}\n")), AdapterTasks())
     assert not needs_choice(INFO, AdapterTasks(template="phi"))
 
 
 def test_the_template_in_force_is_tried_first_and_each_other_once() -> None:
     assert [template.name for template in templates_to_try(INFO)] == ["phi", "alpaca", "chatml", "plain"]
-    chat = replace(INFO, chat=ChatForm(f"{special('<s>')}{{prompt}}\n"), template="chatml")
+    chat = replace(INFO, chat=ChatTemplate(f"{special('<s>')}{{prompt}}\n"), template="chatml")
     assert [template.name for template in templates_to_try(chat)] == ["chatml", "phi", "alpaca", "plain", "chat"]
 
 

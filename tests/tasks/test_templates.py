@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from phi2demo.engine.engine import ChatForm, visible
+from phi2demo.engine.engine import ChatTemplate, visible
 from phi2demo.errors import SettingsError
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.generation import GenerationTaskOptions
@@ -180,7 +180,7 @@ def test_a_system_text_needs_a_place() -> None:
 
 
 def test_the_order_in_which_a_template_is_chosen() -> None:
-    chat = ChatForm("{prompt}\n")
+    chat = ChatTemplate("{prompt}\n")
     everything: dict[str, Any] = {
         "given": "alpaca",
         "declared": "chatml",

@@ -51,10 +51,10 @@ def test_what_is_read_in_pieces_has_no_limit_and_says_how_many() -> None:
     assert token_budget_for(engine, TASKS["translation"], asked("translation", text)) == TokenBudget(
         160, None, 40, "sentence"
     )
-    found = token_budget_for(engine, TASKS["summarization"], asked("summarization", text, max_new_tokens=9))
-    assert (found.tokens, found.limit, found.noun) == (160, None, "part")
-    assert found.pieces is not None
-    assert 1 < found.pieces < 40
+    result = token_budget_for(engine, TASKS["summarization"], asked("summarization", text, max_new_tokens=9))
+    assert (result.tokens, result.limit, result.noun) == (160, None, "part")
+    assert result.pieces is not None
+    assert 1 < result.pieces < 40
     long = "One two three. " * (COUNTED_CHARACTERS // 10)
     assert token_budget_for(engine, TASKS["translation"], asked("translation", long)).pieces is None
     assert token_budget_for(engine, TASKS["translation"], asked("translation", "12345")) == TokenBudget(1), (

@@ -14,7 +14,7 @@ SWEDISH = "Vädret var fint i går, och barnen lekte i trädgården tills det bl
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "result"),
     [
         ("", []),
         ("no numbers", []),
@@ -33,8 +33,8 @@ SWEDISH = "Vädret var fint i går, och barnen lekte i trädgården tills det bl
         ("²", []),
     ],
 )
-def test_numbers(text: str, found: list[str]) -> None:
-    assert numbers(text) == Counter(found)
+def test_numbers(text: str, result: list[str]) -> None:
+    assert numbers(text) == Counter(result)
 
 
 def notes(text: str, output: str, source: str = "en", target: str = "de") -> tuple[str, ...]:

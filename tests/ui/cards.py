@@ -53,7 +53,7 @@ PICTURE = (
 )
 
 
-def scripted_shelf(with_adapter: bool = True, folder: Path | None = None) -> ModelCards:
+def scripted_model_cards(with_adapter: bool = True, folder: Path | None = None) -> ModelCards:
     """The finetuned model with its own card, the base without one."""
     root = folder or Path(mkdtemp())
     adapter, base = root / "adapter", root / "base"

@@ -39,8 +39,8 @@ class EvaluatePage:
         self.handlers = EvaluateHandlers(self.tab, loader, turn_s=turn_s)
         self.reports = EvaluateReports(self.tab, loader, reports_folder=model_cards)
         tab = self.tab
-        each = {*tab.live.all(), *tab.shown(), tab.source, tab.run.status, tab.run.estimate_line, tab.running, tab.turn}
-        self.state: dict[Any, Any] = {component: getattr(component, "value", None) for component in each}
+        item = {*tab.live.all(), *tab.shown(), tab.source, tab.run.status, tab.run.estimate_line, tab.running, tab.turn}
+        self.state: dict[Any, Any] = {component: getattr(component, "value", None) for component in item}
 
     def fill(self, **values: Any) -> None:
         """What a person types and chooses, by the names of the inputs."""
@@ -63,6 +63,6 @@ class EvaluatePage:
     def html(self, name: str) -> str:
         """The HTML of a component of the tab."""
         part: Any = self.tab
-        for each in name.split("."):
-            part = getattr(part, each)
+        for item in name.split("."):
+            part = getattr(part, item)
         return str(self.state[part])

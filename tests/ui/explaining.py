@@ -26,8 +26,8 @@ class ExplainPage:
         self.handlers._warmed = True
         self.filling = ExplainFilling(self.tab, loader)
         self.state: dict[Any, Any] = {
-            each: getattr(each, "value", None)
-            for each in {*self.tab.ask.all(), *self.tab.shown(), self.tab.run.status, self.tab.run.estimate_line}
+            item: getattr(item, "value", None)
+            for item in {*self.tab.ask.all(), *self.tab.shown(), self.tab.run.status, self.tab.run.estimate_line}
         }
 
     def fill(self, text: str, output: str, *, task: str = "generation", **settings: Any) -> None:

@@ -71,8 +71,8 @@ class ScriptedEngine:
             ids = tuple(self._vocabulary.setdefault(piece, len(self._vocabulary)) for piece in pieces)
         else:
             ids, known = tuple(text), list(self._vocabulary)
-            pieces = [known[at] for at in ids]
-        ends = [sum(map(len, pieces[: at + 1])) for at in range(len(pieces))]
+            pieces = [known[index] for index in ids]
+        ends = [sum(map(len, pieces[: index + 1])) for index in range(len(pieces))]
         return Tokens("".join(pieces), ids, tuple(zip([0, *ends], ends, strict=False)))
 
     def stream(

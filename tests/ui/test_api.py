@@ -82,7 +82,7 @@ def test_a_declared_task_is_an_endpoint_and_can_be_compared_and_explained(error:
         assert list(endpoints) == [
             "/translate", "/ask_urgency", "/replay", "/compare", "/explain", "/evaluate", "/card"
         ]  # fmt: skip
-        taken = {each["parameter_name"]: each["type"] for each in endpoints["/ask_urgency"]["parameters"]}
+        taken = {item["parameter_name"]: item["type"] for item in endpoints["/ask_urgency"]["parameters"]}
         assert taken["team"] == {"enum": ["support", "sales", "building"]}
         answer = client.predict("The lift is stuck.", team="building", days=3, api_name="/ask_urgency")
         assert answer["receipt"]["options"] == {"team": "building", "days": 3}
@@ -120,7 +120,7 @@ def test_the_base_is_asked_as_said(client: Any, error: type[Exception]) -> None:
         answer = client.predict("Good morning.", variant="base", **given, api_name="/translate")
         assert answer["receipt"]["prompt_style"] == prompt_style
         compared = client.predict("Good morning.", task="translate", **given, api_name="/compare")
-        assert {each["variant"]: each["receipt"]["prompt_style"] for each in compared["answers"]}[
+        assert {item["variant"]: item["receipt"]["prompt_style"] for item in compared["answers"]}[
             "base"
         ] == prompt_style
         explained = client.predict(
@@ -132,7 +132,7 @@ def test_the_base_is_asked_as_said(client: Any, error: type[Exception]) -> None:
 
 
 def test_a_comparison_has_every_answer_with_its_scores(client: Any) -> None:
-    found = client.predict(
+    result = client.predict(
         "Good morning.",
         task="translate",
         task_options={"source": "en", "target": "fr"},
@@ -140,9 +140,9 @@ def test_a_comparison_has_every_answer_with_its_scores(client: Any) -> None:
         seed=7,
         api_name="/compare",
     )
-    assert [answer["variant"] for answer in found["answers"]] == ["base", "finetuned"]
-    assert all([score["name"] for score in answer["scores"]] == ["chrf", "bleu"] for answer in found["answers"])
-    assert [(each["from"], each["to"]) for each in found["differences"]] == [
+    assert [answer["variant"] for answer in result["answers"]] == ["base", "finetuned"]
+    assert all([score["name"] for score in answer["scores"]] == ["chrf", "bleu"] for answer in result["answers"])
+    assert [(item["from"], item["to"]) for item in result["differences"]] == [
         ("base", "finetuned"), ("reference", "base"), ("reference", "finetuned"),
     ]  # fmt: skip
 
@@ -169,7 +169,7 @@ def test_a_receipt_of_an_unknown_variant_is_refused(client: Any, error: type[Exc
 
 
 def test_partial_answers_stream(client: Any) -> None:
-    job = client.submit(text=" ".join(f"word{at}" for at in range(50)), api_name="/generate")
+    job = client.submit(text=" ".join(f"word{index}" for index in range(50)), api_name="/generate")
     last = job.result()
     partial = job.outputs()[:-1]
     assert partial
@@ -227,13 +227,13 @@ def test_what_cannot_be_answered_says_why(
 
 
 def test_four_at_once_get_their_own(client: Any) -> None:
-    def call(at: int) -> tuple[str, str]:
-        variant = ("finetuned", "base")[at % 2]
-        return variant, client.predict(text=f"text {at}", variant=variant, seed=0, api_name="/generate")["text"]
+    def call(index: int) -> tuple[str, str]:
+        variant = ("finetuned", "base")[index % 2]
+        return variant, client.predict(text=f"text {index}", variant=variant, seed=0, api_name="/generate")["text"]
 
     with ThreadPoolExecutor(4) as pool:
-        for at, (variant, text) in enumerate(pool.map(call, range(4))):
-            assert text == f"{variant} 0: text {at}"
+        for index, (variant, text) in enumerate(pool.map(call, range(4))):
+            assert text == f"{variant} 0: text {index}"
 
 
 def test_a_cancelled_call_frees_the_model(client: Any) -> None:
@@ -246,17 +246,17 @@ def test_a_cancelled_call_frees_the_model(client: Any) -> None:
 
 
 def test_an_explanation_has_a_value_for_every_unit(client: Any) -> None:
-    found = client.predict(text="The train leaves.", output="train", units="words", max_evals=64, api_name="/explain")
-    assert [unit["text"] for unit in found["units"]["items"]] == ["The", " train", " leaves."]
-    values = [unit["value"] for unit in found["units"]["items"]]
+    result = client.predict(text="The train leaves.", output="train", units="words", max_evals=64, api_name="/explain")
+    assert [unit["text"] for unit in result["units"]["items"]] == ["The", " train", " leaves."]
+    values = [unit["value"] for unit in result["units"]["items"]]
     assert max(values) == values[1]
-    assert found["output"] == " train"
-    assert found["trust"]["calls"] > 0
-    assert found["of"] == "finetuned"
+    assert result["output"] == " train"
+    assert result["trust"]["calls"] > 0
+    assert result["of"] == "finetuned"
 
 
 def test_without_an_output_the_model_is_asked_first(client: Any) -> None:
-    found = client.predict(
+    result = client.predict(
         text="It opens at ten.",
         task="answer",
         task_options={"question": "When?"},
@@ -266,22 +266,22 @@ def test_without_an_output_the_model_is_asked_first(client: Any) -> None:
         trust=False,
         api_name="/explain",
     )
-    assert found["task"] == "question_answering"
-    assert found["target"] == [1, 2]
-    assert len(found["tokens"]) == 1
-    assert found["options"] == {"question": "When?"}
-    assert found["trust"]["deletion"] is None
+    assert result["task"] == "question_answering"
+    assert result["target"] == [1, 2]
+    assert len(result["tokens"]) == 1
+    assert result["options"] == {"question": "When?"}
+    assert result["trust"]["deletion"] is None
 
 
 def test_own_pairs_are_measured(client: Any, error: type[Exception]) -> None:
     rows = [{"text": "a great film", "label": "positive"}, {"text": "a dull film", "label": "positive"}]
     job = client.submit(rows, task="classify", systems=["finetuned", "base_template"], api_name="/evaluate")
-    found = job.result()
-    (test_set,) = found["report"]["test_sets"]
-    assert found["complete"] is True
+    result = job.result()
+    (test_set,) = result["report"]["test_sets"]
+    assert result["complete"] is True
     assert (test_set["name"], test_set["n"]) == ("sentiment.own", 2)
     assert test_set["figures"][0]["scores"]["finetuned"]["score"] == 50.0
-    assert [answer["outputs"]["finetuned"] for answer in found["answers"]] == ["positive", "negative"]
+    assert [answer["outputs"]["finetuned"] for answer in result["answers"]] == ["positive", "negative"]
     for wrong, says in (
         ({"rows": [{"text": "x"}], "task": "classify"}, "Row 1: label is missing"),
         ({"rows": [], "task": "classify"}, "at least one"),
@@ -313,7 +313,7 @@ def test_no_call_takes_longer_than_one_request_may(error: type[Exception]) -> No
                 client.predict(**inputs, options={"time_limit_s": 4}, api_name=f"/{name}")
         again = client.predict(receipt, api_name="/replay")
         assert (again["same"], again["receipt"]["generation"]["time_limit_s"]) == (True, 3)
-        text = " ".join(f"word{at}" for at in range(60))
+        text = " ".join(f"word{index}" for index in range(60))
         for output in ({"output": "word3"}, {}):
             with pytest.raises(error, match="Allow fewer masked texts"):
                 client.predict(text, **output, method="lime", max_evals=20_000, api_name="/explain")

@@ -75,7 +75,7 @@ def test_nothing_of_an_answer_becomes_markup() -> None:
 
 
 def test_many_words_that_are_gone_do_not_drown_the_answer() -> None:
-    lost = [f"word{at}" for at in range(100)]
+    lost = [f"word{index}" for index in range(100)]
     html = body(compare_handlers.marked(compared(" ".join(lost), "Der Zug."), "finetuned", "base"))
     assert html == (
         f"<del>{' '.join(lost[:10])} … 80 more words … {' '.join(lost[-10:])}</del>{GAP}<ins>Der Zug.</ins>"

@@ -51,10 +51,10 @@ def handlers(tab: CompareTab, loader: EngineLoader, sessions: Sessions) -> Compa
 
 def values_of(tab: CompareTab, task: str = "translation", text: str = "The train.", **changed: Any) -> dict[Any, Any]:
     """What the page would send; `changed` are fields or options of the task, the reference, or the marks."""
-    values = {component: component.value for component in tab.inputs()} | {tab.task: task, tab.text: text}
-    ask = tab.asks[task]
+    values = {component: component.value for component in tab.ask.all()} | {tab.ask.task: task, tab.ask.text: text}
+    ask = tab.ask.asks[task]
     for name, value in changed.items():
-        own = {"reference": tab.reference, "marks": tab.marks, "seed": ask.options.seed}
+        own = {"reference": tab.ask.reference, "marks": tab.ask.marks, "seed": ask.options.seed}
         values[own.get(name) or ask.fields.get(name) or ask.options.components[name]] = value
     return values
 
@@ -162,11 +162,11 @@ def test_what_cannot_be_compared_says_why_and_asks_no_model(
     page = page_after(handlers.run(values_of(tab, task, **changed), PAGE))
     assert says in page[tab.run.status]
     assert engine.ended == []
-    assert not {tab.text, tab.reference} & page.keys()
+    assert not {tab.ask.text, tab.ask.reference} & page.keys()
 
 
 def test_an_unknown_task_is_refused(tab: CompareTab, handlers: CompareHandlers) -> None:
-    page = page_after(handlers.run(values_of(tab) | {tab.task: "dance"}, PAGE))
+    page = page_after(handlers.run(values_of(tab) | {tab.ask.task: "dance"}, PAGE))
     assert "task is &#x27;dance&#x27;" in page[tab.run.status]
 
 
@@ -210,7 +210,7 @@ def test_a_task_shows_its_own_fields(tab: CompareTab, handlers: CompareHandlers)
     updates = handlers.choose("question_answering")
     seen = {name for name, pair in tab.groups.items() if all(updates[group].visible for group in pair)}
     assert seen == {"question_answering"}
-    assert updates[tab.text].label == TASKS["question_answering"].input_label
+    assert updates[tab.ask.text].label == TASKS["question_answering"].input_label
 
 
 def test_every_example_can_be_asked(tab: CompareTab, handlers: CompareHandlers) -> None:
@@ -220,11 +220,11 @@ def test_every_example_can_be_asked(tab: CompareTab, handlers: CompareHandlers) 
         "question_answering",
         "sentiment",
     }
-    for at, sample in enumerate(tab.samples):
-        filled = {component: shown(update) for component, update in handlers.try_example(at).items()}
+    for index, sample in enumerate(tab.samples):
+        filled = {component: shown(update) for component, update in handlers.try_example(index).items()}
         assert not filled.keys() - set(tab.filled())
-        values = values_of(tab) | {component: filled[component] for component in filled.keys() & tab.inputs()}
-        assert (values[tab.text], values[tab.reference]) == (sample.text, sample.reference)
+        values = values_of(tab) | {component: filled[component] for component in filled.keys() & tab.ask.all()}
+        assert (values[tab.ask.text], values[tab.ask.reference]) == (sample.text, sample.reference)
         page = page_after(handlers.run(values, PAGE))
         assert "status done" in page[tab.run.status], sample.label
         assert page[tab.columns["base"].score].visible
@@ -239,7 +239,7 @@ def test_without_a_second_adapter_there_are_two_columns() -> None:
     with gr.Blocks():
         tab = build_compare_tab(DESCRIPTION, VariantTasks(AdapterTasks()), Sessions())
     assert list(tab.columns) == ["base", "finetuned"]
-    assert [value for _, value in tab.marks.choices] == ["base", "finetuned", "reference", "nothing"]
+    assert [value for _, value in tab.ask.marks.choices] == ["base", "finetuned", "reference", "nothing"]
 
 
 TRANSLATOR = AdapterTasks(("translation",), languages=("en", "de"))
@@ -252,8 +252,8 @@ def test_what_only_one_adapter_was_finetuned_for_is_compared_and_said(loader: En
         tab = build_compare_tab(
             replace(DESCRIPTION, others=("second",)), VariantTasks(TRANSLATOR, {"second": CRITIC}), Sessions()
         )
-    assert [task for _, task in tab.task.choices] == ["translation", "sentiment"]
-    assert [code for _, code in tab.asks["translation"].fields["target"].choices] == ["en", "de", "fr"]
+    assert [task for _, task in tab.ask.task.choices] == ["translation", "sentiment"]
+    assert [code for _, code in tab.ask.asks["translation"].fields["target"].choices] == ["en", "de", "fr"]
     assert {sample.task for sample in tab.samples} == {"translation", "sentiment"}
     handlers = CompareHandlers(tab, loader)
     page = page_after(handlers.run(values_of(tab, "sentiment", "a great film"), PAGE))
@@ -268,8 +268,8 @@ def test_what_only_one_adapter_was_finetuned_for_is_compared_and_said(loader: En
 
 def test_the_endpoints_say_it_too(loader: EngineLoader) -> None:
     declared = VariantTasks(TRANSLATOR, {"second": CRITIC})
-    found = last(CompareEndpoint(loader, declared).compare("a great film", "classify"))
-    assert [answer["notes"] for answer in found["answers"]] == [[], [LACKS_SENTIMENT], []]
+    result = last(CompareEndpoint(loader, declared).compare("a great film", "classify"))
+    assert [answer["notes"] for answer in result["answers"]] == [[], [LACKS_SENTIMENT], []]
     endpoints = Endpoints(loader, declared)
     answers: Any = list(endpoints.classify("a great film", "all"))[-1]
     assert [answer["notes"] for answer in answers] == [[LACKS_SENTIMENT], [], []]
@@ -290,7 +290,7 @@ def last(steps: Iterator[dict[str, Any]]) -> dict[str, Any]:
 
 def test_the_endpoint_gives_what_the_page_shows(loader: EngineLoader, engine: ScriptedEngine) -> None:
     endpoint = CompareEndpoint(loader, DECLARED)
-    found = last(
+    result = last(
         endpoint.compare(
             "The train.",
             "translate",
@@ -300,13 +300,13 @@ def test_the_endpoint_gives_what_the_page_shows(loader: EngineLoader, engine: Sc
             {"max_new_tokens": 2},
         )
     )
-    assert (found["task"], found["options"]) == ("translation", {"source": "en", "target": "fr"})
-    assert [(answer["variant"], answer["text"]) for answer in found["answers"]] == [
+    assert (result["task"], result["options"]) == ("translation", {"source": "en", "target": "fr"})
+    assert [(answer["variant"], answer["text"]) for answer in result["answers"]] == [
         ("base", "The train"), ("finetuned", "Der Zug"), ("second", "Der Zug"),
     ]  # fmt: skip
-    assert {answer["receipt"]["seed"] for answer in found["answers"]} == {3}
-    assert len(found["differences"]) == 6
-    json.dumps(found)
+    assert {answer["receipt"]["seed"] for answer in result["answers"]} == {3}
+    assert len(result["differences"]) == 6
+    json.dumps(result)
 
 
 def test_the_endpoint_streams_and_asks_what_is_loaded(engine: ScriptedEngine) -> None:

@@ -15,7 +15,9 @@ from phi2demo.engine.engine import Prompt
 from phi2demo.engine.loading import EngineLoader
 from phi2demo.evaluation.reports import REPORTS_FOLDER, SET_REPORT
 from phi2demo.evaluation.run import EvaluationSettings, evaluate
+from phi2demo.tasks import register
 from phi2demo.tasks.declared import VariantTasks
+from phi2demo.tasks.sentiment import Sentiment
 from phi2demo.ui.evaluate_handlers import EvaluateEndpoint
 from phi2demo.ui.evaluate_reports import MAX_REPORT_BYTES, files_of
 from phi2demo.ui.evaluate_tab import ID
@@ -25,7 +27,7 @@ from tests.ui.evaluating import PAGE, EvaluatePage
 from tests.ui.scripted import INFO, ScriptedEngine
 
 ENGLISH, GERMAN = "word{} goes home at night", "Wort{} geht nachts nach Hause"
-PAIRS = "source,target\n" + "".join(f"{ENGLISH.format(at)},{GERMAN.format(at)}\n" for at in range(6))
+PAIRS = "source,target\n" + "".join(f"{ENGLISH.format(index)},{GERMAN.format(index)}\n" for index in range(6))
 EVIL = "<script>window.hacked=1</script> <img src=x onerror=\"hacked=1\"> 'q' 👩‍🚀 e\u0301"
 
 
@@ -49,14 +51,14 @@ def model_cards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "set").mkdir(parents=True)
     pairs = [
         {
-            "source": ENGLISH.format(at),
-            "target": GERMAN.format(at) if at else EVIL,
+            "source": ENGLISH.format(index),
+            "target": GERMAN.format(index) if index else EVIL,
             "source_lang": "en",
             "target_lang": "de",
         }
-        for at in range(24)
+        for index in range(24)
     ]
-    reviews = [{"text": f"a {'good' if at % 2 else 'dull'} film {at}", "label": at % 2} for at in range(6)]
+    reviews = [{"text": f"a {'good' if index % 2 else 'dull'} film {index}", "label": index % 2} for index in range(6)]
     for name, rows in (("everyday.en-de", pairs), ("moods", reviews)):
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         (folder / "set" / f"{name}.test.jsonl").write_text(text, encoding="utf-8")
@@ -225,7 +227,7 @@ def test_partial_figures_and_time_left_come_on_the_way(page: EvaluatePage, engin
     plots = [step[page.tab.plot] for step in seen if page.tab.plot in step]
     assert any("So far" in plot and "100.0" in plot for plot in plots)
     statuses = [step[page.tab.run.status] for step in seen if page.tab.run.status in step]
-    assert any("of 12 answers" in each and "left" in each and "<progress" in each for each in statuses)
+    assert any("of 12 answers" in item and "left" in item and "<progress" in item for item in statuses)
 
 
 def test_own_pairs_are_measured(page: EvaluatePage) -> None:
@@ -236,6 +238,22 @@ def test_own_pairs_are_measured(page: EvaluatePage) -> None:
     assert (test_set.name, test_set.n) == ("translation.own.en-de", 6)
     assert test_set.figures[1].scores["finetuned"].score == pytest.approx(100)
     assert "Wort3 geht" in files_of(shown_report)["answers.jsonl"]
+
+
+def test_own_pairs_may_have_the_further_labels_of_the_model(page: EvaluatePage, loader: EngineLoader) -> None:
+    register((Sentiment(("positive", "neutral", "negative")),))
+    page.fill(source_of="own", own_task="sentiment", pairs="text,label\nSo so.,Neutral\nDull.,0\n")
+    page.run()
+    assert [example.references for example in page.state[page.tab.shown_report].examples] == [
+        ("neutral",),
+        ("negative",),
+    ]
+    page.fill(pairs="text,label\nSo so.,so\n")
+    page.run()
+    assert "label is &#x27;so&#x27;; give positive or 1, or neutral, or negative or 0" in page.html("run.status")
+    rows = [{"text": "So so.", "label": "neutral"}]
+    *_, last = EvaluateEndpoint(loader, VariantTasks()).evaluate(rows, "classify")
+    assert [answer["references"] for answer in last["answers"]] == [["neutral"]]
 
 
 @pytest.mark.parametrize(
@@ -349,7 +367,7 @@ def test_stop_between_two_turns_shows_at_once_what_was_done(
 
 
 def test_a_call_takes_no_longer_than_it_may(loader: EngineLoader, engine: ScriptedEngine) -> None:
-    rows = [{"source": ENGLISH.format(at), "target": GERMAN.format(at)} for at in range(40)]
+    rows = [{"source": ENGLISH.format(index), "target": GERMAN.format(index)} for index in range(40)]
     *_, whole = EvaluateEndpoint(loader, VariantTasks()).evaluate(rows[:4])
     assert whole["complete"] is True
     engine.delay_s = 0.1
@@ -446,4 +464,4 @@ def test_the_sources_show_what_is_set_for_them(page: EvaluatePage) -> None:
     assert {name: changed[group].visible for name, group in page.tab.groups.items()} == {
         "report": False, "run": False, "own": True,
     }  # fmt: skip
-    assert all(changed[each].visible for each in page.tab.asking)
+    assert all(changed[item].visible for item in page.tab.asking)

@@ -41,8 +41,8 @@ def page(loader: EngineLoader, sessions: Sessions) -> ExplainPage:
 def test_words_that_the_output_repeats_are_found(page: ExplainPage, sessions: Sessions) -> None:
     page.fill(TEXT, OUTPUT, units="words")
     page.explain()
-    found = page.state[page.tab.attribution]
-    assert {found.units[at].text.strip() for at in found.ranked[:2]} == {"train", "leaves"}
+    result = page.state[page.tab.attribution]
+    assert {result.units[index].text.strip() for index in result.ranked[:2]} == {"train", "leaves"}
     assert "status done" in page.html("run.status")
     assert "Which words made the finetuned model write “The train leaves.”?" in page.html("view")
     assert 'data-first="1"' in page.html("picker")
@@ -64,7 +64,7 @@ def test_a_filled_output_is_told_after_all_else_that_is_asked(page: ExplainPage)
 
 def test_partial_values_come_on_the_way(page: ExplainPage, engine: ScriptedEngine) -> None:
     engine.delay_s = 0.1
-    page.fill(" ".join(f"word{at}" for at in range(40)), "word3 word7", units="words")
+    page.fill(" ".join(f"word{index}" for index in range(40)), "word3 word7", units="words")
     seen = [step[page.tab.view] for step in page.handlers.run(page.state, PAGE) if page.tab.view in step]
     assert any("So far" in html for html in seen)
     assert "word3" in seen[-1]
@@ -100,9 +100,9 @@ def test_a_picked_span_is_what_is_explained_next(page: ExplainPage) -> None:
     page.pick(1, 3, " train leaves.")
     assert "covers “train leaves.” alone" in page.html("hint")
     page.explain()
-    found = page.state[page.tab.attribution]
-    assert found.request.target == (1, 3)
-    assert found.output == " train leaves."
+    result = page.state[page.tab.attribution]
+    assert result.request.target == (1, 3)
+    assert result.output == " train leaves."
     page.pick(0, 1, "The")
     assert "write “train leaves.”?" in page.html("view")
     assert "covers “The” alone" in page.html("hint")
@@ -140,7 +140,7 @@ def test_the_difference_and_a_contrast_say_what_they_ask(page: ExplainPage) -> N
 
 def test_stop_ends_it_within_a_second_and_keeps_the_part(page: ExplainPage, engine: ScriptedEngine) -> None:
     engine.delay_s = 0.1
-    page.fill(" ".join(f"word{at}" for at in range(60)), "word3 word7", units="words", max_evals=2000)
+    page.fill(" ".join(f"word{index}" for index in range(60)), "word3 word7", units="words", max_evals=2000)
     page.tab.run.begin(PAGE)
     steps = page.handlers.run(page.state, PAGE)
     while "So far" not in page.html("view"):
@@ -161,7 +161,7 @@ def test_what_takes_longer_than_it_may_says_so_and_keeps_the_part(
 ) -> None:
     engine.delay_s = 0.2
     page = ExplainPage(loader, sessions, longest_s=4.0)
-    page.fill(" ".join(f"word{at}" for at in range(60)), "word3 word7", units="words", max_evals=2000)
+    page.fill(" ".join(f"word{index}" for index in range(60)), "word3 word7", units="words", max_evals=2000)
     page.explain()
     assert "longer than the 4 seconds that it may take here" in page.html("run.status")
     assert "status error" in page.html("run.status")
@@ -176,7 +176,7 @@ def test_run_can_be_pressed_again_after_an_answer_was_carried_here_meanwhile(
 ) -> None:
     answer = answered(tab_of("sentiment"), "a great film")
     engine.delay_s = 0.1
-    page.fill(" ".join(f"word{at}" for at in range(60)), "word3 word7", units="words", max_evals=2000)
+    page.fill(" ".join(f"word{index}" for index in range(60)), "word3 word7", units="words", max_evals=2000)
     page.state |= page.tab.run.begin(PAGE)
     steps = page.handlers.run(page.state, PAGE)
     while "So far" not in page.html("view"):
@@ -189,7 +189,7 @@ def test_run_can_be_pressed_again_after_an_answer_was_carried_here_meanwhile(
 
 def test_a_closed_page_ends_the_computing(page: ExplainPage, engine: ScriptedEngine, sessions: Sessions) -> None:
     engine.delay_s = 0.1
-    page.fill(" ".join(f"word{at}" for at in range(60)), "word3", units="words", max_evals=2000)
+    page.fill(" ".join(f"word{index}" for index in range(60)), "word3", units="words", max_evals=2000)
     steps = page.handlers.run(page.state, PAGE)
     while engine.scored < 50:
         next(steps)
@@ -345,8 +345,8 @@ def test_an_answer_that_is_gone_says_so(page: ExplainPage) -> None:
 
 def test_every_example_can_be_explained(page: ExplainPage) -> None:
     assert len(page.tab.samples) >= 3
-    for at in range(len(page.tab.samples)):
-        page.state |= page.filling.try_example(at)
+    for index in range(len(page.tab.samples)):
+        page.state |= page.filling.try_example(index)
         page.explain()
         assert "status done" in page.html("run.status")
 
@@ -365,10 +365,10 @@ def test_downloads_hold_the_explanation(page: ExplainPage) -> None:
 
     page.fill(EVIL, EVIL, units="words")
     page.explain()
-    found = page.state[page.tab.attribution]
-    assert json.loads(page.filling.download_of("json")(found))["text"] == EVIL
-    assert page.filling.download_of("csv")(found).startswith("rank,unit")
-    standalone = page.filling.download_of("html")(found)
+    result = page.state[page.tab.attribution]
+    assert json.loads(page.filling.download_of("json")(result))["text"] == EVIL
+    assert page.filling.download_of("csv")(result).startswith("rank,unit")
+    standalone = page.filling.download_of("html")(result)
     assert standalone.startswith("<!doctype html>")
     assert "<script" not in standalone
     with pytest.raises(gr.Error, match="no longer kept"):

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from phi2demo.explain import export
 from phi2demo.explain.attribution import Attribution, Curve, OutputToken, Trust
 from phi2demo.explain.estimate import Estimate
 from phi2demo.explain.job import Partial
@@ -12,7 +13,7 @@ from phi2demo.explain.request import ExplainRequest
 from phi2demo.explain.units import Unit
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.ui import explanation_view
-from phi2demo.ui.explanation_view import figures, trust_panel
+from phi2demo.ui.explanation_view import trust_panel
 from tests.ui.scripted import INFO
 
 EVIL = "<script>alert('1')</script>"
@@ -49,8 +50,8 @@ def attribution(**changed: object) -> Attribution:
         explanation_view.hint(EVIL, is_shown=True),
         explanation_view.so_far(Partial(attribution().units, np.zeros(2))),
         explanation_view.view(attribution()),
-        explanation_view.strongest(attribution()),
-        explanation_view.every_unit(attribution()),
+        export.bars(attribution()),
+        export.table(attribution()),
         trust_panel(attribution()),
     ],
 )
@@ -95,21 +96,21 @@ def test_one_token_is_narrowed_to_its_column() -> None:
 
 
 def test_columns_of_a_part_are_counted_from_its_beginning() -> None:
-    found = attribution()
-    found = replace(found, request=replace(found.request, target=(5, 8)))
-    part = explanation_view.narrowed(found, 5, 7)
+    result = attribution()
+    result = replace(result, request=replace(result.request, target=(5, 8)))
+    part = explanation_view.narrowed(result, 5, 7)
     assert part is not None
     assert part.totals.tolist() == [3.0, -1.0]
-    assert explanation_view.narrowed(found, 4, 6) is None
-    assert explanation_view.narrowed(found, 7, 9) is None
+    assert explanation_view.narrowed(result, 4, 6) is None
+    assert explanation_view.narrowed(result, 7, 9) is None
 
 
 def test_a_contrast_is_narrowed_to_what_was_written() -> None:
-    found = attribution()
-    that = replace(found.tokens[2], side="contrast")
-    found = replace(found, tokens=(*found.tokens[:2], that), request=replace(found.request, instead="z"))
-    assert explanation_view.narrowed(found, 2, 3) is None
-    part = explanation_view.narrowed(found, 0, 2)
+    result = attribution()
+    that = replace(result.tokens[2], side="contrast")
+    result = replace(result, tokens=(*result.tokens[:2], that), request=replace(result.request, instead="z"))
+    assert explanation_view.narrowed(result, 2, 3) is None
+    part = explanation_view.narrowed(result, 0, 2)
     assert part is not None
     assert part.request.instead is None
 
@@ -121,7 +122,7 @@ def test_an_estimate_in_words(seconds: float, said: str) -> None:
 
 
 def test_how_far_to_believe_it_in_plain_words() -> None:
-    said = {figure.name: f"{figure.value} {figure.says}" for figure in figures(attribution())}
+    said = {figure.name: f"{figure.value} {figure.says}" for figure in export.checks(attribution())}
     assert said["Measured"].startswith("50% of the groups were split down to single words; 4.0% of the total value")
     assert said["Deletion"].startswith("0.30 against 0.50 for random orders: hiding the strongest first changes")
     assert "does not change the output any faster" in said["Insertion"]
@@ -130,15 +131,15 @@ def test_how_far_to_believe_it_in_plain_words() -> None:
 
 
 def test_only_what_was_measured_is_said() -> None:
-    found = attribution(trust=Trust(calls=2, seconds=0.1, seed=0, remainder=0.0), notes=())
-    assert [figure.name for figure in figures(found)] == ["Missing share", "Cost"]
-    assert "<ul" not in trust_panel(found)
-    exact = replace(found, request=replace(found.request, method="exact"))
-    assert next(figures(exact)).value == "All"
+    result = attribution(trust=Trust(calls=2, seconds=0.1, seed=0, remainder=0.0), notes=())
+    assert [figure.name for figure in export.checks(result)] == ["Missing share", "Cost"]
+    assert "<ul" not in trust_panel(result)
+    exact = replace(result, request=replace(result.request, method="exact"))
+    assert next(export.checks(exact)).value == "All"
 
 
 def test_values_that_were_sampled_have_their_error() -> None:
-    found = attribution(trust=replace(TRUST, standard_error=(0.25, 0.5), fit=0.875))
-    said = {figure.name: f"{figure.value} {figure.says}" for figure in figures(found)}
+    result = attribution(trust=replace(TRUST, standard_error=(0.25, 0.5), fit=0.875))
+    said = {figure.name: f"{figure.value} {figure.says}" for figure in export.checks(result)}
     assert said["Standard error"] == "± 0.25 on the strongest value, +7.00"
     assert said["Fit"].startswith("88% of the variance")

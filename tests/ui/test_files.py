@@ -136,7 +136,7 @@ def test_what_cannot_be_read_says_why(tmp_path: Path, name: str, data: bytes, sa
 def test_a_zip_that_is_no_document_and_one_that_unpacks_to_too_much(tmp_path: Path) -> None:
     for name, members, says in (
         ("other.docx", {"a.txt": b"a"}, "not a Word document"),
-        ("bomb.docx", {f"{at}.xml": bytes(30 * 2**20) for at in range(7)}, "unpacks to 210 MB"),
+        ("bomb.docx", {f"{index}.xml": bytes(30 * 2**20) for index in range(7)}, "unpacks to 210 MB"),
     ):
         with zipfile.ZipFile(tmp_path / name, "w", zipfile.ZIP_DEFLATED) as archive:
             for member, data in members.items():

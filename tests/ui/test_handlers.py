@@ -317,8 +317,8 @@ def test_a_file_fills_the_input_of_every_visitor_who_opens_it(tab_of: Callable[[
 def test_what_was_weighed_stands_under_the_answer(tab_of: Callable[[str], Built]) -> None:
     tab, handlers = tab_of("translation")
     column = tab.columns["finetuned"]
-    found = Candidate(" Bonjour.", (1, 2), "end"), Candidate(" Salut.", (3, 4), "end")
-    pieces = (tuple(Ranked(each, each.text.strip(), -1.0, -2.0, -1.3) for each in found),)
+    result = Candidate(" Bonjour.", (1, 2), "end"), Candidate(" Salut.", (3, 4), "end")
+    pieces = (tuple(Ranked(item, item.text.strip(), -1.0, -2.0, -1.3) for item in result),)
     page, _ = states(tab, handlers.run(values_of(tab, "Hello."), PAGE))
     assert page[column.alternatives] == ""
     assert column.alternatives in column.shown()
@@ -346,8 +346,8 @@ def test_options_start_as_the_adapter_declares_them(tab_of: Callable[..., Built]
     tab, _ = tab_of("summarization", AdapterTasks(decoding={"summarization": declared}))
     shown = {name: component.value for name, component in tab.ask.options.components.items()}
     assert (shown["num_beams"], shown["repetition_penalty"]) == (3, 1.25)
-    assert tab.read(values_of(tab, "Hello.")).generation == declared
-    assert tab.read(values_of(tab, "Hello.", num_beams=None)).generation.num_beams == 3, "emptied"
+    assert tab.ask.read(values_of(tab, "Hello.")).generation == declared
+    assert tab.ask.read(values_of(tab, "Hello.", num_beams=None)).generation.num_beams == 3, "emptied"
 
 
 @pytest.mark.parametrize(
@@ -373,7 +373,7 @@ def test_what_the_adapter_declares_applies_without_a_control(
 def test_an_option_that_is_refused_has_the_name_of_the_page(tab_of: Callable[[str], Built]) -> None:
     tab, _ = tab_of("translation")
     with pytest.raises(SettingsError, match="set “Temperature” to 0 or “Beams” to 1"):
-        tab.read(values_of(tab, "Hello.", num_beams=2, temperature=0.5))
+        tab.ask.read(values_of(tab, "Hello.", num_beams=2, temperature=0.5))
 
 
 def test_options_are_offered_where_they_make_sense(tab_of: Callable[[str], Built]) -> None:
@@ -408,7 +408,7 @@ def test_a_replay_takes_no_longer_than_it_may_and_says_what_that_changed(
 ) -> None:
     with gr.Blocks():
         tab = build_task_tab(TASKS["translation"], DESCRIPTION, AdapterTasks(), sessions)
-    column, text = tab.columns["finetuned"], " ".join(f"Sentence {at} is here." for at in range(20))
+    column, text = tab.columns["finetuned"], " ".join(f"Sentence {index} is here." for index in range(20))
     page, _ = states(tab, TabHandlers(tab, loader).run(values_of(tab, text), PAGE))
     replay = TabHandlers(tab, loader, longest_s=1).replay_of(column)
     assert "The same text again" in [*replay(page[column.receipt], PAGE)][-1][column.replayed]
@@ -419,11 +419,11 @@ def test_a_replay_takes_no_longer_than_it_may_and_says_what_that_changed(
 
 def test_the_strength_of_the_finetuning_is_read(tab_of: Callable[..., Built]) -> None:
     tab, _ = tab_of("sentiment")
-    assert tab.read(values_of(tab, "Good.", adapter_strength=0.25)).generation.adapter_strength == 0.25
-    assert tab.read(values_of(tab, "Good.")).generation.adapter_strength == 1
+    assert tab.ask.read(values_of(tab, "Good.", adapter_strength=0.25)).generation.adapter_strength == 0.25
+    assert tab.ask.read(values_of(tab, "Good.")).generation.adapter_strength == 1
     said = dataclasses.replace(TASKS["generation"].generation, adapter_strength=0.5)
     tab, _ = tab_of("generation", AdapterTasks(decoding={"generation": said}))
-    assert tab.read(values_of(tab, "Once")).generation.adapter_strength == 0.5
+    assert tab.ask.read(values_of(tab, "Once")).generation.adapter_strength == 0.5
 
 
 def test_an_answer_at_part_of_the_strength_says_so(tab_of: Callable[[str], Built]) -> None:
@@ -507,7 +507,7 @@ def test_the_counter_says_in_how_many_pieces_a_text_is_read(tab_of: Callable[[st
     assert "<span>8,000 tokens</span><span>read in 2,000 sentences</span>" in shown
     assert "read in" not in handlers.count(values_of(tab, "The train is late."))
     assert "read in parts" in handlers.count(values_of(tab, "The train is late. " * 9000))
-    assert {tab.text, *tab.ask.fields.values()} < set(tab.counted())
+    assert {tab.ask.text, *tab.ask.fields.values()} < set(tab.ask.counted())
 
 
 def test_how_sure_the_model_is_has_no_word_where_nothing_was_measured(tab_of: Callable[[str], Built]) -> None:
@@ -588,8 +588,8 @@ def test_a_long_text_shows_its_first_sentences() -> None:
 
 
 def test_what_was_only_listed_tells_shares_and_remarks() -> None:
-    found = (("four", (1,), -2.0), ("214", (2, 3), -0.5), ("long", (4,), -20.0))
-    piece = [Alternative(Candidate(f" {text}", ids, "end"), text, value) for text, ids, value in found]
+    result = (("four", (1,), -2.0), ("214", (2, 3), -0.5), ("long", (4,), -20.0))
+    piece = [Alternative(Candidate(f" {text}", ids, "end"), text, value) for text, ids, value in result]
     html = alternatives((piece,), lambda output: "" if output == "214" else "not <in> the text")
     rows = re.findall(r"<tr.*?</tr>", html)
     assert [re.sub("(<.*?>)+", "|", row) for row in rows] == [

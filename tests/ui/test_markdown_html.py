@@ -90,11 +90,11 @@ def test_links_lead_to_the_web_mail_headings_and_files_at_home() -> None:
 
 
 def test_headings_are_below_the_pages_and_can_be_linked() -> None:
-    found = render("# T\n\n## Uses & `code`\n\n### Part\n\n## Part\n\n###### Deep")
-    assert found.sections == [("card-uses--code", "Uses & code"), ("card-part-1", "Part")]
-    assert '<h2 id="card-t">' in found.html
-    assert '<h4 id="card-part">' in found.html
-    assert '<h6 id="card-deep">' in found.html
+    result = render("# T\n\n## Uses & `code`\n\n### Part\n\n## Part\n\n###### Deep")
+    assert result.sections == [("card-uses--code", "Uses & code"), ("card-part-1", "Part")]
+    assert '<h2 id="card-t">' in result.html
+    assert '<h4 id="card-part">' in result.html
+    assert '<h6 id="card-deep">' in result.html
     assert slug("Bias, Risks, and Limitations") == "bias-risks-and-limitations"
 
 

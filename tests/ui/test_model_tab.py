@@ -10,7 +10,7 @@ from phi2demo.emissions.meter import Meter
 from phi2demo.engine.loading import EngineLoader
 from phi2demo.errors import ModelError
 from phi2demo.ui.model_tab import EmissionsHandlers, ModelHandlers, ModelTab, build_model_tab
-from tests.ui.cards import scripted_shelf
+from tests.ui.cards import scripted_model_cards
 from tests.ui.scripted import ScriptedEngine
 
 
@@ -32,7 +32,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
 def build(loader: EngineLoader, folder: Path) -> Page:
     import gradio as gr
 
-    meter, model_cards = Meter(), scripted_shelf(folder=folder)
+    meter, model_cards = Meter(), scripted_model_cards(folder=folder)
     with gr.Blocks(), gr.Tabs(), gr.Tab("Model") as opened:
         tab = build_model_tab(opened, model_cards, loader, meter)
     emissions = EmissionsHandlers(loader, meter)

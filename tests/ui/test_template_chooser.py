@@ -15,7 +15,7 @@ from phi2demo.tasks.template_view import declare_template
 from phi2demo.ui.page import build_demo
 from phi2demo.ui.sessions import Sessions
 from phi2demo.ui.template_chooser import TemplateChooser, TemplateTrials, build_template_chooser, how_to_use
-from tests.ui.cards import scripted_shelf
+from tests.ui.cards import scripted_model_cards
 from tests.ui.conftest import DESCRIPTION
 from tests.ui.scripted import ScriptedEngine
 
@@ -89,6 +89,6 @@ def test_the_panel_is_offered_where_nothing_says_how_the_adapter_was_trained(
     adapter_tasks: AdapterTasks, given: str | None, offered: bool, loader: EngineLoader, tmp_path: Path
 ) -> None:
     description = replace(DESCRIPTION, template=given)
-    demo = build_demo(loader, description, adapter_tasks, model_cards=scripted_shelf(folder=tmp_path))
+    demo = build_demo(loader, description, adapter_tasks, model_cards=scripted_model_cards(folder=tmp_path))
     labels = [getattr(block, "value", None) for block in demo.blocks.values()]
     assert ("Try each template" in labels) is offered

@@ -5,7 +5,7 @@ import pytest
 
 from phi2demo.evaluation.reports import parse_report
 from phi2demo.evaluation.slices import CONFIDENCE_QUINTILES
-from phi2demo.ui import figures, slice_table
+from phi2demo.ui import report_view, slice_table
 from phi2demo.ui.evaluate_reports import differing
 from tests.evaluation.test_report import environment, small
 from tests.tasks.scripted import INFO
@@ -18,7 +18,7 @@ def with_figure(**changes: Any) -> Any:
 
 
 def test_dots_and_whiskers_stand_where_their_numbers_are() -> None:
-    plot = figures.plot(parse_report(small()))
+    plot = report_view.plot(parse_report(small()))
     assert 'x="75.00%"' in plot  # 30 on a scale to 40
     assert 'x1="62.50%" x2="87.50%"' in plot  # 25 to 35
     assert 'x="50.00%"' in plot  # 20, without an interval
@@ -38,7 +38,7 @@ def test_dots_and_whiskers_stand_where_their_numbers_are() -> None:
     ],
 )
 def test_a_difference_in_words(changes: dict[str, Any], n: int, kind: str, words: str) -> None:
-    assert figures.verdict(with_figure(**changes).test_sets[0].figures[0], n) == (kind, words)
+    assert report_view.verdict(with_figure(**changes).test_sets[0].figures[0], n) == (kind, words)
 
 
 @pytest.mark.parametrize(("n", "p"), [(19, "too few"), (20, "0.010")])
@@ -46,12 +46,12 @@ def test_a_few_items_have_no_p(n: int, p: str) -> None:
     report = small()
     report["test_sets"][0] |= {"n": n}
     report["test_sets"][0]["figures"][0]["difference"] |= {"p": 0.01}
-    assert f'<td class="number" data-label="p">{p}</td>' in figures.table(parse_report(report))
+    assert f'<td class="number" data-label="p">{p}</td>' in report_view.table(parse_report(report))
 
 
 @pytest.mark.parametrize(("highest", "top"), [(0.0, 1.0), (1.4, 2.0), (41.0, 60.0), (100.0, 100.0), (101.0, 200.0)])
 def test_scales_end_at_round_numbers(highest: float, top: float) -> None:
-    assert figures.nice_top(highest) == top
+    assert report_view.nice_top(highest) == top
 
 
 def test_what_is_better_when_lower_has_a_scale_of_its_own() -> None:
@@ -59,7 +59,7 @@ def test_what_is_better_when_lower_has_a_scale_of_its_own() -> None:
     prose = {"title": "bits per character", "higher_is_better": False, "digits": 3}
     figure = report["test_sets"][0]["figures"][0] | prose
     report["test_sets"].append(report["test_sets"][0] | {"name": "prose.x", "figures": [figure]})
-    assert figures.plot(parse_report(report)).count('class="plot"') == 2
+    assert report_view.plot(parse_report(report)).count('class="plot"') == 2
 
 
 def test_slices_are_coloured_by_gain_and_small_ones_are_grey() -> None:
@@ -140,4 +140,4 @@ def test_words_that_the_good_answer_lacks_are_marked(text: str, references: list
 
 def test_the_page_shows_how_a_report_was_made() -> None:
     told = parse_report(small() | {"environment": environment(note="Half <b>elsewhere</b>.")})
-    assert "Half &lt;b&gt;elsewhere&lt;/b&gt;." in figures.about(told, info=INFO)
+    assert "Half &lt;b&gt;elsewhere&lt;/b&gt;." in report_view.about(told, info=INFO)

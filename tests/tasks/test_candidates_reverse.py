@@ -7,7 +7,7 @@ import pytest
 from phi2demo.engine.engine import Candidate, Completion, GenerationOptions, Output, Prompt, Score
 from phi2demo.errors import InputError, SettingsError, StoppedError
 from phi2demo.tasks import TASKS
-from phi2demo.tasks.candidates import COPY_COST, LENGTH_SHARE, Ranked, Reversible, choose, preferred, rank, reversible
+from phi2demo.tasks.candidates import COPY_COST, LENGTH_SHARE, Answered, Chosen, Ranked, choose_both_ways, preferred
 from phi2demo.tasks.receipt import Receipt
 from phi2demo.tasks.request import Request
 from phi2demo.tasks.result import Result
@@ -33,23 +33,14 @@ LIKES = {
 BEAMS = GenerationOptions(max_new_tokens=20, num_beams=2, reverse_weight=0.3)
 
 
-def asked(template: Template = PHI, prompt: Prompt = PROMPT) -> Reversible:
-    found = reversible(TASK, TEXT, OPTIONS, template, prompt)
-    assert found is not None
-    return found
+def asked(*candidates: Candidate, template: Template = PHI, prompt: Prompt = PROMPT) -> Answered:
+    completion = Completion(LIKELY.text, LIKELY.token_ids, 5, "end", candidates=candidates)
+    return Answered(TEXT, OPTIONS, template, prompt, completion)
 
 
-def alone(
-    engine: BeamEngine,
-    asked: Reversible,
-    candidates: Sequence[Candidate],
-    *,
-    weight: float,
-    cancel: Event | None = None,
-) -> tuple[Ranked, ...]:
-    """The ranking of one text's candidates."""
-    (ranked,) = rank(engine, [(asked, candidates)], replace(BEAMS, reverse_weight=weight), cancel=cancel)
-    return ranked
+def ranked_of(engine: BeamEngine, *rows: Answered, cancel: Event | None = None) -> list[tuple[Ranked, ...]]:
+    """The ranking of the candidates of each row."""
+    return [choice.alternatives for choice in choose_both_ways(engine, TASK, rows, BEAMS, cancel=cancel)]  # type: ignore[misc]
 
 
 @pytest.fixture
@@ -64,10 +55,10 @@ def request(text: str = TEXT, **changes: object) -> Request:
 
 def test_the_score_weighs_both_ways_length_and_copies() -> None:
     engine = BeamEngine({TEXT: [LIKELY, FAITHFUL, COPIED]}, LIKES)
-    ranked = alone(engine, asked(), [LIKELY, FAITHFUL, COPIED], weight=0.3)
-    assert [each.text for each in ranked] == ["Der Hund schläft.", "Der dog schläft.", "Er schläft."]
+    (ranked,) = ranked_of(engine, asked(LIKELY, FAITHFUL, COPIED))
+    assert [item.text for item in ranked] == ["Der Hund schläft.", "Der dog schläft.", "Er schläft."]
     bonus = 2 * LENGTH_SHARE * 0.5  # the surest ends with 1 nat in 2 tokens
-    assert [each.score for each in ranked] == pytest.approx(
+    assert [item.score for item in ranked] == pytest.approx(
         [-2 - 0.3 * 3 + bonus, -2 - 0.3 * 0.5 + bonus - COPY_COST, -1 - 0.3 * 20 + bonus]
     )
     assert (ranked[2].log_probability, ranked[2].reverse_log_probability) == (-1.0, -20.0)
@@ -78,7 +69,7 @@ def test_a_longer_output_may_cost_its_tokens() -> None:
     short, long = candidate("Ja.", tokens=2), candidate("Ja, gewiss.", tokens=6)
     likes: dict[str | tuple[str, str], float] = {"Ja.": -1.0, "Ja, gewiss.": -1.6}
     likes |= {("Ja.", TEXT): -5.0, ("Ja, gewiss.", TEXT): -5.0}
-    ranked = alone(BeamEngine({TEXT: [short, long]}, likes), asked(), [short, long], weight=0.3)
+    (ranked,) = ranked_of(BeamEngine({TEXT: [short, long]}, likes), asked(short, long))
     assert ranked[0].candidate == long
 
 
@@ -89,10 +80,10 @@ def test_a_longer_output_may_cost_its_tokens() -> None:
         (PLAIN, "<|endoftext|>German: Der Hund schläft.\nEnglish:"),
     ],
 )
-def test_the_way_back_is_asked_of_the_same_weights_in_the_same_form(template: Template, back: str) -> None:
+def test_the_reverse_is_asked_of_the_same_weights_by_the_same_template(template: Template, back: str) -> None:
     prompt = Prompt(TASK.prompt(TEXT, OPTIONS, template), "base", seed=7, stop=("\n",))
     engine = BeamEngine({TEXT: [LIKELY, FAITHFUL]}, LIKES)
-    alone(engine, asked(template, prompt), [LIKELY, FAITHFUL], weight=0.3)
+    ranked_of(engine, asked(LIKELY, FAITHFUL, template=template, prompt=prompt))
     assert (prompt, FAITHFUL.token_ids) in engine.scored
     assert (Prompt(back, "base"), f" {TEXT}") in engine.scored
     assert len(engine.scored) == 4
@@ -109,17 +100,17 @@ def test_the_way_back_is_asked_of_the_same_weights_in_the_same_form(template: Te
         [replace(FAITHFUL, stop_reason="context"), LIKELY],
     ],
 )
-def test_what_leaves_no_choice_is_not_scored(candidates: list[object]) -> None:
+def test_what_leaves_no_choice_is_not_scored(candidates: list[Candidate]) -> None:
     engine = BeamEngine({}, LIKES)
-    assert alone(engine, asked(), candidates, weight=0.3) == ()  # type: ignore[arg-type]
+    assert ranked_of(engine, asked(*candidates)) == [()]
     assert engine.scored == []
 
 
 def test_of_outputs_that_are_the_same_once_cleaned_the_likeliest_stands() -> None:
     twin = replace(FAITHFUL, text="Der  Hund schläft.", token_ids=(9, 9, 9))
     engine = BeamEngine({TEXT: [FAITHFUL, twin, LIKELY]}, LIKES)
-    ranked = alone(engine, asked(), [FAITHFUL, twin, LIKELY], weight=0.3)
-    assert [each.candidate for each in ranked] == [FAITHFUL, LIKELY]
+    (ranked,) = ranked_of(engine, asked(FAITHFUL, twin, LIKELY))
+    assert [item.candidate for item in ranked] == [FAITHFUL, LIKELY]
 
 
 def test_what_does_not_fit_the_context_stays_as_it_was() -> None:
@@ -127,8 +118,8 @@ def test_what_does_not_fit_the_context_stays_as_it_was() -> None:
         def score(self, *_: object, **__: object) -> list[object]:  # type: ignore[override]
             raise InputError("Text and output have 300 tokens together.")
 
-    completion = Completion(LIKELY.text, LIKELY.token_ids, 5, "end", candidates=(LIKELY, FAITHFUL))
-    assert choose(Full({}), [(asked(), completion)] * 2, BEAMS) == [(completion, ())] * 2
+    row = asked(LIKELY, FAITHFUL)
+    assert choose_both_ways(Full({}), TASK, [row] * 2, BEAMS) == [Chosen(row.completion)] * 2
 
 
 def test_many_texts_are_ranked_together_as_each_alone() -> None:
@@ -140,17 +131,15 @@ def test_many_texts_are_ranked_together_as_each_alone() -> None:
             return super().score(prompts, *rest, **more)  # type: ignore[arg-type]
 
     engine = Counts({TEXT: [LIKELY, FAITHFUL, COPIED]}, LIKES)
-    given: list[tuple[Reversible, list[Candidate]]] = [
-        (asked(), [LIKELY, FAITHFUL]), (asked(), [LIKELY]), (asked(), [COPIED, LIKELY, FAITHFUL]), (asked(), [])
-    ]  # fmt: skip
-    together = rank(engine, given, BEAMS)
+    given = [asked(LIKELY, FAITHFUL), asked(LIKELY), asked(COPIED, LIKELY, FAITHFUL), asked()]
+    together = ranked_of(engine, *given)
     assert calls == [10]
-    assert together == [alone(engine, *each, weight=0.3) for each in given]
+    assert together == [ranked for row in given for ranked in ranked_of(engine, row)]
     assert [len(ranked) for ranked in together] == [2, 0, 3, 0]
 
 
 def test_a_text_that_does_not_fit_the_context_keeps_no_other_from_being_ranked() -> None:
-    long = replace(asked(), prompt=replace(PROMPT, text="long"))
+    long = asked(LIKELY, FAITHFUL, prompt=replace(PROMPT, text="long"))
 
     class Small(BeamEngine):
         def score(self, prompts: Sequence[Prompt], *rest: object, **more: object) -> list[Score]:  # type: ignore[override]
@@ -159,14 +148,12 @@ def test_a_text_that_does_not_fit_the_context_keeps_no_other_from_being_ranked()
             return super().score(prompts, *rest, **more)  # type: ignore[arg-type]
 
     engine = Small({TEXT: [LIKELY, FAITHFUL]}, LIKES)
-    candidates = [LIKELY, FAITHFUL]
-    ranked = rank(engine, [(asked(), candidates), (long, candidates), (asked(), candidates)], BEAMS)
-    assert [len(each) for each in ranked] == [2, 0, 2]
+    ranked = ranked_of(engine, asked(LIKELY, FAITHFUL), long, asked(LIKELY, FAITHFUL))
+    assert [len(item) for item in ranked] == [2, 0, 2]
 
 
 def test_other_tasks_have_no_way_back() -> None:
     task = TASKS["summarization"]
-    assert reversible(task, TEXT, SummaryOptions(), PHI, Prompt("any")) is None
     wrong = Request("summarization", TEXT, SummaryOptions(), BEAMS)
     with pytest.raises(SettingsError, match="summarization cannot be asked the other way round"):
         task.check(wrong)
@@ -181,9 +168,9 @@ def test_an_answer_is_the_chosen_one_with_all_that_was_weighed() -> None:
     assert result.receipt.output == "Der Hund schläft."
     assert result.receipt.new_tokens == len(FAITHFUL.token_ids)
     assert result.receipt.generation["reverse_weight"] == 0.3
-    assert [each.text for each in result.alternatives[0]] == ["Der Hund schläft.", "Der dog schläft.", "Er schläft."]
+    assert [item.text for item in result.alternatives[0]] == ["Der Hund schläft.", "Der dog schläft.", "Er schläft."]
     told = result.as_dict()["alternatives"]
-    assert [each["text"] for each in told[0]] == [each.text for each in result.alternatives[0]]
+    assert [item["text"] for item in told[0]] == [item.text for item in result.alternatives[0]]
     assert told[0][0]["score"] > told[0][1]["score"]
 
 
@@ -192,8 +179,8 @@ def test_without_a_weight_or_beams_nothing_is_weighed(changes: dict[str, object]
     engine = BeamEngine({TEXT: [LIKELY, FAITHFUL]}, LIKES)
     (result,) = Assistant(engine).answer(check(request(generation=replace(BEAMS, **changes))))
     assert result.text == ("Er schläft." if "reverse_weight" in changes else TEXT.upper())
-    assert not any(isinstance(each, Ranked) for piece in result.alternatives for each in piece)
-    told = [each.text for piece in result.alternatives for each in piece]
+    assert not any(isinstance(item, Ranked) for piece in result.alternatives for item in piece)
+    told = [item.text for piece in result.alternatives for item in piece]
     assert told == (["Er schläft.", "Der Hund schläft."] if "reverse_weight" in changes else []), "listed all the same"
 
 
@@ -250,7 +237,7 @@ def test_time_that_is_over_while_it_chooses_is_said(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.usefixtures("one_by_one")
-def test_choosing_gives_signs_of_life_and_leaves_the_text_to_be_seen() -> None:
+def test_progress_is_shown_and_the_text_stays_while_candidates_are_scored() -> None:
     engine = BeamEngine({TEXT: [LIKELY, FAITHFUL]}, LIKES)
     steps = Assistant(engine).run(check(request(f"{TEXT}\n{TEXT}")))
     seen = [len(engine.scored) for progress in steps if progress.results is None]
@@ -278,20 +265,22 @@ def test_stopping_reaches_the_engine() -> None:
     cancel = Event()
     cancel.set()
     with pytest.raises(StoppedError):
-        alone(BeamEngine({TEXT: [LIKELY, FAITHFUL]}), asked(), [LIKELY, FAITHFUL], weight=0.3, cancel=cancel)
+        ranked_of(BeamEngine({TEXT: [LIKELY, FAITHFUL]}), asked(LIKELY, FAITHFUL), cancel=cancel)
 
 
 def test_equal_scores_keep_the_order_of_the_beams() -> None:
     first, second = candidate("Eins."), candidate("Zwei.")
     outputs: list[Output] = [first.token_ids, second.token_ids]
     engine = BeamEngine({TEXT: [first, second]})
-    assert [each.candidate.token_ids for each in alone(engine, asked(), [first, second], weight=0.3)] == outputs
+    (ranked,) = ranked_of(engine, asked(first, second))
+    assert [item.candidate.token_ids for item in ranked] == outputs
 
 
 def test_free_text_that_was_cut_stays() -> None:
     cut = replace(candidate("Once there was"), stop_reason="length")
     task = TASKS["generation"]
     likeliest = Completion(cut.text, cut.token_ids, 1, "length", candidates=(cut, candidate("The end.")))
-    assert preferred(task, "Once", task.options_type(), likeliest) == likeliest
+    row = Answered("Once", task.options_type(), PHI, Prompt("any"), likeliest)
+    assert preferred(task, row) == likeliest
     summary = TASKS["summarization"]
-    assert preferred(summary, "Once", summary.options_type(), likeliest).text == " The end."
+    assert preferred(summary, replace(row, options=summary.options_type())).text == " The end."
