@@ -8,6 +8,7 @@ from phi2demo.benchmark.explaining import EXAMPLES, Comparison, Example, compare
 from phi2demo.engine.loading import LoadedModel, load
 from phi2demo.engine.local import LocalEngine
 from phi2demo.engine.planning import plan
+from phi2demo.engine.transformers_model import TransformersModel
 from phi2demo.errors import SettingsError
 from phi2demo.settings import ModelSettings
 
@@ -24,7 +25,7 @@ def loaded(tiny_base: Path, tiny_adapter: Path) -> LoadedModel:
 
 @pytest.fixture(scope="module")
 def result(loaded: LoadedModel) -> Comparison:
-    return compare(loaded, LocalEngine(loaded), SHORT, max_evals=24, repeats=2)
+    return compare(loaded, LocalEngine(TransformersModel(loaded)), SHORT, max_evals=24, repeats=2)
 
 
 def test_both_sides_give_the_same_values(result: Comparison) -> None:
@@ -52,7 +53,7 @@ def test_another_model_on_our_side_is_seen(loaded: LoadedModel, tiny_base: Path)
 )
 def test_too_little_to_measure_is_refused(loaded: LoadedModel, max_evals: int, repeats: int, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
-        compare(loaded, LocalEngine(loaded), SHORT, max_evals=max_evals, repeats=repeats)
+        compare(loaded, LocalEngine(TransformersModel(loaded)), SHORT, max_evals=max_evals, repeats=repeats)
 
 
 def test_texts_have_20_to_150_words() -> None:

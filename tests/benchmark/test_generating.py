@@ -10,6 +10,7 @@ from phi2demo.engine.engine import END_OF_TEXT, GenerationOptions
 from phi2demo.engine.loading import LoadedModel, load
 from phi2demo.engine.local import LocalEngine
 from phi2demo.engine.planning import plan
+from phi2demo.engine.transformers_model import TransformersModel
 from phi2demo.errors import SettingsError
 from phi2demo.settings import ModelSettings
 
@@ -26,7 +27,7 @@ def loaded(tiny_base: Path, tiny_adapter: Path) -> LoadedModel:
 
 def test_both_sides_generate_the_same_and_seconds_add_up(loaded: LoadedModel) -> None:
     lines: list[str] = []
-    result = compare(loaded, LocalEngine(loaded), FEW, repeats=2, report=lines.append)
+    result = compare(loaded, LocalEngine(TransformersModel(loaded)), FEW, repeats=2, report=lines.append)
     assert (result.same, result.rows) == (4, 4)
     assert [batch.new_tokens <= 4 * batch.rows + 1 for batch in result.batches] == [True, True]
     assert result.ratio == pytest.approx(result.baseline_seconds / result.ours_seconds)
@@ -42,7 +43,7 @@ def test_another_model_on_our_side_is_seen(loaded: LoadedModel, tiny_base: Path)
 
 def test_no_repeats_are_refused(loaded: LoadedModel) -> None:
     with pytest.raises(SettingsError, match="--repeats 0: give a number from 1"):
-        compare(loaded, LocalEngine(loaded), FEW, repeats=0)
+        compare(loaded, LocalEngine(TransformersModel(loaded)), FEW, repeats=0)
 
 
 def test_batches_are_the_tasks_as_the_app_asks_them() -> None:
