@@ -249,12 +249,15 @@ def _logits(
     """Compute the logits (rows, kept positions, vocabulary) of texts that are padded on the right."""
     import onnxruntime_genai as og
 
-    check_cancelled(cancel)
-    parameters = og.GeneratorParams(graph)
-    parameters.set_search_options(batch_size=len(input_ids), max_length=input_ids.shape[1] + 1)
-    generator = og.Generator(graph, parameters)
-    generator.append_tokens(input_ids.numpy().astype(np.int32))
-    return torch.from_numpy(generator.get_output("logits"))[:, logits_to_keep]
+    logits = []
+    for rows in torch.split(input_ids, MAX_ROWS):
+        check_cancelled(cancel)
+        parameters = og.GeneratorParams(graph)
+        parameters.set_search_options(batch_size=len(rows), max_length=rows.shape[1] + 1)
+        generator = og.Generator(graph, parameters)
+        generator.append_tokens(rows.numpy().astype(np.int32))
+        logits.append(torch.from_numpy(generator.get_output("logits"))[:, logits_to_keep])
+    return torch.cat(logits)
 
 
 def _unused_token(tokenizer: "PreTrainedTokenizerBase", end_ids: Sequence[int], vocabulary_size: int) -> int:

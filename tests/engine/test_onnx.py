@@ -207,6 +207,9 @@ def test_a_quantized_model_scores_what_it_generates(quantize: Any, tiny_adapter:
         abs(score.total - engine.score([row], [output])[0].total) < 1e-3
         for score, row, output in zip(scores, prompts, made, strict=True)
     )
+    more = [(token,) for token in range(40)]
+    together = engine.score(prompts[:1] * len(more), more)
+    assert together[-1].total == pytest.approx(engine.score(prompts[:1], more[-1:])[0].total, abs=1e-3)
     assert "_float_model" not in vars(engine._model), "the float weights are not loaded"
 
 
