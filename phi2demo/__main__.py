@@ -24,7 +24,7 @@ COMMANDS = {
     "serve": ("serve", "start the page, as app.py does"),
     "evaluate": ("evaluate", "compare finetuned and base model on a folder of data"),
     "audit": ("audit", "test a model for bias, toxicity, memorization and robustness"),
-    "benchmark": ("benchmark", "compare two speeds, both measured in one run"),
+    "benchmark": ("benchmark", "measure speed and memory against other software"),
     "pretrain": ("train", "train a base model of Phi's architecture from scratch"),
     "finetune": ("train", "train a LoRA adapter with the prompts of the tasks"),
 }

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
@@ -84,6 +84,10 @@ class ModelSettings:
             raise SettingsError(
                 f"--base {self.base} is what a wholly finetuned --model is compared with: give that model, and no --adapter."
             )
+
+    def by_transformers(self) -> "ModelSettings":
+        """Return the settings of the same model for transformers."""
+        return replace(self, engine="transformers", quantize="none")
 
     def __repr__(self) -> str:
         names = ("model", "adapter", "other_adapters", "device", "dtype")  # never the token

@@ -1,1 +1,1 @@
-"""Speed comparisons with other software: both sides are measured in one run."""
+"""Comparisons of speed and memory with other software: both sides are measured in one run."""

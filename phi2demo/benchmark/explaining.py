@@ -10,10 +10,11 @@ import copy
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from phi2demo.errors import SettingsError
+from phi2demo.benchmark.setup import Comparison, check_count, describe_engine, describe_machine, describe_model
+from phi2demo.engine.engine import Engine
 from phi2demo.explain.estimate import TrialTiming, make_plan
 from phi2demo.explain.job import explain
 from phi2demo.explain.request import ExplainRequest
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from phi2demo.engine.loading import LoadedModel
-    from phi2demo.engine.local import LocalEngine
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ EXAMPLES = (
 )
 
 
-BASELINE_BATCH = 10
+PEER_BATCH = 10
 """Prompts that stock shap scores at once: the default of its explainer for such a model. It is slower with larger batches,
 because it copies the logits of all prompt tokens."""
 
@@ -100,56 +100,53 @@ class Measured:
 
     words: int
     output_tokens: int
-    baseline_seconds: float
+    peer_seconds: float
     ours_seconds: float
-    baseline_cpu_seconds: float
+    peer_cpu_seconds: float
     ours_cpu_seconds: float
     max_difference: float
-    """The largest difference between our values and the baseline's, relative to the baseline's largest value."""
+    """The largest difference between our values and the peer's, relative to the peer's largest value."""
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """The figures of all texts. Seconds are sums over the texts; CPU seconds are those of the processor in all threads."""
+@dataclass(frozen=True, kw_only=True)
+class ExplainingComparison(Comparison):
+    """Seconds for all texts; CPU seconds are those of the processor in all threads."""
 
-    ratio: float
-    """The baseline's seconds divided by ours."""
     max_difference: float
     """The largest of all texts."""
-    ours_seconds: float
-    baseline_seconds: float
     cpu_ratio: float
     """As `ratio`, of CPU seconds: these vary less on a busy machine."""
     ours_cpu_seconds: float
-    baseline_cpu_seconds: float
+    peer_cpu_seconds: float
     texts: tuple[Measured, ...]
     max_evals: int
-    repeats: int
-    model: str
-    machine: dict[str, Any] = field(default_factory=dict)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return everything as JSON values."""
-        return asdict(self)
+    def table(self) -> list[str]:
+        """See `Comparison.table`."""
+        return [
+            f"{'':6}{'seconds':>10}{'times faster':>14}{'off by':>10}",
+            f"{'stock':6}{self.peer:>10.1f}",
+            f"{'ours':6}{self.ours:>10.1f}{self.ratio:>14.1f}{self.max_difference:>10.1e}",
+            f"{len(self.texts)} texts, {self.max_evals} masked texts each",
+        ]
 
 
 def compare(
     loaded: "LoadedModel",
-    engine: "LocalEngine",
+    engine: Engine,
     examples: Sequence[Example],
     *,
     max_evals: int = 500,
     repeats: int = 1,
     report: Callable[[str], None] = lambda line: None,
-) -> Comparison:
+) -> ExplainingComparison:
     """Explain each text with each side in turn, `repeats` times; `engine` runs the model of `loaded`.
 
     Raises SettingsError where there are no repeats, or fewer evaluations than an explanation takes.
     """
-    if repeats < 1:
-        raise SettingsError(f"--repeats {repeats}: give a number from 1.")
+    check_count("--repeats", repeats)
     requests = [_request(example, engine, max_evals) for example in examples]
-    sides: dict[str, Explain] = {"baseline": _baseline(loaded, engine), "ours": _ours(engine)}
+    sides: dict[str, Explain] = {"peer": _peer(loaded, engine), "ours": _ours(engine)}
     for explain_side in sides.values():  # compiles what numba and oneDNN compile
         explain_side(_request(Example("One two three four.", examples[0].output), engine, max_evals))
     measured = []
@@ -158,29 +155,32 @@ def compare(
         measured.append(text)
         report(
             f"text {number} of {len(requests)}: {text.words} words, {text.output_tokens} output tokens: "
-            f"stock {text.baseline_seconds:.2f} s, ours {text.ours_seconds:.2f} s"
+            f"stock {text.peer_seconds:.2f} s, ours {text.ours_seconds:.2f} s"
         )
-    baseline, ours, baseline_cpu, ours_cpu = (
+    peer, ours, peer_cpu, ours_cpu = (
         sum(getattr(text, f"{side}_{clock}") for text in measured)
         for clock in ("seconds", "cpu_seconds")
         for side in sides
     )
-    return Comparison(
-        ratio=baseline / ours,
+    return ExplainingComparison(
+        ratio=peer / ours,
+        ours=ours,
+        peer=peer,
+        unit="seconds",
+        repeats=repeats,
+        model=describe_model(engine.info),
+        engine=describe_engine(engine.info),
+        machine=describe_machine(engine.info.device),
         max_difference=max(text.max_difference for text in measured),
-        ours_seconds=ours,
-        baseline_seconds=baseline,
-        cpu_ratio=baseline_cpu / ours_cpu,
+        cpu_ratio=peer_cpu / ours_cpu,
         ours_cpu_seconds=ours_cpu,
-        baseline_cpu_seconds=baseline_cpu,
+        peer_cpu_seconds=peer_cpu,
         texts=tuple(measured),
         max_evals=max_evals,
-        repeats=repeats,
-        model=f"{loaded.info.base}, {loaded.info.layers} layers x {loaded.info.hidden_size}",
     )
 
 
-def _request(example: Example, engine: "LocalEngine", max_evals: int) -> ExplainRequest:
+def _request(example: Example, engine: Engine, max_evals: int) -> ExplainRequest:
     """Ask why `output` continues `text`, without the trust figures, which stock shap does not have."""
     return ExplainRequest(
         "generation",
@@ -197,7 +197,7 @@ def _request(example: Example, engine: "LocalEngine", max_evals: int) -> Explain
     )
 
 
-def _measure(sides: dict[str, Explain], engine: "LocalEngine", request: ExplainRequest, repeats: int) -> Measured:
+def _measure(sides: dict[str, Explain], engine: Engine, request: ExplainRequest, repeats: int) -> Measured:
     import numpy as np
 
     seconds: dict[str, list[float]] = {side: [] for side in sides}
@@ -210,20 +210,20 @@ def _measure(sides: dict[str, Explain], engine: "LocalEngine", request: ExplainR
             values[side] = explain_side(request)
             seconds[side].append(time.perf_counter() - started)
             cpu_seconds[side].append(time.process_time() - cpu_started)
-    words, output_tokens = values["baseline"].shape
-    difference = np.abs(values["ours"] - values["baseline"]).max() / np.abs(values["baseline"]).max()
+    words, output_tokens = values["peer"].shape
+    difference = np.abs(values["ours"] - values["peer"]).max() / np.abs(values["peer"]).max()
     return Measured(
         words=words,
         output_tokens=output_tokens,
-        baseline_seconds=statistics.median(seconds["baseline"]),
+        peer_seconds=statistics.median(seconds["peer"]),
         ours_seconds=statistics.median(seconds["ours"]),
-        baseline_cpu_seconds=statistics.median(cpu_seconds["baseline"]),
+        peer_cpu_seconds=statistics.median(cpu_seconds["peer"]),
         ours_cpu_seconds=statistics.median(cpu_seconds["ours"]),
         max_difference=float(difference),
     )
 
 
-def _ours(engine: "LocalEngine") -> Explain:
+def _ours(engine: Engine) -> Explain:
     def explain_side(request: ExplainRequest) -> "NDArray[np.float64]":
         *_, last = explain(engine, request)
         assert last.attribution is not None
@@ -232,7 +232,7 @@ def _ours(engine: "LocalEngine") -> Explain:
     return explain_side
 
 
-def _baseline(loaded: "LoadedModel", engine: "LocalEngine") -> Explain:
+def _peer(loaded: "LoadedModel", engine: Engine) -> Explain:
     """Return stock shap, set up as its documentation shows it for text generation."""
     import numpy as np
     import shap
@@ -240,7 +240,7 @@ def _baseline(loaded: "LoadedModel", engine: "LocalEngine") -> Explain:
     model: Any = loaded.model
     inner = getattr(model, "get_base_model", None)
     tokenizer = copy.deepcopy(loaded.tokenizer)  # stock shap changes its padding
-    scorer = shap.models.TeacherForcing(model if inner is None else inner(), tokenizer, batch_size=BASELINE_BATCH)
+    scorer = shap.models.TeacherForcing(model if inner is None else inner(), tokenizer, batch_size=PEER_BATCH)
 
     def explain_side(request: ExplainRequest) -> "NDArray[np.float64]":
         variant, (output,) = request.variants[0], request.outputs

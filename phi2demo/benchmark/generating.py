@@ -1,18 +1,24 @@
-"""Generate the same outputs with `transformers` and PEFT and with our engine, and compare time and text.
+"""Generate the same outputs with `transformers` and PEFT and with our engine, in turn, and compare time and text.
 
-The other side is `generate` of the PEFT model on a left-padded batch, as the documentation of both shows it.
+`decode` is one row and the time to its first token, `batch` sixteen rows of unequal prompts.
 """
 
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from phi2demo.data.rows import Row, read_rows
-from phi2demo.engine.engine import GenerationOptions, Prompt
-from phi2demo.errors import SettingsError
-from phi2demo.settings import SHIPPED_SET
+from phi2demo.benchmark.setup import (
+    Comparison,
+    check_count,
+    describe_engine,
+    describe_machine,
+    describe_model,
+    generate_by_transformers,
+    shipped_rows,
+)
+from phi2demo.engine.engine import Completion, Engine, GenerationOptions, Prompt
 from phi2demo.tasks import TASKS
 from phi2demo.tasks.generation import GenerationTaskOptions
 from phi2demo.tasks.summarization import SummaryOptions
@@ -21,11 +27,14 @@ from phi2demo.tasks.translation import TranslationOptions
 
 if TYPE_CHECKING:
     from phi2demo.engine.loading import LoadedModel
-    from phi2demo.engine.local import LocalEngine
 
 BEAMS = 6
 """The beams that the embedded adapter translates with."""
-OPENINGS = ("Once upon a time there was a little fox who", "When the last train had left, the station")
+ROWS = 16
+OPENING = "Once upon a time there was a little fox who"
+LONG_WORDS = 350
+"""Words of a prompt that takes a while to read."""
+LONGEST_S = 3600.0
 
 
 @dataclass(frozen=True)
@@ -44,148 +53,161 @@ class Measured:
     name: str
     rows: int
     beams: int
-    new_tokens: int
-    baseline_seconds: float
+    prompt_tokens: int
+    """Of the longest row."""
+    ours_tokens: int
+    """New tokens of all rows."""
+    peer_tokens: int
     ours_seconds: float
+    peer_seconds: float
     ratio: float
-    """The baseline's seconds divided by ours."""
-    tokens_per_s: float
-    """New tokens per second on our side, over all rows."""
+    """Our tokens per second divided by the peer's."""
     same: int
-    """Rows with the same text on both sides; rounding can make them differ where two tokens are equally likely."""
+    """Rows with the same text on both sides, as far as ours goes where it stops a text that repeats itself. Rounding can
+    make texts differ where two tokens are equally likely."""
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """The figures of all batches."""
+@dataclass(frozen=True, kw_only=True)
+class GeneratingComparison(Comparison):
+    """Tokens per second over the batches, without those that only time the first token."""
 
-    ratio: float
-    """The baseline's seconds for all batches divided by ours."""
-    ours_seconds: float
-    baseline_seconds: float
     same: int
     rows: int
     batches: tuple[Measured, ...]
-    repeats: int
-    model: str
-    machine: dict[str, Any] = field(default_factory=dict)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return everything as JSON values."""
-        return asdict(self)
+    def table(self) -> list[str]:
+        """See `Comparison.table`."""
+        lines = [f"{'':28}{'theirs s':>10}{'ours s':>8}{'times faster':>14}{'same':>8}"]
+        lines += [
+            f"{batch.name:28}{batch.peer_seconds:>10.2f}{batch.ours_seconds:>8.2f}{batch.ratio:>14.1f}"
+            f"{f'{batch.same}/{batch.rows}':>8}"
+            for batch in self.batches
+        ]
+        return [*lines, f"{self.unit}: theirs {self.peer:.1f}, ours {self.ours:.1f}, {self.ratio:.1f} times"]
 
 
-def make_batches() -> tuple[Batch, ...]:
-    """Return batches with the prompts of the app's tasks: one sentence, one story, and many texts together."""
-    pairs = [row for row in _rows("everyday.en-de.test.jsonl") if len(row["source"].split()) <= 20]
-    sentences = [TASKS["translation"].prompt(row["source"], TranslationOptions("en", "de")) for row in pairs]
-    documents = [
-        TASKS["summarization"].prompt(row["document"], SummaryOptions("sentence"))
-        for row in _rows("summaries.test.jsonl")
-    ]
-    stories = [TASKS["generation"].prompt(text, GenerationTaskOptions("continue"), PLAIN) for text in OPENINGS]
-    beams = GenerationOptions(max_new_tokens=48, num_beams=BEAMS)
+def make_batches(benchmark: str) -> tuple[Batch, ...]:
+    """Return what `decode` or `batch` generates."""
+    return {"decode": _decode_batches, "batch": _batch_batches}[benchmark]()
+
+
+def _decode_batches() -> tuple[Batch, ...]:
+    """Return one story, and the first token of it and of one with a long prompt."""
+    text = " ".join(row["document"] for row in shipped_rows("summaries.test.jsonl"))
+    short, long = (_story(opening) for opening in (OPENING, " ".join(text.split()[:LONG_WORDS])))
     return (
-        Batch(f"one sentence, {BEAMS} beams", tuple(sentences[:1]), beams),
-        Batch("one story, greedy", tuple(stories[:1]), GenerationOptions(max_new_tokens=100)),
-        Batch("two stories, greedy", tuple(stories), GenerationOptions(max_new_tokens=100)),
-        Batch(f"16 sentences, {BEAMS} beams", tuple(sentences[:16]), beams),
-        Batch("16 summaries, greedy", tuple(documents[:16]), GenerationOptions(max_new_tokens=64)),
+        Batch("one story", (short,), _options(128)),
+        Batch("first token", (short,), _options(1)),
+        Batch("first token, long prompt", (long,), _options(1)),
     )
+
+
+def _batch_batches() -> tuple[Batch, ...]:
+    """Return sixteen stories with openings of 4 to 34 words, sixteen short translations with beams, sixteen summaries."""
+    documents = [row["document"] for row in shipped_rows("summaries.test.jsonl")][:ROWS]
+    openings = [" ".join(text.split()[: 4 + 2 * number]) for number, text in enumerate(documents)]
+    sources = [row["source"] for row in shipped_rows("everyday.en-de.test.jsonl")]
+    sentences = [source for source in sources if len(source.split()) <= 20][:ROWS]
+    return (
+        Batch(f"{ROWS} stories", tuple(map(_story, openings)), _options(100)),
+        Batch(
+            f"{ROWS} sentences, {BEAMS} beams",
+            tuple(TASKS["translation"].prompt(text, TranslationOptions("en", "de")) for text in sentences),
+            _options(48, num_beams=BEAMS),
+        ),
+        Batch(
+            f"{ROWS} summaries",
+            tuple(TASKS["summarization"].prompt(text, SummaryOptions("sentence")) for text in documents),
+            _options(64),
+        ),
+    )
+
+
+def _story(opening: str) -> str:
+    return TASKS["generation"].prompt(opening, GenerationTaskOptions("continue"), PLAIN)
+
+
+def _options(max_new_tokens: int, *, num_beams: int = 1) -> GenerationOptions:
+    return GenerationOptions(max_new_tokens=max_new_tokens, num_beams=num_beams, time_limit_s=LONGEST_S)
 
 
 def compare(
     loaded: "LoadedModel",
-    engine: "LocalEngine",
+    engine: Engine,
     batches: Sequence[Batch],
     *,
     repeats: int = 1,
     report: Callable[[str], None] = lambda line: None,
-) -> Comparison:
+) -> GeneratingComparison:
     """Generate each batch with each side in turn, once untimed and then `repeats` times.
 
     `engine` runs the model of `loaded`. Raises SettingsError where there are no repeats.
     """
-    if repeats < 1:
-        raise SettingsError(f"--repeats {repeats}: give a number from 1.")
+    check_count("--repeats", repeats)
     measured = []
     for number, batch in enumerate(batches, 1):
         figures = _measure(loaded, engine, batch, repeats)
         measured.append(figures)
         report(
-            f"batch {number} of {len(batches)}: {batch.name}: baseline {figures.baseline_seconds:.2f} s, "
+            f"batch {number} of {len(batches)}: {batch.name}: peer {figures.peer_seconds:.2f} s, "
             f"ours {figures.ours_seconds:.2f} s"
         )
-    ours = sum(figures.ours_seconds for figures in measured)
-    baseline = sum(figures.baseline_seconds for figures in measured)
-    return Comparison(
-        ratio=baseline / ours,
-        ours_seconds=ours,
-        baseline_seconds=baseline,
+    whole = [figures for figures, batch in zip(measured, batches, strict=True) if batch.options.max_new_tokens > 1]
+    ours, peer = (
+        sum(getattr(figures, f"{side}_tokens") for figures in whole)
+        / sum(getattr(figures, f"{side}_seconds") for figures in whole)
+        for side in ("ours", "peer")
+    )
+    return GeneratingComparison(
+        ratio=ours / peer,
+        ours=ours,
+        peer=peer,
+        unit="tokens per second",
+        repeats=repeats,
+        model=describe_model(engine.info),
+        engine=describe_engine(engine.info),
+        machine=describe_machine(engine.info.device),
         same=sum(figures.same for figures in measured),
         rows=sum(figures.rows for figures in measured),
         batches=tuple(measured),
-        repeats=repeats,
-        model=f"{loaded.info.base}, {loaded.info.layers} layers x {loaded.info.hidden_size}",
     )
 
 
-def _measure(loaded: "LoadedModel", engine: "LocalEngine", batch: Batch, repeats: int) -> Measured:
-    sides: dict[str, Callable[[], list[list[int]]]] = {
-        "baseline": lambda: _baseline(loaded, batch),
-        "ours": lambda: _ours(engine, batch),
-    }
-    tokens = {side: generate() for side, generate in sides.items()}  # compiles what oneDNN compiles
-    seconds: dict[str, list[float]] = {side: [] for side in sides}
+def _measure(loaded: "LoadedModel", engine: Engine, batch: Batch, repeats: int) -> Measured:
+    def by_peer() -> list[list[int]]:
+        return generate_by_transformers(loaded, batch.prompts, batch.options)
+
+    def by_ours() -> tuple[Completion, ...]:
+        *_, last = engine.stream([Prompt(text, engine.info.variants[0]) for text in batch.prompts], batch.options)
+        return last.completions or ()
+
+    theirs, ours = by_peer(), by_ours()  # compiles what oneDNN compiles
+    peer_seconds, ours_seconds = [], []
     for _ in range(repeats):
-        for side, generate in sides.items():
-            started = time.perf_counter()
-            generate()
-            seconds[side].append(time.perf_counter() - started)
-    baseline, ours = (statistics.median(seconds[side]) for side in ("baseline", "ours"))
-    count = sum(map(len, tokens["ours"]))
+        peer_seconds.append(_seconds(by_peer))
+        ours_seconds.append(_seconds(by_ours))
+    ours_s, peer_s = statistics.median(ours_seconds), statistics.median(peer_seconds)
+    ours_tokens, peer_tokens = sum(len(row.token_ids) for row in ours), sum(map(len, theirs))
     return Measured(
         name=batch.name,
         rows=len(batch.prompts),
         beams=batch.options.num_beams,
-        new_tokens=count,
-        baseline_seconds=baseline,
-        ours_seconds=ours,
-        ratio=baseline / ours,
-        tokens_per_s=count / ours,
-        same=sum(a == b for a, b in zip(tokens["baseline"], tokens["ours"], strict=True)),
+        prompt_tokens=max(row.prompt_tokens for row in ours),
+        ours_tokens=ours_tokens,
+        peer_tokens=peer_tokens,
+        ours_seconds=ours_s,
+        peer_seconds=peer_s,
+        ratio=(ours_tokens / ours_s) / (peer_tokens / peer_s),
+        same=sum(map(_is_same, ours, theirs)),
     )
 
 
-def _ours(engine: "LocalEngine", batch: Batch) -> list[list[int]]:
-    *_, last = engine.stream([Prompt(text, engine.info.variants[0]) for text in batch.prompts], batch.options)
-    return [list(completion.token_ids) for completion in last.completions or ()]
+def _seconds(generate: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    generate()
+    return time.perf_counter() - started
 
 
-def _baseline(loaded: "LoadedModel", batch: Batch) -> list[list[int]]:
-    """Generate with `transformers`; return the new tokens of each row, up to the end token."""
-    import torch
-
-    model: Any = loaded.model
-    ids = [loaded.tokenizer.encode(text, verbose=False) for text in batch.prompts]
-    padded = loaded.tokenizer.pad({"input_ids": ids}, padding_side="left", return_tensors="pt")
-    with torch.inference_mode():
-        sequences = model.generate(
-            **padded.to(next(model.parameters()).device),
-            max_new_tokens=batch.options.max_new_tokens,
-            num_beams=batch.options.num_beams,
-            early_stopping=batch.options.num_beams > 1,
-            do_sample=False,
-            pad_token_id=loaded.pad_token_id,
-            eos_token_id=sorted(loaded.end_token_ids),
-        )
-    return [_until_end(row, loaded.end_token_ids) for row in sequences[:, padded["input_ids"].shape[1] :].tolist()]
-
-
-def _until_end(ids: list[int], end_ids: Sequence[int]) -> list[int]:
-    end = next((index for index, token in enumerate(ids) if token in end_ids), len(ids))
-    return ids[: end + 1]
-
-
-def _rows(name: str) -> list[Row]:
-    return [row for _, row in read_rows(SHIPPED_SET / name)]
+def _is_same(ours: Completion, theirs: Sequence[int]) -> bool:
+    ids = list(ours.token_ids)
+    return ids == (list(theirs[: len(ids)]) if ours.stop_reason == "loop" else list(theirs))

@@ -41,6 +41,7 @@ _MODEL_HELP = {
     "system": "system text for a template that takes one",
     "base": "base of a wholly finetuned --model, to compare it with",
 }
+_MODEL_OPTIONS = (*_MODEL_HELP, "device", "dtype", "engine", "quantize")
 _REPEATED = ("adapter", "adapter_revision")
 
 
@@ -99,8 +100,14 @@ def model_settings(
     arguments: argparse.Namespace, environment: Mapping[str, str] | None = None, *, several: bool = False
 ) -> ModelSettings:
     """Return the settings from the arguments, else from the environment; `several` is as in `add_model_arguments`."""
-    overrides = {name: getattr(arguments, name) for name in (*_MODEL_HELP, "device", "dtype", "engine", "quantize")}
+    overrides = {name: getattr(arguments, name) for name in _MODEL_OPTIONS}
     return model_settings_from(environment, overrides, several=several)
+
+
+def model_options(settings: ModelSettings) -> list[str]:
+    """Return the arguments from which another process gets the same settings; it inherits the environment."""
+    values = {name: getattr(settings, name) for name in _MODEL_OPTIONS}
+    return [f"{option(name)}={value}" for name, value in values.items() if value is not None]
 
 
 def check_variants(option: str, choice: str, settings: ModelSettings) -> tuple[Variant, ...]:
