@@ -88,9 +88,12 @@ def compare(
 ) -> MemoryComparison:
     """Measure each side in a process of its own. Raises SettingsError where there are no requests."""
     check_count("--requests", requests)
-    ours, peer = (_in_its_own_process(measure, settings, requests) for measure in (measure_ours, measure_peer))
-    for name, side in (("ours", ours), ("peer", peer)):
-        report(f"{name}: " + ", ".join(f"{reading.mb:.0f} MB after {reading.requests}" for reading in side.readings))
+    sides = []
+    for name, measure in (("ours", measure_ours), ("peer", measure_peer)):
+        sides.append(_in_its_own_process(measure, settings, requests))
+        readings = (f"{reading.mb:.0f} MB after {reading.requests}" for reading in sides[-1].readings)
+        report(f"{name}: {', '.join(readings)}")
+    ours, peer = sides
     ours_mb, peer_mb = ours.readings[-1].mb, peer.readings[-1].mb
     return MemoryComparison(
         ratio=peer_mb / ours_mb,
