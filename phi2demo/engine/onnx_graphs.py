@@ -34,6 +34,8 @@ MAX_LOADED = 3
 """Most graphs in memory: those of the base, of its adapter, and of the adapter at another strength."""
 BYTES_PER_PARAMETER = {"float32": 4.0, "int8": 1.1, "int4": 0.7}
 """Of a finished graph."""
+FORMAT = 2
+"""Number of the way in which graphs are made here; another one makes new graphs."""
 SHIPPED = "onnx"
 """Folder inside that of a base or an adapter in which graphs may come along."""
 
@@ -104,7 +106,7 @@ class OnnxGraphs:
 
     def _name(self, adapter: str, strength: float) -> str:
         """Return a folder name that identifies a graph by all that it depends on."""
-        parts = (self._base_revision, self._revisions.get(adapter), strength, self.precision, builder_version())
+        parts = (self._base_revision, self._revisions.get(adapter), strength, self.precision, builder_version(), FORMAT)
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
     def _convert(self, adapter: str, strength: float, output: Path) -> None:

@@ -1,7 +1,7 @@
 """A model that ONNX Runtime GenAI decodes on a CPU; which token comes next is decided as for any other engine.
 
-The logits of a float32 graph are exact to two digits, so that outputs are scored by transformers with the same weights,
-which are loaded when that is asked for first. A quantized graph scores outputs itself.
+Outputs of a float32 model are scored by transformers with the same weights, which computes a shared beginning once; they are
+loaded when that is asked for first. A quantized graph scores outputs itself.
 """
 
 from collections.abc import Iterator, Sequence

@@ -153,6 +153,14 @@ def test_a_full_disk_is_told_before(tiny_adapter: Path, tmp_path: Path, monkeypa
         graphs_of(tiny_adapter, tmp_path).path("default", 1.0)
 
 
+def test_layer_norms_have_the_epsilon_of_the_model(base: Path, tmp_path: Path, edit: Any) -> None:
+    """The builder takes another one; the conversion refuses a graph whose logits differ."""
+    edit(base / "config.json", layer_norm_eps=0.3)
+    ours, reference = onnx_engine(model=str(base), cache=tmp_path), engine_of(model=base, device="cpu")
+    rows = [Prompt(text, "base") for text in PROMPTS]
+    assert outputs(ours, rows, GREEDY) == outputs(reference, rows, GREEDY)
+
+
 def test_a_folder_that_cannot_be_written_is_told(tiny_adapter: Path, tmp_path: Path) -> None:
     (tmp_path / "onnx").write_text("a file where a folder should be", encoding="utf-8")
     with pytest.raises(ModelError, match=r"cannot keep converted graphs .* PHI2DEMO_CACHE"):
