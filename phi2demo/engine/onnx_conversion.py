@@ -29,7 +29,7 @@ Precision = Literal["float32", "int8", "int4"]
 BUILDER_NAMES = {"float32": "fp32", "int8": "int8", "int4": "int4"}
 """The builder's names for the number formats."""
 LARGEST_DIFFERENCES = {"float32": 0.01, "int8": 5.0, "int4": 20.0}
-"""Most by which a graph's logits may differ from those of transformers; in float32 at most 0.0001 was seen."""
+"""Most by which a graph's logits may differ from those of transformers; in float32 0.00002 was seen with the embedded pair."""
 CHECKED_TOKENS = 24
 WARNINGS_FILE = "warnings.json"
 """File beside a graph with what a person should know of the weights."""
@@ -55,14 +55,13 @@ def builder_version() -> str:
 
 
 def convert(conversion: Conversion) -> None:
-    """Merge, build and check one graph; print the steps, one in a line. Raises ModelError."""
+    """Merge, build and check one graph. Raises ModelError."""
     output = Path(conversion.output)
     warnings: tuple[str, ...] = ()
     expected = None
     with ExitStack() as stack:
         source = Path(conversion.base)
         if conversion.adapter is not None or conversion.precision == "float32":
-            print("Reading the weights", flush=True)
             settings = ModelSettings(model=conversion.base, adapter=conversion.adapter, device="cpu", dtype="float32")
             loaded = load(plan(settings))
             warnings = loaded.info.warnings
@@ -74,10 +73,8 @@ def convert(conversion: Conversion) -> None:
                     model.save_pretrained(source)
                 loaded.tokenizer.save_pretrained(source)
             del loaded, model  # the builder reads all weights once more
-        print("Building the graph", flush=True)
         _build(source, output, conversion.precision)
     if expected is not None:
-        print("Checking the graph", flush=True)
         _check(output, expected, conversion.precision)
     (output / WARNINGS_FILE).write_text(json.dumps(warnings), encoding="utf-8")
 

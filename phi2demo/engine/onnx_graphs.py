@@ -142,7 +142,7 @@ def _run_options(end_ids: Sequence[int], pad_id: int) -> dict[str, Any]:
 
 
 def _run(conversion: Conversion, what: str) -> None:
-    """Convert in a process of its own, and log its steps. Raises ModelError."""
+    """Convert in a process of its own. Raises ModelError with the last line that it wrote."""
     command = [sys.executable, "-m", "phi2demo.engine.onnx_conversion"]
     process = subprocess.run(command, input=json.dumps(asdict(conversion)), capture_output=True, text=True)
     if process.returncode:
